@@ -1,0 +1,1 @@
+"""Base: the error tree, clock, ids and settings. It imports nothing of ours."""
