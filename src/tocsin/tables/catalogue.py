@@ -93,7 +93,7 @@ class Catalogue:
         """See `tocsin.kql.Catalog.table_names`."""
         return self._names
 
-    def function(self, name: str) -> FunctionSource | None:
+    def function(self, name: str) -> FunctionSource | None:  # noqa: ARG002
         """None: functions come from packs."""
         return None
 

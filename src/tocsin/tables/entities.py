@@ -106,7 +106,7 @@ class Entity:
         if name in ("", "-", "N/A"):
             return not any(k in ids for k in ("Sid", "AadUserId", "PUID", "ObjectGuid"))
         others = [k for k in ids if k not in ("Name", "DisplayName", "Host")]
-        return name in BUILT_IN_ACCOUNTS and not others or name.startswith(("DWM-", "UMFD-"))
+        return (name in BUILT_IN_ACCOUNTS and not others) or name.startswith(("DWM-", "UMFD-"))
 
     @property
     def label(self) -> str:
@@ -219,7 +219,16 @@ class Entity:
         ids = {k: v.lower() for k, v in self.identifiers.items()}
         match self.type:
             case "Account" if ids.get("Name") and not self.is_built_in:
-                return (("name", ids["Name"]),)
+                domain = ids.get("UPNSuffix") or ids.get("DnsDomain") or ids.get("NTDomain", "")
+                realm = domain.partition(".")[0]  # CONTOSO and contoso.com are mostly one realm
+                return (
+                    (("account.realm", ids["Name"], realm), ("name", ids["Name"]))
+                    if realm
+                    else (("name", ids["Name"]),)
+                )
+            case "Mailbox" if "@" in ids.get("MailboxPrimaryAddress", ""):
+                name, _, suffix = ids["MailboxPrimaryAddress"].partition("@")
+                return (("account.realm", name, suffix.partition(".")[0]), ("name", name))
             case "Host":
                 name = ids.get("HostName") or ids.get("NetBiosName") or ids.get("FullName", "").partition(".")[0]
                 return (("hostname", name),) if name else ()

@@ -1,0 +1,212 @@
+"""Incidents: alerts that belong together, with the reasons why, and what people have decided about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from tocsin.base.ids import stable_id
+from tocsin.detect.alert import SEVERITIES, TACTICS, Alert, iso
+from tocsin.tables.entities import Entity, EntityKey
+
+__all__ = ["Incident", "LinkedAlert", "Reason", "Status", "ordered_tactics"]
+
+
+class Status(StrEnum):
+    """An incident's life (Defender's names); `Redirected` is one that was merged into another."""
+
+    NEW = "New"
+    IN_PROGRESS = "InProgress"
+    RESOLVED = "Resolved"
+    REDIRECTED = "Redirected"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a judgement came out as it did: a sentence, and its share of the score in points."""
+
+    text: str
+    weight: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {"text": self.text, "weight": round(self.weight, 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedAlert:
+    """An alert in an incident, with the reasons for which it was joined (none for the alert that opened it)."""
+
+    alert: Alert
+    linked_by: tuple[Reason, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form: the alert's, with `linked_by`."""
+        return {**self.alert.to_dict(), "linked_by": [r.to_dict() for r in self.linked_by]}
+
+
+@dataclass(slots=True)
+class Incident:
+    """One incident. Everything but people's decisions follows from its alerts.
+
+    `severity_override` and `title_override` hold what a person set by hand. `promoted` is False for a cluster of signals that no one
+    is shown yet: rules that only inform, waiting for an alert that gives them a meaning.
+    """
+
+    id: str
+    number: int = 0
+    alerts: list[LinkedAlert] = field(default_factory=list)
+    status: Status = Status.NEW
+    owner: str = ""
+    classification: str = ""
+    determination: str = ""
+    tags: list[str] = field(default_factory=list)
+    severity_override: str = ""
+    title_override: str = ""
+    redirect_to: str = ""
+    promoted: bool = False
+    created: datetime | None = None
+    updated: datetime | None = None
+
+    @classmethod
+    def opened_by(cls, alert: Alert) -> Incident:
+        """A new incident around one alert; its id follows from that alert's."""
+        return cls(
+            stable_id("inc", alert.id), alerts=[LinkedAlert(alert)], created=alert.created, updated=alert.created
+        )
+
+    def alert_ids(self) -> set[str]:
+        """The ids of its alerts."""
+        return {a.alert.id for a in self.alerts}
+
+    @property
+    def first(self) -> datetime:
+        """Time of the first event."""
+        return min(a.alert.time for a in self.alerts)
+
+    @property
+    def last(self) -> datetime:
+        """Time of the last event."""
+        return max(a.alert.end for a in self.alerts)
+
+    @property
+    def severity(self) -> str:
+        """The highest of its alerts' severities, unless set by hand."""
+        return self.severity_override or max((a.alert.severity for a in self.alerts), key=SEVERITIES.index)
+
+    @property
+    def tactics(self) -> tuple[str, ...]:
+        """ATT&CK tactics in kill-chain order."""
+        return ordered_tactics(t for a in self.alerts for t in a.alert.tactics)
+
+    @property
+    def techniques(self) -> tuple[str, ...]:
+        """ATT&CK technique ids, sorted."""
+        return tuple(sorted({t for a in self.alerts for t in a.alert.techniques}))
+
+    def entities(self) -> tuple[Entity, ...]:
+        """Its entities, one each, the most often named first; the same thing under several identifiers is merged."""
+        groups: list[dict[str, Any]] = []
+        by_key: dict[EntityKey, int] = {}
+        for linked in self.alerts:
+            for entity in linked.alert.entities:
+                # Inside one incident a bare name is the same thing as the full one: weak keys merge here, and only here.
+                keys = (*entity.strong_keys(), *entity.weak_keys(), (entity.type, entity.label.lower()))
+                at = next((by_key[k] for k in keys if k in by_key and groups[by_key[k]]["type"] == entity.type), None)
+                if at is None:
+                    at = len(groups)
+                    groups.append({"type": entity.type, "identifiers": dict(entity.identifiers), "count": 0})
+                group = groups[at]
+                group["count"] += 1
+                for name, value in entity.identifiers.items():
+                    group["identifiers"].setdefault(name, value)
+                for key in keys:
+                    by_key.setdefault(key, at)
+        groups.sort(key=lambda g: -g["count"])
+        return tuple(Entity(g["type"], g["identifiers"]) for g in groups)
+
+    def hosts(self) -> tuple[str, ...]:
+        """Labels of its hosts, the most often named first."""
+        return tuple(e.label for e in self.entities() if e.type == "Host")
+
+    @property
+    def title(self) -> str:
+        """What happened, in a line: from tactics, hosts and sources, unless set by hand. Never a key for anything."""
+        if self.title_override:
+            return self.title_override
+        rules = list(dict.fromkeys(a.alert.title or a.alert.rule for a in self.alerts))
+        hosts = self.hosts()
+        place = f" on {hosts[0]}" if len(hosts) == 1 else f" on {len(hosts)} endpoints" if hosts else ""
+        if not place:
+            accounts = [e.label for e in self.entities() if e.type in ("Account", "Mailbox")]
+            place = (
+                f" involving {accounts[0]}"
+                if len(accounts) == 1
+                else f" involving {len(accounts)} users"
+                if accounts
+                else ""
+            )
+        if len(rules) == 1:
+            return f"{rules[0]}{place}"
+        tactics = self.tactics
+        if len(tactics) > 1:
+            words = f"{_spaced(tactics[0])} & {_spaced(tactics[-1])}"
+            sources = " reported by multiple sources" if len({a.alert.product for a in self.alerts}) > 1 else ""
+            return f"Multi-stage incident involving {words}{place}{sources}"
+        stage = _spaced(tactics[0]) if tactics else "Suspicious activity"
+        return f"{stage} incident{place}: {rules[0]} and {len(rules) - 1} more"
+
+    def to_record(self) -> dict[str, Any]:
+        """Everything that must be kept to make this incident again; see `from_record`."""
+        return {
+            "id": self.id,
+            "number": self.number,
+            "alerts": [a.to_dict() for a in self.alerts],
+            "status": self.status.value,
+            "owner": self.owner,
+            "classification": self.classification,
+            "determination": self.determination,
+            "tags": list(self.tags),
+            "severity_override": self.severity_override,
+            "title_override": self.title_override,
+            "redirect_to": self.redirect_to,
+            "promoted": self.promoted,
+            "created": iso(self.created) if self.created else None,
+            "updated": iso(self.updated) if self.updated else None,
+        }
+
+    @classmethod
+    def from_record(cls, raw: Mapping[str, Any]) -> Incident:
+        """The incident of a `to_record` form."""
+        return cls(
+            id=raw["id"],
+            number=raw["number"],
+            alerts=[
+                LinkedAlert(Alert.from_dict(a), tuple(Reason(r["text"], r["weight"]) for r in a.get("linked_by", ())))
+                for a in raw["alerts"]
+            ],
+            status=Status(raw["status"]),
+            owner=raw["owner"],
+            classification=raw["classification"],
+            determination=raw["determination"],
+            tags=list(raw["tags"]),
+            severity_override=raw["severity_override"],
+            title_override=raw["title_override"],
+            redirect_to=raw["redirect_to"],
+            promoted=raw["promoted"],
+            created=datetime.fromisoformat(raw["created"]) if raw["created"] else None,
+            updated=datetime.fromisoformat(raw["updated"]) if raw["updated"] else None,
+        )
+
+
+def ordered_tactics(tactics: Iterable[str]) -> tuple[str, ...]:
+    """Distinct tactics in kill-chain order; unknown ones last, by name."""
+    return tuple(sorted(set(tactics), key=lambda t: (TACTICS.index(t) if t in TACTICS else len(TACTICS), t)))
+
+
+def _spaced(tactic: str) -> str:
+    """``LateralMovement`` as people read it: Lateral movement."""
+    return "".join(f" {c.lower()}" if c.isupper() and i else c for i, c in enumerate(tactic))

@@ -1,0 +1,163 @@
+"""Correlation: what joins, what must not, and why."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tocsin.detect.alert import Alert
+from tocsin.incidents import Correlator, Incident, Status, incident_view, priority
+from tocsin.tables import Entity
+
+T0 = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
+
+
+def alert(
+    name: str,
+    minute: float,
+    *entities: Entity | None,
+    severity: str = "Medium",
+    tactics: tuple[str, ...] = (),
+    **more: object,
+) -> Alert:
+    time = T0 + timedelta(minutes=minute)
+    return Alert(
+        id=f"al_{name}_{minute}",
+        rule_id=name,
+        rule=name,
+        time=time,
+        end=time,
+        created=time,
+        severity=severity,
+        tactics=tactics,
+        entities=tuple(e for e in entities if e),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+WS1, WS2 = Entity.host("ws1.contoso.com"), Entity.host("ws2.contoso.com")
+ANN, BOB = Entity.account("CONTOSO\\ann"), Entity.account("CONTOSO\\bob")
+
+
+def incidents(*alerts: Alert) -> list[Incident]:
+    correlator = Correlator()
+    correlator.add(alerts)
+    return correlator.incidents
+
+
+def test_shared_host_joins_and_says_why() -> None:
+    (incident,) = incidents(
+        alert("a", 0, WS1, tactics=("Execution",)), alert("b", 5, WS1, tactics=("CredentialAccess",))
+    )
+    assert [r.text for r in incident.alerts[1].linked_by] == [
+        "same host ws1.contoso.com",
+        "CredentialAccess follows Execution",
+    ]
+
+
+def test_nothing_shared_stays_apart() -> None:
+    assert len(incidents(alert("a", 0, WS1, ANN), alert("b", 1, WS2, BOB))) == 2
+
+
+def test_built_in_accounts_join_nothing() -> None:
+    system = Entity("Account", {"Name": "SYSTEM", "NTDomain": "NT AUTHORITY", "Sid": "S-1-5-18"})
+    assert len(incidents(alert("a", 0, WS1, system), alert("b", 1, WS2, system))) == 2
+
+
+def test_a_user_links_two_hosts() -> None:
+    assert len(incidents(alert("a", 0, WS1, ANN), alert("b", 20, WS2, ANN))) == 1
+
+
+def test_upn_and_domain_name_of_one_person_meet() -> None:
+    (incident,) = incidents(alert("a", 0, ANN), alert("b", 10, Entity.account("ann@contoso.com")))
+    assert len([e for e in incident.entities() if e.type == "Account"]) == 1
+
+
+def test_private_address_alone_does_not_join() -> None:
+    ip = Entity("IP", {"Address": "10.0.0.5"})
+    assert len(incidents(alert("a", 0, ip), alert("b", 1, ip))) == 2
+
+
+def test_far_apart_in_time_stays_apart() -> None:
+    assert len(incidents(alert("a", 0, WS1), alert("b", 60 * 24 * 8, WS1))) == 2
+
+
+def test_third_alert_merges_two_incidents_and_leaves_a_redirect() -> None:
+    correlator = Correlator()
+    correlator.add([alert("a", 0, WS1), alert("b", 1, ANN)])
+    assert len(correlator.incidents) == 2
+    changes = correlator.add([alert("c", 2, WS1, ANN)])
+    assert len(correlator.incidents) == 1
+    absorbed = next(c.absorbed for c in changes if c.kind == "merged")
+    assert absorbed is not None
+    assert (absorbed.status, absorbed.redirect_to) == (Status.REDIRECTED, correlator.incidents[0].id)
+
+
+def test_different_owners_veto_a_merge() -> None:
+    correlator = Correlator()
+    correlator.add([alert("a", 0, WS1), alert("b", 1, ANN)])
+    first, second = correlator.incidents
+    first.owner, second.owner = "x", "y"
+    correlator.add([alert("c", 2, WS1, ANN)])
+    assert len(correlator.incidents) == 2
+
+
+def test_resolved_incident_takes_no_more_alerts() -> None:
+    correlator = Correlator()
+    correlator.add([alert("a", 0, WS1)])
+    correlator.incidents[0].status = Status.RESOLVED
+    correlator.add([alert("b", 1, WS1)])
+    assert len(correlator.incidents) == 2
+
+
+def test_signals_stay_silent_until_something_gives_them_meaning() -> None:
+    quiet = [alert(f"s{i}", i, WS1, severity="Low", create_incident=False) for i in range(2)]
+    assert incidents(*quiet) == []
+    (incident,) = incidents(*quiet, alert("loud", 9, WS1, severity="High"))
+    assert len(incident.alerts) == 3
+
+
+def test_three_signals_of_three_stages_speak_up() -> None:
+    quiet = [
+        alert(f"s{i}", i, WS1, severity="Low", create_incident=False, tactics=(t,))
+        for i, t in enumerate(("Execution", "Persistence", "CredentialAccess"))
+    ]
+    assert len(incidents(*quiet)) == 1
+
+
+def test_same_alert_twice_changes_nothing() -> None:
+    correlator = Correlator()
+    first = alert("a", 0, WS1)
+    assert correlator.add([first, first])
+    assert correlator.add([first]) == []
+
+
+def test_priority_reasons_add_up() -> None:
+    (incident,) = incidents(
+        alert("a", 0, WS1, severity="High", tactics=("Execution",)), alert("b", 5, WS1, tactics=("Exfiltration",))
+    )
+    score, reasons = priority(incident)
+    assert score == round(sum(r.weight for r in reasons))
+    assert reasons[0].text == "High severity"
+
+
+def test_record_round_trip_gives_the_same_view() -> None:
+    (incident,) = incidents(alert("a", 0, WS1, ANN), alert("b", 5, WS1))
+    assert incident_view(Incident.from_record(incident.to_record())) == incident_view(incident)
+
+
+_entities = st.lists(
+    st.sampled_from([e for e in (WS1, WS2, ANN, BOB, Entity("IP", {"Address": "8.8.8.8"})) if e]), max_size=3
+)
+
+
+@given(st.lists(_entities, max_size=12))
+def test_every_alert_is_in_exactly_one_incident(groups: list[list[Entity]]) -> None:
+    made = [alert(f"r{i}", i, *g) for i, g in enumerate(groups)]
+    correlator = Correlator()
+    for one in made:
+        correlator.add([one])
+    held = [a.alert.id for i in correlator.incidents for a in i.alerts]
+    assert sorted(held) == sorted(a.id for a in made)
