@@ -1,0 +1,24 @@
+"""Content: packs of rules, hunts, parsers, functions, automation rules and watchlists, read from files and checked."""
+
+from tocsin.content.load import load_packs, load_rule_file, load_test_file, packs_dir, read_text
+from tocsin.content.model import (
+    AutomationFile,
+    Content,
+    DemoFile,
+    FunctionFile,
+    Hunt,
+    Pack,
+    ParserFile,
+    RuleFile,
+    TestCase,
+    TestFile,
+    Watchlist,
+)
+from tocsin.content.schema import Field, Schema, check, is_warning
+from tocsin.content.yamltext import Document, parse_one, parse_yaml
+
+__all__ = [
+    "AutomationFile", "Content", "DemoFile", "Document", "Field", "FunctionFile", "Hunt", "Pack", "ParserFile", "RuleFile",
+    "Schema", "TestCase", "TestFile", "Watchlist", "check", "is_warning", "load_packs", "load_rule_file", "load_test_file",
+    "packs_dir", "parse_one", "parse_yaml", "read_text",
+]  # fmt: skip

@@ -1,0 +1,432 @@
+"""Reads packs from folders. One bad file never stops the others: its complaint goes to `Content.problems`.
+
+A pack is a folder with ``pack.yaml`` and, beside it, ``rules/ hunts/ parsers/ functions/ automation/ watchlists/ demo/``. A path may be a
+pack, a folder of packs, a folder of loose rule files, or one rule file. Later paths are upper layers: an item with the id of an item in an
+earlier path replaces it (a site's edited copy of a shipped rule); within one path an id may stand once only.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from tocsin.base.errors import ContentError, Place
+from tocsin.content import schemas
+from tocsin.content.model import (
+    AutomationFile,
+    Content,
+    DemoFile,
+    FunctionFile,
+    Hunt,
+    Pack,
+    ParserFile,
+    RuleFile,
+    TestCase,
+    TestFile,
+    Watchlist,
+)
+from tocsin.content.schema import Schema, check, is_warning
+from tocsin.content.yamltext import Document, parse_one, parse_yaml
+
+__all__ = ["load_packs", "load_rule_file", "load_test_file", "packs_dir", "read_text", "rule_format"]
+
+MAX_FILE = 8 * 1024 * 1024
+_YAML = (".yaml", ".yml")
+_RULES = (*_YAML, ".json")
+_TEST = (".test.yaml", ".test.yml")
+_FOLDERS = ("rules", "hunts", "parsers", "functions", "automation", "watchlists", "demo")
+
+Item = TypeVar("Item")
+
+
+def packs_dir() -> Path:
+    """The packs that ship with Tocsin: inside the installed package, or at the top of a checkout."""
+    installed = Path(__file__).parent.parent / "packs"
+    return installed if installed.is_dir() else Path(__file__).parents[3] / "packs"
+
+
+def load_packs(paths: Sequence[Path]) -> Content:
+    """Everything in those packs, later paths over earlier ones.
+
+    Raises nothing for bad content; see `Content.problems`.
+    """
+    loader = _Loader()
+    for path in paths:
+        loader.layer(Path(path))
+    return loader.content()
+
+
+@dataclass(slots=True)
+class _Loader:
+    packs: list[Pack] = field(default_factory=list)
+    rules: dict[str, tuple[int, RuleFile]] = field(default_factory=dict)
+    tests: dict[Path, TestFile] = field(default_factory=dict)
+    parsers: dict[str, tuple[int, ParserFile]] = field(default_factory=dict)
+    functions: dict[str, tuple[int, FunctionFile]] = field(default_factory=dict)
+    hunts: dict[str, tuple[int, Hunt]] = field(default_factory=dict)
+    automation: dict[str, tuple[int, AutomationFile]] = field(default_factory=dict)
+    watchlists: dict[str, tuple[int, Watchlist]] = field(default_factory=dict)
+    demos: list[DemoFile] = field(default_factory=list)
+    problems: list[ContentError] = field(default_factory=list)
+    depth: int = 0
+
+    def content(self) -> Content:
+        return Content(
+            packs=tuple(self.packs),
+            rules=tuple(r for _, r in self.rules.values()),
+            tests=self.tests,
+            parsers=tuple(p for _, p in self.parsers.values()),
+            functions=tuple(f for _, f in self.functions.values()),
+            hunts=tuple(h for _, h in self.hunts.values()),
+            automation_rules=tuple(a for _, a in self.automation.values()),
+            watchlists=tuple(w for _, w in self.watchlists.values()),
+            demos=tuple(self.demos),
+            problems=tuple(self.problems),
+        )
+
+    # ------------------------------------------------------------------ folders
+
+    def layer(self, path: Path) -> None:
+        self.depth += 1
+        if path.is_file():
+            pack = Pack(path.parent.name, path.parent.name, path.parent)
+            self._rule(pack, path)
+        elif not path.is_dir():
+            self.problems.append(ContentError("There is no such file or folder.", code="CNT0002", place=Place(str(path))))
+        elif _manifest(path) is not None:
+            self._pack(path)
+        else:
+            inner = [p for p in _entries(path) if p.is_dir() and _manifest(p) is not None]
+            for folder in inner:
+                self._pack(folder)
+            self._bare(path, skip=set(inner))
+
+    def _pack(self, folder: Path) -> None:
+        manifest = _manifest(folder)
+        assert manifest is not None
+        pack = Pack(folder.name, folder.name, folder)
+        document = self._read(manifest, schemas.PACK)
+        if document is not None:
+            text = _texts(document)
+            pack = Pack(text("id"), text("name"), folder, text("version"), text("description"), text("licence"))
+            if any(p.id == pack.id for p in self.packs):
+                self.problems.append(document.error(f"There is a pack '{pack.id}' already.", ("id",), code="CNT0020"))
+        self.packs.append(pack)
+        self._folders(pack)
+
+    def _bare(self, path: Path, skip: set[Path]) -> None:
+        """Loose content: the known folders where there are any, and every rule file elsewhere."""
+        pack = Pack(path.name, path.name, path)
+        known = {path / name for name in _FOLDERS}
+        self._folders(pack)
+        for entry in _entries(path):
+            if entry in skip or entry in known:
+                continue
+            for file in _files(entry, _RULES) if entry.is_dir() else [entry]:
+                if file.name.endswith(_RULES) and not file.name.endswith(_TEST):
+                    self._rule(pack, file)
+        if any(r.pack == pack.id for _, r in self.rules.values()) or any((path / n).is_dir() for n in _FOLDERS):
+            self.packs.append(pack)
+
+    def _folders(self, pack: Pack) -> None:
+        for file in _files(pack.folder / "rules", _RULES):
+            if not file.name.endswith(_TEST):
+                self._rule(pack, file)
+        self._stray_tests(pack)
+        readers: tuple[tuple[str, tuple[str, ...], Callable[[Pack, Path], None]], ...] = (
+            ("parsers", _YAML, self._parser),
+            ("functions", _YAML, self._function),
+            ("hunts", _YAML, self._hunt),
+            ("automation", _YAML, self._automation),
+            ("watchlists", (".csv",), self._watchlist),
+            ("demo", _YAML, self._demo),
+        )
+        for name, endings, reader in readers:
+            for file in _files(pack.folder / name, endings):
+                if not file.name.endswith(_TEST):
+                    reader(pack, file)
+
+    # ------------------------------------------------------------------ items
+
+    def _rule(self, pack: Pack, path: Path) -> None:
+        rule, problems = load_rule_file(path, pack.id)
+        self.problems.extend(problems)
+        if rule is None:
+            return
+        tests = _test_path(path)
+        if tests is not None:
+            found, complaints = load_test_file(tests)
+            self.problems.extend(complaints)
+            if found is not None:
+                self.tests[path] = found
+        self._keep(self.rules, rule.id or str(path), rule, rule.documents[0], ("id",), "rule")
+
+    def _stray_tests(self, pack: Pack) -> None:
+        for file in _files(pack.folder / "rules", _TEST):
+            stem = file.name[: -len(next(t for t in _TEST if file.name.endswith(t)))]
+            if not any((file.parent / f"{stem}{ending}").exists() for ending in _RULES):
+                self.problems.append(
+                    ContentError(
+                        "These cases stand beside no rule.",
+                        code="CNT0022",
+                        place=Place(str(file)),
+                        hint=f"The rule's file would be '{stem}.yaml'.",
+                    )
+                )
+
+    def _parser(self, pack: Pack, path: Path) -> None:
+        if (document := self._read(path, schemas.PARSER)) is not None:
+            text = _texts(document)
+            item = ParserFile(
+                text("id"), text("name") or text("id"), text("source"), text("table"), text("query"), path, pack.id,
+                text("doc") or text("description"), document,
+            )  # fmt: skip
+            self._keep(self.parsers, item.id, item, document, ("id",), "parser")
+
+    def _function(self, pack: Pack, path: Path) -> None:
+        if (document := self._read(path, schemas.FUNCTION)) is not None:
+            text = _texts(document)
+            item = FunctionFile(text("name"), text("parameters").strip(), text("body").strip(), text("doc"), path, pack.id)
+            self._keep(self.functions, item.name, item, document, ("name",), "function")
+
+    def _hunt(self, pack: Pack, path: Path) -> None:
+        document = self._read(path, schemas.HUNT)
+        if document is None or (not document.value.get("query") and schemas.is_moved(document.value)):
+            return
+        text = _texts(document)
+        value = document.value
+        item = Hunt(
+            text("id"), text("name"), text("description"), text("query"),
+            tuple(map(str, value.get("tactics") or ())), tuple(map(str, value.get("relevantTechniques") or ())),
+            path, pack.id, document,
+        )  # fmt: skip
+        self._keep(self.hunts, item.id, item, document, ("id",), "hunt")
+
+    def _automation(self, pack: Pack, path: Path) -> None:
+        if (document := self._read(path, schemas.AUTOMATION)) is not None:
+            text = _texts(document)
+            item = AutomationFile(text("id") or path.stem, text("name"), path, pack.id, document)
+            self._keep(self.automation, item.id, item, document, ("id",), "automation rule")
+
+    def _demo(self, pack: Pack, path: Path) -> None:
+        document = self._read(path, None)
+        if document is not None:
+            self.demos.append(DemoFile(path, pack.id, document))
+
+    def _watchlist(self, pack: Pack, path: Path) -> None:
+        text = self._text(path)
+        if text is None:
+            return
+        try:
+            table = _csv_table(text, path)
+        except ContentError as error:
+            self.problems.append(error)
+            return
+        item = Watchlist(path.stem, table, path, pack.id)
+        place = Document(str(path))
+        self._keep(self.watchlists, item.alias, item, place, (), "watchlist")
+
+    # ------------------------------------------------------------------ helpers
+
+    def _keep(
+        self,
+        store: dict[str, tuple[int, Item]],
+        key: str,
+        item: Item,
+        document: Document,
+        path: Sequence[str],
+        what: str,
+    ) -> None:
+        earlier = store.get(key.lower())
+        if earlier is not None and earlier[0] == self.depth:
+            other = getattr(earlier[1], "path", "")
+            self.problems.append(
+                document.error(
+                    f"There is a {what} '{key}' already.", path, code="CNT0020", hint=f"It is in {other}. Give this one its own."
+                )
+            )
+            return
+        store[key.lower()] = (self.depth, item)
+
+    def _text(self, path: Path) -> str | None:
+        try:
+            return read_text(path)
+        except ContentError as error:
+            self.problems.append(error)
+            return None
+
+    def _read(self, path: Path, schema: Schema | None) -> Document | None:
+        text = self._text(path)
+        if text is None:
+            return None
+        try:
+            document = parse_one(text, str(path))
+        except ContentError as error:
+            self.problems.append(error)
+            return None
+        if schema is None:
+            return document
+        found = check(document, schema)
+        self.problems.extend(found)
+        return None if any(not is_warning(p) for p in found) else document
+
+
+def load_rule_file(path: Path, pack: str = "") -> tuple[RuleFile | None, list[ContentError]]:
+    """One file of rules and the complaints about it; no rule for a moved stub or where it isn't a rule."""
+    try:
+        text = read_text(path)
+        documents = tuple(d for d in parse_yaml(text, str(path)) if d.value is not None)
+    except ContentError as error:
+        return None, [error]
+    if not documents:
+        return None, [ContentError("The file is empty.", code="CNT0003", place=Place(str(path), 1, 1))]
+    kind = rule_format(documents[0].value)
+    if kind is None:
+        if schemas.is_moved(documents[0].value):
+            return None, []
+        return None, [
+            documents[0].error(
+                "This isn't a rule.",
+                code="CNT0010",
+                hint="A Sentinel rule has 'query', a Sigma rule 'detection', a Defender detection 'queryCondition'.",
+            )
+        ]
+    if kind != "sigma" and len(documents) > 1:
+        return None, [documents[1].error("A rule file of this format holds one document.", code="CNT0003")]
+    return RuleFile(path, pack, kind, documents, text), []
+
+
+def rule_format(value: Any) -> str | None:
+    """``sentinel``, ``sigma`` or ``defender`` by the keys of a document, or None."""
+    if not isinstance(value, dict):
+        return None
+    if any(k in value for k in ("detection", "correlation", "filter")) or value.get("action") == "global":
+        return "sigma"
+    if "queryCondition" in value:
+        return "defender"
+    if "query" in value or "kind" in value or "resources" in value:
+        return "sentinel"
+    properties = value.get("properties")
+    return "sentinel" if isinstance(properties, dict) and "query" in properties else None
+
+
+def load_test_file(path: Path) -> tuple[TestFile | None, list[ContentError]]:
+    """The cases of one file and the complaints about it."""
+    try:
+        document = parse_one(read_text(path), str(path))
+    except ContentError as error:
+        return None, [error]
+    problems = check(document, schemas.TESTS)
+    if any(not is_warning(p) for p in problems):
+        return None, problems
+    cases = []
+    for index, raw in enumerate(document.value["cases"]):
+        rows = {str(t): tuple(r) for t, r in (raw.get("rows") or {}).items()}
+        cases.append(
+            TestCase(
+                name=document.raw(("cases", index, "name")) or str(raw["name"]),
+                fires=raw["fires"],
+                rows=rows,
+                alerts=raw.get("alerts"),
+                now=str(raw.get("now") or ""),
+                entities=tuple(raw.get("entities") or ()),
+                path=path,
+                line=document.place(("cases", index)).line or 0,
+            )
+        )
+    return TestFile(path, tuple(cases)), problems
+
+
+def read_text(path: Path) -> str:
+    """A content file's text.
+
+    Raises `ContentError`: CNT0002 for a file that can't be read or isn't UTF-8, CNT0004 for one that is too large.
+    """
+    place = Place(str(path))
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE:
+            raise ContentError(f"The file has {size:,} bytes; at most {MAX_FILE:,} are read.", code="CNT0004", place=place)
+        data = path.read_bytes()
+    except OSError as error:
+        raise ContentError(f"It can't be read: {error.strerror or error}.", code="CNT0002", place=place) from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
+        raise ContentError(
+            f"Not UTF-8: byte 0x{data[error.start]:02x}.", code="CNT0002", place=Place(str(path), line, column)
+        ) from None
+
+
+def _csv_table(text: str, path: Path) -> pa.Table:
+    """A table of text columns.
+
+    Raises `ContentError`, code CNT0030: no header, a repeated column, a row with too many values.
+    """
+    rows = csv.reader(text.splitlines(keepends=True), strict=True)
+    try:
+        header = [h.strip() for h in next(rows, [])]
+        if not any(header):
+            raise ContentError("The first line must name the columns.", code="CNT0030", place=Place(str(path), 1))
+        doubled = next((h for i, h in enumerate(header) if h in header[:i]), None)
+        if doubled is not None:
+            raise ContentError(f"The column '{doubled}' is here twice.", code="CNT0030", place=Place(str(path), 1))
+        columns: list[list[str]] = [[] for _ in header]
+        for row in rows:
+            if not row:
+                continue
+            if len(row) > len(header):
+                raise ContentError(
+                    f"The row has {len(row)} values for {len(header)} columns.",
+                    code="CNT0030",
+                    place=Place(str(path), rows.line_num),
+                    hint="A value with a comma needs quotes.",
+                )
+            for index, column in enumerate(columns):
+                column.append(row[index] if index < len(row) else "")
+    except csv.Error as error:
+        raise ContentError(f"Not CSV: {error}.", code="CNT0030", place=Place(str(path), rows.line_num)) from None
+    return pa.table({name: pa.array(values, pa.string()) for name, values in zip(header, columns, strict=True)})
+
+
+def _texts(document: Document) -> Callable[[str], str]:
+    """Reads a top-level field as the text that was written."""
+
+    def text(name: str) -> str:
+        value = document.value.get(name)
+        if value is None:
+            return ""
+        return value if isinstance(value, str) else document.raw((name,)) or str(value)
+
+    return text
+
+
+def _manifest(folder: Path) -> Path | None:
+    return next((folder / name for name in ("pack.yaml", "pack.yml") if (folder / name).is_file()), None)
+
+
+def _test_path(rule: Path) -> Path | None:
+    return next((p for t in _TEST if (p := rule.with_name(rule.stem + t)).is_file()), None)
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+
+
+def _files(folder: Path, endings: Iterable[str]) -> Iterator[Path]:
+    """Files below a folder, sorted, hidden ones left out. Links to folders aren't followed, so there is no endless walk."""
+    wanted = tuple(endings)
+    if not folder.is_dir():
+        return
+    for entry in _entries(folder):
+        if entry.is_dir() and not entry.is_symlink():
+            yield from _files(entry, wanted)
+        elif entry.is_file() and entry.name.endswith(wanted):
+            yield entry

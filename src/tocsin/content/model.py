@@ -1,0 +1,185 @@
+"""What packs hold, as data. Nothing here is compiled or run; the rooms that use an item give it its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tocsin.base.errors import ContentError
+from tocsin.content.schema import is_warning
+from tocsin.content.yamltext import Document
+
+__all__ = [
+    "AutomationFile",
+    "Content",
+    "DemoFile",
+    "FunctionFile",
+    "Hunt",
+    "Pack",
+    "ParserFile",
+    "RuleFile",
+    "TestCase",
+    "TestFile",
+    "Watchlist",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A pack: a folder of content with a manifest. A folder without one is a pack named as the folder, without version."""
+
+    id: str
+    name: str
+    folder: Path
+    version: str = ""
+    description: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFile:
+    """A file of rules: one Sentinel or Defender rule, or the documents of one Sigma file.
+
+    `format` is ``sentinel``, ``sigma`` or ``defender``, decided by the keys of the file. `text` is the file as written.
+    """
+
+    path: Path
+    pack: str
+    format: str
+    documents: tuple[Document, ...]
+    text: str
+
+    @property
+    def id(self) -> str:
+        """The rule's id as the file gives it; empty where it gives none."""
+        value = self.documents[0].value
+        found = value.get("id") if isinstance(value, dict) else None
+        return str(found) if found is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class TestCase:
+    """Rows, and what a rule must say about them.
+
+    `rows` maps tables to rows; a value is JSON-able, times are ISO text. `now` is the end of the window, by default just after the
+    last row's time. `entities` are ``{type, identifiers}`` mappings that some alert must carry (all of those identifiers with those values).
+    """
+
+    name: str
+    fires: bool
+    rows: Mapping[str, tuple[Mapping[str, Any], ...]]
+    alerts: int | None = None
+    now: str = ""
+    entities: tuple[Mapping[str, Any], ...] = ()
+    path: Path = Path()
+    line: int = 0
+
+    __test__ = False  # a dataclass whose name begins with Test is not a test class
+
+
+@dataclass(frozen=True, slots=True)
+class TestFile:
+    """The cases beside one rule file."""
+
+    path: Path
+    cases: tuple[TestCase, ...]
+
+    __test__ = False
+
+
+@dataclass(frozen=True, slots=True)
+class ParserFile:
+    """A parser: KQL that turns rows of one source kind, known as `source`, into columns of `table`."""
+
+    id: str
+    name: str
+    source: str
+    table: str
+    query: str
+    path: Path
+    pack: str
+    doc: str = ""
+    document: Document | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionFile:
+    """A stored function: see `tocsin.kql.FunctionSource`."""
+
+    name: str
+    parameters: str
+    body: str
+    doc: str
+    path: Path
+    pack: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hunt:
+    """A hunting query."""
+
+    id: str
+    name: str
+    description: str
+    query: str
+    tactics: tuple[str, ...]
+    techniques: tuple[str, ...]
+    path: Path
+    pack: str
+    document: Document | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AutomationFile:
+    """An automation rule as written; `respond` reads it."""
+
+    id: str
+    name: str
+    path: Path
+    pack: str
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class DemoFile:
+    """A demo scenario as written; its player reads it."""
+
+    path: Path
+    pack: str
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Watchlist:
+    """Rows of a CSV file, all text, under the file's name without its ending."""
+
+    alias: str
+    table: pa.Table
+    path: Path
+    pack: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Everything that was found, and every complaint. A file with a complaint that isn't a warning isn't in the other lists."""
+
+    packs: tuple[Pack, ...] = ()
+    rules: tuple[RuleFile, ...] = ()
+    tests: Mapping[Path, TestFile] = field(default_factory=dict)
+    """Cases by the path of the rule file that they belong to."""
+    parsers: tuple[ParserFile, ...] = ()
+    functions: tuple[FunctionFile, ...] = ()
+    hunts: tuple[Hunt, ...] = ()
+    automation_rules: tuple[AutomationFile, ...] = ()
+    watchlists: tuple[Watchlist, ...] = ()
+    demos: tuple[DemoFile, ...] = ()
+    problems: tuple[ContentError, ...] = ()
+
+    @property
+    def errors(self) -> tuple[ContentError, ...]:
+        """The complaints that kept something from being used."""
+        return tuple(p for p in self.problems if not is_warning(p))

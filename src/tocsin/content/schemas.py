@@ -1,0 +1,109 @@
+"""The shapes of pack files. The analytic rules' own schema is `tocsin.detect.formats.sentinel`'s, Sigma's is pySigma's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tocsin.content.schema import Field, Schema
+
+__all__ = ["AUTOMATION", "FUNCTION", "HUNT", "PACK", "PARSER", "TESTS", "is_moved"]
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_ID = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+
+PACK = Schema(
+    "A pack",
+    {
+        "id": Field("text", required=True, pattern=_ID, longest=80),
+        "name": Field("text", required=True, longest=256),
+        "version": Field("text", required=True, longest=40),
+        "description": Field("text", longest=5000),
+        "licence": Field("text", longest=200),
+        "authors": Field("list", item=Field("text")),
+    },
+)
+
+PARSER = Schema(
+    "A parser",
+    {
+        "id": Field("text", required=True, pattern=_ID, longest=120),
+        "name": Field("text", longest=256),
+        "source": Field("text", required=True, longest=120),
+        "table": Field("text", required=True, pattern=_NAME),
+        "query": Field("text", required=True, longest=100_000),
+        "doc": Field("text"),
+        "description": Field("text"),
+        "references": Field("list", item=Field("text")),
+    },
+)
+
+FUNCTION = Schema(
+    "A function",
+    {
+        "id": Field("text"),
+        "name": Field("text", required=True, pattern=_NAME, longest=256),
+        "parameters": Field("text", longest=10_000),
+        "body": Field("text", required=True, longest=200_000),
+        "doc": Field("text", longest=5000),
+    },
+)
+
+HUNT = Schema(
+    "A hunt",
+    {
+        "id": Field("text", required=True),
+        "name": Field("text", required=True, longest=256),
+        "description": Field("text", longest=5000),
+        "query": Field("text", longest=100_000),
+        "tactics": Field("list", item=Field("text")),
+        "relevantTechniques": Field("list", item=Field("text")),
+    },
+    open=True,  # public hunting files carry connectors, entity mappings, metadata; nothing here reads those yet
+)
+
+AUTOMATION = Schema(
+    "An automation rule",
+    {"id": Field("text"), "name": Field("text", required=True, longest=500)},
+    open=True,  # `respond` checks the rest
+)
+
+TESTS = Schema(
+    "A test file",
+    {
+        "cases": Field(
+            "list",
+            required=True,
+            item=Field(
+                "map",
+                nullable=False,
+                schema=Schema(
+                    "A case",
+                    {
+                        "name": Field("text", required=True),
+                        "fires": Field("bool", required=True),
+                        "alerts": Field("int", least=0),
+                        "now": Field("text"),
+                        "rows": Field("map", required=True, item=Field("list", item=Field("map", nullable=False))),
+                        "entities": Field(
+                            "list",
+                            item=Field(
+                                "map",
+                                schema=Schema(
+                                    "An expected entity",
+                                    {"type": Field("text", required=True), "identifiers": Field("map"), "label": Field("text")},
+                                ),
+                            ),
+                        ),
+                    },
+                ),
+            ),
+        )
+    },
+)
+
+
+def is_moved(value: Any) -> bool:
+    """True for the stub that public repositories leave where a rule was: an id and a name, no query, and a word that it moved."""
+    if not isinstance(value, dict) or value.get("query"):
+        return False
+    return "moved" in " ".join(str(value.get(k) or "") for k in ("name", "description", "title")).lower()
