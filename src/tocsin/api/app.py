@@ -1,0 +1,97 @@
+"""The application: routes, errors, headers and limits, put together over a workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.middleware import Middleware
+
+from tocsin.api import problems
+from tocsin.api.middleware import SecurityHeaders
+from tocsin.api.ports import Workspace
+from tocsin.api.routes import actions, admin, automation, data, health, incidents, query, rules, schema, session
+from tocsin.api.security import COOKIE, permission_of
+from tocsin.api.shapes import Problem
+
+__all__ = ["BASE", "create_app", "guarded_routes"]
+
+BASE = "/api/v1"
+MAX_BODY = 1 << 20
+"""Bytes that a request to the API may carry. Intake routes, where rows come in, set their own bound."""
+
+_PROBLEM: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "Problem details (RFC 9457)",
+        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
+
+
+def create_app(workspace: Workspace) -> FastAPI:
+    """The API over that workspace, with the raw intake routes beside it. The portal is put on top by `tocsin.portal`."""
+    app = FastAPI(
+        title="Tocsin",
+        version=workspace.version,
+        description="Self-hosted SIEM, XDR and SOAR that speaks KQL.",
+        openapi_url=f"{BASE}/openapi.json",
+        docs_url=None,  # their pages load scripts from other machines
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+        redirect_slashes=False,
+        middleware=[Middleware(SecurityHeaders)],
+    )
+    app.state.workspace = workspace
+    problems.install(app)
+    api = APIRouter(prefix=BASE, responses=_PROBLEM, max_body_size=MAX_BODY)
+    for module in (session, incidents, query, schema, rules, data, actions, automation, admin, health):
+        api.include_router(module.router)
+    app.include_router(api)
+    for route in workspace.intake.routes():
+        app.router.routes.append(route)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """The function's name: short names in generated clients."""
+    return route.name
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document with our ways to sign in, the problem shape and each route's permission."""
+    if app.openapi_schema:
+        return app.openapi_schema
+    from fastapi.openapi.utils import get_openapi
+
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    shape = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    shape.pop("$defs", None)
+    schemas["Problem"] = shape
+    components["securitySchemes"] = {
+        "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+        "bearer": {"type": "http", "scheme": "bearer"},
+    }
+    document["security"] = [{"session": []}, {"bearer": []}]
+    permissions = {(path, method.lower()): permission for path, method, permission in guarded_routes(app)}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            operation["responses"].pop("422", None)  # FastAPI's own error shape, which we don't send
+            if permission := permissions.get((path, method)):
+                operation["x-tocsin-permission"] = permission
+    app.openapi_schema = document
+    return document
+
+
+def guarded_routes(app: FastAPI) -> Iterator[tuple[str, str, str | None]]:
+    """Every API route as (path, method, permission): "" asks for any signed-in principal, None for nobody in particular."""
+    for context in iter_route_contexts(app.routes):
+        if isinstance(context.original_route, APIRoute) and context.path is not None:
+            for method in sorted(context.methods or ()):
+                yield context.path, method, permission_of(context.original_route.dependant)

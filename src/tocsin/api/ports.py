@@ -1,0 +1,239 @@
+"""What the API needs of the house: the workspace as a set of protocols.
+
+The composition root (`tocsin.workspace.Workspace`) has these attributes; tests build a small workspace of real parts. Answers of services are
+JSON-able mappings in the shapes of `tocsin.api.shapes` and of the route modules, which validate them on the way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from threading import Event
+from typing import Any, Protocol
+
+from starlette.routing import BaseRoute
+
+from tocsin.access import Principal
+from tocsin.base.clock import Clock
+
+__all__ = [
+    "AccessPort",
+    "AutomationPort",
+    "GatePort",
+    "IncidentsPort",
+    "IntakePort",
+    "LakePort",
+    "QueryPort",
+    "RulesPort",
+    "StatePort",
+    "Workspace",
+]
+
+Json = Mapping[str, Any]
+
+
+class StatePort(Protocol):
+    """Relational state, as far as the API looks at it."""
+
+    def alive(self) -> bool:
+        """Whether it can be read now."""
+
+    def schema_version(self, digest: str) -> int:
+        """A number that grows each time another digest is given; durable."""
+
+
+class SignedInPort(Protocol):
+    """A sign-in that worked: the principal and the secret of its session."""
+
+    @property
+    def principal(self) -> Principal:
+        """Who."""
+
+    @property
+    def secret(self) -> str:
+        """What the cookie holds."""
+
+
+class AccessPort(Protocol):
+    """Sign-in, users, tokens, audit (`tocsin.access.Access`)."""
+
+    @property
+    def settings(self) -> Any:
+        """Durations and limits of sign-in."""
+
+    def sign_in(self, name: str, password: str, *, address: str, agent: str = "") -> SignedInPort: ...
+
+    def sign_out(self, principal: Principal) -> None: ...
+
+    def change_password(self, principal: Principal, current: str, new: str) -> None: ...
+
+    def by_session(self, secret: str, *, address: str = "") -> Principal | None: ...
+
+    def by_token(self, token: str, *, address: str = "") -> Principal | None: ...
+
+    def users(self) -> Sequence[Json]: ...
+
+    def add_user(self, name: str, password: str, *, display_name: str, roles: Sequence[str], by: Principal) -> Json: ...
+
+    def change_user(self, name: str, changes: Json, *, by: Principal) -> Json: ...
+
+    def tokens(self) -> Sequence[Json]: ...
+
+    def make_token(
+        self, name: str, *, kind: str, roles: Sequence[str], expires_in_days: int | None, by: Principal
+    ) -> Json: ...
+
+    def revoke_token(self, token_id: str, *, by: Principal) -> None: ...
+
+    def audit_page(self, *, limit: int, before: int | None, actor: str, object_id: str) -> Json: ...
+
+    def verify_audit(self) -> Json: ...
+
+
+class GatePort(Protocol):
+    """The action gate (`tocsin.respond.Gate`)."""
+
+    def kinds(self) -> Sequence[Json]: ...
+
+    def page(
+        self,
+        *,
+        statuses: Sequence[str],
+        incident_id: str,
+        kind: str,
+        include_edits: bool,
+        limit: int,
+        offset: int,
+    ) -> Json: ...
+
+    def get(self, action_id: str) -> Json: ...
+
+    def propose(self, kind: str, input: Json, *, incident_id: str | None, by: Principal, comment: str = "") -> Json: ...
+
+    def perform(self, kind: str, input: Json, *, incident_id: str, by: Principal) -> Json: ...
+
+    def approve(self, action_id: str, *, by: Principal, comment: str = "") -> Json: ...
+
+    def reject(self, action_id: str, *, by: Principal, comment: str = "") -> Json: ...
+
+    def undo(self, action_id: str, *, by: Principal, comment: str = "") -> Json: ...
+
+
+class IncidentsPort(Protocol):
+    """Incidents as analysts see and change them (`tocsin.respond.desk.IncidentDesk`)."""
+
+    def page(
+        self,
+        *,
+        statuses: Sequence[str],
+        severities: Sequence[str],
+        owner: str,
+        tag: str,
+        text: str,
+        sort: str,
+        descending: bool,
+        limit: int,
+        offset: int,
+    ) -> Json: ...
+
+    def get(self, incident_id: str) -> Json: ...
+
+    def change(self, incident_id: str, changes: Json, *, by: Principal, gate: Any) -> None: ...
+
+
+class QueryPort(Protocol):
+    """The one door to rows (`tocsin.query.QueryService`)."""
+
+    @property
+    def catalog(self) -> Any:
+        """A `tocsin.kql.Catalog` over declared tables, custom tables, stored functions and watchlists."""
+
+    def compile(self, text: str, now: datetime) -> Any:
+        """Compiles or raises KqlErrors."""
+
+    def run(
+        self,
+        text: str,
+        *,
+        principal: Principal | None = None,
+        window: Any = None,
+        limits: Any = None,
+        cancel: Event | None = None,
+    ) -> Any:
+        """Runs a query: a `tocsin.lake.engine.QueryResult` with `.render`."""
+
+
+class RulesPort(Protocol):
+    """Detection rules, in the shapes of `tocsin.api.routes.rules`."""
+
+    def list(self) -> Iterable[Json]: ...
+
+    def get(self, rule_id: str) -> Json: ...
+
+    def create(self, rule: Json, *, by: Principal) -> Json: ...
+
+    def set_enabled(self, rule_id: str, enabled: bool, *, by: Principal) -> Json: ...
+
+
+class AutomationPort(Protocol):
+    """Automation rules, in the shapes of `tocsin.api.routes.automation`."""
+
+    def list(self) -> Sequence[Json]: ...
+
+    def set_enabled(self, rule_id: str, enabled: bool, *, by: Principal) -> Json: ...
+
+    def runs(self, rule_id: str, *, limit: int) -> Sequence[Json]: ...
+
+
+class LakePort(Protocol):
+    """The lake's figures."""
+
+    def stats(self) -> Iterable[Any]:
+        """One `tocsin.lake.TableStats` a table."""
+
+
+class IntakePort(Protocol):
+    """Receivers: their figures and the raw routes by which rows come in over HTTP."""
+
+    def sources(self) -> Iterable[Json]:
+        """One mapping a receiver, in the shape of `tocsin.api.routes.data.Source`."""
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """Starlette routes of the HTTP receivers; they check ingest tokens themselves."""
+
+
+class Workspace(Protocol):
+    """The house, as the API sees it."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def state(self) -> StatePort: ...
+
+    @property
+    def access(self) -> AccessPort: ...
+
+    @property
+    def gate(self) -> GatePort: ...
+
+    @property
+    def incidents(self) -> IncidentsPort: ...
+
+    @property
+    def queries(self) -> QueryPort: ...
+
+    @property
+    def rules(self) -> RulesPort: ...
+
+    @property
+    def automation(self) -> AutomationPort: ...
+
+    @property
+    def lake(self) -> LakePort: ...
+
+    @property
+    def intake(self) -> IntakePort: ...

@@ -1,0 +1,177 @@
+"""Errors on the wire: RFC 9457 problem details, one place that knows which error is which status.
+
+A code's status is looked up by code first, then by the class of the error; nothing decides by a message's text.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from tocsin.access import TooManyAttempts
+from tocsin.base.errors import (
+    AccessError,
+    ActionError,
+    ConfigError,
+    ContentError,
+    DetectError,
+    IngestError,
+    KqlError,
+    LakeError,
+    QueryError,
+    StateError,
+    TocsinError,
+    UsageError,
+)
+
+__all__ = ["MEDIA_TYPE", "diagnostic", "install", "problem"]
+
+MEDIA_TYPE = "application/problem+json"
+
+_log = logging.getLogger("tocsin.api")
+
+_BY_CODE: Mapping[str, int] = {
+    "ACC0001": 401,
+    "ACC0003": 401,
+    "ACC0004": 429,
+    "ACC0006": 422,
+    "ACC0007": 422,
+    "STA0002": 404,
+    "STA0003": 409,
+    "ACT0002": 404,
+    "ACT0003": 422,
+    "ACT0004": 409,
+    "ACT0005": 409,
+    "ACT0006": 502,
+}
+
+_BY_CLASS: tuple[tuple[type[TocsinError], int], ...] = (
+    (KqlError, 400),
+    (QueryError, 422),
+    (AccessError, 403),
+    (ActionError, 409),
+    (ContentError, 422),
+    (DetectError, 422),
+    (UsageError, 422),
+    (IngestError, 400),
+    (ConfigError, 500),
+    (LakeError, 503),
+    (StateError, 503),
+)
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    hint: str = "",
+    place: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Response:
+    """An answer with problem details."""
+    body: dict[str, Any] = {
+        "type": f"urn:tocsin:error:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "hint": hint,
+        **({"place": place} if place else {}),
+        **more,
+    }
+    return Response(orjson.dumps(body, default=str), status, dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def diagnostic(found: Any) -> dict[str, Any]:
+    """The JSON form of a `tocsin.kql` Diagnostic."""
+    span = found.span
+    start, end = (span.start, span.end) if hasattr(span, "start") else span
+    return {
+        "code": found.code,
+        "message": found.message,
+        "severity": str(getattr(found, "severity", "error")).lower(),
+        "line": found.line,
+        "column": found.column,
+        "start": start,
+        "end": end,
+        "hint": getattr(found, "hint", "") or "",
+    }
+
+
+def status_of(error: TocsinError) -> int:
+    """The HTTP status of an error."""
+    if error.code in _BY_CODE:
+        return _BY_CODE[error.code]
+    return next((status for kind, status in _BY_CLASS if isinstance(error, kind)), 500)
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of the application a problem."""
+    app.add_exception_handler(TocsinError, _tocsin)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _tocsin(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, TocsinError)
+    status = status_of(error)
+    headers: dict[str, str] = {}
+    more: dict[str, Any] = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="tocsin"'
+    if isinstance(error, TooManyAttempts):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, KqlError):
+        more["diagnostics"] = [diagnostic(d) for d in getattr(error, "diagnostics", ())]
+    if status >= 500:
+        _log.error("request failed: %s", error)
+    return problem(
+        status,
+        error.code,
+        error.message,
+        hint=error.hint,
+        place=str(error.place) if error.place else None,
+        headers=headers,
+        **more,
+    )
+
+
+async def _validation(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = [_plain(e) for e in error.errors()]
+    first = errors[0] if errors else {"where": "", "message": "the request is malformed"}
+    return problem(
+        422,
+        "API0001",
+        f"{first['where'] or 'The request'}: {first['message']}",
+        hint="The shapes are in /api/v1/openapi.json.",
+        errors=errors,
+    )
+
+
+def _plain(error: Mapping[str, Any]) -> dict[str, Any]:
+    where: Sequence[Any] = error.get("loc", ())
+    return {"where": ".".join(str(p) for p in where), "message": error.get("msg", ""), "type": error.get("type", "")}
+
+
+async def _http(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    codes = {404: "API0004", 405: "API0005", 413: "API0013"}
+    return problem(error.status_code, codes.get(error.status_code, "API0002"), str(error.detail), headers=error.headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    # The text of an unforeseen error may hold anything, so it goes to the log only.
+    _log.exception("unexpected error at %s %s", request.method, request.url.path, exc_info=error)
+    return problem(500, "API0500", "Something failed inside; the server's log has the details.")

@@ -1,0 +1,109 @@
+"""/incidents: the queue, one incident, and what analysts do with it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import Field
+
+from tocsin.access import Principal
+from tocsin.api.security import needs, workspace_of
+from tocsin.api.shapes import Classification, Determination, Incident, IncidentSummary, Input, Output, Severity, Status
+
+router = APIRouter(prefix="/incidents", tags=["incidents"])
+
+Read = Annotated[Principal, Depends(needs("incidents.read"))]
+Manage = Annotated[Principal, Depends(needs("incidents.manage"))]
+
+
+class IncidentCounts(Output):
+    """How many incidents the other filters leave, by value of each: what a filter pane shows. Owner "" is nobody."""
+
+    status: dict[str, int]
+    severity: dict[str, int]
+    owner: dict[str, int]
+
+
+class IncidentPage(Output):
+    """A page of the queue."""
+
+    items: list[IncidentSummary]
+    total: int
+    counts: IncidentCounts
+
+
+class IncidentPatch(Input):
+    """What to change; members left out stay. `owner` null unassigns. `version`: refuse when somebody changed it since (409)."""
+
+    status: Status | None = None
+    severity: Severity | None = None
+    owner: str | None = Field(default=None, max_length=128)
+    classification: Classification | None = None
+    determination: Determination | None = None
+    title: str | None = Field(default=None, min_length=1, max_length=300)
+    add_tags: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(default=[], max_length=50)
+    remove_tags: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(default=[], max_length=50)
+    comment: str | None = Field(default=None, max_length=30_000, description="A note kept with a change of status")
+    version: int | None = None
+
+
+class NewComment(Input):
+    """A comment."""
+
+    text: str = Field(min_length=1, max_length=30_000)
+
+
+@router.get("")
+def list_incidents(
+    request: Request,
+    principal: Read,
+    status: Annotated[str, Query(description="Comma-separated: New, InProgress, Resolved")] = "",
+    severity: Annotated[str, Query(description="Comma-separated: Informational, Low, Medium, High")] = "",
+    owner: Annotated[str, Query(description="A user's name, or `none` for unassigned")] = "",
+    tag: Annotated[str, Query(description="A tag that it must have")] = "",
+    q: Annotated[str, Query(max_length=200, description="Text in title, tags, entities, rules, or #number")] = "",
+    sort: Literal["priority", "last", "first", "severity", "title", "number", "updated", "status"] = "priority",
+    order: Literal["asc", "desc"] = "desc",
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+) -> IncidentPage:
+    """The incident queue: filtered, sorted, counted."""
+    page = workspace_of(request).incidents.page(
+        statuses=_split(status),
+        severities=_split(severity),
+        owner=owner,
+        tag=tag,
+        text=q,
+        sort=sort,
+        descending=order == "desc",
+        limit=limit,
+        offset=offset,
+    )
+    return IncidentPage.model_validate(page)
+
+
+@router.get("/{incident_id}")
+def get_incident(incident_id: str, request: Request, principal: Read) -> Incident:
+    """One incident in full."""
+    return Incident.model_validate(workspace_of(request).incidents.get(incident_id))
+
+
+@router.patch("/{incident_id}")
+def update_incident(incident_id: str, body: IncidentPatch, request: Request, principal: Manage) -> Incident:
+    """Changes status, owner, severity, classification, title or tags; each change is an action with its audit row."""
+    workspace = workspace_of(request)
+    workspace.incidents.change(incident_id, body.model_dump(exclude_unset=True), by=principal, gate=workspace.gate)
+    return Incident.model_validate(workspace.incidents.get(incident_id))
+
+
+@router.post("/{incident_id}/comments", status_code=201)
+def add_comment(incident_id: str, body: NewComment, request: Request, principal: Manage) -> Incident:
+    """Adds a comment to the activity log."""
+    workspace = workspace_of(request)
+    workspace.gate.perform("incident.comment", {"text": body.text}, incident_id=incident_id, by=principal)
+    return Incident.model_validate(workspace.incidents.get(incident_id))
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part for part in (p.strip() for p in text.split(",")) if part)

@@ -1,0 +1,78 @@
+"""/query and /kql: run KQL, and say what is wrong with a text before it runs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import Field
+from starlette.responses import Response
+
+from tocsin.access import Principal
+from tocsin.api.security import needs, workspace_of
+from tocsin.api.shapes import Diagnostic, Input, Output
+
+router = APIRouter(tags=["query"])
+
+Run = Annotated[Principal, Depends(needs("query.run"))]
+
+
+class QueryText(Input):
+    """A KQL text."""
+
+    query: str = Field(max_length=100_000)
+
+
+class QueryRequest(QueryText):
+    """A KQL text and the time range of its rows, half-open."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+    limit: int | None = Field(default=None, ge=1, le=500_000)
+
+
+class QueryColumn(Output):
+    """A column of the result, with its KQL type."""
+
+    name: str
+    type: str
+
+
+class QueryRender(Output):
+    """What `render` asked for."""
+
+    visualization: str
+    properties: dict[str, Any] = {}
+
+
+class QueryAnswer(Output):
+    """A result. `truncated`: there were more rows than the limit."""
+
+    columns: list[QueryColumn]
+    rows: list[list[Any]]
+    truncated: bool
+    seconds: float
+    render: QueryRender | None = None
+
+
+class Diagnostics(Output):
+    """Findings about a text; none when it can run."""
+
+    diagnostics: list[Diagnostic]
+
+
+@router.post("/query", response_model=QueryAnswer)
+async def run_query(body: QueryRequest, request: Request, principal: Run) -> Response:
+    """Runs a query. A text that can't run is answered 400 with `diagnostics`."""
+    from tocsin.api.querying import run
+
+    return await run(workspace_of(request), body.query, body.start, body.end, body.limit, principal, request)
+
+
+@router.post("/kql/diagnostics")
+def diagnose(body: QueryText, request: Request, principal: Run) -> Diagnostics:
+    """What is wrong with a query text, without running it."""
+    from tocsin.api.querying import diagnostics
+
+    return Diagnostics(diagnostics=diagnostics(workspace_of(request), body.query))

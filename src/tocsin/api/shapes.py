@@ -1,0 +1,227 @@
+"""Shapes that several routes share: JSON as it leaves and enters, declared once, so that the OpenAPI and its clients know them.
+
+Times are RFC 3339 texts in UTC, as state keeps them: they pass through without being parsed and written again.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "Activity",
+    "AlertBrief",
+    "AlertDetail",
+    "Classification",
+    "Determination",
+    "Diagnostic",
+    "EntityShape",
+    "EventRow",
+    "Graph",
+    "Incident",
+    "IncidentSummary",
+    "Input",
+    "Moment",
+    "Output",
+    "Problem",
+    "Reason",
+    "Severity",
+    "Status",
+    "StoryStep",
+]
+
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""An instant: RFC 3339, UTC, with a Z."""
+
+Severity = Literal["Informational", "Low", "Medium", "High"]
+Status = Literal["New", "InProgress", "Resolved"]
+Classification = Literal["TruePositive", "InformationalExpectedActivity", "FalsePositive"]
+Determination = Literal[
+    "MultiStagedAttack",
+    "MaliciousUserActivity",
+    "CompromisedAccount",
+    "Malware",
+    "Phishing",
+    "UnwantedSoftware",
+    "SecurityTesting",
+    "LineOfBusinessApplication",
+    "ConfirmedActivity",
+    "Clean",
+    "NoEnoughDataToValidate",
+    "Other",
+]
+
+
+class Input(BaseModel):
+    """A request body: unknown members are refused, so that a misspelt one is not silently ignored."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+
+class Output(BaseModel):
+    """An answer: members that state holds but the contract doesn't name stay inside."""
+
+    model_config = ConfigDict(extra="ignore", json_schema_serialization_defaults_required=True)
+
+
+class Diagnostic(Output):
+    """One finding about a query text. `line` and `column` count from 1; `start` and `end` are character offsets from 0."""
+
+    code: str
+    message: str
+    severity: Literal["error", "warning", "info"] = "error"
+    line: int
+    column: int
+    start: int
+    end: int
+    hint: str = ""
+
+
+class Problem(BaseModel):
+    """An error: RFC 9457 problem details (`application/problem+json`) with our stable code."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Stable code of the error, for example KQL0007")
+    hint: str = Field(default="", description="What to do")
+    place: str | None = Field(default=None, description="Where: file, line and column, where known")
+    diagnostics: list[Diagnostic] | None = Field(default=None, description="For query texts: each finding")
+    errors: list[dict[str, Any]] | None = Field(default=None, description="For bodies: each member that was wrong")
+
+
+class Reason(Output):
+    """Why: a sentence and the weight that it added."""
+
+    text: str
+    weight: float
+
+
+class EntityShape(Output):
+    """A host, account, address or thing, with Microsoft's type and identifier names."""
+
+    type: str
+    label: str
+    identifiers: dict[str, str]
+
+
+class EventRow(Output):
+    """A row that proves an alert."""
+
+    table: str
+    row: dict[str, Any]
+
+
+class AlertBrief(Output):
+    """An alert without its evidence."""
+
+    id: str
+    rule: str
+    rule_id: str
+    title: str = ""
+    time: Moment
+    end: Moment
+    severity: Severity
+    tactics: list[str] = []
+    techniques: list[str] = []
+    count: int = 1
+    product: str = "Tocsin"
+
+
+class AlertDetail(AlertBrief):
+    """An alert with its entities, the rows that prove it, and why it was joined to its incident."""
+
+    created: Moment | None = None
+    entities: list[EntityShape] = []
+    events: list[EventRow] = []
+    description: str = ""
+    custom_details: dict[str, Any] = {}
+    tags: list[str] = []
+    linked_by: list[Reason] = []
+
+
+class StoryStep(Output):
+    """One step of the attack story."""
+
+    time: Moment
+    title: str
+    tactic: str | None = None
+    techniques: list[str] = []
+    alert_id: str | None = None
+    entities: list[EntityShape] = []
+
+
+class GraphNode(Output):
+    """A node of the entity graph."""
+
+    id: str
+    type: str
+    label: str
+
+
+class GraphEdge(Output):
+    """An edge of the entity graph: which alert ties the two."""
+
+    source: str
+    target: str
+    label: str = ""
+    alert_id: str | None = None
+
+
+class Graph(Output):
+    """The entity graph of an incident."""
+
+    nodes: list[GraphNode] = []
+    edges: list[GraphEdge] = []
+
+
+class Activity(Output):
+    """One entry of an incident's activity log. `kind` is for example comment, status, owner, tags, severity, alerts, action."""
+
+    id: int
+    time: Moment
+    actor: str
+    kind: str
+    text: str
+    detail: dict[str, Any] = {}
+
+
+class IncidentSummary(Output):
+    """An incident in the queue. `version` grows with every change; send it with a PATCH to be told of a conflict."""
+
+    id: str
+    number: int
+    title: str
+    severity: Severity
+    priority: int = Field(ge=0, le=100)
+    reasons: list[Reason] = []
+    status: Status
+    owner: str | None = None
+    classification: Classification | None = None
+    determination: Determination | None = None
+    tags: list[str] = []
+    first: Moment
+    last: Moment
+    created: Moment
+    updated: Moment
+    tactics: list[str] = []
+    techniques: list[str] = []
+    entities: list[EntityShape] = []
+    alert_count: int
+    alerts: list[AlertBrief] = Field(
+        default=[], description="Its alerts without entities and evidence, first 50 by time"
+    )
+    version: int = 1
+
+
+class Incident(IncidentSummary):
+    """A whole incident: alerts with evidence, story, graph and activity log."""
+
+    alerts: list[AlertDetail] = []  # type: ignore[assignment]  # the same alerts, in full
+    story: list[StoryStep] = []
+    graph: Graph = Graph()
+    activity: list[Activity] = []
