@@ -1,0 +1,67 @@
+# Bare `make` lists the verbs. `make up` and `make test` need Python 3.11 or newer and nothing else.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := .make/env
+DATA ?= data
+PYTEST_ARGS ?=
+
+.PHONY: help up test check lint types imports format unit env system portal wheel bench soak kill docs screenshots clean
+
+help: ## List the verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
+
+up: env portal ## Set up everything and start Tocsin with the demo; prints address and sign-in
+	$(BIN)/tocsin up --demo --data $(DATA)
+
+test: env system portal ## Set up everything (system packages where it may) and run all tests
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+check: env lint types imports test ## What must hold before a commit: ruff, mypy, import-linter, tests
+
+lint: env ## ruff: style and common mistakes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: env ## mypy, strict
+	$(BIN)/mypy
+
+imports: env ## import-linter: the house's directions
+	$(BIN)/lint-imports
+
+format: env ## Format the code
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+unit: env ## Only the tests that need no system package and take little time
+	$(BIN)/pytest -m "not system and not slow" $(PYTEST_ARGS)
+
+env: $(STAMP) ## Make the environment in .venv from uv.lock
+
+$(STAMP): pyproject.toml uv.lock tools/bootstrap.py
+	$(PYTHON) tools/bootstrap.py
+	@mkdir -p .make && touch $@
+
+system: ## Install the Debian packages that tests of real peers need (as root; otherwise says what is missing)
+	@$(PYTHON) tools/system.py
+
+portal: env ## Build the portal with Node from PyPI; nothing to do when it is up to date
+	$(BIN)/python -m tocsin.portal.build
+
+wheel: env ## Build sdist and wheel, portal and packs included
+	$(BIN)/uv build || uv build
+
+bench: env portal ## Measure speed and memory; numbers go into bench/README.md
+	$(BIN)/python -m bench
+
+kill: env ## The long form of the kill -9 tests
+	TOCSIN_KILLS=200 $(BIN)/pytest tests/lake/test_kill.py -q
+
+docs: env ## Write the reference pages that the code generates
+	$(BIN)/python tools/docs.py
+
+clean: ## Remove what was built, not your data
+	rm -rf .make $(VENV) dist build src/tocsin/portal/static ui/node_modules .pytest_cache .mypy_cache .ruff_cache
