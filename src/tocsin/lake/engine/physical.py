@@ -1,0 +1,160 @@
+"""How a KQL type is stored and scanned: its DuckDB type, its Arrow type, and casting tables to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tocsin.base.errors import LakeError, did_you_mean
+from tocsin.kql.emit import physical_names as _shared_names
+from tocsin.kql.types import Column, KqlType, TableSchema
+
+__all__ = [
+    "arrow_schema",
+    "arrow_type",
+    "canonical",
+    "conform",
+    "duckdb_type",
+    "kql_type",
+    "naive_utc",
+    "physical_names",
+    "quote_name",
+    "quote_text",
+]
+
+_DUCKDB = {
+    KqlType.BOOL: "BOOLEAN",
+    KqlType.INT: "INTEGER",
+    KqlType.LONG: "BIGINT",
+    KqlType.REAL: "DOUBLE",
+    KqlType.DECIMAL: "DECIMAL(38,17)",
+    KqlType.STRING: "VARCHAR",
+    KqlType.DATETIME: "TIMESTAMP",
+    KqlType.TIMESPAN: "BIGINT",
+    KqlType.GUID: "VARCHAR",
+    KqlType.DYNAMIC: "VARCHAR",
+}
+
+_ARROW = {
+    KqlType.BOOL: pa.bool_(),
+    KqlType.INT: pa.int32(),
+    KqlType.LONG: pa.int64(),
+    KqlType.REAL: pa.float64(),
+    KqlType.DECIMAL: pa.decimal128(38, 17),
+    KqlType.STRING: pa.string(),
+    KqlType.DATETIME: pa.timestamp("us"),
+    KqlType.TIMESPAN: pa.int64(),
+    KqlType.GUID: pa.string(),
+    KqlType.DYNAMIC: pa.string(),
+}
+
+KQL_METADATA = b"tocsin.kql"
+"""Arrow field metadata key that names the KQL type where the physical type alone doesn't tell it (dynamic, guid, timespan)."""
+
+
+def duckdb_type(kind: KqlType) -> str:
+    """The DuckDB type that holds values of a KQL type in a relation."""
+    return _DUCKDB[kind]
+
+
+def arrow_type(kind: KqlType) -> pa.DataType:
+    """The Arrow type that holds values of a KQL type in memory and in Parquet files."""
+    return _ARROW[kind]
+
+
+def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
+    """The Arrow schema of these columns under their physical names, each field naming its KQL type in its metadata."""
+    fields = zip(physical_names(columns), columns, strict=True)
+    return pa.schema([pa.field(name, arrow_type(c.type), metadata={KQL_METADATA: c.type.value}) for name, c in fields])
+
+
+def kql_type(field: pa.Field) -> KqlType:
+    """The KQL type of an Arrow field: what its metadata says, else what its Arrow type means."""
+    named = (field.metadata or {}).get(KQL_METADATA)
+    if named is not None:
+        return KqlType(named.decode())
+    kind = field.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_boolean(kind):
+        return KqlType.BOOL
+    if pa.types.is_integer(kind):
+        return KqlType.INT if kind.bit_width < 32 or kind == pa.int32() else KqlType.LONG
+    if pa.types.is_floating(kind):
+        return KqlType.REAL
+    if pa.types.is_decimal(kind):
+        return KqlType.DECIMAL
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return KqlType.DATETIME
+    if pa.types.is_nested(kind):
+        return KqlType.DYNAMIC
+    return KqlType.STRING
+
+
+def physical_names(columns: Iterable[Column]) -> list[str]:
+    """The columns' names in a relation: DuckDB folds case, so a name that differs only by case gets the suffix ``__2``."""
+    return _shared_names(columns)
+
+
+def canonical(column: pa.ChunkedArray, kind: KqlType, *, table: str, name: str) -> pa.ChunkedArray:
+    """The column in the Arrow type of `kind`.
+
+    Raises LakeError LAK0007 naming table and column when values can't be cast: a decoder or parser gave a wrong type.
+    """
+    target = arrow_type(kind)
+    if column.type == target:
+        return column
+    try:
+        if pa.types.is_timestamp(column.type) and target == pa.timestamp("us"):
+            # A zoned timestamp already counts UTC; nanoseconds below a microsecond have no place in the lake.
+            return column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(target)
+        if pa.types.is_nested(column.type) and target == pa.string():
+            import orjson
+
+            text = [None if v is None else orjson.dumps(v, default=str).decode() for v in column.to_pylist()]
+            return pa.chunked_array([pa.array(text, pa.string())])
+        if pa.types.is_boolean(column.type) and target == pa.string():
+            return pc.if_else(column, "True", "False")
+        return column.cast(target)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise LakeError(
+            f"Column {name} of {table} holds values of type {column.type} that don't fit {kind.value}: {error}",
+            code="LAK0007",
+            hint="The parser or decoder that made the rows must convert the column.",
+        ) from error
+
+
+def conform(rows: pa.Table, schema: TableSchema) -> pa.Table:
+    """Those of the table's columns that `rows` has, cast to their physical types, in the schema's order.
+
+    Columns that the schema doesn't have raise LakeError LAK0006 with the nearest name.
+    """
+    physical = dict(zip(physical_names(schema.columns), schema.columns, strict=True))
+    unknown = [name for name in rows.column_names if name not in physical]
+    if unknown:
+        raise LakeError(
+            f"Table {schema.name} has no column {unknown[0]!r}.",
+            code="LAK0006",
+            hint=did_you_mean(unknown[0], physical),
+        )
+    names = [name for name in physical if name in set(rows.column_names)]
+    columns = [canonical(rows.column(n), physical[n].type, table=schema.name, name=n) for n in names]
+    return pa.table(columns, names=names)
+
+
+def naive_utc(moment: datetime) -> datetime:
+    """The instant as a naive UTC datetime, which is what a TIMESTAMP holds."""
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def quote_name(name: str) -> str:
+    """A double-quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_text(text: str) -> str:
+    """A single-quoted SQL literal."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,163 @@
+"""Makes the relations that a compiled query names: SQL text over Parquet files and registered Arrow tables.
+
+A relation is a CTE with the schema's columns in order, each in its physical type. A table of two hundred columns costs milliseconds to bind, so
+columns that the query's text nowhere mentions are left out; the emitter names every column that it reads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+
+from tocsin.base.errors import QueryError, did_you_mean
+from tocsin.kql.types import Catalog, Column, TableSchema
+from tocsin.lake.engine.model import Window
+from tocsin.lake.engine.physical import (
+    arrow_type,
+    canonical,
+    conform,
+    duckdb_type,
+    kql_type,
+    naive_utc,
+    physical_names,
+    quote_name,
+    quote_text,
+)
+from tocsin.lake.snapshot import DataFile, Snapshot
+
+__all__ = ["RelationPlan", "plan_relations"]
+
+
+@dataclass(slots=True)
+class RelationPlan:
+    """The WITH clause's parts, and the Arrow tables that must be registered for them."""
+
+    ctes: list[str] = field(default_factory=list)
+    arrow: dict[str, pa.Table] = field(default_factory=dict)
+    files: list[tuple[str, DataFile]] = field(default_factory=list)
+
+
+def plan_relations(
+    names: Sequence[str],
+    sql: str,
+    *,
+    snapshot: Snapshot | None,
+    relations: Mapping[str, pa.Table],
+    catalog: Catalog | None,
+    window: Window | None,
+    without: frozenset[str] = frozenset(),
+) -> RelationPlan:
+    """Plans every named relation. `without` are file paths to leave out because they can't be read.
+
+    Raises QueryError QRY0005 for a name that is neither an extra relation, nor a table of the catalogue, nor one of the lake.
+    """
+    plan = RelationPlan()
+    for number, name in enumerate(names):
+        stored = snapshot.table(name) if snapshot is not None else None
+        given = relations.get(name)
+        schema = (catalog.table(name) if catalog is not None else None) or (stored.schema if stored else None)
+        parts: list[str] = []
+        if given is not None:
+            rows = conform(given, schema) if schema is not None else _plain(given, name)
+            if schema is None:
+                schema = TableSchema(name, tuple(Column(f.name, kql_type(f)) for f in given.schema))
+            columns = _columns(schema, sql)
+            if rows.num_rows:
+                parts.append(_from_arrow(plan, f"x{number}_given", rows, columns))
+            # A relation made of nothing but its columns needs no window: it was handed in for this run.
+            body = " UNION ALL ".join(parts) or _empty(columns)
+            plan.ctes.append(f"{quote_name(name)} AS NOT MATERIALIZED ({body})")
+            continue
+        if schema is None:
+            known = [*relations, *(snapshot.tables if snapshot else ())]
+            raise QueryError(f"There is no table {name!r}.", code="QRY0005", hint=did_you_mean(name, known))
+        columns = _columns(schema, sql, window)
+        where = _where(schema, window)
+        if stored is not None:
+            files = [f for f in stored.files if f.path not in without and _overlaps(f, window)]
+            if files:
+                plan.files += [(name, f) for f in files]
+                parts.append(_from_parquet(files, columns) + where)
+            hot = stored.hot()
+            if hot is not None and hot.num_rows:
+                parts.append(_from_arrow(plan, f"x{number}_hot", hot, columns) + where)
+        body = " UNION ALL ".join(parts) or _empty(columns)
+        plan.ctes.append(f"{quote_name(name)} AS NOT MATERIALIZED ({body})")
+    return plan
+
+
+def _columns(schema: TableSchema, sql: str, window: Window | None = None) -> list[tuple[str, str]]:
+    """(physical name, DuckDB type) of the columns that the text may read, in schema order; at least one."""
+    every = [(n, duckdb_type(c.type)) for n, c in zip(physical_names(schema.columns), schema.columns, strict=True)]
+    if _selects_star(schema.name, sql):
+        return every
+    wanted = window.column if window is not None else ""
+    used = [(n, t) for n, t in every if n in sql or n == wanted or '"' in n]
+    return used or every[:1]
+
+
+def _selects_star(name: str, sql: str) -> bool:
+    quoted = re.escape(quote_name(name))
+    return re.search(rf"\*[^(),]*\bFROM\s+{quoted}|{quoted}\s*\.\s*\*", sql, re.IGNORECASE) is not None
+
+
+def _from_parquet(files: Sequence[DataFile], columns: Sequence[tuple[str, str]]) -> str:
+    listed = ",".join(quote_text(f.path) for f in files)
+    # The schema by name spares opening every file at bind time, and fills columns that an older file doesn't have.
+    described = ",".join(
+        f"{quote_text(n)}:{{name:{quote_text(n)},type:{quote_text(t)},default_value:NULL}}" for n, t in columns
+    )
+    rows = sum(f.rows for f in files)
+    select = ",".join(quote_name(n) for n, _ in columns)
+    return f"SELECT {select} FROM read_parquet([{listed}],schema=MAP{{{described}}},explicit_cardinality={rows})"
+
+
+def _from_arrow(plan: RelationPlan, registered: str, rows: pa.Table, columns: Sequence[tuple[str, str]]) -> str:
+    present = set(rows.column_names)
+    # Registering hands over every column's description: give only those that are read.
+    plan.arrow[registered] = rows.select([n for n, _ in columns if n in present] or rows.column_names[:1])
+    select = ",".join(quote_name(n) if n in present else f"CAST(NULL AS {t}) AS {quote_name(n)}" for n, t in columns)
+    return f"SELECT {select} FROM {quote_name(registered)}"
+
+
+def _empty(columns: Sequence[tuple[str, str]]) -> str:
+    return "SELECT " + ",".join(f"CAST(NULL AS {t}) AS {quote_name(n)}" for n, t in columns) + " WHERE false"
+
+
+def _plain(rows: pa.Table, name: str) -> pa.Table:
+    """A relation of unknown schema, its columns in the physical types of what they mean."""
+    columns = [canonical(rows.column(i), kql_type(f), table=name, name=f.name) for i, f in enumerate(rows.schema)]
+    fields = [pa.field(f.name, arrow_type(kql_type(f))) for f in rows.schema]
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _where(schema: TableSchema, window: Window | None) -> str:
+    if window is None or all(c.name != window.column for c in schema.columns):
+        return ""
+    column = quote_name(window.column)
+    tests = []
+    if window.start is not None:
+        tests.append(f"{column} >= {_stamp(window.start)}")
+    if window.end is not None:
+        tests.append(f"{column} < {_stamp(window.end)}")
+    return " WHERE " + " AND ".join(tests) if tests else ""
+
+
+def _stamp(moment: datetime) -> str:
+    return f"TIMESTAMP '{naive_utc(moment).isoformat(sep=' ')}'"
+
+
+def _overlaps(file: DataFile, window: Window | None) -> bool:
+    if window is None:
+        return True
+    bounds = file.bounds(window.column)
+    if bounds is None:
+        return True
+    least, greatest = bounds
+    if window.start is not None and greatest < naive_utc(window.start):
+        return False
+    return window.end is None or least < naive_utc(window.end)

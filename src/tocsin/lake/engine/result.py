@@ -1,0 +1,145 @@
+"""What a query gives: an Arrow table of physical values, and the rows as KQL's REST answer shows them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from tocsin.base.errors import TocsinError
+from tocsin.kql.types import KqlType
+
+__all__ = ["QueryResult"]
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """The rows of a query.
+
+    `columns` are the compiled query's result columns; `table` has them by position under the names c1, c2… in physical form.
+    `truncated` says that a row or size limit cut the rows; `seconds` is how long the engine took; `render` is the query's chart, if it asked
+    for one; `problems` are errors of parts of the lake that were left out (an unreadable file), each naming its file.
+    """
+
+    columns: tuple[Any, ...]
+    table: pa.Table
+    truncated: bool = False
+    seconds: float = 0.0
+    render: Any = None
+    problems: tuple[TocsinError, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The columns' names."""
+        return [c.name for c in self.columns]
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def column_values(self, index: int) -> list[Any]:
+        """One column's JSON-able values: the form of Kusto's REST answer."""
+        column = self.columns[index]
+        return _values(self.table.column(index), column.type, column.ticks)
+
+    def rows(self) -> list[list[Any]]:
+        """JSON-able rows: datetimes and timespans as KQL's text, dynamic values parsed, NaN and infinities as strings."""
+        lists = [self.column_values(i) for i in range(len(self.columns))]
+        return [list(row) for row in zip(*lists, strict=True)] if lists else [[] for _ in range(len(self))]
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """The rows as dictionaries by column name."""
+        names = self.names
+        return [dict(zip(names, row, strict=True)) for row in self.rows()]
+
+
+def _values(column: pa.ChunkedArray, kind: KqlType, ticks: bool) -> list[Any]:
+    if pa.types.is_null(column.type):
+        return ["" if kind is KqlType.STRING else None] * len(column)
+    fast = _FAST.get(kind)
+    if fast is not None:
+        found = fast(column, ticks)
+        if found is not None:
+            return found
+    from tocsin.kql.values import python_value
+
+    return [python_value(kind, value, ticks) for value in column.to_pylist()]
+
+
+def _plain(column: pa.ChunkedArray, _ticks: bool) -> list[Any]:
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def _text(column: pa.ChunkedArray, _ticks: bool) -> list[Any] | None:
+    if not pa.types.is_string(column.type):
+        return None
+    # KQL strings are never null.
+    return ["" if v is None else v for v in column.to_pylist()] if column.null_count else column.to_pylist()
+
+
+def _real(column: pa.ChunkedArray, _ticks: bool) -> list[Any] | None:
+    if not pa.types.is_floating(column.type):
+        return None
+    values = column.to_pylist()
+    if all(v is None or math.isfinite(v) for v in values):
+        return values  # type: ignore[no-any-return]
+    return [v if v is None or math.isfinite(v) else _odd(v) for v in values]
+
+
+def _odd(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+_FIRST = np.datetime64("0001-01-01T00:00:00", "us")
+_LAST = np.datetime64("9999-12-31T23:59:59.999999", "us")
+
+
+def _datetime(column: pa.ChunkedArray, ticks: bool) -> list[Any] | None:
+    if ticks or column.type != pa.timestamp("us"):
+        return None
+    stamps = column.to_numpy(zero_copy_only=False).astype("datetime64[us]")
+    missing = np.isnat(stamps)
+    known = stamps[~missing]
+    if known.size and (known.min() < _FIRST or known.max() > _LAST):
+        return None
+    text = [f"{t}0Z" for t in np.datetime_as_string(known, unit="us").tolist()]
+    if not missing.any():
+        return text
+    found = iter(text)
+    return [None if gone else next(found) for gone in missing.tolist()]
+
+
+def _dynamic(column: pa.ChunkedArray, _ticks: bool) -> list[Any] | None:
+    try:
+        return [None if v is None else _load(v) for v in column.to_pylist()]
+    except ValueError:
+        return None  # NaN, integers beyond 64 bits: the general way knows them
+
+
+_LONG_NUMBER = re.compile(r"\d{19}")
+
+
+def _load(text: str) -> Any:
+    if _LONG_NUMBER.search(text):
+        raise ValueError("orjson reads integers beyond 64 bits as reals")
+    return orjson.loads(text)
+
+
+_FAST: dict[KqlType, Callable[[pa.ChunkedArray, bool], list[Any] | None]] = {
+    KqlType.BOOL: _plain,
+    KqlType.INT: _plain,
+    KqlType.LONG: _plain,
+    KqlType.REAL: _real,
+    KqlType.STRING: _text,
+    KqlType.GUID: _plain,
+    KqlType.DATETIME: _datetime,
+    KqlType.DYNAMIC: _dynamic,
+}

@@ -1,0 +1,58 @@
+"""A consistent view of the lake: for every table its files of one Delta version and the fresh rows above that version's mark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+
+from tocsin.kql.types import TableSchema
+
+__all__ = ["DataFile", "Snapshot", "TableSnapshot"]
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A Parquet file of a table, with what the Delta log says about it. Instants are naive UTC; None means unknown.
+
+    `times` and `received` are the least and greatest TimeGenerated and _TimeReceived. `spilled` files belong to bulk-written
+    rows that aren't committed yet.
+    """
+
+    path: str
+    rows: int
+    size: int
+    times: tuple[datetime, datetime] | None = None
+    received: tuple[datetime, datetime] | None = None
+    spilled: bool = False
+
+    def bounds(self, column: str) -> tuple[datetime, datetime] | None:
+        """The least and greatest value of TimeGenerated or _TimeReceived, if known."""
+        if column == "TimeGenerated":
+            return self.times
+        return self.received if column == "_TimeReceived" else None
+
+
+@dataclass(frozen=True, slots=True)
+class TableSnapshot:
+    """One table's part of a snapshot. `hot` gives the fresh rows as one Arrow table under physical names, or None."""
+
+    schema: TableSchema
+    files: tuple[DataFile, ...] = ()
+    mark: int = 0
+    hot: Callable[[], pa.Table | None] = field(default=lambda: None)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All tables as they were at one moment. Holding it keeps the fresh rows in memory, so let it go after use."""
+
+    tables: Mapping[str, TableSnapshot] = field(default_factory=dict)
+    on_bad_file: Callable[[str, str, str], None] | None = None
+    """Called with (table, path, reason) when the engine finds that a file can't be read."""
+
+    def table(self, name: str) -> TableSnapshot | None:
+        """That table's part, or None where the lake holds no such table."""
+        return self.tables.get(name)
