@@ -58,10 +58,11 @@ class Star(Expr):
 
 @dataclass(frozen=True, slots=True)
 class Member(Expr):
-    """`target.name`."""
+    """`target.name`; with `args`, a call on a scope: ``cluster('x').database('y').f(args)`` (`None` where nothing is called)."""
 
     target: Expr
     name: str
+    args: tuple[Expr, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,10 @@ class Binary(Expr):
     """A binary operator, `op` as written in lower case.
 
     Arithmetic ``+ - * / %``; comparison ``== != < <= > >= =~ !~``; ``and or``; string operators ``has !has has_cs !has_cs
-    hasprefix … contains … startswith … endswith … matches regex`` (one space), with ``:`` in search terms.
+    hasprefix … contains … startswith … endswith … matches regex`` (one space), with ``:`` in search terms. Old spellings are
+    given as the new: ``<>`` is ``!=``, ``notcontains`` ``!contains``, ``containscs`` ``contains_cs``, ``notlike`` ``!like``.
+    A long run of ``and`` or of ``or`` is a balanced tree, any other chain leans to the left; no tree is higher than
+    `tocsin.kql.parser.MAX_HEIGHT`, so walking one recursively is safe.
     """
 
     op: str
@@ -121,7 +125,11 @@ class Between(Expr):
 
 @dataclass(frozen=True, slots=True)
 class Call(Expr):
-    """A function or aggregate call. `callee` is the name as written; arguments may be `Named`, `Star` or `Pipeline`."""
+    """A function or aggregate call. `callee` is the name as written; arguments may be `Named`, `Star` or `Pipeline`.
+
+    A `Pipeline` stands for an argument that has operators (``materialize(T | take 1)``); a bare table is a `Name`.
+    ``entity_group [a, b]`` is a call of `entity_group`, and an ill-formed typed literal such as ``int(x)`` is refused by the parser.
+    """
 
     callee: str
     args: tuple[Expr, ...]
@@ -138,10 +146,11 @@ class Named(Expr):
 
 @dataclass(frozen=True, slots=True)
 class TypeOf(Expr):
-    """``typeof(long)`` or ``typeof(a:string, b:long)``; the second form fills `columns`."""
+    """``typeof(long)`` or ``typeof(a:string, b:long)``; the second form fills `columns`, and a ``*`` among them sets `star`."""
 
     type: KqlType | None
     columns: tuple[ColumnDecl, ...] = ()
+    star: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +205,10 @@ class Lambda(Expr):
 class Pipeline(Expr):
     """A source and its operators. A source without operators is a Pipeline with none only where a table is meant.
 
-    `source` is a Name, Call (stored function, ``table('x')``, let lambda, ``materialize(…)``), Member (``cluster().database().T``),
-    Paren/Pipeline (parenthesised), Lambda, or one of the source operators below (Print, Range, Datatable, …).
+    That is: a statement of the query, the right side of join and lookup, toscalar. Elsewhere (let, arguments, union, in) a
+    bare name is a `Name`. `source` is a Name, Call (stored function, ``table('x')``, let lambda, ``materialize(…)``), Member
+    (``cluster().database().T``), Paren (whose `inner` is a Pipeline or one of these), or one of the source operators below
+    (Project with keyword print, Range, Datatable, ExternalData, Union, Search, Find, Evaluate, MacroExpand).
     """
 
     source: Expr | Operator
@@ -304,20 +315,26 @@ class SampleDistinct(Operator):
 
 @dataclass(frozen=True, slots=True)
 class Count(Operator):
-    """count."""
+    """count; `name` of ``count as name``."""
+
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Join(Operator):
-    """join, lookup: `right` is a Pipeline; `on` are Names, ``$left.a == $right.b`` Binaries, or any conjunction."""
+    """join, lookup: `right` is a Pipeline; `on` are Names, ``$left.a == $right.b`` Binaries, or any conjunction.
+
+    `right` is what stands between the parentheses. `where` is the predicate of the form ``join … where``.
+    """
 
     right: Pipeline
     on: tuple[Expr, ...]
+    where: Expr | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Union(Operator):
-    """union; as a source too. `tables` are Pipelines, Names and Stars (wildcards)."""
+    """union; as a source too. `tables` are Pipelines (without their parentheses), Names, Calls, Members and Stars (wildcards)."""
 
     tables: tuple[Expr, ...]
 
@@ -341,7 +358,7 @@ class MvExpand(Operator):
 
 @dataclass(frozen=True, slots=True)
 class MvApply(Operator):
-    """mv-apply … on (subquery); the subquery is the operators after ``on (``."""
+    """mv-apply … on (subquery); the subquery is the operators after ``on (`` (`params`: with_itemindex, kind, id)."""
 
     columns: tuple[MvColumn, ...]
     limit: Expr | None
@@ -396,7 +413,7 @@ class MakeSeries(Operator):
 
 @dataclass(frozen=True, slots=True)
 class Partition(Operator):
-    """partition by column (subquery) / { query }."""
+    """partition by column (subquery) / { query }; __partitionby too."""
 
     by: Expr
     body: tuple[Operator, ...] | Pipeline
@@ -467,10 +484,11 @@ class Reduce(Operator):
 
 @dataclass(frozen=True, slots=True)
 class Evaluate(Operator):
-    """evaluate plugin(args) [: schema]; as a source too."""
+    """evaluate plugin(args) [: schema]; as a source too. `schema_star` for ``: (*, a:long)``."""
 
     call: Call
     schema: tuple[ColumnDecl, ...] | None
+    schema_star: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -489,14 +507,17 @@ class As(Operator):
 
 @dataclass(frozen=True, slots=True)
 class Render(Operator):
-    """render visualisation with (properties); properties as `params`."""
+    """render visualisation with (properties); properties as `params`.
+
+    A property that lists columns (``ycolumns=a, b``) is one string Literal, the names joined by commas.
+    """
 
     visualization: str
 
 
 @dataclass(frozen=True, slots=True)
 class Simple(Operator):
-    """An operator without parts of its own: getschema, consume, execute-and-cache, assert-schema's kin."""
+    """An operator without parts of its own: getschema, consume, execute-and-cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -557,7 +578,11 @@ class GraphMatch(Operator):
 
 @dataclass(frozen=True, slots=True)
 class GraphOther(Operator):
-    """graph-to-table, graph-mark-components, graph-where-nodes, graph-where-edges."""
+    """graph-to-table, graph-mark-components, graph-where-nodes, graph-where-edges.
+
+    `items` of graph-to-table are Calls of ``nodes`` and ``edges`` whose `Named` arguments are ``as`` and the settings
+    (``with_node_id``, ``with_source_id``, ``with_target_id``); of the where forms, the predicate.
+    """
 
     items: tuple[Expr, ...]
 
