@@ -1,0 +1,229 @@
+"""From bodies that receivers took to batches and dead letters.
+
+How a body's bytes are framed depends on its source:
+
+- `hec`: Splunk's event objects one after another (`meta["form"]` is `event`), or raw text (`raw`).
+- `jsonl`: JSON in any of the ways that `jsontext` knows; `meta["table"]` names a catalogue table when the sender did.
+- `syslog`: octet-counted messages (`LEN SP MESSAGE`) of one peer (`meta["peer"]`), whatever framing they had on the wire.
+- `file`: lines of a watched file (`meta["path"]`, `meta["format"]`).
+- `batch`: a decoded `SourceBatch` as an Arrow IPC stream (`meta["kind"]`, `meta["origin"]`): files that are no lines, read by the folder receiver.
+- anything else: as a file of unknown format.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+import orjson
+import pyarrow as pa
+
+from tocsin.base.errors import IngestError, Place
+from tocsin.ingest import codes
+from tocsin.ingest.decoders.auditd import AUDIT_LINE, auoms_row
+from tocsin.ingest.decoders.context import Context
+from tocsin.ingest.decoders.jsontext import JsonSplitter, decode_json, load_tolerant
+from tocsin.ingest.decoders.paths import decode_source
+from tocsin.ingest.decoders.shapes import add_object, add_unknown
+from tocsin.ingest.decoders.source import Source
+from tocsin.ingest.decoders.syslog import add_syslog_line, looks_like_syslog
+from tocsin.ingest.decoders.tables import TableMatcher, default_matcher
+from tocsin.ingest.model import DeadLetter, FileReport, SourceBatch
+from tocsin.ingest.settings import DecodeLimits
+
+__all__ = ["BodyLike", "decode_body", "frame_syslog", "pack_batch"]
+
+
+class BodyLike(Protocol):
+    """What a decoder needs of a `tocsin.lake.Body`."""
+
+    @property
+    def source(self) -> str:
+        """Kind of receiver."""
+
+    @property
+    def data(self) -> bytes:
+        """The bytes as received."""
+
+    @property
+    def received(self) -> datetime:
+        """When."""
+
+    @property
+    def meta(self) -> Mapping[str, str]:
+        """What the receiver knew besides: peer, host, sourcetype, path, table."""
+
+
+def decode_body(
+    body: BodyLike, *, limits: DecodeLimits | None = None, matcher: TableMatcher | None = None
+) -> Iterator[SourceBatch | DeadLetter]:
+    """Decodes one body. Never raises for what the bytes are: what can't be read becomes a dead letter."""
+    limits = limits or DecodeLimits()
+    matcher = matcher or default_matcher()
+    meta = body.meta
+    origin = meta.get("path") or meta.get("peer") or body.source
+    if body.source == "batch":
+        with pa.ipc.open_stream(body.data) as reader:
+            yield SourceBatch(meta.get("kind", "json"), reader.read_all(), meta.get("origin", origin))
+        return
+    context = Context(origin, limits, matcher, hint_table=_table(meta, matcher), host=meta.get("host", ""))
+    context.format = body.source
+    if body.source == "hec" and meta.get("form", "event") == "event":
+        yield from _hec(body, context)
+    elif body.source == "syslog":
+        yield from _syslog(body, context)
+    elif body.source == "jsonl":
+        yield from _json(body, context)
+    else:
+        yield from _unknown(body, origin, context, limits, matcher)
+        return
+    yield from context.rest()
+
+
+def _table(meta: Mapping[str, str], matcher: TableMatcher) -> str:
+    name = meta.get("table", "")
+    return name if name in matcher else ""
+
+
+def _json(body: BodyLike, context: Context) -> Iterator[SourceBatch | DeadLetter]:
+    try:
+        for item in decode_json(Source(context.origin, io.BytesIO(body.data)), context):
+            if not isinstance(item, FileReport):
+                yield item
+    except IngestError as error:
+        yield context.dead(error.message, error.code, error.place or Place(context.origin), body.data)
+
+
+def _unknown(
+    body: BodyLike, origin: str, context: Context, limits: DecodeLimits, matcher: TableMatcher
+) -> Iterator[SourceBatch | DeadLetter]:
+    """A body whose format only its content tells; text that is no known format is kept line by line."""
+    kept = 0
+    for item in decode_source(Source(origin, io.BytesIO(body.data)), len(body.data), limits, matcher):
+        if not isinstance(item, FileReport):
+            kept += 1
+            yield item
+        elif item.error is not None:
+            yield context.dead(item.error.message, item.error.code, item.error.place or Place(origin), body.data)
+        elif item.skipped and item.format == "text":
+            for line in body.data.splitlines():
+                if line.strip():
+                    add_text(context.text(line), body.meta, context, body.received)
+            yield from context.rest()
+        elif item.skipped and item.format != "empty":
+            yield context.dead(item.skipped, codes.UNKNOWN_TEXT, Place(origin), body.data)
+
+
+def add_text(text: str, meta: Mapping[str, str], context: Context, received: datetime, time: object = None) -> None:
+    """Adds one event that arrived as text: an event in XML, JSON, an audit record, a syslog line, or a message of unknown shape."""
+    start = text.lstrip()[:1]
+    if start == "<" and "<Event" in text[:64] and context.add_event(text.strip()):
+        return
+    if start == "{":
+        value, _ = load_tolerant(text.encode("utf-8", "surrogatepass"))
+        if value.__class__ is dict and add_object(value, context):
+            return
+    if AUDIT_LINE.match(text):
+        row = auoms_row(text, meta.get("host", ""))
+        if row is not None:
+            context.add("linux.auditd", row)
+            return
+    if looks_like_syslog(text) or meta.get("sourcetype", "").startswith(("syslog", "linux_")):
+        add_syslog_line(text, context, received=received, peer=meta.get("peer", ""))
+        return
+    unknown: dict[str, Any] = {"message": text}
+    for name in ("host", "source", "sourcetype", "index"):
+        if meta.get(name):
+            unknown[name] = meta[name]
+    unknown["time"] = time if time is not None else received.isoformat()
+    add_unknown("json", unknown, context)
+
+
+def _hec(body: BodyLike, context: Context) -> Iterator[SourceBatch | DeadLetter]:
+    """Splunk event objects. The receiver has checked their form already; a piece that is none is a dead letter all the same."""
+    default = dict(body.meta)
+    hint = context.hint_table
+    for number, envelope, raw in _hec_objects(body.data, context.limits.max_record_bytes):
+        place = Place(context.origin, line=number)
+        if envelope.__class__ is not dict or "event" not in envelope:
+            yield context.dead("It isn't an event object.", codes.JSON_NOT_OBJECT, place, raw)
+            continue
+        event = envelope["event"]
+        meta = {**default, **{k: v for k, v in envelope.items() if k in ("host", "source", "sourcetype", "index") and v.__class__ is str}}
+        context.host = meta.get("host", "")
+        context.hint_table = hint or next((meta[k] for k in ("sourcetype", "index") if meta.get(k, "") in context.matcher), "")
+        time = envelope.get("time")
+        if event.__class__ is dict:
+            fields = envelope.get("fields")
+            if fields.__class__ is dict:
+                event = {**fields, **event}
+            if time is not None and not any(k in event for k in ("time", "TimeGenerated", "@timestamp", "Timestamp", "timestamp")):
+                context.default_time = time
+            if not add_object(event, context):
+                yield context.dead("The event is empty.", codes.JSON_NOT_OBJECT, place, raw)
+            context.default_time = None
+        elif event.__class__ is str:
+            add_text(event, meta, context, body.received, time)
+        else:
+            add_text(orjson.dumps(event).decode(), meta, context, body.received, time)
+        yield from context.full()
+
+
+def _hec_objects(data: bytes, limit: int) -> Iterator[tuple[int, Any, bytes]]:
+    """(number from 1, object or None, its bytes) of event objects that follow each other with or without white space between."""
+    number = 0
+    lines = data.split(b"\n")
+    try:
+        # The common cases: one object, or one a line.
+        parsed = [(orjson.loads(line), line) for line in lines if line.strip()]
+    except orjson.JSONDecodeError:
+        pass
+    else:
+        for value, line in parsed:
+            number += 1
+            yield number, value, line
+        return
+    splitter = JsonSplitter(limit)
+    for _, piece, too_long in splitter.feed(data):
+        number += 1
+        yield number, None if too_long else load_tolerant(piece)[0], piece
+    _, rest = splitter.rest()
+    if rest:
+        yield number + 1, load_tolerant(rest)[0], rest
+
+
+def frame_syslog(messages: list[bytes]) -> bytes:
+    """Messages as the data of a `syslog` body."""
+    return b"".join([b"%d %b" % (len(m), m) for m in messages])
+
+
+def _syslog(body: BodyLike, context: Context) -> Iterator[SourceBatch | DeadLetter]:
+    data, position = body.data, 0
+    peer = body.meta.get("peer", "")
+    while position < len(data):
+        space = data.find(b" ", position, position + 12)
+        try:
+            size = int(data[position:space]) if space > 0 else -1
+        except ValueError:
+            size = -1
+        if size < 0:
+            yield context.dead("The body isn't framed.", codes.INTERNAL, Place(context.origin, offset=position), data[position:])
+            return
+        message = data[space + 1 : space + 1 + size]
+        position = space + 1 + size
+        if message.strip(b"\r\n\0 "):
+            add_syslog_line(context.text(message).rstrip("\r\n\0"), context, received=body.received, peer=peer)
+        if not position & 0xFFF:
+            yield from context.full()
+
+
+def pack_batch(batch: SourceBatch) -> tuple[bytes, dict[str, str]]:
+    """(data, meta) of a `batch` body that decodes to this batch."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.rows.schema) as writer:
+        writer.write_table(batch.rows)
+    return sink.getvalue().to_pybytes(), {"kind": batch.source, "origin": batch.origin}
+
+

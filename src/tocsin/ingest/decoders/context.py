@@ -1,0 +1,182 @@
+"""What the decoding of one file carries along: limits, row buffers by source kind, counts, notes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from tocsin.base.errors import Place
+from tocsin.ingest.decoders.eventxml import add_event_xml
+from tocsin.ingest.decoders.tables import TableMatcher
+from tocsin.ingest.decoders.times import parse_times
+from tocsin.ingest.decoders.windows import EventBuffer
+from tocsin.ingest.model import DeadLetter, SourceBatch
+from tocsin.ingest.settings import DecodeLimits
+
+__all__ = ["Context", "as_text"]
+
+
+def as_text(value: object) -> str | None:
+    """A field's value as the text that columns of strings hold; objects and lists become JSON text."""
+    kind = value.__class__
+    if kind is str or value is None:
+        return value  # type: ignore[return-value]
+    if kind is bool:
+        return "true" if value else "false"
+    if kind is int or kind is float:
+        return str(value)
+    return orjson.dumps(value).decode()
+
+
+class Context:
+    """Collects the rows of one file or body and hands them on as batches."""
+
+    def __init__(self, origin: str, limits: DecodeLimits, matcher: TableMatcher, *, hint_table: str = "", host: str = "") -> None:
+        self.origin = origin
+        self.limits = limits
+        self.matcher = matcher
+        self.hint_table = hint_table
+        self.host = host
+        self.default_time: object = None
+        """Time of an event that names none itself: what its envelope says."""
+        self.format = ""
+        self.skipped = ""
+        self.events = 0
+        self.derived = 0
+        """Rows that were made out of another row (an event within a syslog message): not events of their own."""
+        self.dead_letters = 0
+        self.sources: Counter[str] = Counter()
+        self.notes: Counter[str] = Counter()
+        self.windows = EventBuffer()
+        self.sysmon = EventBuffer()
+        self._dicts: dict[str, list[dict[str, Any]]] = {}
+        self._pending = 0
+        self._pending_bytes = 0
+
+    def dead(self, reason: str, code: str, place: Place, raw: bytes, *, size: int | None = None, hint: str = "") -> DeadLetter:
+        """Counts and makes a dead letter. `hint` names the setting that refused the input."""
+        self.dead_letters += 1
+        if hint:
+            reason = f"{reason} The setting is {hint}."
+        kept = raw[: self.limits.dead_letter_bytes]
+        return DeadLetter(reason, code, place, kept, self.origin, self.format, len(raw) if size is None else size)
+
+    def note(self, what: str) -> None:
+        """Counts something that was repaired."""
+        self.notes[what] += 1
+
+    def text(self, raw: bytes) -> str:
+        """UTF-8 text; invalid bytes are replaced and noted."""
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            self.note("invalid UTF-8 was replaced")
+            return raw.decode("utf-8", "replace")
+
+    def add_event(self, xml: str) -> bool:
+        """Adds a Windows or Sysmon-for-Linux event in XML; False when it is malformed."""
+        buffer = self.sysmon if "Linux-Sysmon" in xml[:512] else self.windows
+        return add_event_xml(xml, buffer)
+
+    def add(self, kind: str, row: dict[str, Any]) -> None:
+        """Adds a row of a kind other than events. Its columns are those of all rows of the batch together."""
+        rows = self._dicts.get(kind)
+        if rows is None:
+            rows = self._dicts[kind] = []
+        rows.append(row)
+        self._pending += 1
+
+    def full(self) -> Iterator[SourceBatch]:
+        """The batches that have grown big enough to hand on."""
+        limit = self.limits.batch_rows
+        for buffer in (self.windows, self.sysmon):
+            if len(buffer) >= limit or buffer.bytes >= self.limits.batch_bytes:
+                yield self._events(buffer)
+        if self._pending >= limit:
+            yield from self._all_dicts()
+
+    def rest(self) -> Iterator[SourceBatch]:
+        """Whatever is left."""
+        for buffer in (self.windows, self.sysmon):
+            if len(buffer):
+                yield self._events(buffer)
+        yield from self._all_dicts()
+
+    def batch(self, kind: str, rows: pa.Table) -> SourceBatch:
+        """Counts and makes a batch of a finished table."""
+        count = int(rows.num_rows)
+        self.sources[kind] += count
+        self.events += count
+        return SourceBatch(kind, rows, self.origin)
+
+    def _events(self, buffer: EventBuffer) -> SourceBatch:
+        return self.batch("linux.sysmon" if buffer is self.sysmon else "windows.event", buffer.take())
+
+    def _all_dicts(self) -> Iterator[SourceBatch]:
+        kinds, self._dicts, self._pending = self._dicts, {}, 0
+        for kind, rows in kinds.items():
+            for start in range(0, len(rows), self.limits.batch_rows):
+                yield self.batch(kind, _table(kind, rows[start : start + self.limits.batch_rows]))
+
+
+_TIME_COLUMNS = {"linux.auditd": "TimeCreated", "syslog": "TimeCreated", "json": "TimeCreated", "csv": "TimeCreated"}
+_FIXED: dict[str, pa.Schema] = {
+    "linux.auditd": pa.schema(
+        [
+            ("TimeCreated", pa.timestamp("us")),
+            ("Computer", pa.string()),
+            ("Serial", pa.int64()),
+            ("Types", pa.string()),
+            ("Fields", pa.string()),
+        ]
+    ),
+    "syslog": pa.schema(
+        [
+            ("TimeCreated", pa.timestamp("us")),
+            ("HostName", pa.string()),
+            ("Facility", pa.string()),
+            ("SeverityLevel", pa.string()),
+            ("ProcessName", pa.string()),
+            ("ProcessID", pa.string()),
+            ("SyslogMessage", pa.string()),
+            ("HostIP", pa.string()),
+            ("MsgID", pa.string()),
+            ("StructuredData", pa.string()),
+        ]
+    ),
+    "json": pa.schema([("TimeCreated", pa.timestamp("us")), ("Computer", pa.string()), ("RawData", pa.string())]),
+    "csv": pa.schema([("TimeCreated", pa.timestamp("us")), ("Computer", pa.string()), ("RawData", pa.string())]),
+}
+
+
+def _table(kind: str, rows: Sequence[dict[str, Any]]) -> pa.Table:
+    fixed = _FIXED.get(kind)
+    if fixed is not None:
+        arrays = []
+        for item in fixed:
+            values = [r.get(item.name) for r in rows]
+            if item.type == pa.timestamp("us"):
+                arrays.append(parse_times(values).to_arrow())
+            elif item.type == pa.string():
+                arrays.append(pa.array([as_text(v) for v in values], pa.string()))
+            else:
+                arrays.append(pa.array(values, item.type))
+        return pa.Table.from_arrays(arrays, schema=fixed)
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(row))
+    arrays, fields = [], []
+    for name in names:
+        values = [r.get(name) for r in rows]
+        if name == "ts" and kind.startswith("zeek."):
+            arrays.append(parse_times(values).to_arrow())
+            fields.append(pa.field(name, pa.timestamp("us")))
+            continue
+        arrays.append(pa.array([v if v.__class__ is str else as_text(v) for v in values], pa.string()))
+        fields.append(pa.field(name, pa.string()))
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+

@@ -1,0 +1,300 @@
+"""JSON in all the ways that logs hold it: a line per object, arrays, pretty-printed objects one after another."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from tocsin.base.errors import Place
+from tocsin.ingest import codes
+from tocsin.ingest.decoders.context import Context
+from tocsin.ingest.decoders.lines import LongLine, line_blocks
+from tocsin.ingest.decoders.shapes import add_object
+from tocsin.ingest.decoders.source import Source
+from tocsin.ingest.model import DecodedItem
+
+__all__ = ["decode_json", "decode_json_lines", "load_tolerant", "split_json"]
+
+_loads = orjson.loads
+_WRAPPER = re.compile(rb'\s*\{\s*(?:"@?[\w.]+"\s*:\s*(?:"[^"]*"|[\d.]+|null|true|false)\s*,\s*){0,8}'
+                      rb'"(?:Records|records|value|events|Events|results|Results|logs)"\s*:\s*(?=\[)')  # fmt: skip
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def decode_json(source: Source, context: Context) -> Iterator[DecodedItem]:
+    """Decodes a stream that starts like JSON; tells lines from documents by its head."""
+    head = source.head
+    if _is_lines(head):
+        yield from decode_json_lines(source, context)
+    else:
+        yield from _decode_documents(source, context)
+
+
+def _is_lines(head: bytes) -> bool:
+    """True when objects stand one on a line. One good line in the first few is proof; so is an over-long first line."""
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text[:1] != b"{":
+        return False
+    lines = text.split(b"\n")
+    for line in lines[:-1][:5]:
+        stripped = line.strip()
+        if not stripped:
+            continue
+        if stripped[:1] == b"{" and stripped[-1:] == b"}" and _is_object(stripped):
+            return True
+    first = lines[0].strip()
+    if len(lines) == 1:
+        # A single line, or the start of a longer one: objects may follow each other on it.
+        return not _WRAPPER.match(text)
+    return first[:1] == b"{" and first[-1:] == b"}"
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return _loads(line).__class__ is dict
+    except orjson.JSONDecodeError:
+        return load_tolerant(line)[0].__class__ is dict
+
+
+def decode_json_lines(source: Source, context: Context) -> Iterator[DecodedItem]:
+    """One object on each line; a bad line becomes one dead letter."""
+    limit = context.limits.max_record_bytes
+    for number, lines in line_blocks(source, limit, context.limits.dead_letter_bytes):
+        for index, line in enumerate(lines):
+            try:
+                value = _loads(line)  # type: ignore[arg-type]
+                if value.__class__ is dict and add_object(value, context):
+                    continue
+            except orjson.JSONDecodeError:
+                pass
+            place = Place(source.name, line=number + index)
+            if line.__class__ is LongLine:
+                yield context.dead(
+                    f"The line is {line.size} bytes long; {limit} are allowed.", codes.TOO_LONG, place, line.head,  # type: ignore[union-attr]
+                    size=line.size, hint="max_record_bytes",  # type: ignore[union-attr]
+                )  # fmt: skip
+                continue
+            yield from _add_odd(line, place, context)  # type: ignore[arg-type]
+        yield from context.full()
+
+
+def _add_odd(line: bytes, place: Place, context: Context) -> Iterator[DecodedItem]:
+    """A line that is no single good object: blank, repairable, several objects, a list of objects, or a dead letter."""
+    text = line.strip(b" \t\r\n\x1e\xef\xbb\xbf")
+    if not text:
+        return
+    value, note = load_tolerant(text)
+    if value.__class__ is dict:
+        if note:
+            context.note(note)
+        if not add_object(value, context):
+            yield context.dead("The object holds no event.", codes.JSON_NOT_OBJECT, place, text)
+        return
+    if value.__class__ is list and any(v.__class__ is dict for v in value):
+        for item in value:
+            if item.__class__ is not dict or not add_object(item, context):
+                yield context.dead("An element of the array isn't an object.", codes.JSON_NOT_OBJECT, place, _dump(item))
+        return
+    if value is not None:
+        yield context.dead("The JSON value isn't an object.", codes.JSON_NOT_OBJECT, place, text)
+        return
+    pieces = [piece for piece in split_json(text) if piece.strip()]
+    if len(pieces) > 1:
+        parsed = [(piece, load_tolerant(piece)[0]) for piece in pieces]
+        if any(v.__class__ is dict for _, v in parsed):
+            for piece, item in parsed:
+                if item.__class__ is not dict or not add_object(item, context):
+                    yield context.dead(f"{_syntax(piece)}", codes.JSON_SYNTAX, place, piece)
+            return
+    yield context.dead(_syntax(text), codes.JSON_SYNTAX, place, text)
+
+
+def _dump(value: object) -> bytes:
+    return orjson.dumps(value, default=str)
+
+
+def _syntax(text: bytes) -> str:
+    try:
+        _loads(text)
+    except orjson.JSONDecodeError as error:
+        return f"It isn't valid JSON: {error.msg} at character {error.pos + 1}."
+    return "The JSON value isn't an object."
+
+
+def load_tolerant(text: bytes) -> tuple[Any, str]:
+    """Parses JSON that strict parsers refuse for its text: invalid UTF-8, lone surrogates, control characters, NaN.
+
+    Returns (value, what was repaired); the value is None when it isn't JSON at all. Of equal keys the last one counts.
+    """
+    note = ""
+    try:
+        decoded = text.decode()
+    except UnicodeDecodeError:
+        decoded = text.decode("utf-8", "replace")
+        note = "invalid UTF-8 was replaced"
+    try:
+        return _loads(decoded), note
+    except (orjson.JSONDecodeError, TypeError):
+        pass
+    try:
+        value = json.loads(decoded, strict=False)
+    except (ValueError, RecursionError):
+        return None, ""
+    # A lone surrogate has no UTF-8 form; nothing below could store it.
+    clean = _SURROGATE.sub("�", json.dumps(value, ensure_ascii=False))
+    if clean != json.dumps(value, ensure_ascii=False):
+        note = note or "lone surrogates were replaced"
+    try:
+        return _loads(clean.replace("NaN", "null") if "NaN" in clean else clean), note or "JSON was repaired"
+    except orjson.JSONDecodeError:
+        try:
+            return _scrub(value), note or "JSON was repaired"
+        except RecursionError:
+            return None, ""
+
+
+def _scrub(value: Any) -> Any:
+    """Replaces what orjson can't write (NaN, lone surrogates, huge integers) all through a value."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("�", value)
+    if isinstance(value, dict):
+        return {_SURROGATE.sub("�", k): _scrub(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_scrub(v) for v in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and not -(1 << 63) <= value < (1 << 64):
+        return str(value)
+    return value
+
+
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]]', re.DOTALL)
+
+
+class JsonSplitter:
+    """Cuts a stream of JSON into its top-level objects, or the elements of its top-level array, with bounded memory.
+
+    `feed` returns the finished pieces with their offset. What lies between pieces (commas, white space, junk) is passed over; junk of
+    more than white space and commas is returned as a piece of its own so that it isn't lost. A piece that grows over `limit` is
+    dropped as far as the next line that starts an object; `dropped` tells then how long it was.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.array = False
+        self._buffer = b""
+        self._scan = 0  # everything before was tokenised
+        self._start = -1  # of the current piece within the buffer
+        self._depth = 0
+        self._offset = 0  # of the buffer within the stream
+        self._begun = False
+
+    def feed(self, block: bytes) -> Iterator[tuple[int, bytes, bool]]:
+        """Yields (offset, piece, too_long)."""
+        self._buffer += block
+        buffer = self._buffer
+        position = self._scan
+        between = position if self._start < 0 else -1
+        while True:
+            token = _TOKEN.search(buffer, position)
+            if token is None:
+                break
+            char = buffer[token.start()]
+            if self._start < 0 and char != 0x22:
+                if char in b"{[" and not (char == 0x5B and not self._begun):
+                    junk = buffer[between : token.start()].strip(b" \t\r\n,\x1e\xef\xbb\xbf") if between >= 0 else b""
+                    if junk:
+                        yield self._offset + between, junk, False
+                    self._start, self._depth, self._begun = token.start(), 1, True
+                else:
+                    # The brackets of the outer array itself.
+                    junk = buffer[between : token.start()].strip(b" \t\r\n,\x1e\xef\xbb\xbf") if between >= 0 else b""
+                    if junk:
+                        yield self._offset + between, junk, False
+                    self._begun = True
+                    between = token.end()
+            elif self._start >= 0 and char != 0x22:
+                if char in b"{[":
+                    self._depth += 1
+                else:
+                    self._depth -= 1
+                    if self._depth == 0:
+                        yield self._offset + self._start, buffer[self._start : token.end()], False
+                        self._start, between = -1, token.end()
+            position = token.end()
+        # An unfinished string must be looked at again from its quote.
+        quote = buffer.find(b'"', position)
+        self._scan = quote if quote >= 0 else len(buffer)
+        keep = self._start if self._start >= 0 else between
+        if keep >= 0 and len(buffer) - keep > self.limit:
+            resume = buffer.find(b"\n{", keep + 1)
+            end = resume + 1 if resume >= 0 else len(buffer)
+            yield self._offset + keep, buffer[keep:end], True
+            self._start, self._depth, self._scan, keep = -1, 0, end, end
+        if keep > 0:
+            self._buffer = buffer[keep:]
+            self._offset += keep
+            self._scan -= keep
+            if self._start >= 0:
+                self._start = 0
+        if self._start < 0:
+            # The next call must see what lies between from its beginning.
+            self._scan = 0
+
+    def rest(self) -> tuple[int, bytes]:
+        """What is left at the end of the stream: an unfinished piece or junk, with its offset."""
+        return self._offset, self._buffer.strip(b" \t\r\n,]\x1e")
+
+
+def split_json(text: bytes) -> list[bytes]:
+    """The top-level JSON values (objects, arrays) of a text, junk between and after them as pieces too."""
+    splitter = JsonSplitter(len(text) + 1)
+    splitter._begun = text.lstrip()[:1] != b"["
+    pieces = [piece for _, piece, _ in splitter.feed(text)]
+    _, rest = splitter.rest()
+    return [*pieces, rest] if rest else pieces
+
+
+def _decode_documents(source: Source, context: Context) -> Iterator[DecodedItem]:
+    """Arrays, envelopes around arrays, and objects over several lines."""
+    limit = context.limits.max_record_bytes
+    splitter = JsonSplitter(limit)
+    wrapper = _WRAPPER.match(source.head.lstrip(b"\xef\xbb\xbf"))
+    wrapped = wrapper is not None
+    if wrapper is not None:
+        # `{"Records": [` … `]}`: read on from the array, so that the envelope may be as long as it likes.
+        source.read(source.head.find(b"{") + len(wrapper[0]) - wrapper[0].find(b"{"))
+    base = source.position
+    while block := source.read(1 << 20):
+        for offset, piece, too_long in splitter.feed(block):
+            yield from _add_piece(piece, Place(source.name, offset=base + offset), too_long, context)
+        yield from context.full()
+    offset, rest = splitter.rest()
+    if wrapped:
+        rest = b"" if rest.rstrip(b"} \t\r\n") == b"" or rest[:1] not in b"{[" else rest
+    if rest:
+        place = Place(source.name, offset=base + offset)
+        value, _ = load_tolerant(rest)
+        if value.__class__ is dict and add_object(value, context):
+            return
+        reason = "The file ends within a JSON value." if rest[:1] in b"{[" else _syntax(rest)
+        yield context.dead(reason, codes.JSON_SYNTAX, place, rest)
+
+
+def _add_piece(piece: bytes, place: Place, too_long: bool, context: Context) -> Iterator[DecodedItem]:
+    if too_long:
+        yield context.dead(
+            f"A JSON value is longer than {context.limits.max_record_bytes} bytes.", codes.TOO_LONG, place, piece, hint="max_record_bytes"
+        )
+        return
+    try:
+        value = _loads(piece)
+        if value.__class__ is dict and add_object(value, context):
+            return
+    except orjson.JSONDecodeError:
+        pass
+    yield from _add_odd(piece, place, context)

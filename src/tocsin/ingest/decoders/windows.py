@@ -1,0 +1,484 @@
+"""Rows of kind `windows.event` and `linux.sysmon` out of the many JSON shapes that Windows events travel in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+import polars as pl
+import pyarrow as pa
+
+from tocsin.ingest.decoders.times import parse_times
+from tocsin.ingest.decoders.xmlfields import xml_fields
+
+__all__ = ["EVENT_SCHEMA", "EventBuffer", "event_data_of"]
+
+EVENT_SCHEMA = pa.schema(
+    [
+        ("Channel", pa.string()),
+        ("Provider", pa.string()),
+        ("EventID", pa.int32()),
+        ("Computer", pa.string()),
+        ("TimeCreated", pa.timestamp("us")),
+        ("EventRecordID", pa.int64()),
+        ("Level", pa.int32()),
+        ("Task", pa.int32()),
+        ("Opcode", pa.int32()),
+        ("Version", pa.int32()),
+        ("Keywords", pa.string()),
+        ("UserSid", pa.string()),
+        ("ProcessID", pa.int32()),
+        ("ThreadID", pa.int32()),
+        ("ProviderGuid", pa.string()),
+        ("ActivityID", pa.string()),
+        ("Message", pa.string()),
+        ("EventData", pa.string()),
+    ]
+)
+
+# Fields that the transport adds to a flat event; they are no part of it.
+_TRANSPORT = (
+    "@version",
+    "tags",
+    "port",
+    "host",
+    "type",
+    "SourceModuleName",
+    "SourceModuleType",
+    "EventReceivedTime",
+    "EventTypeOrignal",
+    "Severity",
+    "SeverityValue",
+    "ERROR_EVT_UNRESOLVED",
+    "Category",
+)
+_NXLOG_EVENT_TYPES = frozenset({"INFO", "ERROR", "WARNING", "AUDIT_SUCCESS", "AUDIT_FAILURE", "CRITICAL", "VERBOSE", "DEBUG"})
+_LOG_ANALYTICS_ADMIN = (
+    "TenantId",
+    "SourceSystem",
+    "MG",
+    "ManagementGroupName",
+    "Type",
+    "_ResourceId",
+    "_SubscriptionId",
+    "_ItemId",
+    "SourceComputerId",
+    "EventOriginId",
+    "TimeCollected",
+    "timestamp",
+    "EventLevelName",
+    "ParameterXml",
+    "AzureDeploymentID",
+    "Role",
+    "PartitionKey",
+    "RowKey",
+    "StorageAccount",
+)
+_SUFFIXED = re.compile(r"^(.+)_(?:string|dynamic|long|int|real|bool|datetime|guid)$")
+_LEVEL_NAMES = {
+    "critical": 1, "error": 2, "warning": 3, "information": 4, "info": 4, "verbose": 5, "success": 4,
+    "logalways": 0, "audit success": 0, "audit failure": 0, "notice": 4,
+}  # fmt: skip
+_MASK = (1 << 64) - 1
+_dumps = orjson.dumps
+
+
+def _int32(value: object) -> int | None:
+    """A number of a system field, from a number or a text in decimal or hex; None when it is neither or doesn't fit."""
+    if value.__class__ is not int:
+        if value is None or value.__class__ is bool:
+            return None
+        if value.__class__ is float:
+            value = int(value)  # type: ignore[call-overload]
+        else:
+            text = str(value).strip()
+            try:
+                value = int(text)
+            except ValueError:
+                try:
+                    value = int(text, 16) if text[:2] in ("0x", "0X") else None
+                except ValueError:
+                    return None
+                if value is None:
+                    return None
+    number: int = value  # type: ignore[assignment]
+    return number if -2147483648 <= number <= 2147483647 else None
+
+
+def _int64(value: object) -> int | None:
+    if value.__class__ is int:
+        return value if -(1 << 63) <= value < (1 << 63) else None  # type: ignore[operator, return-value]
+    try:
+        number = int(str(value))
+    except ValueError:
+        return None
+    return number if -(1 << 63) <= number < (1 << 63) else None
+
+
+def _keywords(value: object) -> str | None:
+    if value.__class__ is str:
+        return value  # type: ignore[return-value]
+    if value.__class__ is int:
+        return f"0x{value & _MASK:x}"  # type: ignore[operator]
+    if isinstance(value, list):
+        return ", ".join(str(v) for v in value)
+    return None if value is None else str(value)
+
+
+def _text(value: object) -> str:
+    """The text of an event field's value, as Windows would show it."""
+    kind = value.__class__
+    if kind is str:
+        return value  # type: ignore[return-value]
+    if kind is bool:
+        return "true" if value else "false"
+    if kind is int:
+        return str(value)
+    if value is None:
+        return ""
+    return _dumps(value).decode()
+
+
+def _bare_guid(value: str) -> bool:
+    return len(value) == 36 and value[8] == "-" and value[13] == "-" and value[18] == "-" and value[23] == "-"
+
+
+def event_data_of(value: object) -> dict[str, str]:
+    """The name → text mapping of an event's data in any of the forms that exports use: object, list of values, XML or JSON text."""
+    if isinstance(value, dict):
+        return _flatten(value)
+    if isinstance(value, list):
+        return _unnamed(value)
+    if isinstance(value, str):
+        text = value.lstrip()
+        if text[:1] == "<":
+            return xml_fields(text) or {"Data": value}
+        if text[:1] in ("{", "["):
+            try:
+                return event_data_of(orjson.loads(text))
+            except orjson.JSONDecodeError:
+                return {"Data": value}
+        return {"Data": value} if text else {}
+    return {}
+
+
+def _unnamed(values: Iterable[object], into: dict[str, str] | None = None) -> dict[str, str]:
+    """Unnamed values as Data, Data_1, Data_2…; pairs of name and value as such (`[{"Name": n, "Value": v}]`)."""
+    out = {} if into is None else into
+    number = 0
+    for value in values:
+        if isinstance(value, dict):
+            name = value.get("@Name") or value.get("Name")
+            if isinstance(name, str):
+                out[name] = _text(value.get("#text", value.get("Value", value.get("value"))))
+                continue
+        key = f"Data_{number}" if number else "Data"
+        out[key] = _text(value)
+        number += 1
+    return out
+
+
+def _flatten(data: Mapping[str, Any]) -> dict[str, str]:
+    """An object's fields as text: `Data` lists and XML-as-JSON forms (`#text`, `@Name`, `#attributes`) are unfolded."""
+    out: dict[str, str] = {}
+    for name, value in data.items():
+        kind = value.__class__
+        if kind is str:
+            out[name] = value if len(value) != 36 or not _bare_guid(value) else f"{{{value}}}"
+        elif kind is int:
+            out[name] = str(value)
+        elif value is None:
+            out[name] = ""
+        elif kind is dict:
+            if name == "#attributes":
+                continue
+            if "#text" in value:
+                text = value["#text"]
+                if isinstance(text, list):
+                    _unnamed(text, out) if name == "Data" else out.__setitem__(name, _text(text))
+                else:
+                    out[name] = _text(text)
+            elif set(value) <= {"#attributes"}:
+                out[name] = ""
+            else:
+                out[name] = _text(value)
+        elif kind is list and name == "Data":
+            _unnamed(value, out)
+        else:
+            out[name] = _text(value)
+    return out
+
+
+class EventBuffer:
+    """Collects events column by column and makes one Arrow table of them.
+
+    Each `add_*` takes one shape. They take the given dict apart, so it must not be used afterwards.
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[Any, ...]] = []
+        self._times: list[tuple[Any, Any, Any, Any]] = []
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _add(self, times: tuple[Any, Any, Any, Any], row: tuple[Any, ...]) -> None:
+        self._times.append(times)
+        self._rows.append(row)
+        self.bytes += len(row[-1]) + (len(row[-2]) if row[-2] else 0)
+
+    def add_flat(self, d: dict[str, Any]) -> None:
+        """System and event fields side by side in one object (nxlog, Logstash, the public attack data sets)."""
+        pop = d.pop
+        provider = pop("SourceName", None) or pop("Provider", None) or pop("ProviderName", None)
+        channel = pop("Channel", None)
+        event_id = pop("EventID", None)
+        message = pop("Message", None)
+        created = pop("TimeCreated", None)
+        stamp = pop("@timestamp", None)
+        computer = pop("Hostname", None) or pop("Computer", None) or d.get("host")
+        local = pop("EventTime", None)
+        level = pop("Level", None)
+        keywords = pop("Keywords", None)
+        task = pop("Task", None)
+        guid = pop("ProviderGuid", None)
+        opcode = version = record = sid = pid = tid = activity = None
+        if local is not None or "RecordNumber" in d or "ThreadID" in d:
+            opcode = pop("OpcodeValue", None)
+            if opcode is None:
+                opcode = d.get("Opcode")
+            pop("Opcode", None)
+            version = pop("Version", None)
+            record = pop("RecordNumber", None)
+            sid = pop("UserID", None)
+            pid = pop("ExecutionProcessID", None)
+            if pid is None and d.get("ProcessID").__class__ is int:
+                pid = pop("ProcessID")
+            tid = pop("ThreadID", None)
+            activity = pop("ActivityID", None)
+            if level is None:
+                level = d.get("Severity")
+            if d.get("EventType") in _NXLOG_EVENT_TYPES:
+                del d["EventType"]
+            for name in _TRANSPORT:
+                d.pop(name, None)
+        elif "host" in d or "tags" in d:
+            for name in _TRANSPORT:
+                d.pop(name, None)
+        utc = d.get("UtcTime")
+        if record is None and "EventRecordID" in d:
+            record = pop("EventRecordID")
+        for name in [k for k, v in d.items() if v.__class__ is not str]:
+            value = d[name]
+            if value is None:
+                del d[name]
+            else:
+                d[name] = _text(value)
+        self._add(
+            (created, utc, local, stamp),
+            (
+                channel, provider, _int32(event_id), computer, _int64(record), _level(level), _int32(task), _int32(opcode),
+                _int32(version), _keywords(keywords), sid, _int32(pid), _int32(tid), guid, activity, message, _dumps(d),
+            ),
+        )  # fmt: skip
+
+    def add_log_analytics(self, raw: dict[str, Any]) -> None:
+        """A row of Log Analytics' Event, SecurityEvent or WindowsEvent tables, suffixed union columns (`x_string`) included."""
+        d: dict[str, Any] = {}
+        for name, value in raw.items():
+            if value is None or value == "":
+                continue
+            suffixed = _SUFFIXED.match(name)
+            d[suffixed[1] if suffixed and suffixed[1] not in raw else name] = value
+        pop = d.pop
+        times = (pop("TimeGenerated", None), d.get("UtcTime"), None, pop("TimeCreated", None))
+        provider = pop("EventSourceName", None) or pop("Source", None) or pop("Provider", None)
+        channel = pop("Channel", None) or pop("EventLog", None)
+        level = pop("EventLevel", None)
+        if level is None:
+            level = pop("Level", None)
+        pop("Level", None)
+        message = pop("RenderedDescription", None) or pop("Message", None)
+        computer = pop("Computer", None)
+        event_id = pop("EventID", None)
+        task = pop("Task", None)
+        opcode = pop("Opcode", None)
+        version = pop("Version", None)
+        keywords = pop("Keywords", None)
+        record = pop("EventRecordId", None)
+        pid = pop("SystemProcessId", None)
+        tid = pop("SystemThreadId", None)
+        sid = pop("SystemUserId", None)
+        correlation = pop("Correlation", None)
+        fields = event_data_of(pop("EventData", None))
+        for name in _LOG_ANALYTICS_ADMIN:
+            pop(name, None)
+        # Fields that the export had already unfolded into columns of their own.
+        for name, value in d.items():
+            fields.setdefault(name, _text(value))
+        self._add(
+            times,
+            (
+                channel, provider, _int32(event_id), computer, _int64(record), _level(level), _int32(task), _int32(opcode),
+                _int32(version), _keywords(keywords), sid, _int32(pid), _int32(tid), None, _opt(correlation), message, _dumps(fields),
+            ),
+        )  # fmt: skip
+
+    def add_system(self, event: Mapping[str, Any]) -> bool:
+        """`{"System": {…}, "EventData": {…}}` as pyevtx-rs and XML-to-JSON tools write it. False when `System` is no object."""
+        system = event.get("System")
+        if not isinstance(system, dict):
+            return False
+        data = event.get("EventData")
+        if data is None:
+            data = event.get("UserData")
+            if data is None:
+                data = event.get("ProcessingErrorData") or event.get("BinaryEventData")
+            elif isinstance(data, dict):
+                inner = [v for k, v in data.items() if k != "#attributes"]
+                if len(inner) == 1 and isinstance(inner[0], dict):
+                    data = inner[0]
+        self.add_parts(system, event_data_of(data))
+        return True
+
+    def add_parts(self, system: Mapping[str, Any], fields: dict[str, str], message: str | None = None) -> None:
+        """A `System` object (attributes in `#attributes`, `@name` or plain) and its unfolded fields."""
+        provider = _attributes(system.get("Provider"))
+        execution = _attributes(system.get("Execution"))
+        security = _attributes(system.get("Security"))
+        created = system.get("TimeCreated")
+        created = _attributes(created).get("SystemTime") if isinstance(created, dict) else created
+        event_id = system.get("EventID")
+        if isinstance(event_id, dict):
+            event_id = event_id.get("#text", event_id.get("$", event_id.get("Value")))
+        guid = provider.get("Guid")
+        if guid.__class__ is str and _bare_guid(guid):
+            guid = f"{{{guid}}}"
+        self._add(
+            (created, None, None, None),
+            (
+                _opt(system.get("Channel")), _opt(provider.get("Name")), _int32(event_id), _opt(system.get("Computer")),
+                _int64(system.get("EventRecordID")), _level(system.get("Level")), _int32(system.get("Task")),
+                _int32(system.get("Opcode")), _int32(system.get("Version")), _keywords(system.get("Keywords")),
+                _opt(security.get("UserID") or security.get("UserId")), _int32(execution.get("ProcessID")),
+                _int32(execution.get("ThreadID")), guid, _opt(_attributes(system.get("Correlation")).get("ActivityID")), message,
+                _dumps(fields),
+            ),
+        )  # fmt: skip
+
+    def add_winlogbeat(self, d: Mapping[str, Any]) -> None:
+        """Winlogbeat 7 and later (`winlog.*`) and 5/6 (`event_data` at the top)."""
+        w = d.get("winlog")
+        if not isinstance(w, dict):
+            w = d
+        data = w.get("event_data")
+        if data is None:
+            data = w.get("user_data")
+        fields = event_data_of(data)
+        process = w.get("process")
+        process = process if isinstance(process, dict) else {}
+        thread = process.get("thread")
+        user = w.get("user")
+        event = d.get("event")
+        created = event.get("created") if isinstance(event, dict) else None
+        level = w.get("level")
+        if level is None:
+            log = d.get("log")
+            level = log.get("level") if isinstance(log, dict) else None
+        event_id = w.get("event_id")
+        if event_id is None and isinstance(event, dict):
+            event_id = event.get("code")
+        computer = w.get("computer_name")
+        if not computer:
+            host = d.get("host")
+            computer = host.get("name") if isinstance(host, dict) else host
+        self._add(
+            (d.get("@timestamp") or created, None, None, None),
+            (
+                _opt(w.get("channel") or w.get("log_name")), _opt(w.get("provider_name") or w.get("source_name")), _int32(event_id),
+                _opt(computer), _int64(w.get("record_id", w.get("record_number"))), _level(level), _int32(w.get("task")),
+                _int32(w.get("opcode")), _int32(w.get("version")), _keywords(w.get("keywords")),
+                _opt(user.get("identifier")) if isinstance(user, dict) else None, _int32(process.get("pid", w.get("process_id"))),
+                _int32(thread.get("id") if isinstance(thread, dict) else w.get("thread_id")), _opt(w.get("provider_guid")),
+                _opt(w.get("activity_id")), _opt(d.get("message")), _dumps(fields),
+            ),
+        )  # fmt: skip
+
+    def take(self) -> pa.Table:
+        """The collected events as a table of `EVENT_SCHEMA`; the buffer is empty afterwards."""
+        columns = list(zip(*self._rows, strict=True))
+        created = _event_times(self._times)
+        self._rows, self._times, self.bytes = [], [], 0
+        arrays: list[Any] = []
+        number = 0
+        for item in EVENT_SCHEMA:
+            if item.name == "TimeCreated":
+                arrays.append(created)
+                continue
+            arrays.append(_array(columns[number], item.type))
+            number += 1
+        return pa.Table.from_arrays(arrays, schema=EVENT_SCHEMA)
+
+
+def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError):
+        # A field of an unexpected type, in any row: its JSON text is kept.
+        return pa.array([v if v is None or isinstance(v, bytes | str) else _text(v) for v in values], kind)
+
+
+def _attributes(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        return {} if value is None else {"Name": value}
+    inner = value.get("#attributes")
+    if isinstance(inner, dict):
+        return inner
+    if any(k[:1] == "@" for k in value):
+        return {k.lstrip("@"): v for k, v in value.items()}
+    return value
+
+
+def _opt(value: object) -> str | None:
+    if value is None or value.__class__ is str:
+        return value  # type: ignore[return-value]
+    return _text(value)
+
+
+def _level(value: object) -> int | None:
+    number = _int32(value)
+    if number is None and value.__class__ is str:
+        return _LEVEL_NAMES.get(value.lower())  # type: ignore[attr-defined]
+    return number
+
+
+def _event_times(times: list[tuple[Any, Any, Any, Any]]) -> pa.Array:
+    """The best instant of each row from (TimeCreated, UtcTime, EventTime, @timestamp).
+
+    A TimeCreated with a zone is it. Otherwise the text without zone is local to the collector: how far it is from UTC shows in the
+    rows that also hold an instant in UTC (Sysmon's UtcTime, else the shipper's @timestamp), and the others follow them.
+    """
+    created, utc, local, stamp = zip(*times, strict=True)
+    zoned = [c if c.__class__ is not str or c[-1:] == "Z" or c[-6:-5] in ("+", "-") else None for c in created]
+    if None not in zoned:
+        return parse_times(zoned).to_arrow()
+    naive = pl.Series.fill_null(parse_times(local), parse_times([c if z is None else None for c, z in zip(created, zoned, strict=True)]))
+    sysmon, shipped = parse_times(utc), parse_times(stamp)
+    frame = pl.DataFrame(
+        {"zoned": parse_times(zoned), "naive": naive, "sysmon": sysmon, "shipped": shipped, "reference": sysmon.fill_null(shipped)}
+    )
+    offset = frame.select(
+        ((pl.col("reference") - pl.col("naive")).dt.total_seconds() / 900).round().median().fill_null(0).cast(pl.Int64) * 900
+    ).item()
+    frame = frame.select(
+        pl.coalesce(
+            "zoned",
+            "sysmon",
+            pl.col("naive") + pl.duration(seconds=offset),
+            "shipped",
+        ).alias("t")
+    )
+    return frame["t"].cast(pl.Datetime("us")).to_arrow()

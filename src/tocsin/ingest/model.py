@@ -1,0 +1,97 @@
+"""What decoders hand on: batches of rows as the source shapes them, dead letters, and an account of each file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+import pyarrow as pa
+
+from tocsin.base.errors import IngestError, Place
+
+__all__ = ["DeadLetter", "DecodedItem", "FileReport", "SourceBatch"]
+
+
+@dataclass(slots=True)
+class SourceBatch:
+    """Rows of one source kind (see `tocsin.ingest.decoders`), fields named as the source names them.
+
+    `origin` says where they come from: a file (`archive.zip!member`) or a receiver and sender.
+    """
+
+    source: str
+    rows: pa.Table
+    origin: str
+    _event_data: Sequence[Mapping[str, str]] | None = field(default=None, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return int(self.rows.num_rows)
+
+    def event_data(self) -> Sequence[Mapping[str, str]]:
+        """The rows' `EventData` as mappings from name to text, parsed at most once. Only for kinds that have that column."""
+        if self._event_data is None:
+            loads = orjson.loads
+            column = self.rows.column("EventData")
+            self._event_data = [loads(text) if text else {} for text in column.to_pylist()]
+        return self._event_data
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One piece of input that could not be decoded. `raw` is cut at `DecodeLimits.dead_letter_bytes`; `size` is its whole length."""
+
+    reason: str
+    code: str
+    place: Place
+    raw: bytes
+    source: str = ""
+    format: str = ""
+    size: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.place}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """The account of one input file or archive member (`archive.zip!member`).
+
+    `error` is why the file, or the rest of it, could not be read. `skipped` is why a readable file was not read (a packet capture, text
+    that is no log): such a file isn't *unreadable*. `dead` counts the dead letters, `sources` the rows by source kind, `notes` says
+    what was repaired on the way (invalid UTF-8 and the like), `bytes` is the size after decompression as far as it was read.
+    """
+
+    path: str
+    format: str
+    events: int = 0
+    dead: int = 0
+    error: IngestError | None = None
+    skipped: str = ""
+    bytes: int = 0
+    sources: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def unreadable(self) -> bool:
+        """True when the file, or some record of it, could not be read."""
+        return self.error is not None or self.dead > 0
+
+    def as_dict(self) -> dict[str, object]:
+        """The JSON form that `tocsin scan --json` prints."""
+        out: dict[str, object] = {
+            "path": self.path,
+            "format": self.format,
+            "events": self.events,
+            "dead": self.dead,
+            "error": str(self.error) if self.error else None,
+            "bytes": self.bytes,
+        }
+        if self.skipped:
+            out["skipped"] = self.skipped
+        if self.notes:
+            out["notes"] = list(self.notes)
+        return out
+
+
+DecodedItem = SourceBatch | DeadLetter | FileReport
