@@ -66,7 +66,8 @@ class Entity:
     identifiers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        clean = {k: str(v) for k, v in self.identifiers.items() if v is not None and str(v) != ""}
+        clean = {k: str(v) for k, v in self.identifiers.items() if v is not None and str(v) not in ("", "-")}
+        _take_apart(self.type, clean)
         object.__setattr__(self, "identifiers", clean)
 
     def __hash__(self) -> int:
@@ -75,24 +76,14 @@ class Entity:
     @classmethod
     def account(cls, name: str = "", domain: str = "", **more: str) -> Entity | None:
         """An Account from a name that may carry a domain (``CONTOSO\\\\ann``, ``ann@contoso.com``); None for built-in ones."""
-        if "\\" in name:
-            prefix, _, name = name.rpartition("\\")
-            domain = domain or prefix
-        suffix = more.pop("UPNSuffix", "")
-        if "@" in name:
-            name, _, after = name.partition("@")
-            suffix = suffix or after
         domain_key = "DnsDomain" if "." in domain else "NTDomain"
-        made = cls("Account", {"Name": name, "UPNSuffix": suffix, domain_key: domain, **more})
+        made = cls("Account", {"Name": name, domain_key: domain, **more})
         return None if made.is_built_in else made
 
     @classmethod
     def host(cls, name: str, **more: str) -> Entity:
         """A Host from a name that may be fully qualified."""
-        if _is_address(name):
-            return cls("Host", {"HostName": name, **more})
-        short, _, dns = name.strip().rstrip(".").partition(".")
-        return cls("Host", {"HostName": short, "DnsDomain": dns, **more})
+        return cls("Host", {"FullName": name, **more})
 
     @property
     def is_built_in(self) -> bool:
@@ -249,6 +240,27 @@ class Entity:
     def from_dict(cls, raw: Mapping[str, Any]) -> Entity:
         """The entity of a `to_dict` form."""
         return cls(str(raw["type"]), {str(k): str(v) for k, v in dict(raw["identifiers"]).items()})
+
+
+def _take_apart(kind: str, ids: dict[str, str]) -> None:
+    """Splits full names into the parts that keys are made of: ``ws1.contoso.com``, ``CONTOSO\\ann``, ``ann@contoso.com``."""
+    if kind == "Host" and "HostName" not in ids and (full := ids.get("FullName") or ids.get("NetBiosName")):
+        ids["HostName"], _, dns = full.strip().rstrip(".").partition(".") if not _is_address(full) else (full, "", "")
+        if dns:
+            ids.setdefault("DnsDomain", dns)
+        if "FullName" in ids:
+            del ids["FullName"]
+    if kind == "Account":
+        name = ids.get("Name") or ids.pop("FullName", "")
+        if "\\" in name:
+            domain, _, name = name.rpartition("\\")
+            if domain:
+                ids.setdefault("DnsDomain" if "." in domain else "NTDomain", domain)
+        if "@" in name:
+            name, _, suffix = name.partition("@")
+            ids.setdefault("UPNSuffix", suffix)
+        if name:
+            ids["Name"] = name
 
 
 def _is_address(text: str) -> bool:
