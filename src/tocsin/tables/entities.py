@@ -248,8 +248,7 @@ def _take_apart(kind: str, ids: dict[str, str]) -> None:
         ids["HostName"], _, dns = full.strip().rstrip(".").partition(".") if not _is_address(full) else (full, "", "")
         if dns:
             ids.setdefault("DnsDomain", dns)
-        if "FullName" in ids:
-            del ids["FullName"]
+        ids.pop("FullName", None)
     if kind == "Account":
         name = ids.get("Name") or ids.pop("FullName", "")
         if "\\" in name:
@@ -271,11 +270,19 @@ def _is_address(text: str) -> bool:
     return True
 
 
+_DOCUMENTATION = tuple(
+    ipaddress.ip_network(n) for n in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
+)
+
+
 def _is_global(text: str) -> bool:
+    """True for addresses that name one machine in the world. The documentation ranges (RFC 5737, RFC 3849) count as such: they stand
+    for public addresses in demos and exercises, and nowhere else."""
     try:
-        return ipaddress.ip_address(text).is_global
+        address = ipaddress.ip_address(text)
     except ValueError:
         return False
+    return address.is_global or any(address in net for net in _DOCUMENTATION if net.version == address.version)
 
 
 def _is_unroutable(text: str) -> bool:
