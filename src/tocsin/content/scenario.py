@@ -68,8 +68,9 @@ class Scenario:
         """All rows in the order of their time. `start` is the instant that offset zero stands for."""
         chance = random.Random(seed)  # noqa: S311 - a replay must repeat; nothing secret is made
         streams = [
-            self._rows(part, start, random.Random(chance.random()), index) for index, part in enumerate(self.parts)
-        ]  # noqa: S311
+            self._rows(part, start, random.Random(chance.random()), index)  # noqa: S311
+            for index, part in enumerate(self.parts)
+        ]
         for _, _, _, played in heapq.merge(*streams, key=lambda item: item[:3]):
             yield played
 
@@ -105,7 +106,7 @@ def load_scenario(path: Path) -> Scenario:
         ContentError: not a scenario; an unknown table, column or actor is named with its place.
     """
     try:
-        raw = yaml.load(path.read_bytes(), yaml.CSafeLoader)  # noqa: S506 - CSafeLoader is the C form of the safe loader
+        raw = yaml.load(path.read_bytes(), yaml.CSafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = Place(str(path), mark.line + 1, mark.column + 1) if mark else Place(str(path))
