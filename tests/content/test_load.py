@@ -29,7 +29,7 @@ def test_a_whole_pack(tmp_path: Path) -> None:
     write(home, "functions/f.yaml", "name: f\nparameters: 'a:string'\nbody: T | where A == a\ndoc: finds\n")
     write(home, "hunts/h.yaml", "id: h\nname: H\nquery: T\ntactics: [Execution]\n")
     write(home, "automation/au.yaml", "name: AU\ntrigger: x\n")
-    write(home, "watchlists/VIP.csv", "\ufeffUser,Note\nann,\"a,b\"\nbob\n")
+    write(home, "watchlists/VIP.csv", '\ufeffUser,Note\nann,"a,b"\nbob\n')
     write(home, "demo/day.yaml", "steps: []\n")
     content = load_packs([tmp_path])
     assert content.problems == ()
@@ -86,7 +86,11 @@ def test_same_id_in_one_layer_is_refused_and_in_a_later_layer_replaces(tmp_path:
 
 
 def test_loose_rules_and_stubs(tmp_path: Path) -> None:
-    write(tmp_path, "sub/sigma.yml", "title: t\nid: s\nlogsource: {product: windows}\ndetection: {a: {b: c}, condition: a}\n")
+    write(
+        tmp_path,
+        "sub/sigma.yml",
+        "title: t\nid: s\nlogsource: {product: windows}\ndetection: {a: {b: c}, condition: a}\n",
+    )
     write(tmp_path, "moved.yaml", "id: m\nname: Old\ndescription: This file is moved to Solutions\n")
     write(tmp_path, "notes.txt", "nothing")
     content = load_packs([tmp_path])

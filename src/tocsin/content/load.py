@@ -97,7 +97,9 @@ class _Loader:
             pack = Pack(path.parent.name, path.parent.name, path.parent)
             self._rule(pack, path)
         elif not path.is_dir():
-            self.problems.append(ContentError("There is no such file or folder.", code="CNT0002", place=Place(str(path))))
+            self.problems.append(
+                ContentError("There is no such file or folder.", code="CNT0002", place=Place(str(path)))
+            )
         elif _manifest(path) is not None:
             self._pack(path)
         else:
@@ -191,7 +193,9 @@ class _Loader:
     def _function(self, pack: Pack, path: Path) -> None:
         if (document := self._read(path, schemas.FUNCTION)) is not None:
             text = _texts(document)
-            item = FunctionFile(text("name"), text("parameters").strip(), text("body").strip(), text("doc"), path, pack.id)
+            item = FunctionFile(
+                text("name"), text("parameters").strip(), text("body").strip(), text("doc"), path, pack.id
+            )
             self._keep(self.functions, item.name, item, document, ("name",), "function")
 
     def _hunt(self, pack: Pack, path: Path) -> None:
@@ -247,7 +251,10 @@ class _Loader:
             other = getattr(earlier[1], "path", "")
             self.problems.append(
                 document.error(
-                    f"There is a {what} '{key}' already.", path, code="CNT0020", hint=f"It is in {other}. Give this one its own."
+                    f"There is a {what} '{key}' already.",
+                    path,
+                    code="CNT0020",
+                    hint=f"It is in {other}. Give this one its own.",
                 )
             )
             return
@@ -286,9 +293,9 @@ def load_rule_file(path: Path, pack: str = "") -> tuple[RuleFile | None, list[Co
     if not documents:
         return None, [ContentError("The file is empty.", code="CNT0003", place=Place(str(path), 1, 1))]
     kind = rule_format(documents[0].value)
+    if kind in (None, "sentinel") and schemas.is_moved(documents[0].value):
+        return None, []
     if kind is None:
-        if schemas.is_moved(documents[0].value):
-            return None, []
         return None, [
             documents[0].error(
                 "This isn't a rule.",
@@ -351,7 +358,9 @@ def read_text(path: Path) -> str:
     try:
         size = path.stat().st_size
         if size > MAX_FILE:
-            raise ContentError(f"The file has {size:,} bytes; at most {MAX_FILE:,} are read.", code="CNT0004", place=place)
+            raise ContentError(
+                f"The file has {size:,} bytes; at most {MAX_FILE:,} are read.", code="CNT0004", place=place
+            )
         data = path.read_bytes()
     except OSError as error:
         raise ContentError(f"It can't be read: {error.strerror or error}.", code="CNT0002", place=place) from error

@@ -96,9 +96,7 @@ def _mapping(
         if known.required and node.get(name) is None:
             near = [p for p in node if p not in schema.fields and p.lower() == name.lower()]
             hint = f"'{near[0]}' is written '{name}'." if near else ""
-            problems.append(
-                document.error(f"{schema.what} lacks the field '{name}'.", path, code="CNT0010", hint=hint)
-            )
+            problems.append(document.error(f"{schema.what} lacks the field '{name}'.", path, code="CNT0010", hint=hint))
 
 
 def _value(

@@ -90,7 +90,11 @@ TESTS = Schema(
                                 "map",
                                 schema=Schema(
                                     "An expected entity",
-                                    {"type": Field("text", required=True), "identifiers": Field("map"), "label": Field("text")},
+                                    {
+                                        "type": Field("text", required=True),
+                                        "identifiers": Field("map"),
+                                        "label": Field("text"),
+                                    },
                                 ),
                             ),
                         ),

@@ -128,12 +128,17 @@ def parse_yaml(text: str, source: str, limits: Limits | None = None) -> Iterator
         mark = error.problem_mark or error.context_mark
         place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source)
         raise ContentError(
-            f"Not YAML: {error.problem or error.context}.", code="CNT0003", place=place, hint=_yaml_hint(str(error.problem))
+            f"Not YAML: {error.problem or error.context}.",
+            code="CNT0003",
+            place=place,
+            hint=_yaml_hint(str(error.problem)),
         ) from None
     except yaml.reader.ReaderError as error:
         at = text.count("\n", 0, error.position) + 1
         raise ContentError(f"Not YAML: {error.reason}.", code="CNT0003", place=Place(source, at)) from None
-    except ValueError as error:  # a lone surrogate, a NUL: libyaml's wrapper refuses these by ValueError or UnicodeError
+    except (
+        ValueError
+    ) as error:  # a lone surrogate, a NUL: libyaml's wrapper refuses these by ValueError or UnicodeError
         raise ContentError(f"Not YAML: {error}.", code="CNT0003", place=Place(source)) from None
 
 

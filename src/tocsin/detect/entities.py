@@ -1,0 +1,332 @@
+"""Entities of result rows: by a rule's mappings, or from columns whose meaning the catalogue's tables fix.
+
+A value that names nothing (``-``, ``N/A``, an all-zero address) makes no entity, and neither does a built-in account given by its name alone:
+incidents would merge on SYSTEM.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tocsin.detect.rule import EntityMapping
+from tocsin.tables.entities import ENTITY_IDENTIFIERS, Entity
+
+__all__ = ["EntitySet", "derive_entities", "entities_of_column", "map_entities", "process_time"]
+
+Row = Mapping[str, Any]
+
+MANY = 50
+"""Most entities that one mapping makes of a list in one row."""
+
+_NOTHING = frozenset({"", "-", "--", "n/a", "none", "null", "unknown", "[]", "{}", "nan"})
+
+
+@dataclass(slots=True)
+class EntitySet:
+    """Distinct entities in the order in which they came, at most `limit`; `dropped` counts the rest."""
+
+    limit: int = 500
+    found: dict[Entity, None] = field(default_factory=dict)
+    dropped: int = 0
+
+    def add(self, entities: Iterable[Entity]) -> None:
+        """Adds those that aren't there."""
+        for entity in entities:
+            if entity in self.found:
+                continue
+            if len(self.found) >= self.limit:
+                self.dropped += 1
+            else:
+                self.found[entity] = None
+
+    def entities(self) -> tuple[Entity, ...]:
+        """All, processes and local accounts completed by the host where there is one only."""
+        return complete(tuple(self.found))
+
+
+def map_entities(mappings: Sequence[EntityMapping], row: Row) -> list[Entity]:
+    """The entities that a rule's mappings find in a row. A column that holds a list makes one entity of each element."""
+    found: list[Entity] = []
+    for mapping in mappings:
+        values = [(identifier, row.get(column)) for identifier, column in mapping.fields]
+        longest = max((len(v) for _, v in values if isinstance(v, list)), default=None)
+        if longest is None:
+            found.extend(make(mapping.type, {i: text(v) for i, v in values}))
+            continue
+        for index in range(min(longest, MANY)):
+            picked = {
+                i: text(v[index] if isinstance(v, list) and index < len(v) else None if isinstance(v, list) else v)
+                for i, v in values
+            }
+            found.extend(make(mapping.type, picked))
+    return list(dict.fromkeys(found))
+
+
+def make(kind: str, identifiers: Mapping[str, str]) -> Iterator[Entity]:
+    """The entity of those identifiers, normalised, or nothing where they name nothing."""
+    ids = {k: v for k, v in identifiers.items() if v}
+    if not ids:
+        return
+    made: Entity | None = None
+    match kind:
+        case "Account":
+            full = ids.pop("FullName", "")
+            name = ids.pop("Name", "") or full
+            domain = ids.pop("NTDomain", "") or ids.pop("DnsDomain", "")
+            made = Entity.account(name, domain, **ids)
+        case "Host":
+            name = ids.pop("FullName", "") or ids.get("HostName", "") or ids.get("NetBiosName", "")
+            if name:
+                ids.pop("HostName", None)
+                made = Entity.host(name, **ids)
+            else:
+                made = Entity("Host", ids)
+        case "IP":
+            address = _address(ids.get("Address", ""))
+            made = Entity("IP", {**ids, "Address": address}) if address else None
+        case "FileHash":
+            value = ids.get("Value", "")
+            made = Entity("FileHash", {"Algorithm": ids.get("Algorithm") or _algorithm(value), "Value": value.lower()})
+            made = made if value.strip("0") else None
+        case "File":
+            directory, name = split_path(ids.get("Directory", ""), ids.get("Name", ""))
+            made = Entity("File", {**ids, "Directory": directory, "Name": name}) if name else None
+        case "Process":
+            if "ProcessId" in ids:
+                ids["ProcessId"] = _decimal(ids["ProcessId"])
+            if "CreationTimeUtc" in ids:
+                ids["CreationTimeUtc"] = process_time(ids["CreationTimeUtc"])
+            made = Entity("Process", ids)
+        case _:
+            made = Entity(kind, ids)
+    if made is not None and made.identifiers and not made.is_built_in:
+        yield made
+
+
+def complete(entities: Sequence[Entity]) -> tuple[Entity, ...]:
+    """Gives processes and files without a host the only host of the set: a process is one thing on one host only."""
+    hosts = {e.label for e in entities if e.type == "Host"}
+    if len(hosts) != 1:
+        return tuple(entities)
+    host = next(iter(hosts))
+    return tuple(
+        dict.fromkeys(
+            Entity(e.type, {**e.identifiers, "Host": host})
+            if e.type in ("Process", "File") and "Host" not in e.identifiers
+            else e
+            for e in entities
+        )
+    )
+
+
+# ---------------------------------------------------------------------------------------------- well-known columns
+
+_HOSTS = ("DeviceName", "Computer", "HostName", "DvcHostname", "TargetDeviceName", "DestinationDeviceName", "Dvc")
+_ACCOUNTS: tuple[tuple[str, str, str, str, str], ...] = (
+    # name, domain, SID, UPN, Entra object id
+    ("AccountName", "AccountDomain", "AccountSid", "AccountUpn", "AccountObjectId"),
+    ("InitiatingProcessAccountName", "InitiatingProcessAccountDomain", "InitiatingProcessAccountSid",
+     "InitiatingProcessAccountUpn", "InitiatingProcessAccountObjectId"),
+    ("TargetUserName", "TargetDomainName", "TargetUserSid", "", ""),
+    ("SubjectUserName", "SubjectDomainName", "SubjectUserSid", "", ""),
+    ("TargetAccountDisplayName", "", "", "TargetAccountUpn", ""),
+    ("", "", "", "UserPrincipalName", ""),
+    ("ActorUsername", "", "", "", ""),
+    ("TargetUsername", "", "", "", ""),
+    ("Account", "", "", "", ""),
+    ("UserName", "UserDomain", "", "", ""),
+)  # fmt: skip
+_ADDRESSES = (
+    "RemoteIP", "IPAddress", "IpAddress", "ClientIP", "ClientIPAddress", "SourceIP", "DestinationIP", "SrcIpAddr", "DstIpAddr",
+    "SourceIPAddress", "CallerIpAddress", "CallerIPAddress", "SenderIPv4", "SenderIPv6", "FileOriginIP", "ActorIpAddress",
+    "SourceIp", "DestinationIp", "HostIP",
+)  # fmt: skip
+_URLS = ("Url", "RemoteUrl", "FileOriginUrl")
+_PROCESSES: tuple[tuple[str, str, str, str], ...] = (
+    # pid, command line, creation time, image
+    ("ProcessId", "ProcessCommandLine", "ProcessCreationTime", "FolderPath"),
+    (
+        "InitiatingProcessId",
+        "InitiatingProcessCommandLine",
+        "InitiatingProcessCreationTime",
+        "InitiatingProcessFolderPath",
+    ),
+    ("NewProcessId", "CommandLine", "TimeGenerated", "NewProcessName"),
+)
+_FILES = (("FolderPath", "FileName"), ("", "AttachmentFileName"), ("", "SourceFileName"))
+_HASHES = (("SHA256", "SHA256"), ("SHA1", "SHA1"), ("MD5", "MD5"), ("FileHash", ""))
+
+
+def derive_entities(row: Row) -> list[Entity]:
+    """The entities of a row whose rule maps none, from columns that mean the same in every catalogue table."""
+    found: list[Entity] = []
+    host = next((h for c in _HOSTS if (h := text(row.get(c)))), "")
+    if host:
+        found.extend(make("Host", {"FullName": host, "DeviceId": text(row.get("DeviceId"))}))
+    found.extend(_accounts(row))
+    for column in _ADDRESSES:
+        found.extend(make("IP", {"Address": text(row.get(column))}))
+    for column in _URLS:
+        found.extend(make("URL", {"Url": text(row.get(column))}))
+    found.extend(_mail(row))
+    found.extend(_processes(row, host))
+    for directory, name in _FILES:
+        if file := text(row.get(name)):
+            found.extend(make("File", {"Directory": text(row.get(directory)), "Name": file, "Host": host}))
+    for column, algorithm in _HASHES:
+        if value := text(row.get(column)):
+            found.extend(make("FileHash", {"Algorithm": algorithm, "Value": value}))
+            break  # the strongest one names the file
+    if key := text(row.get("RegistryKey")):
+        found.extend(make("RegistryKey", {"Key": key}))
+        found.extend(make("RegistryValue", {"Key": key, "Name": text(row.get("RegistryValueName"))}))
+    if app := text(row.get("AppDisplayName")) or text(row.get("Application")):
+        found.extend(make("CloudApplication", {"AppId": text(row.get("AppId")), "Name": app}))
+    if query := text(row.get("DnsQuery")) or text(row.get("QueryName")):
+        found.extend(make("DNS", {"DomainName": query.rstrip(".").lower()}))
+    if resource := text(row.get("ResourceId")) or text(row.get("_ResourceId")):
+        found.extend(make("AzureResource", {"ResourceId": resource}))
+    return list(dict.fromkeys(found))
+
+
+def _accounts(row: Row) -> Iterator[Entity]:
+    for name, domain, sid, upn, object_id in _ACCOUNTS:
+        ids = {"Sid": text(row.get(sid)), "AadUserId": text(row.get(object_id))}
+        given, full = text(row.get(name)), text(row.get(upn))
+        realm = text(row.get(domain))
+        if "@" in full:
+            user, _, suffix = full.partition("@")
+            yield from make(
+                "Account", {**ids, "Name": user, "UPNSuffix": suffix, "NTDomain": "" if "@" in given else realm}
+            )
+        elif given:
+            yield from make("Account", {**ids, "Name": given, "NTDomain": realm})
+    user = text(row.get("UserId"))
+    if "@" in user:
+        yield from make("Account", {"Name": user})
+
+
+def _mail(row: Row) -> Iterator[Entity]:
+    recipient = text(row.get("RecipientEmailAddress"))
+    if "@" in recipient:
+        yield from make("Mailbox", {"MailboxPrimaryAddress": recipient.lower()})
+    if message := text(row.get("NetworkMessageId")):
+        yield from make(
+            "MailMessage",
+            {
+                "NetworkMessageId": message,
+                "Recipient": recipient,
+                "Subject": text(row.get("Subject")),
+                "Sender": text(row.get("SenderFromAddress")),
+            },
+        )
+
+
+def _processes(row: Row, host: str) -> Iterator[Entity]:
+    for pid, command, created, image in _PROCESSES:
+        number = text(row.get(pid))
+        line = text(row.get(command))
+        if (not number and not line) or number in ("0", "4"):
+            continue
+        if pid == "ProcessId" and not line:
+            continue  # a bare ProcessId is often the logger's own
+        yield from make(
+            "Process",
+            {
+                "ProcessId": number,
+                "CommandLine": line,
+                "CreationTimeUtc": text(row.get(created)),
+                "ImageFile": text(row.get(image)),
+                "Host": host,
+            },
+        )
+
+
+# ---------------------------------------------------------------------------------------------- Entities columns
+
+_V3 = {
+    "account": "Account", "host": "Host", "ip": "IP", "url": "URL", "file": "File", "filehash": "FileHash", "process": "Process",
+    "mailbox": "Mailbox", "mailmessage": "MailMessage", "mail-message": "MailMessage", "cloud-application": "CloudApplication",
+    "azure-resource": "AzureResource", "azureresource": "AzureResource", "dns": "DNS", "dns-resolution": "DNS",
+    "registrykey": "RegistryKey", "registry-key": "RegistryKey", "registryvalue": "RegistryValue",
+    "registry-value": "RegistryValue", "malware": "Malware", "security-group": "SecurityGroup", "mailcluster": "MailCluster",
+    "iotdevice": "IoTDevice",
+}  # fmt: skip
+
+
+def entities_of_column(value: Any) -> list[Entity]:
+    """The entities of a SecurityAlert-like `Entities` column: a list of ``{"Type": "account", "Name": …}`` objects."""
+    found: list[Entity] = []
+    for part in value if isinstance(value, list) else ():
+        if not isinstance(part, dict):
+            continue
+        kind = _V3.get(str(part.get("Type", "")).lower())
+        if kind is None:
+            continue
+        known = set(ENTITY_IDENTIFIERS[kind])
+        ids = {k: text(v) for k, v in part.items() if k in known and not isinstance(v, dict | list)}
+        found.extend(make(kind, ids))
+    return list(dict.fromkeys(found))
+
+
+# ---------------------------------------------------------------------------------------------- values
+
+
+def text(value: Any) -> str:
+    """A value as an identifier's text; empty for one that names nothing."""
+    if value is None or isinstance(value, dict | list | bool):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    result = str(value).strip()
+    return "" if result.lower() in _NOTHING else result
+
+
+def split_path(directory: str, name: str) -> tuple[str, str]:
+    """Directory and file name. Defender's FolderPath holds the file name too; a name may be a whole path."""
+    if not directory and ("\\" in name or name.startswith("/")):
+        directory, name = name, ""
+    separator = "\\" if "\\" in directory else "/"
+    head, _, tail = directory.rpartition(separator)
+    if not name or tail.lower() == name.lower():
+        return head, name or tail
+    return directory.rstrip(separator) or directory, name
+
+
+def process_time(value: str) -> str:
+    """A creation time to the millisecond: sources differ in how finely they tell the same instant."""
+    value = value.strip().replace(" ", "T").rstrip("Z")
+    head, dot, fraction = value.partition(".")
+    return f"{head}.{(fraction if dot else '')[:3].ljust(3, '0')}Z" if len(head) == 19 else value
+
+
+def _decimal(number: str) -> str:
+    try:
+        return str(int(number, 16)) if number.lower().startswith("0x") else number
+    except ValueError:
+        return number
+
+
+def _algorithm(value: str) -> str:
+    return {32: "MD5", 40: "SHA1", 64: "SHA256"}.get(len(value), "")
+
+
+def _address(value: str) -> str:
+    """An address as `ipaddress` writes it, without port or the ::ffff: prefix; empty for none and for ones that name no peer."""
+    candidate = value.strip().strip("[]")
+    if candidate.lower().startswith("::ffff:"):
+        candidate = candidate[7:]
+    try:
+        address = ipaddress.ip_address(candidate)
+    except ValueError:
+        head, _, port = candidate.rpartition(":")
+        try:
+            address = ipaddress.ip_address(head.strip("[]")) if port.isdigit() else ipaddress.ip_address("0.0.0.0")  # noqa: S104
+        except ValueError:
+            return ""
+    if address.is_unspecified or address.is_loopback:
+        return ""
+    return str(address)

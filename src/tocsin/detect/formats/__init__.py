@@ -1,0 +1,1 @@
+"""Rule formats: files to `Rule`s."""

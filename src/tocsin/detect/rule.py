@@ -1,0 +1,136 @@
+"""The rule model: one for Sentinel's scheduled and near-real-time rules, Defender's custom detections and Sigma."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "ALERTS_PER_RUN",
+    "AlertDetails",
+    "EntityMapping",
+    "IncidentSettings",
+    "Operator",
+    "Rule",
+    "RuleKind",
+    "normal_severity",
+]
+
+ALERTS_PER_RUN: Mapping[str, int] = {"Scheduled": 150, "NRT": 30, "Defender": 150, "Sigma": 150}
+"""How many alerts one run may raise; the last one then stands for all rows (Sentinel's documented limits)."""
+
+
+class RuleKind(StrEnum):
+    """How a rule is evaluated."""
+
+    SCHEDULED = "Scheduled"
+    NRT = "NRT"
+    DEFENDER = "Defender"
+    SIGMA = "Sigma"
+
+
+class Operator(StrEnum):
+    """How the number of results is compared with the threshold (the ARM spellings)."""
+
+    GREATER = "GreaterThan"
+    LESS = "LessThan"
+    EQUAL = "Equal"
+    NOT_EQUAL = "NotEqual"
+
+    def holds(self, results: int, threshold: int) -> bool:
+        """Whether that many results trigger."""
+        match self:
+            case Operator.GREATER:
+                return results > threshold
+            case Operator.LESS:
+                return results < threshold
+            case Operator.EQUAL:
+                return results == threshold
+            case _:
+                return results != threshold
+
+
+@dataclass(frozen=True, slots=True)
+class EntityMapping:
+    """An entity type and, for each identifier, the result column that holds it."""
+
+    type: str
+    fields: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertDetails:
+    """What an alert takes from the results: formats with ``{{Column}}``, and columns whose value overrides the rule's."""
+
+    name_format: str = ""
+    description_format: str = ""
+    severity_column: str = ""
+    tactics_column: str = ""
+    dynamic: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentSettings:
+    """Whether alerts open incidents, whether correlation may join them, and Sentinel's grouping settings as written."""
+
+    create: bool = True
+    correlate: bool = True
+    grouping: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A detection rule, whatever format it came in.
+
+    `query` is KQL and empty for Sigma rules. `frequency` and `period` are how often it runs and how far back it looks; near-real-time rules
+    look at rows since their last run. `compiled` holds what a format needs to evaluate it (the parsed Sigma rule).
+    """
+
+    id: str
+    name: str
+    kind: RuleKind
+    query: str = ""
+    description: str = ""
+    severity: str = "Medium"
+    enabled: bool = True
+    frequency: timedelta = timedelta(hours=1)
+    period: timedelta = timedelta(hours=1)
+    operator: Operator = Operator.GREATER
+    threshold: int = 0
+    tactics: tuple[str, ...] = ()
+    techniques: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    entity_mappings: tuple[EntityMapping, ...] = ()
+    entities_columns: tuple[str, ...] = ()
+    custom_details: Mapping[str, str] = field(default_factory=dict)
+    alert_details: AlertDetails = field(default_factory=AlertDetails)
+    per_result: bool = False
+    incident: IncidentSettings = field(default_factory=IncidentSettings)
+    suppression: timedelta | None = None
+    version: str = ""
+    product: str = "Tocsin"
+    pack: str = ""
+    path: Path | None = None
+    text: str = ""
+    connectors: tuple[str, ...] = ()
+    compiled: Any = None
+
+    @property
+    def row_grouped(self) -> bool:
+        """True when the results of a run make one alert."""
+        return not self.per_result
+
+
+_SEVERITIES = {
+    "informational": "Informational", "info": "Informational", "low": "Low", "medium": "Medium", "high": "High",
+    "critical": "High", "": "Medium",
+}  # fmt: skip
+
+
+def normal_severity(text: str) -> str | None:
+    """Sentinel's spelling of a severity (Sigma's critical is High), or None for an unknown one."""
+    return _SEVERITIES.get(text.strip().lower())

@@ -1,0 +1,244 @@
+"""Result rows to alerts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tocsin.detect.entities import derive_entities, entities_of_column, map_entities, process_time, split_path
+from tocsin.detect.make import Rows, assets_of, make_alerts, moment
+from tocsin.detect.rule import AlertDetails, EntityMapping, IncidentSettings, Operator, Rule, RuleKind
+from tocsin.tables.entities import Entity
+
+END = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+def rule(**more: Any) -> Rule:
+    return Rule(**{"id": "r", "name": "Rule", "kind": RuleKind.SCHEDULED, "query": "T", **more})
+
+
+def rows(*given: dict[str, Any], end: datetime = END) -> Rows:
+    return Rows(given, frozenset({"T"}), end - timedelta(hours=1), end)
+
+
+def row(n: int, **more: Any) -> dict[str, Any]:
+    return {"TimeGenerated": f"2024-05-01T11:{n % 60:02d}:00.0000000Z", "N": n, **more}
+
+
+def test_single_alert() -> None:
+    (alert,) = make_alerts(rule(), rows(row(5, DeviceName="a"), row(1, DeviceName="b", Empty="")))
+    assert (alert.time.minute, alert.end.minute, alert.count) == (1, 5, 2)
+    assert alert.created == END
+    assert [e.label for e in alert.entities] == ["a", "b"]
+    assert "Empty" not in alert.events[1].row
+    assert alert.events[0].table == "T"
+
+
+@pytest.mark.parametrize(
+    ("operator", "threshold", "count", "fires"),
+    [
+        (Operator.GREATER, 2, 2, False),
+        (Operator.GREATER, 2, 3, True),
+        (Operator.LESS, 1, 0, True),
+        (Operator.LESS, 1, 1, False),
+        (Operator.EQUAL, 0, 0, True),
+        (Operator.NOT_EQUAL, 0, 0, False),
+    ],
+)
+def test_threshold(operator: Operator, threshold: int, count: int, fires: bool) -> None:
+    alerts = make_alerts(rule(operator=operator, threshold=threshold), rows(*[row(i) for i in range(count)]))
+    assert bool(alerts) is fires
+    if fires and not count:
+        assert (alerts[0].time, alerts[0].end, alerts[0].events) == (END - timedelta(hours=1), END, ())
+
+
+@pytest.mark.parametrize(("given", "alerts"), [(1, 1), (150, 150), (151, 150), (400, 150)])
+def test_one_alert_a_result_up_to_the_limit(given: int, alerts: int) -> None:
+    made = make_alerts(rule(per_result=True), rows(*[row(i) for i in range(given)]))
+    assert len(made) == alerts
+    assert len({a.id for a in made}) == alerts
+    assert made[-1].count == (given if given > 150 else 1)
+    assert len(made[-1].events) == (100 if given > 150 else 1)
+
+
+def test_near_real_time_rules_raise_thirty_at_most() -> None:
+    made = make_alerts(rule(kind=RuleKind.NRT, per_result=True), rows(*[row(i) for i in range(31)]))
+    assert (len(made), made[-1].count) == (30, 31)
+
+
+def test_ids_are_a_function_of_rule_and_rows() -> None:
+    one = make_alerts(rule(), rows(row(1), row(2)))[0]
+    same = make_alerts(rule(), rows(row(2), row(1), end=END + timedelta(minutes=5)))[0]
+    other = make_alerts(rule(), rows(row(1)))[0]
+    assert one.id == same.id
+    assert other.id != one.id
+    counted = {"Account": "ann", "count_": 5}
+    first = make_alerts(rule(), rows(counted))[0]
+    later = make_alerts(rule(), rows(counted, end=END + timedelta(hours=2)))[0]
+    assert first.id != later.id  # no time in the row: another window is another alert
+
+
+def test_overrides() -> None:
+    made = make_alerts(
+        rule(
+            alert_details=AlertDetails(
+                "Hit {{ N }} on {{H}}{{gone}}", "d {{N}}", "Sev", "Tac", (("ProductName", "P"), ("Techniques", "Tech"))
+            ),
+            custom_details={"Number": "N"},
+            tactics=("Impact",),
+            incident=IncidentSettings(create=False),
+        ),
+        rows(row(1, H="x", Sev="high", Tac="Lateral Movement, Execution", P="Prod", Tech='["t1003"]'), row(2)),
+    )[0]
+    assert (made.title, made.description, made.severity, made.product) == ("Hit 1 on x", "d 1", "High", "Prod")
+    assert (made.tactics, made.techniques) == (("LateralMovement", "Execution"), ("T1003",))
+    assert made.custom_details == {"Number": [1, 2]}
+    assert not made.create_incident
+
+
+def test_bad_overrides_keep_the_rule_s_own() -> None:
+    made = make_alerts(rule(severity="Low", alert_details=AlertDetails(severity_column="S")), rows(row(1, S="worst")))[
+        0
+    ]
+    assert made.severity == "Low"
+
+
+def test_times_without_a_time_column() -> None:
+    made = make_alerts(rule(), rows({"first": "2024-05-01T11:10:00Z", "birthday": "1980-01-01T00:00:00Z", "n": 1}))[0]
+    assert (made.time.hour, made.time.minute) == (11, 10)
+    assert moment("2024-13-01T00:00:00Z") is None
+    assert moment("2024-05-01T11:10:00.1234567Z") == datetime(2024, 5, 1, 11, 10, 0, 123456, tzinfo=UTC)
+
+
+# ------------------------------------------------------------------ entities
+
+
+def mapping(kind: str, **fields: str) -> EntityMapping:
+    return EntityMapping(kind, tuple((i, c) for i, c in fields.items()))
+
+
+def test_mapped_entities() -> None:
+    given = {
+        "U": "CONTOSO\\ann",
+        "H": "ws1.contoso.com",
+        "I": "::ffff:10.0.0.1",
+        "L": ["a@x.com", "b@x.com"],
+        "S": "SYSTEM",
+    }
+    found = map_entities(
+        [
+            mapping("Account", FullName="U"),
+            mapping("Host", FullName="H"),
+            mapping("IP", Address="I"),
+            mapping("Account", FullName="L"),
+            mapping("Account", Name="S"),
+            mapping("Account", Name="missing"),
+            mapping("IP", Address="H"),
+        ],
+        given,
+    )
+    assert [(e.type, e.label) for e in found] == [
+        ("Account", "CONTOSO\\ann"),
+        ("Host", "ws1.contoso.com"),
+        ("IP", "10.0.0.1"),
+        ("Account", "a@x.com"),
+        ("Account", "b@x.com"),
+    ]
+
+
+def test_a_device_process_row() -> None:
+    found = derive_entities(
+        {
+            "DeviceName": "ws1.contoso.com",
+            "DeviceId": "d1",
+            "AccountName": "ann",
+            "AccountDomain": "contoso",
+            "AccountSid": "S-1-5-21-1-2-3-1001",
+            "InitiatingProcessAccountName": "system",
+            "InitiatingProcessAccountDomain": "nt authority",
+            "FolderPath": "C:\\Users\\ann\\x.exe",
+            "FileName": "x.exe",
+            "SHA1": "b" * 40,
+            "SHA256": "a" * 64,
+            "ProcessId": 4242,
+            "ProcessCommandLine": "x.exe -a",
+            "ProcessCreationTime": "2024-05-01T11:00:00.1234567Z",
+        }
+    )
+    by_type = {e.type: e for e in found}
+    assert [e.type for e in found].count("Account") == 1
+    assert by_type["File"].identifiers == {"Directory": "C:\\Users\\ann", "Name": "x.exe", "Host": "ws1.contoso.com"}
+    assert by_type["FileHash"].identifiers == {"Algorithm": "SHA256", "Value": "a" * 64}
+    assert by_type["Process"].strong_keys() == (("process", "ws1.contoso.com", "4242", "2024-05-01t11:00:00.123z"),)
+
+
+def test_cloud_and_mail_rows() -> None:
+    signin = derive_entities(
+        {"UserPrincipalName": "ann@contoso.com", "IPAddress": "203.0.113.9", "AppDisplayName": "Portal"}
+    )
+    assert {(e.type, e.label) for e in signin} == {
+        ("Account", "ann@contoso.com"),
+        ("IP", "203.0.113.9"),
+        ("CloudApplication", "Portal"),
+    }
+    mail = derive_entities({"NetworkMessageId": "m1", "RecipientEmailAddress": "Ann@Contoso.com", "Subject": "Invoice"})
+    assert {e.type for e in mail} == {"Mailbox", "MailMessage"}
+    security = derive_entities(
+        {
+            "Computer": "dc1",
+            "TargetUserName": "bob",
+            "TargetDomainName": "CORP",
+            "SubjectUserName": "-",
+            "IpAddress": "-",
+        }
+    )
+    assert {(e.type, e.label) for e in security} == {("Host", "dc1"), ("Account", "CORP\\bob")}
+
+
+def test_processes_get_the_only_host() -> None:
+    (alert,) = make_alerts(
+        rule(entity_mappings=(mapping("Host", HostName="H"), mapping("Process", ProcessId="P"))),
+        rows(row(1, H="ws1", P=7)),
+    )
+    assert [e.identifiers.get("Host") for e in alert.entities if e.type == "Process"] == ["ws1"]
+
+
+def test_entities_column() -> None:
+    found = entities_of_column(
+        [
+            {"$id": "1", "Type": "account", "Name": "ann", "UPNSuffix": "x.com"},
+            {"Type": "ip", "Address": "1.2.3.4"},
+            {"Type": "zz"},
+            5,
+        ]
+    )
+    assert [(e.type, e.label) for e in found] == [("Account", "ann@x.com"), ("IP", "1.2.3.4")]
+
+
+def test_assets() -> None:
+    host, account, address = Entity.host("a"), Entity("Account", {"Name": "n"}), Entity("IP", {"Address": "1.2.3.4"})
+    assert assets_of([address, account, host]) == ("Account:n", "Host:a")
+    assert assets_of([address]) == ("IP:1.2.3.4",)
+    assert assets_of([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("directory", "name", "expected"),
+    [
+        ("C:\\a\\x.exe", "X.EXE", ("C:\\a", "X.EXE")),
+        ("C:\\a", "x.exe", ("C:\\a", "x.exe")),
+        ("", "C:\\a\\x.exe", ("C:\\a", "x.exe")),
+        ("/usr/bin/x", "", ("/usr/bin", "x")),
+        ("", "x", ("", "x")),
+    ],
+)
+def test_paths(directory: str, name: str, expected: tuple[str, str]) -> None:
+    assert split_path(directory, name) == expected
+
+
+def test_process_times_agree_to_the_millisecond() -> None:
+    assert {process_time(t) for t in ("2020-01-01 00:00:00.123", "2020-01-01T00:00:00.1230000Z")} == {
+        "2020-01-01T00:00:00.123Z"
+    }
