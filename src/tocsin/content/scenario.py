@@ -1,6 +1,6 @@
 """Scenarios: attacks and everyday background as data, to be played through the real intake (`tocsin up --demo`, tests, exercises).
 
-A scenario file (`packs/*/demo/*.yaml`) names actors, background activity and the steps of an attack; every row names its table. Values
+A scenario file (`packs/*/scenarios/*.yaml`) names actors, background activity and the steps of an attack; every row names its table. Values
 may hold ``${…}``: ``${actor.upn}`` (a field of the actor that a background row picks, or of ``actor:`` of a step), ``${name}`` (a
 variable), ``${n}`` (the row's count from 1), ``${time}`` (the row's time, RFC 3339), ``${guid}``, ``${int:1-99}``, ``${hex:40}``,
 ``${pick:a|b|c}``. A value that is one whole ``${n}`` or ``${int:…}`` stays a number. The same seed gives the same rows.

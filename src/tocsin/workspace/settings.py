@@ -1,0 +1,173 @@
+"""Every setting of Tocsin, documented by the fields themselves (`tocsin settings` prints this).
+
+Values come, strongest first, from flags, the environment (``TOCSIN_SERVER__PORT=9000``: two underscores between section and name),
+`tocsin.toml` in the working folder or named by ``--config``, and the defaults below. An unknown name is an error, not a shrug.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from tocsin.base.errors import ConfigError, Place, did_you_mean
+from tocsin.lake.settings import EngineSettings, LakeSettings
+
+__all__ = [
+    "DetectSettings",
+    "IngestSettings",
+    "RespondSettings",
+    "ServerSettings",
+    "Settings",
+    "describe",
+    "load_settings",
+]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerSettings(_Section):
+    """The server's door."""
+
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address that portal, API and HTTP intake listen on. Anything but loopback needs a TLS proxy before it.",
+    )
+    port: int = Field(
+        default=7443, ge=0, le=65535, description="TCP port of portal, API and HTTP intake; 0 takes a free one."
+    )
+    secure_cookie: bool = Field(
+        default=False, description="Whether the session cookie is sent over HTTPS only. Set it behind a TLS proxy."
+    )
+
+
+class IngestSettings(_Section):
+    """Receivers and their limits."""
+
+    syslog_host: str = Field(default="127.0.0.1", description="Address that the syslog receiver listens on.")
+    syslog_udp_port: int = Field(
+        default=5514, ge=-1, le=65535, description="UDP port of syslog; 0 takes a free one, -1 switches it off."
+    )
+    syslog_tcp_port: int = Field(
+        default=5514, ge=-1, le=65535, description="TCP port of syslog; 0 takes a free one, -1 switches it off."
+    )
+    folder: Path | None = Field(
+        default=None,
+        description="Folder that is watched for log files; by default `drop` in the data folder. Files stay where they are.",
+    )
+    max_record_bytes: int = Field(
+        default=16 * 1024 * 1024, ge=1024, description="Longest record; a longer one becomes a dead letter."
+    )
+    max_body_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, description="Largest HTTP body after decompression.")
+
+
+class DetectSettings(_Section):
+    """Rules."""
+
+    site: Path | None = Field(
+        default=None,
+        description="Folder of your own rules, parsers and automation; by default `site` in the data folder.",
+    )
+    poll_seconds: float = Field(default=2.0, gt=0, description="How often the scheduler looks for rules that are due.")
+    eager: bool = Field(
+        default=True,
+        description="Whether a rule whose tables received rows runs at once instead of waiting for its frequency. Windows stay exact.",
+    )
+
+
+class RespondSettings(_Section):
+    """Actions."""
+
+    never_block: tuple[str, ...] = Field(default=(), description="Addresses and networks that no action may block.")
+    webhook_hosts: tuple[str, ...] = Field(
+        default=(), description="Hosts that webhooks may call although they are private or loopback addresses."
+    )
+
+
+class Settings(BaseSettings):
+    """All sections. `data` is where everything that must survive lives: log, tables, state, site content."""
+
+    model_config = SettingsConfigDict(env_prefix="TOCSIN_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    data: Path = Field(
+        default=Path("data"), description="Folder of everything that must survive: log, tables, state, your content."
+    )
+    server: ServerSettings = ServerSettings()
+    ingest: IngestSettings = IngestSettings()
+    lake: LakeSettings = LakeSettings()
+    engine: EngineSettings = EngineSettings()
+    detect: DetectSettings = DetectSettings()
+    respond: RespondSettings = RespondSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(config: Path | None = None, **flags: Any) -> Settings:
+    """The settings in force.
+
+    Args:
+        config: a TOML file; by default `tocsin.toml` in the working folder when there is one.
+        flags: values given on the command line; None means not given. Sections as mappings.
+
+    Raises:
+        ConfigError: a file that is no TOML, an unknown name, or a value that is out of range; says which and where.
+    """
+    path = config or Path("tocsin.toml")
+    if config is not None and not config.is_file():
+        raise ConfigError(f"there is no file {config}", code="CFG0002")
+    if path.is_file():
+        try:
+            tomllib.loads(path.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"this is not TOML: {error}", code="CFG0003", place=Place(str(path))) from error
+    given = {k: v for k, v in flags.items() if v is not None}
+
+    class _Located(Settings):
+        model_config = SettingsConfigDict(**{**Settings.model_config, "toml_file": path if path.is_file() else None})
+
+    try:
+        return _Located(**given)
+    except ValidationError as error:
+        raise _explained(error, path) from error
+
+
+def _explained(error: ValidationError, path: Path) -> ConfigError:
+    first = error.errors()[0]
+    name = ".".join(str(p) for p in first["loc"])
+    if first["type"] == "extra_forbidden":
+        hint = did_you_mean(name, [n for n, _, _ in describe()])
+        return ConfigError(f"there is no setting '{name}'", code="CFG0004", place=Place(str(path)), hint=hint)
+    return ConfigError(
+        f"setting '{name}': {first['msg'].lower()}, got {first['input']!r}", code="CFG0005", place=Place(str(path))
+    )
+
+
+def describe() -> Iterator[tuple[str, Any, str]]:
+    """Every setting's dotted name, default and description, in order."""
+    yield from _describe(Settings, "")
+
+
+def _describe(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any, str]]:
+    for name, info in model.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _describe(kind, f"{prefix}{name}.")
+        else:
+            default: Mapping[str, Any] | Any = info.get_default(call_default_factory=False)
+            yield f"{prefix}{name}", default, info.description or ""
