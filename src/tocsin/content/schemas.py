@@ -30,6 +30,7 @@ PARSER = Schema(
         "name": Field("text", longest=256),
         "source": Field("text", required=True, longest=120),
         "table": Field("text", required=True, pattern=_NAME),
+        "when": Field("map"),  # which batches of the source it is for; `ingest` reads it
         "query": Field("text", required=True, longest=100_000),
         "doc": Field("text"),
         "description": Field("text"),

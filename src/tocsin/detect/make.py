@@ -47,6 +47,7 @@ class Rows:
     start: datetime | None
     end: datetime
     total: int | None = None
+    truncated: bool = False
 
     @property
     def count(self) -> int:
@@ -72,9 +73,10 @@ def make_alerts(rule: Rule, result: Rows) -> list[Alert]:
     return alerts
 
 
-def one_alert(rule: Rule, rows: Sequence[Row], result: Rows) -> Alert:
-    """One alert of those rows (none of them: an alert on absence)."""
-    times = [t for row in rows for t in row_times(row, result)]
+def one_alert(rule: Rule, rows: Sequence[Row], result: Rows, *, times: tuple[datetime, ...] | None = None) -> Alert:
+    """One alert of those rows (none of them: an alert on absence). `times` are theirs where the caller knows them better."""
+    own = [t for row in rows for t in row_times(row, result)]
+    times = times or tuple(own)
     first = min(times) if times else (result.start or result.end)
     last = max(times) if times else result.end
     entities = EntitySet()
@@ -84,7 +86,7 @@ def one_alert(rule: Rule, rows: Sequence[Row], result: Rows) -> Alert:
     tactics, techniques = _attack(rule, sample)
     summary = len(rows) == len(result.rows)
     # Rows without a time of their own (a count per account) may be the same again in another window: that is another alert.
-    window = "" if times else result.end.isoformat()
+    window = "" if own else result.end.isoformat()
     hashes = sorted(row_hash(r) for r in rows)
     details = rule.alert_details
     return Alert(

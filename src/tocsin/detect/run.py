@@ -79,7 +79,7 @@ def query_rows(
         result = queries.run(rule.query, window=window, now=window.end, limits=limits, relations=relations)
     except TocsinError as error:
         raise rule_error(rule, error) from error
-    return Rows(rows=result.dicts(), tables=tables, start=window.start, end=window.end)
+    return Rows(result.dicts(), tables, window.start, window.end, truncated=result.truncated)
 
 
 def rule_error(rule: Rule, error: TocsinError) -> DetectError:

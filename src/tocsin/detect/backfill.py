@@ -1,0 +1,277 @@
+"""Runs rules over stored rows on the data's own time: `tocsin scan`, and a rule's back-run when it is saved.
+
+A rule that only filters rows runs once over everything. Any other runs window after window as it would have run live, stepping by its
+frequency from the first event, but only where a window's newest step holds rows of a table that it reads. Rows that overlapping windows
+find again are taken once, and rows of a rule on the same hosts and accounts within its period form one alert: five thousand rows of a
+port scan are one alert with a count, not five thousand alerts. Suppression isn't applied: nothing is to be hidden from an investigator.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tocsin.base.errors import DetectError, Place, TocsinError
+from tocsin.detect.alert import Alert
+from tocsin.detect.make import EVIDENCE_ROWS, Row, Rows, assets_of, one_alert, row_entities, row_hash, row_times
+from tocsin.detect.rule import Operator, Rule, RuleKind
+from tocsin.detect.run import Queries, query_rows, rule_error
+from tocsin.lake.engine import Limits, Window
+
+__all__ = ["BackfillSettings", "run_over"]
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillSettings:
+    """Bounds of one back-run.
+
+    `rows` is how many rows of one query are looked at, `alerts` how many alerts one rule may raise, `windows` how many windows one rule
+    is run over before the steps grow. `burst` is the least time within which rows of a rule on the same assets are one alert.
+    """
+
+    rows: int = 50_000
+    alerts: int = 500
+    windows: int = 2_000
+    burst: timedelta = timedelta(hours=1)
+    seconds: float = 300.0
+
+
+_BUCKET = timedelta(minutes=5)
+_TICK = timedelta(microseconds=1)
+_PLAIN_NAME = re.compile(r"[A-Za-z_]\w*\Z")
+
+
+def run_over(
+    rules: Sequence[Rule],
+    queries: Queries,
+    first: datetime,
+    last: datetime,
+    *,
+    errors: list[DetectError] | None = None,
+    progress: Callable[[Rule, int], None] | None = None,
+    cancel: threading.Event | None = None,
+    settings: BackfillSettings | None = None,
+) -> list[Alert]:
+    """The alerts of every KQL rule over the events from `first` to `last` (both included), by time.
+
+    Disabled and Sigma rules are left out. A rule that fails adds to `errors` and the others go on; with no list given, the failure
+    is raised. `progress` is called after each rule with the number of its alerts.
+    """
+    run = _Backfill(queries, _utc(first), _utc(last), settings or BackfillSettings(), cancel)
+    alerts: list[Alert] = []
+    for rule in rules:
+        if not rule.enabled or rule.kind is RuleKind.SIGMA:
+            continue
+        if cancel is not None and cancel.is_set():
+            break
+        try:
+            found = run.rule(rule)
+        except DetectError as error:
+            if errors is None:
+                raise
+            errors.append(error)
+            found = []
+        if errors is not None:
+            errors.extend(run.notes)
+        run.notes.clear()
+        alerts.extend(found)
+        if progress is not None:
+            progress(rule, len(found))
+    return sorted(alerts, key=lambda a: (a.time, a.id))
+
+
+@dataclass(slots=True)
+class _Burst:
+    """Rows of a rule on the same assets, close in time."""
+
+    rows: list[Row]
+    count: int
+    first: datetime
+    last: datetime
+    start: datetime | None
+
+
+@dataclass(slots=True)
+class _Backfill:
+    queries: Queries
+    first: datetime
+    last: datetime
+    settings: BackfillSettings
+    cancel: threading.Event | None
+    occupied: dict[str, list[datetime]] = field(default_factory=dict)
+    notes: list[DetectError] = field(default_factory=list)
+
+    def rule(self, rule: Rule) -> list[Alert]:
+        try:
+            compiled = self.queries.compile(rule.query, self.last + _TICK)
+            tables = frozenset(compiled.tables)
+            filled = [t for t in sorted(tables) if self._buckets(t)]
+        except DetectError:
+            raise
+        except TocsinError as error:
+            raise rule_error(rule, error) from error
+        if tables and not filled:
+            return []
+        once = compiled.row_wise and rule.operator is Operator.GREATER and rule.threshold == 0
+        bursts = self._once(rule, tables) if once else self._windows(rule, tables, filled)
+        if len(bursts) > self.settings.alerts:
+            bursts = self._too_many(rule, bursts)
+        return [self._alert(rule, burst, tables) for burst in bursts]
+
+    # ------------------------------------------------------------------ one pass
+
+    def _once(self, rule: Rule, tables: frozenset[str]) -> list[_Burst]:
+        window = Window(self.first, self.last + _TICK)
+        result = self._query(rule, window, tables)
+        span = max(rule.period, self.settings.burst)
+        timed: list[tuple[datetime, int, Row]] = []
+        for index, row in enumerate(result.rows):
+            times = row_times(row, result)
+            timed.append((times[0] if times else self.first, index, row))
+        timed.sort(key=lambda t: t[:2])
+        open_bursts: dict[tuple[str, ...], _Burst] = {}
+        bursts: list[_Burst] = []
+        for at, _, row in timed:
+            key = assets_of(row_entities(rule, row))
+            burst = open_bursts.get(key)
+            if burst is None or at - burst.first > span:
+                burst = open_bursts[key] = _Burst([row], 1, at, at, None)
+                bursts.append(burst)
+                continue
+            burst.count += 1
+            burst.last = at
+            if len(burst.rows) < EVIDENCE_ROWS:
+                burst.rows.append(row)
+        return bursts
+
+    # ------------------------------------------------------------------ window after window
+
+    def _windows(self, rule: Rule, tables: frozenset[str], filled: Sequence[str]) -> list[_Burst]:
+        seen: dict[str, datetime] = {}  # row → end of the window that saw it last
+        open_bursts: dict[tuple[str, ...], tuple[_Burst, datetime]] = {}
+        bursts: list[_Burst] = []
+        for end in self._ends(rule, filled):
+            if self.cancel is not None and self.cancel.is_set():
+                break
+            window = Window(end - rule.period, end)
+            result = self._query(rule, window, tables)
+            if not rule.operator.holds(result.count, rule.threshold):
+                continue
+            if not result.rows:
+                bursts.append(_Burst([], 0, end - rule.period, end, window.start))
+                continue
+            for row in result.rows:
+                digest = row_hash(row)
+                before, seen[digest] = seen.get(digest), end
+                if before is not None and before > end - rule.period:
+                    continue  # found again by a window that overlaps
+                times = row_times(row, result) or (max(end - rule.frequency, self.first), min(end, self.last))
+                key = assets_of(row_entities(rule, row))
+                found = open_bursts.get(key)
+                # The window overlaps the one in which the assets were last seen: what grows there is the same story.
+                if found is not None and window.start is not None and found[1] > window.start:
+                    burst = found[0]
+                    burst.count += 1
+                    burst.first, burst.last = min(burst.first, times[0]), max(burst.last, times[-1])
+                    if len(burst.rows) < EVIDENCE_ROWS:
+                        burst.rows.append(row)
+                else:
+                    burst = _Burst([row], 1, times[0], times[-1], window.start)
+                    bursts.append(burst)
+                open_bursts[key] = (burst, end)
+        return bursts
+
+    def _ends(self, rule: Rule, filled: Sequence[str]) -> list[datetime]:
+        """The windows' ends, first to last: steps of the frequency from the first event, those whose newest step holds rows."""
+        anchor = _floor(self.first)
+        step = rule.frequency
+        absence = rule.operator is not Operator.GREATER
+        steps = (self.last - anchor) // step + 1
+        if absence or not filled:
+            wanted: set[int] = set(range(min(steps, self.settings.windows * 4))) if absence else {steps - 1}
+        else:
+            wanted = set()
+            for table in filled:
+                for bucket in self._buckets(table):
+                    low = max(0, (bucket - anchor) // step)
+                    high = max(0, (min(bucket + _BUCKET - _TICK, self.last) - anchor) // step)
+                    wanted.update(range(low, high + 1))
+        ordered = sorted(wanted)
+        if len(ordered) > self.settings.windows:
+            every = -(-len(ordered) // self.settings.windows)
+            if rule.period >= step * every:
+                # Windows overlap enough that wider steps still look at every row.
+                self._note(
+                    rule, f"{len(ordered):,} windows hold rows; every {every}th was run, each still {rule.period} long."
+                )
+                ordered = sorted({*ordered[every - 1 :: every], ordered[-1]})
+            else:
+                self._note(rule, f"{len(ordered):,} windows hold rows; all were run, which takes long.")
+        return [anchor + step * (i + 1) for i in ordered]
+
+    def _buckets(self, table: str) -> list[datetime]:
+        """The five-minute buckets in which the table holds rows."""
+        known = self.occupied.get(table)
+        if known is None:
+            name = table if _PLAIN_NAME.match(table) else f"['{table}']"
+            window = Window(self.first, self.last + _TICK)
+            result = self.queries.run(
+                f"{name} | summarize Rows = count() by Bucket = bin(TimeGenerated, 5m) | project Bucket",
+                window=window,
+                now=window.end,
+                limits=Limits(rows=2_000_000, seconds=self.settings.seconds, result_bytes=None),
+            )
+            stamps = result.table.column(0).to_pylist()
+            known = self.occupied[table] = sorted(_utc(s) for s in stamps if isinstance(s, datetime))
+        return known
+
+    # ------------------------------------------------------------------ shared
+
+    def _query(self, rule: Rule, window: Window, tables: frozenset[str]) -> Rows:
+        limits = Limits(rows=self.settings.rows, seconds=self.settings.seconds, result_bytes=512 * 1024 * 1024)
+        result = query_rows(rule, self.queries, window, limits=limits, tables=tables)
+        if result.truncated:
+            self._note(
+                rule,
+                f"More than {self.settings.rows:,} rows match between {window.start} and {window.end}; the rest wasn't looked at.",
+            )
+        return result
+
+    def _note(self, rule: Rule, text: str) -> None:
+        place = Place(str(rule.path)) if rule.path else Place(rule.id)
+        self.notes.append(DetectError(f"The rule '{rule.name}': {text}", code="DET0006", place=place))
+
+    def _too_many(self, rule: Rule, bursts: list[_Burst]) -> list[_Burst]:
+        """The first ones, and one that stands for all others."""
+        keep = self.settings.alerts - 1
+        rest = bursts[keep:]
+        rows = [row for burst in rest for row in burst.rows[:1]][:EVIDENCE_ROWS]
+        summary = _Burst(
+            rows, sum(b.count for b in rest), min(b.first for b in rest), max(b.last for b in rest), rest[0].start
+        )
+        self._note(rule, f"{len(bursts):,} alerts; the last {len(rest):,} are one.")
+        return [*bursts[:keep], summary]
+
+    def _alert(self, rule: Rule, burst: _Burst, tables: frozenset[str]) -> Alert:
+        created = max(burst.last, burst.first)
+        return one_alert(
+            rule,
+            burst.rows,
+            Rows(burst.rows, tables, burst.start, created, burst.count),
+            times=(burst.first, burst.last),
+        )
+
+
+def _floor(moment: datetime) -> datetime:
+    """The start of its five-minute bucket."""
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return epoch + ((moment - epoch) // _BUCKET) * _BUCKET
+
+
+def _utc(moment: Any) -> datetime:
+    assert isinstance(moment, datetime)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
