@@ -1,0 +1,28 @@
+"""The command line. Each command is a module; what is heavy is imported when the command runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Entry point of `tocsin`. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 some input was unreadable (scan), 130 interrupted."""
+    from tocsin.base.errors import ConfigError, TocsinError, UsageError
+    from tocsin.cli.app import app
+
+    try:
+        app()
+    except (UsageError, ConfigError) as error:
+        print(f"tocsin: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except TocsinError as error:
+        print(f"tocsin: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("tocsin: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+        sys.stderr.close()
+        raise SystemExit(0) from None

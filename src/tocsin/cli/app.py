@@ -1,0 +1,32 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+import typer
+
+from tocsin.cli import doctor, query, scan, settings, up
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="tocsin",
+    help="Self-hosted SIEM, XDR and SOAR that speaks KQL: real logs in, one explained incident out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("scan")(scan.scan)
+app.command("query")(query.query)
+app.command("up")(up.up)
+app.command("doctor")(doctor.doctor)
+app.command("settings")(settings.settings)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and end.")) -> None:
+    if version:
+        from tocsin import __version__
+
+        print(f"tocsin {__version__}")
+        raise typer.Exit

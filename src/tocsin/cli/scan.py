@@ -1,0 +1,200 @@
+"""`tocsin scan`: an investigator's one command. Files in, explained incidents out, no server."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tocsin.incidents import Incident
+    from tocsin.workspace.scan import Progress, ScanResult
+
+__all__ = ["scan"]
+
+
+def scan(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders; archives (zip, gz, tar, zst) are opened.", show_default=False)],
+    sigma: Annotated[list[Path] | None, typer.Option(help="A folder of Sigma rules to match as well; may be repeated.")] = None,
+    packs: Annotated[list[Path] | None, typer.Option(help="A further pack of rules and parsers; may be repeated.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a self-contained HTML report to this file.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Keep the tables in this folder, for `tocsin query --data` and `tocsin up --data`.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Read logs, run every rule on the data's own time, and print the incidents.
+
+    Exit code 0: everything was read. 3: some input was unreadable; it is named and the rest was read. 2: wrong usage.
+    """
+    from rich.console import Console
+
+    from tocsin.base.errors import UsageError
+    from tocsin.workspace import scan as work
+
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"there is no file or folder '{path}'", code="USE0002")
+    for path in (*(sigma or ()), *(packs or ())):
+        if not path.exists():
+            raise UsageError(f"there is no folder '{path}'", code="USE0003")
+    errors = Console(stderr=True)
+    show = errors.is_terminal and not quiet
+    with _Bar(errors) if show else _Silent() as bar:
+        result = work.scan(paths, sigma=sigma or (), packs=packs or (), keep=keep, progress=bar.update)
+    if html is not None:
+        _write_report(html, result)
+    if as_json:
+        json.dump(result.to_dict(), sys.stdout, ensure_ascii=False, default=str)
+        sys.stdout.write("\n")
+    else:
+        _print(Console(), result, html, keep)
+    raise typer.Exit(3 if result.unreadable else 0)
+
+
+class _Silent:
+    def __enter__(self) -> _Silent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def update(self, progress: Progress) -> None:
+        """Nothing to show."""
+
+
+class _Bar(_Silent):
+    """Events, events per second and the file being read; then rules done of all."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._bar = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[note]}"), TimeElapsedColumn(),
+            console=console, transient=True,
+        )  # fmt: skip
+        self._task = self._bar.add_task("Reading", total=None, note="")
+
+    def __enter__(self) -> _Bar:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.__exit__(*error)  # type: ignore[arg-type]
+
+    def update(self, progress: Progress) -> None:
+        """Draws the state."""
+        task = self._bar.tasks[0]
+        if progress.stage == "reading":
+            rate = progress.events / task.elapsed if task.elapsed else 0.0
+            note = f"{progress.events:,} events, {rate:,.0f}/s  {_tail(progress.path)}"
+            self._bar.update(self._task, note=note)
+        elif progress.stage == "detecting":
+            note = f"{progress.done}/{progress.total} rules, {progress.alerts} alerts, {progress.events:,} events"
+            self._bar.update(self._task, description="Detecting", total=progress.total or 1, completed=progress.done, note=note)
+        else:
+            self._bar.update(self._task, description="Correlating", note=f"{progress.alerts} alerts")
+
+
+def _tail(path: str, room: int = 48) -> str:
+    return path if len(path) <= room else "…" + path[-(room - 1) :]
+
+
+def _write_report(path: Path, result: ScanResult) -> None:
+    from tocsin import __version__
+    from tocsin.base.clock import SystemClock
+    from tocsin.incidents.report import html_report
+
+    facts = {
+        "files": f"{len(result.files):,}",
+        "events": f"{result.events:,}",
+        "alerts": f"{len(result.alerts):,}",
+        "unreadable": sum(f.unreadable for f in result.files),
+        "seconds": f"{result.seconds:.1f}",
+    }
+    text = html_report(result.incidents, facts=facts, created=SystemClock().now(), version=__version__)
+    path.write_text(text, encoding="utf-8")
+
+
+def _print(console: Console, result: ScanResult, html: Path | None, keep: Path | None) -> None:
+    for incident in sorted(result.incidents, key=_urgency):
+        _print_incident(console, incident)
+    if not result.incidents:
+        console.print("No incident: no rule that may open one found anything in this data.\n")
+    bad = [f for f in result.files if f.unreadable]
+    for file in bad:
+        reason = str(file.error) if file.error else f"{file.dead} records could not be decoded"
+        console.print(f"unreadable  {file.path}: {reason}", style="red", markup=False, highlight=False)
+    for letter in result.dead[:5]:
+        console.print(f"            {letter}", style="red", markup=False, highlight=False)
+    for file in result.files:
+        if file.skipped:
+            console.print(f"not read    {file.path}: {file.skipped}", style="yellow", markup=False, highlight=False)
+    for error in result.rule_errors:
+        console.print(f"rule        {error}", style="yellow", markup=False, highlight=False)
+    rate = result.events / result.seconds if result.seconds else 0
+    summary = f"{result.events:,} events of {len(result.files)} files in {result.seconds:.1f} s ({rate:,.0f}/s), {len(result.alerts)} alerts, "
+    summary += f"{len(result.incidents)} incident{'' if len(result.incidents) == 1 else 's'}"
+    console.print(summary, markup=False, highlight=False)
+    if html:
+        console.print(f"Report: {html}", markup=False, highlight=False)
+    if keep:
+        console.print(f"Tables: tocsin query --data {keep} 'search * | take 10'", markup=False, highlight=False)
+
+
+def _urgency(incident: Incident) -> tuple[int, Any]:
+    from tocsin.incidents import priority
+
+    return -priority(incident)[0], incident.first
+
+
+_COLOURS = {"High": "bold red", "Medium": "bold yellow", "Low": "cyan", "Informational": "blue"}
+
+
+def _print_incident(console: Console, incident: Incident) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from tocsin.incidents import priority, story
+
+    score, reasons = priority(incident)
+    console.rule(Text(f"Incident {incident.number}: {incident.title}", style="bold"), align="left")
+    head = Text.assemble((incident.severity, _COLOURS[incident.severity]), f"  priority {score}  ", (incident.id, "dim"))
+    console.print(head)
+    console.print(Text(f"{_when(incident.first)} to {_when(incident.last)} UTC, {len(incident.alerts)} alerts"))
+    console.print(Text("because " + "; ".join(f"{r.text} (+{r.weight:g})" for r in reasons)), soft_wrap=False)
+    if incident.techniques:
+        console.print(Text("ATT&CK " + ", ".join(incident.techniques)))
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=True, header_style="dim")
+    for column in ("time", "tactic", "step", "what it touches"):
+        table.add_column(column, overflow="fold", no_wrap=column == "time")
+    for step in story(incident):
+        touched = ", ".join(dict.fromkeys(e.label for e in step.entities if e.type in ("Host", "Account", "IP", "Mailbox", "CloudApplication", "File")))
+        title = Text(step.title)
+        if step.techniques:
+            title.append("  " + " ".join(step.techniques), style="dim")
+        table.add_row(Text(_when(step.time)), Text(step.tactic), title, Text(touched))
+    console.print(table)
+    console.print(Text("entities  " + ", ".join(f"{e.type} {e.label}" for e in incident.entities()[:14]), style="dim"))
+    for linked in incident.alerts:
+        alert = linked.alert
+        console.print(Text.assemble((alert.severity, _COLOURS[alert.severity]), f"  {alert.title or alert.rule}", (f"  rule {alert.rule_id}", "dim")))
+        for event in alert.events[:2]:
+            console.print(Text(f"    {event.table}  {_row(event.row)}", style="dim"), overflow="ellipsis", no_wrap=True)
+        if alert.count > 2:
+            console.print(Text(f"    … {alert.count} rows in all", style="dim"))
+    console.print()
+
+
+def _row(row: Any) -> str:
+    wanted = [k for k in row if k not in ("TimeGenerated", "Timestamp")]
+    first = next((str(row[k]) for k in ("Timestamp", "TimeGenerated") if k in row), "")
+    return first + "  " + "  ".join(f"{k}={row[k]}" for k in wanted)
+
+
+def _when(moment: Any) -> str:
+    return str(moment.strftime("%Y-%m-%d %H:%M:%S"))

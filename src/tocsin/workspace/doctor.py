@@ -1,0 +1,199 @@
+"""Says what of the machine works for Tocsin and what doesn't, and why: each check is a fact, a verdict and what to do."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import perf_counter
+from typing import Literal
+
+from tocsin.workspace.settings import Settings
+
+__all__ = ["Check", "examine"]
+
+Verdict = Literal["ok", "warning", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. `advice` is empty where nothing needs doing."""
+
+    name: str
+    verdict: Verdict
+    fact: str
+    advice: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Check]:
+    """Runs every check; one that raises is itself a finding."""
+    checks: tuple[tuple[str, Callable[[Settings], Check]], ...] = (
+        ("python", _python),
+        ("packages", _packages),
+        ("memory", _memory),
+        ("data folder", _data),
+        ("disk sync", _sync),
+        ("query engine", _engine),
+        ("packs", _packs),
+        ("portal", _portal),
+        ("http port", _http),
+        ("syslog udp", _syslog_udp),
+        ("syslog tcp", _syslog_tcp),
+        ("syslog buffer", _buffer),
+        ("block addresses", _nftables),
+    )
+    for name, check in checks:
+        try:
+            yield check(settings)
+        except Exception as error:  # noqa: BLE001 - a doctor reports whatever it meets and goes on
+            yield Check(name, "failed", f"{type(error).__name__}: {error}")
+
+
+def _python(_: Settings) -> Check:
+    fact = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}"
+    return Check("python", "ok" if sys.version_info >= (3, 11) else "failed", fact)
+
+
+def _packages(_: Settings) -> Check:
+    names = ("duckdb", "deltalake", "pyarrow", "polars", "evtx", "pysigma", "fastapi", "sqlalchemy")
+    found = []
+    for name in names:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            return Check("packages", "failed", f"{name} is not installed", "Run `make env`, or `pip install .` again.")
+    return Check("packages", "ok", ", ".join(found))
+
+
+def _memory(_: Settings) -> Check:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    fact = f"{total / 2**30:.1f} GiB, {os.cpu_count()} cores"
+    if total < 2 * 2**30:
+        return Check("memory", "warning", fact, "Under 2 GiB: lower engine.memory_bytes and lake.hot_bytes.")
+    return Check("memory", "ok", fact)
+
+
+def _data(settings: Settings) -> Check:
+    folder = settings.data.absolute()
+    place = folder
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK):
+        return Check("data folder", "failed", f"{folder} can't be written", "Name another one with --data or data in tocsin.toml.")
+    free = shutil.disk_usage(place).free
+    fact = f"{folder}, {free / 2**30:.1f} GiB free"
+    return Check("data folder", "warning" if free < 5 * 2**30 else "ok", fact, "Little room for logs." if free < 5 * 2**30 else "")
+
+
+def _sync(settings: Settings) -> Check:
+    place = settings.data.absolute()
+    while not place.exists():
+        place = place.parent
+    with tempfile.NamedTemporaryFile(dir=place, prefix=".tocsin-doctor-") as file:
+        began = perf_counter()
+        for _ in range(10):
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fdatasync(file.fileno())
+        each = (perf_counter() - began) / 10
+    fact = f"{each * 1000:.2f} ms for 4 KiB"
+    if each > 0.05:
+        return Check("disk sync", "warning", fact, "A slow sync delays every acknowledgement; put the data folder on a faster disk.")
+    return Check("disk sync", "ok", fact)
+
+
+def _engine(_: Settings) -> Check:
+    from datetime import UTC, datetime
+
+    from tocsin.kql import compile_query
+    from tocsin.lake.engine import Engine
+    from tocsin.tables import catalogue
+
+    engine = Engine(catalog=catalogue())
+    try:
+        compiled = compile_query("range x from 1 to 3 step 1 | summarize sum(x)", catalogue(), now=datetime.now(UTC))
+        answer = engine.run(compiled).rows()
+    finally:
+        engine.close()
+    return Check("query engine", "ok" if answer == [[6]] else "failed", f"a first query answers {answer[0][0]}")
+
+
+def _packs(settings: Settings) -> Check:
+    from tocsin.content import load_packs, packs_dir
+
+    site = settings.detect.site or settings.data / "site"
+    content = load_packs([packs_dir(), *([site] if site.is_dir() else [])])
+    fact = f"{len(content.rules)} rules, {len(content.parsers)} parsers, {len(content.functions)} functions"
+    if content.problems:
+        return Check("packs", "warning", f"{fact}; {len(content.problems)} problems, first: {content.problems[0]}", "tocsin rules validate")
+    return Check("packs", "ok" if content.rules else "failed", fact)
+
+
+def _portal(_: Settings) -> Check:
+    import tocsin.portal
+
+    page = Path(tocsin.portal.__file__).parent / "static" / "index.html"
+    if page.is_file():
+        return Check("portal", "ok", "built")
+    return Check("portal", "warning", "not built", "Run `make portal`; API and intake work without it.")
+
+
+def _listen(name: str, host: str, port: int, kind: socket.SocketKind, setting: str) -> Check:
+    if port < 0:
+        return Check(name, "ok", "switched off")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, kind) as probe:
+        if kind == socket.SOCK_STREAM:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            advice = f"Another program (or another Tocsin) has it, or it needs root; choose another with {setting}."
+            return Check(name, "warning", f"{host}:{port}: {error.strerror}", advice)
+    return Check(name, "ok", f"{host}:{port} is free")
+
+
+def _http(settings: Settings) -> Check:
+    return _listen("http port", settings.server.host, settings.server.port, socket.SOCK_STREAM, "server.port")
+
+
+def _syslog_udp(settings: Settings) -> Check:
+    ingest = settings.ingest
+    return _listen("syslog udp", ingest.syslog_host, ingest.syslog_udp_port, socket.SOCK_DGRAM, "ingest.syslog_udp_port")
+
+
+def _syslog_tcp(settings: Settings) -> Check:
+    ingest = settings.ingest
+    return _listen("syslog tcp", ingest.syslog_host, ingest.syslog_tcp_port, socket.SOCK_STREAM, "ingest.syslog_tcp_port")
+
+
+def _buffer(_: Settings) -> Check:
+    wanted = 16 * 2**20
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for option in (33, socket.SO_RCVBUF):  # 33 is SO_RCVBUFFORCE, for root
+            try:
+                probe.setsockopt(socket.SOL_SOCKET, option, wanted)
+                break
+            except OSError:
+                continue
+        granted = probe.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+    fact = f"{granted / 2**20:.1f} MiB of {wanted / 2**20:.0f} MiB"
+    if granted < 4 * 2**20:
+        return Check("syslog buffer", "warning", fact, "Bursts of UDP syslog may be lost: sysctl -w net.core.rmem_max=16777216")
+    return Check("syslog buffer", "ok", fact)
+
+
+def _nftables(_: Settings) -> Check:
+    from tocsin.respond.actions.block_address import able
+
+    can, reason = able()
+    if can:
+        return Check("block addresses", "ok", "nftables answers and this process may change it")
+    return Check("block addresses", "warning", reason, "Without it, 'block an address on this host' can't be approved; all else works.")

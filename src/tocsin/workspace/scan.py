@@ -1,0 +1,225 @@
+"""A scan: files in, incidents out, without a server. What `tocsin scan` does, as a function.
+
+Files are decoded and mapped batch by batch into a lake (a temporary one, or the one to be kept); Sigma rules look at each batch as it
+passes; then the KQL rules run over the rows on the data's own time; then everything is correlated. Memory stays bounded by the lake's settings.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tocsin.base.clock import Clock, SystemClock
+from tocsin.base.errors import TocsinError
+from tocsin.content import load_packs, packs_dir
+from tocsin.detect.alert import Alert
+from tocsin.detect.backfill import run_over
+from tocsin.detect.formats import load_rules
+from tocsin.detect.rule import Rule, RuleKind
+from tocsin.incidents import Correlator, Incident, incident_view
+from tocsin.ingest.decoders import decode_paths
+from tocsin.ingest.mapping import Mapper
+from tocsin.ingest.model import DeadLetter, FileReport, SourceBatch
+from tocsin.lake import Lake, TableBatch
+from tocsin.lake.settings import EngineSettings, LakeSettings
+from tocsin.query import QueryService
+from tocsin.tables import INGESTION_TIME, catalogue
+
+__all__ = ["Progress", "ScanResult", "scan"]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a scan is. `stage` is reading, detecting or correlating; `done` of `total` rules in the second, bytes unknown in the first."""
+
+    stage: str = "reading"
+    events: int = 0
+    dead: int = 0
+    files: int = 0
+    path: str = ""
+    done: int = 0
+    total: int = 0
+    alerts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScanResult:
+    """What a scan found. `rule_errors` are rules that could not run; the others did."""
+
+    incidents: tuple[Incident, ...]
+    alerts: tuple[Alert, ...]
+    files: tuple[FileReport, ...]
+    dead: tuple[DeadLetter, ...]
+    tables: dict[str, int]
+    events: int
+    seconds: float
+    rule_errors: tuple[TocsinError, ...] = ()
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def unreadable(self) -> bool:
+        """True when some input, or a part of it, could not be read."""
+        return any(f.unreadable for f in self.files)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `tocsin scan --json` prints."""
+        return {
+            "incidents": [incident_view(i) for i in self.incidents],
+            "files": [f.as_dict() for f in self.files],
+            "events": self.events,
+            "tables": self.tables,
+            "seconds": round(self.seconds, 3),
+            "stages": {k: round(v, 3) for k, v in self.stages.items()},
+            "errors": [str(e) for e in self.rule_errors],
+        }
+
+
+def scan(
+    paths: Sequence[Path],
+    *,
+    sigma: Sequence[Path] = (),
+    packs: Sequence[Path] = (),
+    keep: Path | None = None,
+    clock: Clock | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+    lake_settings: LakeSettings | None = None,
+    engine_settings: EngineSettings | None = None,
+) -> ScanResult:
+    """Scans files and folders.
+
+    Args:
+        paths: what to read.
+        sigma: folders of Sigma rules, besides the packs' rules.
+        packs: further packs, over the shipped ones.
+        keep: a data folder in which the tables stay; None for a temporary one.
+        progress: called now and then.
+
+    Raises:
+        TocsinError: the folder to keep can't be used. Unreadable input is no exception but a file report.
+    """
+    clock = clock or SystemClock()
+    began = clock.monotonic()
+    stages: dict[str, float] = {}
+    with ExitStack() as stack:
+        folder = keep if keep is not None else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tocsin-scan-")))
+        content = load_packs([packs_dir(), *packs])
+        errors: list[TocsinError] = list(content.problems)
+        rules, problems = load_rules(content)
+        errors.extend(problems)
+        settings = (lake_settings or LakeSettings()).model_copy(update={"background": False})
+        lake = Lake.open(folder / "lake", catalog=catalogue(), clock=clock, settings=settings)
+        stack.callback(lake.close)
+        queries = QueryService(lake, catalogue=catalogue(), functions=content.functions, clock=clock, settings=engine_settings)
+        stack.callback(queries.close)
+        mapper = Mapper(content.parsers, engine=queries.engine, catalog=queries.catalog)
+        matcher, problems = _matcher(rules, sigma)
+        errors.extend(problems)
+        stages["start"] = clock.monotonic() - began
+
+        reader = _Reader(lake, mapper, matcher, progress)
+        for item in decode_paths(paths):
+            reader.take(item)
+        lake.flush()
+        stages["read"] = clock.monotonic() - began - sum(stages.values())
+
+        state = reader.state
+        state.stage, state.total = "detecting", sum(r.kind is not RuleKind.SIGMA for r in rules)
+        progress(state)
+        alerts = list(matcher.finish()) if matcher is not None else []
+        stats = lake.stats()
+        times = [t for s in stats for t in (s.first_event, s.last_event) if t is not None]
+
+        def ran(_: Rule, found: int) -> None:
+            state.done += 1
+            state.alerts += found
+            progress(state)
+
+        if times:
+            found = run_over(rules, queries, _aware(min(times)), _aware(max(times)), errors=errors, progress=ran)  # type: ignore[arg-type]
+            alerts.extend(found)
+        stages["detect"] = clock.monotonic() - began - sum(stages.values())
+
+        state.stage = "correlating"
+        progress(state)
+        correlator = Correlator()
+        alerts.sort(key=lambda a: (a.time, a.id))
+        correlator.add(alerts)
+        incidents = correlator.incidents
+        for number, incident in enumerate(incidents, 1):
+            incident.number = number
+        stages["correlate"] = clock.monotonic() - began - sum(stages.values())
+        return ScanResult(
+            incidents=tuple(incidents),
+            alerts=tuple(alerts),
+            files=tuple(reader.files),
+            dead=tuple(reader.dead),
+            tables={s.table: s.rows for s in sorted(stats, key=lambda s: s.table) if s.rows},
+            events=state.events,
+            seconds=clock.monotonic() - began,
+            rule_errors=tuple(errors),
+            stages=stages,
+        )
+
+
+class _Reader:
+    """Takes decoded items: rows into the lake, Sigma hits and file reports into lists."""
+
+    def __init__(self, lake: Lake, mapper: Mapper, matcher: Any, progress: Callable[[Progress], None]) -> None:
+        self.lake, self.mapper, self.matcher, self.progress = lake, mapper, matcher, progress
+        self.state = Progress()
+        self.files: list[FileReport] = []
+        self.dead: list[DeadLetter] = []
+
+    def take(self, item: SourceBatch | DeadLetter | FileReport) -> None:
+        """One item of `decode_paths`."""
+        match item:
+            case SourceBatch():
+                self.state.events += len(item)
+                self.state.path = item.origin
+                if self.matcher is not None:
+                    self.matcher.match(item)
+                self.lake.write(list(_received_when_it_happened(self.mapper.map(item))))
+            case DeadLetter():
+                self.state.dead += 1
+                self.dead.append(item)
+            case FileReport():
+                self.state.files += 1
+                self.files.append(item)
+        self.progress(self.state)
+
+
+def _received_when_it_happened(batches: Sequence[TableBatch]) -> Iterator[TableBatch]:
+    """A scan's rows count as received at their event time, so that windows on ingestion time see them as a live system would have."""
+    for batch in batches:
+        rows = batch.rows
+        times = rows.column("TimeGenerated")
+        if INGESTION_TIME in rows.column_names:
+            rows = rows.drop_columns([INGESTION_TIME])
+        yield TableBatch(batch.table, rows.append_column(INGESTION_TIME, pc.cast(times, pa.timestamp("us"))))
+
+
+def _matcher(rules: Sequence[Rule], folders: Sequence[Path]) -> tuple[Any, list[TocsinError]]:
+    wanted = [r for r in rules if r.kind is RuleKind.SIGMA]
+    if not wanted and not folders:
+        return None, []
+    from tocsin.detect.formats.sigma import load_folder
+    from tocsin.detect.sigma import SigmaMatcher
+
+    problems: list[TocsinError] = []
+    for folder in folders:
+        found, complaints = load_folder(folder)
+        wanted.extend(found)
+        problems.extend(complaints)
+    return SigmaMatcher(wanted), problems
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
