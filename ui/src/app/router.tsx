@@ -1,0 +1,145 @@
+import { createRootRouteWithContext, createRoute, createRouter, lazyRouteComponent, Outlet, redirect } from "@tanstack/react-router";
+import type { QueryClient } from "@tanstack/react-query";
+import { sessionQuery } from "~/api/queries";
+import { NotFoundPage, PageError } from "~/components/states";
+import { Shell } from "~/app/Shell";
+import { SignInPage } from "~/pages/SignInPage";
+
+const text = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : typeof value === "number" ? String(value) : undefined);
+
+const root = createRootRouteWithContext<{ client: QueryClient }>()({
+  component: Outlet,
+  notFoundComponent: NotFoundPage,
+  errorComponent: ({ error }) => <PageError error={error} />,
+});
+
+const signIn = createRoute({
+  getParentRoute: () => root,
+  path: "/signin",
+  component: SignInPage,
+  validateSearch: (search: Record<string, unknown>): { next?: string } => ({ next: text(search.next) }),
+});
+
+const signedIn = createRoute({
+  getParentRoute: () => root,
+  id: "signed-in",
+  component: Shell,
+  beforeLoad: async ({ context, location }) => {
+    const session = await context.client.ensureQueryData(sessionQuery);
+    if (!session) throw redirect({ to: "/signin", search: { next: location.href } });
+  },
+  errorComponent: ({ error }) => <PageError error={error} />,
+});
+
+const home = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/",
+  beforeLoad: () => {
+    throw redirect({ to: "/incidents" });
+  },
+});
+
+export interface QueueSearch {
+  status?: string;
+  severity?: string;
+  owner?: string;
+  tag?: string;
+  q?: string;
+  sort?: string;
+  order?: "asc" | "desc";
+  page?: number;
+}
+
+const incidents = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/incidents",
+  component: lazyRouteComponent(() => import("~/pages/incidents/QueuePage"), "QueuePage"),
+  // Everything that the queue shows is in its address, so that a link shows a colleague the same queue.
+  validateSearch: (search: Record<string, unknown>): QueueSearch => ({
+    status: text(search.status),
+    severity: text(search.severity),
+    owner: text(search.owner),
+    tag: text(search.tag),
+    q: text(search.q),
+    sort: text(search.sort),
+    order: search.order === "asc" ? "asc" : search.order === "desc" ? "desc" : undefined,
+    page: Number(search.page) > 1 ? Math.floor(Number(search.page)) : undefined,
+  }),
+});
+
+export const INCIDENT_TABS = ["story", "alerts", "assets", "activity", "actions"] as const;
+export type IncidentTab = (typeof INCIDENT_TABS)[number];
+
+const incident = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/incidents/$id",
+  component: lazyRouteComponent(() => import("~/pages/incident/IncidentPage"), "IncidentPage"),
+  validateSearch: (search: Record<string, unknown>): { tab?: IncidentTab; alert?: string; entity?: string } => ({
+    tab: INCIDENT_TABS.find((tab) => tab === search.tab),
+    alert: text(search.alert),
+    entity: text(search.entity),
+  }),
+});
+
+const hunting = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/hunting",
+  component: lazyRouteComponent(() => import("~/pages/hunting/HuntingPage"), "HuntingPage"),
+  validateSearch: (search: Record<string, unknown>): { query?: string; range?: string; run?: boolean } => ({
+    query: text(search.query),
+    range: text(search.range),
+    run: search.run === true || search.run === "true" || search.run === 1 ? true : undefined,
+  }),
+});
+
+const actions = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/actions",
+  component: lazyRouteComponent(() => import("~/pages/actions/ActionsPage"), "ActionsPage"),
+  validateSearch: (search: Record<string, unknown>): { tab?: "history"; action?: string } => ({
+    tab: search.tab === "history" ? "history" : undefined,
+    action: text(search.action),
+  }),
+});
+
+const rules = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/rules",
+  component: lazyRouteComponent(() => import("~/pages/rules/RulesPage"), "RulesPage"),
+  validateSearch: (search: Record<string, unknown>): { q?: string; rule?: string; severity?: string; state?: "on" | "off" } => ({
+    q: text(search.q),
+    rule: text(search.rule),
+    severity: text(search.severity),
+    state: search.state === "on" || search.state === "off" ? search.state : undefined,
+  }),
+});
+
+const sources = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/sources",
+  component: lazyRouteComponent(() => import("~/pages/sources/SourcesPage"), "SourcesPage"),
+  validateSearch: (search: Record<string, unknown>): { tab?: "receivers" | "dead-letters" } => ({
+    tab: search.tab === "receivers" || search.tab === "dead-letters" ? search.tab : undefined,
+  }),
+});
+
+const settings = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/settings",
+  component: lazyRouteComponent(() => import("~/pages/settings/SettingsPage"), "SettingsPage"),
+  validateSearch: (search: Record<string, unknown>): { tab?: "tokens" | "audit" } => ({
+    tab: search.tab === "tokens" || search.tab === "audit" ? search.tab : undefined,
+  }),
+});
+
+const tree = root.addChildren([signIn, signedIn.addChildren([home, incidents, incident, hunting, actions, rules, sources, settings])]);
+
+export function makeRouter(client: QueryClient) {
+  return createRouter({ routeTree: tree, context: { client }, defaultPreload: "intent", scrollRestoration: false });
+}
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: ReturnType<typeof makeRouter>;
+  }
+}

@@ -1,0 +1,41 @@
+import { Button, Menu, MenuDivider, MenuItem, MenuItemCheckbox, MenuList, MenuPopover, MenuTrigger } from "@fluentui/react-components";
+import { ChevronDownRegular } from "~/components/icons";
+import css from "./FilterMenu.module.css";
+
+export interface Option {
+  value: string;
+  label: string;
+  count?: number;
+}
+
+/** A filter as a pill: its name and what is chosen; opens a list with counts. */
+export function FilterMenu({ name, options, chosen, onChange, all = "All" }: { name: string; options: Option[]; chosen: string[]; onChange: (values: string[]) => void; all?: string }) {
+  const labels = chosen.map((value) => options.find((o) => o.value === value)?.label ?? value);
+  const summary = labels.length === 0 || labels.length === options.length ? all : labels.join(", ");
+  return (
+    <Menu checkedValues={{ filter: chosen }} onCheckedValueChange={(_, { checkedItems }) => onChange(checkedItems)}>
+      <MenuTrigger disableButtonEnhancement>
+        <Button appearance="outline" icon={<ChevronDownRegular />} iconPosition="after" className={css.pill} data-on={summary !== all || undefined}>
+          <span className={css.name}>{name}:</span>
+          <span className={css.value}>{summary}</span>
+        </Button>
+      </MenuTrigger>
+      <MenuPopover>
+        <MenuList>
+          {options.length ? null : <MenuItem disabled>Nothing to choose</MenuItem>}
+          {options.map((option) => (
+            <MenuItemCheckbox key={option.value} name="filter" value={option.value} secondaryContent={option.count === undefined ? undefined : String(option.count)}>
+              {option.label}
+            </MenuItemCheckbox>
+          ))}
+          {chosen.length ? (
+            <>
+              <MenuDivider />
+              <MenuItem onClick={() => onChange([])}>Clear</MenuItem>
+            </>
+          ) : null}
+        </MenuList>
+      </MenuPopover>
+    </Menu>
+  );
+}

@@ -1,0 +1,37 @@
+import { Toast, ToastBody, ToastTitle, useToastController } from "@fluentui/react-components";
+import { useMemo } from "react";
+import { Problem } from "~/api/client";
+
+export const TOASTER = "tocsin-toaster";
+
+/** Short notices at the corner: what was done, or why not. */
+export function useNotices() {
+  const { dispatchToast } = useToastController(TOASTER);
+  return useMemo(
+    () => ({
+      done: (title: string, body?: string) =>
+        dispatchToast(
+          <Toast>
+            <ToastTitle>{title}</ToastTitle>
+            {body ? <ToastBody>{body}</ToastBody> : null}
+          </Toast>,
+          { intent: "success", timeout: 4000 },
+        ),
+      failed: (title: string, error: unknown) =>
+        dispatchToast(
+          <Toast>
+            <ToastTitle>{title}</ToastTitle>
+            <ToastBody>{errorText(error)}</ToastBody>
+          </Toast>,
+          { intent: "error", timeout: 10_000 },
+        ),
+    }),
+    [dispatchToast],
+  );
+}
+
+/** What went wrong and what to do, in one line. */
+export function errorText(error: unknown): string {
+  if (error instanceof Problem) return [error.message, error.hint].filter(Boolean).join(" ");
+  return error instanceof Error ? error.message : String(error);
+}

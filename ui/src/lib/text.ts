@@ -1,0 +1,37 @@
+/** "1 alert", "5 alerts". */
+export function count(n: number, noun: string, plural = `${noun}s`): string {
+  return `${number(n)} ${n === 1 ? noun : plural}`;
+}
+
+const grouped = new Intl.NumberFormat("en-GB");
+const compacted = new Intl.NumberFormat("en-GB", { notation: "compact", maximumFractionDigits: 1 });
+
+/** 12,345 */
+export const number = (n: number): string => grouped.format(n);
+
+/** 12.3K */
+export const compact = (n: number): string => (n < 10_000 ? grouped.format(n) : compacted.format(n));
+
+/** 4.2 MiB: bytes by powers of 1024, as disks are measured. */
+export function bytes(n: number): string {
+  if (n < 1024) return `${n} B`;
+  const units = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+  let value = n;
+  let unit = -1;
+  do {
+    value /= 1024;
+    unit++;
+  } while (value >= 1024 && unit < units.length - 1);
+  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+}
+
+/** "CommandAndControl" → "Command and control". */
+export function words(camel: string): string {
+  const spaced = camel.replace(/([a-z0-9])([A-Z])/g, "$1 $2");
+  return spaced.charAt(0).toUpperCase() + spaced.slice(1).toLowerCase();
+}
+
+/** A KQL string literal. */
+export function kqlString(text: string): string {
+  return `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n").replaceAll("\r", "\\r").replaceAll("\t", "\\t")}"`;
+}

@@ -1,0 +1,57 @@
+import { nonce } from "./csp";
+import "./app/global.css";
+import { createDOMRenderer, FluentProvider, RendererProvider, Toaster } from "@fluentui/react-components";
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { RouterProvider } from "@tanstack/react-router";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { onSignedOut, Problem } from "~/api/client";
+import { sessionQuery } from "~/api/queries";
+import { PreferencesProvider, usePreferences } from "~/app/preferences";
+import { makeRouter } from "~/app/router";
+import { darkTheme, lightTheme } from "~/app/theme";
+import { TOASTER } from "~/components/toasts";
+
+const client = new QueryClient({
+  defaultOptions: {
+    queries: {
+      // What the server refused on purpose (4xx) won't become right by asking again.
+      retry: (failures, error) => failures < 2 && !(error instanceof Problem && error.status >= 400 && error.status < 500),
+      refetchOnWindowFocus: true,
+      staleTime: 2_000,
+    },
+  },
+});
+
+const router = makeRouter(client);
+
+onSignedOut(() => {
+  client.setQueryData(sessionQuery.queryKey, null);
+  const { pathname, href } = router.state.location;
+  if (pathname !== "/signin") void router.navigate({ to: "/signin", search: { next: href } });
+});
+
+function App() {
+  const { dark } = usePreferences();
+  return (
+    <FluentProvider theme={dark ? darkTheme : lightTheme}>
+      <QueryClientProvider client={client}>
+        <RouterProvider router={router} />
+        <Toaster toasterId={TOASTER} position="bottom-end" />
+      </QueryClientProvider>
+    </FluentProvider>
+  );
+}
+
+const renderer = createDOMRenderer(document, { styleElementAttributes: nonce ? { nonce } : {} });
+const rootElement = document.getElementById("root");
+if (!rootElement) throw new Error("index.html has no #root");
+createRoot(rootElement).render(
+  <StrictMode>
+    <RendererProvider renderer={renderer} targetDocument={document}>
+      <PreferencesProvider>
+        <App />
+      </PreferencesProvider>
+    </RendererProvider>
+  </StrictMode>,
+);

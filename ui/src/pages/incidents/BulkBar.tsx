@@ -1,0 +1,57 @@
+import { Button, Menu, MenuItem, MenuList, MenuPopover, MenuTrigger } from "@fluentui/react-components";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { call, segment } from "~/api/client";
+import { type IncidentChange, STATUSES } from "~/api/types";
+import { DismissRegular, PersonAddRegular } from "~/components/icons";
+import { statusName } from "~/components/marks";
+import { useNotices } from "~/components/toasts";
+import { count } from "~/lib/text";
+import css from "./Queue.module.css";
+
+/** What can be done to all chosen incidents at once. Each is its own request, so that one refusal doesn't hide the others' success. */
+export function BulkBar({ ids, me, clear }: { ids: string[]; me: string | undefined; clear: () => void }) {
+  const client = useQueryClient();
+  const notices = useNotices();
+  const change = useMutation({
+    mutationFn: async (body: IncidentChange) => {
+      const results = await Promise.allSettled(ids.map((id) => call("PATCH", `/incidents/${segment(id)}`, { body })));
+      const failed = results.find((r) => r.status === "rejected");
+      const done = results.filter((r) => r.status === "fulfilled").length;
+      if (failed) throw Object.assign(new Error(`${done} of ${ids.length} changed. ${(failed.reason as Error).message}`));
+      return done;
+    },
+    onSuccess: (done) => {
+      notices.done(`${count(done, "incident")} changed`);
+      clear();
+    },
+    onError: (error) => notices.failed("Not all could be changed", error),
+    onSettled: () => client.invalidateQueries({ queryKey: ["incidents"] }),
+  });
+  return (
+    <div className={css.bulk} role="region" aria-label="Chosen incidents">
+      <strong>{count(ids.length, "incident")} chosen</strong>
+      <Button size="small" icon={<PersonAddRegular />} disabled={!me || change.isPending} onClick={() => change.mutate({ owner: me })}>
+        Assign to me
+      </Button>
+      <Menu>
+        <MenuTrigger disableButtonEnhancement>
+          <Button size="small" disabled={change.isPending}>
+            Set status
+          </Button>
+        </MenuTrigger>
+        <MenuPopover>
+          <MenuList>
+            {STATUSES.map((status) => (
+              <MenuItem key={status} onClick={() => change.mutate({ status })}>
+                {statusName(status)}
+              </MenuItem>
+            ))}
+          </MenuList>
+        </MenuPopover>
+      </Menu>
+      <Button size="small" appearance="subtle" icon={<DismissRegular />} onClick={clear}>
+        Clear
+      </Button>
+    </div>
+  );
+}

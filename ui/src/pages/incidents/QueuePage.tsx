@@ -1,0 +1,253 @@
+import { Button, Checkbox, Input, Tooltip } from "@fluentui/react-components";
+import { useQuery } from "@tanstack/react-query";
+import { useNavigate, useSearch } from "@tanstack/react-router";
+import { type FormEvent, useEffect, useMemo, useRef, useState } from "react";
+import { incidentsQuery, sessionQuery } from "~/api/queries";
+import { SEVERITIES, STATUSES } from "~/api/types";
+import type { QueueSearch } from "~/app/router";
+import { FilterMenu } from "~/components/FilterMenu";
+import { ChevronLeftRegular, ChevronRightRegular, DismissRegular, FilterDismissRegular, SearchRegular, ShareRegular, ShieldCheckmarkRegular } from "~/components/icons";
+import { SeverityMark, statusName } from "~/components/marks";
+import { Card, Page } from "~/components/Page";
+import { Empty, LoadingRows, ProblemBar } from "~/components/states";
+import { useNotices } from "~/components/toasts";
+import { count, number } from "~/lib/text";
+import { BulkBar } from "./BulkBar";
+import { DEFAULT_STATUS, isFiltered, list, nextSort, PAGE_SIZE, toFilter, unlist } from "./filter";
+import { QueueRow } from "./QueueRow";
+import css from "./Queue.module.css";
+
+const COLUMNS: { id: string; label: string; sort?: string; className?: string }[] = [
+  { id: "priority", label: "Priority", sort: "priority" },
+  { id: "title", label: "Incident", sort: "title" },
+  { id: "severity", label: "Severity", sort: "severity" },
+  { id: "status", label: "Status" },
+  { id: "assets", label: "Assets", className: css.wide },
+  { id: "alerts", label: "Alerts", className: css.mid },
+  { id: "owner", label: "Assigned to" },
+  { id: "tags", label: "Tags", className: css.wide },
+  { id: "first", label: "First activity", sort: "first", className: css.wide },
+  { id: "last", label: "Last activity", sort: "last" },
+];
+
+export function QueuePage() {
+  const search = useSearch({ from: "/signed-in/incidents" });
+  const navigate = useNavigate();
+  const notices = useNotices();
+  const me = useQuery(sessionQuery).data?.user.name;
+  const filter = toFilter(search);
+  const { data, error, isPending, isPlaceholderData, refetch } = useQuery(incidentsQuery(filter));
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  const body = useRef<HTMLTableSectionElement>(null);
+
+  const set = (change: QueueSearch) => void navigate({ to: "/incidents", search: { ...search, page: undefined, ...change }, replace: true });
+  useRowKeys(body);
+  // A choice belongs to what is on screen: another page or filter starts afresh.
+  const view = JSON.stringify(filter);
+  useEffect(() => setChosen(new Set()), [view]);
+
+  const items = data?.items ?? [];
+  const tags = useMemo(() => [...new Set([...list(search.tag), ...(data?.items ?? []).flatMap((i) => i.tags)])].sort(), [data, search.tag]);
+  const owners = useMemo(() => ownerOptions(data?.counts.owner, me), [data, me]);
+  const page = search.page ?? 1;
+  const pages = Math.max(1, Math.ceil((data?.total ?? 0) / PAGE_SIZE));
+  const statuses = search.status === "all" ? [] : list(search.status ?? DEFAULT_STATUS);
+
+  const share = async () => {
+    await navigator.clipboard.writeText(location.href);
+    notices.done("Link copied", "It shows this queue with these filters and this order.");
+  };
+
+  return (
+    <Page
+      title="Incidents"
+      note={data ? `${count(data.total, "incident")}${isFiltered(search) ? " match" : " to work on"}` : " "}
+      actions={
+        <Button appearance="subtle" icon={<ShareRegular />} onClick={() => void share()}>
+          Copy link
+        </Button>
+      }
+    >
+      <div className={css.severities} role="group" aria-label="Filter by severity">
+        {SEVERITIES.map((severity) => {
+          const on = list(search.severity).includes(severity);
+          return (
+            <button
+              key={severity}
+              type="button"
+              className={css.severity}
+              aria-pressed={on}
+              onClick={() => set({ severity: unlist(on ? list(search.severity).filter((s) => s !== severity) : [...list(search.severity), severity]) })}
+            >
+              <span className={css.severityCount}>{number(data?.counts.severity?.[severity] ?? 0)}</span>
+              <SeverityMark severity={severity} />
+            </button>
+          );
+        })}
+      </div>
+      <div className={css.filters}>
+        <SearchBox value={search.q ?? ""} onSearch={(q) => set({ q: q || undefined })} />
+        <FilterMenu
+          name="Status"
+          options={STATUSES.map((s) => ({ value: s, label: statusName(s), count: data?.counts.status?.[s] }))}
+          chosen={statuses}
+          onChange={(values) => set({ status: values.length === 0 || values.length === STATUSES.length ? "all" : values.join(",") === DEFAULT_STATUS ? undefined : values.join(",") })}
+        />
+        <FilterMenu name="Assigned to" options={owners} chosen={list(search.owner)} onChange={(values) => set({ owner: unlist(values) })} />
+        <FilterMenu name="Tags" options={tags.map((tag) => ({ value: tag, label: tag }))} chosen={list(search.tag)} onChange={(values) => set({ tag: unlist(values) })} />
+        {isFiltered(search) ? (
+          <Button appearance="subtle" icon={<FilterDismissRegular />} onClick={() => void navigate({ to: "/incidents", search: {}, replace: true })}>
+            Reset
+          </Button>
+        ) : null}
+        <span className={css.keys} aria-hidden="true">
+          <kbd>j</kbd> <kbd>k</kbd> move <kbd>Enter</kbd> open
+        </span>
+      </div>
+      {error && !data ? <ProblemBar error={error} retry={() => void refetch()} /> : null}
+      {chosen.size ? <BulkBar ids={[...chosen]} me={me} clear={() => setChosen(new Set())} /> : null}
+      <Card className={css.card}>
+        {isPending ? (
+          <LoadingRows />
+        ) : items.length === 0 ? (
+          <NoIncidents filtered={isFiltered(search)} />
+        ) : (
+          <table className={css.table} data-stale={isPlaceholderData || undefined}>
+            <caption className="visually-hidden">Incidents, {count(data?.total ?? 0, "match", "matches")}</caption>
+            <thead>
+              <tr>
+                <th scope="col" className={css.check}>
+                  <Checkbox
+                    aria-label="Choose all on this page"
+                    checked={chosen.size === 0 ? false : chosen.size === items.length ? true : "mixed"}
+                    onChange={(_, { checked }) => setChosen(new Set(checked === true ? items.map((i) => i.id) : []))}
+                  />
+                </th>
+                {COLUMNS.map((column) => (
+                  <SortHeader key={column.id} column={column} sort={filter.sort ?? ""} order={filter.order ?? "desc"} onSort={() => set(nextSort(search, column.sort ?? ""))} />
+                ))}
+              </tr>
+            </thead>
+            <tbody ref={body}>
+              {items.map((incident) => (
+                <QueueRow
+                  key={incident.id}
+                  incident={incident}
+                  chosen={chosen.has(incident.id)}
+                  onChoose={(on) => {
+                    const next = new Set(chosen);
+                    if (on) next.add(incident.id);
+                    else next.delete(incident.id);
+                    setChosen(next);
+                  }}
+                />
+              ))}
+            </tbody>
+          </table>
+        )}
+      </Card>
+      {pages > 1 ? (
+        <nav className={css.pager} aria-label="Pages">
+          <Button appearance="subtle" icon={<ChevronLeftRegular />} disabled={page <= 1} aria-label="Previous page" onClick={() => set({ page: page - 1 })} />
+          <span className="num">
+            {(page - 1) * PAGE_SIZE + 1}–{Math.min(page * PAGE_SIZE, data?.total ?? 0)} of {number(data?.total ?? 0)}
+          </span>
+          <Button appearance="subtle" icon={<ChevronRightRegular />} disabled={page >= pages} aria-label="Next page" onClick={() => set({ page: page + 1 })} />
+        </nav>
+      ) : null}
+    </Page>
+  );
+}
+
+function SortHeader({ column, sort, order, onSort }: { column: (typeof COLUMNS)[number]; sort: string; order: string; onSort: () => void }) {
+  if (!column.sort) {
+    return (
+      <th scope="col" className={column.className}>
+        {column.label}
+      </th>
+    );
+  }
+  const on = sort === column.sort;
+  return (
+    <th scope="col" className={column.className} aria-sort={on ? (order === "asc" ? "ascending" : "descending") : undefined}>
+      <button type="button" className={css.sort} data-on={on || undefined} onClick={onSort}>
+        {column.label}
+        <span aria-hidden="true">{on ? (order === "asc" ? "↑" : "↓") : ""}</span>
+      </button>
+    </th>
+  );
+}
+
+function SearchBox({ value, onSearch }: { value: string; onSearch: (text: string) => void }) {
+  const [text, setText] = useState(value);
+  useEffect(() => setText(value), [value]);
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    onSearch(text.trim());
+  };
+  return (
+    <form onSubmit={submit} className={css.searchForm}>
+      <Input
+        aria-label="Filter by title, entity or number"
+        placeholder="Title, entity or number"
+        contentBefore={<SearchRegular />}
+        contentAfter={
+          value ? (
+            <Tooltip content="Clear the search" relationship="label">
+              <Button size="small" appearance="transparent" icon={<DismissRegular />} onClick={() => onSearch("")} />
+            </Tooltip>
+          ) : undefined
+        }
+        value={text}
+        onChange={(_, data) => setText(data.value)}
+        onBlur={() => text.trim() !== value && onSearch(text.trim())}
+        className={css.searchInput}
+      />
+    </form>
+  );
+}
+
+function NoIncidents({ filtered }: { filtered: boolean }) {
+  const navigate = useNavigate();
+  return filtered ? (
+    <Empty icon={<FilterDismissRegular />} title="No incident matches" text="Loosen a filter, or look at all of them.">
+      <Button onClick={() => void navigate({ to: "/incidents", search: { status: "all" } })}>Show all incidents</Button>
+    </Empty>
+  ) : (
+    <Empty
+      icon={<ShieldCheckmarkRegular />}
+      title="Nothing to work on"
+      text="There is no new or open incident. If no data arrives either, look at the data sources before you trust the quiet."
+    >
+      <Button onClick={() => void navigate({ to: "/sources" })}>Check the data sources</Button>
+    </Empty>
+  );
+}
+
+function ownerOptions(counts: Record<string, number> | undefined, me: string | undefined) {
+  const names = Object.entries(counts ?? {}).filter(([name]) => name !== "");
+  const options = names.map(([name, n]) => ({ value: name, label: name === me ? `${name} (me)` : name, count: n }));
+  if (me && !options.some((o) => o.value === me)) options.unshift({ value: me, label: `${me} (me)`, count: 0 });
+  return options;
+}
+
+/** j and k walk the rows by their links, so Enter opens by itself and a screen reader follows. */
+function useRowKeys(body: React.RefObject<HTMLTableSectionElement | null>) {
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      const target = event.target as HTMLElement;
+      if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, textarea, [role=dialog], [role=menu]")) return;
+      if (event.key !== "j" && event.key !== "k") return;
+      const links = [...(body.current?.querySelectorAll<HTMLAnchorElement>("a[data-row]") ?? [])];
+      if (!links.length) return;
+      const row = document.activeElement?.closest("tr");
+      const at = links.findIndex((link) => row?.contains(link));
+      const next = at < 0 ? 0 : Math.min(links.length - 1, Math.max(0, at + (event.key === "j" ? 1 : -1)));
+      event.preventDefault();
+      links[next]?.focus();
+      links[next]?.scrollIntoView({ block: "nearest" });
+    };
+    document.addEventListener("keydown", onKey);
+    return () => document.removeEventListener("keydown", onKey);
+  }, [body]);
+}

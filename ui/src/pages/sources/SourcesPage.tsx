@@ -1,0 +1,1 @@
+export function SourcesPage() { return <p>SourcesPage</p>; }

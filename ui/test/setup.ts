@@ -1,0 +1,6 @@
+// Fluent asks for these; jsdom has neither.
+globalThis.ResizeObserver ??= class {
+  observe() {}
+  unobserve() {}
+  disconnect() {}
+};
