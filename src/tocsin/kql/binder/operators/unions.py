@@ -1,0 +1,462 @@
+"""union, search and find: several tables at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tocsin.kql import ast
+from tocsin.kql.binder.core import Binder, Row
+from tocsin.kql.binder.errors import BindError, fail
+from tocsin.kql.emit.duckdb import scalars
+from tocsin.kql.emit.duckdb.literals import constant
+from tocsin.kql.plan import Filter, OrderKey, Plan, Scalar, Union
+from tocsin.kql.scope import BoundColumn, Environment, Relation, TableValue
+from tocsin.kql.types import KqlType
+
+__all__ = ["APPLIERS", "SOURCES", "union_of", "union_relations"]
+
+_ANY_TYPE_ORDER = ("string", "long")
+
+
+@dataclass(slots=True)
+class _Part:
+    relation: Relation
+    label: str
+
+
+# ---------------------------------------------------------------------------------------------- union
+
+
+def _union_source(b: Binder, node: ast.Union, env: Environment) -> Relation:
+    return _union(b, None, node, env)
+
+
+def _union_operator(b: Binder, relation: Relation, node: ast.Union, env: Environment) -> Relation:
+    return _union(b, relation, node, env)
+
+
+def _union(b: Binder, first: Relation | None, node: ast.Union, env: Environment) -> Relation:
+    fuzzy = _flag(node.params.get("isfuzzy"))
+    kind = _word(node.params.get("kind")) or "outer"
+    if kind not in ("outer", "inner"):
+        raise fail("KQL0105", f"union takes kind=inner or kind=outer, not '{kind}'.", node)
+    parts: list[_Part] = []
+    if first is not None:
+        parts.append(_Part(first, first.name or "union_arg0"))
+    missing: list[BindError] = []
+    for table in node.tables:
+        try:
+            parts.extend(_tables(b, table, env, len(parts)))
+        except BindError as error:
+            # What is fuzzy is only whether the tables are there.
+            if not fuzzy or error.code not in ("KQL0102", "KQL0103"):
+                raise
+            missing.append(error)
+    if not parts:
+        if missing:
+            raise missing[0]
+        raise fail("KQL0102", "union has no tables.", node)
+    source = _word(node.params.get("withsource")) or _word(node.params.get("with_source"))
+    return union_relations(b, parts, source=source, inner=kind == "inner", node=node)
+
+
+def union_of(b: Binder, tables: Sequence[ast.Expr], env: Environment, node: ast.Node) -> Relation:
+    """The union of tables, wildcards expanded."""
+    parts: list[_Part] = []
+    for table in tables:
+        parts.extend(_tables(b, table, env, len(parts)))
+    return union_relations(b, parts, source=None, inner=False, node=node)
+
+
+def _flag(node: ast.Expr | None) -> bool:
+    if node is None:
+        return False
+    if isinstance(node, ast.Literal):
+        return bool(node.value)
+    return isinstance(node, ast.Name) and node.name.lower() == "true"
+
+
+def _word(node: ast.Expr | None) -> str | None:
+    if isinstance(node, ast.Name):
+        return node.name
+    if isinstance(node, ast.Literal):
+        return str(node.value)
+    return None
+
+
+def _tables(b: Binder, node: ast.Expr, env: Environment, position: int) -> list[_Part]:
+    while isinstance(node, ast.Paren):
+        node = node.inner
+    if isinstance(node, ast.Star):
+        return [_Part(b.table(ast.Name(node.span, name), env), name) for name in matching_tables(b, node, env)]
+    relation = b.table(node, env)
+    label = relation.name if _keeps_name(node, b, env) and relation.name else f"union_arg{position}"
+    return [_Part(relation, label)]
+
+
+def _keeps_name(node: ast.Expr, b: Binder, env: Environment) -> bool:
+    if isinstance(node, ast.Pipeline):
+        return any(isinstance(o, ast.As) for o in node.operators) or _keeps_name_source(node.source, env)
+    return _keeps_name_source(node, env)
+
+
+def _keeps_name_source(node: ast.Expr | ast.Operator, env: Environment) -> bool:
+    while isinstance(node, ast.Paren):
+        node = node.inner
+    if isinstance(node, ast.Pipeline):
+        return _keeps_name_source(node.source, env)
+    if not isinstance(node, ast.Name):
+        return isinstance(node, ast.Call) and node.callee == "table"
+    value = env.lookup(node.name)
+    return value is None or (isinstance(value, TableValue) and value.labelled)
+
+
+def matching_tables(b: Binder, node: ast.Star, env: Environment) -> list[str]:
+    """The tables that a wildcard means, in the catalogue's order."""
+    expression = re.compile(".*".join(re.escape(part) for part in node.pattern.split("*")), re.DOTALL)
+    names = [n for n in b.catalog.table_names() if expression.fullmatch(n)]
+    for name in env.all_names():
+        value = env.lookup(name)
+        if isinstance(value, TableValue) and expression.fullmatch(name) and name not in names:
+            names.append(name)
+    if not names:
+        raise fail("KQL0102", f"No table's name matches '{node.pattern}'.", node)
+    return names
+
+
+def union_relations(
+    b: Binder, parts: Sequence[_Part], *, source: str | None, inner: bool, node: ast.Node
+) -> Relation:
+    """All rows of all parts. Columns go by name; one name with several types becomes one column a type (``x_long``, ``x_string``)."""
+    layout = _layout(parts, inner)
+    columns: list[BoundColumn] = []
+    mappings: list[dict[str, Scalar]] = [{} for _ in parts]
+    if source is not None:
+        label = BoundColumn(source, KqlType.STRING, b.alias())
+        columns.append(label)
+        for mapping, part in zip(mappings, parts, strict=True):
+            mapping[label.alias] = constant(KqlType.STRING, part.label)
+    for name, kind, original, hidden in layout:
+        found = [_find(part.relation, original, kind) for part in parts]
+        ticks = kind is KqlType.DATETIME and any(c is not None and c.ticks for c in found)
+        alias = b.alias()
+        columns.append(BoundColumn(name, kind, alias, ticks, hidden))
+        for mapping, column in zip(mappings, found, strict=True):
+            mapping[alias] = _fill(column, kind, ticks)
+    order = _order(b, parts, mappings)
+    aliases = frozenset(mappings[0])
+    plans: list[tuple[Plan, dict[str, Scalar]]] = [
+        (part.relation.plan, mapping) for part, mapping in zip(parts, mappings, strict=True)
+    ]
+    partition: tuple[str, ...] = ()
+    if any(p.relation.partition for p in parts):
+        raise fail("KQL0201", "union inside mv-apply or partition is not supported.", node)
+    return Relation(Union(aliases, plans), tuple(columns), order, partition=partition)
+
+
+def _layout(parts: Sequence[_Part], inner: bool) -> list[tuple[str, KqlType, str, bool]]:
+    """Output columns: (name, type, name in the parts, hidden)."""
+    kinds: dict[str, list[KqlType]] = {}
+    hidden: dict[str, bool] = {}
+    count: dict[str, int] = {}
+    for part in parts:
+        seen = set()
+        for column in part.relation.columns:
+            if column.name in seen:
+                continue
+            seen.add(column.name)
+            listed = kinds.setdefault(column.name, [])
+            if column.type not in listed:
+                listed.append(column.type)
+            hidden[column.name] = hidden.get(column.name, True) and column.hidden
+            count[column.name] = count.get(column.name, 0) + 1
+    layout = []
+    for name, listed in kinds.items():
+        if inner and (count[name] < len(parts) or len(listed) > 1):
+            continue
+        if len(listed) == 1:
+            layout.append((name, listed[0], name, hidden[name]))
+        else:
+            layout.extend((f"{name}_{kind}", kind, name, hidden[name]) for kind in listed)
+    return layout
+
+
+def _find(relation: Relation, name: str, kind: KqlType) -> BoundColumn | None:
+    column = relation.column(name)
+    return column if column is not None and column.type is kind else None
+
+
+def _fill(column: BoundColumn | None, kind: KqlType, ticks: bool) -> Scalar:
+    if column is None:
+        return Scalar("NULL::BIGINT", kind, ticks=True) if ticks else scalars.null(kind)
+    return scalars.to_ticks(column.scalar()) if ticks else column.scalar()
+
+
+def _order(b: Binder, parts: Sequence[_Part], mappings: Sequence[dict[str, Scalar]]) -> tuple[OrderKey, ...]:
+    """Literal rows keep their order: part by part, row by row. Sorted or stored parts promise nothing after a union."""
+    if not all(p.relation.order and not p.relation.sorted and len(p.relation.order) == 1 for p in parts):
+        return ()
+    number, row = b.alias(), b.alias()
+    for i, (part, mapping) in enumerate(zip(parts, mappings, strict=True)):
+        mapping[number] = constant(KqlType.LONG, i)
+        key = part.relation.order[0].alias
+        mapping[row] = Scalar(key, KqlType.LONG, refs=frozenset((key,)))
+    return (OrderKey(number), OrderKey(row))
+
+
+# ---------------------------------------------------------------------------------------------- search and find
+
+
+def _search_source(b: Binder, node: ast.Search, env: Environment) -> Relation:
+    tables = list(node.tables) or [ast.Star(node.span, "*")]
+    parts: list[_Part] = []
+    for table in tables:
+        parts.extend(_tables(b, table, env, len(parts)))
+    return _search(b, parts, node, env)
+
+
+def _search_operator(b: Binder, relation: Relation, node: ast.Search, env: Environment) -> Relation:
+    return _search(b, [_Part(relation, relation.name or "search_arg0")], node, env)
+
+
+def _search(b: Binder, parts: Sequence[_Part], node: ast.Search, env: Environment) -> Relation:
+    cased = (_word(node.params.get("kind")) or "case_insensitive") == "case_sensitive"
+    filtered = [
+        replace_relation(part, filter_everywhere(b, part.relation, node.predicate, env, cased)) for part in parts
+    ]
+    return union_relations(b, filtered, source="$table", inner=False, node=node)
+
+
+def replace_relation(part: _Part, relation: Relation) -> _Part:
+    """The part over another relation."""
+    return _Part(relation, part.label)
+
+
+def filter_everywhere(
+    b: Binder, relation: Relation, predicate: ast.Expr, env: Environment, cased: bool = False
+) -> Relation:
+    """The rows that satisfy a search predicate; a column that the table lacks is null."""
+    row = b.row(relation, env)
+    value = search_predicate(b, predicate, row, cased)
+    relation = b.settle(relation, row)
+    return relation.with_plan(Filter(relation.plan.aliases, relation.plan, value))
+
+
+def search_predicate(b: Binder, node: ast.Expr, row: Row, cased: bool) -> Scalar:
+    """A predicate of search and find: bare strings are looked for in every column."""
+    while isinstance(node, ast.Paren):
+        node = node.inner
+    if isinstance(node, ast.Binary) and node.op in ("and", "or"):
+        parts = [search_predicate(b, side, row, cased) for side in (node.left, node.right)]
+        return scalars.combine(node.op, parts)
+    if isinstance(node, ast.Call) and node.callee == "not" and len(node.args) == 1:
+        return scalars.inverse(search_predicate(b, node.args[0], row, cased))
+    if isinstance(node, ast.Literal):
+        return everywhere(b, "has_cs" if cased else "has", node, row)
+    if isinstance(node, ast.Star):
+        return constant(KqlType.BOOL, True)
+    if isinstance(node, ast.Binary) and isinstance(node.left, ast.Star):
+        return everywhere(b, node.op, node.right, row)
+    if isinstance(node, ast.InList) and isinstance(node.left, ast.Star):
+        return in_everywhere(b, node, row)
+    missing = _missing_column(b, node, row)
+    if missing:
+        return constant(KqlType.BOOL, False)
+    if isinstance(node, ast.Binary) and node.op == ":":
+        return _term(b, node.left, node.right, row, cased)
+    from tocsin.kql.binder.expressions import bind_boolean
+
+    row.search = True
+    return bind_boolean(b, node, row, "search")
+
+
+def _missing_column(b: Binder, node: ast.Expr, row: Row) -> bool:
+    """True where a comparison names a column that this table lacks."""
+    sides: list[ast.Expr] = []
+    if isinstance(node, ast.Binary):
+        sides = [node.left, node.right]
+    elif isinstance(node, (ast.InList,)):
+        sides = [node.left]
+    elif isinstance(node, ast.Between):
+        sides = [node.operand]
+    for side in sides:
+        while isinstance(side, (ast.Paren, ast.Member, ast.Index)):
+            side = side.inner if isinstance(side, ast.Paren) else side.target
+        if (
+            isinstance(side, ast.Name)
+            and row.relation is not None
+            and row.relation.column(side.name) is None
+            and row.env.lookup(side.name) is None
+        ):
+            return True
+    return False
+
+
+def _term(b: Binder, left: ast.Expr, right: ast.Expr, row: Row, cased: bool) -> Scalar:
+    """``column:"term"``: has for text, equality of the text for other types."""
+    return _term_in(b, b.scalar(left, row), right, row, "has_cs" if cased else "has")
+
+
+def _term_in(b: Binder, value: Scalar, right: ast.Expr, row: Row, op: str) -> Scalar:
+    from tocsin.kql.binder.expressions import bind_expression
+
+    wanted: ast.Expr = right
+    if isinstance(right, ast.Literal) and right.type is KqlType.STRING and isinstance(right.value, str):
+        text = right.value
+        if "*" in text and op in ("has", "has_cs"):
+            return _wildcard(b, value, text, op == "has_cs")
+    name = b.alias()
+    row.extra[name] = value
+    made = bind_expression(b, ast.Binary(right.span, op, ast.Name(right.span, name), wanted), row)
+    del row.extra[name]
+    return made
+
+
+def _wildcard(b: Binder, value: Scalar, text: str, cased: bool) -> Scalar:
+    """``term*``, ``*term``, ``*term*`` and patterns with inner stars."""
+    from tocsin.kql.binder.typing_rules import convert
+    from tocsin.kql.emit.duckdb import strings
+
+    haystack = convert(value, KqlType.STRING)
+    suffix = "_cs" if cased else ""
+    body = text.strip("*")
+    if "*" not in body:
+        op = {(True, True): "contains", (False, True): "hasprefix", (True, False): "hassuffix"}[
+            (text.startswith("*"), text.endswith("*"))
+        ]
+        return strings.string_operator(op + suffix, haystack, constant(KqlType.STRING, body))
+    from tocsin.kql.emit.duckdb.regex import escape
+
+    pattern = ("" if cased else "(?i)") + "(?s)" + ".*".join(escape(p) for p in text.split("*"))
+    return scalars.make(
+        f"regexp_matches({haystack.sql}, {constant(KqlType.STRING, pattern).sql})", KqlType.BOOL, (haystack,)
+    )
+
+
+def everywhere(b: Binder, op: str, right: ast.Expr, row: Row) -> Scalar:
+    """``* has "x"``: the test on any column, values of other types by their text."""
+    relation = row.relation
+    if relation is None:
+        raise fail("KQL0106", "'*' needs the columns of a table.", right)
+    negated = op.startswith("!")
+    plain = "has" if op == ":" else op.lstrip("!")
+    saved, row.search = row.search, True
+    tests = []
+    for column in relation.visible():
+        if plain in ("==", "!=", "<", ">", "<=", ">="):
+            try:
+                tests.append(_term_in(b, column.scalar(), right, row, plain))
+            except BindError:
+                continue
+        else:
+            tests.append(_term_in(b, column.scalar(), right, row, plain))
+    row.search = saved
+    found = scalars.combine("or", tests)
+    return scalars.inverse(found) if negated else found
+
+
+def in_everywhere(b: Binder, node: ast.InList, row: Row) -> Scalar:
+    """``* in (…)`` and ``* has_any (…)``: the list test on any column."""
+    relation = row.relation
+    if relation is None:
+        raise fail("KQL0106", "'*' needs the columns of a table.", node)
+    negated = node.op.startswith("!")
+    tests = []
+    saved, row.search = row.search, True
+    for column in relation.visible():
+        name = b.alias()
+        row.extra[name] = column.scalar()
+        try:
+            tests.append(b.scalar(replace(node, op=node.op.lstrip("!"), left=ast.Name(node.span, name)), row))
+        except BindError:
+            if node.op.lstrip("!").startswith("has"):
+                raise
+        finally:
+            del row.extra[name]
+    row.search = saved
+    found = scalars.combine("or", tests)
+    return scalars.inverse(found) if negated else found
+
+
+def _find_source(b: Binder, node: ast.Find, env: Environment) -> Relation:
+    tables = list(node.tables) or [ast.Star(node.span, "*")]
+    parts: list[_Part] = []
+    for table in tables:
+        parts.extend(_tables(b, table, env, len(parts)))
+    return _find_in(b, parts, node, env)
+
+
+def _find_operator(b: Binder, relation: Relation, node: ast.Find, env: Environment) -> Relation:
+    return _find_in(b, [_Part(relation, relation.name or "find_arg0")], node, env)
+
+
+def _find_in(b: Binder, parts: Sequence[_Part], node: ast.Find, env: Environment) -> Relation:
+    """find: the rows of any table that satisfy the predicate, with `source_`, the asked columns and the rest as a bag."""
+    from tocsin.kql.binder.calls import pack
+    from tocsin.kql.binder.operators.rows import column_name
+
+    source = _word(node.params.get("withsource")) or "source_"
+    wanted: list[tuple[str, KqlType | None]] = []
+    packed = False
+    for item in node.project:
+        if isinstance(item, ast.Call) and item.callee == "pack_all":
+            packed = True
+        elif isinstance(item, ast.Star):
+            packed = True
+        else:
+            name = column_name(item.value if isinstance(item, ast.Named) else item)
+            if name is None:
+                raise fail("KQL0105", "find projects columns by name.", item)
+            wanted.append((name, None))
+    if not node.project:
+        packed = True
+        wanted = [(n, None) for n in _names_in(node.predicate, parts)]
+        common = [
+            c.name for c in parts[0].relation.visible() if all(p.relation.column(c.name) is not None for p in parts)
+        ]
+        wanted = [(n, None) for n in dict.fromkeys([n for n, _ in wanted] + (common if len(parts) > 1 or True else []))]
+    away = {column_name(i) for i in node.project_away}
+    made: list[_Part] = []
+    for part in parts:
+        relation = filter_everywhere(b, part.relation, node.predicate, env)
+        columns = []
+        named = {n for n, _ in wanted}
+        for name, _ in wanted:
+            column = relation.column(name)
+            if column is not None and name not in away:
+                columns.append(column)
+        if packed:
+            rest = [(c.name, c.scalar()) for c in relation.visible() if c.name not in named and c.name not in away]
+            bag = pack(rest, True) if rest else constant(KqlType.DYNAMIC, "{}")
+            alias = b.alias()
+            plan = b.compute(relation, [(alias, bag)])
+            relation = relation.with_plan(plan, [*columns, BoundColumn("pack_", KqlType.DYNAMIC, alias)])
+        else:
+            relation = relation.with_plan(relation.plan, columns)
+        made.append(_Part(relation, part.label))
+    return union_relations(b, made, source=source, inner=False, node=node)
+
+
+def _names_in(node: ast.Expr, parts: Sequence[_Part]) -> list[str]:
+    """Columns that a predicate names, in order."""
+    found: list[str] = []
+
+    def walk(one: object) -> None:
+        if isinstance(one, ast.Name):
+            if any(p.relation.column(one.name) is not None for p in parts) and one.name not in found:
+                found.append(one.name)
+        elif isinstance(one, ast.Expr):
+            for slot in getattr(type(one), "__dataclass_fields__", {}):
+                walk(getattr(one, slot))
+        elif isinstance(one, tuple):
+            for inner in one:
+                walk(inner)
+
+    walk(node)
+    return found
+
+
+APPLIERS = {ast.Union: _union_operator, ast.Search: _search_operator, ast.Find: _find_operator}
+SOURCES = {ast.Union: _union_source, ast.Search: _search_source, ast.Find: _find_source}

@@ -1,0 +1,182 @@
+"""Types: which operands an operator takes, what it gives, and the implicit conversions between."""
+
+from __future__ import annotations
+
+from tocsin.kql import ast
+from tocsin.kql.binder.errors import BindError, fail
+from tocsin.kql.emit.duckdb import scalars
+from tocsin.kql.functions import conversion
+from tocsin.kql.plan import Scalar
+from tocsin.kql.types import KqlType
+
+__all__ = ["arithmetic_types", "comparable", "convert", "promote"]
+
+_RANK = {KqlType.INT: 0, KqlType.LONG: 1, KqlType.DECIMAL: 2, KqlType.REAL: 3}
+_DYNAMIC_TO = {
+    KqlType.STRING: "tostring",
+    KqlType.LONG: "tolong",
+    KqlType.INT: "toint",
+    KqlType.REAL: "todouble",
+    KqlType.DECIMAL: "todecimal",
+    KqlType.BOOL: "tobool",
+    KqlType.DATETIME: "todatetime",
+    KqlType.TIMESPAN: "totimespan",
+    KqlType.GUID: "toguid",
+    KqlType.DYNAMIC: "todynamic",
+}
+
+
+def promote(a: KqlType, b: KqlType) -> KqlType:
+    """The wider of two number types."""
+    return a if _RANK[a] >= _RANK[b] else b
+
+
+def conversion_name(kind: KqlType) -> str:
+    """The function that converts to that type."""
+    return _DYNAMIC_TO[kind]
+
+
+def convert(value: Scalar, kind: KqlType) -> Scalar:
+    """An implicit conversion: numbers widen, a dynamic becomes what is asked, anything else goes through KQL's to…() function."""
+    if value.type is kind:
+        return value
+    if value.type.is_numeric and kind.is_numeric and _RANK[value.type] <= _RANK[kind]:
+        return scalars.cast(value, kind)
+    if value.constant and value.value is None:
+        return scalars.null(kind)
+    if kind is KqlType.DYNAMIC:
+        return scalars.to_dynamic(value)
+    if kind is KqlType.STRING and value.type is KqlType.GUID:
+        return scalars.make(f"coalesce({value.sql}, '')", kind, (value,))
+    return explicit(value, kind)
+
+
+def implicit(value: Scalar, kinds: tuple[KqlType, ...]) -> Scalar | None:
+    """`value` as the first of `kinds` that it converts to by itself, or None."""
+    for kind in kinds:
+        if value.type.is_numeric and kind.is_numeric and _RANK[value.type] <= _RANK[kind]:
+            return convert(value, kind)
+    if value.type is KqlType.DYNAMIC or (value.constant and value.value is None):
+        return convert(value, kinds[0])
+    if KqlType.DYNAMIC in kinds:
+        return scalars.to_dynamic(value)
+    if KqlType.STRING in kinds:
+        return convert(value, KqlType.STRING)
+    if value.type is KqlType.REAL and kinds[0] in (KqlType.LONG, KqlType.INT):
+        return explicit(value, kinds[0])
+    if value.type is KqlType.LONG and kinds[0] is KqlType.INT:
+        return scalars.make(f"try_cast({value.sql} AS INTEGER)", KqlType.INT, (value,))
+    if value.type is KqlType.DECIMAL and KqlType.REAL in kinds:
+        return scalars.make(f"({value.sql})::DOUBLE", KqlType.REAL, (value,))
+    if value.type is KqlType.BOOL and kinds[0].is_numeric:
+        return scalars.make(f"({value.sql})::BIGINT", KqlType.LONG, (value,))
+    if value.type is KqlType.STRING and KqlType.GUID in kinds:
+        return explicit(value, KqlType.GUID)
+    return None
+
+
+def explicit(value: Scalar, kind: KqlType) -> Scalar:
+    """``tostring(value)`` and kin, with an access into a dynamic as one path."""
+    if kind is KqlType.STRING:
+        fused = scalars.path_text(value)
+        if fused is not None:
+            return fused
+    if value.type is KqlType.DYNAMIC:
+        value = scalars.raw_path(value)
+    lowered = conversion.convert(value, kind)
+    return scalars.make(lowered.sql, lowered.type, (value,), ticks=lowered.ticks, copies=lowered.copies)
+
+
+def comparable(node: ast.Node, left: Scalar, right: Scalar) -> tuple[Scalar, Scalar]:
+    """Bring two operands of a comparison to one type, or refuse as KQL does."""
+    a, b = left.type, right.type
+    if a is b:
+        return left, right
+    if a.is_numeric and b.is_numeric:
+        kind = promote(a, b)
+        return convert(left, kind), convert(right, kind)
+    if a is KqlType.DYNAMIC or b is KqlType.DYNAMIC:
+        kind = b if a is KqlType.DYNAMIC else a
+        if kind is KqlType.INT:
+            kind = KqlType.LONG
+        if kind is KqlType.LONG:  # 1.5 in a dynamic must not equal 1
+            kind = KqlType.REAL
+        return convert(left, kind), convert(right, kind)
+    if {a, b} == {KqlType.STRING, KqlType.GUID}:
+        return _as_guid(left), _as_guid(right)
+    if KqlType.BOOL in (a, b) and (a.is_numeric or b.is_numeric):
+        return _as_number(left), _as_number(right)
+    raise fail(
+        "KQL0105",
+        f"Values of types {a} and {b} can't be compared.",
+        node,
+        f"Convert one side, for example with {_DYNAMIC_TO[a]}() or {_DYNAMIC_TO[b]}().",
+    )
+
+
+def _as_guid(value: Scalar) -> Scalar:
+    return value if value.type is KqlType.GUID else explicit(value, KqlType.GUID)
+
+
+def _as_number(value: Scalar) -> Scalar:
+    return scalars.make(f"({value.sql})::BIGINT", KqlType.LONG, (value,)) if value.type is KqlType.BOOL else value
+
+
+def arithmetic_types(node: ast.Binary, left: Scalar, right: Scalar) -> tuple[Scalar, Scalar, KqlType]:
+    """Operands and result type of ``+ - * / %``."""
+    op = node.op
+    if left.type is KqlType.DYNAMIC or right.type is KqlType.DYNAMIC:
+        left, right = _dynamic_operands(op, left, right)
+    a, b = left.type, right.type
+    if KqlType.BOOL in (a, b) and (a.is_numeric or b.is_numeric or a is b):
+        left, right = _as_number(left), _as_number(right)
+        a, b = left.type, right.type
+    if a.is_numeric and b.is_numeric:
+        kind = promote(a, b)
+        return left, right, KqlType.LONG if kind is KqlType.INT else kind
+    date, span = KqlType.DATETIME, KqlType.TIMESPAN
+    if op in "+-":
+        if (a, b) == (span, span):
+            return left, right, span
+        if (a, b) == (date, span) or (op == "+" and (a, b) == (span, date)):
+            return left, right, date
+        if op == "-" and (a, b) == (date, date):
+            return left, right, span
+    if (a, b) == (span, span) and op in "/%":
+        return left, right, KqlType.REAL if op == "/" else span
+    if a is span and b.is_numeric and op in "*/%":
+        return _span_operands(left, right)
+    if b is span and a.is_numeric and op == "*":
+        return _span_operands(left, right)
+    raise _bad_operands(node, a, b)
+
+
+def _span_operands(left: Scalar, right: Scalar) -> tuple[Scalar, Scalar, KqlType]:
+    def number(value: Scalar) -> Scalar:
+        return convert(value, KqlType.REAL) if value.type is KqlType.DECIMAL else value
+
+    return number(left), number(right), KqlType.TIMESPAN
+
+
+def _dynamic_operands(op: str, left: Scalar, right: Scalar) -> tuple[Scalar, Scalar]:
+    """A dynamic takes the type of the other operand (a real when that is a number that it might not fit)."""
+
+    def other(kind: KqlType) -> KqlType:
+        if kind in (KqlType.DYNAMIC, KqlType.INT, KqlType.LONG, KqlType.BOOL):
+            return KqlType.REAL if kind is KqlType.DYNAMIC else KqlType.LONG
+        if kind is KqlType.TIMESPAN and op in "*/":
+            return KqlType.REAL
+        if kind is KqlType.TIMESPAN:
+            return KqlType.DATETIME
+        return kind
+
+    if left.type is KqlType.DYNAMIC and right.type is KqlType.DYNAMIC:
+        return convert(left, KqlType.REAL), convert(right, KqlType.REAL)
+    if left.type is KqlType.DYNAMIC:
+        return convert(left, other(right.type)), right
+    return left, convert(right, other(left.type))
+
+
+def _bad_operands(node: ast.Binary, a: KqlType, b: KqlType) -> BindError:
+    hint = "Use strcat() to join strings." if node.op == "+" and KqlType.STRING in (a, b) else ""
+    return fail("KQL0105", f"'{node.op}' does not take {a} and {b}.", node, hint)

@@ -1,0 +1,94 @@
+"""`compile_query`: KQL text to one statement of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tocsin.kql.binder import Binder, BindError, bind_query
+from tocsin.kql.diagnostics import Diagnostic, KqlErrors
+from tocsin.kql.emit.duckdb.relations import Emitter
+from tocsin.kql.parser import parse
+from tocsin.kql.types import Catalog, KqlType
+
+__all__ = ["CompiledQuery", "OutColumn", "Render", "compile_query"]
+
+
+@dataclass(frozen=True, slots=True)
+class OutColumn:
+    """A result column. `ticks`: a datetime that comes as BIGINT ticks instead of a TIMESTAMP."""
+
+    name: str
+    type: KqlType
+    ticks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Render:
+    """What `render` asked for."""
+
+    visualization: str
+    properties: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledQuery:
+    """One SELECT for DuckDB, and what its caller must know of it.
+
+    Tables stand in `sql` as quoted relations under their own names; `columns` describe the result by position (the SQL names are
+    ``c1, c2 …``). `row_wise`: only filters, computed columns and expansions over one table, independent of time, so that it
+    may run on any batch of rows alone. `ordered`: the query sorted its rows.
+    """
+
+    sql: str
+    parameters: dict[str, object]
+    columns: tuple[OutColumn, ...]
+    tables: frozenset[str]
+    render: Render | None = None
+    row_wise: bool = False
+    uses_now: bool = False
+    ordered: bool = False
+    volatile: bool = field(default=False)
+
+
+def compile_query(
+    text: str,
+    catalog: Catalog,
+    *,
+    now: datetime,
+    parameters: Mapping[str, object] | None = None,
+    external: Callable[..., object] | None = None,
+    resolver: Callable[..., object] | None = None,
+) -> CompiledQuery:
+    """Compile a query. Raises KqlErrors with the place of every refusal.
+
+    `parameters` are the values of ``declare query_parameters``. `external(schema, uris, options)` decides about externaldata: it gives the
+    name of a relation to read, None for an empty table, or raises; without it externaldata is refused. `resolver(compiled)`
+    runs a compiled query and gives its rows, for the few plugins whose columns depend on the data; without it they are refused.
+    """
+    query = parse(text)
+    binder = Binder(catalog, now, parameters or {}, external=external, resolver=resolver)
+    try:
+        relation = bind_query(binder, query)
+        visible = relation.visible()
+        order = relation.order
+        sql = Emitter(binder.shared).query(relation.plan, [c.alias for c in visible], order)
+    except BindError as error:
+        raise KqlErrors(
+            [Diagnostic.at(text, error.span, error.code, error.message, hint=error.hint)], text
+        ) from None
+    except RecursionError:
+        message = "The query is nested too deeply."
+        raise KqlErrors([Diagnostic.at(text, (0, len(text)), "KQL0110", message)], text) from None
+    return CompiledQuery(
+        sql=sql,
+        parameters=binder.sql_parameters,
+        columns=tuple(OutColumn(c.name, c.type, c.ticks) for c in visible),
+        tables=frozenset(binder.tables),
+        render=Render(*binder.render) if binder.render is not None else None,
+        row_wise=relation.row_wise and len(binder.tables) == 1 and not binder.uses_now and not binder.shared,
+        uses_now=binder.uses_now,
+        ordered=relation.sorted,
+        volatile=binder.volatile,
+    )

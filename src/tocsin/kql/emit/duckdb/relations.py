@@ -1,0 +1,376 @@
+"""The relational plan as one DuckDB SELECT.
+
+Runs of where and extend become one SELECT: a *block* is a FROM, a WHERE and computed columns, and it takes further stages until one
+needs a level of its own (a window, an unnest, an expression that would be copied too often). Then it is sealed as a CTE. Columns
+that nobody reads above a stage are not computed in it. Measured reasons are in `docs/explanation/kql.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tocsin.kql import plan as p
+from tocsin.kql.emit.duckdb.literals import quote_identifier, sql_type
+from tocsin.kql.plan import OrderKey, Plan, Scalar, Shared
+from tocsin.kql.types import KqlType
+
+__all__ = ["Emitter", "order_text"]
+
+COPY_LIMIT = 600
+"""Engine expressions that one computed column may become before its block is sealed (copying doubles with each level)."""
+INLINE_LIMIT = 64
+"""Stages that reading a shared tree in place may add before it is materialised instead."""
+
+
+@dataclass(slots=True)
+class Block:
+    """An open SELECT. `items` are computed here, `passes` come from `source`; `closed` items may not be read at this level."""
+
+    source: str
+    passes: frozenset[str]
+    items: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, int] = field(default_factory=dict)
+    closed: set[str] = field(default_factory=set)
+    where: list[str] = field(default_factory=list)
+    level: bool = False  # holds a window or an unnest: nothing may be filtered at this level any more
+
+    @property
+    def plain(self) -> bool:
+        """Only a FROM."""
+        return not self.items and not self.where
+
+
+class Emitter:
+    """Emits one query. `ctes` collects the sealed blocks in order."""
+
+    def __init__(self, shared: Iterable[Shared]) -> None:
+        self.ctes: list[str] = []
+        self.shared = list(shared)
+        self.count = 0
+
+    # ------------------------------------------------------------------------------------------ entry
+
+    def query(self, tree: Plan, columns: Iterable[str], order: tuple[OrderKey, ...]) -> str:
+        """The whole statement: `columns` in order as ``c1, c2 …``."""
+        names = list(columns)
+        needed = frozenset(names) | {k.alias for k in order}
+        block = self.emit(tree, needed)
+        select = ", ".join(f"{alias} AS c{i}" for i, alias in enumerate(names, 1))
+        body = f"SELECT {select} FROM {self._as_source(block, needed)}"
+        if order:
+            body += f" ORDER BY {order_text(order)}"
+        main, self.ctes = self.ctes, []
+        parts: list[list[str]] = [main]
+        for shared in reversed(self.shared):
+            self.ctes = []
+            inner = self.emit(shared.plan, frozenset(shared.needed))
+            text = self._select(inner, frozenset(shared.needed))
+            how = "MATERIALIZED" if shared.materialized or self._too_heavy(shared) else "NOT MATERIALIZED"
+            parts.append([*self.ctes, f"{shared.name} AS {how} ({text})"])
+        ctes = [cte for part in reversed(parts) for cte in part]
+        return (f"WITH {', '.join(ctes)} " if ctes else "") + body
+
+    @staticmethod
+    def _too_heavy(shared: Shared) -> bool:
+        return shared.readers > 1 and shared.weight * shared.readers > INLINE_LIMIT
+
+    # ------------------------------------------------------------------------------------------ blocks
+
+    def emit(self, tree: Plan, needed: frozenset[str]) -> Block:
+        """An open block that gives at least `needed`. Chains of one-input nodes are walked without recursion."""
+        chain: list[tuple[Plan, frozenset[str]]] = []
+        node = tree
+        while isinstance(node, (p.Filter, p.Compute, p.Aggregate, p.Limit, p.Pick, p.Expand)):
+            chain.append((node, needed))
+            needed = _needed_below(node, needed)
+            node = node.input
+        block = self._leaf(node, needed)
+        for stage, wanted in reversed(chain):
+            block = self._apply(stage, block, wanted)
+        return block
+
+    def seal(self, block: Block, needed: frozenset[str]) -> Block:
+        """Close `block` as a CTE that gives `needed`; the new block reads it."""
+        if block.plain:
+            return block
+        self.count += 1
+        name = f"s{self.count}"
+        self.ctes.append(f"{name} AS ({self._select(block, needed)})")
+        return Block(name, (block.passes | block.items.keys()) & needed)
+
+    def _as_source(self, block: Block, needed: frozenset[str]) -> str:
+        return block.source if block.plain else f"({self._select(block, needed)})"
+
+    def _select(self, block: Block, needed: frozenset[str]) -> str:
+        columns = [f"{sql} AS {alias}" for alias, sql in block.items.items()]
+        columns += sorted(a for a in block.passes if a in needed and a not in block.items)
+        text = f"SELECT {', '.join(columns) or '1 AS _'}"
+        if block.source:
+            text += f" FROM {block.source}"
+        if block.where:
+            text += " WHERE " + " AND ".join(block.where)
+        return text
+
+    def _name_of(self, tree: Plan, needed: frozenset[str]) -> str:
+        """Emit `tree` as a named relation."""
+        block = self.emit(tree, needed)
+        if block.plain:
+            return block.source
+        return self.seal(block, needed).source
+
+    def _add(self, block: Block, items: Iterable[tuple[str, Scalar]], below: frozenset[str]) -> Block:
+        """Compute `items` in the block, sealing first where they can't be read or would be copied too often."""
+        for alias, scalar in items:
+            weight = self._weight(block, scalar)
+            if scalar.refs & block.closed or weight > COPY_LIMIT or (block.level and scalar.window):
+                block = self.seal(block, below)
+                weight = scalar.weight
+            block.items[alias] = scalar.sql
+            block.weights[alias] = weight
+            if scalar.window or scalar.volatile:
+                block.closed.add(alias)
+            block.level = block.level or scalar.window
+            below |= {alias}
+        return block
+
+    @staticmethod
+    def _weight(block: Block, scalar: Scalar) -> int:
+        weight = scalar.weight
+        for ref in scalar.refs:
+            inner = block.weights.get(ref)
+            if inner is not None and inner > 1:
+                weight += inner * scalar.sql.count(ref)
+        return weight
+
+    # ------------------------------------------------------------------------------------------ stages
+
+    def _apply(self, node: Plan, block: Block, needed: frozenset[str]) -> Block:
+        below = _needed_below(node, needed)
+        if isinstance(node, p.Filter):
+            predicate = node.predicate
+            if block.level or predicate.refs & block.closed or self._weight(block, predicate) > COPY_LIMIT * 2:
+                block = self.seal(block, below)
+            block.where.append(predicate.sql)
+            return block
+        if isinstance(node, p.Compute):
+            wanted = _wanted_items(node, needed)
+            return self._add(block, wanted, below)
+        if isinstance(node, p.Aggregate):
+            return self._aggregate(node, block, needed, below)
+        if isinstance(node, p.Limit):
+            return self._limit(node, block, needed, below)
+        if isinstance(node, p.Pick):
+            if block.level:
+                block = self.seal(block, below)
+            over = _over(node.keys, node.order)
+            return self._closed(block, needed, f" QUALIFY row_number() OVER ({over}) = 1")
+        assert isinstance(node, p.Expand)
+        return self._expand(node, block, needed, below)
+
+    def _closed(self, block: Block, needed: frozenset[str], suffix: str) -> Block:
+        """Seal the block with a trailing clause (ORDER BY, LIMIT, QUALIFY)."""
+        self.count += 1
+        name = f"s{self.count}"
+        self.ctes.append(f"{name} AS ({self._select(block, needed)}{suffix})")
+        return Block(name, (block.passes | block.items.keys()) & needed)
+
+    def _aggregate(self, node: p.Aggregate, block: Block, needed: frozenset[str], below: frozenset[str]) -> Block:
+        used = [(a, s) for a, s in node.aggregates if a in needed]
+        scalars = [s for _, s in node.keys] + [s for _, s in used]
+        if block.level or any(s.refs & block.items.keys() for s in scalars):
+            block = self.seal(block, below)
+        columns = [f"{s.sql} AS {alias}" for alias, s in (*node.keys, *used)]
+        text = f"SELECT {', '.join(columns) or 'count(*) AS _'}"
+        if block.source:
+            text += f" FROM {block.source}"
+        if block.where:
+            text += " WHERE " + " AND ".join(block.where)
+        if node.keys:
+            text += " GROUP BY " + ", ".join(str(i) for i in range(1, len(node.keys) + 1))
+        self.count += 1
+        name = f"s{self.count}"
+        self.ctes.append(f"{name} AS ({text})")
+        return Block(name, frozenset(a for a, _ in (*node.keys, *used)))
+
+    def _limit(self, node: p.Limit, block: Block, needed: frozenset[str], below: frozenset[str]) -> Block:
+        if block.level:
+            block = self.seal(block, below)
+        if node.partition:
+            over = _over(node.partition, node.order)
+            return self._closed(block, needed, f" QUALIFY row_number() OVER ({over}) <= {node.count.sql}")
+        order = f" ORDER BY {order_text(node.order)}" if node.order else ""
+        if node.sample:
+            order = " ORDER BY random()"
+        return self._closed(block, needed, f"{order} LIMIT {node.count.sql}")
+
+    def _expand(self, node: p.Expand, block: Block, needed: frozenset[str], below: frozenset[str]) -> Block:
+        if block.level or any(s.refs & block.items.keys() for _, s in node.lists):
+            block = self.seal(block, below)
+        limit = node.limit
+        lists = [(alias, f"list_slice({s.sql}, 1, {limit})" if limit else s.sql) for alias, s in node.lists]
+        for alias, sql in lists:
+            block.items[alias] = f"unnest({sql})"
+            block.closed.add(alias)
+        if node.index in needed:
+            longest = ", ".join(f"len({sql})" for _, sql in lists)
+            block.items[node.index] = f"unnest(range(greatest({longest}, 0)))"
+            block.closed.add(node.index)
+        block.level = True
+        return block
+
+    # ------------------------------------------------------------------------------------------ leaves and joins
+
+    def _leaf(self, node: Plan, needed: frozenset[str]) -> Block:
+        if isinstance(node, p.Scan):
+            return self._scan(node, needed)
+        if isinstance(node, p.Single):
+            return Block("", frozenset())
+        if isinstance(node, p.Values):
+            return self._values(node, needed)
+        if isinstance(node, p.SharedRef):
+            wanted = {a: inner for a, inner in node.columns.items() if a in needed}
+            node.shared.needed.update(wanted.values())
+            block = Block(node.shared.name, frozenset())
+            block.items = dict(wanted)
+            block.weights = dict.fromkeys(wanted, 1)
+            return block
+        if isinstance(node, p.Join):
+            return self._join(node, needed)
+        if isinstance(node, p.Union):
+            return self._union(node, needed)
+        assert isinstance(node, p.Custom)
+        names = [self._name_of(tree, reads) for tree, reads in node.inputs]
+        self.count += 1
+        name = f"s{self.count}"
+        self.ctes.append(f"{name} AS ({node.build(names)})")
+        return Block(name, node.aliases)
+
+    def _scan(self, node: p.Scan, needed: frozenset[str]) -> Block:
+        block = Block(quote_identifier(node.table), frozenset())
+        for alias, (name, kind) in node.columns.items():
+            if alias in needed:
+                block.items[alias] = _scan_column(quote_identifier(name), kind)
+                block.weights[alias] = 2
+        return block
+
+    def _values(self, node: p.Values, needed: frozenset[str]) -> Block:
+        names = [*node.columns, node.ordinal]
+        types = [*(sql_type(kind, ticks) for kind, ticks in node.types), "BIGINT"]
+        if not node.rows:
+            columns = ", ".join(f"NULL::{kind} AS {name}" for name, kind in zip(names, types, strict=True))
+            source = f"(SELECT {columns} WHERE FALSE)"
+        else:
+            rows = (
+                "(" + ", ".join([*(cell.sql for cell in row), str(number)]) + ")"
+                for number, row in enumerate(node.rows)
+            )
+            source = f"(VALUES {', '.join(rows)}) AS t({', '.join(names)})"
+        return Block(source, frozenset(names) & (needed | {node.ordinal}))
+
+    def _join(self, node: p.Join, needed: frozenset[str]) -> Block:
+        reads = needed | (node.on.refs if node.on is not None else frozenset())
+        left = self._name_of(node.left, reads & node.left.aliases)
+        right = self._name_of(node.right, reads & node.right.aliases)
+        condition = node.on.sql if node.on is not None else "TRUE"
+        if node.kind in ("semi", "anti"):
+            test = f"{'NOT ' if node.kind == 'anti' else ''}EXISTS (SELECT 1 FROM {right} WHERE {condition})"
+            return Block(left, node.left.aliases & reads, where=[test])
+        word = {"inner": "JOIN", "left": "LEFT JOIN", "right": "RIGHT JOIN", "full": "FULL JOIN", "cross": "CROSS JOIN"}
+        source = f"{left} {word[node.kind]} {right}" + ("" if node.kind == "cross" else f" ON {condition}")
+        return Block(source, (node.left.aliases | node.right.aliases) & reads)
+
+    def _union(self, node: p.Union, needed: frozenset[str]) -> Block:
+        names = [a for a in sorted(node.aliases, key=_alias_number) if a in needed]
+        parts = []
+        for tree, mapping in node.parts:
+            scalars = [mapping[a] for a in names]
+            reads: frozenset[str] = frozenset().union(*(s.refs for s in scalars)) if scalars else frozenset()
+            block = self.emit(tree, reads)
+            columns = ", ".join(f"{s.sql} AS {a}" for a, s in zip(names, scalars, strict=True)) or "1 AS _"
+            if block.items:
+                parts.append(f"SELECT {columns} FROM {self._as_source(block, reads)}")
+            else:
+                where = " WHERE " + " AND ".join(block.where) if block.where else ""
+                parts.append(f"SELECT {columns}" + (f" FROM {block.source}" if block.source else "") + where)
+        self.count += 1
+        name = f"s{self.count}"
+        self.ctes.append(f"{name} AS ({' UNION ALL '.join(parts)})")
+        return Block(name, frozenset(names))
+
+
+def _alias_number(alias: str) -> int:
+    return int(alias[1:])
+
+
+def _scan_column(name: str, kind: KqlType) -> str:
+    if kind is KqlType.STRING:
+        return f"coalesce({name}, '')"
+    if kind is KqlType.DYNAMIC:
+        return f"q_nn({name}::JSON)"
+    return name
+
+
+def _wanted_items(node: p.Compute, needed: frozenset[str]) -> list[tuple[str, Scalar]]:
+    """The items that are read above or by a wanted later item of the same stage, in order."""
+    wanted: list[tuple[str, Scalar]] = []
+    reads = set(needed)
+    for alias, scalar in reversed(node.items):
+        if alias in reads:
+            wanted.append((alias, scalar))
+            reads |= scalar.refs
+    wanted.reverse()
+    return wanted
+
+
+def _needed_below(node: Plan, needed: frozenset[str]) -> frozenset[str]:
+    """Which of the input's aliases a stage must get when `needed` are read above it."""
+    if isinstance(node, p.Filter):
+        return needed | node.predicate.refs
+    if isinstance(node, p.Compute):
+        reads = set(needed)
+        for alias, scalar in reversed(node.items):
+            if alias in reads:
+                reads |= scalar.refs
+        return frozenset(reads) & node.input.aliases
+    if isinstance(node, p.Aggregate):
+        reads = set()
+        for _, scalar in node.keys:
+            reads |= scalar.refs
+        for alias, scalar in node.aggregates:
+            if alias in needed:
+                reads |= scalar.refs
+        return frozenset(reads)
+    if isinstance(node, p.Limit):
+        return needed | {k.alias for k in node.order} | frozenset(node.partition)
+    if isinstance(node, p.Pick):
+        return needed | {k.alias for k in node.order} | frozenset(node.keys)
+    assert isinstance(node, p.Expand)
+    reads = set(needed)
+    for _, scalar in node.lists:
+        reads |= scalar.refs
+    return frozenset(reads) & node.input.aliases
+
+
+def _over(partition: Iterable[str], order: tuple[OrderKey, ...]) -> str:
+    keys = ", ".join(partition)
+    text = f"PARTITION BY {keys}" if keys else ""
+    if order:
+        text += f" ORDER BY {order_text(order)}"
+    return text.strip()
+
+
+def order_text(order: Iterable[OrderKey]) -> str:
+    """Keys as the text after ORDER BY. NaN sorts with the nulls."""
+    parts = []
+    for key in order:
+        value = f"CASE WHEN NOT isnan({key.alias}) THEN {key.alias} END" if key.real else key.alias
+        parts.append(
+            f"{value} {'DESC' if key.descending else 'ASC'} NULLS {'FIRST' if key.nulls_first else 'LAST'}"
+        )
+    return ", ".join(parts)
+
+
+def mapping_of(scalars: Mapping[str, Scalar]) -> frozenset[str]:
+    """Every alias that a mapping's scalars read."""
+    return frozenset().union(*(s.refs for s in scalars.values())) if scalars else frozenset()

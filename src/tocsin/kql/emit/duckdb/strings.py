@@ -1,0 +1,120 @@
+"""KQL's string operators as DuckDB SQL: terms, substrings, lists of needles, `in`, regular expressions.
+
+A *term* is a maximal run of letters and digits of any script, so `_` is a boundary and `é` is not, which no engine's `\\b` says. A test
+for a term is a substring test, which is cheap and settles most rows, and then a regular expression with explicit boundaries.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from tocsin.kql.emit.duckdb.literals import constant, text
+from tocsin.kql.emit.duckdb.regex import escape, translate
+from tocsin.kql.emit.duckdb.scalars import combine, inverse, make
+from tocsin.kql.plan import Scalar
+from tocsin.kql.types import KqlType
+
+__all__ = ["has_list", "matches_regex", "string_operator"]
+
+_BEFORE = r"(?:^|[^\p{L}\p{N}])"
+_AFTER = r"(?:$|[^\p{L}\p{N}])"
+ALTERNATION_FROM = 8
+"""From so many needles on, one alternation is faster than an OR of tests (measured: 10 needles 1.86 s against 2.09 s)."""
+
+
+def fold(value: Scalar) -> str:
+    """SQL of the case-folded value; constants are folded here."""
+    if value.constant and isinstance(value.value, str):
+        return text(lower(value.value))
+    return f"lower({value.sql})"
+
+
+def lower(value: str) -> str:
+    """Lower case as DuckDB's lower() does it: character by character, without the expansions of Python's."""
+    folded = value.lower()
+    if len(folded) == len(value):
+        return folded
+    return "".join(c.lower() if len(c.lower()) == 1 else c.lower()[0] for c in value)
+
+
+def is_term_character(char: str) -> bool:
+    """Letters and numbers of any script."""
+    return unicodedata.category(char)[0] in "LN"
+
+
+def string_operator(op: str, left: Scalar, right: Scalar) -> Scalar:
+    """One of the string operators, `op` without its ``!``; both operands are strings."""
+    both = (left, right)
+    cased = op.endswith("_cs")
+    name = op[:-3] if cased else op
+    if name == "=~":
+        return make(f"({fold(left)} = {fold(right)})", KqlType.BOOL, both)
+    a, b = (left.sql, right.sql) if cased else (fold(left), fold(right))
+    if name == "contains":
+        return make(f"contains({a}, {b})", KqlType.BOOL, both)
+    if name == "startswith":
+        return make(f"starts_with({a}, {b})", KqlType.BOOL, both)
+    if name == "endswith":
+        return make(f"suffix({a}, {b})", KqlType.BOOL, both)
+    before, after = name != "hassuffix", name != "hasprefix"
+    if right.constant and isinstance(right.value, str):
+        return make(_term_test(a, right.value if cased else lower(right.value), before, after), KqlType.BOOL, both)
+    return make(f"q_has({a}, {b}, {before}, {after})", KqlType.BOOL, both)
+
+
+def _term_test(haystack: str, needle: str, before: bool, after: bool) -> str:
+    if not needle:
+        return "TRUE"
+    return f"(contains({haystack}, {text(needle)}) AND regexp_matches({haystack}, {text(_bounded(needle, before, after))}, 's'))"
+
+
+def _bounded(needle: str, before: bool = True, after: bool = True) -> str:
+    """A pattern for the needle; a side that is no term character needs no boundary."""
+    head = _BEFORE if before and is_term_character(needle[0]) else ""
+    tail = _AFTER if after and is_term_character(needle[-1]) else ""
+    return head + escape(needle) + tail
+
+
+def has_list(op: str, left: Scalar, needles: Sequence[Scalar]) -> Scalar:
+    """``has_any`` and ``has_all`` over constant or computed strings."""
+    everything = op == "has_all"
+    constants = [lower(n.value) for n in needles if n.constant and isinstance(n.value, str)]
+    constants = list(dict.fromkeys(constants))
+    others = [n for n in needles if not (n.constant and isinstance(n.value, str))]
+    if not everything and "" in constants:
+        return constant(KqlType.BOOL, True)
+    parts: list[Scalar] = []
+    folded = fold(left)
+    if len(constants) >= ALTERNATION_FROM and not everything:
+        pattern = "|".join(_bounded(n) for n in constants)
+        parts.append(make(f"regexp_matches({folded}, {text(pattern)}, 's')", KqlType.BOOL, (left,)))
+    else:
+        parts.extend(
+            make(_term_test(folded, n, True, True), KqlType.BOOL, (left,)) for n in constants
+        )
+    parts.extend(string_operator("has", left, n) for n in others)
+    return combine("and" if everything else "or", parts)
+
+
+def has_dynamic(op: str, left: Scalar, array: Scalar) -> Scalar:
+    """``has_any`` and ``has_all`` over an array that is known only at run time."""
+    hit = f"lambda n: q_has({fold(left)}, lower(n), TRUE, TRUE)"
+    if op == "has_all":
+        sql = f"coalesce(len(list_filter(q_texts({array.sql}), {hit})) = len(q_texts({array.sql})), TRUE)"
+    else:
+        sql = f"coalesce(len(list_filter(q_texts({array.sql}), {hit})) > 0, FALSE)"
+    return make(sql, KqlType.BOOL, (left, array))
+
+
+def matches_regex(left: Scalar, pattern: Scalar) -> Scalar:
+    """``matches regex``. A constant pattern is checked and rewritten (RegexError); another is compiled for each row."""
+    if pattern.constant and isinstance(pattern.value, str):
+        rewritten = translate(pattern.value).pattern
+        return make(f"regexp_matches({left.sql}, {text(rewritten)})", KqlType.BOOL, (left,))
+    return make(f"coalesce(try(regexp_matches({left.sql}, {pattern.sql})), FALSE)", KqlType.BOOL, (left, pattern))
+
+
+def negated(value: Scalar) -> Scalar:
+    """The ``!`` form. String tests are never null, so NOT is enough."""
+    return inverse(value)

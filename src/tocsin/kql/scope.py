@@ -1,0 +1,153 @@
+"""Names: the columns of a stage, and the environment of lets, parameters and functions around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from tocsin.kql import ast
+from tocsin.kql.plan import OrderKey, Plan, Scalar
+from tocsin.kql.types import KqlType
+
+__all__ = ["BoundColumn", "Environment", "FunctionValue", "Relation", "ScalarValue", "TableValue", "Value"]
+
+
+@dataclass(frozen=True, slots=True)
+class BoundColumn:
+    """A column of a stage: its KQL name and type, and how the plan calls it (`alias`, and `ticks` for a datetime)."""
+
+    name: str
+    type: KqlType
+    alias: str
+    ticks: bool = False
+    hidden: bool = False
+
+    def scalar(self) -> Scalar:
+        """A reference to this column."""
+        return Scalar(self.alias, self.type, ticks=self.ticks, refs=frozenset((self.alias,)))
+
+
+@dataclass(slots=True)
+class Relation:
+    """A bound tabular expression: its plan, its ordered columns and the order of its rows.
+
+    `serialized` is KQL's notion: window functions may be used. `partition` are aliases that split the rows into independent
+    sub-tables (inside mv-apply and partition), and `base` reads all those sub-tables' keys, those without rows too. `name` is the table's name where it still is one, for `withsource`.
+    """
+
+    plan: Plan
+    columns: tuple[BoundColumn, ...]
+    order: tuple[OrderKey, ...] = ()
+    serialized: bool = False
+    sorted: bool = False
+    partition: tuple[str, ...] = ()
+    base: Callable[[], Relation] | None = None
+    name: str = ""
+    row_wise: bool = False
+    _by_name: dict[str, BoundColumn] | None = field(default=None, repr=False)
+
+    def column(self, name: str) -> BoundColumn | None:
+        """The column of that name, hidden ones included."""
+        index = self._by_name
+        if index is None:
+            index = {}
+            for column in self.columns:
+                index.setdefault(column.name, column)
+            self._by_name = index
+        return index.get(name)
+
+    def visible(self) -> tuple[BoundColumn, ...]:
+        """The columns that `*` means."""
+        return tuple(c for c in self.columns if not c.hidden)
+
+    def with_plan(self, plan: Plan, columns: Sequence[BoundColumn] | None = None, **changes: object) -> Relation:
+        """This relation over another plan; columns and order stay unless given."""
+        new = replace(self, plan=plan, _by_name=None, **changes)  # type: ignore[arg-type]
+        if columns is not None:
+            new.columns = tuple(columns)
+        return new
+
+
+@dataclass(slots=True)
+class ScalarValue:
+    """A let or a parameter that is a scalar."""
+
+    scalar: Scalar
+
+
+@dataclass(slots=True)
+class TableValue:
+    """A let, a parameter or an `as` name that is a table: `reader()` gives a fresh reference to it.
+
+    `labelled`: `withsource` shows the name (it does for `as`, not for let).
+    """
+
+    name: str
+    reader: Callable[[], Relation]
+    labelled: bool = False
+
+
+@dataclass(slots=True)
+class FunctionValue:
+    """A lambda bound by let, or a stored function: parameters, statements and body, and the environment it was written in."""
+
+    name: str
+    function: ast.Lambda
+    environment: Environment
+    source: str | None = None
+
+
+Value = ScalarValue | TableValue | FunctionValue
+
+
+@dataclass(slots=True)
+class LazyLet:
+    """A let that has not been bound yet: what it is (scalar or table) is known when it is first read."""
+
+    name: str
+    value: ast.Expr
+    environment: Environment
+    resolved: Value | None = None
+    busy: bool = False
+
+
+class Environment:
+    """A chain of name → value frames. Inner frames hide outer ones."""
+
+    __slots__ = ("names", "parent")
+
+    def __init__(self, parent: Environment | None = None) -> None:
+        self.parent = parent
+        self.names: dict[str, Value | LazyLet] = {}
+
+    def lookup(self, name: str) -> Value | LazyLet | None:
+        """The value of that name in this frame or an outer one."""
+        frame: Environment | None = self
+        while frame is not None:
+            value = frame.names.get(name)
+            if value is not None:
+                return value
+            frame = frame.parent
+        return None
+
+    def declare(self, name: str, value: Value | LazyLet) -> None:
+        """Bind `name` in this frame."""
+        self.names[name] = value
+
+    def all_names(self) -> Iterator[str]:
+        """Every visible name, for suggestions."""
+        frame: Environment | None = self
+        while frame is not None:
+            yield from frame.names
+            frame = frame.parent
+
+
+def unique_name(wanted: str, taken: Iterable[str]) -> str:
+    """`wanted`, or `wanted` with the first number that is free: Kusto's ``x``, ``x1``, ``x2`` …"""
+    used = taken if isinstance(taken, (set, frozenset, dict)) else set(taken)
+    if wanted not in used:
+        return wanted
+    number = 1
+    while f"{wanted}{number}" in used:
+        number += 1
+    return f"{wanted}{number}"
