@@ -99,7 +99,12 @@ def test_files_and_fresh_rows_are_one_relation(engine: Engine, snapshot: Snapsho
 def test_columns_that_a_part_lacks_are_null_and_names_that_fold_are_apart(engine: Engine, snapshot: Snapshot) -> None:
     query = Compiled(
         'SELECT "Name" AS c1, "LogonId" AS c2, "LogonID__2" AS c3, "Bag" AS c4 FROM "T" WHERE "Name" IN (\'n1\',\'n12\',\'n21\') ORDER BY 1',
-        (Col("Name", KqlType.STRING), Col("LogonId", KqlType.STRING), Col("LogonID", KqlType.LONG), Col("Bag", KqlType.DYNAMIC)),
+        (
+            Col("Name", KqlType.STRING),
+            Col("LogonId", KqlType.STRING),
+            Col("LogonID", KqlType.LONG),
+            Col("Bag", KqlType.DYNAMIC),
+        ),
     )
     assert engine.run(query, snapshot=snapshot).rows() == [
         ["n1", "", 1, None],
@@ -151,8 +156,10 @@ def test_damaged_file_is_named_and_the_rest_goes_on(engine: Engine, snapshot: Sn
 
 def test_given_relation_stands_in_for_a_table_and_is_cast(engine: Engine, snapshot: Snapshot) -> None:
     given = pa.table({"Name": pa.array(["x"]).dictionary_encode(), "LogonID__2": pa.array([1], pa.int32())})
-    query = Compiled('SELECT "Name" AS c1, "LogonID__2" AS c2, "Score" AS c3 FROM "T"',
-                     (Col("Name", KqlType.STRING), Col("LogonID", KqlType.LONG), Col("Score", KqlType.REAL)))
+    query = Compiled(
+        'SELECT "Name" AS c1, "LogonID__2" AS c2, "Score" AS c3 FROM "T"',
+        (Col("Name", KqlType.STRING), Col("LogonID", KqlType.LONG), Col("Score", KqlType.REAL)),
+    )
     result = engine.run(query, snapshot=snapshot, relations={"T": given})
     assert result.rows() == [["x", 1, None]]
     assert result.table.schema.types == [pa.string(), pa.int64(), pa.float64()]
@@ -167,9 +174,14 @@ def test_given_relation_that_does_not_fit(engine: Engine) -> None:
 
 def test_relation_without_schema(engine: Engine) -> None:
     moment = datetime(2024, 1, 1, tzinfo=UTC)
-    source = pa.table({"TimeCreated": pa.array([moment], pa.timestamp("ns", "UTC")), "n": [1], "t": pa.array([{"a": 1}])})
-    query = Compiled('SELECT "TimeCreated" AS c1, "n" AS c2, "t" AS c3 FROM "source"',
-                     (Col("TimeCreated", KqlType.DATETIME), Col("n", KqlType.LONG), Col("t", KqlType.DYNAMIC)), frozenset({"source"}))
+    source = pa.table(
+        {"TimeCreated": pa.array([moment], pa.timestamp("ns", "UTC")), "n": [1], "t": pa.array([{"a": 1}])}
+    )
+    query = Compiled(
+        'SELECT "TimeCreated" AS c1, "n" AS c2, "t" AS c3 FROM "source"',
+        (Col("TimeCreated", KqlType.DATETIME), Col("n", KqlType.LONG), Col("t", KqlType.DYNAMIC)),
+        frozenset({"source"}),
+    )
     assert engine.run(query, relations={"source": source}).rows() == [["2024-01-01T00:00:00.0000000Z", 1, {"a": 1}]]
 
 
@@ -179,7 +191,9 @@ def test_unknown_table(engine: Engine) -> None:
 
 
 def test_parameters(engine: Engine, snapshot: Snapshot) -> None:
-    query = Compiled('SELECT "Name" AS c1 FROM "T" WHERE "Name" = $p1', (Col("Name", KqlType.STRING),), parameters={"p1": "n3"})
+    query = Compiled(
+        'SELECT "Name" AS c1 FROM "T" WHERE "Name" = $p1', (Col("Name", KqlType.STRING),), parameters={"p1": "n3"}
+    )
     assert engine.run(query, snapshot=snapshot).dicts() == [{"Name": "n3"}]
 
 
@@ -236,7 +250,9 @@ def test_cancel_ends_one_query_only(engine: Engine) -> None:
 
 def test_memory_limit(engine: Engine) -> None:
     query = Compiled(
-        "SELECT len(list(a || repeat('x', 1000))) AS c1 FROM range(10000000) t(a)", (Col("n", KqlType.LONG),), frozenset()
+        "SELECT len(list(a || repeat('x', 1000))) AS c1 FROM range(10000000) t(a)",
+        (Col("n", KqlType.LONG),),
+        frozenset(),
     )
     with pytest.raises(QueryError, match="QRY0004.*128 MiB"):
         engine.run(query)

@@ -178,9 +178,7 @@ class Engine:
                 with self._watchdog.watching(held.raw.interrupt, left, cancel) as watch:
                     for name, rows in plan.arrow.items():
                         held.register(name, rows)
-                    table: pa.Table = held.raw.sql(
-                        statement, params=dict(compiled.parameters)
-                    ).to_arrow_table()
+                    table: pa.Table = held.raw.sql(statement, params=dict(compiled.parameters)).to_arrow_table()
             except duckdb.Error as error:
                 if watch is not None and watch.reason == "time":
                     raise QueryError(

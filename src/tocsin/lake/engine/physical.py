@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -23,6 +24,8 @@ __all__ = [
     "physical_names",
     "quote_name",
     "quote_text",
+    "shape_of",
+    "stored_columns",
 ]
 
 _DUCKDB = {
@@ -51,6 +54,9 @@ _ARROW = {
     KqlType.DYNAMIC: pa.string(),
 }
 
+NAME_METADATA = b"tocsin.name"
+"""Arrow field metadata key of the KQL name where the physical name differs."""
+
 KQL_METADATA = b"tocsin.kql"
 """Arrow field metadata key that names the KQL type where the physical type alone doesn't tell it (dynamic, guid, timespan)."""
 
@@ -66,9 +72,20 @@ def arrow_type(kind: KqlType) -> pa.DataType:
 
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
-    """The Arrow schema of these columns under their physical names, each field naming its KQL type in its metadata."""
-    fields = zip(physical_names(columns), columns, strict=True)
-    return pa.schema([pa.field(name, arrow_type(c.type), metadata={KQL_METADATA: c.type.value}) for name, c in fields])
+    """The Arrow schema of these columns under their physical names; each field's metadata names its KQL type and, where it differs, its name."""
+    fields = []
+    for name, column in zip(physical_names(columns), columns, strict=True):
+        metadata = {KQL_METADATA: column.type.value}
+        if name != column.name:
+            metadata[NAME_METADATA] = column.name
+        fields.append(pa.field(name, arrow_type(column.type), metadata=metadata))
+    return pa.schema(fields)
+
+
+def stored_columns(schema: pa.Schema) -> tuple[Column, ...]:
+    """The KQL columns that an `arrow_schema` (or a foreign Arrow schema) stands for."""
+    names = [(f.metadata or {}).get(NAME_METADATA, f.name.encode()).decode() for f in schema]
+    return tuple(Column(name, kql_type(f)) for name, f in zip(names, schema, strict=True))
 
 
 def kql_type(field: pa.Field) -> KqlType:
@@ -127,22 +144,46 @@ def canonical(column: pa.ChunkedArray, kind: KqlType, *, table: str, name: str) 
         ) from error
 
 
-def conform(rows: pa.Table, schema: TableSchema) -> pa.Table:
-    """Those of the table's columns that `rows` has, cast to their physical types, in the schema's order.
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A schema with what every scan and write asks of it: physical name → column, and KQL name → physical name."""
 
-    Columns that the schema doesn't have raise LakeError LAK0006 with the nearest name.
+    schema: TableSchema
+    physical: Mapping[str, Column]
+    names: Mapping[str, str]
+
+
+_SHAPES: dict[int, Shape] = {}
+
+
+def shape_of(schema: TableSchema) -> Shape:
+    """The schema's shape; remembered, since a schema of five hundred columns takes a while to go through."""
+    found = _SHAPES.get(id(schema))
+    if found is None or found.schema is not schema:
+        physical = dict(zip(physical_names(schema.columns), schema.columns, strict=True))
+        found = Shape(schema, physical, {c.name: n for n, c in physical.items()})
+        if len(_SHAPES) >= 4096:
+            _SHAPES.clear()
+        _SHAPES[id(schema)] = found
+    return found
+
+
+def conform(rows: pa.Table, schema: TableSchema) -> pa.Table:
+    """Those of the table's columns that `rows` has (by physical or KQL name), cast to their physical types, in the schema's order.
+
+    Columns that the schema doesn't have raise LakeError LAK0006 with the nearest name, values of a wrong type LAK0007.
     """
-    physical = dict(zip(physical_names(schema.columns), schema.columns, strict=True))
-    unknown = [name for name in rows.column_names if name not in physical]
-    if unknown:
-        raise LakeError(
-            f"Table {schema.name} has no column {unknown[0]!r}.",
-            code="LAK0006",
-            hint=did_you_mean(unknown[0], physical),
-        )
-    names = [name for name in physical if name in set(rows.column_names)]
-    columns = [canonical(rows.column(n), physical[n].type, table=schema.name, name=n) for n in names]
-    return pa.table(columns, names=names)
+    shape = shape_of(schema)
+    given: dict[str, pa.ChunkedArray] = {}
+    for name, column in zip(rows.column_names, rows.columns, strict=True):
+        physical = name if name in shape.physical else shape.names.get(name)
+        if physical is None:
+            raise LakeError(
+                f"Table {schema.name} has no column {name!r}.", code="LAK0006", hint=did_you_mean(name, shape.names)
+            )
+        given[physical] = canonical(column, shape.physical[physical].type, table=schema.name, name=name)
+    names = [name for name in shape.physical if name in given]
+    return pa.table([given[n] for n in names], names=names)
 
 
 def naive_utc(moment: datetime) -> datetime:

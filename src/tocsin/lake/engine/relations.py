@@ -23,9 +23,9 @@ from tocsin.lake.engine.physical import (
     duckdb_type,
     kql_type,
     naive_utc,
-    physical_names,
     quote_name,
     quote_text,
+    shape_of,
 )
 from tocsin.lake.snapshot import DataFile, Snapshot
 
@@ -67,7 +67,7 @@ def plan_relations(
                 schema = TableSchema(name, tuple(Column(f.name, kql_type(f)) for f in given.schema))
             columns = _columns(schema, sql)
             if rows.num_rows:
-                parts.append(_from_arrow(plan, f"x{number}_given", rows, columns))
+                parts.append(_from_arrow(plan, f"x{number}_given", rows, columns, schema))
             # A relation made of nothing but its columns needs no window: it was handed in for this run.
             body = " UNION ALL ".join(parts) or _empty(columns)
             plan.ctes.append(f"{quote_name(name)} AS NOT MATERIALIZED ({body})")
@@ -81,10 +81,10 @@ def plan_relations(
             files = [f for f in stored.files if f.path not in without and _overlaps(f, window)]
             if files:
                 plan.files += [(name, f) for f in files]
-                parts.append(_from_parquet(files, columns) + where)
+                parts.append(_from_parquet(files, columns, schema) + where)
             hot = stored.hot()
             if hot is not None and hot.num_rows:
-                parts.append(_from_arrow(plan, f"x{number}_hot", hot, columns) + where)
+                parts.append(_from_arrow(plan, f"x{number}_hot", hot, columns, schema) + where)
         body = " UNION ALL ".join(parts) or _empty(columns)
         plan.ctes.append(f"{quote_name(name)} AS NOT MATERIALIZED ({body})")
     return plan
@@ -92,7 +92,7 @@ def plan_relations(
 
 def _columns(schema: TableSchema, sql: str, window: Window | None = None) -> list[tuple[str, str]]:
     """(physical name, DuckDB type) of the columns that the text may read, in schema order; at least one."""
-    every = [(n, duckdb_type(c.type)) for n, c in zip(physical_names(schema.columns), schema.columns, strict=True)]
+    every = [(n, duckdb_type(c.type)) for n, c in shape_of(schema).physical.items()]
     if _selects_star(schema.name, sql):
         return every
     wanted = window.column if window is not None else ""
@@ -105,23 +105,38 @@ def _selects_star(name: str, sql: str) -> bool:
     return re.search(rf"\*[^(),]*\bFROM\s+{quoted}|{quoted}\s*\.\s*\*", sql, re.IGNORECASE) is not None
 
 
-def _from_parquet(files: Sequence[DataFile], columns: Sequence[tuple[str, str]]) -> str:
+def _from_parquet(files: Sequence[DataFile], columns: Sequence[tuple[str, str]], schema: TableSchema) -> str:
     listed = ",".join(quote_text(f.path) for f in files)
     # The schema by name spares opening every file at bind time, and fills columns that an older file doesn't have.
     described = ",".join(
         f"{quote_text(n)}:{{name:{quote_text(n)},type:{quote_text(t)},default_value:NULL}}" for n, t in columns
     )
     rows = sum(f.rows for f in files)
-    select = ",".join(quote_name(n) for n, _ in columns)
+    select = ",".join(_read(n, schema) for n, _ in columns)
     return f"SELECT {select} FROM read_parquet([{listed}],schema=MAP{{{described}}},explicit_cardinality={rows})"
 
 
-def _from_arrow(plan: RelationPlan, registered: str, rows: pa.Table, columns: Sequence[tuple[str, str]]) -> str:
+def _read(name: str, schema: TableSchema) -> str:
+    """A column read. `Type` is the table's own name unless the source said otherwise, so nobody needs to store it."""
+    quoted = quote_name(name)
+    if name != "Type" or "TimeGenerated" not in shape_of(schema).names:
+        return quoted
+    return f"coalesce({quoted},{quote_text(schema.name)}) AS {quoted}"
+
+
+def _from_arrow(
+    plan: RelationPlan, registered: str, rows: pa.Table, columns: Sequence[tuple[str, str]], schema: TableSchema
+) -> str:
     present = set(rows.column_names)
     # Registering hands over every column's description: give only those that are read.
     plan.arrow[registered] = rows.select([n for n, _ in columns if n in present] or rows.column_names[:1])
-    select = ",".join(quote_name(n) if n in present else f"CAST(NULL AS {t}) AS {quote_name(n)}" for n, t in columns)
+    select = ",".join(_read(n, schema) if n in present else _missing(n, t, schema) for n, t in columns)
     return f"SELECT {select} FROM {quote_name(registered)}"
+
+
+def _missing(name: str, kind: str, schema: TableSchema) -> str:
+    value = quote_text(schema.name) if name == "Type" and "TimeGenerated" in shape_of(schema).names else "NULL"
+    return f"CAST({value} AS {kind}) AS {quote_name(name)}"
 
 
 def _empty(columns: Sequence[tuple[str, str]]) -> str:

@@ -1,0 +1,489 @@
+"""`Lake`: durable bodies, visible rows, files; one object for all of it.
+
+    lake = Lake.open(folder, clock=SystemClock())
+    lake.recover(decode)                        # replays what a crash left in the log
+    seq = lake.log.append([body]).result()      # durable: now the sender may be told 2xx
+    lake.put(seq, batches)                      # visible
+    engine.run(compiled, snapshot=lake.snapshot())
+
+The bulk path for data that is already on disk: ``write`` makes rows visible, ``flush`` durable; nothing goes through the log.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+
+import pyarrow as pa
+import structlog
+
+from tocsin.base.clock import Clock, SystemClock
+from tocsin.base.errors import LakeError, Place
+from tocsin.kql.types import Catalog, TableSchema
+from tocsin.lake import maintain, roll
+from tocsin.lake.frames import Body
+from tocsin.lake.hot import Segment, merged_bounds
+from tocsin.lake.lockfile import LockFile
+from tocsin.lake.log import Log
+from tocsin.lake.settings import LakeSettings
+from tocsin.lake.snapshot import Snapshot
+from tocsin.lake.store import Store
+from tocsin.tables import INGESTION_TIME, catalogue
+
+__all__ = ["Lake", "TableBatch", "TableStats"]
+
+_log = structlog.get_logger("tocsin.lake")
+_REPLAY_BYTES = 16 * 1024 * 1024
+_SWEEP_SECONDS = 300.0
+_PUT_WAIT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class TableBatch:
+    """Rows for one table: a subset of its columns, under KQL or physical names, in types that cast to the catalogue's.
+
+    Rows should have TimeGenerated and _TimeReceived; where one is missing, _TimeReceived is the lake's clock and TimeGenerated the time of
+    receipt.
+    """
+
+    table: str
+    rows: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class TableStats:
+    """A table in numbers. `bytes` are those of its files and of its rows in memory; instants are naive UTC."""
+
+    table: str
+    rows: int
+    bytes: int
+    first_event: datetime | None
+    last_event: datetime | None
+    last_received: datetime | None
+
+
+Decode = Callable[[Sequence[tuple[int, Body]]], Sequence[TableBatch]]
+"""Makes rows of log records: what intake does live and `Lake.recover` asks for after a restart."""
+
+
+class Lake:
+    """The lake in one folder. Safe to use from many threads; one process at a time may have it open for writing."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        settings: LakeSettings,
+        catalog: Catalog,
+        lock: LockFile | None,
+    ) -> None:
+        """Use `Lake.open`."""
+        self.path = path
+        self.settings = settings
+        self._clock = clock
+        self._lock = lock
+        self._closed = False
+        self._store = Store(path / "tables", catalog=catalog, clock=clock, settings=settings)
+        highest = self._store.load()
+        self._checkpoint = path / "checkpoint.json"
+        try:
+            self._rolled = roll.read_checkpoint(self._checkpoint)
+        except LakeError as error:
+            self._store.problem(error)
+            self._rolled = 0
+        # Held while records become visible, so that a roll seals between two puts.
+        self._put_lock = threading.Lock()
+        self._bulk_lock = threading.Lock()
+        self._log: Log | None = None
+        self._applied = self._rolled
+        self._replayed = True
+        self._dropped = False
+        if lock is not None:
+            self._log = Log(path / "log", settings, floor=max(highest, self._rolled))
+            # Records above the checkpoint must be put again before anything else.
+            self._replayed = not self._has_records(self._rolled)
+            if self._replayed:
+                self._applied = self._log.last
+        self._oldest: float | None = None
+        self._stopping = threading.Event()
+        self._roller: threading.Thread | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        clock: Clock | None = None,
+        settings: LakeSettings | None = None,
+        catalog: Catalog | None = None,
+        read_only: bool = False,
+    ) -> Lake:
+        """Opens or makes the lake in a folder.
+
+        Raises LakeError LAK0002 when another process has it open and LAK0019 when the folder can't be used. What is damaged in
+        it is noted in `problems`, and the rest can be used. `read_only` takes no lock and sees what has been committed.
+        """
+        lock: LockFile | None = None
+        path = path.resolve()
+        try:
+            if not read_only:
+                path.mkdir(parents=True, exist_ok=True)
+                lock = LockFile(path / "LOCK")
+            elif not (path / "tables").is_dir():
+                raise LakeError("There is no lake in this folder.", code="LAK0019", place=Place(str(path)))
+            lake = cls(
+                path,
+                clock=clock or SystemClock(),
+                settings=settings or LakeSettings(),
+                catalog=catalog or catalogue(),
+                lock=lock,
+            )
+        except BaseException as error:
+            if lock is not None:
+                lock.release()
+            if isinstance(error, OSError):
+                raise LakeError(
+                    f"The folder can't be used: {error.strerror or error}.", code="LAK0019", place=Place(str(path))
+                ) from error
+            raise
+        if lock is not None and lake.settings.background:
+            lake._start()
+        return lake
+
+    def __enter__(self) -> Lake:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---------------------------------------------------------------------------------------------- state
+
+    @property
+    def log(self) -> Log:
+        """The log of received bodies. LakeError LAK0001 for a lake that is open read-only or closed."""
+        if self._log is None or self._closed:
+            raise LakeError("The lake isn't open for writing.", place=Place(str(self.path)))
+        return self._log
+
+    @property
+    def problems(self) -> list[LakeError]:
+        """What is damaged: tables, files and pieces of the log, each naming its place. Everything else works."""
+        return [*self._store.problems, *(self._log.problems if self._log else ())]
+
+    @property
+    def pressure(self) -> float:
+        """How full memory is of what isn't on its way out yet: at 1.0 or above receivers must answer "later" (503)."""
+        queued = self._log.waiting_bytes / self.settings.log_queue_bytes if self._log else 0.0
+        return max(queued, self._store.hot_bytes / self.settings.hot_bytes)
+
+    @property
+    def needs_recovery(self) -> bool:
+        """True after a crash until `recover` has been called; `put` is refused meanwhile."""
+        return not self._replayed
+
+    def schema(self, table: str) -> TableSchema | None:
+        """The schema of a table that has rows here, declared or not."""
+        state = self._store.states.get(table)
+        return state.schema if state else None
+
+    def tables(self) -> list[str]:
+        """Names of the tables that have or had rows here."""
+        return sorted(self._store.states)
+
+    def snapshot(self) -> Snapshot:
+        """A consistent view of all tables; cheap."""
+        return self._store.snapshot()
+
+    def stats(self) -> list[TableStats]:
+        """Rows, bytes and times per table, from the Delta logs and the rows in memory; reads no file."""
+        found = []
+        for name, state in sorted(self._store.states.items()):
+            files, segments = (*state.files, *state.spilled), state.segments
+            times = received = None
+            for bounds in (f.times for f in files), (s.times for s in segments):
+                for each in bounds:
+                    times = merged_bounds(times, each)
+            for bounds in (f.received for f in files), (s.received for s in segments):
+                for each in bounds:
+                    received = merged_bounds(received, each)
+            found.append(
+                TableStats(
+                    name,
+                    sum(f.rows for f in files) + sum(s.rows.num_rows for s in segments),
+                    sum(f.size for f in files) + sum(s.size for s in segments),
+                    times[0] if times else None,
+                    times[1] if times else None,
+                    received[1] if received else None,
+                )
+            )
+        return found
+
+    # ---------------------------------------------------------------------------------------------- log rows
+
+    def put(self, seq: int, batches: Sequence[TableBatch]) -> None:
+        """Makes the rows of the log records up to `seq` visible. Records come in order; one without rows needs its put too.
+
+        One put may stand for several records that were decoded together. A sequence number that has been put already is ignored, and so are
+        rows that a table's mark says it has. Raises LakeError LAK0006, LAK0007 or LAK0008 for rows that fit no table (then nothing of the
+        put is visible, and the caller must put again without them), LAK0012 when memory stays full because nothing can be rolled.
+        """
+        self._require_open()
+        if not self._replayed:
+            raise LakeError("The log must be replayed first.", code="LAK0010", hint="Call Lake.recover.")
+        self._put(seq, batches)
+
+    def recover(self, decode: Decode, *, progress: Callable[[int, int], None] | None = None) -> int:
+        """Puts what a crash left in the log, and rolls; gives the number of bodies. To be called once after `open`.
+
+        `decode` gets up to 16 MiB of bodies at once; a group never spans a table's mark, so its rows are the table's or not as a whole.
+        `progress` is called with the records done and the last one.
+        """
+        self._require_open()
+        if self._replayed:
+            return 0
+        count = 0
+        last = self.log.last
+        for group in self._groups():
+            self._put(group[-1][0], decode(group))
+            count += len(group)
+            if self._store.hot_bytes >= self.settings.roll_bytes:
+                self.roll()
+            if progress is not None:
+                progress(group[-1][0], last)
+        with self._put_lock:
+            self._applied = max(self._applied, last)
+            self._replayed = True
+        _log.info("lake.replayed", bodies=count, last=last)
+        self.roll()
+        return count
+
+    def roll(self) -> None:
+        """Moves the rows in memory to Parquet files, commits them and trims the log (see `tocsin.lake.roll`).
+
+        Tables that can't be rolled keep their rows and are noted in `problems`; the others go on. Raises the first such error.
+        """
+        self._require_open()
+        with self._store.delta_lock:
+            with self._put_lock:
+                hi = self._applied
+                names = roll.seal(self._store)
+                self._oldest = None
+            failures = roll.roll_tables(self._store, names, hi)
+            if failures:
+                with self._store.condition:
+                    self._oldest = time.monotonic()
+                raise failures[0]
+            if hi > self._rolled and not self._dropped:
+                roll.write_checkpoint(self._checkpoint, hi)
+                self._rolled = hi
+                self.log.trim(hi)
+            if self.settings.compact_files:
+                for name in names:
+                    try:
+                        maintain.compact(self._store, name)
+                    except LakeError as error:
+                        # The roll itself is done; the files stay as many as they are.
+                        self._store.problem(error)
+
+    # ---------------------------------------------------------------------------------------------- bulk rows
+
+    def write(self, batches: Sequence[TableBatch]) -> None:
+        """Makes rows visible without the log. They are durable after `flush`; a crash before loses them.
+
+        Memory is bounded: a table's rows above `spill_bytes`, or the largest table's when all are above `bulk_bytes`, go to a Parquet file
+        that `flush` commits. Raises LakeError LAK0006, LAK0007 or LAK0008 for rows that fit no table (nothing of the call is visible
+        then), LAK0016 when the disk refuses.
+        """
+        self._require_open()
+        for batch in batches:
+            self._refuse_broken(batch.table)
+        prepared = [self._prepare(b) for b in batches if b.rows.num_rows]
+        with self._bulk_lock:
+            for name, segment in prepared:
+                state = self._store.update(name, lambda s, g=segment: s.with_bulk(g))  # type: ignore[misc]
+                if sum(s.size for s in state.bulk) >= self.settings.spill_bytes:
+                    roll.spill(self._store, name)
+            while self._store.bulk_bytes >= self.settings.bulk_bytes:
+                sizes = {n: sum(s.size for s in t.bulk) for n, t in self._store.states.items()}
+                roll.spill(self._store, max(sizes, key=lambda n: sizes[n]))
+
+    def flush(self) -> None:
+        """Commits all bulk-written rows to their Delta tables: one transaction a table. Raises the first error after trying all."""
+        self._require_open()
+        failures: list[LakeError] = []
+        with self._bulk_lock, self._store.delta_lock:
+            for name in list(self._store.states):
+                try:
+                    roll.spill(self._store, name)
+                    roll.commit_bulk(self._store, name)
+                except LakeError as error:
+                    self._store.problem(error)
+                    failures.append(error)
+        if failures:
+            raise failures[0]
+
+    # ---------------------------------------------------------------------------------------------- housekeeping
+
+    def delete_before(self, table: str, moment: datetime) -> int:
+        """Retention: deletes a table's committed rows whose TimeGenerated is earlier; gives how many went."""
+        self._require_open()
+        with self._store.delta_lock:
+            if table not in self._store.states:
+                return 0
+            return maintain.delete_before(self._store, table, moment)
+
+    def compact(self, table: str) -> int:
+        """Merges a table's small files; gives how many files fewer there are. The background thread does it by itself."""
+        self._require_open()
+        with self._store.delta_lock:
+            return maintain.compact(self._store, table, at_least=2) if table in self._store.states else 0
+
+    def sweep(self) -> int:
+        """Deletes files that no table lists and that are older than `orphan_seconds`; gives how many went."""
+        self._require_open()
+        with self._store.delta_lock:
+            return maintain.sweep(self._store)
+
+    def close(self) -> None:
+        """Rolls what is in memory, stops the threads and gives the folder free. Bulk rows that weren't flushed are dropped."""
+        if self._closed:
+            return
+        self._stopping.set()
+        with self._store.condition:
+            self._store.condition.notify_all()
+        if self._roller is not None:
+            self._roller.join()
+        if self._log is not None:
+            if self._replayed:
+                try:
+                    self.roll()
+                except LakeError as error:
+                    _log.error("lake.close.roll", error=str(error))
+            self._log.close()
+        for state in self._store.states.values():
+            for file in state.spilled:
+                Path(file.path).unlink(missing_ok=True)
+        self._closed = True
+        if self._lock is not None:
+            self._lock.release()
+
+    # ---------------------------------------------------------------------------------------------- inside
+
+    def _put(self, seq: int, batches: Sequence[TableBatch]) -> None:
+        prepared = [self._prepare(b) for b in batches if b.rows.num_rows]
+        self._wait_for_room()
+        with self._put_lock:
+            if seq <= self._applied:
+                return
+            now = time.monotonic()
+            for name, segment in prepared:
+                state = self._store.state(name)
+                if state.broken is not None:
+                    # Its rows stay in the log, which is kept from now on: after a repair a restart brings them back.
+                    self._dropped = True
+                    continue
+                if seq > state.mark:
+                    self._store.update(name, lambda s, g=segment: s.with_fresh(g))  # type: ignore[misc]
+            self._applied = seq
+            if self._oldest is None:
+                self._oldest = now
+                with self._store.condition:
+                    self._store.condition.notify_all()
+
+    def _prepare(self, batch: TableBatch) -> tuple[str, Segment]:
+        rows = batch.rows
+        if INGESTION_TIME not in rows.column_names:
+            now = pa.scalar(self._clock.now(), pa.timestamp("us", "UTC"))
+            rows = rows.append_column(INGESTION_TIME, pa.repeat(now, rows.num_rows))
+        if "TimeGenerated" not in rows.column_names:
+            rows = rows.append_column("TimeGenerated", rows.column(INGESTION_TIME))
+        return batch.table, Segment.of(self._store.prepare(batch.table, rows), time.monotonic())
+
+    def _wait_for_room(self) -> None:
+        store = self._store
+        if store.hot_bytes < self.settings.hot_bytes:
+            return
+        if self._roller is None or not self._replayed:
+            self.roll()
+            return
+        deadline = time.monotonic() + _PUT_WAIT_SECONDS
+        with store.condition:
+            store.condition.notify_all()
+            while store.hot_bytes >= self.settings.hot_bytes:
+                if not store.condition.wait(max(0.0, deadline - time.monotonic())) or self._stopping.is_set():
+                    raise LakeError(
+                        f"Fresh rows fill the {self.settings.hot_bytes} bytes of the setting lake.hot_bytes and can't be rolled.",
+                        code="LAK0012",
+                        place=Place(str(self.path)),
+                        hint="See the lake's problems; bodies stay in the log meanwhile.",
+                    )
+
+    def _groups(self) -> Iterator[list[tuple[int, Body]]]:
+        """Bodies above the checkpoint, in groups that end at every table's mark."""
+        stops = sorted({s.mark for s in self._store.states.values() if s.mark > self._rolled})
+        group: list[tuple[int, Body]] = []
+        size = 0
+        for number, body in self.log.replay(self._rolled):
+            passed = bool(group) and any(group[-1][0] <= stop < number for stop in stops)
+            if group and (passed or size + len(body.data) > _REPLAY_BYTES):
+                yield group
+                group, size = [], 0
+            group.append((number, body))
+            size += len(body.data)
+        if group:
+            yield group
+
+    def _has_records(self, above: int) -> bool:
+        return self._log is not None and next(self._log.replay(above), None) is not None
+
+    def _require_open(self) -> None:
+        if self._closed or self._lock is None:
+            raise LakeError("The lake isn't open for writing.", place=Place(str(self.path)))
+
+    def _refuse_broken(self, name: str) -> None:
+        broken = self._store.state(name).broken
+        if broken is not None:
+            raise broken
+
+    def _start(self) -> None:
+        self._roller = threading.Thread(target=self._run, name="lake-roll", daemon=True)
+        self._roller.start()
+
+    def _run(self) -> None:
+        store, settings = self._store, self.settings
+        next_sweep = time.monotonic() + _SWEEP_SECONDS
+        retry = 0.0
+        while not self._stopping.is_set():
+            with store.condition:
+                now = time.monotonic()
+                due = next_sweep
+                if self._oldest is not None:
+                    full = store.hot_bytes >= min(settings.roll_bytes, settings.hot_bytes)
+                    due = min(due, max(retry, now if full else self._oldest + settings.roll_seconds))
+                if due > now:
+                    store.condition.wait(due - now)
+                    continue
+            try:
+                if now >= next_sweep:
+                    next_sweep = now + _SWEEP_SECONDS
+                    self.sweep()
+                elif self._replayed:
+                    self.roll()
+                    retry = 0.0
+                else:
+                    retry = now + 1.0  # recover() rolls by itself
+            except LakeError as error:
+                retry = time.monotonic() + 5.0
+                _log.error("lake.roll.failed", error=str(error))
+            except Exception:
+                # The thread must live: without it memory fills and intake stops.
+                retry = time.monotonic() + 30.0
+                _log.exception("lake.roll.crashed")
