@@ -34,17 +34,20 @@ class Budget:
     size: int
     out: int = 0
     members: int = 0
+    exhausted: bool = False
 
     def take(self, count: int, where: str) -> None:
         """Counts bytes that came out. Raises IngestError naming the setting when they are too many."""
         self.out += count
         limits = self.limits
         if self.out > limits.archive_bytes:
+            self.exhausted = True
             raise IngestError(
                 f"It expands to more than {limits.archive_bytes} bytes.", code=codes.BOMB_BYTES, place=Place(where),
                 hint="The setting is archive_bytes.",
             )  # fmt: skip
         if self.size and self.out > limits.archive_ratio_floor and self.out > self.size * limits.archive_ratio:
+            self.exhausted = True
             raise IngestError(
                 f"It expands to more than {limits.archive_ratio} times its size: taken for an archive bomb and not read on.",
                 code=codes.BOMB_RATIO, place=Place(where), hint="The setting is archive_ratio.",
@@ -54,6 +57,7 @@ class Budget:
         """Counts a member. Raises IngestError when they are too many."""
         self.members += 1
         if self.members > self.limits.archive_members:
+            self.exhausted = True
             raise IngestError(
                 f"It has more than {self.limits.archive_members} members.", code=codes.BOMB_MEMBERS, place=Place(where),
                 hint="The setting is archive_members.",
@@ -89,10 +93,21 @@ class _Metered(io.RawIOBase):
         return len(data)
 
 
+class _Eager:
+    """Reads what is there at once, so that damage further on doesn't take what came before it along."""
+
+    def __init__(self, stream: gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | zstandard.ZstdDecompressionReader) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes."""
+        return self._stream.read1(size)
+
+
 def decompressed(source: Source, kind: str, budget: Budget) -> Source:
     """The same source with its compression taken off."""
     raw = io.BufferedReader(Chained(source), 1 << 18)
-    stream: Readable
+    stream: gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | zstandard.ZstdDecompressionReader
     if kind == "gzip":
         stream = gzip.GzipFile(fileobj=raw)
     elif kind == "bzip2":
@@ -101,7 +116,7 @@ def decompressed(source: Source, kind: str, budget: Budget) -> Source:
         stream = lzma.LZMAFile(cast(BinaryIO, raw))  # noqa: SIM115
     else:
         stream = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(raw, read_across_frames=True)
-    return Source(source.name, _Metered(stream, budget, source.name))
+    return Source(source.name, _Metered(_Eager(stream), budget, source.name))
 
 
 def members(source: Source, kind: str, budget: Budget) -> Iterator[tuple[Source | None, str, IngestError | None]]:

@@ -57,7 +57,8 @@ def decode_csv(source: Source, context: Context, delimiter: str) -> Iterator[Dec
     reader = csv.reader(numbers, delimiter=delimiter, strict=False)
     header: list[str] | None = None
     table: str | None = None
-    windows = False
+    columns: frozenset[str] = frozenset()
+    windows = by_row = False
     while True:
         started = numbers.line + 1
         try:
@@ -75,6 +76,7 @@ def decode_csv(source: Source, context: Context, delimiter: str) -> Iterator[Dec
             header = [plain_name(name) for name in row]
             columns = frozenset(header)
             table = context.hint_table or context.matcher.of_columns(columns)
+            by_row = not context.hint_table and "ActionType" in columns
             windows = "EventID" in columns and ("Channel" in columns or "SourceName" in columns or "EventSourceName" in columns)
             continue
         if len(row) != len(header):
@@ -82,8 +84,7 @@ def decode_csv(source: Source, context: Context, delimiter: str) -> Iterator[Dec
             yield context.dead(reason, codes.CSV_ROW, Place(source.name, line=started), delimiter.join(row).encode("utf-8", "replace"))
             continue
         record = {name: value for name, value in zip(header, row, strict=True) if value != ""}
-        named = context.matcher.named(record)
-        target = named or table
+        target = (context.matcher.of(record, columns) if by_row else context.matcher.named(record)) or table
         if windows and (target is None or target in WINDOWS_TABLES):
             add_object(record, context)
         elif target is not None and target not in WINDOWS_TABLES:

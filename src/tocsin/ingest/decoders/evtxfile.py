@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, BinaryIO
 
 import orjson
@@ -31,6 +31,7 @@ def decode_evtx(source: Source, context: Context) -> Iterator[DecodedItem]:
     failed: IngestError | None = None
     try:
         with source.spool(context.limits.spool_bytes) as file:
+            source.position = file.seek(0, io.SEEK_END)
             failed = yield from _decode_file(file, source.name, context)
     except OSError as error:
         raise IngestError(
@@ -40,7 +41,7 @@ def decode_evtx(source: Source, context: Context) -> Iterator[DecodedItem]:
         raise failed
 
 
-def _decode_file(file: BinaryIO, name: str, context: Context) -> Iterator[DecodedItem]:
+def _decode_file(file: BinaryIO, name: str, context: Context) -> Generator[DecodedItem, None, IngestError | None]:
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     header = file.read(HEADER)

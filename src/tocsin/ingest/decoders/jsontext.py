@@ -74,8 +74,8 @@ def decode_json_lines(source: Source, context: Context) -> Iterator[DecodedItem]
             place = Place(source.name, line=number + index)
             if line.__class__ is LongLine:
                 yield context.dead(
-                    f"The line is {line.size} bytes long; {limit} are allowed.", codes.TOO_LONG, place, line.head,  # type: ignore[union-attr]
-                    size=line.size, hint="max_record_bytes",  # type: ignore[union-attr]
+                    f"The line is {line.size} bytes long; {limit} are allowed.", codes.TOO_LONG, place, line.head,
+                    size=line.size, hint="max_record_bytes",
                 )  # fmt: skip
                 continue
             yield from _add_odd(line, place, context)  # type: ignore[arg-type]
@@ -172,88 +172,95 @@ def _scrub(value: Any) -> Any:
     return value
 
 
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]]', re.DOTALL)
+_QUOTE, _BRACKET, _CLOSE = b'"[]'
+_OPEN = b"{["
+_BETWEEN = b" \t\r\n,\x1e\xef\xbb\xbf"
+# A whole string, a bracket, or the quote of a string that isn't finished yet.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["{}\[\]]', re.DOTALL)
 
 
 class JsonSplitter:
     """Cuts a stream of JSON into its top-level objects, or the elements of its top-level array, with bounded memory.
 
-    `feed` returns the finished pieces with their offset. What lies between pieces (commas, white space, junk) is passed over; junk of
-    more than white space and commas is returned as a piece of its own so that it isn't lost. A piece that grows over `limit` is
-    dropped as far as the next line that starts an object; `dropped` tells then how long it was.
+    `feed` returns the finished pieces with their offset. Commas and white space between pieces are passed over; junk is returned as a
+    piece of its own so that it isn't lost. A piece that grows over `limit` is given up as far as the next line that starts an object.
+    With `stop_at_close`, reading ends where the outer array closes; `rest` is then what follows it.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, stop_at_close: bool = False) -> None:
         self.limit = limit
-        self.array = False
+        self.closed = False
+        self._stop = stop_at_close
         self._buffer = b""
-        self._scan = 0  # everything before was tokenised
-        self._start = -1  # of the current piece within the buffer
-        self._depth = 0
         self._offset = 0  # of the buffer within the stream
+        self._scan = 0  # everything before was tokenised
+        self._start = -1  # of the current piece, -1 between pieces
+        self._between = 0  # end of the piece before; junk is looked for from here
+        self._depth = 0
         self._begun = False
+
+    def begin(self) -> None:
+        """Says that the stream has no outer array: a bracket at its beginning is an element."""
+        self._begun = True
 
     def feed(self, block: bytes) -> Iterator[tuple[int, bytes, bool]]:
         """Yields (offset, piece, too_long)."""
         self._buffer += block
+        if self.closed:
+            return
         buffer = self._buffer
         position = self._scan
-        between = position if self._start < 0 else -1
-        while True:
-            token = _TOKEN.search(buffer, position)
-            if token is None:
-                break
+        while (token := _TOKEN.search(buffer, position)) is not None:
             char = buffer[token.start()]
-            if self._start < 0 and char != 0x22:
-                if char in b"{[" and not (char == 0x5B and not self._begun):
-                    junk = buffer[between : token.start()].strip(b" \t\r\n,\x1e\xef\xbb\xbf") if between >= 0 else b""
-                    if junk:
-                        yield self._offset + between, junk, False
-                    self._start, self._depth, self._begun = token.start(), 1, True
-                else:
-                    # The brackets of the outer array itself.
-                    junk = buffer[between : token.start()].strip(b" \t\r\n,\x1e\xef\xbb\xbf") if between >= 0 else b""
-                    if junk:
-                        yield self._offset + between, junk, False
-                    self._begun = True
-                    between = token.end()
-            elif self._start >= 0 and char != 0x22:
-                if char in b"{[":
-                    self._depth += 1
-                else:
-                    self._depth -= 1
-                    if self._depth == 0:
-                        yield self._offset + self._start, buffer[self._start : token.end()], False
-                        self._start, between = -1, token.end()
+            if char == _QUOTE:
+                if token.end() - token.start() == 1:
+                    break
+                position = token.end()
+                continue
             position = token.end()
-        # An unfinished string must be looked at again from its quote.
-        quote = buffer.find(b'"', position)
-        self._scan = quote if quote >= 0 else len(buffer)
-        keep = self._start if self._start >= 0 else between
-        if keep >= 0 and len(buffer) - keep > self.limit:
-            resume = buffer.find(b"\n{", keep + 1)
-            end = resume + 1 if resume >= 0 else len(buffer)
-            yield self._offset + keep, buffer[keep:end], True
-            self._start, self._depth, self._scan, keep = -1, 0, end, end
-        if keep > 0:
-            self._buffer = buffer[keep:]
-            self._offset += keep
-            self._scan -= keep
             if self._start >= 0:
-                self._start = 0
-        if self._start < 0:
-            # The next call must see what lies between from its beginning.
-            self._scan = 0
+                self._depth += 1 if char in _OPEN else -1
+                if self._depth == 0:
+                    yield self._offset + self._start, buffer[self._start : position], False
+                    self._start, self._between = -1, position
+                continue
+            junk = buffer[self._between : token.start()].strip(_BETWEEN)
+            if junk:
+                yield self._offset + self._between, junk, False
+            self._between = position
+            if char == _BRACKET and not self._begun:
+                self._begun = True
+            elif char in _OPEN:
+                self._start, self._depth, self._begun = token.start(), 1, True
+            elif self._stop and char == _CLOSE:
+                self.closed = True
+                break
+        keep = self._start if self._start >= 0 else self._between
+        if not self.closed:
+            # An unfinished string is looked at again from its quote.
+            position = token.start() if token is not None else len(buffer)
+            if len(buffer) - keep > self.limit:
+                resume = buffer.find(b"\n{", keep + 1)
+                end = resume + 1 if resume >= 0 else len(buffer)
+                yield self._offset + keep, buffer[keep:end], True
+                self._start, self._depth, self._between, keep, position = -1, 0, end, end, end
+        self._buffer = buffer[keep:]
+        self._offset += keep
+        self._scan = position - keep
+        self._between = 0
+        if self._start >= 0:
+            self._start = 0
 
     def rest(self) -> tuple[int, bytes]:
-        """What is left at the end of the stream: an unfinished piece or junk, with its offset."""
-        return self._offset, self._buffer.strip(b" \t\r\n,]\x1e")
+        """What is left at the end of the stream, with its offset: an unfinished piece, junk, or what follows a closed array."""
+        return self._offset, self._buffer if self.closed else self._buffer.strip(_BETWEEN + b"]")
 
 
 def split_json(text: bytes) -> list[bytes]:
     """The top-level JSON values (objects, arrays) of a text, junk between and after them as pieces too."""
     splitter = JsonSplitter(len(text) + 1)
-    splitter._begun = text.lstrip()[:1] != b"["
+    if text.lstrip()[:1] != b"[":
+        splitter.begin()
     pieces = [piece for _, piece, _ in splitter.feed(text)]
     _, rest = splitter.rest()
     return [*pieces, rest] if rest else pieces
@@ -262,27 +269,61 @@ def split_json(text: bytes) -> list[bytes]:
 def _decode_documents(source: Source, context: Context) -> Iterator[DecodedItem]:
     """Arrays, envelopes around arrays, and objects over several lines."""
     limit = context.limits.max_record_bytes
-    splitter = JsonSplitter(limit)
-    wrapper = _WRAPPER.match(source.head.lstrip(b"\xef\xbb\xbf"))
-    wrapped = wrapper is not None
+    head = source.head
+    wrapper = _WRAPPER.match(head.removeprefix(b"\xef\xbb\xbf"))
     if wrapper is not None:
         # `{"Records": [` … `]}`: read on from the array, so that the envelope may be as long as it likes.
-        source.read(source.head.find(b"{") + len(wrapper[0]) - wrapper[0].find(b"{"))
+        source.read(wrapper.end() + (3 if head.startswith(b"\xef\xbb\xbf") else 0))
+    splitter = JsonSplitter(limit, stop_at_close=wrapper is not None)
     base = source.position
-    while block := source.read(1 << 20):
+    while not splitter.closed and (block := source.read(1 << 20)):
         for offset, piece, too_long in splitter.feed(block):
             yield from _add_piece(piece, Place(source.name, offset=base + offset), too_long, context)
         yield from context.full()
     offset, rest = splitter.rest()
-    if wrapped:
-        rest = b"" if rest.rstrip(b"} \t\r\n") == b"" or rest[:1] not in b"{[" else rest
-    if rest:
+    if splitter.closed:
+        yield from _after_envelope(rest, source, context)
+    elif rest:
         place = Place(source.name, offset=base + offset)
         value, _ = load_tolerant(rest)
         if value.__class__ is dict and add_object(value, context):
             return
         reason = "The file ends within a JSON value." if rest[:1] in b"{[" else _syntax(rest)
         yield context.dead(reason, codes.JSON_SYNTAX, place, rest)
+
+
+def _after_envelope(rest: bytes, source: Source, context: Context) -> Iterator[DecodedItem]:
+    """Passes over the fields behind an envelope's list; another document may follow the envelope."""
+    while True:
+        depth = 0
+        for token in _TOKEN.finditer(rest):
+            char = rest[token.start()]
+            if char != _QUOTE:
+                depth += 1 if char in _OPEN else -1
+                if depth < 0:
+                    following = Source(source.name, _Joined(rest[token.end() :].lstrip(_BETWEEN), source))
+                    if following.head.strip(_BETWEEN):
+                        yield from _decode_documents(following, context)
+                    return
+        block = source.read(1 << 20) if len(rest) <= context.limits.max_record_bytes else b""
+        if not block:
+            return
+        rest += block
+
+
+class _Joined:
+    """Bytes that were read already, then the rest of their source."""
+
+    def __init__(self, first: bytes, source: Source) -> None:
+        self._first = first
+        self._source = source
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes."""
+        if self._first:
+            out, self._first = self._first[:size], self._first[size:]
+            return out
+        return self._source.read(size)
 
 
 def _add_piece(piece: bytes, place: Place, too_long: bool, context: Context) -> Iterator[DecodedItem]:

@@ -35,6 +35,7 @@ _DECODERS: dict[str, Callable[[Source, Context], Iterator[DecodedItem]]] = {
     "auditd": decode_auditd,
     "syslog": decode_syslog,
 }
+_BOMBS = frozenset({codes.BOMB_RATIO, codes.BOMB_BYTES, codes.BOMB_MEMBERS})
 _SKIPPED = {
     "pcap": "Packet captures aren't read; use Zeek's logs of it.",
     "pcapng": "Packet captures aren't read; use Zeek's logs of it.",
@@ -136,15 +137,24 @@ def _check_depth(depth: int, budget: Budget, name: str) -> None:
 
 def _decode_archive(source: Source, kind: str, budget: Budget, matcher: TableMatcher, depth: int) -> Iterator[DecodedItem]:
     count = 0
+    last: IngestError | None = None
     try:
         for member, name, error in members(source, kind, budget):
             count += 1
+            last = error
             if member is None:
                 yield FileReport(name, "", error=error)
-            else:
-                yield from _decode(member, budget, matcher, depth)
-    except IngestError as error:
-        yield FileReport(source.name, kind, error=error)
+                continue
+            for item in _decode(member, budget, matcher, depth):
+                if isinstance(item, FileReport):
+                    last = item.error
+                yield item
+            if budget.exhausted:
+                return
+    except IngestError as failure:
+        # Damage of the stream below shows in the member first; saying it again for the archive would tell nothing new.
+        if last is None or last.code not in (codes.BAD_GZIP, codes.CORRUPT_ARCHIVE, *_BOMBS):
+            yield FileReport(source.name, kind, error=failure)
         return
     if not count:
         yield FileReport(source.name, kind, skipped="The archive is empty.")
@@ -209,7 +219,7 @@ def _drained(source: Source, found: FileReport) -> FileReport:
 
 def _transcoded(source: Source, encoding: str) -> Source:
     """The same text as UTF-8."""
-    reader = codecs.getreader(encoding)(io.BufferedReader(Chained(source)), errors="replace")
+    reader = codecs.getreader(encoding)(io.BufferedReader(Chained(source)), "replace")
     return Source(source.name, _Utf8(reader))
 
 

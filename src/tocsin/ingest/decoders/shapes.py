@@ -113,7 +113,7 @@ def add_carried(message: object, host: object, context: Context) -> None:
     """Adds the Sysmon-for-Linux event or audit record that a syslog message carries, if it does."""
     if message.__class__ is not str:
         return
-    text: str = message  # type: ignore[assignment]
+    text: str = message
     if "<Event>" in text[:64] and "Linux-Sysmon" in text[:256]:
         context.derived += context.add_event(text)
     elif "type=" in text[:64] and "audit(" in text[:160]:

@@ -27,6 +27,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x00\x05\x16\x07", "appledouble"),
 )
 _XML = re.compile(r"^\s*(?:<\?xml[^>]*\?>\s*)?(?:<!--.*?-->\s*)*<Events?[\s>]", re.DOTALL)
+_JSON_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*[\[{]\s*[\"\[\]{}]")
 _TEXT = frozenset({9, 10, 12, 13, 27, *range(32, 256)})
 
 
@@ -54,7 +55,9 @@ def sniff(head: bytes, *, complete: bool) -> tuple[str, str]:
 
 
 def _sniff_text(head: bytes, complete: bool) -> tuple[str, str]:
-    if head[:4096].count(0) > 2 or _odd_share(head[:4096]) > 0.05:
+    odd = _odd_share(head[:4096])
+    # Text holds a stray control character now and then, and old logs stray bytes; noise holds both, compiled files mostly zeros.
+    if odd > 0.3 or (odd > 0.02 and _bad_utf8(head[:4096]) > (0.3 if _JSON_START.match(head) else 0.02)):
         return "binary", ""
     # UTF-8 that breaks off at the end of the head, and stray bytes in old logs, are no sign of anything.
     text = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")

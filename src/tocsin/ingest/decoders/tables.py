@@ -21,6 +21,15 @@ _NAMING = ("$table", "Type", "_TableName", "TableName")
 _MIN_MATCHES = 3
 _MIN_SHARE = 0.6
 # Families whose tables share most columns, in the order in which a tie is decided: Microsoft's own first.
+# Defender's device tables share most columns; what happened tells them apart.
+_ACTIONS = (
+    (re.compile(r"^ProcessCreated$"), "DeviceProcessEvents"),
+    (re.compile(r"^File(?:Created|Modified|Deleted|Renamed)$"), "DeviceFileEvents"),
+    (re.compile(r"^Registry(?:Key|Value)(?:Created|Deleted|Set|Renamed)$"), "DeviceRegistryEvents"),
+    (re.compile(r"^Logon(?:Success|Failed|Attempted)$"), "DeviceLogonEvents"),
+    (re.compile(r"^ImageLoaded$"), "DeviceImageLoadEvents"),
+    (re.compile(r"Connection(?:Success|Failed|Found|Request|Attempt|Acknowledged|Inspected|Created|Accepted)"), "DeviceNetworkEvents"),
+)
 _CATEGORY_PENALTY = re.compile(r"_CL$")
 
 
@@ -52,16 +61,26 @@ class TableMatcher:
         for key in _NAMING:
             value = row.get(key)
             if value.__class__ is str and value in self._tables:
-                return value  # type: ignore[return-value]
+                return value
         return None
 
-    def of(self, row: Mapping[str, object]) -> str | None:
-        """The table of a row, or None when no table fits it."""
+    def of(self, row: Mapping[str, object], every: frozenset[str] | None = None) -> str | None:
+        """The table of a row, or None when no table fits it. `every` are the columns of its export when the row lacks some."""
         named = self.named(row)
         if named is not None:
             return named
         filled = frozenset(plain_name(k) for k, v in row.items() if v is not None and v != "")
-        return self.of_columns(filled, frozenset(map(plain_name, row)))
+        found = self.of_columns(filled, frozenset(map(plain_name, row)) if every is None else every)
+        action = row.get("ActionType")
+        if found is not None and action.__class__ is str and found.startswith("Device"):
+            for pattern, table in _ACTIONS:
+                if pattern.search(action) and self._holds(table, filled):
+                    return table
+        return found
+
+    def _holds(self, table: str, columns: frozenset[str]) -> bool:
+        index = self._index()
+        return sum(table in index.get(c, ()) for c in columns) >= _MIN_MATCHES
 
     def of_columns(self, filled: frozenset[str], every: Iterable[str] = ()) -> str | None:
         """The table whose columns fit best: first the ones that hold values, then all that the export lists."""

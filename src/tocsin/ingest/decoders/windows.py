@@ -91,7 +91,7 @@ def _int32(value: object) -> int | None:
         if value is None or value.__class__ is bool:
             return None
         if value.__class__ is float:
-            value = int(value)  # type: ignore[call-overload]
+            value = int(value)
         else:
             text = str(value).strip()
             try:
@@ -103,13 +103,13 @@ def _int32(value: object) -> int | None:
                     return None
                 if value is None:
                     return None
-    number: int = value  # type: ignore[assignment]
+    number: int = value
     return number if -2147483648 <= number <= 2147483647 else None
 
 
 def _int64(value: object) -> int | None:
     if value.__class__ is int:
-        return value if -(1 << 63) <= value < (1 << 63) else None  # type: ignore[operator, return-value]
+        return value if -(1 << 63) <= value < (1 << 63) else None
     try:
         number = int(str(value))
     except ValueError:
@@ -119,9 +119,9 @@ def _int64(value: object) -> int | None:
 
 def _keywords(value: object) -> str | None:
     if value.__class__ is str:
-        return value  # type: ignore[return-value]
+        return value
     if value.__class__ is int:
-        return f"0x{value & _MASK:x}"  # type: ignore[operator]
+        return f"0x{value & _MASK:x}"
     if isinstance(value, list):
         return ", ".join(str(v) for v in value)
     return None if value is None else str(value)
@@ -444,14 +444,14 @@ def _attributes(value: object) -> Mapping[str, Any]:
 
 def _opt(value: object) -> str | None:
     if value is None or value.__class__ is str:
-        return value  # type: ignore[return-value]
+        return value
     return _text(value)
 
 
 def _level(value: object) -> int | None:
     number = _int32(value)
     if number is None and value.__class__ is str:
-        return _LEVEL_NAMES.get(value.lower())  # type: ignore[attr-defined]
+        return _LEVEL_NAMES.get(value.lower())
     return number
 
 

@@ -22,47 +22,38 @@ def decode_xml(source: Source, context: Context) -> Iterator[DecodedItem]:
     limit = context.limits.max_record_bytes
     pending = b""
     offset = 0  # of `pending` within the stream
-    skipping = 0
-    while True:
-        block = source.read(1 << 20)
-        at_end = not block
+    skipped = 0  # bytes of a too long event that were let go
+    while block := source.read(1 << 20):
         pending += block
         position = 0
         while True:
-            if skipping:
-                end = pending.find(_END, position)
-                if end < 0:
-                    skipping += len(pending) - position - len(_END)
-                    position = max(position, len(pending) - len(_END))
-                    break
-                yield context.dead(
-                    f"An event is longer than {limit} bytes.", codes.TOO_LONG, Place(source.name, offset=offset + end - skipping), b"",
-                    hint="max_record_bytes",
-                )  # fmt: skip
-                position, skipping = end + len(_END), 0
-                continue
-            start = _START.search(pending, position)
-            if start is None:
+            start = None if skipped else _START.search(pending, position)
+            if start is None and not skipped:
+                # A start tag may be cut off at the end of the block.
                 position = max(position, len(pending) - 16)
                 break
-            end = pending.find(_END, start.start())
+            begin = position if start is None else start.start()
+            end = pending.find(_END, begin)
             if end < 0:
-                position = start.start()
-                if len(pending) - position > limit:
-                    skipping = 1
-                    continue
+                position = begin
+                if len(pending) - begin > limit or skipped:
+                    position = max(begin, len(pending) - len(_END))
+                    skipped += position - begin
                 break
             end += len(_END)
-            raw = pending[start.start() : end]
-            if not context.add_event(context.text(raw)):
-                place = Place(source.name, offset=offset + start.start())
-                yield context.dead("The event's XML isn't well-formed.", codes.XML_EVENT, place, raw)
-            position = end
+            size = skipped + end - begin
+            place = Place(source.name, offset=offset + begin - skipped)
+            if size > limit:
+                yield context.dead(
+                    f"An event is {size} bytes long; {limit} are allowed.", codes.TOO_LONG, place, pending[begin:end], size=size,
+                    hint="max_record_bytes",
+                )  # fmt: skip
+            elif not context.add_event(context.text(pending[begin:end])):
+                yield context.dead("The event's XML isn't well-formed.", codes.XML_EVENT, place, pending[begin:end])
+            position, skipped = end, 0
         offset += position
         pending = pending[position:]
         yield from context.full()
-        if at_end:
-            break
-    if _START.match(pending):
-        place = Place(source.name, offset=offset)
-        yield context.dead("The file ends within an event.", codes.XML_EVENT, place, pending)
+    if skipped or _START.match(pending):
+        place = Place(source.name, offset=offset - skipped)
+        yield context.dead("The file ends within an event.", codes.XML_EVENT, place, pending, size=skipped + len(pending))

@@ -59,7 +59,7 @@ def zeek_row(d: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
         path = next((name for name, fields in _TELLTALE if fields <= d.keys()), None)
         if path is None:
             return None
-    if not _PATH.match(path):  # type: ignore[arg-type]
+    if not _PATH.match(path):
         return None
     row: dict[str, Any] = {}
     for name, value in d.items():
