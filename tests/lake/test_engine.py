@@ -33,7 +33,7 @@ T = TableSchema(
     ),
 )
 CATALOG = MappingCatalog({"T": T})
-START = datetime(2024, 5, 1)
+START = datetime(2024, 5, 1)  # noqa: DTZ001
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,9 @@ def test_given_relation_stands_in_for_a_table_and_is_cast(engine: Engine, snapsh
 
 
 def test_given_relation_that_does_not_fit(engine: Engine) -> None:
-    with pytest.raises(LakeError, match="LAK0006.*Nam.*Did you mean 'Name'"):
+    with pytest.raises(LakeError, match=r"LAK0006.*Nam.*Did you mean 'Name'"):
         engine.run(COUNT, relations={"T": pa.table({"Nam": ["x"]})})
-    with pytest.raises(LakeError, match="LAK0007 Column Score of T"):
+    with pytest.raises(LakeError, match=r"LAK0007 Column Score of T"):
         engine.run(COUNT, relations={"T": pa.table({"Score": ["x"]})})
 
 
@@ -186,7 +186,7 @@ def test_relation_without_schema(engine: Engine) -> None:
 
 
 def test_unknown_table(engine: Engine) -> None:
-    with pytest.raises(QueryError, match="QRY0005"):
+    with pytest.raises(QueryError, match=r"QRY0005"):
         engine.run(Compiled('SELECT 1 FROM "U"', (Col("a", KqlType.LONG),), frozenset({"U"})))
 
 
@@ -244,7 +244,7 @@ def test_cancel_ends_one_query_only(engine: Engine) -> None:
     other.set()
     threads[1].join(5)
     assert seen == {"first": "QRY0003", "second": "QRY0003"}
-    with pytest.raises(QueryError, match="QRY0003"):
+    with pytest.raises(QueryError, match=r"QRY0003"):
         engine.run(COUNT, cancel=cancel)
 
 
@@ -254,14 +254,14 @@ def test_memory_limit(engine: Engine) -> None:
         (Col("n", KqlType.LONG),),
         frozenset(),
     )
-    with pytest.raises(QueryError, match="QRY0004.*128 MiB"):
+    with pytest.raises(QueryError, match=r"QRY0004.*128 MiB"):
         engine.run(query)
-    with pytest.raises(QueryError, match="QRY0004.*64 MiB"):
+    with pytest.raises(QueryError, match=r"QRY0004.*64 MiB"):
         engine.run(query, limits=Limits(memory_bytes=64 * MIB))
 
 
 def test_engine_errors_have_a_code_and_no_traceback_text(engine: Engine) -> None:
-    with pytest.raises(QueryError, match="QRY0006"):
+    with pytest.raises(QueryError, match=r"QRY0006"):
         engine.run(Compiled("SELECT nope(1)", (Col("n", KqlType.LONG),), frozenset()))
 
 
@@ -277,7 +277,7 @@ def test_engine_errors_have_a_code_and_no_traceback_text(engine: Engine) -> None
     ],
 )
 def test_lock_down(engine: Engine, sql: str) -> None:
-    with pytest.raises(QueryError, match="QRY0006"):
+    with pytest.raises(QueryError, match=r"QRY0006"):
         engine.run(Compiled(sql, (Col("n", KqlType.LONG),), frozenset()))
 
 
