@@ -1,13 +1,13 @@
 """Access: who may do what. Sign-in, users, roles, tokens and the audit log."""
 
 from tocsin.access.errors import (
-    BadCredentials,
-    Forbidden,
-    NotSignedIn,
-    RequestHeaderMissing,
-    TooManyAttempts,
-    WeakPassword,
-    WrongAccount,
+    BadCredentialsError,
+    ForbiddenError,
+    NotSignedInError,
+    RequestHeaderMissingError,
+    TooManyAttemptsError,
+    WeakPasswordError,
+    WrongAccountError,
 )
 from tocsin.access.principal import INGEST_PERMISSIONS, PERMISSIONS, ROLES, Principal, permissions_of, require, system
 
@@ -15,14 +15,14 @@ __all__ = [
     "INGEST_PERMISSIONS",
     "PERMISSIONS",
     "ROLES",
-    "BadCredentials",
-    "Forbidden",
-    "NotSignedIn",
+    "BadCredentialsError",
+    "ForbiddenError",
+    "NotSignedInError",
     "Principal",
-    "RequestHeaderMissing",
-    "TooManyAttempts",
-    "WeakPassword",
-    "WrongAccount",
+    "RequestHeaderMissingError",
+    "TooManyAttemptsError",
+    "WeakPasswordError",
+    "WrongAccountError",
     "permissions_of",
     "require",
     "system",

@@ -5,35 +5,35 @@ from __future__ import annotations
 from tocsin.base.errors import AccessError
 
 __all__ = [
-    "BadCredentials",
-    "Forbidden",
-    "NotSignedIn",
-    "RequestHeaderMissing",
-    "TooManyAttempts",
-    "WeakPassword",
-    "WrongAccount",
+    "BadCredentialsError",
+    "ForbiddenError",
+    "NotSignedInError",
+    "RequestHeaderMissingError",
+    "TooManyAttemptsError",
+    "WeakPasswordError",
+    "WrongAccountError",
 ]
 
 
-class NotSignedIn(AccessError):
+class NotSignedInError(AccessError):
     """No session and no token, or one that has ended."""
 
     code = "ACC0001"
 
 
-class Forbidden(AccessError):
+class ForbiddenError(AccessError):
     """Signed in, but without the right."""
 
     code = "ACC0002"
 
 
-class BadCredentials(AccessError):
+class BadCredentialsError(AccessError):
     """Wrong name or password; which of the two isn't said."""
 
     code = "ACC0003"
 
 
-class TooManyAttempts(AccessError):
+class TooManyAttemptsError(AccessError):
     """Too many failed sign-ins; `retry_after` seconds until the next try is looked at."""
 
     code = "ACC0004"
@@ -43,19 +43,19 @@ class TooManyAttempts(AccessError):
         self.retry_after = retry_after
 
 
-class RequestHeaderMissing(AccessError):
+class RequestHeaderMissingError(AccessError):
     """A change by cookie without the header that a foreign site can't send."""
 
     code = "ACC0005"
 
 
-class WeakPassword(AccessError):
+class WeakPasswordError(AccessError):
     """A password that isn't accepted."""
 
     code = "ACC0006"
 
 
-class WrongAccount(AccessError):
+class WrongAccountError(AccessError):
     """A user, role or token that can't be made or changed so."""
 
     code = "ACC0007"

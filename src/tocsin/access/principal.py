@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tocsin.access.errors import Forbidden
+from tocsin.access.errors import ForbiddenError
 from tocsin.base.errors import did_you_mean
 
 __all__ = ["INGEST_PERMISSIONS", "PERMISSIONS", "ROLES", "Principal", "permissions_of", "require", "system"]
@@ -89,14 +89,14 @@ def permissions_of(roles: Iterable[str]) -> frozenset[str]:
 
 
 def require(principal: Principal, permission: str) -> None:
-    """Raises Forbidden when the principal lacks the permission.
+    """Raises ForbiddenError when the principal lacks the permission.
 
     A name that isn't a permission is a fault of ours and raises KeyError, so that a misspelt check can't pass or fail silently.
     """
     if permission not in PERMISSIONS:
         raise KeyError(f"{permission!r} is no permission. {did_you_mean(permission, PERMISSIONS)}")
     if not principal.may(permission):
-        raise Forbidden(
+        raise ForbiddenError(
             f"{principal.name} lacks the permission {permission}.",
             hint=f"Ask an administrator for a role that may: {_roles_with(permission)}.",
         )

@@ -16,7 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from tocsin.access import TooManyAttempts
+from tocsin.access import TooManyAttemptsError
 from tocsin.base.errors import (
     AccessError,
     ActionError,
@@ -130,7 +130,7 @@ async def _tocsin(_request: Request, error: Exception) -> Response:
     more: dict[str, Any] = {}
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="tocsin"'
-    if isinstance(error, TooManyAttempts):
+    if isinstance(error, TooManyAttemptsError):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, KqlError):
         more["diagnostics"] = [diagnostic(d) for d in getattr(error, "diagnostics", ())]

@@ -13,9 +13,9 @@ from fastapi import Depends, Request
 
 from tocsin.access import (
     PERMISSIONS,
-    NotSignedIn,
+    NotSignedInError,
     Principal,
-    RequestHeaderMissing,
+    RequestHeaderMissingError,
     require,
 )
 from tocsin.api.ports import Workspace
@@ -39,7 +39,7 @@ def client_address(request: Request) -> str:
 
 
 def signed_in(request: Request) -> Principal:
-    """The principal of a request, or NotSignedIn; RequestHeaderMissing for a change by cookie without our header."""
+    """The principal of a request, or NotSignedInError; RequestHeaderMissingError for a change by cookie without our header."""
     access = workspace_of(request).access
     address = client_address(request)
     authorization = request.headers.get("authorization", "")
@@ -47,16 +47,16 @@ def signed_in(request: Request) -> Principal:
         scheme, _, token = authorization.partition(" ")
         principal = access.by_token(token.strip(), address=address) if scheme.lower() == "bearer" else None
         if principal is None:
-            raise NotSignedIn("The token isn't valid, or it has expired.", hint="Make one under Settings, Tokens.")
+            raise NotSignedInError("The token isn't valid, or it has expired.", hint="Make one under Settings, Tokens.")
         return principal
     secret = request.cookies.get(COOKIE, "")
     principal = access.by_session(secret, address=address) if secret else None
     if principal is None:
-        raise NotSignedIn("Sign in first.", hint="POST /api/v1/session, or send Authorization: Bearer <token>.")
+        raise NotSignedInError("Sign in first.", hint="POST /api/v1/session, or send Authorization: Bearer <token>.")
     if request.method not in _SAFE and (
         HEADER not in request.headers or request.headers.get("sec-fetch-site", "same-origin") not in _OWN_SITE
     ):
-        raise RequestHeaderMissing(
+        raise RequestHeaderMissingError(
             f"A change by cookie needs the header {HEADER}: 1 and must come from this site.",
             hint=f"Send {HEADER}: 1 from the portal's own pages, or use a bearer token.",
         )

@@ -20,6 +20,7 @@ __all__ = [
     "EventRow",
     "Graph",
     "Incident",
+    "IncidentStatus",
     "IncidentSummary",
     "Input",
     "Moment",
@@ -36,6 +37,9 @@ Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 Severity = Literal["Informational", "Low", "Medium", "High"]
 Status = Literal["New", "InProgress", "Resolved"]
+"""What an analyst may set."""
+IncidentStatus = Literal["New", "InProgress", "Resolved", "Redirected"]
+"""What an incident may be: Redirected is one that was merged into another (`redirect_to`)."""
 Classification = Literal["TruePositive", "InformationalExpectedActivity", "FalsePositive"]
 Determination = Literal[
     "MultiStagedAttack",
@@ -152,6 +156,7 @@ class StoryStep(Output):
     tactic: str | None = None
     techniques: list[str] = []
     alert_id: str | None = None
+    severity: str = ""
     entities: list[EntityShape] = []
 
 
@@ -170,13 +175,15 @@ class GraphEdge(Output):
     target: str
     label: str = ""
     alert_id: str | None = None
+    alerts: list[str] = Field(default=[], description="Ids of every alert that ties the two")
 
 
 class Graph(Output):
-    """The entity graph of an incident."""
+    """The entity graph of an incident. `left_out`: how many entities were too many to draw."""
 
     nodes: list[GraphNode] = []
     edges: list[GraphEdge] = []
+    left_out: int = 0
 
 
 class Activity(Output):
@@ -199,7 +206,7 @@ class IncidentSummary(Output):
     severity: Severity
     priority: int = Field(ge=0, le=100)
     reasons: list[Reason] = []
-    status: Status
+    status: IncidentStatus
     owner: str | None = None
     classification: Classification | None = None
     determination: Determination | None = None
@@ -215,6 +222,8 @@ class IncidentSummary(Output):
     alerts: list[AlertBrief] = Field(
         default=[], description="Its alerts without entities and evidence, first 50 by time"
     )
+    products: list[str] = Field(default=[], description="Makers of its alerts")
+    redirect_to: str | None = Field(default=None, description="Id of the incident that it was merged into")
     version: int = 1
 
 

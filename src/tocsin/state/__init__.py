@@ -1,0 +1,46 @@
+"""Relational state: who may come in, incidents and what people decided, the rule ledger, actions, the audit log.
+
+`State.open(path or URL)` gives transactions (`Unit`) with repositories. No other room knows SQLAlchemy.
+"""
+
+from tocsin.state.actions import ActionRow, Actions, HistoryRow
+from tocsin.state.audit import Audit, AuditRow, Verdict
+from tocsin.state.automation import AutomationStore, RunRow
+from tocsin.state.database import State, Unit
+from tocsin.state.incidents import ActivityRow, EventRow, IncidentFilter, IncidentRow, Incidents
+from tocsin.state.kv import KeyValues
+from tocsin.state.repository import ConflictError, NotFoundError
+from tocsin.state.rules import LedgerRow, OverrideRow, Rules
+from tocsin.state.types import text_of
+from tocsin.state.users import SessionRow, Sessions, TokenRow, Tokens, UserRow, Users
+
+__all__ = [
+    "ActionRow",
+    "Actions",
+    "ActivityRow",
+    "Audit",
+    "AuditRow",
+    "AutomationStore",
+    "ConflictError",
+    "EventRow",
+    "HistoryRow",
+    "IncidentFilter",
+    "IncidentRow",
+    "Incidents",
+    "KeyValues",
+    "LedgerRow",
+    "NotFoundError",
+    "OverrideRow",
+    "Rules",
+    "RunRow",
+    "SessionRow",
+    "Sessions",
+    "State",
+    "TokenRow",
+    "Tokens",
+    "Unit",
+    "UserRow",
+    "Users",
+    "Verdict",
+    "text_of",
+]

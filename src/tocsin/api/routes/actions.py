@@ -13,7 +13,6 @@ from tocsin.api.shapes import Input, Moment, Output
 
 router = APIRouter(tags=["actions"])
 
-Read = Annotated[Principal, Depends(needs("actions.read"))]
 Propose = Annotated[Principal, Depends(needs("actions.propose"))]
 Approve = Annotated[Principal, Depends(needs("actions.approve"))]
 
@@ -99,16 +98,15 @@ class Decision(Input):
     comment: str = Field(default="", max_length=2_000)
 
 
-@router.get("/action-kinds")
-def list_action_kinds(request: Request, principal: Read) -> ActionKindList:
+@router.get("/action-kinds", dependencies=[Depends(needs("actions.read"))])
+def list_action_kinds(request: Request) -> ActionKindList:
     """What can be done, and whether it can be done here."""
     return ActionKindList.model_validate({"items": workspace_of(request).gate.kinds()})
 
 
-@router.get("/actions")
+@router.get("/actions", dependencies=[Depends(needs("actions.read"))])
 def list_actions(
     request: Request,
-    principal: Read,
     status: Annotated[str, Query(description="Comma-separated statuses")] = "",
     incident_id: Annotated[str, Query()] = "",
     kind: Annotated[str, Query()] = "",
@@ -133,8 +131,8 @@ def list_actions(
     )
 
 
-@router.get("/actions/{action_id}")
-def get_action(action_id: str, request: Request, principal: Read) -> Action:
+@router.get("/actions/{action_id}", dependencies=[Depends(needs("actions.read"))])
+def get_action(action_id: str, request: Request) -> Action:
     """One action with its history."""
     return Action.model_validate(workspace_of(request).gate.get(action_id))
 

@@ -12,7 +12,6 @@ from tocsin.api.shapes import Input, Moment, Output
 
 router = APIRouter(prefix="/automation-rules", tags=["automation"])
 
-Read = Annotated[Principal, Depends(needs("automation.read"))]
 Write = Annotated[Principal, Depends(needs("automation.write"))]
 
 
@@ -76,8 +75,8 @@ class AutomationPatch(Input):
     enabled: bool
 
 
-@router.get("")
-def list_automation_rules(request: Request, principal: Read) -> AutomationRuleList:
+@router.get("", dependencies=[Depends(needs("automation.read"))])
+def list_automation_rules(request: Request) -> AutomationRuleList:
     """Automation rules in the order in which they run."""
     return AutomationRuleList.model_validate({"items": workspace_of(request).automation.list()})
 
@@ -90,9 +89,9 @@ def update_automation_rule(rule_id: str, body: AutomationPatch, request: Request
     )
 
 
-@router.get("/{rule_id}/runs")
+@router.get("/{rule_id}/runs", dependencies=[Depends(needs("automation.read"))])
 def list_automation_runs(
-    rule_id: str, request: Request, principal: Read, limit: Annotated[int, Query(ge=1, le=500)] = 50
+    rule_id: str, request: Request, limit: Annotated[int, Query(ge=1, le=500)] = 50
 ) -> AutomationRunList:
     """What a rule did, newest first."""
     return AutomationRunList.model_validate({"items": workspace_of(request).automation.runs(rule_id, limit=limit)})

@@ -72,16 +72,16 @@ class DeadLetterPage(Output):
     total: int
 
 
-@router.get("/tables")
-def list_tables(request: Request, principal: Read) -> TableList:
+@router.get("/tables", dependencies=[Depends(needs("data.read"))])
+def list_tables(request: Request) -> TableList:
     """Tables that hold rows: how many, how old, how late."""
     from tocsin.api.data import tables
 
     return TableList.model_validate({"items": tables(workspace_of(request))})
 
 
-@router.get("/sources")
-def list_sources(request: Request, principal: Read) -> SourceList:
+@router.get("/sources", dependencies=[Depends(needs("data.read"))])
+def list_sources(request: Request) -> SourceList:
     """Receivers and what they received."""
     return SourceList.model_validate({"items": list(workspace_of(request).intake.sources())})
 

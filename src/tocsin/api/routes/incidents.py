@@ -13,7 +13,6 @@ from tocsin.api.shapes import Classification, Determination, Incident, IncidentS
 
 router = APIRouter(prefix="/incidents", tags=["incidents"])
 
-Read = Annotated[Principal, Depends(needs("incidents.read"))]
 Manage = Annotated[Principal, Depends(needs("incidents.manage"))]
 
 
@@ -54,10 +53,9 @@ class NewComment(Input):
     text: str = Field(min_length=1, max_length=30_000)
 
 
-@router.get("")
+@router.get("", dependencies=[Depends(needs("incidents.read"))])
 def list_incidents(
     request: Request,
-    principal: Read,
     status: Annotated[str, Query(description="Comma-separated: New, InProgress, Resolved")] = "",
     severity: Annotated[str, Query(description="Comma-separated: Informational, Low, Medium, High")] = "",
     owner: Annotated[str, Query(description="A user's name, or `none` for unassigned")] = "",
@@ -83,8 +81,8 @@ def list_incidents(
     return IncidentPage.model_validate(page)
 
 
-@router.get("/{incident_id}")
-def get_incident(incident_id: str, request: Request, principal: Read) -> Incident:
+@router.get("/{incident_id}", dependencies=[Depends(needs("incidents.read"))])
+def get_incident(incident_id: str, request: Request) -> Incident:
     """One incident in full."""
     return Incident.model_validate(workspace_of(request).incidents.get(incident_id))
 

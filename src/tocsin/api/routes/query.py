@@ -70,8 +70,8 @@ async def run_query(body: QueryRequest, request: Request, principal: Run) -> Res
     return await run(workspace_of(request), body.query, body.start, body.end, body.limit, principal, request)
 
 
-@router.post("/kql/diagnostics")
-def diagnose(body: QueryText, request: Request, principal: Run) -> Diagnostics:
+@router.post("/kql/diagnostics", dependencies=[Depends(needs("query.run"))])
+def diagnose(body: QueryText, request: Request) -> Diagnostics:
     """What is wrong with a query text, without running it."""
     from tocsin.api.querying import diagnostics
 

@@ -13,7 +13,6 @@ from tocsin.api.shapes import Input, Moment, Output, Severity
 
 router = APIRouter(prefix="/rules", tags=["rules"])
 
-Read = Annotated[Principal, Depends(needs("rules.read"))]
 Write = Annotated[Principal, Depends(needs("rules.write"))]
 
 
@@ -88,14 +87,14 @@ class RulePatch(Input):
     enabled: bool
 
 
-@router.get("")
-def list_rules(request: Request, principal: Read) -> RuleList:
+@router.get("", dependencies=[Depends(needs("rules.read"))])
+def list_rules(request: Request) -> RuleList:
     """Every rule with its last run."""
     return RuleList.model_validate({"items": list(workspace_of(request).rules.list())})
 
 
-@router.get("/{rule_id}")
-def get_rule(rule_id: str, request: Request, principal: Read) -> Rule:
+@router.get("/{rule_id}", dependencies=[Depends(needs("rules.read"))])
+def get_rule(rule_id: str, request: Request) -> Rule:
     """One rule with its query and file text."""
     return Rule.model_validate(workspace_of(request).rules.get(rule_id))
 

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from tocsin.access import Principal
 from tocsin.api.security import needs, workspace_of
 from tocsin.api.shapes import Output
 
@@ -49,10 +48,9 @@ class Schema(Output):
     functions: list[SchemaFunction]
 
 
-@router.get("", response_model=Schema)
+@router.get("", response_model=Schema, dependencies=[Depends(needs("query.run"))])
 def get_schema(
     request: Request,
-    principal: Annotated[Principal, Depends(needs("query.run"))],
     tables: Annotated[
         Literal["all", "core"],
         Query(description="`core`: tables that hold rows, and those that shipped rules and parsers name"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
+from tocsin.access import Principal
 from tocsin.api.security import COOKIE, SignedIn, client_address, public, workspace_of
 from tocsin.api.shapes import Input, Output
-from tocsin.access import Principal
 
 router = APIRouter(prefix="/session", tags=["session"])
 

@@ -1,0 +1,357 @@
+"""Incidents with their alerts, tags, activity log and event outbox.
+
+The repository keeps rows; what an incident is and how it may change is decided by `tocsin.incidents`. Analysts' decisions are columns,
+what correlation computes is the payload, alerts are rows of their own that hold their whole JSON form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, delete, func, insert, select, update
+
+from tocsin.state.kv import KeyValues
+from tocsin.state.repository import NotFoundError, Repository
+from tocsin.state.schema import activity, alerts, incident_events, incident_tags, incidents
+from tocsin.state.types import plain
+
+__all__ = ["ActivityRow", "EventRow", "IncidentFilter", "IncidentRow", "Incidents"]
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRow:
+    """An incident's row. None where nothing was decided."""
+
+    id: str
+    number: int
+    title: str
+    severity: str
+    severity_rank: int
+    priority: int
+    status: str
+    owner: str | None
+    classification: str | None
+    determination: str | None
+    first: datetime
+    last: datetime
+    created: datetime
+    updated: datetime
+    alert_count: int
+    severity_override: str | None
+    title_override: str | None
+    redirect_to: str | None
+    promoted: bool
+    search: str
+    payload: Mapping[str, Any]
+    version: int = 1
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentFilter:
+    """What the queue shows. `owner` "none" means nobody's. Empty members don't filter; without `statuses` merged ones stay hidden."""
+
+    statuses: Sequence[str] = ()
+    severities: Sequence[str] = ()
+    owner: str = ""
+    tag: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityRow:
+    """An entry of an incident's activity log."""
+
+    id: int
+    incident_id: str
+    time: datetime
+    actor: str
+    kind: str
+    text: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """A change of an incident, for automation. `changes` maps a member to its values before and after."""
+
+    seq: int
+    incident_id: str
+    time: datetime
+    kind: str
+    actor: str
+    source: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    depth: int = 0
+    handled: datetime | None = None
+
+
+_SORTS: Mapping[str, ColumnElement[Any]] = {
+    "priority": incidents.c.priority,
+    "last": incidents.c.last,
+    "first": incidents.c.first,
+    "updated": incidents.c.updated,
+    "severity": incidents.c.severity_rank,
+    "title": func.lower(incidents.c.title),
+    "number": incidents.c.number,
+    "status": incidents.c.status,
+}
+
+_COLUMNS = tuple(f.name for f in fields(IncidentRow) if f.name != "tags")
+
+
+class Incidents(Repository):
+    """Incidents by id."""
+
+    # ------------------------------------------------------------------------------------------ rows
+
+    def get(self, incident_id: str, *, lock: bool = False) -> IncidentRow | None:
+        """The row, or None. `lock` keeps others from changing it until this transaction ends."""
+        chosen = select(*(incidents.c[n] for n in _COLUMNS)).where(incidents.c.id == incident_id)
+        row = self._c.execute(chosen.with_for_update() if lock else chosen).first()
+        return None if row is None else self._with_tags([dict(row._mapping)])[0]
+
+    def require(self, incident_id: str, *, lock: bool = False) -> IncidentRow:
+        """The row; NotFoundError when there is none."""
+        row = self.get(incident_id, lock=lock)
+        if row is None:
+            raise NotFoundError(f"There is no incident {incident_id}.")
+        return row
+
+    def next_number(self) -> int:
+        """The number for a new incident."""
+        return KeyValues(self._c, self._clock).next("incident.number")
+
+    def put(self, row: IncidentRow) -> None:
+        """Writes a whole row and its tags; an existing row's version grows by one."""
+        values = {n: getattr(row, n) for n in _COLUMNS if n not in ("id", "version")}
+        values["title"], values["search"] = plain(row.title), plain(row.search)
+        changed = self._c.execute(
+            update(incidents).where(incidents.c.id == row.id).values(**values, version=incidents.c.version + 1)
+        )
+        if changed.rowcount == 0:
+            self._c.execute(insert(incidents).values(id=row.id, version=1, **values))
+
+    def set_tags(self, incident_id: str, tags: Iterable[str], *, by: str) -> None:
+        """Makes these the incident's tags; those that it has keep who added them and when."""
+        wanted = list(dict.fromkeys(tags))
+        held = {
+            r[0] for r in self._c.execute(select(incident_tags.c.tag).where(incident_tags.c.incident_id == incident_id))
+        }
+        if gone := held - set(wanted):
+            self._c.execute(
+                delete(incident_tags).where(incident_tags.c.incident_id == incident_id, incident_tags.c.tag.in_(gone))
+            )
+        now = self._clock.now()
+        for tag in wanted:
+            if tag not in held:
+                self._c.execute(
+                    insert(incident_tags).values(incident_id=incident_id, tag=tag, added=now, added_by=by[:128])
+                )
+
+    def _with_tags(self, rows: Sequence[dict[str, Any]]) -> list[IncidentRow]:
+        held: dict[str, list[str]] = {}
+        chosen = select(incident_tags.c.incident_id, incident_tags.c.tag).where(
+            incident_tags.c.incident_id.in_([r["id"] for r in rows])
+        )
+        for incident_id, tag in self._c.execute(chosen.order_by(incident_tags.c.added, incident_tags.c.tag)):
+            held.setdefault(incident_id, []).append(tag)
+        return [IncidentRow(**r, tags=tuple(held.get(r["id"], ()))) for r in rows]
+
+    # ------------------------------------------------------------------------------------------ the queue
+
+    def page(
+        self,
+        wanted: IncidentFilter,
+        *,
+        sort: str = "priority",
+        descending: bool = True,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> tuple[list[IncidentRow], int]:
+        """A page of rows and how many match in all. Ties are ordered by last event, then number, so that pages don't overlap."""
+        by = _SORTS[sort]
+        chosen = self._where(select(*(incidents.c[n] for n in _COLUMNS)), wanted)
+        total = self._c.execute(self._where(select(func.count()).select_from(incidents), wanted)).scalar_one()
+        chosen = chosen.order_by(
+            by.desc() if descending else by.asc(), incidents.c.last.desc(), incidents.c.number.desc()
+        )
+        rows = self._c.execute(chosen.limit(limit).offset(offset)).all()
+        return self._with_tags([dict(r._mapping) for r in rows]), int(total)
+
+    def counts(self, wanted: IncidentFilter) -> dict[str, dict[str, int]]:
+        """By status, severity and owner: how many match the other filters. Owner "" is nobody."""
+        facets: dict[str, tuple[ColumnElement[Any], dict[str, Any]]] = {
+            "status": (incidents.c.status, {"statuses": ()}),
+            "severity": (incidents.c.severity, {"severities": ()}),
+            "owner": (func.coalesce(incidents.c.owner, ""), {"owner": ""}),
+        }
+        counted: dict[str, dict[str, int]] = {}
+        for name, (column, without) in facets.items():
+            others = IncidentFilter(
+                **{f.name: without.get(f.name, getattr(wanted, f.name)) for f in fields(IncidentFilter)}
+            )
+            chosen = self._where(select(column, func.count()).select_from(incidents), others).group_by(column)
+            counted[name] = {str(value): int(n) for value, n in self._c.execute(chosen)}
+        return counted
+
+    @staticmethod
+    def _where(chosen: Select[Any], wanted: IncidentFilter) -> Select[Any]:
+        chosen = chosen.where(incidents.c.promoted.is_(True))
+        status = incidents.c.status
+        chosen = chosen.where(status.in_(wanted.statuses) if wanted.statuses else status != "Redirected")
+        if wanted.severities:
+            chosen = chosen.where(incidents.c.severity.in_(wanted.severities))
+        if wanted.owner == "none":
+            chosen = chosen.where(incidents.c.owner.is_(None))
+        elif wanted.owner:
+            chosen = chosen.where(incidents.c.owner == wanted.owner)
+        if wanted.tag:
+            chosen = chosen.where(
+                incidents.c.id.in_(select(incident_tags.c.incident_id).where(incident_tags.c.tag == wanted.tag))
+            )
+        text = wanted.text.strip().casefold()
+        if text.startswith("#") and text[1:].isdigit():
+            return chosen.where(incidents.c.number == min(int(text[1:]), 2**62))
+        for word in text.split():
+            chosen = chosen.where(incidents.c.search.contains(word, autoescape=True))
+        return chosen
+
+    # ------------------------------------------------------------------------------------------ alerts
+
+    def put_alert(self, incident_id: str | None, alert: Mapping[str, Any]) -> None:
+        """Writes an alert in its JSON form (`Alert.to_dict` with linked_by), moving it if it was in another incident."""
+        values = {
+            "incident_id": incident_id,
+            "rule_id": alert["rule_id"],
+            "rule": plain(alert["rule"]),
+            "title": plain(alert.get("title", "")),
+            "severity": alert["severity"],
+            "time": datetime.fromisoformat(alert["time"]),
+            "end": datetime.fromisoformat(alert["end"]),
+            "created": datetime.fromisoformat(alert["created"]),
+            "product": alert.get("product", ""),
+            "count": alert.get("count", 1),
+            "tactics": alert.get("tactics", []),
+            "techniques": alert.get("techniques", []),
+            "payload": dict(alert),
+        }
+        changed = self._c.execute(update(alerts).where(alerts.c.id == alert["id"]).values(**values))
+        if changed.rowcount == 0:
+            self._c.execute(insert(alerts).values(id=alert["id"], **values))
+
+    def alerts_of(self, incident_id: str) -> list[dict[str, Any]]:
+        """An incident's alerts in full, by time."""
+        chosen = select(alerts.c.payload).where(alerts.c.incident_id == incident_id)
+        return [dict(r[0]) for r in self._c.execute(chosen.order_by(alerts.c.time, alerts.c.id))]
+
+    def alert_briefs(self, incident_ids: Sequence[str], *, each: int = 50) -> dict[str, list[dict[str, Any]]]:
+        """Alerts of several incidents without entities and evidence, at most `each` per incident, by time."""
+        names = (
+            "id",
+            "rule",
+            "rule_id",
+            "title",
+            "time",
+            "end",
+            "severity",
+            "tactics",
+            "techniques",
+            "count",
+            "product",
+        )
+        place = func.row_number().over(partition_by=alerts.c.incident_id, order_by=(alerts.c.time, alerts.c.id))
+        inner = (
+            select(alerts.c.incident_id, *(alerts.c[n] for n in names), place.label("place"))
+            .where(alerts.c.incident_id.in_(incident_ids))
+            .subquery()
+        )
+        found: dict[str, list[dict[str, Any]]] = {}
+        chosen = select(inner).where(inner.c.place <= each).order_by(inner.c.incident_id, inner.c.place)
+        for row in self._c.execute(chosen):
+            found.setdefault(row.incident_id, []).append({n: row._mapping[n] for n in names})
+        return found
+
+    def alert_counts_by_rule(self) -> dict[str, int]:
+        """How many alerts each rule has."""
+        chosen = select(alerts.c.rule_id, func.count()).group_by(alerts.c.rule_id)
+        return {str(rule): int(n) for rule, n in self._c.execute(chosen)}
+
+    def growing(self, since: datetime) -> list[str]:
+        """Ids of incidents, shown or not, whose last event is not older than that: those that alerts may still join."""
+        chosen = select(incidents.c.id).where(incidents.c.last >= since, incidents.c.status != "Redirected")
+        return [str(r[0]) for r in self._c.execute(chosen.order_by(incidents.c.first, incidents.c.id))]
+
+    # ------------------------------------------------------------------------------------------ activity and events
+
+    def log(self, incident_id: str, actor: str, kind: str, text: str, detail: Mapping[str, Any] | None = None) -> int:
+        """Adds an entry to the activity log and gives its number."""
+        made = self._c.execute(
+            insert(activity).values(
+                incident_id=incident_id,
+                time=self._clock.now(),
+                actor=actor[:128],
+                kind=kind,
+                text=plain(text),
+                detail=dict(detail or {}),
+            )
+        )
+        assert made.inserted_primary_key is not None
+        return int(made.inserted_primary_key[0])
+
+    def activity_of(self, incident_id: str) -> list[ActivityRow]:
+        """The activity log, oldest first."""
+        chosen = select(activity).where(activity.c.incident_id == incident_id).order_by(activity.c.id)
+        return [ActivityRow(**r._mapping) for r in self._c.execute(chosen)]
+
+    def remove_activity(self, entry: int) -> bool:
+        """Takes an entry out of the log (the undo of a comment); the audit log keeps what it said."""
+        return self._c.execute(delete(activity).where(activity.c.id == entry)).rowcount == 1
+
+    def emit(
+        self,
+        incident_id: str,
+        kind: str,
+        actor: str,
+        source: str,
+        changes: Mapping[str, Any],
+        *,
+        depth: int = 0,
+    ) -> int:
+        """Puts an event into the outbox, in the transaction of the change that it tells of."""
+        made = self._c.execute(
+            insert(incident_events).values(
+                incident_id=incident_id,
+                time=self._clock.now(),
+                kind=kind,
+                actor=actor[:128],
+                source=source,
+                changes=dict(changes),
+                depth=depth,
+            )
+        )
+        assert made.inserted_primary_key is not None
+        return int(made.inserted_primary_key[0])
+
+    def pending_events(self, limit: int = 100) -> list[EventRow]:
+        """Events that automation has not handled, in order."""
+        chosen = select(incident_events).where(incident_events.c.handled.is_(None))
+        return [EventRow(**r._mapping) for r in self._c.execute(chosen.order_by(incident_events.c.seq).limit(limit))]
+
+    def event_handled(self, seq: int) -> bool:
+        """Marks an event; False when it was handled before."""
+        done = self._c.execute(
+            update(incident_events)
+            .where(incident_events.c.seq == seq, incident_events.c.handled.is_(None))
+            .values(handled=self._clock.now())
+        )
+        return done.rowcount == 1
+
+    def sweep_events(self, before: datetime) -> int:
+        """Removes handled events that are older than that."""
+        return self._c.execute(
+            delete(incident_events).where(incident_events.c.handled.is_not(None), incident_events.c.time < before)
+        ).rowcount

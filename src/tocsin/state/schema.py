@@ -1,0 +1,293 @@
+"""The relational schema: one `MetaData`, tables by topic. Migrations bring a database to it; a test compares the two.
+
+Payload columns hold JSON documents as the API shows them; what is filtered, sorted, counted or joined has a column of its own.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+from tocsin.state.types import BIG, DOCUMENT, Instant
+
+__all__ = ["METADATA"]
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+kv = Table(
+    "kv",
+    METADATA,
+    Column("key", String(128), primary_key=True),
+    Column("value", DOCUMENT, nullable=True),
+    Column("changed", Instant, nullable=False),
+)
+
+# ------------------------------------------------------------------------------------------------ access
+
+users = Table(
+    "users",
+    METADATA,
+    Column("name", String(64), primary_key=True),  # as typed; `folded` makes it unique without regard to case
+    Column("folded", String(64), nullable=False, unique=True),
+    Column("display_name", String(128), nullable=False),
+    Column("password", Text, nullable=False),  # argon2id, with its parameters
+    Column("disabled", Boolean, nullable=False, default=False),
+    Column("created", Instant, nullable=False),
+    Column("changed", Instant, nullable=False),
+    Column("last_sign_in", Instant, nullable=True),
+)
+
+user_roles = Table(
+    "user_roles",
+    METADATA,
+    Column("user_name", String(64), ForeignKey("users.name", ondelete="CASCADE"), primary_key=True),
+    Column("role", String(64), primary_key=True),
+)
+
+sessions = Table(
+    "sessions",
+    METADATA,
+    Column(
+        "hash", String(64), primary_key=True
+    ),  # SHA-256 of the cookie's secret: a copy of the database signs nobody in
+    Column("user_name", String(64), ForeignKey("users.name", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created", Instant, nullable=False),
+    Column("seen", Instant, nullable=False),
+    Column("expires", Instant, nullable=False, index=True),
+    Column("address", String(64), nullable=False, default=""),
+    Column("agent", String(256), nullable=False, default=""),
+)
+
+tokens = Table(
+    "tokens",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("name", String(128), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("roles", DOCUMENT, nullable=False),
+    Column("owner", String(64), nullable=False),
+    Column("created", Instant, nullable=False),
+    Column("expires", Instant, nullable=True),
+    Column("last_used", Instant, nullable=True),
+    Column("revoked", Instant, nullable=True),
+)
+
+audit = Table(
+    "audit",
+    METADATA,
+    Column("seq", BIG, primary_key=True, autoincrement=False),
+    Column("time", Instant, nullable=False, index=True),
+    Column("actor", String(128), nullable=False, index=True),
+    Column("action", String(64), nullable=False, index=True),
+    Column("object_type", String(32), nullable=False),
+    Column("object_id", String(256), nullable=False, index=True),
+    Column("before", DOCUMENT, nullable=True),
+    Column("after", DOCUMENT, nullable=True),
+    Column("detail", DOCUMENT, nullable=False),
+    Column("address", String(64), nullable=False, default=""),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),
+)
+
+audit_head = Table(
+    "audit_head",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # one row: the chain's end, locked by who appends
+    Column("seq", BIG, nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
+# ------------------------------------------------------------------------------------------------ incidents
+
+incidents = Table(
+    "incidents",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("number", BIG, nullable=False, unique=True),
+    Column("title", Text, nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("severity_rank", Integer, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("owner", String(64), nullable=True),
+    Column("classification", String(64), nullable=True),
+    Column("determination", String(64), nullable=True),
+    Column("first", Instant, nullable=False),
+    Column("last", Instant, nullable=False),
+    Column("created", Instant, nullable=False),
+    Column("updated", Instant, nullable=False),
+    Column("alert_count", Integer, nullable=False, default=0),
+    Column("version", Integer, nullable=False, default=1),
+    Column(
+        "severity_override", String(16), nullable=True
+    ),  # what an analyst set by hand; severity and title have it too
+    Column("title_override", Text, nullable=True),
+    Column("redirect_to", String(64), nullable=True),  # the incident that it was merged into
+    Column("promoted", Boolean, nullable=False),  # False: signals that nobody is shown yet
+    Column("search", Text, nullable=False),  # lower-case text that the queue's search box looks in
+    Column("payload", DOCUMENT, nullable=False),  # reasons, tactics, techniques, entities, story, graph, …
+    Index("ix_incidents_status_priority", "status", "priority"),
+    Index("ix_incidents_owner", "owner"),
+    Index("ix_incidents_last", "last"),
+    Index("ix_incidents_severity_rank", "severity_rank"),
+)
+
+incident_tags = Table(
+    "incident_tags",
+    METADATA,
+    Column("incident_id", String(64), ForeignKey("incidents.id", ondelete="CASCADE"), primary_key=True),
+    Column("tag", String(128), primary_key=True),
+    Column("added", Instant, nullable=False),
+    Column("added_by", String(128), nullable=False),
+    Index("ix_incident_tags_tag", "tag"),
+)
+
+alerts = Table(
+    "alerts",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("incident_id", String(64), ForeignKey("incidents.id", ondelete="CASCADE"), nullable=True),
+    Column("rule_id", String(256), nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("time", Instant, nullable=False),
+    Column("end", Instant, nullable=False),
+    Column("created", Instant, nullable=False),
+    Column("product", String(64), nullable=False),
+    Column("count", BIG, nullable=False),
+    Column("tactics", DOCUMENT, nullable=False),
+    Column("techniques", DOCUMENT, nullable=False),
+    Column("payload", DOCUMENT, nullable=False),  # the whole alert in its JSON form, linked_by included
+    Index("ix_alerts_incident_id_time", "incident_id", "time"),
+    Index("ix_alerts_rule_id_created", "rule_id", "created"),
+)
+
+activity = Table(
+    "activity",
+    METADATA,
+    Column("id", BIG, primary_key=True, autoincrement=True),
+    Column("incident_id", String(64), ForeignKey("incidents.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("time", Instant, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("detail", DOCUMENT, nullable=False),
+)
+
+incident_events = Table(
+    "incident_events",
+    METADATA,
+    # An outbox: written in the transaction of the change, so that automation sees every change once and in order, also after a crash.
+    Column("seq", BIG, primary_key=True, autoincrement=True),
+    Column("incident_id", String(64), ForeignKey("incidents.id", ondelete="CASCADE"), nullable=False),
+    Column("time", Instant, nullable=False),
+    Column("kind", String(16), nullable=False),  # created, updated
+    Column("actor", String(128), nullable=False),
+    Column("source", String(32), nullable=False),  # user, automation, correlation, playbook, application
+    Column("changes", DOCUMENT, nullable=False),
+    Column("depth", Integer, nullable=False, default=0),  # how many automation runs led here
+    Column("handled", Instant, nullable=True),
+    Index("ix_incident_events_handled_seq", "handled", "seq"),
+)
+
+# ------------------------------------------------------------------------------------------------ rules
+
+rule_ledger = Table(
+    "rule_ledger",
+    METADATA,
+    Column("rule_id", String(256), primary_key=True),
+    Column("window_end", Instant, nullable=True),
+    Column("suppressed_until", Instant, nullable=True),
+    Column("last_run", Instant, nullable=True),
+    Column("last_status", String(16), nullable=True),
+    Column("last_error", Text, nullable=True),
+    Column("failures", Integer, nullable=False, default=0),
+    Column("runs", BIG, nullable=False, default=0),
+    Column("alerts", BIG, nullable=False, default=0),
+    Column("disabled_reason", Text, nullable=True),  # set when the scheduler gave up on it
+    Column("payload", DOCUMENT, nullable=True),
+)
+
+rule_overrides = Table(
+    "rule_overrides",
+    METADATA,
+    Column("kind", String(16), primary_key=True),  # detection, automation
+    Column("rule_id", String(256), primary_key=True),
+    Column("enabled", Boolean, nullable=True),
+    Column("changed", Instant, nullable=False),
+    Column("changed_by", String(128), nullable=False),
+)
+
+# ------------------------------------------------------------------------------------------------ actions
+
+actions = Table(
+    "actions",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("number", BIG, nullable=False, unique=True),
+    Column("kind", String(64), nullable=False, index=True),
+    Column(
+        "effect", String(256), nullable=False, default="", index=True
+    ),  # what it acts on, to find others that act on it too
+    Column("title", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("input", DOCUMENT, nullable=False),
+    Column("status", String(16), nullable=False, index=True),
+    Column("phase", String(16), nullable=False, default="execute"),  # what Running means: execute or undo
+    Column("edit", Boolean, nullable=False, default=False),  # an analyst's own edit of an incident
+    Column("proposed_by", String(128), nullable=False),
+    Column("proposed_at", Instant, nullable=False),
+    Column("decided_by", String(128), nullable=True),
+    Column("decided_at", Instant, nullable=True),
+    Column("expires_at", Instant, nullable=True, index=True),
+    Column("incident_id", String(64), ForeignKey("incidents.id", ondelete="SET NULL"), nullable=True, index=True),
+    Column("result", DOCUMENT, nullable=True),
+    Column("error", Text, nullable=True),
+    Column("undo_data", DOCUMENT, nullable=True),
+)
+
+action_history = Table(
+    "action_history",
+    METADATA,
+    Column("id", BIG, primary_key=True, autoincrement=True),
+    Column("action_id", String(64), ForeignKey("actions.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("time", Instant, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("event", String(32), nullable=False),
+    Column("text", Text, nullable=False),
+)
+
+# ------------------------------------------------------------------------------------------------ automation
+
+automation_runs = Table(
+    "automation_runs",
+    METADATA,
+    Column("id", BIG, primary_key=True, autoincrement=True),
+    Column("rule_id", String(128), nullable=False),
+    Column("incident_id", String(64), ForeignKey("incidents.id", ondelete="CASCADE"), nullable=False),
+    Column("event_seq", BIG, nullable=False),
+    Column("time", Instant, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("detail", DOCUMENT, nullable=False),
+    Index("ix_automation_runs_rule_id_time", "rule_id", "time"),
+    UniqueConstraint("rule_id", "event_seq"),
+)
+
+automation_done = Table(
+    "automation_done",
+    METADATA,
+    # What a rule already did to an incident: a rejected proposal isn't made again each time the incident changes.
+    Column("rule_id", String(128), primary_key=True),
+    Column("incident_id", String(64), ForeignKey("incidents.id", ondelete="CASCADE"), primary_key=True),
+    Column("fingerprint", String(64), primary_key=True),
+    Column("time", Instant, nullable=False),
+    Column("action_id", String(64), nullable=True),
+)
