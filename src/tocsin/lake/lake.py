@@ -174,6 +174,11 @@ class Lake:
         return self._log
 
     @property
+    def writable(self) -> bool:
+        """False for a lake that was opened read-only."""
+        return self._lock is not None
+
+    @property
     def problems(self) -> list[LakeError]:
         """What is damaged: tables, files and pieces of the log, each naming its place. Everything else works."""
         return [*self._store.problems, *(self._log.problems if self._log else ())]
@@ -197,6 +202,10 @@ class Lake:
     def tables(self) -> list[str]:
         """Names of the tables that have or had rows here."""
         return sorted(self._store.states)
+
+    def populated(self) -> list[str]:
+        """Names of the tables that hold rows now: what ``search *`` and ``union *`` go over."""
+        return sorted(n for n, s in self._store.states.items() if s.files or s.spilled or s.segments)
 
     def snapshot(self) -> Snapshot:
         """A consistent view of all tables; cheap."""

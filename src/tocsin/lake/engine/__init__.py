@@ -7,7 +7,7 @@
 from tocsin.lake.engine.engine import Engine
 from tocsin.lake.engine.model import Compiled, Limits, ResultColumn, Window
 from tocsin.lake.engine.physical import arrow_schema, arrow_type, conform, duckdb_type, physical_names
-from tocsin.lake.engine.result import QueryResult
+from tocsin.lake.engine.result import QueryResult, Scanned
 
 __all__ = [
     "Compiled",
@@ -15,6 +15,7 @@ __all__ = [
     "Limits",
     "QueryResult",
     "ResultColumn",
+    "Scanned",
     "Window",
     "arrow_schema",
     "arrow_type",

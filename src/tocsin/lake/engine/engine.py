@@ -17,7 +17,7 @@ from tocsin.lake.engine.connection import Database
 from tocsin.lake.engine.files import why_unreadable
 from tocsin.lake.engine.model import Compiled, Limits, Window
 from tocsin.lake.engine.relations import RelationPlan, plan_relations
-from tocsin.lake.engine.result import QueryResult
+from tocsin.lake.engine.result import QueryResult, Scanned
 from tocsin.lake.engine.watchdog import Watch, Watchdog
 from tocsin.lake.settings import EngineSettings
 from tocsin.lake.snapshot import DataFile, Snapshot
@@ -101,6 +101,12 @@ class Engine:
             seconds=time.monotonic() - started,
             render=getattr(compiled, "render", None),
             problems=tuple(bad.values()),
+            scanned=Scanned(
+                len(plan.files),
+                plan.pruned,
+                sum(f.rows for _, f in plan.files),
+                sum(rows.num_rows for rows in plan.arrow.values()),
+            ),
         )
 
     def explain(

@@ -39,6 +39,7 @@ class RelationPlan:
     ctes: list[str] = field(default_factory=list)
     arrow: dict[str, pa.Table] = field(default_factory=dict)
     files: list[tuple[str, DataFile]] = field(default_factory=list)
+    pruned: int = 0
 
 
 def plan_relations(
@@ -79,6 +80,7 @@ def plan_relations(
         where = _where(schema, window)
         if stored is not None:
             files = [f for f in stored.files if f.path not in without and _overlaps(f, window)]
+            plan.pruned += len(stored.files) - len(files)
             if files:
                 plan.files += [(name, f) for f in files]
                 parts.append(_from_parquet(files, columns, schema) + where)

@@ -15,7 +15,17 @@ import pyarrow as pa
 from tocsin.base.errors import TocsinError
 from tocsin.kql.types import KqlType
 
-__all__ = ["QueryResult"]
+__all__ = ["QueryResult", "Scanned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """What a query had to look at: Parquet files and their rows, files that the time window spared, rows in memory."""
+
+    files: int = 0
+    pruned: int = 0
+    file_rows: int = 0
+    memory_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,7 @@ class QueryResult:
     seconds: float = 0.0
     render: Any = None
     problems: tuple[TocsinError, ...] = ()
+    scanned: Scanned = Scanned()
 
     @property
     def names(self) -> list[str]:

@@ -1,0 +1,390 @@
+"""`QueryService`: the one door to rows. It compiles, authorises, binds, runs and limits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import count
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+import structlog
+
+from tocsin.access.errors import ForbiddenError
+from tocsin.base.clock import Clock, SystemClock
+from tocsin.base.errors import KqlError, TocsinError
+from tocsin.kql.types import Catalog, FunctionSource
+from tocsin.lake import EngineSettings, Lake
+from tocsin.lake.engine import Engine, Limits, QueryResult, Window
+from tocsin.query.catalog import WATCHLIST, WorkspaceCatalog
+from tocsin.query.settings import QuerySettings
+from tocsin.tables import catalogue as shipped
+
+if TYPE_CHECKING:
+    from tocsin.kql import CompiledQuery
+
+__all__ = ["QueryService", "QueryStatistics", "RunningQuery", "StoredFunction"]
+
+_log = structlog.get_logger("tocsin.query")
+_PLUGIN_ROWS = 10_000
+
+
+class StoredFunction(Protocol):
+    """What a function file of a pack has (`tocsin.content.FunctionFile`, `tocsin.kql.FunctionSource`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def parameters(self) -> str: ...
+    @property
+    def body(self) -> str: ...
+    @property
+    def doc(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunningQuery:
+    """A query that runs now. `by` is the principal's name, "" for Tocsin itself."""
+
+    id: int
+    text: str
+    by: str
+    started: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QueryStatistics:
+    """What the service has done since it was made."""
+
+    queries: int = 0
+    failed: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    compile_seconds: float = 0.0
+    compiled_again: int = 0
+    """Runs that found their text compiled already."""
+
+
+Authorise = Callable[[Any, frozenset[str]], None]
+"""Raises ForbiddenError when a principal may not read one of the tables."""
+
+
+class QueryService:
+    """Runs KQL over the lake. Safe to use from many threads.
+
+    `functions` are the packs' stored functions, `watchlists` tables by alias (or a callable that gives them, asked at every compilation).
+    `authorise` decides about a principal's tables; the default asks its `table_scopes`, when it has any.
+    """
+
+    def __init__(
+        self,
+        lake: Lake | None,
+        *,
+        catalogue: Catalog | None = None,
+        functions: Iterable[StoredFunction] = (),
+        watchlists: Mapping[str, pa.Table] | Callable[[], Mapping[str, pa.Table]] | None = None,
+        clock: Clock | None = None,
+        settings: QuerySettings | EngineSettings | None = None,
+        engine: Engine | None = None,
+        authorise: Authorise | None = None,
+    ) -> None:
+        self.lake = lake
+        self.settings = settings if isinstance(settings, QuerySettings) else QuerySettings()
+        self._clock = clock or SystemClock()
+        self._declared = catalogue or shipped()
+        self._functions = _by_name(functions)
+        self._watchlists = watchlists or {}
+        self._authorise = authorise or check_scopes
+        self._own_engine = engine is None
+        self.engine = engine or Engine(
+            folders=[lake.path] if lake is not None else (),
+            spill=lake.path / "spill" if lake is not None and lake.writable else None,
+            catalog=self._declared,
+            settings=settings if isinstance(settings, EngineSettings) else None,
+        )
+        self._lock = threading.Lock()
+        self._compiled: OrderedDict[tuple[Any, ...], CompiledQuery] = OrderedDict()
+        self._generation = 0
+        self._statistics = QueryStatistics()
+        self._running: dict[int, tuple[RunningQuery, threading.Event]] = {}
+        self._numbers = count(1)
+
+    # ---------------------------------------------------------------------------------------------- catalog
+
+    @property
+    def catalog(self) -> WorkspaceCatalog:
+        """What queries can name now."""
+        watchlists = self._watchlists() if callable(self._watchlists) else self._watchlists
+        return WorkspaceCatalog(self._declared, self.lake, self._functions, watchlists)
+
+    def set_functions(self, functions: Iterable[StoredFunction]) -> None:
+        """Replaces the stored functions, after packs have been loaded anew."""
+        with self._lock:
+            self._functions = _by_name(functions)
+            self._generation += 1
+
+    def set_watchlists(self, watchlists: Mapping[str, pa.Table]) -> None:
+        """Replaces the watchlists."""
+        with self._lock:
+            self._watchlists = watchlists
+            self._generation += 1
+
+    # ---------------------------------------------------------------------------------------------- running
+
+    def compile(
+        self,
+        text: str,
+        now: datetime | None = None,
+        *,
+        parameters: Mapping[str, object] | None = None,
+        catalog: Catalog | None = None,
+        resolver: Callable[[CompiledQuery], Sequence[Sequence[object]]] | None = None,
+    ) -> CompiledQuery:
+        """The compiled query. `now` is what now() gives, by default the clock's time.
+
+        Raises KqlErrors with a diagnostic and place for everything that is wrong with the text.
+        """
+        from tocsin.kql import compile_query
+
+        moment = now or self._clock.now()
+        return compile_query(
+            text,
+            catalog or self.catalog,
+            now=moment if moment.tzinfo else moment.replace(tzinfo=UTC),
+            parameters=parameters,
+            resolver=resolver,
+        )
+
+    def run(
+        self,
+        text: str,
+        *,
+        principal: Any = None,
+        window: Window | None = None,
+        parameters: Mapping[str, object] | None = None,
+        limits: Limits | None = None,
+        now: datetime | None = None,
+        relations: Mapping[str, pa.Table] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> QueryResult:
+        """The rows of a query.
+
+        Args:
+            text: KQL.
+            principal: who asks; None for Tocsin itself, which may read everything and ask for any limits.
+            window: cuts every table at the scan.
+            parameters: values of ``declare query_parameters``.
+            limits: what the query may take; by default the settings'. A principal gets at most `most_rows` and `most_seconds`.
+            now: what now() gives; by default the clock's time.
+            relations: extra tables of this run; one with a table's name stands in for it.
+            cancel: ends the query when set.
+
+        Raises:
+            KqlErrors: the text is wrong.
+            ForbiddenError: the principal may not read a table.
+            QueryError: a limit, or cancelled.
+        """
+        cancel = cancel or threading.Event()
+        limits = self._limits(limits, principal)
+        running = RunningQuery(next(self._numbers), text, getattr(principal, "name", ""), self._clock.now())
+        with self._lock:
+            self._running[running.id] = running, cancel
+        started = time.perf_counter()
+        again = False
+        compiling = 0.0
+        result: QueryResult | None = None
+        try:
+            catalog = self._catalog_for(principal, relations)
+            snapshot = self.lake.snapshot() if self.lake is not None else None
+            given = {**(relations or {}), **{f"{WATCHLIST}{a}": t for a, t in catalog.watchlists.items()}}
+
+            def ask(part: CompiledQuery) -> Sequence[Sequence[object]]:
+                # Only what the query reads anyway, so the same authorisation holds.
+                self._authorise(principal, part.tables)
+                few = replace(limits, rows=_PLUGIN_ROWS)
+                return self.engine.run(
+                    part,
+                    snapshot=snapshot,
+                    relations=given,
+                    window=window,
+                    limits=few,
+                    cancel=cancel,
+                    catalog=catalog,
+                ).rows()
+
+            compiled, again = self._compiled_query(text, now, parameters, catalog, relations, ask)
+            compiling = time.perf_counter() - started
+            self._authorise(principal, compiled.tables)
+            result = self.engine.run(
+                compiled,
+                snapshot=snapshot,
+                relations=given,
+                window=window,
+                limits=limits,
+                cancel=cancel,
+                catalog=catalog,
+            )
+            return result
+        except TocsinError as error:
+            if not isinstance(error, KqlError):
+                _log.info("query.failed", code=error.code, by=running.by, text=text[:2000])
+            raise
+        finally:
+            with self._lock:
+                self._running.pop(running.id, None)
+                s = self._statistics
+                self._statistics = QueryStatistics(
+                    s.queries + 1,
+                    s.failed + (result is None),
+                    s.rows + (len(result) if result is not None else 0),
+                    s.seconds + time.perf_counter() - started,
+                    s.compile_seconds + compiling,
+                    s.compiled_again + again,
+                )
+
+    def explain(self, text: str, *, principal: Any = None, window: Window | None = None) -> str:
+        """How the query would run: its tables and columns, the SQL and the engine's plan, as text."""
+        catalog = self._catalog_for(principal, None)
+        compiled = self.compile(text, catalog=catalog)
+        self._authorise(principal, compiled.tables)
+        given = {f"{WATCHLIST}{a}": t for a, t in catalog.watchlists.items()}
+        snapshot = self.lake.snapshot() if self.lake is not None else None
+        plan = self.engine.explain(compiled, snapshot=snapshot, relations=given, window=window, catalog=catalog)
+        columns = ", ".join(f"{c.name}:{c.type.value}" for c in compiled.columns)
+        facts = [
+            f"tables: {', '.join(sorted(compiled.tables)) or 'none'}",
+            f"columns: {columns}",
+            f"row-wise: {'yes' if compiled.row_wise else 'no'}, uses now(): {'yes' if compiled.uses_now else 'no'}",
+        ]
+        return "\n".join([*facts, "", compiled.sql, "", plan])
+
+    def running(self) -> list[RunningQuery]:
+        """The queries that run now, oldest first."""
+        with self._lock:
+            return [query for query, _ in self._running.values()]
+
+    def cancel(self, query_id: int) -> bool:
+        """Ends a running query; False when there is none of that id."""
+        with self._lock:
+            found = self._running.get(query_id)
+        if found is None:
+            return False
+        found[1].set()
+        return True
+
+    @property
+    def statistics(self) -> QueryStatistics:
+        """What has been done so far."""
+        return self._statistics
+
+    def close(self) -> None:
+        """Closes the engine, if it is the service's own."""
+        if self._own_engine:
+            self.engine.close()
+
+    # ---------------------------------------------------------------------------------------------- inside
+
+    def _catalog_for(self, principal: Any, relations: Mapping[str, pa.Table] | None) -> WorkspaceCatalog:
+        catalog = self.catalog
+        scopes = getattr(principal, "table_scopes", None)
+        if scopes is not None:
+            catalog = replace(catalog, allowed=frozenset(scopes))
+        return catalog.with_relations(relations) if relations else catalog
+
+    def _limits(self, limits: Limits | None, principal: Any) -> Limits:
+        if limits is None:
+            return self.settings.limits
+        if principal is None:
+            return limits
+        settings = self.settings
+        return replace(
+            limits,
+            rows=min(limits.rows or settings.most_rows, settings.most_rows),
+            seconds=min(limits.seconds or settings.most_seconds, settings.most_seconds),
+        )
+
+    def _compiled_query(
+        self,
+        text: str,
+        now: datetime | None,
+        parameters: Mapping[str, object] | None,
+        catalog: WorkspaceCatalog,
+        relations: Mapping[str, pa.Table] | None,
+        resolver: Callable[[CompiledQuery], Sequence[Sequence[object]]],
+    ) -> tuple[CompiledQuery, bool]:
+        """The compiled query, and whether it was compiled already. Only what doesn't depend on time or data is kept."""
+        asked = False
+
+        def noted(part: CompiledQuery) -> Sequence[Sequence[object]]:
+            nonlocal asked
+            asked = True
+            return resolver(part)
+
+        key = self._key(text, parameters, catalog, relations)
+        if key is not None:
+            with self._lock:
+                found = self._compiled.get(key)
+                if found is not None:
+                    self._compiled.move_to_end(key)
+                    return found, True
+        compiled = self.compile(text, now, parameters=parameters, catalog=catalog, resolver=noted)
+        if key is not None and not asked and not compiled.uses_now and not compiled.volatile:
+            with self._lock:
+                self._compiled[key] = compiled
+                while len(self._compiled) > self.settings.compiled:
+                    self._compiled.popitem(last=False)
+        return compiled, False
+
+    def _key(
+        self,
+        text: str,
+        parameters: Mapping[str, object] | None,
+        catalog: WorkspaceCatalog,
+        relations: Mapping[str, pa.Table] | None,
+    ) -> tuple[Any, ...] | None:
+        if not self.settings.compiled or callable(self._watchlists):
+            return None
+        # A table that gets its first rows or a new column changes what wildcards and names mean.
+        names = tuple(catalog.table_names())
+        own = tuple(
+            (n, len(s.columns)) for n in names if n not in catalog.schemas and (s := catalog.table(n)) is not None
+        )
+        given = tuple((n, t.schema) for n, t in sorted((relations or {}).items()))
+        try:
+            key = (
+                text,
+                tuple(sorted((parameters or {}).items())),
+                self._generation,
+                own,
+                tuple((n, tuple(map(str, s))) for n, s in given),
+                catalog.allowed,
+            )
+            hash(key)
+        except TypeError:
+            return None
+        return key
+
+
+def check_scopes(principal: Any, tables: frozenset[str]) -> None:
+    """The default authorisation: a principal with `table_scopes` may read just those tables; without, all. None is Tocsin itself.
+
+    Raises ForbiddenError ACC0002 that names the first table that isn't allowed.
+    """
+    scopes = getattr(principal, "table_scopes", None)
+    if scopes is None:
+        return
+    for table in sorted(tables):
+        if table not in scopes:
+            shown = f"watchlist {table[len(WATCHLIST) :]}" if table.startswith(WATCHLIST) else f"table {table}"
+            raise ForbiddenError(
+                f"{getattr(principal, 'name', 'You')} may not read the {shown}.",
+                hint="Ask an administrator for access to it.",
+            )
+
+
+def _by_name(functions: Iterable[StoredFunction]) -> dict[str, FunctionSource]:
+    return {f.name: FunctionSource(f.name, f.parameters, f.body, f.doc) for f in functions}
