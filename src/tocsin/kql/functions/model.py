@@ -10,9 +10,39 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from tocsin.base.errors import KqlError
 from tocsin.kql.types import KqlType
 
-__all__ = ["Aggregate", "Example", "Lowered", "Operand", "Param", "ScalarFunction", "Udf"]
+__all__ = [
+    "Aggregate",
+    "Example",
+    "FunctionError",
+    "Lowered",
+    "Operand",
+    "Param",
+    "RowLowered",
+    "ScalarFunction",
+    "Udf",
+    "WindowLowered",
+]
+
+
+class FunctionError(KqlError):
+    """A call that a function refuses. `argument` is the index of the argument that is to blame, or None for the call."""
+
+    code = "KQL0300"
+
+    def __init__(self, message: str, argument: int | None = None, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.argument = argument
+
+    @property
+    def index(self) -> int | None:
+        """The argument that is to blame, counted from 0."""
+        return self.argument
+
+    def __str__(self) -> str:
+        return self.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +63,52 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A result of a lowering: SQL text, its KQL type and, for a datetime, its physical form."""
+    """A result of a lowering: SQL text, its KQL type and, for a datetime, its physical form.
+
+    `copies` says how often the text, its macros written out, repeats the argument that it repeats most: where it is above 1
+    an argument that is not `cheap` had better be a column of a stage below.
+    """
 
     sql: str
     type: KqlType
     ticks: bool = False
+    copies: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WindowLowered(Lowered):
+    """A lowering of a window function (prev, next, row_number, row_cumsum …).
+
+    In `sql` and `stages` these tokens are replaced by the emitter, as plain text:
+    ``{over}`` the window's definition (``PARTITION BY p ORDER BY o``, either part may be missing),
+    ``{partition}`` the partition columns each followed by a comma and a space (``p, ``; nothing when there are none), to
+    be used where the lowering adds a partition key of its own, ``{order}`` only the ``ORDER BY o`` part,
+    ``{s0}``, ``{s1}`` … the columns that the stages gave.
+    Each stage is a column of a SELECT level of its own, made in order before the level that computes `sql`.
+    """
+
+    stages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RowLowered(Lowered):
+    """A lowering of an aggregate that gives several columns from one row or one pass (arg_max, take_any, percentiles).
+
+    `sql` is one aggregate call, computed as one column; each of `columns` is a text over it in which ``{row}`` stands for that
+    column. `suffixes`, where given, are appended to the automatic name of each column (``_50``, ``_95``).
+    """
+
+    columns: tuple[Lowered, ...] = ()
+    suffixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter: `types` it takes (empty: any), whether it may be left out or repeated, whether it must be a constant."""
+    """A parameter: `types` it takes (empty: any), whether it may be left out or repeated, whether it must be a constant.
+
+    An argument whose type is among `types` goes in as it is. Any other is converted (`conversion.implicit`) to the first of
+    `types` that it converts to by itself, or the call is refused.
+    """
 
     name: str
     types: tuple[KqlType, ...] = ()
@@ -66,6 +132,9 @@ class ScalarFunction:
     `lower` takes the operands in order (after implicit conversions) and raises `FunctionError` for what it refuses, naming the argument's index.
     `window` marks prev, next, row_number and kin: the emitter hoists them to a SELECT level of their own and passes its OVER clause;
     `aliases` are old spellings that mean the same; `nullable` False means that the result is never null.
+    `fold`, where given, computes the value in Python from constant arguments' values (shapes of `ast.Literal.value`, no nulls
+    among them), so that a call of constants stays a constant; it gives NotImplemented for what it leaves to the engine.
+    `refused` is the reason why this installation does not run the function at all: it is known by name only.
     """
 
     name: str
@@ -79,11 +148,16 @@ class ScalarFunction:
     window: bool = False
     nullable: bool = True
     deterministic: bool = True
+    fold: Callable[[Sequence[object]], object] | None = field(default=None, compare=False)
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """One aggregate function. `lower` gets operands and the ORDER BY key (`o`) of the incoming row order, "" when there is none.
+    """One aggregate function. `lower` gets operands and the ORDER BY list (`o`) of the incoming row order, "" when there is none.
+
+    arg_max, arg_min and take_any get the value operand (not take_any) and then the operands to return, ``*`` already expanded; they and
+    percentiles give a `RowLowered`. The value itself is its first column.
 
     `prefix` makes the automatic column name (``sum_x``); "" takes the function's own rule. `column_named` True: the argument's name alone
     (``arg_max`` puts its arguments' names). `filter_param` tells which operand of an ``…if`` form is its predicate, or None.
@@ -97,6 +171,8 @@ class Aggregate:
     aliases: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
     filter_param: int | None = None
+    column_named: bool = False
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)

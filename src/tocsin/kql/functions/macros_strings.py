@@ -1,0 +1,56 @@
+r"""Macros over text that the core does not need."""
+
+from __future__ import annotations
+
+__all__ = ["STRING_MACROS"]
+
+STRING_MACROS = r"""
+k_only(l, i) := CASE WHEN i >= 0 AND i < len(l) THEN to_json([l[i + 1]]) END
+
+k_positions(s, p) := CASE WHEN p = '' THEN [] ELSE list_filter(range(length(s) - length(p) + 1), lambda i: substring(s, i + 1, length(p)) = p) END
+
+k_indexof5(s, p, i, n, k) := CASE WHEN p = '' OR k < 1 THEN NULL::BIGINT ELSE coalesce(list_filter(k_positions(s, p),
+  lambda z: z >= k_start_index(s, i) AND (n < 0 OR z + length(p) <= k_start_index(s, i) + n))[k], -1) END
+
+k_count_over(s, p) := len(k_positions(s, p))
+
+k_replace_strings(s, a, b) := coalesce(list_reduce(list_transform(range(json_array_length(a)::BIGINT), lambda i:
+  {'t': '', 'a': coalesce(a->>i, ''), 'b': coalesce(CASE WHEN json_type(b) = 'ARRAY' THEN b->>i ELSE b->>'$' END, '')}),
+  lambda x, y: {'t': CASE WHEN y.a = '' THEN x.t ELSE replace(x.t, y.a, y.b) END, 'a': '', 'b': ''}, {'t': s, 'a': '', 'b': ''}).t, s)
+
+k_repeat_with(s, n, d) := CASE WHEN n > 0 THEN s || repeat(d || s, least(n, 1024, 67108864 // greatest(length(s) + length(d), 1)) - 1) ELSE '' END
+
+k_term(n) := CASE WHEN regexp_matches(n, '^[\p{L}\p{N}]') THEN '(?:^|[^\p{L}\p{N}])' ELSE '' END || regexp_escape(n)
+  || CASE WHEN regexp_matches(n, '[\p{L}\p{N}]$') THEN '(?:$|[^\p{L}\p{N}])' ELSE '' END
+
+k_has(s, n) := n = '' OR (contains(lower(s), lower(n)) AND regexp_matches(lower(s), k_term(lower(n)), 's'))
+
+k_has_any_index(s, d) := coalesce(list_position(list_transform(k_listof(d), lambda z: k_has(s, coalesce(z->>'$', ''))), TRUE) - 1, -1)::BIGINT
+
+k_bytes(b) := list_transform(range(octet_length(b)), lambda i: ('0x' || substring(hex(b), i * 2 + 1, 2))::INTEGER)
+
+k_base64_array(s) := to_json(k_bytes(try(from_base64(s))))
+
+k_base64_bytes(d) := coalesce(try(base64(unhex(array_to_string(list_transform(d::JSON[], lambda z: printf('%02x', (k_dlong(z) & 255))), '')))), '')
+
+k_swap_guid(h) := substring(h, 7, 2) || substring(h, 5, 2) || substring(h, 3, 2) || substring(h, 1, 2) || substring(h, 11, 2) || substring(h, 9, 2)
+  || substring(h, 15, 2) || substring(h, 13, 2) || substring(h, 17)
+
+k_base64_guid(g) := coalesce(base64(unhex(k_swap_guid(replace(g, '-', '')))), '')
+
+k_guid_base64(s) := k_sguid(k_swap_guid(lower(hex(try(from_base64(s))))))
+
+k_longs(d) := CASE WHEN json_type(d) = 'ARRAY' THEN list_transform(d::JSON[], lambda z: k_dlong(z)) END
+
+k_fromcodes(l) := coalesce(array_to_string(list_transform(l, lambda c: CASE WHEN c BETWEEN 1 AND 55295 OR c BETWEEN 57344 AND 1114111 THEN chr(c::INTEGER) ELSE '' END), ''), '')
+
+k_noempty(l) := CASE WHEN len(l) > 0 THEN to_json(l) END
+
+k_indexof_regex(s, p, i, n, k) := CASE WHEN i < 0 OR k < 1 THEN NULL::BIGINT ELSE k_regex_place(k_window(s, i, n), p, k, i) END
+
+k_window(s, i, n) := CASE WHEN n < 0 THEN substring(s, i + 1) ELSE substring(s, i + 1, n) END
+
+k_regex_place(s, p, k, i) := CASE WHEN len(regexp_extract_all(s, p, 0)) >= k
+  THEN length(regexp_extract(s, '^(?s:(?:.*?(?:' || p || ')){' || (k - 1)::VARCHAR || '}(.*?))(?:' || p || ')', 1)) + i
+    + length(regexp_extract(s, '^(?s:((?:.*?(?:' || p || ')){' || (k - 1)::VARCHAR || '}))', 1)) * 0 ELSE -1 END
+"""
