@@ -102,7 +102,9 @@ def main() -> int:
     print(args.corpus, dict(counts), f"{counts['exact']}/{total} = {100 * counts['exact'] / max(total, 1):.1f}%")
     if times:
         times.sort()
-        print(f"compile median {statistics.median(times) * 1000:.2f} ms p95 {times[int(len(times) * 0.95)] * 1000:.2f} ms")
+        print(
+            f"compile median {statistics.median(times) * 1000:.2f} ms p95 {times[int(len(times) * 0.95)] * 1000:.2f} ms"
+        )
     for (kind, why), n in reasons.most_common(40 if not args.show else 0):
         print(n, kind, why)
     return 0

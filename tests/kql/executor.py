@@ -24,11 +24,11 @@ class Executor:
     def __init__(self, catalog: Catalog | None = None) -> None:
         self.catalog = catalog or MappingCatalog()
         self.connection = duckdb.connect(config={"threads": 2, "memory_limit": "2GB"})
-        self.connection.execute(MACROS)
         for udf in UDFS:
             self.connection.create_function(
                 udf.name, udf.apply, list(udf.parameters), udf.returns, type="arrow", null_handling="special"
             )
+        self.connection.execute(MACROS)
         self._made: set[str] = set()
 
     def add_table(self, schema: TableSchema, rows: Sequence[Sequence[object]] = ()) -> None:
@@ -64,12 +64,12 @@ class Executor:
             rows = self.connection.execute(compiled.sql, compiled.parameters).fetchall()
         finally:
             timer.cancel()
-        return [
-            [python_value(c.type, v, c.ticks) for c, v in zip(compiled.columns, row, strict=True)] for row in rows
-        ]
+        return [[python_value(c.type, v, c.ticks) for c, v in zip(compiled.columns, row, strict=True)] for row in rows]
 
 
-def rows(text: str, tables: Mapping[str, tuple[TableSchema, Sequence[Sequence[object]]]] | None = None) -> list[list[object]]:
+def rows(
+    text: str, tables: Mapping[str, tuple[TableSchema, Sequence[Sequence[object]]]] | None = None
+) -> list[list[object]]:
     """The rows of one query in a fresh engine."""
     catalog = MappingCatalog({n: s for n, (s, _) in (tables or {}).items()})
     executor = Executor(catalog)

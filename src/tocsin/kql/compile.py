@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -59,7 +59,7 @@ def compile_query(
     now: datetime,
     parameters: Mapping[str, object] | None = None,
     external: Callable[..., object] | None = None,
-    resolver: Callable[..., object] | None = None,
+    resolver: Callable[[CompiledQuery], Iterable[Sequence[object]]] | None = None,
 ) -> CompiledQuery:
     """Compile a query. Raises KqlErrors with the place of every refusal.
 
@@ -75,9 +75,7 @@ def compile_query(
         order = relation.order
         sql = Emitter(binder.shared).query(relation.plan, [c.alias for c in visible], order)
     except BindError as error:
-        raise KqlErrors(
-            [Diagnostic.at(text, error.span, error.code, error.message, hint=error.hint)], text
-        ) from None
+        raise KqlErrors([Diagnostic.at(text, error.span, error.code, error.message, hint=error.hint)], text) from None
     except RecursionError:
         message = "The query is nested too deeply."
         raise KqlErrors([Diagnostic.at(text, (0, len(text)), "KQL0110", message)], text) from None

@@ -27,6 +27,14 @@ class BoundColumn:
         return Scalar(self.alias, self.type, ticks=self.ticks, refs=frozenset((self.alias,)))
 
 
+@dataclass(frozen=True, slots=True)
+class OpenBag:
+    """What a plugin unpacked: names that no row had when the columns were settled are still names, and read as nulls."""
+
+    value: Scalar
+    prefix: str = ""
+
+
 @dataclass(slots=True)
 class Relation:
     """A bound tabular expression: its plan, its ordered columns and the order of its rows.
@@ -44,6 +52,7 @@ class Relation:
     base: Callable[[], Relation] | None = None
     name: str = ""
     row_wise: bool = False
+    open_bag: OpenBag | None = None
     _by_name: dict[str, BoundColumn] | None = field(default=None, repr=False)
 
     def column(self, name: str) -> BoundColumn | None:
@@ -55,6 +64,11 @@ class Relation:
                 index.setdefault(column.name, column)
             self._by_name = index
         return index.get(name)
+
+    def open_value(self, name: str) -> Scalar | None:
+        """The value of a name that only the data could have made a column, or None where the columns are settled."""
+        bag = self.open_bag
+        return bag.value if bag is not None and name.startswith(bag.prefix) else None
 
     def visible(self) -> tuple[BoundColumn, ...]:
         """The columns that `*` means."""

@@ -1,5 +1,7 @@
 """Function calls in scalar expressions: user functions, special forms, the table of functions, aggregates."""
 
+# ruff: noqa: ARG001 - the handlers of a table share one signature
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -13,7 +15,15 @@ from tocsin.kql.binder.typing_rules import convert, explicit, implicit
 from tocsin.kql.emit.duckdb import scalars
 from tocsin.kql.emit.duckdb.literals import constant
 from tocsin.kql.functions import registry
-from tocsin.kql.functions.model import Aggregate, FunctionError, Lowered, Param, RowLowered, ScalarFunction, WindowLowered
+from tocsin.kql.functions.model import (
+    Aggregate,
+    FunctionError,
+    Lowered,
+    Param,
+    RowLowered,
+    ScalarFunction,
+    WindowLowered,
+)
 from tocsin.kql.plan import Scalar
 from tocsin.kql.scope import FunctionValue, LazyLet
 from tocsin.kql.types import KqlType
@@ -34,10 +44,21 @@ _CONVERSIONS = {
     "todecimal": KqlType.DECIMAL,
 }
 
-REFUSED_BY_POLICY = {
-    name: "queries do not reach other systems from here"
-    for name in "workspace cluster database adx arg app resource external_table external_data cosmosdb_sql_request".split()
-}
+REFUSED_BY_POLICY = dict.fromkeys(
+    [
+        "workspace",
+        "cluster",
+        "database",
+        "adx",
+        "arg",
+        "app",
+        "resource",
+        "external_table",
+        "external_data",
+        "cosmosdb_sql_request",
+    ],
+    "queries do not reach other systems from here",
+)
 
 HEAVY = 40
 """From this weight on an argument becomes a column of its own, because functions may use it several times."""
@@ -148,9 +169,9 @@ def named_arguments(node: ast.Call, params: Sequence[Param]) -> list[ast.Expr]:
     names = [p.name for p in params]
     ordered: list[ast.Expr] = []
     for argument in node.args:
-        if isinstance(argument, ast.Named) and argument.names and argument.names[0] in names:
-            ordered.append(argument.value)
-        elif isinstance(argument, ast.Named):
+        if (isinstance(argument, ast.Named) and argument.names and argument.names[0] in names) or isinstance(
+            argument, ast.Named
+        ):
             ordered.append(argument.value)
         else:
             ordered.append(argument)
@@ -166,12 +187,14 @@ def _arguments(b: Binder, params: Sequence[Param], node: ast.Call, row: Row, nam
     arguments = []
     for i, argument in enumerate(given):
         param = params[min(i, len(params) - 1)]
-        if isinstance(argument, ast.TypeOf):
-            value = constant(KqlType.STRING, f"typeof({argument.type})")
-        else:
-            value = b.scalar(argument, row)
+        value = _type_name(argument) if isinstance(argument, ast.TypeOf) else b.scalar(argument, row)
         arguments.append(_accept(value, param, argument, name))
     return arguments
+
+
+def _type_name(node: ast.TypeOf) -> Scalar:
+    """A ``typeof(…)`` argument goes to the function as its text."""
+    return constant(KqlType.STRING, f"typeof({node.type})")
 
 
 def _count_text(params: Sequence[Param]) -> str:
@@ -265,14 +288,13 @@ def lower_aggregate(
     from tocsin.kql.emit.duckdb.relations import order_text
 
     use = row.aggregates
-    assert use is not None and row.inner is not None
+    assert use is not None
+    assert row.inner is not None
     if aggregate.refused:
         raise policy(f"{node.callee}()", aggregate.refused, node.callee_span)
     inner = row.inner
     arguments = list(extra) if extra is not None else _arguments(b, aggregate.params, node, inner, node.callee)
-    arguments = [
-        b.hoist(a, inner) if not a.constant and (a.weight > 12 or a.subquery) else a for a in arguments
-    ]
+    arguments = [b.hoist(a, inner) if not a.constant and (a.weight > 12 or a.subquery) else a for a in arguments]
     order = order_text(use.order) if use.order else ""
     try:
         return aggregate.lower(arguments, order), arguments

@@ -5,7 +5,7 @@ The work is in the modules beside this one: they take the binder as their first 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -41,6 +41,7 @@ class Row:
 
     `hoists` are columns to compute first (a heavy argument, a window call). `sides` are the two relations of a join condition.
     `aggregates` is set where aggregate calls are allowed; its arguments are bound with `inner`, the row before grouping.
+    `extra` are names that are not columns; `state` gives the value of ``step.column`` in scan; `fixed` forbids hoisting.
     """
 
     env: Environment
@@ -52,12 +53,14 @@ class Row:
     sides: tuple[Relation, Relation] | None = None
     positive: bool = False
     search: bool = False
+    fixed: bool = False
+    state: Callable[[str, str], Scalar | None] | None = None
     extra: dict[str, Scalar] = field(default_factory=dict)
 
     @property
     def can_hoist(self) -> bool:
         """True where there is a stage below to compute a column in."""
-        return self.relation is not None and self.sides is None and self.aggregates is None
+        return self.relation is not None and self.sides is None and self.aggregates is None and not self.fixed
 
 
 class Binder:
@@ -70,7 +73,7 @@ class Binder:
         parameters: Mapping[str, object],
         *,
         external: Callable[..., object] | None = None,
-        resolver: Callable[..., object] | None = None,
+        resolver: Callable[..., Iterable[Sequence[object]]] | None = None,
     ) -> None:
         self.catalog = catalog
         self.now = now
@@ -186,9 +189,7 @@ class Binder:
                 mapping[renamed[alias]] = alias
             return renamed[alias]
 
-        columns = tuple(
-            BoundColumn(c.name, c.type, fresh(c.alias), c.ticks, c.hidden) for c in relation.columns
-        )
+        columns = tuple(BoundColumn(c.name, c.type, fresh(c.alias), c.ticks, c.hidden) for c in relation.columns)
         order = tuple(OrderKey(fresh(k.alias), k.descending, k.nulls_first, k.real) for k in relation.order)
         partition = tuple(fresh(a) for a in relation.partition)
         plan = SharedRef(frozenset(mapping), shared, mapping)
@@ -202,6 +203,28 @@ class Binder:
             relation.base,
             name=relation.name,
         )
+
+    def ask(self, relation: Relation, what: str, where: ast.Node) -> list[Sequence[object]]:
+        """Run a part of the query now, for what only the data can tell (the columns that a plugin makes)."""
+        from tocsin.kql.compile import CompiledQuery, OutColumn
+        from tocsin.kql.emit.duckdb.relations import Emitter
+
+        if self.resolver is None:
+            raise fail(
+                "KQL0201",
+                f"{what} makes columns that depend on the data, which can't be read here.",
+                where,
+                "Declare its columns: 'evaluate plugin(…) : (Name:type, …)'.",
+            )
+        visible = relation.visible()
+        sql = Emitter(self.shared).query(relation.plan, [c.alias for c in visible], ())
+        compiled = CompiledQuery(
+            sql=sql,
+            parameters=dict(self.sql_parameters),
+            columns=tuple(OutColumn(c.name, c.type, c.ticks) for c in visible),
+            tables=frozenset(self.tables),
+        )
+        return list(self.resolver(compiled))
 
     @contextmanager
     def weighing(self) -> Iterator[Callable[[], int]]:

@@ -1,11 +1,11 @@
 """The binder's refusals: one exception, codes with meanings, and the place in the text.
 
-    KQL0101  unknown column, variable or parameter        KQL0107  a constant is needed
-    KQL0102  unknown table                                KQL0108  a bad regular expression
-    KQL0103  unknown function or plugin                   KQL0109  duplicate or ambiguous name
-    KQL0104  wrong number or names of arguments           KQL0110  a limit of the compiler
-    KQL0105  wrong type                                   KQL0201  not supported by this engine
-    KQL0106  misplaced (aggregate, window, tabular …)     KQL0202  refused by policy
+KQL0101  unknown column, variable or parameter        KQL0107  a constant is needed
+KQL0102  unknown table                                KQL0108  a bad regular expression
+KQL0103  unknown function or plugin                   KQL0109  duplicate or ambiguous name
+KQL0104  wrong number or names of arguments           KQL0110  a limit of the compiler
+KQL0105  wrong type                                   KQL0201  not supported by this engine
+KQL0106  misplaced (aggregate, window, tabular …)     KQL0202  refused by policy
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Scalar expressions: names, literals, operators, access into dynamics, lists, sub-queries."""
 
+# ruff: noqa: ARG001 - the handlers of a table share one signature
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -18,8 +20,8 @@ from tocsin.kql.types import KqlType
 
 __all__ = ["bind_boolean", "bind_expression"]
 
-_ARITHMETIC = frozenset("+ - * / %".split())
-_COMPARISON = frozenset("== != <> < <= > >=".split())
+_ARITHMETIC = frozenset(["+", "-", "*", "/", "%"])
+_COMPARISON = frozenset(["==", "!=", "<>", "<", "<=", ">", ">="])
 _CASELESS = {"=~": False, "!~": True}
 
 
@@ -73,6 +75,10 @@ def _name(b: Binder, node: ast.Name, row: Row) -> Scalar:
             if column is not None:
                 return column.scalar()
     value = row.env.lookup(node.name)
+    if value is None and row.relation is not None:
+        unpacked = row.relation.open_value(node.name)
+        if unpacked is not None:
+            return unpacked
     if value is not None:
         from tocsin.kql.binder.lets import resolve
 
@@ -196,9 +202,7 @@ def _is_table(b: Binder, node: ast.Expr, row: Row) -> bool:
     return isinstance(node, ast.Pipeline) and bool(node.operators)
 
 
-def _operate(
-    b: Binder, node: ast.Binary, left: Scalar, right: Scalar | None, row: Row, positive: bool
-) -> Scalar:
+def _operate(b: Binder, node: ast.Binary, left: Scalar, right: Scalar | None, row: Row, positive: bool) -> Scalar:
     op = node.op
     if right is None:
         right = subquery_value(b, node.right, row)
@@ -226,7 +230,7 @@ def _once(b: Binder, value: Scalar, row: Row) -> Scalar:
 def _orderable(node: ast.Binary, left: Scalar, right: Scalar) -> tuple[Scalar, Scalar]:
     if left.type is KqlType.DYNAMIC:
         return convert(left, KqlType.REAL), convert(right, KqlType.REAL)
-    if left.type in (KqlType.GUID,):
+    if left.type is KqlType.GUID:
         raise fail("KQL0105", f"'{node.op}' does not take {left.type} values.", node)
     return left, right
 
@@ -258,7 +262,9 @@ def _string_operator(b: Binder, node: ast.Binary, left: Scalar, right: Scalar) -
     row = Row(b.root)
     if op == ":":
         op = "has"
-    if op in ("!~", "=~") and not (KqlType.STRING in (left.type, right.type) or KqlType.DYNAMIC in (left.type, right.type)):
+    if op in ("!~", "=~") and not (
+        KqlType.STRING in (left.type, right.type) or KqlType.DYNAMIC in (left.type, right.type)
+    ):
         left, right = comparable(node, left, right)
         return scalars.compare("==" if op == "=~" else "!=", left, right)
     left, right = _as_text(left, node.left, op, row), _as_text(right, node.right, op, row)
@@ -267,8 +273,10 @@ def _string_operator(b: Binder, node: ast.Binary, left: Scalar, right: Scalar) -
             return strings.matches_regex(left, right)
         except RegexError as error:
             raise fail("KQL0108", f"The regular expression can't be run: {error}.", node.right) from None
-    negated = op.startswith("!") or op.startswith("not")
-    name = {"!~": "=~", "notcontains": "contains", "notcontains_cs": "contains_cs", "nothas": "has"}.get(op, op.lstrip("!"))
+    negated = op.startswith(("!", "not"))
+    name = {"!~": "=~", "notcontains": "contains", "notcontains_cs": "contains_cs", "nothas": "has"}.get(
+        op, op.lstrip("!")
+    )
     if name not in _STRING_OPERATORS:
         raise fail("KQL0201", f"The operator '{node.op}' is not supported.", node)
     value = strings.string_operator(name, left, right)
@@ -276,8 +284,21 @@ def _string_operator(b: Binder, node: ast.Binary, left: Scalar, right: Scalar) -
 
 
 _STRING_OPERATORS = frozenset(
-    "=~ has has_cs hasprefix hasprefix_cs hassuffix hassuffix_cs contains contains_cs startswith startswith_cs "
-    "endswith endswith_cs".split()
+    [
+        "=~",
+        "has",
+        "has_cs",
+        "hasprefix",
+        "hasprefix_cs",
+        "hassuffix",
+        "hassuffix_cs",
+        "contains",
+        "contains_cs",
+        "startswith",
+        "startswith_cs",
+        "endswith",
+        "endswith_cs",
+    ]
 )
 
 
@@ -312,6 +333,10 @@ def _orderable_pair(node: ast.Between, value: Scalar, bound: Scalar) -> tuple[Sc
 def _member(b: Binder, node: ast.Member, row: Row) -> Scalar:
     if isinstance(node.target, ast.Side):
         return _side_column(node.target, node.name, node, row)
+    if row.state is not None and isinstance(node.target, ast.Name):
+        held = row.state(node.target.name, node.name)
+        if held is not None:
+            return held
     dotted = _dotted(node)
     if dotted is not None and row.relation is not None:
         column = row.relation.column(dotted)

@@ -10,7 +10,6 @@ from tocsin.kql.binder.typing_rules import comparable, convert, promote
 from tocsin.kql.emit.duckdb import scalars, strings
 from tocsin.kql.emit.duckdb.literals import constant
 from tocsin.kql.plan import Scalar
-from tocsin.kql.scope import LazyLet, TableValue
 from tocsin.kql.types import KqlType
 
 __all__ = ["bind_in"]
@@ -164,14 +163,12 @@ def _in_values(b: Binder, left: Scalar, items: list[Scalar], node: ast.InList) -
         if all(i.constant for i in items):
             return _constant_list(b, left, list(dict.fromkeys(str(i.value or "") for i in items)))
     elif kind.is_numeric:
-        converted = []
         for item in items:
             if item.type is KqlType.STRING:
                 raise fail("KQL0105", f"A {kind} can't be looked up among strings.", node, "Convert one side.")
-            converted.append(item)
             kind = promote(kind, item.type) if item.type.is_numeric else kind
         left = convert(left, kind)
-        items = [convert(i, kind) for i in converted]
+        items = [convert(i, kind) for i in items]
     else:
         pairs = [comparable(node, left, i) for i in items]
         left, items = pairs[0][0], [i for _, i in pairs]
@@ -264,13 +261,13 @@ def _in_computed(b: Binder, op: str, left: Scalar, relation: object, column: Sca
     shared.needed.add(column.sql)
     if column.type is KqlType.DYNAMIC:
         # A column of arrays: every item of every row; other values stand for themselves.
-        array = f"(SELECT to_json(flatten(list(q_values({column.sql})))) FROM {shared.name} WHERE {column.sql} IS NOT NULL)"
+        array = (
+            f"(SELECT to_json(flatten(list(q_values({column.sql})))) FROM {shared.name} WHERE {column.sql} IS NOT NULL)"
+        )
     else:
         text = convert(column, KqlType.STRING)
         array = f"(SELECT to_json(list({text.sql})) FROM {shared.name})"
-    value = Scalar(
-        f"coalesce({array}, '[]'::JSON)", KqlType.DYNAMIC, cheap=False, subquery=True, weight=4
-    )
+    value = Scalar(f"coalesce({array}, '[]'::JSON)", KqlType.DYNAMIC, cheap=False, subquery=True, weight=4)
     held = b.hoist(value, row)
     if op in ("has_any", "has_all"):
         return strings.has_dynamic(op, convert(left, KqlType.STRING), held)

@@ -1,5 +1,7 @@
 """let statements, user functions and stored functions: what a name stands for, and what a call of it becomes."""
 
+# ruff: noqa: ARG001 - the handlers of a table share one signature
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -98,9 +100,7 @@ def _is_materialize(node: ast.Expr | ast.Operator) -> bool:
     return isinstance(node, ast.Call) and node.callee == "materialize"
 
 
-def shared_value(
-    b: Binder, name: str, relation: Relation, *, weight: int, materialized: bool = False
-) -> TableValue:
+def shared_value(b: Binder, name: str, relation: Relation, *, weight: int, materialized: bool = False) -> TableValue:
     """Readers of one bound relation."""
     shared = b.share(relation, materialized=materialized, weight=weight)
     return TableValue(name, lambda: b.read(shared, relation))
@@ -165,7 +165,8 @@ def stored_function(b: Binder, source: FunctionSource, where: ast.Node) -> Funct
                 "KQL0103", f"The stored function '{source.name}' can't be read: {error.message}", where
             ) from None
         first = query.statements[0]
-        assert isinstance(first, ast.Let) and isinstance(first.value, ast.Lambda)
+        assert isinstance(first, ast.Let)
+        assert isinstance(first.value, ast.Lambda)
         found = FunctionValue(source.name, first.value, Environment(), source=text)
         cache[source.name] = found
     return found
@@ -275,7 +276,9 @@ def _match(function: FunctionValue, node: ast.Call, *, skip: int) -> Mapping[str
         else:
             if position >= len(names):
                 raise fail(
-                    "KQL0104", f"{function.name}() takes {len(names)} argument{'s' if len(names) != 1 else ''}.", argument
+                    "KQL0104",
+                    f"{function.name}() takes {len(names)} argument{'s' if len(names) != 1 else ''}.",
+                    argument,
                 )
             name = names[position]
             value = argument.value if isinstance(argument, ast.Named) else argument
@@ -323,14 +326,10 @@ def _coerce(
         return convert(scalar, kind)
     if scalar.constant and scalar.value is None:
         return scalars.null(kind)
-    raise fail(
-        "KQL0105", f"{function.name}() needs a {kind} for '{parameter.name}'; this is a {scalar.type}.", where
-    )
+    raise fail("KQL0105", f"{function.name}() needs a {kind} for '{parameter.name}'; this is a {scalar.type}.", where)
 
 
-def _declare_table(
-    b: Binder, inner: Environment, parameter: ast.Parameter, relation: Relation, node: ast.Call
-) -> None:
+def _declare_table(b: Binder, inner: Environment, parameter: ast.Parameter, relation: Relation, node: ast.Call) -> None:
     _check_schema(relation, parameter, node)
     inner.declare(parameter.name, shared_value(b, parameter.name, relation, weight=1))
 

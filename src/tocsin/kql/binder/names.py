@@ -1,23 +1,56 @@
 """Automatic column names: what Kusto calls a column that the query does not name.
 
-The rules are facts of the language (documented per function as the result's name kind): a column or member access names itself (``d.a.b`` is
-``d_a_b``), some functions take their first argument's name, aggregates put a prefix before it, everything else is ``Column1`` or, in print, ``print_0``.
+The rules are facts of the language, known for each function: a column or a member access names itself (``d.a.b`` is ``d_a_b``), some
+functions take their first argument's name, some put a prefix before it, aggregates do so too; everything else is ``Column1`` or, in
+print, ``print_0``.
 """
 
 from __future__ import annotations
 
 from tocsin.kql import ast
 
-__all__ = ["automatic_name", "result_name"]
+__all__ = ["result_name"]
 
 FIRST_ARGUMENT = frozenset(
-    """
-    bin floor bin_at bin_auto startofday split tostring tohex todynamic parse_json parsejson toobject tobool toboolean todatetime todecimal
-    todouble toreal toguid toint tolong totimespan totime make_timespan datetime_local_to_utc
-    datetime_utc_to_local materialize toscalar series_fir ceiling
-    """.split()
+    (
+        *(
+            "tostring",
+            "tohex",
+            "todynamic",
+            "toobject",
+            "tolong",
+            "toint",
+            "toreal",
+            "todouble",
+            "todatetime",
+            "totimespan",
+        ),
+        *("totime", "tobool", "toboolean", "todecimal", "toguid", "parse_csv", "parse_json", "parsejson", "parse_xml"),
+        *("format_datetime", "format_timespan", "startofday", "bin", "floor", "bin_at", "bin_auto", "split"),
+        *("binary_and", "binary_or", "binary_xor", "binary_not", "binary_shift_left", "binary_shift_right"),
+        *("bitset_count_ones", "series_fir", "series_iir", "series_outliers", "series_fill_backward"),
+        *("series_fill_forward", "series_fill_const", "series_fill_linear", "materialize"),
+    )
 )
 """Functions whose result is called like their first argument."""
+
+PREFIXED = {
+    "strlen": "strlen",
+    "string_size": "string_size",
+    "dcount_hll": "dcount_hll",
+    "percentile_tdigest": "percentile_tdigest",
+    "gettype": "type",
+    "treepath": "tree",
+    "repeat": "repeat",
+}
+"""Functions whose result is called like their first argument, after a prefix and an underscore."""
+
+_ONLY_ARGUMENT = frozenset(("make_datetime", "make_timespan"))
+_FIXED = {
+    "hll_merge": "hll_merged_result",
+    "tdigest_merge": "tdigests_merge_result",
+    "merge_tdigests": "tdigests_merge_result",
+}
 
 
 def result_name(node: ast.Expr) -> str | None:
@@ -34,13 +67,27 @@ def result_name(node: ast.Expr) -> str | None:
         left = None if isinstance(node.target, ast.Side) else result_name(node.target)
         return f"{left}_{node.name}" if left else node.name
     if isinstance(node, ast.Index):
-        left = result_name(node.target)
+        left = None if isinstance(node.target, ast.Side) else result_name(node.target)
         right = _index_name(node.index)
         if right is None:
             return f"{left}_" if left else None
         return f"{left}_{right}" if left else right
-    if isinstance(node, ast.Call) and node.callee in FIRST_ARGUMENT and node.args:
-        return result_name(node.args[0])
+    return _call_name(node) if isinstance(node, ast.Call) else None
+
+
+def _call_name(node: ast.Call) -> str | None:
+    name = node.callee
+    if name in _FIXED:
+        return _FIXED[name]
+    if not node.args:
+        return None
+    first = node.args[0]
+    if name in FIRST_ARGUMENT or (name in _ONLY_ARGUMENT and len(node.args) == 1):
+        return result_name(first)
+    if name in PREFIXED:
+        return f"{PREFIXED[name]}_{result_name(first) or ''}"
+    if name in ("column_ifexists", "columnifexists"):
+        return str(first.value) if isinstance(first, ast.Literal) else None
     return None
 
 
@@ -50,8 +97,3 @@ def _index_name(node: ast.Expr) -> str | None:
     if isinstance(node, ast.Unary) and isinstance(node.operand, ast.Literal) and node.op == "-":
         return f"-{node.operand.value}"
     return None
-
-
-def automatic_name(node: ast.Expr, prefix: str, number: int) -> str:
-    """`result_name`, or the numbered default of the operator (``Column`` from 1, ``print_`` from 0)."""
-    return result_name(node) or f"{prefix}{number}"

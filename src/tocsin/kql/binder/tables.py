@@ -16,7 +16,7 @@ from tocsin.kql.types import KqlType, TableSchema
 
 __all__ = ["bind_table", "is_table_expression", "scan_table"]
 
-_SOURCE_FUNCTIONS = frozenset("table materialize view datatable externaldata".split())
+_SOURCE_FUNCTIONS = frozenset(["table", "materialize", "view", "datatable", "externaldata"])
 
 
 def is_table_expression(b: Binder, node: ast.Expr | ast.Operator, env: Environment) -> bool:
@@ -39,7 +39,15 @@ def is_table_expression(b: Binder, node: ast.Expr | ast.Operator, env: Environme
     if isinstance(node, ast.Call):
         return _is_table_call(b, node, env)
     if isinstance(node, ast.Member):
-        return isinstance(node.target, (ast.Call, ast.Member)) and _root_callee(node) in ("cluster", "database", "workspace", "adx", "arg", "app", "resource")
+        return isinstance(node.target, (ast.Call, ast.Member)) and _root_callee(node) in (
+            "cluster",
+            "database",
+            "workspace",
+            "adx",
+            "arg",
+            "app",
+            "resource",
+        )
     return False
 
 

@@ -49,8 +49,20 @@ def _sources() -> dict[type, Source]:
 
 
 def _load() -> None:
-    from tocsin.kql.binder.operators import expand, grouping, joins, parsing, plugins, rows, sources, unions
+    from tocsin.kql.binder.operators import (
+        expand,
+        grouping,
+        joins,
+        parsing,
+        plugins,
+        rows,
+        scan,
+        series,
+        sources,
+        tops,
+        unions,
+    )
 
-    for module in (rows, grouping, joins, unions, expand, parsing, plugins, sources):
+    for module in (rows, grouping, joins, unions, expand, parsing, plugins, scan, series, sources, tops):
         _APPLIERS.update(getattr(module, "APPLIERS", {}))
         _SOURCES.update(getattr(module, "SOURCES", {}))

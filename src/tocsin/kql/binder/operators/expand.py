@@ -4,6 +4,8 @@ A sub-query is not run row by row. The rows get a hidden key of the row (or grou
 sub-query work *inside partitions*: summarize groups by the key too, top and take count within it, windows are partitioned by it.
 """
 
+# ruff: noqa: ARG001 - the handlers of a table share one signature
+
 from __future__ import annotations
 
 import re
@@ -64,7 +66,10 @@ def _expand(
         value = b.hoist(value, row) if value.subquery or value.weight > 8 else value
         alias = b.alias()
         lists.append(
-            (alias, scalars.make(f"q_{'pairs' if arrays else 'items'}({value.sql})", KqlType.DYNAMIC, (value,), copies=3))
+            (
+                alias,
+                scalars.make(f"q_{'pairs' if arrays else 'items'}({value.sql})", KqlType.DYNAMIC, (value,), copies=3),
+            )
         )
         item: Scalar = Scalar(alias, KqlType.DYNAMIC, refs=frozenset((alias,)))
         item = scalars.make(f"q_nn({alias})", KqlType.DYNAMIC, (item,))
@@ -86,8 +91,8 @@ def _expand(
 
     result = extend_relation(b, expanded, made)
     if index_name:
-        column = BoundColumn(index_name, KqlType.LONG, index)
-        result = result.with_plan(result.plan, [*[c for c in result.columns if c.name != index_name], column])
+        position = BoundColumn(index_name, KqlType.LONG, index)
+        result = result.with_plan(result.plan, [*[c for c in result.columns if c.name != index_name], position])
     return result, index
 
 
@@ -161,7 +166,11 @@ def _keep_columns(relation: Relation, inner: Relation, result: Relation) -> Rela
     return Relation(
         result.plan,
         tuple(columns),
-        (*order, *(k for k in result.order if k not in order)) if order else result.order if not _has_scan(result.plan) else (),
+        (*order, *(k for k in result.order if k not in order))
+        if order
+        else result.order
+        if not _has_scan(result.plan)
+        else (),
         sorted=relation.sorted,
         partition=relation.partition,
         base=relation.base,
@@ -187,9 +196,7 @@ def _rejoin(outer: Relation, inner: Relation, result: Relation) -> Relation:
     )
 
 
-def fill_empty(
-    b: Binder, before: Relation, grouped: Relation, defaults: Sequence[tuple[str, Scalar]]
-) -> Relation:
+def fill_empty(b: Binder, before: Relation, grouped: Relation, defaults: Sequence[tuple[str, Scalar]]) -> Relation:
     """Partitions without rows: an aggregate without `by` gives one row for them too, with the values it has over nothing."""
     if before.base is None:
         return grouped
@@ -226,18 +233,25 @@ def fill_empty_aggregate(
     """`fill_empty` for summarize: the defaults are the same aggregates over no rows. `values` are the outputs over `calls`."""
     if before.base is None:
         return grouped
+    pairs = [(c.alias, v) for c, v in zip(grouped.columns, values, strict=True)]
+    return fill_empty(b, before, grouped, empty_values(b, before, calls, pairs))
+
+
+def empty_values(
+    b: Binder, before: Relation, calls: Sequence[tuple[str, Scalar]], values: Sequence[tuple[str, Scalar]]
+) -> list[tuple[str, Scalar]]:
+    """What expressions over aggregates are when there are no rows."""
     nothing = Filter(before.plan.aliases, before.plan, Scalar("FALSE", KqlType.BOOL))
     mapping = {alias: b.alias() for alias, _ in calls}
     empty = Aggregate(frozenset(mapping.values()), nothing, [], [(mapping[a], s) for a, s in calls])
     shared = b.share(Relation(empty, ()), materialized=True)
     shared.readers += 1
     shared.needed.update(mapping.values())
-    defaults = []
-    for column, value in zip(grouped.columns, values, strict=True):
+    made = []
+    for alias, value in values:
         sql = _ALIAS.sub(lambda m: mapping.get(m.group(0), m.group(0)), value.sql)
-        made = Scalar(f"(SELECT {sql} FROM {shared.name})", value.type, cheap=False, subquery=True)
-        defaults.append((column.alias, made))
-    return fill_empty(b, before, grouped, defaults)
+        made.append((alias, Scalar(f"(SELECT {sql} FROM {shared.name})", value.type, cheap=False, subquery=True)))
+    return made
 
 
 # ---------------------------------------------------------------------------------------------- partition

@@ -1,5 +1,7 @@
 """summarize: groups, aggregates and the names of what they give."""
 
+# ruff: noqa: ARG001 - the handlers of a table share one signature
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -175,9 +177,7 @@ def aggregate_name(aggregate: Aggregate, call: ast.Call, first: str | None) -> s
     return f"{prefix}_{first or ''}"
 
 
-def _finish(
-    b: Binder, grouped: Relation, keys: Sequence[BoundColumn], outputs: Sequence[Output]
-) -> Relation:
+def _finish(b: Binder, grouped: Relation, keys: Sequence[BoundColumn], outputs: Sequence[Output]) -> Relation:
     """Name the columns and compute what is an expression over aggregates."""
     columns = list(keys)
     taken = {c.name: i for i, c in enumerate(columns)}
@@ -203,9 +203,7 @@ def _aggregate_free(name: str, taken: dict[str, int]) -> str:
     return _free(name, taken)
 
 
-def _single_pick(
-    b: Binder, relation: Relation, node: ast.Summarize, inner: Row, keys: _Keys
-) -> Relation | None:
+def _single_pick(b: Binder, relation: Relation, node: ast.Summarize, inner: Row, keys: _Keys) -> Relation | None:
     """``summarize arg_max(v, *) by k`` alone: one row of each group, without carrying whole rows through an aggregate."""
     if len(node.aggregates) != 1 or not node.by or relation.partition:
         return None

@@ -7,7 +7,7 @@ from tocsin.kql.binder.core import Binder, Row
 from tocsin.kql.binder.errors import fail, unknown
 from tocsin.kql.binder.typing_rules import comparable
 from tocsin.kql.emit.duckdb import scalars
-from tocsin.kql.plan import Compute, Filter, Join, Pick, Scalar
+from tocsin.kql.plan import Compute, Join, Pick, Scalar
 from tocsin.kql.scope import BoundColumn, Environment, Relation, unique_name
 from tocsin.kql.types import KqlType
 
@@ -95,7 +95,7 @@ def join_relations(
     dropped = set()
     if lookup:
         dropped = {c.alias for c in right.columns if c.alias in right_keys}
-    taken = {c.name for c in columns} | (set() if lookup else set())
+    taken = {c.name for c in columns}
     added = []
     for column in right.columns:
         if column.alias in dropped:
@@ -113,17 +113,17 @@ def join_relations(
     return _fill(b, joined, kind, left.plan.aliases, right.plan.aliases)
 
 
-def _fill(
-    b: Binder, joined: Relation, kind: str, left: frozenset[str], right: frozenset[str]
-) -> Relation:
-    """Strings of the side that may be missing become '' again."""
+def _fill(b: Binder, joined: Relation, kind: str, left: frozenset[str], right: frozenset[str]) -> Relation:
     missing: frozenset[str] = frozenset()
     if kind in ("left", "full"):
         missing |= right
     if kind in ("right", "full"):
         missing |= left
-    if not missing:
-        return joined
+    return fill_strings(b, joined, missing) if missing else joined
+
+
+def fill_strings(b: Binder, joined: Relation, missing: frozenset[str]) -> Relation:
+    """Strings of the side that may be missing become '' again."""
     items: list[tuple[str, Scalar]] = []
     renamed: dict[str, str] = {}
     columns = []
@@ -132,10 +132,8 @@ def _fill(
             alias = renamed.get(column.alias)
             if alias is None:
                 alias = renamed[column.alias] = b.alias()
-                value = Scalar(
-                    f"coalesce({column.alias}, '')", KqlType.STRING, cheap=False, refs=frozenset((column.alias,))
-                )
-                items.append((alias, value))
+                reads = frozenset((column.alias,))
+                items.append((alias, Scalar(f"coalesce({column.alias}, '')", KqlType.STRING, cheap=False, refs=reads)))
             column = BoundColumn(column.name, column.type, alias, hidden=column.hidden)
         columns.append(column)
     plan = Compute(joined.plan.aliases | {a for a, _ in items}, joined.plan, items) if items else joined.plan
@@ -206,10 +204,6 @@ def _equality(
     if not (a.refs and a.refs <= left_aliases and c.refs and c.refs <= right_aliases):
         raise fail("KQL0105", "One side of the equality must be of $left, the other of $right.", node)
     return a, c, node
-
-
-def _cross_filter(relation: Relation, predicate: Scalar) -> Relation:
-    return relation.with_plan(Filter(relation.plan.aliases, relation.plan, predicate))
 
 
 APPLIERS = {ast.Join: _join}

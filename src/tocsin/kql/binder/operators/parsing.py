@@ -1,8 +1,14 @@
-"""parse, parse-where and parse-kv: columns out of text."""
+"""parse, parse-where and parse-kv: columns out of text.
+
+A pattern becomes one regular expression with a group for each column. In the kinds `simple` and `relaxed` the texts are literal and a column
+reaches to the next text; in `regex` the texts are expressions and a column is ``(.*)``. A number is matched as a number where the kind
+is strict, so a text in its place is no match.
+"""
+
+# ruff: noqa: ARG001 - the handlers of a table share one signature
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from tocsin.kql import ast
@@ -11,7 +17,7 @@ from tocsin.kql.binder.errors import fail
 from tocsin.kql.binder.operators.rows import extend_relation
 from tocsin.kql.binder.typing_rules import convert, explicit
 from tocsin.kql.emit.duckdb import scalars
-from tocsin.kql.emit.duckdb.literals import constant, text
+from tocsin.kql.emit.duckdb.literals import text
 from tocsin.kql.emit.duckdb.regex import RegexError, escape, translate
 from tocsin.kql.plan import Filter, Scalar
 from tocsin.kql.scope import Environment, Relation
@@ -19,14 +25,15 @@ from tocsin.kql.types import KqlType
 
 __all__ = ["APPLIERS"]
 
-# A typed column of a simple parse matches only text that is a value of its type.
+_WHOLE = r"(\s*[-+]?[0-9]+)"
+_DECIMAL = r"(\s*[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)"
 _TYPED = {
-    KqlType.INT: r"\s*[-+]?[0-9]+",
-    KqlType.LONG: r"\s*[-+]?[0-9]+",
-    KqlType.REAL: r"\s*[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?",
-    KqlType.DECIMAL: r"\s*[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?",
-    KqlType.BOOL: r"\s*(?:[tT][rR][uU][eE]|[fF][aA][lL][sS][eE]|[0-9]+)",
-    KqlType.GUID: r"\s*[{(]?[0-9a-fA-F-]{32,36}[})]?",
+    KqlType.INT: _WHOLE,
+    KqlType.LONG: _WHOLE,
+    KqlType.REAL: _DECIMAL,
+    KqlType.DECIMAL: _DECIMAL,
+    KqlType.BOOL: r"(\s*(?:[tT][rR][uU][eE]|[fF][aA][lL][sS][eE]|[0-9]+))",
+    KqlType.GUID: r"(\s*[{(]?[0-9a-fA-F-]{32,36}[})]?)",
 }
 
 
@@ -40,46 +47,44 @@ def _parse(b: Binder, relation: Relation, node: ast.Parse, env: Environment) -> 
     kind = _word(node.params.get("kind"), "simple")
     if kind not in ("simple", "relaxed", "regex"):
         raise fail("KQL0105", f"parse takes kind=simple, relaxed or regex, not '{kind}'.", node)
-    flags = _word(node.params.get("flags"), "")
     row = b.row(relation, env)
     value = convert(b.scalar(node.value, row), KqlType.STRING)
     value = value if value.cheap else b.hoist(value, row)
     relation = b.settle(relation, row)
-    pattern, groups, where = _pattern(node, kind, flags)
+    pattern, groups = _pattern(node, kind, _word(node.params.get("flags"), ""))
+    sql_pattern = text(pattern)
+    match = b.alias()
+    hit = scalars.make(f"regexp_matches({value.sql}, {sql_pattern})", KqlType.BOOL, (value,))
     columns = [p.column for p in node.parts if p.column is not None]
     if not columns:
-        return relation
-    # Only the groups that are columns: a regular expression may hold groups of its own.
-    names = [f"g{i}" for i in range(1, max(groups) + 1)]
-    listed = ", ".join(f"'{n}'" for n in names)
-    made = f"regexp_extract({value.sql}, {text(pattern)}, [{listed}])"
-    alias = b.alias()
-    match = b.alias()
-    found = scalars.make(made, KqlType.DYNAMIC, (value,))
-    hit = scalars.make(f"regexp_matches({value.sql}, {text(pattern)})", KqlType.BOOL, (value,))
-    relation = relation.with_plan(b.compute(relation, [(alias, found), (match, hit)]))
-    bound: list[tuple[str | None, str, Scalar]] = []
-    reads = frozenset((alias, match))
-    converted = []
+        return _keep_matches(b, relation, node, match, hit)
+    found = b.alias()
+    names = ", ".join(f"'g{i}'" for i in range(1, max(groups) + 1))
+    pieces = scalars.make(f"regexp_extract({value.sql}, {sql_pattern}, [{names}])", KqlType.DYNAMIC, (value,))
+    relation = relation.with_plan(b.compute(relation, [(found, pieces), (match, hit)]))
+    reads = frozenset((found, match))
+    values = []
     for column, group in zip(columns, groups, strict=True):
-        piece = Scalar(f"struct_extract({alias}, 'g{group}')", KqlType.STRING, cheap=False, refs=reads)
-        converted.append((column, _typed(piece, column.type)))
-    whole = [f"({v.sql}) IS NOT NULL" for c, v in converted if c.type is not KqlType.STRING]
-    if kind == "simple" and whole:
+        piece = Scalar(f"struct_extract({found}, 'g{group}')", KqlType.STRING, cheap=False, refs=reads)
+        if column.type is KqlType.STRING:
+            values.append(replace(piece, sql=f"coalesce({piece.sql}, '')"))
+        else:
+            values.append(explicit(piece, column.type))
+    tested = [v.sql for c, v in zip(columns, values, strict=True) if c.type is not KqlType.STRING]
+    if kind == "simple" and tested:
         # All or nothing: one value that is not of its type empties the row.
         good = b.alias()
-        test = Scalar(f"({match} AND {' AND '.join(whole)})", KqlType.BOOL, cheap=False, refs=reads)
-        relation = relation.with_plan(b.compute(relation, [(good, test)]))
-        match = good
-        reads |= {good}
-    for column, result in converted:
-        empty = scalars.null(column.type)
-        sql = f"CASE WHEN {match} THEN {result.sql} ELSE {empty.sql} END"
-        if column.type is KqlType.DATETIME and result.ticks:
-            sql = f"CASE WHEN {match} THEN {result.sql} END"
-        bound.append(
-            (column.name, column.name, Scalar(sql, column.type, cheap=False, ticks=result.ticks, refs=reads, weight=6))
+        test = f"({match} AND {' AND '.join(f'({t}) IS NOT NULL' for t in tested)})"
+        relation = relation.with_plan(
+            b.compute(relation, [(good, Scalar(test, KqlType.BOOL, cheap=False, refs=reads))])
         )
+        match, reads = good, reads | {good}
+    bound: list[tuple[str | None, str, Scalar]] = []
+    for column, result in zip(columns, values, strict=True):
+        empty = " ELSE ''" if column.type is KqlType.STRING else ""
+        sql = f"CASE WHEN {match} THEN {result.sql}{empty} END"
+        made = Scalar(sql, column.type, cheap=False, ticks=result.ticks, refs=reads, weight=6)
+        bound.append((column.name, column.name, made))
     relation = extend_relation(b, relation, bound)
     if node.keyword == "parse-where":
         keep = Scalar(match, KqlType.BOOL, refs=frozenset((match,)))
@@ -87,75 +92,59 @@ def _parse(b: Binder, relation: Relation, node: ast.Parse, env: Environment) -> 
     return relation
 
 
-def _typed(piece: Scalar, kind: KqlType) -> Scalar:
-    if kind is KqlType.STRING:
-        return replace(piece, sql=f"coalesce({piece.sql}, '')")
-    return explicit(piece, kind)
+def _keep_matches(b: Binder, relation: Relation, node: ast.Parse, match: str, hit: Scalar) -> Relation:
+    if node.keyword != "parse-where":
+        return relation
+    return relation.with_plan(Filter(relation.plan.aliases, relation.plan, hit))
 
 
-def _pattern(node: ast.Parse, kind: str, flags: str) -> tuple[str, list[int], None]:
-    """RE2's pattern for the whole text, and which of its groups is which column."""
-    parts = list(node.parts)
-    out = []
+def _pattern(node: ast.Parse, kind: str, flags: str) -> tuple[str, list[int]]:
+    """RE2's pattern, and which of its groups is which column."""
+    unknown = set(flags) - set("Uims")
+    if unknown:
+        raise fail("KQL0105", f"parse takes the flags U, i, m and s, not '{min(unknown)}'.", node)
+    out: list[str] = []
     groups: list[int] = []
     count = 0
-    for i, part in enumerate(parts):
-        last = i == len(parts) - 1
-        following = parts[i + 1] if not last else None
+    for i, part in enumerate(node.parts):
+        last = i == len(node.parts) - 1
         if part.literal is not None:
-            if kind == "regex":
-                try:
-                    rewritten = translate(part.literal)
-                except RegexError as error:
-                    raise fail("KQL0108", f"The pattern can't be run: {error}.", part) from None
-                out.append(f"(?:{rewritten.pattern})" if "|" in rewritten.pattern else rewritten.pattern)
-                count += rewritten.groups
-            else:
-                out.append(escape(part.literal))
+            piece, inner = (escape(part.literal), 0) if kind != "regex" else _regex(part)
+            out.append(piece)
+            count += inner
         elif part.column is not None:
             count += 1
             groups.append(count)
-            greedy = last or (following is not None and following.literal is None and following.column is None and i + 2 == len(parts))
-            lazy = "(.*?)" if not last else "(.*)"
-            if kind == "simple" and part.column.type in _TYPED:
-                out.append(f"({_TYPED[part.column.type]})")
-            elif "U" in flags:
-                out.append("(.*?)")
-            else:
-                out.append("(.*)" if kind == "regex" else lazy)
-            _ = greedy
+            typed = _TYPED.get(part.column.type) if kind != "relaxed" else None
+            out.append(typed or ("(.*)" if kind == "regex" or last else "(.*?)"))
         else:
-            out.append(".*?" if kind != "regex" else ".*?")
-    modifiers = "s" + ("i" if "i" in flags else "") + ("m" if "m" in flags else "")
-    if "s" not in flags and kind == "regex":
-        modifiers = modifiers.replace("s", "") or ""
-        modifiers = "s" if not modifiers else modifiers + "s"
-    ungreedy = "U" if "U" in flags else ""
-    if ungreedy:
-        out = [p.replace("(.*?)", "(.*)").replace(".*?", ".*") if p in ("(.*?)", ".*?") else p for p in out]
-    head = f"(?{modifiers}{ungreedy})"
+            out.append(".*?")
     body = "".join(out)
-    starts_free = bool(parts) and parts[0].literal is None and parts[0].column is None
-    if kind != "regex":
-        body = ("^" if not starts_free else "^") + body + "$" if _closes(parts) else "^" + body
-    else:
-        body = "^" + body if not starts_free else body
-    return head + body, groups, None
+    if kind == "regex":
+        return (f"(?{flags})" if flags else "") + body, groups
+    open_end = node.parts[-1].literal is None and node.parts[-1].column is None
+    return f"(?s)^{body}" + ("" if open_end else "$"), groups
 
 
-def _closes(parts: Sequence[ast.ParsePart]) -> bool:
-    """True where the pattern reaches the end of the text: it does unless it ends with `*`."""
-    last = parts[-1]
-    return last.column is not None or last.literal is not None
+def _regex(part: ast.ParsePart) -> tuple[str, int]:
+    try:
+        rewritten = translate(part.literal or "")
+    except RegexError as error:
+        raise fail("KQL0108", f"The pattern can't be run: {error}.", part) from None
+    pattern = f"(?:{rewritten.pattern})" if "|" in rewritten.pattern else rewritten.pattern
+    return pattern, rewritten.groups
+
+
+# ---------------------------------------------------------------------------------------------- parse-kv
 
 
 def _parse_kv(b: Binder, relation: Relation, node: ast.ParseKv, env: Environment) -> Relation:
-    """Pairs out of text: each wanted key is looked for by a pattern of its own."""
+    """Pairs out of text: each wanted key is looked for by a pattern of its own; the first pair of a key counts."""
     row = b.row(relation, env)
     value = convert(b.scalar(node.value, row), KqlType.STRING)
     value = value if value.cheap else b.hoist(value, row)
-    options = {name: b.constant_text(one, env, "parse-kv") for name, one in node.options.items() if name not in ("greedy",)}
-    greedy = "greedy" in node.options and _word(node.options["greedy"], "") in ("true", "True")
+    greedy = _word(node.options.get("greedy"), "").lower() == "true"
+    options = {name: b.constant_text(one, env, "parse-kv") for name, one in node.options.items() if name != "greedy"}
     relation = b.settle(relation, row)
     bound: list[tuple[str | None, str, Scalar]] = []
     for column in node.columns:
@@ -167,43 +156,37 @@ def _parse_kv(b: Binder, relation: Relation, node: ast.ParseKv, env: Environment
 
 
 def _pair_value(value: Scalar, key: str, node: ast.ParseKv, options: dict[str, str], greedy: bool) -> Scalar:
-    regex = options.get("regex")
-    if regex is not None:
-        try:
-            rewritten = translate(regex)
-        except RegexError as error:
-            raise fail("KQL0108", f"The pattern can't be run: {error}.", node) from None
-        if rewritten.groups != 2:
-            raise fail("KQL0105", "The pattern of parse-kv needs two groups: the key and the value.", node)
-        pattern = text(rewritten.pattern)
-        keys = f"regexp_extract_all({value.sql}, {pattern}, 1)"
-        values = f"regexp_extract_all({value.sql}, {pattern}, 2)"
-        sql = f"coalesce(list_extract({values}, list_position({keys}, {text(key)})), '')"
-        return scalars.make(sql, KqlType.STRING, (value,), copies=2)
-    pair_delimiter = options.get("pair_delimiter", " ")
-    kv_delimiter = options.get("kv_delimiter", "=")
-    quotes = options.get("quote", "")
-    escape_char = options.get("escape", "")
-    if escape_char:
+    if "regex" in options:
+        return _pair_by_regex(value, key, node, options["regex"])
+    if options.get("escape"):
         raise fail("KQL0201", "parse-kv with an escape character is not supported.", node)
-    pair_class = "".join("\\" + c if not c.isalnum() and ord(c) < 128 else c for c in pair_delimiter)
-    stop = f"[^{pair_class}]*" if pair_class else ".*"
-    plain = f"({stop})" if not greedy else f"(.*?)(?:[{pair_class}]+[^{pair_class}{_class(kv_delimiter)}]+{escape(kv_delimiter)}|$)"
-    start = f"(?s)(?:^|[{pair_class}]){escape(key)}{escape(kv_delimiter)}" if pair_class else f"(?s)^{escape(key)}{escape(kv_delimiter)}"
-    if not quotes:
-        return scalars.make(f"regexp_extract({value.sql}, {text(start + plain)}, 1)", KqlType.STRING, (value,))
-    opening, closing = quotes[0], quotes[-1]
-    quoted = f"{start}{escape(opening)}([^{_class(closing)}]*){escape(closing)}"
-    sql = (
-        f"CASE WHEN regexp_matches({value.sql}, {text(quoted)}) THEN regexp_extract({value.sql}, {text(quoted)}, 1) "
-        f"ELSE regexp_extract({value.sql}, {text(start + plain)}, 1) END"
-    )
+    pair, sign = escape(options.get("pair_delimiter", " ")), escape(options.get("kv_delimiter", "="))
+    quote = options.get("quote", "")
+    start = rf"(?s)(?:^|{pair})\s*{escape(key)}\s*{sign}\s*"
+    # Greedy: the value may hold the pair delimiter; it ends where another pair begins.
+    end = rf"(?:{pair}\s*[^\s]+?\s*{sign}|$)" if greedy else f"(?:{pair}|$)"
+    plain = f"trim(regexp_extract({value.sql}, {text(start + '(.*?)' + end)}, 1))"
+    if not quote:
+        return scalars.make(plain, KqlType.STRING, (value,))
+    closing = quote[-1]
+    inside = f"[^{escape(closing)}]*"
+    quoted = text(f"{start}{escape(quote[0])}({inside}){escape(closing)}")
+    sql = f"CASE WHEN regexp_matches({value.sql}, {quoted}) THEN regexp_extract({value.sql}, {quoted}, 1) ELSE {plain} END"
     return scalars.make(sql, KqlType.STRING, (value,))
 
 
-def _class(chars: str) -> str:
-    return "".join("\\" + c if not c.isalnum() and ord(c) < 128 else c for c in chars)
+def _pair_by_regex(value: Scalar, key: str, node: ast.ParseKv, regex: str) -> Scalar:
+    try:
+        rewritten = translate(regex)
+    except RegexError as error:
+        raise fail("KQL0108", f"The pattern can't be run: {error}.", node) from None
+    if rewritten.groups != 2:
+        raise fail("KQL0105", "The pattern of parse-kv needs two groups: the key and the value.", node)
+    pattern = text(rewritten.pattern)
+    keys = f"regexp_extract_all({value.sql}, {pattern}, 1)"
+    values = f"regexp_extract_all({value.sql}, {pattern}, 2)"
+    sql = f"coalesce(list_extract({values}, list_position({keys}, {text(key)})), '')"
+    return scalars.make(sql, KqlType.STRING, (value,), copies=2)
 
 
 APPLIERS = {ast.Parse: _parse, ast.ParseKv: _parse_kv}
-_ = constant

@@ -1,5 +1,7 @@
 """Operators that work row by row or on the set of rows as it is: where, extend, project and kin, sort, top, take, distinct, count …"""
 
+# ruff: noqa: ARG001 - the handlers of a table share one signature
+
 from __future__ import annotations
 
 import re
@@ -45,7 +47,7 @@ def bind_items(
     b: Binder, items: Sequence[ast.Expr], row: Row, prefix: str, first: int, *, by_position: bool = False
 ) -> list[tuple[str | None, str, Scalar]]:
     """Bind named expressions: (the written name or None, the name by rule, the value)."""
-    bound = []
+    bound: list[tuple[str | None, str, Scalar]] = []
     unnamed = first
     for position, item in enumerate(items):
         if isinstance(item, ast.Named) and len(item.names) == 1:
@@ -69,9 +71,7 @@ def _unpacked(b: Binder, item: ast.Named, row: Row) -> list[tuple[str | None, st
     if value.type is not KqlType.DYNAMIC:
         raise fail("KQL0105", "Several names on the left need an array on the right.", item)
     value = b.hoist(value, row)
-    return [
-        (name, name, scalars.access(value, constant(KqlType.LONG, i))) for i, name in enumerate(item.names)
-    ]
+    return [(name, name, scalars.access(value, constant(KqlType.LONG, i))) for i, name in enumerate(item.names)]
 
 
 def _extend(b: Binder, relation: Relation, node: ast.Project, env: Environment) -> Relation:
@@ -81,9 +81,7 @@ def _extend(b: Binder, relation: Relation, node: ast.Project, env: Environment) 
     return extend_relation(b, relation, bound)
 
 
-def extend_relation(
-    b: Binder, relation: Relation, bound: Sequence[tuple[str | None, str, Scalar]]
-) -> Relation:
+def extend_relation(b: Binder, relation: Relation, bound: Sequence[tuple[str | None, str, Scalar]]) -> Relation:
     """Add or replace columns. A written name replaces the column of that name; one made by rule takes a free name."""
     columns = list(relation.columns)
     places = {c.name: i for i, c in enumerate(columns)}
@@ -133,7 +131,11 @@ def _project(b: Binder, relation: Relation, node: ast.Project, env: Environment)
         if isinstance(item, ast.Star):
             bound.extend((None, c.name, c.scalar()) for c in _matching(relation, item.pattern))
         else:
-            bound.extend(bind_items(b, [item], row, "Column", 1 + sum(1 for w, n, _ in bound if w is None and n.startswith("Column"))))
+            bound.extend(
+                bind_items(
+                    b, [item], row, "Column", 1 + sum(1 for w, n, _ in bound if w is None and n.startswith("Column"))
+                )
+            )
     relation = b.settle(relation, row)
     return project_relation(b, relation, bound, node)
 
@@ -154,7 +156,7 @@ def project_relation(
             items.append(item)
         places[own] = len(columns)
         columns.append(column)
-    return relation.with_plan(b.compute(relation, items), columns)
+    return relation.with_plan(b.compute(relation, items), columns, open_bag=None)
 
 
 def _matching(relation: Relation, pattern: str) -> list[BoundColumn]:
@@ -177,7 +179,7 @@ def _named_columns(relation: Relation, items: Sequence[ast.Expr], *, missing_ok:
             raise fail("KQL0105", "A column's name is expected here.", item)
         column = relation.column(name)
         if column is None:
-            if missing_ok:
+            if missing_ok or relation.open_value(name) is not None:
                 continue
             raise unknown("KQL0101", "column", name, (c.name for c in relation.columns), item)
         if column not in found:
@@ -204,9 +206,7 @@ def _project_away(b: Binder, relation: Relation, node: ast.Project, env: Environ
 
 def _project_keep(b: Binder, relation: Relation, node: ast.Project, env: Environment) -> Relation:
     kept = set(_named_columns(relation, node.items))
-    return relation.with_plan(
-        relation.plan, [replace(c, hidden=False) for c in relation.columns if c in kept]
-    )
+    return relation.with_plan(relation.plan, [replace(c, hidden=False) for c in relation.columns if c in kept])
 
 
 def _project_rename(b: Binder, relation: Relation, node: ast.Project, env: Environment) -> Relation:
@@ -285,7 +285,9 @@ def _distinct(b: Binder, relation: Relation, node: ast.Project, env: Environment
         else:
             bound.extend(bind_items(b, [item], row, "Column", len(bound) + 1))
     relation = b.settle(relation, row)
-    keys, columns, names = [], [], {}
+    keys: list[tuple[str, Scalar]] = []
+    columns: list[BoundColumn] = []
+    names: dict[str, int] = {}
     for written, name, value in bound:
         own = written if written is not None else _free(name, names)
         names[own] = 1
@@ -315,9 +317,7 @@ def group(
             order = (*order, OrderKey(alias, key.descending, key.nulls_first))
     made = [*aggregates, *extra]
     plan = Aggregate(frozenset(a for a, _ in (*all_keys, *made)), relation.plan, all_keys, made)
-    return Relation(
-        plan, tuple(columns), order, partition=tuple(a for a, _ in partition_keys), base=relation.base
-    )
+    return Relation(plan, tuple(columns), order, partition=tuple(a for a, _ in partition_keys), base=relation.base)
 
 
 # ---------------------------------------------------------------------------------------------- sort, top, take
@@ -337,7 +337,9 @@ def sort_relation(b: Binder, relation: Relation, keys: Sequence[ast.Ordered], en
         order.extend(sort_keys(b, value, key, items))
     relation = b.settle(relation, row)
     kept = tuple(k for k in relation.order if k.alias not in {o.alias for o in order})
-    return relation.with_plan(b.compute(relation, items), order=(*order, *kept), serialized=True, sorted=True, row_wise=False)
+    return relation.with_plan(
+        b.compute(relation, items), order=(*order, *kept), serialized=True, sorted=True, row_wise=False
+    )
 
 
 def sort_keys(b: Binder, value: Scalar, key: ast.Ordered, items: list[tuple[str, Scalar]]) -> list[OrderKey]:
@@ -385,7 +387,11 @@ def _count_value(b: Binder, node: ast.Expr, env: Environment, what: str) -> Scal
     if value.type is KqlType.DYNAMIC or value.type is KqlType.REAL:
         from tocsin.kql.binder.typing_rules import explicit
 
-        value = explicit(value, KqlType.LONG) if not value.constant else constant(KqlType.LONG, int(float(str(value.value))))
+        value = (
+            explicit(value, KqlType.LONG)
+            if not value.constant
+            else constant(KqlType.LONG, int(float(str(value.value))))
+        )
     if value.type not in (KqlType.INT, KqlType.LONG):
         raise fail("KQL0105", f"{what} needs a number of rows; this is a {value.type}.", node)
     if value.constant:

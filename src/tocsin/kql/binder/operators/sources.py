@@ -1,5 +1,7 @@
 """Sources: print, range, externaldata."""
 
+# ruff: noqa: ARG001 - the handlers of a table share one signature
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -49,9 +51,7 @@ def _range(b: Binder, node: ast.Range, env: Environment) -> Relation:
         text = count
 
         def build(names: Sequence[str]) -> str:
-            return (
-                f"SELECT unnest(range(0, n)) AS {number} FROM (SELECT least(greatest(coalesce({text}, 0), 0), {RANGE_LIMIT}) AS n)"
-            )
+            return f"SELECT unnest(range(0, n)) AS {number} FROM (SELECT least(greatest(coalesce({text}, 0), 0), {RANGE_LIMIT}) AS n)"
 
     plan = Custom(frozenset((number,)), [], build)
     alias = b.alias()
@@ -74,9 +74,7 @@ def range_types(node: ast.Node, start: Scalar, stop: Scalar, step: Scalar) -> tu
         return convert(start, kind), convert(stop, kind), convert(step, kind), kind
     if start.type is stop.type and start.type in (KqlType.DATETIME, KqlType.TIMESPAN) and step.type is KqlType.TIMESPAN:
         return start, stop, step, start.type
-    raise fail(
-        "KQL0105", f"range does not take {start.type}, {stop.type} and a step of {step.type}.", node
-    )
+    raise fail("KQL0105", f"range does not take {start.type}, {stop.type} and a step of {step.type}.", node)
 
 
 def _range_count(start: Scalar, stop: Scalar, step: Scalar, kind: KqlType) -> int | str:
@@ -84,17 +82,19 @@ def _range_count(start: Scalar, stop: Scalar, step: Scalar, kind: KqlType) -> in
         values = [s.value for s in (start, stop, step)]
         if any(not isinstance(v, (int, float)) for v in values) or not values[2]:
             return 0
-        a, z, s = values
+        a, z, s = (float(str(v)) if kind is KqlType.REAL else int(str(v)) for v in values)
         if kind is KqlType.REAL:
-            return max(int((z - a) / s + 1e-9) + 1, 0) if (z - a) / s >= 0 else 0  # type: ignore[operator]
-        return max((z - a) // s + 1, 0) if s > 0 else max((a - z) // -s + 1, 0)  # type: ignore[operator]
+            return max(int((z - a) / s + 1e-9) + 1, 0) if (z - a) / s >= 0 else 0
+        return int(max((z - a) // s + 1, 0) if s > 0 else max((a - z) // -s + 1, 0))
     if kind is KqlType.DATETIME:
-        a, z = scalars.ticks(start), scalars.ticks(stop)
+        low, high = scalars.ticks(start), scalars.ticks(stop)
     else:
-        a, z = start.sql, stop.sql
+        low, high = start.sql, stop.sql
     if kind is KqlType.REAL:
-        return f"CASE WHEN ({z} - {a}) / {step.sql} >= 0 THEN (floor(({z} - {a}) / {step.sql} + 1e-9) + 1)::BIGINT END"
-    return f"CASE WHEN {step.sql} > 0 AND {z} >= {a} OR {step.sql} < 0 AND {z} <= {a} THEN ({z} - {a}) // {step.sql} + 1 END"
+        steps = f"({high} - {low}) / {step.sql}"
+        return f"CASE WHEN {steps} >= 0 THEN (floor({steps} + 1e-9) + 1)::BIGINT END"
+    forwards, backwards = f"{step.sql} > 0 AND {high} >= {low}", f"{step.sql} < 0 AND {high} <= {low}"
+    return f"CASE WHEN {forwards} OR {backwards} THEN ({high} - {low}) // {step.sql} + 1 END"
 
 
 def range_value(start: Scalar, step: Scalar, kind: KqlType, number: str) -> Scalar:
@@ -106,9 +106,7 @@ def range_value(start: Scalar, step: Scalar, kind: KqlType, number: str) -> Scal
         whole = step.constant and isinstance(step.value, int) and step.value % 10 == 0 and not start.ticks
         if whole:
             micros = step.value // 10  # type: ignore[operator]
-            return scalars.make(
-                f"q_micros(epoch_us({start.sql}) + {number} * ({micros}))", kind, (start, position)
-            )
+            return scalars.make(f"q_micros(epoch_us({start.sql}) + {number} * ({micros}))", kind, (start, position))
         return scalars.make(
             f"q_range({scalars.ticks(start)} + {number} * {step.sql})", kind, (start, step, position), ticks=True
         )

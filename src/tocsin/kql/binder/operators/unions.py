@@ -1,5 +1,7 @@
 """union, search and find: several tables at once."""
 
+# ruff: noqa: ARG001 - the handlers of a table share one signature
+
 from __future__ import annotations
 
 import re
@@ -126,9 +128,7 @@ def matching_tables(b: Binder, node: ast.Star, env: Environment) -> list[str]:
     return names
 
 
-def union_relations(
-    b: Binder, parts: Sequence[_Part], *, source: str | None, inner: bool, node: ast.Node
-) -> Relation:
+def union_relations(b: Binder, parts: Sequence[_Part], *, source: str | None, inner: bool, node: ast.Node) -> Relation:
     """All rows of all parts. Columns go by name; one name with several types becomes one column a type (``x_long``, ``x_string``)."""
     layout = _layout(parts, inner)
     columns: list[BoundColumn] = []
@@ -401,9 +401,7 @@ def _find_in(b: Binder, parts: Sequence[_Part], node: ast.Find, env: Environment
     wanted: list[tuple[str, KqlType | None]] = []
     packed = False
     for item in node.project:
-        if isinstance(item, ast.Call) and item.callee == "pack_all":
-            packed = True
-        elif isinstance(item, ast.Star):
+        if (isinstance(item, ast.Call) and item.callee == "pack_all") or isinstance(item, ast.Star):
             packed = True
         else:
             name = column_name(item.value if isinstance(item, ast.Named) else item)

@@ -27,17 +27,107 @@ _OUTSIDE = {
 _INSIDE = {"d": r"\p{Nd}", "D": r"\P{Nd}", "w": _WORD, "W": _NOT_WORD, "s": r"\s\p{Z}\x{85}", "S": _NOT_SPACE}
 _CONTROL = "aftnrv"
 _POSIX = frozenset(
-    "alnum alpha ascii blank cntrl digit graph lower print punct space upper word xdigit".split()
+    [
+        "alnum",
+        "alpha",
+        "ascii",
+        "blank",
+        "cntrl",
+        "digit",
+        "graph",
+        "lower",
+        "print",
+        "punct",
+        "space",
+        "upper",
+        "word",
+        "xdigit",
+    ]
 )
 _REPEAT = re.compile(r"\{(\d+)(?:(,)(\d*))?\}")
 _CATEGORY = re.compile(r"\{(\^?)([A-Za-z_]+)\}")
 _CATEGORIES = frozenset(
-    "C Cc Cf Co Cs L Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm So Z Zl Zp Zs Any".split()
+    [
+        "C",
+        "Cc",
+        "Cf",
+        "Co",
+        "Cs",
+        "L",
+        "Ll",
+        "Lm",
+        "Lo",
+        "Lt",
+        "Lu",
+        "M",
+        "Mc",
+        "Me",
+        "Mn",
+        "N",
+        "Nd",
+        "Nl",
+        "No",
+        "P",
+        "Pc",
+        "Pd",
+        "Pe",
+        "Pf",
+        "Pi",
+        "Po",
+        "Ps",
+        "S",
+        "Sc",
+        "Sk",
+        "Sm",
+        "So",
+        "Z",
+        "Zl",
+        "Zp",
+        "Zs",
+        "Any",
+    ]
 )
 _SCRIPTS = frozenset(
-    """Arabic Armenian Bengali Bopomofo Braille Cherokee Common Coptic Cyrillic Devanagari Ethiopic Georgian Greek Gujarati
-    Gurmukhi Han Hangul Hebrew Hiragana Inherited Kannada Katakana Khmer Lao Latin Malayalam Mongolian Myanmar Oriya Runic
-    Sinhala Syriac Tamil Telugu Thaana Thai Tibetan Yi""".split()
+    [
+        "Arabic",
+        "Armenian",
+        "Bengali",
+        "Bopomofo",
+        "Braille",
+        "Cherokee",
+        "Common",
+        "Coptic",
+        "Cyrillic",
+        "Devanagari",
+        "Ethiopic",
+        "Georgian",
+        "Greek",
+        "Gujarati",
+        "Gurmukhi",
+        "Han",
+        "Hangul",
+        "Hebrew",
+        "Hiragana",
+        "Inherited",
+        "Kannada",
+        "Katakana",
+        "Khmer",
+        "Lao",
+        "Latin",
+        "Malayalam",
+        "Mongolian",
+        "Myanmar",
+        "Oriya",
+        "Runic",
+        "Sinhala",
+        "Syriac",
+        "Tamil",
+        "Telugu",
+        "Thaana",
+        "Thai",
+        "Tibetan",
+        "Yi",
+    ]
 )
 _LONG_CATEGORIES = {
     "Letter": "L",
@@ -227,7 +317,9 @@ class _Translator:
                 self.sizes.pop()
                 self.repeats.pop()
             return
-        raise RegexError("look-around, back-references and other '(?' extensions are not part of KQL's regular expressions")
+        raise RegexError(
+            "look-around, back-references and other '(?' extensions are not part of KQL's regular expressions"
+        )
 
     def _escape(self) -> None:
         char = self.text[self.at + 1 : self.at + 2]
@@ -299,7 +391,7 @@ class _Translator:
         if text[self.at : self.at + 1] == "^":
             out.append("^")
             self.at += 1
-        size, first, previous_range = 1, True, ""
+        size, first = 1, True
         while True:
             char = text[self.at : self.at + 1]
             if not char:
@@ -313,7 +405,7 @@ class _Translator:
                 name = text[self.at + 2 : end].lstrip("^") if end >= 0 else ""
                 if name in _POSIX:
                     out.append(text[self.at : end + 2])
-                    self.at, previous_range = end + 2, ""
+                    self.at = end + 2
                     continue
             single, piece, cost = self._class_item(char)
             size += cost

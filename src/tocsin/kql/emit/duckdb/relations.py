@@ -365,9 +365,7 @@ def order_text(order: Iterable[OrderKey]) -> str:
     parts = []
     for key in order:
         value = f"CASE WHEN NOT isnan({key.alias}) THEN {key.alias} END" if key.real else key.alias
-        parts.append(
-            f"{value} {'DESC' if key.descending else 'ASC'} NULLS {'FIRST' if key.nulls_first else 'LAST'}"
-        )
+        parts.append(f"{value} {'DESC' if key.descending else 'ASC'} NULLS {'FIRST' if key.nulls_first else 'LAST'}")
     return ", ".join(parts)
 
 

@@ -12,7 +12,19 @@ from tocsin.kql.emit.duckdb.literals import EPOCH_TICKS, constant, literal, sql_
 from tocsin.kql.plan import Scalar
 from tocsin.kql.types import KqlType
 
-__all__ = ["access", "arithmetic", "combine", "compare", "logic", "make", "micros", "negate", "null", "ticks", "to_ticks"]
+__all__ = [
+    "access",
+    "arithmetic",
+    "combine",
+    "compare",
+    "logic",
+    "make",
+    "micros",
+    "negate",
+    "null",
+    "ticks",
+    "to_ticks",
+]
 
 _INTEGERS = (KqlType.INT, KqlType.LONG)
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
@@ -33,7 +45,15 @@ def make(
         subquery |= operand.subquery
         volatile |= operand.volatile
     return Scalar(
-        sql, kind, cheap=cheap, ticks=ticks, refs=refs, window=window, subquery=subquery, volatile=volatile, weight=weight
+        sql,
+        kind,
+        cheap=cheap,
+        ticks=ticks,
+        refs=refs,
+        window=window,
+        subquery=subquery,
+        volatile=volatile,
+        weight=weight,
     )
 
 

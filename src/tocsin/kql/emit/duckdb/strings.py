@@ -90,9 +90,7 @@ def has_list(op: str, left: Scalar, needles: Sequence[Scalar]) -> Scalar:
         pattern = "|".join(_bounded(n) for n in constants)
         parts.append(make(f"regexp_matches({folded}, {text(pattern)}, 's')", KqlType.BOOL, (left,)))
     else:
-        parts.extend(
-            make(_term_test(folded, n, True, True), KqlType.BOOL, (left,)) for n in constants
-        )
+        parts.extend(make(_term_test(folded, n, True, True), KqlType.BOOL, (left,)) for n in constants)
     parts.extend(string_operator("has", left, n) for n in others)
     return combine("and" if everything else "or", parts)
 
