@@ -15,9 +15,13 @@ from tocsin.state import State
 
 
 def test_an_error_takes_back_the_whole_transaction(state: State) -> None:
-    with pytest.raises(ZeroDivisionError), state.write() as unit:
-        unit.kv.set("a", 1)
-        raise ZeroDivisionError
+    def fails() -> None:
+        with state.write() as unit:
+            unit.kv.set("a", 1)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
     with state.read() as unit:
         assert unit.kv.get("a") is None
 
@@ -27,9 +31,14 @@ def test_what_is_to_happen_afterwards_happens_only_after_success(state: State) -
     with state.write() as unit:
         unit.afterwards(lambda: called.append("yes"))
         assert called == []
-    with pytest.raises(ZeroDivisionError), state.write() as unit:
-        unit.afterwards(lambda: called.append("no"))
-        raise ZeroDivisionError
+
+    def fails() -> None:
+        with state.write() as unit:
+            unit.afterwards(lambda: called.append("no"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
     assert called == ["yes"]
 
 

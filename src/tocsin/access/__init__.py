@@ -10,16 +10,22 @@ from tocsin.access.errors import (
     WrongAccountError,
 )
 from tocsin.access.principal import INGEST_PERMISSIONS, PERMISSIONS, ROLES, Principal, permissions_of, require, system
+from tocsin.access.service import ADMINISTRATOR, Access, SignedIn
+from tocsin.access.settings import AccessSettings
 
 __all__ = [
+    "ADMINISTRATOR",
     "INGEST_PERMISSIONS",
     "PERMISSIONS",
     "ROLES",
+    "Access",
+    "AccessSettings",
     "BadCredentialsError",
     "ForbiddenError",
     "NotSignedInError",
     "Principal",
     "RequestHeaderMissingError",
+    "SignedIn",
     "TooManyAttemptsError",
     "WeakPasswordError",
     "WrongAccountError",

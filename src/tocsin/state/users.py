@@ -174,10 +174,19 @@ class Sessions(Repository):
         """Ends a session."""
         self._c.execute(delete(sessions).where(sessions.c.hash == hashed))
 
-    def end_all_of(self, user_name: str, *, but: str = "") -> int:
-        """Ends a user's sessions, except the one whose hash is `but`; gives how many."""
-        ended = self._c.execute(delete(sessions).where(sessions.c.user_name == user_name, sessions.c.hash != but))
-        return ended.rowcount
+    def end_by_prefix(self, prefix: str, user_name: str) -> bool:
+        """Ends the user's session whose hash begins so (what a principal carries); False when it had ended."""
+        chosen = delete(sessions).where(
+            sessions.c.user_name == user_name, sessions.c.hash.startswith(prefix, autoescape=True)
+        )
+        return self._c.execute(chosen).rowcount > 0
+
+    def end_all_of(self, user_name: str, *, but_prefix: str = "") -> int:
+        """Ends a user's sessions, except the one whose hash begins with `but_prefix`; gives how many."""
+        chosen = delete(sessions).where(sessions.c.user_name == user_name)
+        if but_prefix:
+            chosen = chosen.where(~sessions.c.hash.startswith(but_prefix, autoescape=True))
+        return self._c.execute(chosen).rowcount
 
     def sweep(self, idle_before: datetime) -> int:
         """Removes sessions that have expired or were last seen before that."""
