@@ -1,0 +1,362 @@
+"""From source-shaped batches to rows of catalogue tables, by the packs' parsers.
+
+A parser is a KQL query over `source`. Each is compiled once for a set of columns. Only those run whose `when` (channels, event ids) a batch
+can satisfy, and they see only those rows. What `tostring(EventData.Name)` reads is taken out of the JSON text once per batch and handed to
+the engine as a column, because reading JSON field by field costs far more than everything else together.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+
+from tocsin.base.errors import ContentError, LakeError, Place, QueryError, TocsinError
+from tocsin.ingest import codes
+from tocsin.ingest.casts import cast_rows
+from tocsin.ingest.decoders.context import as_text
+from tocsin.ingest.model import DeadLetter, SourceBatch
+from tocsin.ingest.schemas import DYNAMIC_COLUMNS, SOURCE, schema_of
+from tocsin.ingest.shred import Shredded, shred
+from tocsin.kql.diagnostics import KqlErrors
+from tocsin.kql.types import Catalog, Column, FunctionSource, KqlType, TableSchema
+from tocsin.lake import TableBatch
+from tocsin.lake.engine import Engine, Limits, conform
+from tocsin.tables import INGESTION_TIME, custom_schema
+
+__all__ = ["DEAD_LETTERS", "Mapper", "ParserLike", "dead_letter_rows"]
+
+_log = structlog.get_logger("tocsin.ingest.mapping")
+DEAD_LETTERS = "DeadLetter_CL"
+UNPARSED = "Unparsed_CL"
+_NO_LIMITS = Limits(rows=None, seconds=None, result_bytes=None)
+_COMPILED_AT = datetime(1970, 1, 1, tzinfo=UTC)
+_TICKS_AT_EPOCH = 621_355_968_000_000_000
+
+
+class ParserLike(Protocol):
+    """The part of `tocsin.content.ParserFile` that is read here."""
+
+    @property
+    def id(self) -> str:
+        """Its identifier."""
+
+    @property
+    def source(self) -> str:
+        """The source kind that it reads."""
+
+    @property
+    def table(self) -> str:
+        """The table that it fills."""
+
+    @property
+    def query(self) -> str:
+        """Its KQL."""
+
+
+@dataclass(slots=True)
+class _Parser:
+    """A parser and its compiled forms by the columns that `source` had."""
+
+    id: str
+    table: str
+    query: str
+    place: Place | None
+    channels: frozenset[str] | None
+    event_ids: frozenset[int] | None
+    compiled: dict[tuple[str, ...], _Compiled | None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Compiled:
+    query: Any
+    shredded: Shredded
+    catalog: _SourceCatalog
+    columns: tuple[str, ...]
+    names: tuple[str, ...]
+    ticks: tuple[bool, ...]
+    schema: TableSchema
+
+
+class _SourceCatalog:
+    """What a parser's text may name: `source`, and the stored functions of the packs."""
+
+    def __init__(self, source: TableSchema, base: Catalog) -> None:
+        self._source = source
+        self._base = base
+
+    def table(self, name: str) -> TableSchema | None:
+        """See `Catalog.table`."""
+        return self._source if name == SOURCE else None
+
+    def table_names(self) -> Iterable[str]:
+        """See `Catalog.table_names`."""
+        return (SOURCE,)
+
+    def function(self, name: str) -> FunctionSource | None:
+        """See `Catalog.function`."""
+        return self._base.function(name)
+
+    def function_names(self) -> Iterable[str]:
+        """See `Catalog.function_names`."""
+        return self._base.function_names()
+
+
+class Mapper:
+    """Maps batches. Not safe for use by several threads at once: intake and scan have one each."""
+
+    def __init__(self, parsers: Iterable[ParserLike], engine: Engine, catalog: Catalog) -> None:
+        """`catalog` gives the schemas of the tables and the stored functions that parsers may call."""
+        self._engine = engine
+        self._catalog = catalog
+        self._parsers: dict[str, list[_Parser]] = {}
+        self.problems: list[TocsinError] = []
+        for parser in parsers:
+            self._parsers.setdefault(parser.source, []).append(_prepared(parser))
+
+    def map(self, batch: SourceBatch, *, received: datetime | None = None) -> list[TableBatch]:
+        """The batch's rows for each table that its parsers fill.
+
+        `received` is when the rows became durable; without it `_TimeReceived` is left to the caller. Rows that no parser takes go to
+        Unparsed_CL. A parser that can't be compiled, or that fails on a batch, is noted in `problems` and leaves a dead letter; the others
+        go on.
+        """
+        if not len(batch):
+            return []
+        if batch.source.startswith("table."):
+            made = self._table_rows(batch)
+        else:
+            made = self._parsed(batch)
+        if received is not None:
+            stamp = pa.scalar(received.astimezone(UTC).replace(tzinfo=None), pa.timestamp("us"))
+            made = [TableBatch(b.table, _received(b.rows, stamp)) for b in made]
+        return made
+
+    def _table_rows(self, batch: SourceBatch) -> list[TableBatch]:
+        name = batch.source[len("table.") :]
+        schema = self._catalog.table(name)
+        if schema is None:
+            return [self._unparsed(batch)]
+        return [TableBatch(name, cast_rows(batch.rows, schema))]
+
+    def _parsed(self, batch: SourceBatch) -> list[TableBatch]:
+        parsers = self._parsers.get(batch.source)
+        if not parsers:
+            return [self._unparsed(batch)]
+        groups = _Groups(batch.rows) if batch.source in ("windows.event", "linux.sysmon") else None
+        by_table: dict[str, list[pa.Table]] = {}
+        failed: list[DeadLetter] = []
+        for parser in parsers:
+            chosen = groups.rows_for(parser) if groups is not None else None
+            if chosen is not None and not len(chosen):
+                continue
+            compiled = self._compiled(parser, batch)
+            if compiled is None:
+                continue
+            try:
+                rows = self._run(compiled, batch, chosen)
+            except (QueryError, LakeError, pa.ArrowException) as error:
+                failed.append(self._failure(parser, batch, error))
+                continue
+            if rows.num_rows:
+                by_table.setdefault(parser.table, []).append(rows)
+        made = [TableBatch(t, r[0] if len(r) == 1 else pa.concat_tables(r, promote_options="default")) for t, r in by_table.items()]
+        if failed:
+            made.append(TableBatch(DEAD_LETTERS, dead_letter_rows(failed)))
+        if not made and all(p.compiled and not any(p.compiled.values()) for p in parsers):
+            made.append(self._unparsed(batch))
+        return made
+
+    def _run(self, compiled: _Compiled, batch: SourceBatch, chosen: np.ndarray[Any, Any] | None) -> pa.Table:
+        rows = batch.rows.select([c for c in compiled.columns if c in batch.rows.column_names])
+        if chosen is not None and len(chosen) < batch.rows.num_rows:
+            rows = rows.take(pa.array(chosen))
+        else:
+            chosen = None
+        rows = compiled.shredded.add_to(rows, batch, chosen)
+        result = self._engine.run(
+            compiled.query, relations={SOURCE: rows}, limits=_NO_LIMITS, catalog=compiled.catalog  # type: ignore[arg-type]
+        ).table
+        arrays = []
+        for column, ticks in zip(result.columns, compiled.ticks, strict=True):
+            arrays.append(_from_ticks(column) if ticks else column)
+        table = pa.Table.from_arrays(arrays, names=list(compiled.names))
+        table = conform(table, compiled.schema)
+        if "TimeGenerated" not in table.column_names and "Timestamp" in table.column_names:
+            table = table.append_column("TimeGenerated", table.column("Timestamp"))
+        return table
+
+    def _compiled(self, parser: _Parser, batch: SourceBatch) -> _Compiled | None:
+        key = tuple(batch.rows.column_names)
+        if key not in parser.compiled:
+            if len(parser.compiled) >= 64:
+                parser.compiled.clear()
+            try:
+                parser.compiled[key] = self._compile(parser, batch)
+            except TocsinError as error:
+                parser.compiled[key] = None
+                self._problem(ContentError(f"Parser {parser.id} can't be used: {error}", code="CNT0040", place=parser.place))
+        return parser.compiled[key]
+
+    def _compile(self, parser: _Parser, batch: SourceBatch) -> _Compiled:
+        from tocsin.kql import compile_query
+
+        source = schema_of(batch.source, batch.rows.schema)
+        for shredded in (shred(parser.query, source), Shredded(parser.query, source)):
+            catalog = _SourceCatalog(shredded.schema, self._catalog)
+            try:
+                query = compile_query(shredded.text, catalog, now=_COMPILED_AT)
+                break
+            except KqlErrors:
+                if shredded.text == parser.query:
+                    raise
+        if query.uses_now:
+            raise ContentError("A parser must not depend on the current time.", place=parser.place, hint="Leave out now() and ago().")
+        schema = self._catalog.table(parser.table) or custom_schema(parser.table, [Column(c.name, c.type) for c in query.columns])
+        known = {c.name for c in schema.columns}
+        unknown = [c.name for c in query.columns if c.name not in known]
+        if unknown:
+            raise ContentError(f"Table {parser.table} has no column {unknown[0]!r}.", place=parser.place)
+        used = tuple(c.name for c in source.columns if c.name in query.sql)
+        return _Compiled(
+            query,
+            shredded,
+            catalog,
+            used or (source.columns[0].name,),
+            tuple(c.name for c in query.columns),
+            tuple(c.ticks and c.type is KqlType.DATETIME for c in query.columns),
+            schema,
+        )
+
+    def _failure(self, parser: _Parser, batch: SourceBatch, error: Exception) -> DeadLetter:
+        reason = f"Parser {parser.id} failed on {len(batch)} rows: {error}"
+        self._problem(ContentError(reason, code="CNT0041", place=parser.place))
+        sample = batch.rows.slice(0, 20).to_pylist()
+        raw = orjson.dumps(sample, default=str)[: 64 * 1024]
+        return DeadLetter(reason, codes.MAPPING, Place(batch.origin), raw, batch.origin, batch.source, len(raw))
+
+    def _problem(self, problem: TocsinError) -> None:
+        if str(problem) not in {str(p) for p in self.problems} and len(self.problems) < 1000:
+            self.problems.append(problem)
+            _log.warning("ingest.parser", problem=str(problem))
+
+    def _unparsed(self, batch: SourceBatch) -> TableBatch:
+        rows = batch.rows
+        names = rows.column_names
+        if "RawData" in names:
+            raw: pa.Array | pa.ChunkedArray = rows.column("RawData")
+        else:
+            texts = []
+            for row in rows.to_pylist():
+                kept = {k: _parsed_json(k, v) for k, v in row.items() if v is not None}
+                texts.append(orjson.dumps(kept, default=as_text).decode())
+            raw = pa.array(texts, pa.string())
+        time = next((rows.column(n) for n in ("TimeCreated", "ts") if n in names and pa.types.is_timestamp(rows.column(n).type)), None)
+        host = next((rows.column(n) for n in ("Computer", "HostName") if n in names), None)
+        columns = {
+            "TimeGenerated": time if time is not None else pa.nulls(rows.num_rows, pa.timestamp("us")),
+            "Source_s": pa.repeat(batch.source, rows.num_rows),
+            "Computer": host if host is not None else pa.nulls(rows.num_rows, pa.string()),
+            "RawData": raw,
+            "Origin_s": pa.repeat(batch.origin, rows.num_rows),
+        }
+        return TableBatch(UNPARSED, pa.table(columns))
+
+
+def _parsed_json(name: str, value: object) -> object:
+    if name in DYNAMIC_COLUMNS and isinstance(value, str):
+        try:
+            return orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return value
+    return value
+
+
+def _prepared(parser: ParserLike) -> _Parser:
+    when = getattr(parser, "when", None)
+    document = getattr(parser, "document", None)
+    if when is None and document is not None and isinstance(document.value, dict):
+        when = document.value.get("when")
+    channels = event_ids = None
+    if isinstance(when, Mapping):
+        listed = when.get("Channel")
+        channels = frozenset(map(str, listed if isinstance(listed, list) else [listed])) if listed is not None else None
+        listed = when.get("EventID")
+        event_ids = frozenset(map(int, listed if isinstance(listed, list) else [listed])) if listed is not None else None
+    path = getattr(parser, "path", None)
+    return _Parser(parser.id, parser.table, parser.query, Place(str(path)) if path else None, channels, event_ids)
+
+
+class _Groups:
+    """Which rows of a batch of events have which channel and event id."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        channel = rows.column("Channel").combine_chunks().dictionary_encode()
+        self._channels = channel.dictionary.to_pylist()
+        codes_ = pc.fill_null(channel.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+        ids = pc.fill_null(rows.column("EventID").cast(pa.int64()), -1).to_numpy()
+        keys = (codes_ + 1) * (1 << 33) + (ids + (1 << 32))
+        self._unique, self._inverse = np.unique(keys, return_inverse=True)
+        self._order = np.argsort(self._inverse, kind="stable")
+        self._bounds = np.searchsorted(self._inverse[self._order], np.arange(len(self._unique) + 1))
+        self._pairs = [
+            (self._channels[k // (1 << 33) - 1] if k >= (1 << 33) else None, k % (1 << 33) - (1 << 32)) for k in self._unique.tolist()
+        ]
+
+    def rows_for(self, parser: _Parser) -> np.ndarray[Any, Any] | None:
+        """The numbers of the rows that a parser's `when` lets through; None when it lets all through."""
+        if parser.channels is None and parser.event_ids is None:
+            return None
+        wanted = [
+            n
+            for n, (channel, number) in enumerate(self._pairs)
+            if (parser.channels is None or channel in parser.channels) and (parser.event_ids is None or number in parser.event_ids)
+        ]
+        if not wanted:
+            return np.empty(0, np.int64)
+        parts = [self._order[self._bounds[n] : self._bounds[n + 1]] for n in wanted]
+        return np.sort(np.concatenate(parts))
+
+
+def _from_ticks(column: pa.ChunkedArray) -> pa.Array:
+    micros = pc.divide(pc.subtract(column, pa.scalar(_TICKS_AT_EPOCH, pa.int64())), pa.scalar(10, pa.int64()))
+    return micros.cast(pa.timestamp("us"))
+
+
+def _received(rows: pa.Table, stamp: pa.Scalar) -> pa.Table:
+    """With `_TimeReceived`; rows without a time of their own happened when they were received."""
+    if INGESTION_TIME in rows.column_names:
+        rows = rows.drop_columns([INGESTION_TIME])
+    for name in ("TimeGenerated", "Timestamp"):
+        if name in rows.column_names:
+            column = rows.column(name)
+            if column.null_count:
+                rows = rows.set_column(rows.column_names.index(name), name, pc.fill_null(column, stamp))
+        elif name == "TimeGenerated":
+            rows = rows.append_column(name, pa.repeat(stamp, rows.num_rows))
+    return rows.append_column(INGESTION_TIME, pa.repeat(stamp, rows.num_rows))
+
+
+def dead_letter_rows(letters: Sequence[DeadLetter], time: datetime | None = None) -> pa.Table:
+    """Rows of table DeadLetter_CL."""
+    stamp = None if time is None else time.astimezone(UTC).replace(tzinfo=None)
+    return pa.table(
+        {
+            "TimeGenerated": pa.array([stamp] * len(letters), pa.timestamp("us")),
+            "Source_s": [d.source for d in letters],
+            "Format_s": [d.format for d in letters],
+            "Code_s": [d.code for d in letters],
+            "Reason_s": [d.reason for d in letters],
+            "Place_s": [str(d.place) for d in letters],
+            "Raw_s": [base64.b64encode(d.raw).decode() for d in letters],
+            "RawSize_d": pa.array([d.size for d in letters], pa.int64()),
+        }
+    )

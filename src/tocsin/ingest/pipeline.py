@@ -1,0 +1,387 @@
+"""`Intake`: from durable bodies to visible rows.
+
+    receiver ─ submit ─► lake.log (durable) ─► one thread, in the log's order: decode ─► map ─► lake.put ─► observers
+
+A body is durable when `submit`'s future resolves; only then may the receiver tell its sender. Rows of a body carry the instant of its
+receipt as `_TimeReceived`, the same after a replay. `watermark` is the instant before which everything received is visible: rules that
+run over windows of ingestion time end their windows there and can neither miss nor see twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import structlog
+
+from tocsin.base.clock import Clock
+from tocsin.base.errors import IngestError, LakeError, Place
+from tocsin.ingest import codes
+from tocsin.ingest.decoders import decode_body
+from tocsin.ingest.decoders.tables import TableMatcher, default_matcher
+from tocsin.ingest.mapping import DEAD_LETTERS, Mapper, dead_letter_rows
+from tocsin.ingest.model import DeadLetter, SourceBatch
+from tocsin.ingest.requests import RequestLog
+from tocsin.ingest.settings import DecodeLimits
+from tocsin.lake import Body, Lake, TableBatch
+
+__all__ = ["Intake", "IntakeBusy", "SourceState"]
+
+_log = structlog.get_logger("tocsin.ingest")
+_GATHER_BYTES = 16 << 20
+_MAX_SOURCES = 2_000
+_LAKE_FULL = "LAK0012"
+_UNFIT = frozenset({"LAK0006", "LAK0007", "LAK0008"})
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class IntakeBusy(IngestError):
+    """Too much waits already: the sender must try again a little later."""
+
+    code = "ING0030"
+
+
+@dataclass(slots=True)
+class SourceState:
+    """What one source has sent since the start. `state` is ok, failing or listening."""
+
+    name: str
+    kind: str
+    address: str = ""
+    state: str = "ok"
+    events: int = 0
+    bytes: int = 0
+    errors: int = 0
+    last_event: datetime | None = None
+
+
+@dataclass(slots=True)
+class _Waiting:
+    bodies: Sequence[Body]
+    last: int
+
+
+Observer = Callable[[Sequence[SourceBatch], Sequence[TableBatch]], None]
+"""Sees each group of rows once they are visible: source-shaped and mapped."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """Rows of bodies that were received at the same instant, merged by source kind."""
+
+    received: datetime
+    batches: dict[tuple[str, tuple[str, ...]], list[SourceBatch]] = field(default_factory=dict)
+    dead: list[DeadLetter] = field(default_factory=list)
+
+
+class Intake:
+    """Takes bodies from receivers and makes rows of them."""
+
+    def __init__(
+        self,
+        lake: Lake,
+        mapper: Mapper,
+        *,
+        clock: Clock,
+        limits: DecodeLimits | None = None,
+        matcher: TableMatcher | None = None,
+        state: Path | None = None,
+        tick: timedelta = timedelta(seconds=0.5),
+        observers: Iterable[Observer] = (),
+    ) -> None:
+        """`state` is a folder for what must outlive the process. `tick`: instants of receipt are cut down to whole ticks, so that bodies
+        that come close together can be mapped together."""
+        self.lake = lake
+        self.mapper = mapper
+        self.clock = clock
+        self.limits = limits or DecodeLimits()
+        self.matcher = matcher or default_matcher()
+        self.observers: list[Observer] = list(observers)
+        if state is not None:
+            state.mkdir(parents=True, exist_ok=True)
+        self.requests = RequestLog(state / "requests.txt" if state is not None else None)
+        self._tick = tick
+        self._condition = threading.Condition()
+        self._arrived: dict[int, _Waiting] = {}
+        self._next = 0
+        self._in_flight: dict[int, datetime] = {}
+        self._flights = 0
+        self._queued_bytes = 0
+        self._sources: dict[tuple[str, str], SourceState] = {}
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        self._failed: BaseException | None = None
+
+    # ---------------------------------------------------------------------------------------------- life
+
+    def start(self) -> int:
+        """Puts what a crash left in the log, then begins to take bodies. Gives the number of bodies replayed."""
+        replayed = self.lake.recover(self._replay) if self.lake.needs_recovery else 0
+        self._next = self.lake.log.last + 1
+        self._thread = threading.Thread(target=self._run, name="tocsin-intake", daemon=True)
+        self._thread.start()
+        return replayed
+
+    def stop(self) -> None:
+        """Refuses new bodies, waits until all rows are visible, and ends the thread."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    @property
+    def healthy(self) -> bool:
+        """False when the thread has died: receivers then refuse everything."""
+        return self._failed is None and self._thread is not None and self._thread.is_alive()
+
+    # ---------------------------------------------------------------------------------------------- taking bodies
+
+    def now(self) -> datetime:
+        """The instant of receipt of a body that comes now."""
+        moment = self.clock.now()
+        return moment - ((moment - _EPOCH) % self._tick)
+
+    @property
+    def pressure(self) -> float:
+        """How full intake is; at 1.0 or above `submit` refuses."""
+        return max(self.lake.pressure, self._queued_bytes / (4 * _GATHER_BYTES))
+
+    def submit(self, bodies: Sequence[Body]) -> Future[int]:
+        """Hands bodies over; the future gives the last one's sequence number when all are durable.
+
+        Raises IntakeBusy when too much waits (nothing was taken then).
+        """
+        if self._closing or self._failed is not None:
+            raise IntakeBusy("Intake is stopping.", hint="Send again when the server is back.")
+        if self.pressure >= 1.0:
+            raise IntakeBusy("Too much waits to be stored.", hint="Send again a little later.")
+        with self._condition:
+            # The instant is taken while the flight is noted, so that the watermark can't pass it.
+            received = self.now()
+            self._flights += 1
+            flight = self._flights
+            self._in_flight[flight] = received
+        stamped = [replace(b, received=received) for b in bodies]
+        try:
+            future = self.lake.log.append(stamped)
+        except LakeError as error:
+            self._landed(flight)
+            if error.code == "LAK0011":
+                raise IntakeBusy(error.message, hint="Send again a little later.") from error
+            raise
+        future.add_done_callback(lambda done: self._durable(done, stamped, flight))
+        return future
+
+    async def accept(self, bodies: Sequence[Body]) -> int:
+        """`submit` for asyncio: returns when the bodies are durable."""
+        return await asyncio.wrap_future(self.submit(bodies))
+
+    def _durable(self, done: Future[int], bodies: Sequence[Body], flight: int) -> None:
+        if done.exception() is not None:
+            self._landed(flight)
+            return
+        last = done.result()
+        with self._condition:
+            # From here on the waiting bodies themselves hold the watermark back.
+            self._in_flight.pop(flight, None)
+            if bodies:
+                self._arrived[last - len(bodies) + 1] = _Waiting(bodies, last)
+                self._queued_bytes += sum(len(b.data) for b in bodies)
+            self._condition.notify_all()
+
+    def _landed(self, flight: int) -> None:
+        with self._condition:
+            self._in_flight.pop(flight, None)
+
+    # ---------------------------------------------------------------------------------------------- what others ask
+
+    def watermark(self) -> datetime:
+        """The instant before which everything that was received is visible."""
+        with self._condition:
+            waiting = [w.bodies[0].received for w in self._arrived.values()]
+            return min([*waiting, *self._in_flight.values(), self.now()])
+
+    def wait_visible(self, seq: int, timeout: float | None = None) -> bool:
+        """Waits until the rows of the log records up to `seq` are visible: for tests and for clean stops."""
+        with self._condition:
+            return self._condition.wait_for(lambda: self._next > seq or self._failed is not None, timeout) and self._failed is None
+
+    def sources(self) -> list[SourceState]:
+        """Every source that has sent something or listens, by name."""
+        with self._condition:
+            return sorted((replace(s) for s in self._sources.values()), key=lambda s: (s.kind, s.name))
+
+    def listening(self, kind: str, name: str, address: str, *, state: str = "listening") -> SourceState:
+        """Registers a receiver so that it shows in `sources` before anything came."""
+        with self._condition:
+            found = self._source(kind, name)
+            found.address, found.state = address, state
+            return found
+
+    def refused(self, kind: str, name: str) -> None:
+        """Counts a request that a receiver refused."""
+        with self._condition:
+            self._source(kind, name).errors += 1
+
+    def _source(self, kind: str, name: str) -> SourceState:
+        found = self._sources.get((kind, name))
+        if found is None:
+            if len(self._sources) >= _MAX_SOURCES:
+                name = "(others)"
+            found = self._sources.setdefault((kind, name), SourceState(name, kind))
+        return found
+
+    # ---------------------------------------------------------------------------------------------- the thread
+
+    def _run(self) -> None:
+        try:
+            while (taken := self._take()) is not None:
+                self._process(taken)
+        except BaseException as error:
+            self._failed = error
+            _log.critical("ingest.stopped", error=repr(error), exc_info=True)
+            with self._condition:
+                self._condition.notify_all()
+            raise
+
+    def _take(self) -> list[tuple[int, Body]] | None:
+        """The next bodies in the log's order, up to 16 MiB; None at the end."""
+        with self._condition:
+            while self._next not in self._arrived:
+                if self._closing and not self._arrived and not self._in_flight:
+                    return None
+                self._condition.wait(0.5)
+            taken: list[tuple[int, Body]] = []
+            size, number = 0, self._next
+            while number in self._arrived and size < _GATHER_BYTES:
+                waiting = self._arrived[number]
+                taken += zip(range(number, waiting.last + 1), waiting.bodies, strict=True)
+                size += sum(len(b.data) for b in waiting.bodies)
+                number = waiting.last + 1
+            return taken
+
+    def _process(self, taken: list[tuple[int, Body]]) -> None:
+        sources, tables = self._rows(taken)
+        self.requests.save([(b.received.timestamp(), b.meta["request"]) for _, b in taken if b.meta.get("request")])
+        last = taken[-1][0]
+        self._put(last, tables)
+        with self._condition:
+            for number in [n for n in self._arrived if n <= last]:
+                self._queued_bytes -= sum(len(b.data) for b in self._arrived.pop(number).bodies)
+            self._next = last + 1
+            self._condition.notify_all()
+        for observer in self.observers:
+            try:
+                observer(sources, tables)
+            except Exception:
+                _log.exception("ingest.observer")
+
+    def _put(self, last: int, tables: Sequence[TableBatch]) -> None:
+        while True:
+            try:
+                self.lake.put(last, tables)
+                return
+            except LakeError as error:
+                if error.code == _LAKE_FULL:
+                    _log.warning("ingest.waits", error=str(error))
+                    with self._condition:
+                        self._condition.wait(1.0)
+                    continue
+                if error.code not in _UNFIT:
+                    raise
+                _log.error("ingest.rows.unfit", error=str(error))
+                tables = self._fitting(tables, error)
+
+    def _fitting(self, tables: Sequence[TableBatch], error: LakeError) -> list[TableBatch]:
+        """The batches without those that the lake refuses; these become dead letters."""
+        from tocsin.lake.engine import conform
+
+        kept: list[TableBatch] = []
+        letters: list[DeadLetter] = []
+        for batch in tables:
+            schema = self.lake.schema(batch.table) or self.matcher.schema(batch.table)
+            try:
+                if schema is not None:
+                    conform(batch.rows, schema)
+                elif error.code == "LAK0008":
+                    raise error
+                kept.append(batch)
+            except LakeError as reason:
+                sample = str(batch.rows.slice(0, 20).to_pylist()).encode()[: self.limits.dead_letter_bytes]
+                letters.append(DeadLetter(str(reason), codes.MAPPING, Place(batch.table), sample, batch.table, "rows", len(sample)))
+        if not letters:
+            # Not to be told apart: nothing may stop the log's order, the bodies stay readable in the error's record.
+            kept = []
+            letters.append(DeadLetter(str(error), codes.MAPPING, Place("lake"), b"", "lake", "rows", 0))
+        return [*kept, TableBatch(DEAD_LETTERS, dead_letter_rows(letters, self.clock.now()))]
+
+    def _replay(self, group: Sequence[tuple[int, Body]]) -> Sequence[TableBatch]:
+        keys = [(b.received.timestamp(), b.meta["request"]) for _, b in group if b.meta.get("request")]
+        self.requests.recovered(keys)
+        self.requests.save(keys)
+        sources, tables = self._rows(group)
+        for observer in self.observers:
+            try:
+                observer(sources, tables)
+            except Exception:
+                _log.exception("ingest.observer")
+        return tables
+
+    def _rows(self, taken: Sequence[tuple[int, Body]]) -> tuple[list[SourceBatch], list[TableBatch]]:
+        """Decodes and maps bodies. Never raises for what they hold."""
+        groups: dict[datetime, _Group] = {}
+        for _, body in taken:
+            group = groups.setdefault(body.received, _Group(body.received))
+            self._decode(body, group)
+        sources: list[SourceBatch] = []
+        tables: list[TableBatch] = []
+        for group in groups.values():
+            for batches in group.batches.values():
+                batch = _merged(batches)
+                sources.append(batch)
+                tables += self.mapper.map(batch, received=group.received)
+            if group.dead:
+                rows = dead_letter_rows(group.dead, group.received)
+                stamp = pa.scalar(group.received.replace(tzinfo=None), pa.timestamp("us"))
+                tables.append(TableBatch(DEAD_LETTERS, rows.append_column("_TimeReceived", pa.repeat(stamp, len(group.dead)))))
+        return sources, tables
+
+    def _decode(self, body: Body, group: _Group) -> None:
+        events = errors = 0
+        try:
+            for item in decode_body(body, limits=self.limits, matcher=self.matcher):
+                if isinstance(item, DeadLetter):
+                    errors += 1
+                    group.dead.append(item)
+                else:
+                    events += len(item)
+                    group.batches.setdefault((item.source, tuple(item.rows.column_names)), []).append(item)
+        except Exception as error:
+            _log.exception("ingest.decode", source=body.source)
+            errors += 1
+            reason = f"The decoder failed ({type(error).__name__}: {error})."
+            raw = body.data[: self.limits.dead_letter_bytes]
+            group.dead.append(DeadLetter(reason, codes.INTERNAL, Place(body.source), raw, body.source, body.source, len(body.data)))
+        meta = body.meta
+        name = meta.get("token") or meta.get("peer") or meta.get("path") or meta.get("origin") or body.source
+        with self._condition:
+            state = self._source("file" if body.source == "batch" else body.source, name)
+            state.events += events
+            state.bytes += len(body.data)
+            state.errors += errors
+            state.last_event = body.received
+
+
+def _merged(batches: Sequence[SourceBatch]) -> SourceBatch:
+    if len(batches) == 1:
+        return batches[0]
+    origins = {b.origin for b in batches}
+    rows = pa.concat_tables([b.rows for b in batches]).combine_chunks()
+    return SourceBatch(batches[0].source, rows, origins.pop() if len(origins) == 1 else f"{len(origins)} senders")

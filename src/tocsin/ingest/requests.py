@@ -1,0 +1,114 @@
+"""Which requests were taken already: a sender that saw no answer sends again, and its rows must not come twice.
+
+A key is the id that the sender gave, or the hash of a body whose events all carry their own time (two equal ones are one sent twice).
+Keys of bodies that are durable but whose rows aren't in files yet come back from the log at a restart; the others are in a small file,
+appended to before the rows are handed to the lake. A hash counts only while its answer may not have reached the sender: until the
+response was sent, or, after a crash, for the bodies of the last seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from hashlib import blake2b
+from pathlib import Path
+
+__all__ = ["HASH", "RequestLog", "body_key"]
+
+HASH = "hash:"
+_KEEP = 100_000
+_UNANSWERED_SECONDS = 5.0
+
+
+def body_key(source: str, sender: str, data: bytes) -> str:
+    """The key of a body without a request id."""
+    return HASH + blake2b(data, digest_size=16, key=f"{source}/{sender}".encode()[:64]).hexdigest()
+
+
+class RequestLog:
+    """Remembers the last 100,000 keys; safe to use from several threads."""
+
+    def __init__(self, file: Path | None) -> None:
+        """`file` is where keys outlive the process; None keeps them in memory alone."""
+        self._file = file
+        self._lock = threading.Lock()
+        self._keys: OrderedDict[str, int] = OrderedDict()
+        self._pending: set[str] = set()
+        self._written = 0
+        if file is not None:
+            self._load(file)
+
+    def _load(self, file: Path) -> None:
+        entries: list[tuple[float, str]] = []
+        for path in (file.with_suffix(".old"), file):
+            try:
+                text = path.read_text("utf-8", "replace")
+            except OSError:
+                continue
+            # A line that a crash cut short has no newline.
+            for line in text[: text.rfind("\n") + 1].splitlines():
+                time, _, key = line.partition(" ")
+                try:
+                    entries.append((float(time), key))
+                except ValueError:
+                    continue
+        self._written = len(entries)
+        self.recovered(entries)
+
+    def recovered(self, entries: Iterable[tuple[float, str]]) -> None:
+        """Adds keys of an earlier run: (seconds since 1970, key). Hashes only of its last seconds."""
+        listed = sorted(entries)
+        last = listed[-1][0] if listed else 0.0
+        with self._lock:
+            for time, key in listed:
+                if not key.startswith(HASH) or time >= last - _UNANSWERED_SECONDS:
+                    self._remember(key)
+
+    def _remember(self, key: str) -> None:
+        self._keys[key] = self._keys.pop(key, 0)
+        while len(self._keys) > _KEEP:
+            self._keys.popitem(last=False)
+
+    def begin(self, key: str) -> bool:
+        """Claims a key. False when it was taken already, or is being taken by another request right now."""
+        with self._lock:
+            if key in self._keys or key in self._pending:
+                # Once only: a body with the same bytes that comes a third time is another one.
+                if key.startswith(HASH):
+                    self._keys.pop(key, None)
+                return False
+            self._pending.add(key)
+            return True
+
+    def durable(self, key: str) -> None:
+        """The claimed key's body is in the log."""
+        with self._lock:
+            self._pending.discard(key)
+            self._remember(key)
+
+    def abandon(self, key: str) -> None:
+        """The claimed key's body was not taken."""
+        with self._lock:
+            self._pending.discard(key)
+
+    def answered(self, key: str) -> None:
+        """The sender has its answer: a hash has done its duty."""
+        if key.startswith(HASH):
+            with self._lock:
+                self._keys.pop(key, None)
+
+    def save(self, entries: list[tuple[float, str]]) -> None:
+        """Appends keys to the file, before their rows can leave the log."""
+        if self._file is None or not entries:
+            return
+        with self._lock:
+            if self._written > _KEEP:
+                os.replace(self._file, self._file.with_suffix(".old"))
+                self._written = 0
+            with self._file.open("a", encoding="utf-8") as out:
+                out.writelines(f"{time:.3f} {key}\n" for time, key in entries)
+                out.flush()
+                os.fdatasync(out.fileno())
+            self._written += len(entries)

@@ -1,0 +1,53 @@
+"""The schemas of source kinds as KQL sees them: what a parser's `source` has."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import pyarrow as pa
+
+from tocsin.ingest.decoders.windows import EVENT_SCHEMA
+from tocsin.kql.types import Column, KqlType, TableSchema
+
+__all__ = ["DYNAMIC_COLUMNS", "SOURCE", "schema_of", "source_schema"]
+
+SOURCE = "source"
+"""The name by which a parser's query knows its rows."""
+
+DYNAMIC_COLUMNS = frozenset({"EventData", "Fields", "Types", "StructuredData", "RawData"})
+"""Columns that hold JSON text; parsers see them as dynamic."""
+
+_EVENT_KINDS = frozenset({"windows.event", "linux.sysmon"})
+
+
+def _kql_type(name: str, kind: pa.DataType) -> KqlType:
+    if name in DYNAMIC_COLUMNS:
+        return KqlType.DYNAMIC
+    if pa.types.is_timestamp(kind):
+        return KqlType.DATETIME
+    if pa.types.is_int32(kind):
+        return KqlType.INT
+    if pa.types.is_integer(kind):
+        return KqlType.LONG
+    if pa.types.is_boolean(kind):
+        return KqlType.BOOL
+    if pa.types.is_floating(kind):
+        return KqlType.REAL
+    return KqlType.STRING
+
+
+def schema_of(kind: str, rows: pa.Schema) -> TableSchema:
+    """The schema of `source` for rows of that kind with that Arrow schema."""
+    columns = tuple((f.name, str(f.type)) for f in (EVENT_SCHEMA if kind in _EVENT_KINDS else rows))
+    return source_schema(kind, columns)
+
+
+@lru_cache(maxsize=512)
+def source_schema(kind: str, columns: tuple[tuple[str, str], ...]) -> TableSchema:
+    """The same, by (name, Arrow type) pairs. Equal input gives the identical object."""
+    dynamic = kind in _EVENT_KINDS or not kind.startswith(("zeek.", "table."))
+    made = []
+    for name, kind_text in columns:
+        arrow = pa.timestamp("us") if kind_text.startswith("timestamp") else pa.type_for_alias(kind_text)
+        made.append(Column(name, _kql_type(name, arrow) if dynamic else _kql_type("", arrow)))
+    return TableSchema(SOURCE, tuple(made))
