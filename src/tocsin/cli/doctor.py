@@ -31,7 +31,9 @@ def doctor(
         console = Console()
         colours = {"ok": "green", "warning": "yellow", "failed": "bold red"}
         for check in checks:
-            console.print(Text.assemble((f"{check.verdict:8}", colours[check.verdict]), f"{check.name:16} {check.fact}"))
+            console.print(
+                Text.assemble((f"{check.verdict:8}", colours[check.verdict]), f"{check.name:16} {check.fact}")
+            )
             if check.advice:
                 console.print(Text(f"{'':24} {check.advice}", style="dim"))
     raise typer.Exit(1 if any(c.verdict == "failed" for c in checks) else 0)

@@ -15,10 +15,16 @@ __all__ = ["query"]
 
 
 def query(
-    text: Annotated[str | None, typer.Argument(metavar="KQL", help="The query; - reads it from standard input.", show_default=False)] = None,
+    text: Annotated[
+        str | None, typer.Argument(metavar="KQL", help="The query; - reads it from standard input.", show_default=False)
+    ] = None,
     file: Annotated[Path | None, typer.Option(help="Read the query from a file.")] = None,
-    data: Annotated[Path, typer.Option(help="The data folder: of a server, or kept by `tocsin scan --keep`.")] = Path("data"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object: columns, rows, truncated, seconds.")] = False,
+    data: Annotated[Path, typer.Option(help="The data folder: of a server, or kept by `tocsin scan --keep`.")] = Path(
+        "data"
+    ),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: columns, rows, truncated, seconds.")
+    ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV (RFC 4180) with a header.")] = False,
     parquet: Annotated[Path | None, typer.Option(help="Write the rows to a Parquet file.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Print the engine's plan instead of running.")] = False,
@@ -59,7 +65,12 @@ def _print_json(result: QueryResult) -> None:
     import json
 
     columns = [{"name": c.name, "type": c.type.value} for c in result.columns]
-    answer = {"columns": columns, "rows": result.rows(), "truncated": result.truncated, "seconds": round(result.seconds, 4)}
+    answer = {
+        "columns": columns,
+        "rows": result.rows(),
+        "truncated": result.truncated,
+        "seconds": round(result.seconds, 4),
+    }
     json.dump(answer, sys.stdout, ensure_ascii=False)
     sys.stdout.write("\n")
 
@@ -87,7 +98,9 @@ def _print_table(result: QueryResult) -> None:
     for row in rows:
         table.add_row(*(Text(_cell(v)) for v in row))
     console.print(table)
-    console.print(f"{len(rows):,} row{'' if len(rows) == 1 else 's'} in {result.seconds:.2f} s", style="dim", highlight=False)
+    console.print(
+        f"{len(rows):,} row{'' if len(rows) == 1 else 's'} in {result.seconds:.2f} s", style="dim", highlight=False
+    )
     _say_truncated(result)
 
 
@@ -109,4 +122,10 @@ def _cell(value: Any) -> str:
 
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict | bool) else str(value)
+    return (
+        value
+        if isinstance(value, str)
+        else json.dumps(value, ensure_ascii=False)
+        if isinstance(value, list | dict | bool)
+        else str(value)
+    )

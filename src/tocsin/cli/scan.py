@@ -19,12 +19,22 @@ __all__ = ["scan"]
 
 
 def scan(
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders; archives (zip, gz, tar, zst) are opened.", show_default=False)],
-    sigma: Annotated[list[Path] | None, typer.Option(help="A folder of Sigma rules to match as well; may be repeated.")] = None,
-    packs: Annotated[list[Path] | None, typer.Option(help="A further pack of rules and parsers; may be repeated.")] = None,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Files and folders; archives (zip, gz, tar, zst) are opened.", show_default=False),
+    ],
+    sigma: Annotated[
+        list[Path] | None, typer.Option(help="A folder of Sigma rules to match as well; may be repeated.")
+    ] = None,
+    packs: Annotated[
+        list[Path] | None, typer.Option(help="A further pack of rules and parsers; may be repeated.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write a self-contained HTML report to this file.")] = None,
-    keep: Annotated[Path | None, typer.Option(help="Keep the tables in this folder, for `tocsin query --data` and `tocsin up --data`.")] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Keep the tables in this folder, for `tocsin query --data` and `tocsin up --data`."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Read logs, run every rule on the data's own time, and print the incidents.
@@ -95,7 +105,9 @@ class _Bar(_Silent):
             self._bar.update(self._task, note=note)
         elif progress.stage == "detecting":
             note = f"{progress.done}/{progress.total} rules, {progress.alerts} alerts, {progress.events:,} events"
-            self._bar.update(self._task, description="Detecting", total=progress.total or 1, completed=progress.done, note=note)
+            self._bar.update(
+                self._task, description="Detecting", total=progress.total or 1, completed=progress.done, note=note
+            )
         else:
             self._bar.update(self._task, description="Correlating", note=f"{progress.alerts} alerts")
 
@@ -163,7 +175,9 @@ def _print_incident(console: Console, incident: Incident) -> None:
 
     score, reasons = priority(incident)
     console.rule(Text(f"Incident {incident.number}: {incident.title}", style="bold"), align="left")
-    head = Text.assemble((incident.severity, _COLOURS[incident.severity]), f"  priority {score}  ", (incident.id, "dim"))
+    head = Text.assemble(
+        (incident.severity, _COLOURS[incident.severity]), f"  priority {score}  ", (incident.id, "dim")
+    )
     console.print(head)
     console.print(Text(f"{_when(incident.first)} to {_when(incident.last)} UTC, {len(incident.alerts)} alerts"))
     console.print(Text("because " + "; ".join(f"{r.text} (+{r.weight:g})" for r in reasons)), soft_wrap=False)
@@ -173,7 +187,13 @@ def _print_incident(console: Console, incident: Incident) -> None:
     for column in ("time", "tactic", "step", "what it touches"):
         table.add_column(column, overflow="fold", no_wrap=column == "time")
     for step in story(incident):
-        touched = ", ".join(dict.fromkeys(e.label for e in step.entities if e.type in ("Host", "Account", "IP", "Mailbox", "CloudApplication", "File")))
+        touched = ", ".join(
+            dict.fromkeys(
+                e.label
+                for e in step.entities
+                if e.type in ("Host", "Account", "IP", "Mailbox", "CloudApplication", "File")
+            )
+        )
         title = Text(step.title)
         if step.techniques:
             title.append("  " + " ".join(step.techniques), style="dim")
@@ -182,7 +202,13 @@ def _print_incident(console: Console, incident: Incident) -> None:
     console.print(Text("entities  " + ", ".join(f"{e.type} {e.label}" for e in incident.entities()[:14]), style="dim"))
     for linked in incident.alerts:
         alert = linked.alert
-        console.print(Text.assemble((alert.severity, _COLOURS[alert.severity]), f"  {alert.title or alert.rule}", (f"  rule {alert.rule_id}", "dim")))
+        console.print(
+            Text.assemble(
+                (alert.severity, _COLOURS[alert.severity]),
+                f"  {alert.title or alert.rule}",
+                (f"  rule {alert.rule_id}", "dim"),
+            )
+        )
         for event in alert.events[:2]:
             console.print(Text(f"    {event.table}  {_row(event.row)}", style="dim"), overflow="ellipsis", no_wrap=True)
         if alert.count > 2:

@@ -12,7 +12,9 @@ __all__ = ["settings"]
 
 
 def settings(
-    config: Annotated[Path | None, typer.Option(help="The settings file; by default tocsin.toml where you are.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="The settings file; by default tocsin.toml where you are.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print every setting: its value in force, its default and what it is for."""

@@ -86,10 +86,20 @@ def _data(settings: Settings) -> Check:
     while not place.exists():
         place = place.parent
     if not os.access(place, os.W_OK):
-        return Check("data folder", "failed", f"{folder} can't be written", "Name another one with --data or data in tocsin.toml.")
+        return Check(
+            "data folder",
+            "failed",
+            f"{folder} can't be written",
+            "Name another one with --data or data in tocsin.toml.",
+        )
     free = shutil.disk_usage(place).free
     fact = f"{folder}, {free / 2**30:.1f} GiB free"
-    return Check("data folder", "warning" if free < 5 * 2**30 else "ok", fact, "Little room for logs." if free < 5 * 2**30 else "")
+    return Check(
+        "data folder",
+        "warning" if free < 5 * 2**30 else "ok",
+        fact,
+        "Little room for logs." if free < 5 * 2**30 else "",
+    )
 
 
 def _sync(settings: Settings) -> Check:
@@ -105,7 +115,12 @@ def _sync(settings: Settings) -> Check:
         each = (perf_counter() - began) / 10
     fact = f"{each * 1000:.2f} ms for 4 KiB"
     if each > 0.05:
-        return Check("disk sync", "warning", fact, "A slow sync delays every acknowledgement; put the data folder on a faster disk.")
+        return Check(
+            "disk sync",
+            "warning",
+            fact,
+            "A slow sync delays every acknowledgement; put the data folder on a faster disk.",
+        )
     return Check("disk sync", "ok", fact)
 
 
@@ -132,7 +147,12 @@ def _packs(settings: Settings) -> Check:
     content = load_packs([packs_dir(), *([site] if site.is_dir() else [])])
     fact = f"{len(content.rules)} rules, {len(content.parsers)} parsers, {len(content.functions)} functions"
     if content.problems:
-        return Check("packs", "warning", f"{fact}; {len(content.problems)} problems, first: {content.problems[0]}", "tocsin rules validate")
+        return Check(
+            "packs",
+            "warning",
+            f"{fact}; {len(content.problems)} problems, first: {content.problems[0]}",
+            "tocsin rules validate",
+        )
     return Check("packs", "ok" if content.rules else "failed", fact)
 
 
@@ -166,12 +186,16 @@ def _http(settings: Settings) -> Check:
 
 def _syslog_udp(settings: Settings) -> Check:
     ingest = settings.ingest
-    return _listen("syslog udp", ingest.syslog_host, ingest.syslog_udp_port, socket.SOCK_DGRAM, "ingest.syslog_udp_port")
+    return _listen(
+        "syslog udp", ingest.syslog_host, ingest.syslog_udp_port, socket.SOCK_DGRAM, "ingest.syslog_udp_port"
+    )
 
 
 def _syslog_tcp(settings: Settings) -> Check:
     ingest = settings.ingest
-    return _listen("syslog tcp", ingest.syslog_host, ingest.syslog_tcp_port, socket.SOCK_STREAM, "ingest.syslog_tcp_port")
+    return _listen(
+        "syslog tcp", ingest.syslog_host, ingest.syslog_tcp_port, socket.SOCK_STREAM, "ingest.syslog_tcp_port"
+    )
 
 
 def _buffer(_: Settings) -> Check:
@@ -186,7 +210,9 @@ def _buffer(_: Settings) -> Check:
         granted = probe.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
     fact = f"{granted / 2**20:.1f} MiB of {wanted / 2**20:.0f} MiB"
     if granted < 4 * 2**20:
-        return Check("syslog buffer", "warning", fact, "Bursts of UDP syslog may be lost: sysctl -w net.core.rmem_max=16777216")
+        return Check(
+            "syslog buffer", "warning", fact, "Bursts of UDP syslog may be lost: sysctl -w net.core.rmem_max=16777216"
+        )
     return Check("syslog buffer", "ok", fact)
 
 
@@ -196,4 +222,9 @@ def _nftables(_: Settings) -> Check:
     can, reason = able()
     if can:
         return Check("block addresses", "ok", "nftables answers and this process may change it")
-    return Check("block addresses", "warning", reason, "Without it, 'block an address on this host' can't be approved; all else works.")
+    return Check(
+        "block addresses",
+        "warning",
+        reason,
+        "Without it, 'block an address on this host' can't be approved; all else works.",
+    )

@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.base.clock import Clock, SystemClock
-from tocsin.base.errors import TocsinError
+from tocsin.base.errors import DetectError, TocsinError
 from tocsin.content import load_packs, packs_dir
 from tocsin.detect.alert import Alert
 from tocsin.detect.backfill import run_over
-from tocsin.detect.formats import load_rules
+from tocsin.detect.load import rules_of_content
 from tocsin.detect.rule import Rule, RuleKind
 from tocsin.incidents import Correlator, Incident, incident_view
 from tocsin.ingest.decoders import decode_paths
@@ -109,15 +109,19 @@ def scan(
     began = clock.monotonic()
     stages: dict[str, float] = {}
     with ExitStack() as stack:
-        folder = keep if keep is not None else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tocsin-scan-")))
+        folder = (
+            keep if keep is not None else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tocsin-scan-")))
+        )
         content = load_packs([packs_dir(), *packs])
         errors: list[TocsinError] = list(content.problems)
-        rules, problems = load_rules(content)
+        rules, problems = rules_of_content(content)
         errors.extend(problems)
         settings = (lake_settings or LakeSettings()).model_copy(update={"background": False})
         lake = Lake.open(folder / "lake", catalog=catalogue(), clock=clock, settings=settings)
         stack.callback(lake.close)
-        queries = QueryService(lake, catalogue=catalogue(), functions=content.functions, clock=clock, settings=engine_settings)
+        queries = QueryService(
+            lake, catalogue=catalogue(), functions=content.functions, clock=clock, settings=engine_settings
+        )
         stack.callback(queries.close)
         mapper = Mapper(content.parsers, engine=queries.engine, catalog=queries.catalog)
         matcher, problems = _matcher(rules, sigma)
@@ -142,9 +146,11 @@ def scan(
             state.alerts += found
             progress(state)
 
+        failed: list[DetectError] = []
         if times:
-            found = run_over(rules, queries, _aware(min(times)), _aware(max(times)), errors=errors, progress=ran)  # type: ignore[arg-type]
+            found = run_over(rules, queries, _aware(min(times)), _aware(max(times)), errors=failed, progress=ran)
             alerts.extend(found)
+            errors.extend(failed)
         stages["detect"] = clock.monotonic() - began - sum(stages.values())
 
         state.stage = "correlating"
@@ -211,13 +217,13 @@ def _matcher(rules: Sequence[Rule], folders: Sequence[Path]) -> tuple[Any, list[
     if not wanted and not folders:
         return None, []
     from tocsin.detect.formats.sigma import load_folder
-    from tocsin.detect.sigma import SigmaMatcher
+    from tocsin.detect.sigma.matcher import SigmaMatcher
 
     problems: list[TocsinError] = []
     for folder in folders:
-        found, complaints = load_folder(folder)
-        wanted.extend(found)
-        problems.extend(complaints)
+        found = load_folder(folder)
+        wanted.extend(found.rules)
+        problems.extend(found.problems)
     return SigmaMatcher(wanted), problems
 
 

@@ -1,0 +1,40 @@
+"""Opening a data folder to ask questions, without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tocsin.base.clock import SystemClock
+from tocsin.base.errors import UsageError
+from tocsin.content import load_packs, packs_dir
+from tocsin.lake import Lake
+from tocsin.query import QueryService
+from tocsin.tables import catalogue
+
+__all__ = ["open_queries"]
+
+
+@contextmanager
+def open_queries(data: Path) -> Iterator[QueryService]:
+    """A query service over the lake in a data folder, read-only: a server may have it open at the same time.
+
+    Raises UsageError USE0006: there is no lake in that folder.
+    """
+    folder = data / "lake"
+    if not (folder / "tables").is_dir():
+        raise UsageError(
+            f"there is no data in '{data}'",
+            code="USE0006",
+            hint="Name the folder of a server or of `tocsin scan --keep` with --data.",
+        )
+    clock = SystemClock()
+    site = data / "site"
+    content = load_packs([packs_dir(), *([site] if site.is_dir() else [])])
+    with Lake.open(folder, clock=clock, catalog=catalogue(), read_only=True) as lake:
+        queries = QueryService(lake, catalogue=catalogue(), functions=content.functions, clock=clock)
+        try:
+            yield queries
+        finally:
+            queries.close()
