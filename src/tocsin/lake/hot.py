@@ -21,7 +21,8 @@ __all__ = ["Bounds", "Segment", "TableState", "add_segment", "bounds_of", "joine
 
 Bounds = tuple[datetime, datetime]
 
-_SMALL_ROWS = 20_000
+_SMALL_ROWS = 4096
+"""Segments of so many rows are left alone: two of the engine's vectors, so that scanning them costs no more than one large table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,9 @@ class TableState:
 def add_segment(segments: tuple[Segment, ...], new: Segment) -> tuple[Segment, ...]:
     """The segments with one more. Neighbours of like size are merged, so that many small puts leave few chunks and each row is copied seldom."""
     kept = list(segments)
-    while kept and kept[-1].rows.num_rows <= 2 * new.rows.num_rows and kept[-1].rows.num_rows < _SMALL_ROWS:
+    while (
+        kept and new.rows.num_rows < _SMALL_ROWS and kept[-1].rows.num_rows <= min(2 * new.rows.num_rows, _SMALL_ROWS)
+    ):
         last = kept.pop()
         rows = joined((last, new)).combine_chunks()
         new = Segment(

@@ -75,6 +75,9 @@ class Engine:
         started = time.monotonic()
         if cancel is not None and cancel.is_set():
             raise QueryError("The query was cancelled.", code="QRY0003")
+        if not compiled.columns:
+            # "project-away *" is a right query; SQL knows no table without columns.
+            return QueryResult((), pa.table({}), seconds=time.monotonic() - started)
         bad: dict[str, LakeError] = {}
         while True:
             plan = plan_relations(
