@@ -9,9 +9,11 @@ __all__ = ["main"]
 
 def main() -> None:
     """Entry point of `tocsin`. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 some input was unreadable (scan), 130 interrupted."""
+    from tocsin.base import log
     from tocsin.base.errors import ConfigError, TocsinError, UsageError
     from tocsin.cli.app import app
 
+    log.configure("silent")  # commands say what is wrong in their own output; the server raises the level
     try:
         app()
     except (UsageError, ConfigError) as error:

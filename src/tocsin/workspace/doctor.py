@@ -52,7 +52,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     for name, check in checks:
         try:
             yield check(settings)
-        except Exception as error:  # noqa: BLE001 - a doctor reports whatever it meets and goes on
+        except Exception as error:  # a doctor reports whatever it meets and goes on
             yield Check(name, "failed", f"{type(error).__name__}: {error}")
 
 

@@ -151,6 +151,7 @@ def scan(
             found = run_over(rules, queries, _aware(min(times)), _aware(max(times)), errors=failed, progress=ran)
             alerts.extend(found)
             errors.extend(failed)
+        errors.extend(mapper.problems)
         stages["detect"] = clock.monotonic() - began - sum(stages.values())
 
         state.stage = "correlating"
