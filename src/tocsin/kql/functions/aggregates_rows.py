@@ -294,7 +294,7 @@ AGGREGATES: tuple[Aggregate, ...] = (
         prefix="dictionary",
     ),
     aggregate(
-        "arg_max(value: any, returned: any*)",
+        "arg_max(value: any, returned: any?*)",
         _arg("arg_max"),
         "The row where the value is greatest: the value and the named columns, or all with ``*``.",
         "summarize arg_max(x, x) => 4",
@@ -303,7 +303,7 @@ AGGREGATES: tuple[Aggregate, ...] = (
         column_named=True,
     ),
     aggregate(
-        "arg_min(value: any, returned: any*)",
+        "arg_min(value: any, returned: any?*)",
         _arg("arg_min"),
         "The row where the value is smallest: the value and the named columns, or all with ``*``.",
         "summarize arg_min(x, x) => 1",
@@ -312,7 +312,7 @@ AGGREGATES: tuple[Aggregate, ...] = (
         column_named=True,
     ),
     aggregate(
-        "take_any(value: any, more: any*)",
+        "take_any(value: any, more: any?*)",
         _take_any,
         "The values of one row of the group.",
         "summarize take_any(x) > 0 => True",
@@ -320,7 +320,7 @@ AGGREGATES: tuple[Aggregate, ...] = (
         column_named=True,
     ),
     aggregate(
-        "any(value: any, more: any*)",
+        "any(value: any, more: any?*)",
         _take_any,
         "The old name of take_any; its columns are named any_….",
         "summarize any(x) > 0 => True",

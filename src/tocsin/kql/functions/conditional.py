@@ -207,7 +207,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         group="Metadata",
     ),
     scalar(
-        "current_principal_is_member_of(groups: any*)",
+        "current_principal_is_member_of(groups: any?*)",
         B,
         "FALSE",
         "True when the signed-in user is in one of the groups: never here, where roles take that place.",

@@ -6,7 +6,7 @@ SQL's (``tolong("5.9")`` is null) and sometimes laxer (``tolong("0x1F")`` is 31)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tocsin.kql import values
 from tocsin.kql.functions.define import Lowering, scalar
@@ -166,22 +166,14 @@ def _datetime_constant(parsed: int | None) -> Lowered:
     return Lowered(f"make_timestamp({parsed // 10 - 62135596800000000})", T)
 
 
-def _fold_datetime(arguments: Sequence[object]) -> object:
-    return values.parse_datetime(arguments[0]) if isinstance(arguments[0], str) else NotImplemented
+def _folding(parse: Callable[[str], object]) -> Callable[[Sequence[object]], object]:
+    """Fold a text that parses. What does not is left to the engine: it may be the JSON text of a dynamic."""
 
+    def fold(arguments: Sequence[object]) -> object:
+        parsed = parse(arguments[0]) if isinstance(arguments[0], str) else None
+        return NotImplemented if parsed is None else parsed
 
-def _fold_timespan(arguments: Sequence[object]) -> object:
-    return values.parse_timespan(arguments[0]) if isinstance(arguments[0], str) else NotImplemented
-
-
-def _fold_long(arguments: Sequence[object]) -> object:
-    return values.parse_long(arguments[0]) if isinstance(arguments[0], str) else NotImplemented
-
-
-def _fold_double(arguments: Sequence[object]) -> object:
-    if isinstance(arguments[0], str):
-        return values.parse_double(arguments[0])
-    return NotImplemented
+    return fold
 
 
 def _todynamic(operands: Sequence[Operand]) -> Lowered:
@@ -240,7 +232,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         "tolong(1d) => 864000000000",
         "tolong(dynamic('9223372036854775807')) => 9223372036854775807",
         group=_GROUP,
-        fold=_fold_long,
+        fold=_folding(values.parse_long),
     ),
     scalar(
         "toint(value: any)",
@@ -269,7 +261,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         "todouble('.5') => 0.5",
         group=_GROUP,
         aliases=("toreal",),
-        fold=_fold_double,
+        fold=_folding(values.parse_double),
     ),
     scalar(
         "todecimal(value: any)",
@@ -306,7 +298,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         "todatetime(1) => 0001-01-01T00:00:00.0000001Z",
         "todatetime('2020') => (empty)",
         group=_GROUP,
-        fold=_fold_datetime,
+        fold=_folding(values.parse_datetime),
     ),
     scalar(
         "totimespan(value: any)",
@@ -319,7 +311,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         "totimespan('25:00') => (empty)",
         group=_GROUP,
         aliases=("totime",),
-        fold=_fold_timespan,
+        fold=_folding(values.parse_timespan),
     ),
     scalar(
         "toguid(value: any)",

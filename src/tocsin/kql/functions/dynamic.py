@@ -175,7 +175,7 @@ def _bag_zip(operands: Sequence[Operand]) -> Lowered:
 
 FUNCTIONS: tuple[ScalarFunction, ...] = (
     scalar(
-        "pack_array(values: any*)",
+        "pack_array(values: any?*)",
         J,
         _pack_array,
         "An array of the arguments.",
@@ -183,7 +183,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         group=_GROUP,
     ),
     scalar(
-        "bag_pack(arguments: any*)",
+        "bag_pack(arguments: any?*)",
         J,
         _bag_pack,
         "A bag of keys and values given in turn; of equal keys the first counts.",
@@ -245,7 +245,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         group=_GROUP,
     ),
     scalar(
-        "array_sort_asc(array: dynamic, more: dynamic|bool*)",
+        "array_sort_asc(array: dynamic, more: dynamic|bool?*)",
         J,
         _sort(False),
         "The items in ascending order, nulls last.",
@@ -254,7 +254,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         group=_GROUP,
     ),
     scalar(
-        "array_sort_desc(array: dynamic, more: dynamic|bool*)",
+        "array_sort_desc(array: dynamic, more: dynamic|bool?*)",
         J,
         _sort(True),
         "The items in descending order, nulls last.",

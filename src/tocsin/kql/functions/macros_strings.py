@@ -50,7 +50,20 @@ k_indexof_regex(s, p, i, n, k) := CASE WHEN i < 0 OR k < 1 THEN NULL::BIGINT ELS
 
 k_window(s, i, n) := CASE WHEN n < 0 THEN substring(s, i + 1) ELSE substring(s, i + 1, n) END
 
-k_regex_place(s, p, k, i) := CASE WHEN len(regexp_extract_all(s, p, 0)) >= k
-  THEN length(regexp_extract(s, '^(?s:(?:.*?(?:' || p || ')){' || (k - 1)::VARCHAR || '}(.*?))(?:' || p || ')', 1)) + i
-    + length(regexp_extract(s, '^(?s:((?:.*?(?:' || p || ')){' || (k - 1)::VARCHAR || '}))', 1)) * 0 ELSE -1 END
+k_regex_head(p, k) := '^(?s:((?:.*?(?:' || p || ')){' || (k - 1)::VARCHAR || '}.*?))(?:' || p || ')'
+
+k_regex_place(s, p, k, i) := CASE WHEN regexp_matches(s, k_regex_head(p, k)) THEN length(regexp_extract(s, k_regex_head(p, k), 1)) + i ELSE -1 END
+
+k_version(v) := CASE WHEN regexp_full_match(v, '\d{1,8}(\.\d{1,8}){0,3}')
+  THEN try_cast(array_to_string(list_transform([1, 2, 3, 4], lambda i: lpad(split_part(v, '.', i), 8, '0')), '') AS DECIMAL(38,0)) END
+
+k_hash_mod(h, m) := (h % nullif(m, 0) + abs(m)) % abs(nullif(m, 0))
+
+k_bytes_text(x, n, u) := coalesce(CASE WHEN n > 0 THEN rtrim(rtrim(printf('%.' || least(n, 15)::VARCHAR || 'f', round(x, least(n, 15))), '0'), '.')
+  ELSE printf('%.0f', round(x)) END || u, '')
+
+k_format_bytes(x, n) := CASE WHEN abs(x) < 1024 THEN k_bytes_text(x, n, ' Bytes') WHEN abs(x) < 1048576 THEN k_bytes_text(x / 1024, n, ' KB')
+  WHEN abs(x) < 1073741824 THEN k_bytes_text(x / 1048576, n, ' MB') WHEN abs(x) < 1099511627776 THEN k_bytes_text(x / 1073741824, n, ' GB')
+  WHEN abs(x) < 1125899906842624 THEN k_bytes_text(x / 1099511627776, n, ' TB') WHEN abs(x) < 1152921504606846976 THEN k_bytes_text(x / 1125899906842624, n, ' PB')
+  ELSE k_bytes_text(x / 1152921504606846976, n, ' EB') END
 """

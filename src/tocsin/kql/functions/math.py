@@ -220,7 +220,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         R,
         _of_real("k_beta_cdf({0}, {1}, {2})"),
         "The cumulative beta distribution.",
-        "round(beta_cdf(0.2, 10.0, 50.0), 6) => 0.758899",
+        "beta_cdf(1.0, 10.0, 20.0) => 1.0",
         group=_GROUP,
     ),
     scalar(
@@ -228,7 +228,8 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         R,
         _of_real("k_beta_inv({0}, {1}, {2})"),
         "The inverse of the cumulative beta distribution.",
-        "round(beta_inv(0.1, 10.0, 50.0), 6) => 0.106777",
+        "round(beta_inv(0.1, 10.0, 20.0), 9) => 0.226415022",
+        "beta_inv(1.5, 10.0, 20.0) => (empty)",
         group=_GROUP,
     ),
     scalar(
@@ -236,7 +237,8 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         R,
         _of_real("k_beta_pdf({0}, {1}, {2})"),
         "The density of the beta distribution.",
-        "round(beta_pdf(0.5, 10.0, 50.0), 12) => 0.0",
+        "round(beta_pdf(0.5, 10.0, 20.0), 9) => 0.746176019",
+        "beta_pdf(1.5, 10.0, 20.0) => NaN",
         group=_GROUP,
     ),
     scalar(

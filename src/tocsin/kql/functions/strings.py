@@ -145,7 +145,14 @@ def _countof(operands: Sequence[Operand]) -> Lowered:
         return Lowered(f"coalesce(len(regexp_extract_all({source.sql}, {pattern_sql(search, 1)}, 0)), 0)", L)
     if kind != "normal":
         raise FunctionError("the kind must be 'normal' or 'regex'", 2)
-    return Lowered(f"k_count({source.sql}, {search.sql})", L, copies=2)
+    if search.constant and isinstance(search.value, str) and not _overlaps(search.value):
+        return Lowered(f"k_count({source.sql}, {search.sql})", L, copies=2)
+    return Lowered(f"k_count_over({source.sql}, {search.sql})", L, copies=3)
+
+
+def _overlaps(text: str) -> bool:
+    """True when the text can occur again before its end: it starts as it ends."""
+    return any(text.startswith(text[i:]) for i in range(1, len(text)))
 
 
 def _has_any_index(operands: Sequence[Operand]) -> Lowered:
@@ -158,7 +165,7 @@ def _trim_ws(operands: Sequence[Operand]) -> Lowered:
 
 FUNCTIONS: tuple[ScalarFunction, ...] = (
     scalar(
-        "strcat(argument1: any, arguments: any*)",
+        "strcat(argument1: any, arguments: any?*)",
         S,
         _strcat,
         "The texts of all arguments, joined.",
@@ -167,7 +174,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         group=_GROUP,
     ),
     scalar(
-        "strcat_delim(delimiter: string, argument1: any, arguments: any*)",
+        "strcat_delim(delimiter: string, argument1: any, arguments: any?*)",
         S,
         _strcat_delim,
         "The texts of all arguments with the delimiter between.",
@@ -354,7 +361,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         aliases=("to_utf8",),
     ),
     scalar(
-        "unicode_codepoints_to_string(values: any*)",
+        "unicode_codepoints_to_string(values: any?*)",
         S,
         lambda o: _from_codepoints(o),
         "The text with those code points (integers or arrays of them).",

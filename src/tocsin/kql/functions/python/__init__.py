@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from tocsin.kql.functions.model import Udf
-from tocsin.kql.functions.python import json_udfs, math_udfs, net_udfs, text_udfs
+from tocsin.kql.functions.python import hash_udfs, json_udfs, math_udfs, net_udfs, parse_udfs, text_udfs
 
 __all__ = ["UDFS"]
 
-UDFS: tuple[Udf, ...] = (*text_udfs.UDFS, *json_udfs.UDFS, *net_udfs.UDFS, *math_udfs.UDFS)
+UDFS: tuple[Udf, ...] = (
+    *text_udfs.UDFS,
+    *json_udfs.UDFS,
+    *net_udfs.UDFS,
+    *math_udfs.UDFS,
+    *hash_udfs.UDFS,
+    *parse_udfs.UDFS,
+)

@@ -72,12 +72,12 @@ def set_path(bag: str, key: str, new: str) -> str | None:
             holder.setdefault(step, {})
         holder = _child(holder, step)
     last = path[-1]
-    if (isinstance(last, str) and isinstance(holder, dict)) or (
-        isinstance(last, int) and isinstance(holder, list) and last < len(holder)
-    ):
-        holder[last] = json.loads(new)
-    else:
+    if isinstance(last, int):
+        if not (isinstance(holder, list) and last < len(holder)):
+            return None
+    elif not isinstance(holder, dict):
         return None
+    holder[last] = json.loads(new)
     return dumps(value)
 
 

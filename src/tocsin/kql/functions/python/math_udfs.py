@@ -51,21 +51,21 @@ def _fraction(x: float, a: float, b: float) -> float:
 
 def beta_cdf(x: float, a: float, b: float) -> float:
     """The regularised incomplete beta function; NaN for parameters that are not positive."""
-    if not (a > 0 and b > 0):
+    if not (a > 0 and b > 0 and 0 <= x <= 1):
         return math.nan
-    if x <= 0:
-        return 0.0
-    if x >= 1:
-        return 1.0
+    if x in (0, 1):
+        return x
     front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
     if x < (a + 1) / (a + b + 2):
         return front * _fraction(x, a, b) / a
     return 1 - front * _fraction(1 - x, b, a) / b
 
 
-def beta_inv(p: float, a: float, b: float) -> float:
-    """The x whose beta_cdf is p, by bisection to the last digit."""
-    if not (a > 0 and b > 0 and 0 <= p <= 1):
+def beta_inv(p: float, a: float, b: float) -> float | None:
+    """The x whose beta_cdf is p, by bisection to the last digit; null for what is no probability."""
+    if not 0 <= p <= 1:
+        return None
+    if not (a > 0 and b > 0):
         return math.nan
     low, high = 0.0, 1.0
     for _ in range(200):
@@ -79,9 +79,9 @@ def beta_inv(p: float, a: float, b: float) -> float:
 
 def beta_pdf(x: float, a: float, b: float) -> float:
     """The density of the beta distribution."""
-    if not (a > 0 and b > 0):
+    if not (a > 0 and b > 0 and 0 <= x <= 1):
         return math.nan
-    if not 0 < x < 1:
+    if x in (0, 1):
         return 0.0
     return math.exp(
         math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + (a - 1) * math.log(x) + (b - 1) * math.log1p(-x)

@@ -28,7 +28,8 @@ def _address(text: str) -> tuple[int, int] | None:
     else:
         size_given = size
     if ip.version == 6:
-        return int(ip), size_given
+        # Written with an IPv4 tail, a prefix counts as that of an IPv4 address.
+        return int(ip), size_given + 96 if slash and "." in host and size_given <= 32 else size_given
     return int(ip) | _MAPPED, size_given + 96
 
 
