@@ -1,0 +1,401 @@
+"""Sigma rules, unmodified: detections, correlations and filters, as pySigma reads them.
+
+What can't be evaluated exactly is refused by name and the others go on: an unknown modifier, an expression outside RE2, a placeholder
+without a watchlist, a log source that no source of ours feeds. Nothing here opens a network connection: pySigma's validators, which
+download data, aren't used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import re2  # type: ignore[import-untyped]
+from sigma.collection import deep_dict_update
+from sigma.correlations import (
+    CorrelationConditionAND,
+    CorrelationConditionNOT,
+    CorrelationConditionOR,
+    SigmaCorrelationCondition,
+    SigmaCorrelationRule,
+    SigmaExtendedCorrelationCondition,
+    SigmaRuleReference,
+)
+from sigma.exceptions import SigmaError
+from sigma.filters import SigmaFilter
+from sigma.modifiers import SigmaWideModifier, modifier_mapping
+from sigma.policy import SigmaPolicy
+from sigma.policy.regex_engine import RE2RegexEngine
+from sigma.rule import SigmaRule
+
+from tocsin.base.errors import ContentError, DetectError, Place, TocsinError
+from tocsin.base.ids import stable_uuid
+from tocsin.content import Document, RuleFile, load_rule_file
+from tocsin.detect.rule import IncidentSettings, Rule, RuleKind, normal_severity
+from tocsin.detect.sigma.logsource import bindings
+from tocsin.detect.sigma.model import CorrelationBody, Expression, SigmaBody
+from tocsin.detect.sigma.tree import FALSE, Node, Placeholders, Some, build, rewrite
+
+__all__ = ["SigmaRules", "load_files", "load_folder", "rules_of"]
+
+_TACTICS = {
+    "reconnaissance": "Reconnaissance", "resourcedevelopment": "ResourceDevelopment", "initialaccess": "InitialAccess",
+    "execution": "Execution", "persistence": "Persistence", "privilegeescalation": "PrivilegeEscalation",
+    "defenseevasion": "DefenseEvasion", "credentialaccess": "CredentialAccess", "discovery": "Discovery",
+    "lateralmovement": "LateralMovement", "collection": "Collection", "commandandcontrol": "CommandAndControl",
+    "exfiltration": "Exfiltration", "impact": "Impact",
+    # ATT&CK 19 splits defense evasion in two; Sentinel's list knows the one.
+    "stealth": "DefenseEvasion", "defenseimpairment": "DefenseEvasion",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SigmaRules:
+    """Rules, and a complaint for each that can't be evaluated. A complaint of code DET0009 says that no source feeds a rule."""
+
+    rules: tuple[Rule, ...]
+    problems: tuple[TocsinError, ...] = ()
+
+
+class _QuietRE2(RE2RegexEngine):
+    """RE2 without its own lines on standard error for a wrong expression."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _QuietRE2:  # filters copy detections, and a module can't be copied
+        return self
+
+    def compile(self, pattern: str, flags: int = 0) -> Any:
+        import re
+
+        inline = "".join(c for f, c in ((re.IGNORECASE, "i"), (re.MULTILINE, "m"), (re.DOTALL, "s")) if flags & f)
+        options = re2.Options()
+        options.log_errors = False
+        return re2.compile(f"(?{inline}){pattern}" if inline else pattern, options)
+
+
+# The specification's name for what pySigma knows as `wide`.
+modifier_mapping.setdefault("utf16le", SigmaWideModifier)
+_POLICY = SigmaPolicy(regex_engine=_QuietRE2())
+
+
+def load_folder(folder: Path, *, placeholders: Placeholders | None = None) -> SigmaRules:
+    """Every Sigma rule of a folder (or the one of a file), also in folders below, sorted by path."""
+    found = (
+        sorted(p for p in folder.rglob("*") if p.suffix in (".yml", ".yaml") and p.is_file())
+        if folder.is_dir()
+        else [folder]
+    )
+    problems: list[TocsinError] = []
+    files = []
+    for path in found:
+        if any(part.startswith(".") for part in path.relative_to(folder).parts) or path.name.endswith(".test.yaml"):
+            continue
+        file, complaints = load_rule_file(path)
+        problems.extend(complaints)
+        if file is not None and file.format == "sigma":
+            files.append(file)
+        elif file is not None:
+            problems.append(
+                ContentError(
+                    "This isn't a Sigma rule.", code="CNT0010", place=Place(str(path), 1), hint="It has no 'detection'."
+                )
+            )
+    rules = load_files(files, placeholders=placeholders)
+    return SigmaRules(rules.rules, (*problems, *rules.problems))
+
+
+def rules_of(file: RuleFile, *, placeholders: Placeholders | None = None) -> SigmaRules:
+    """The rules of one file."""
+    return load_files([file], placeholders=placeholders)
+
+
+def load_files(files: Iterable[RuleFile], *, placeholders: Placeholders | None = None) -> SigmaRules:
+    """The rules of files that belong together: filters apply to all of them, correlations may name rules in any of them."""
+    problems: list[TocsinError] = []
+    parsed: list[_Parsed] = []
+    for file in files:
+        parsed.extend(_parse(file, problems))
+    filters = [p.rule for p in parsed if isinstance(p.rule, SigmaFilter)]
+    rules: dict[str, Rule] = {}
+    names: dict[str, str] = {}
+    for each in parsed:
+        if isinstance(each.rule, SigmaRule):
+            try:
+                rule = _rule(each, filters, placeholders)
+            except DetectError as error:
+                problems.append(_placed(error, each))
+                continue
+            except SigmaError as error:
+                problems.append(_refused(each, error))
+                continue
+            if rule.id in rules:
+                problems.append(
+                    _error(each, f"There is a rule '{rule.id}' already, in {rules[rule.id].path}.", "CNT0020")
+                )
+                continue
+            rules[rule.id] = rule
+            names[rule.id] = rule.id
+            if each.rule.name:
+                names[str(each.rule.name)] = rule.id
+    _correlations([p for p in parsed if isinstance(p.rule, SigmaCorrelationRule)], rules, names, problems)
+    return SigmaRules(tuple(rules.values()), tuple(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    rule: Any
+    file: RuleFile
+    document: Document
+    raw: Mapping[str, Any]
+
+
+def _parse(file: RuleFile, problems: list[TocsinError]) -> list[_Parsed]:
+    """pySigma's objects of a file's documents; `action: global|reset|repeat` as the collection format defines them."""
+    common: dict[str, Any] = {}
+    previous: dict[str, Any] = {}
+    found: list[_Parsed] = []
+    for document in file.documents:
+        value = document.value
+        if not isinstance(value, dict):
+            problems.append(document.error("A Sigma document must be a mapping.", code="CNT0011"))
+            continue
+        action = value.get("action")
+        if action == "global":
+            common = {k: v for k, v in value.items() if k != "action"}
+            continue
+        if action == "reset":
+            common = {}
+            continue
+        if action not in (None, "repeat"):
+            problems.append(document.error(f"There is no action '{action}'.", ("action",), code="CNT0012"))
+            continue
+        raw: dict[str, Any] = _copy(previous if action == "repeat" else common)
+        raw = deep_dict_update(raw, {k: v for k, v in _copy(value).items() if k != "action"})
+        previous = _copy(raw)
+        try:
+            if "correlation" in raw:
+                rule: Any = SigmaCorrelationRule.from_dict(raw)
+            elif "filter" in raw:
+                rule = SigmaFilter.from_dict(raw, policy=_POLICY)
+            else:
+                rule = SigmaRule.from_dict(raw, policy=_POLICY)
+        except SigmaError as error:
+            problems.append(_refused(_Parsed(None, file, document, raw), error))
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            # pySigma takes some shapes for granted (a list where a mapping belongs) and fails inside.
+            problems.append(document.error(f"The rule has a wrong shape: {error}.", code="DET0007"))
+        else:
+            found.append(_Parsed(rule, file, document, raw))
+    return found
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _copy(v) for k, v in value.items()}
+    return [_copy(v) for v in value] if isinstance(value, list) else value
+
+
+def _rule(parsed: _Parsed, filters: Sequence[SigmaFilter], placeholders: Placeholders | None) -> Rule:
+    sigma = parsed.rule
+    for each in filters:
+        sigma = each.apply_on_rule(sigma)
+    source = sigma.logsource
+    found = bindings(source.product, source.category, source.service)
+    if not found:
+        words = ", ".join(f"{k} {v}" for k in ("product", "category", "service") if (v := getattr(source, k)))
+        raise DetectError(
+            f"No source feeds rules for {words}.", code="DET0009", place=parsed.document.place(("logsource",))
+        )
+    trees = [build(c.parsed, placeholders) for c in sigma.detection.parsed_condition]
+    tree: Node = trees[0] if len(trees) == 1 else Some(tuple(trees))
+    if rewrite(tree, lambda leaf: leaf) == FALSE:
+        raise DetectError("The condition can never hold.", code="DET0007")
+    return replace(_common(parsed), compiled=SigmaBody(tree, found))
+
+
+def _common(parsed: _Parsed) -> Rule:
+    """The part that detections and correlations share."""
+    sigma = parsed.rule
+    level = sigma.level.name.lower() if sigma.level else "medium"
+    tactics: dict[str, None] = {}
+    techniques: dict[str, None] = {}
+    tags: list[str] = ["critical"] if level == "critical" else []
+    for tag in sigma.tags:
+        text = str(tag)
+        space, _, name = text.partition(".")
+        if space != "attack":
+            tags.append(text)
+        elif (tactic := _TACTICS.get(name.replace("-", "").replace("_", ""))) is not None:
+            tactics[tactic] = None
+        elif name[:1] == "t" and name[1:5].isdigit():
+            techniques[name.upper()] = None
+    title = str(sigma.title or parsed.file.path.stem)
+    return Rule(
+        id=str(sigma.id)
+        if sigma.id
+        else stable_uuid("sigma", title, str(sigma.description or ""), parsed.file.path.name),
+        name=title,
+        kind=RuleKind.SIGMA,
+        description=str(sigma.description or "").strip(),
+        severity=normal_severity(level) or "Medium",
+        enabled=not (sigma.status and sigma.status.name in ("DEPRECATED", "UNSUPPORTED")),
+        frequency=timedelta(minutes=1),
+        period=timedelta(hours=1),
+        tactics=tuple(tactics),
+        techniques=tuple(techniques),
+        tags=tuple(tags),
+        per_result=True,
+        # Sigma's informational rules are context, not alarms.
+        incident=IncidentSettings(create=level != "informational"),
+        version=str(sigma.modified or sigma.date or ""),
+        product="Sigma",
+        pack=parsed.file.pack,
+        path=parsed.file.path,
+        text=parsed.file.text,
+    )
+
+
+# ---------------------------------------------------------------------------------------------- correlations
+
+
+def _correlations(
+    parsed: Sequence[_Parsed], rules: dict[str, Rule], names: dict[str, str], problems: list[TocsinError]
+) -> None:
+    """Adds correlations whose rules are known; one may name another, so those that wait are tried again."""
+    waiting = list(parsed)
+    fed: dict[str, bool] = {}
+    while waiting:
+        later = []
+        for each in waiting:
+            try:
+                rule = _correlation(each, names)
+            except _Unknown:
+                later.append(each)
+                continue
+            except DetectError as error:
+                problems.append(_placed(error, each))
+                continue
+            rules[rule.id] = rule
+            names[rule.id] = rule.id
+            if each.rule.name:
+                names[str(each.rule.name)] = rule.id
+            for reference in rule.compiled.rules:
+                fed[reference] = fed.get(reference, False) or bool(each.rule.generate)
+        if len(later) == len(waiting):
+            for each in later:
+                missing = sorted({r for r in _references(each.rule) if r not in names})
+                problems.append(
+                    _error(each, f"The correlation names rules that aren't here: {', '.join(missing)}.", "DET0010")
+                )
+            break
+        waiting = later
+    for rule_id, generate in fed.items():
+        if not generate:
+            rule = rules[rule_id]
+            rules[rule_id] = replace(rule, compiled=replace(rule.compiled, silent=True))
+
+
+class _Unknown(Exception):  # noqa: N818 - a signal within this module, never seen outside
+    """A rule that is named isn't known yet."""
+
+
+def _references(sigma: SigmaCorrelationRule) -> list[str]:
+    if sigma.rules:
+        return [r.reference for r in sigma.rules]
+    condition = sigma.condition
+    return list(condition.get_referenced_rules()) if isinstance(condition, SigmaExtendedCorrelationCondition) else []
+
+
+def _correlation(parsed: _Parsed, names: Mapping[str, str]) -> Rule:
+    sigma: SigmaCorrelationRule = parsed.rule
+
+    def resolve(reference: str) -> str:
+        if reference not in names:
+            raise _Unknown
+        return names[reference]
+
+    references = tuple(dict.fromkeys(resolve(r) for r in _references(sigma)))
+    kind = sigma.type.name.lower()
+    if kind not in _KINDS:
+        raise DetectError(f"Correlations of type '{kind}' aren't supported.", code="DET0007")
+    condition = sigma.condition
+    expression = None
+    op, count, percentile = "gte", float(len(references)), 50.0
+    fields: tuple[str, ...] = ()
+    if isinstance(condition, SigmaExtendedCorrelationCondition):
+        expression = _expression(condition.parsed, resolve)
+    elif isinstance(condition, SigmaCorrelationCondition):
+        op, count = condition.op.name.lower(), float(condition.count)
+        given = condition.fieldref
+        fields = (given,) if isinstance(given, str) else tuple(given or ())
+        percentile = float(condition.percentile) if condition.percentile is not None else 50.0
+    if op in ("lt", "lte", "eq", "neq") or (expression is not None and _negates(expression)):
+        raise DetectError(
+            f"The condition '{op if expression is None else 'not'}' isn't supported: it asks that nothing more comes.",
+            code="DET0007",
+            place=parsed.document.place(("correlation", "condition")),
+            hint="gt and gte are.",
+        )
+    body = CorrelationBody(
+        kind=kind,
+        rules=references,
+        timespan=timedelta(seconds=sigma.timespan.seconds),
+        group_by=tuple(sigma.group_by or ()),
+        aliases={a.alias: {resolve(r.reference): f for r, f in a.mapping.items()} for a in sigma.aliases},
+        op=op,
+        count=count,
+        fields=fields,
+        percentile=percentile,
+        expression=expression,
+    )
+    return replace(_common(parsed), compiled=body, period=body.timespan)
+
+
+_KINDS = (
+    "event_count",
+    "value_count",
+    "temporal",
+    "temporal_ordered",
+    "value_sum",
+    "value_avg",
+    "value_median",
+    "value_percentile",
+)
+
+
+def _negates(expression: Expression) -> bool:
+    return expression.op == "not" or any(_negates(p) for p in expression.parts)
+
+
+def _expression(node: Any, resolve: Any) -> Expression:
+    if isinstance(node, SigmaRuleReference):
+        return Expression("rule", rule=resolve(node.reference))
+    kinds = {CorrelationConditionAND: "and", CorrelationConditionOR: "or", CorrelationConditionNOT: "not"}
+    op = next(name for kind, name in kinds.items() if isinstance(node, kind))
+    return Expression(op, tuple(_expression(a, resolve) for a in node.args))
+
+
+# ---------------------------------------------------------------------------------------------- complaints
+
+
+def _error(parsed: _Parsed, message: str, code: str, path: Sequence[str | int] = ()) -> TocsinError:
+    kind = ContentError if code.startswith("CNT") else DetectError
+    return kind(f"{_title(parsed)}: {message}", code=code, place=parsed.document.place(path))
+
+
+def _placed(error: DetectError, parsed: _Parsed) -> DetectError:
+    place = error.place or parsed.document.place(("detection",))
+    return DetectError(f"{_title(parsed)}: {error.message}", code=error.code, place=place, hint=error.hint)
+
+
+def _refused(parsed: _Parsed, error: SigmaError) -> TocsinError:
+    kind = type(error).__name__
+    where = "logsource" if "Logsource" in kind else "correlation" if "correlation" in parsed.raw else "detection"
+    text = str(error).split(" in file")[0].strip().rstrip(".")
+    return _error(parsed, f"{text}.", "DET0007", (where,))
+
+
+def _title(parsed: _Parsed) -> str:
+    return f"The rule '{parsed.raw.get('title', parsed.file.path.stem)}'"
