@@ -1,27 +1,28 @@
-"""How long sign-ins last and how many may fail."""
+"""How long sign-ins last and how many may fail (``[access]`` in `tocsin.toml`)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
+
+from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["AccessSettings"]
 
 
-@dataclass(frozen=True, slots=True)
-class AccessSettings:
-    """Limits of sign-in.
+class AccessSettings(BaseModel):
+    """Limits of sign-in. Waits after failures grow with each further failure."""
 
-    A session ends `session_idle` after its last use and in any case `session_absolute` after sign-in. `failures_per_pair` wrong passwords for one
-    name from one address, `failures_per_address` from one address or `failures_per_name` for one name within `failure_window` make the
-    next tries wait, each time longer, at most `longest_wait`. The limit per name is wide, so that a stranger can't lock a user out easily.
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    session_idle: timedelta = timedelta(hours=8)
-    session_absolute: timedelta = timedelta(hours=24)
-    failures_per_pair: int = 5
-    failures_per_address: int = 30
-    failures_per_name: int = 100
-    failure_window: timedelta = timedelta(minutes=15)
-    longest_wait: timedelta = timedelta(minutes=15)
-    password_length: int = 12
+    session_idle: timedelta = Field(default=timedelta(hours=8), description="A session ends so long after its last use.")
+    session_absolute: timedelta = Field(default=timedelta(hours=24), description="A session ends so long after sign-in.")
+    failures_per_pair: int = Field(
+        default=5, ge=1, description="Wrong passwords for one name from one address before the next try must wait."
+    )
+    failures_per_address: int = Field(default=30, ge=1, description="The same for all names from one address.")
+    failures_per_name: int = Field(
+        default=100, ge=1, description="The same for one name from everywhere: wide, or strangers could lock users out."
+    )
+    failure_window: timedelta = Field(default=timedelta(minutes=15), description="Failures older than this don't count.")
+    longest_wait: timedelta = Field(default=timedelta(minutes=15), description="No wait is longer than this.")
+    password_length: int = Field(default=12, ge=8, description="Characters that a password must have.")

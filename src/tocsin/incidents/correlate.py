@@ -108,6 +108,10 @@ class Correlator:
         """The incident of that id, or None."""
         return self._incidents.get(incident_id)
 
+    def holding(self, alert_id: str) -> Incident | None:
+        """The incident, shown or not, that holds that alert; None for one that it doesn't know."""
+        return self._incidents.get(self._alerts.get(alert_id, ""))
+
     def add(self, alerts: Sequence[Alert]) -> list[IncidentChange]:
         """Joins alerts to incidents, opening new ones where nothing fits. An alert that is known already changes nothing."""
         changes: list[IncidentChange] = []

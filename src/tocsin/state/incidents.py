@@ -23,10 +23,10 @@ __all__ = ["ActivityRow", "EventRow", "IncidentFilter", "IncidentRow", "Incident
 
 @dataclass(frozen=True, slots=True)
 class IncidentRow:
-    """An incident's row. None where nothing was decided."""
+    """An incident's row. None where nothing was decided; `number` is given when it is first shown."""
 
     id: str
-    number: int
+    number: int | None
     title: str
     severity: str
     severity_rank: int
@@ -247,6 +247,23 @@ class Incidents(Repository):
         """An incident's alerts in full, by time."""
         chosen = select(alerts.c.payload).where(alerts.c.incident_id == incident_id)
         return [dict(r[0]) for r in self._c.execute(chosen.order_by(alerts.c.time, alerts.c.id))]
+
+    def alert_ids(self, incident_id: str) -> set[str]:
+        """Ids of an incident's alerts."""
+        return {r[0] for r in self._c.execute(select(alerts.c.id).where(alerts.c.incident_id == incident_id))}
+
+    def holders(self, alert_ids: Sequence[str]) -> dict[str, str]:
+        """By alert: the incident that holds it, for those that are known."""
+        found: dict[str, str] = {}
+        for start in range(0, len(alert_ids), 500):
+            part = alert_ids[start : start + 500]
+            chosen = select(alerts.c.id, alerts.c.incident_id).where(alerts.c.id.in_(part))
+            found.update({r[0]: r[1] for r in self._c.execute(chosen) if r[1] is not None})
+        return found
+
+    def remove_hidden(self, incident_id: str) -> None:
+        """Removes an incident that nobody was shown, when its alerts have gone elsewhere."""
+        self._c.execute(delete(incidents).where(incidents.c.id == incident_id, incidents.c.promoted.is_(False)))
 
     def alert_briefs(self, incident_ids: Sequence[str], *, each: int = 50) -> dict[str, list[dict[str, Any]]]:
         """Alerts of several incidents without entities and evidence, at most `each` per incident, by time."""

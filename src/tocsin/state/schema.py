@@ -110,7 +110,7 @@ incidents = Table(
     "incidents",
     METADATA,
     Column("id", String(64), primary_key=True),
-    Column("number", BIG, nullable=False, unique=True),
+    Column("number", BIG, nullable=True, unique=True),  # given when it is first shown
     Column("title", Text, nullable=False),
     Column("severity", String(16), nullable=False),
     Column("severity_rank", Integer, nullable=False),

@@ -44,7 +44,7 @@ def upgrade() -> None:
     op.create_table(
         "incidents",
         sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("number", BIG, nullable=False),
+        sa.Column("number", BIG, nullable=True),
         sa.Column("title", sa.Text(), nullable=False),
         sa.Column("severity", sa.String(length=16), nullable=False),
         sa.Column("severity_rank", sa.Integer(), nullable=False),

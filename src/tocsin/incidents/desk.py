@@ -1,0 +1,191 @@
+"""The desk: incidents for everybody who asks. It holds the correlator, keeps state in step with it, and answers the queue.
+
+Correlation runs under the desk's lock and writes its changes in one transaction. People's changes go to the database first and are mirrored into
+the correlator's memory once they are durable; whoever writes an incident takes people's decisions from the database.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from tocsin.detect.alert import Alert, iso
+from tocsin.incidents import life, store
+from tocsin.incidents.correlate import CorrelationSettings, Correlator, IncidentChange
+from tocsin.incidents.life import Actor
+from tocsin.incidents.model import Status
+from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, Unit, text_of
+
+__all__ = ["IncidentDesk"]
+
+
+class IncidentDesk:
+    """Incidents in state, with the correlator that grows them. Thread-safe."""
+
+    def __init__(self, state: State, *, settings: CorrelationSettings | None = None) -> None:
+        self._state = state
+        self._settings = settings or CorrelationSettings()
+        self._lock = threading.RLock()
+        self._listeners: list[Callable[[], None]] = []
+        self._correlator = self._load()
+
+    def _load(self) -> Correlator:
+        # Twice the horizon: an incident's last event may lie back as far as an alert that is late by as much.
+        since = self._state.clock.now() - 2 * self._settings.horizon
+        with self._state.read() as unit:
+            return Correlator(store.load_growing(unit, since), self._settings)
+
+    def on_event(self, listener: Callable[[], None]) -> None:
+        """Calls that after each transaction that put events into the outbox. It must be quick."""
+        self._listeners.append(listener)
+
+    # ------------------------------------------------------------------------------------------ correlation
+
+    def add(self, alerts: Sequence[Alert], *, within: Callable[[Unit], None] | None = None) -> list[IncidentChange]:
+        """Joins alerts to incidents and writes everything in one transaction.
+
+        `within` is called in that transaction (the scheduler moves its ledger there, so that a window's alerts and its mark are
+        durable together). When the transaction fails, memory goes back to what the database holds.
+        """
+        with self._lock:
+            try:
+                changes = self._correlator.add(alerts)
+                with self._state.write() as unit:
+                    store.save(unit, self._correlator, alerts, changes, self._state.clock)
+                    if within is not None:
+                        within(unit)
+            except BaseException:
+                self._correlator = self._load()
+                raise
+        if changes:
+            self._tell()
+        return changes
+
+    def forget_before(self, age: timedelta | None = None) -> None:
+        """Drops from memory incidents that nothing can join any more."""
+        with self._lock:
+            self._correlator.forget_before(self._state.clock.now() - (age or 2 * self._settings.horizon))
+
+    # ------------------------------------------------------------------------------------------ people
+
+    def change(self, unit: Unit, incident_id: str, changes: Mapping[str, Any], *, actor: Actor) -> dict[str, Any]:
+        """See `life.change`; in the caller's transaction, mirrored and told once that is durable."""
+        made = life.change(unit, incident_id, changes, actor=actor)
+        unit.afterwards(lambda: self._mirror(incident_id))
+        unit.afterwards(self._tell)
+        return made
+
+    def comment(self, unit: Unit, incident_id: str, text: str, *, actor: Actor) -> int:
+        """See `life.comment`."""
+        entry = life.comment(unit, incident_id, text, actor=actor)
+        unit.afterwards(self._tell)
+        return entry
+
+    def _mirror(self, incident_id: str) -> None:
+        with self._lock:
+            held = self._correlator.get(incident_id)
+            if held is None:
+                return
+            with self._state.read() as unit:
+                row = unit.incidents.get(incident_id)
+            if row is None:
+                return
+            held.status, held.owner = Status(row.status), row.owner or ""
+            held.classification, held.determination = row.classification or "", row.determination or ""
+            held.severity_override, held.title_override = row.severity_override or "", row.title_override or ""
+            held.tags = list(row.tags)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    def page(
+        self,
+        *,
+        statuses: Sequence[str] = (),
+        severities: Sequence[str] = (),
+        owner: str = "",
+        tag: str = "",
+        text: str = "",
+        sort: str = "priority",
+        descending: bool = True,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> dict[str, Any]:
+        """A page of the queue with counts, in the API's shape."""
+        wanted = IncidentFilter(statuses, severities, owner, tag, text)
+        with self._state.read() as unit:
+            rows, total = unit.incidents.page(wanted, sort=sort, descending=descending, limit=limit, offset=offset)
+            counts = unit.incidents.counts(wanted)
+            briefs = unit.incidents.alert_briefs([r.id for r in rows])
+        items = [
+            {
+                **_summary(row),
+                "alerts": [{**a, "time": text_of(a["time"]), "end": text_of(a["end"])} for a in briefs.get(row.id, ())],
+            }
+            for row in rows
+        ]
+        return {"items": items, "total": total, "counts": counts}
+
+    def get(self, incident_id: str) -> dict[str, Any]:
+        """One incident in full, by id or number; NotFoundError when there is none to show."""
+        with self._state.read() as unit:
+            row = self._find(unit, incident_id)
+            alerts = unit.incidents.alerts_of(row.id)
+            activity = unit.incidents.activity_of(row.id)
+        return {
+            **_summary(row),
+            "story": row.payload.get("story", []),
+            "graph": row.payload.get("graph", {"nodes": [], "edges": []}),
+            "alerts": alerts,
+            "activity": [
+                {
+                    "id": a.id,
+                    "time": iso(a.time),
+                    "actor": a.actor,
+                    "kind": a.kind,
+                    "text": a.text,
+                    "detail": dict(a.detail),
+                }
+                for a in activity
+            ],
+        }
+
+    @staticmethod
+    def _find(unit: Unit, incident_id: str) -> IncidentRow:
+        row = unit.incidents.get(incident_id)
+        if row is None or not row.promoted:
+            raise NotFoundError(f"There is no incident {incident_id}.")
+        return row
+
+
+def _summary(row: IncidentRow) -> dict[str, Any]:
+    p = row.payload
+    return {
+        "id": row.id,
+        "number": row.number,
+        "title": row.title,
+        "severity": row.severity,
+        "priority": row.priority,
+        "reasons": p.get("reasons", []),
+        "status": row.status,
+        "owner": row.owner,
+        "classification": row.classification,
+        "determination": row.determination,
+        "tags": list(row.tags),
+        "first": iso(row.first),
+        "last": iso(row.last),
+        "created": iso(row.created),
+        "updated": iso(row.updated),
+        "tactics": p.get("tactics", []),
+        "techniques": p.get("techniques", []),
+        "products": p.get("products", []),
+        "entities": p.get("entities", []),
+        "alert_count": row.alert_count,
+        "redirect_to": row.redirect_to,
+        "version": row.version,
+    }

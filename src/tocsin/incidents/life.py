@@ -1,0 +1,283 @@
+"""An incident's life in people's hands: which changes there are, which are allowed, and what each leaves behind.
+
+A change is written with its activity entry, its audit row and its event for automation in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tocsin.base.errors import UsageError, did_you_mean
+from tocsin.detect.alert import SEVERITIES
+from tocsin.incidents.model import Incident, Status
+from tocsin.incidents.store import from_row, write
+from tocsin.state import ConflictError, IncidentRow, Unit
+
+__all__ = ["CLASSIFICATIONS", "COMMENT_LENGTH", "Actor", "change", "comment", "uncomment"]
+
+CLASSIFICATIONS: Mapping[str, tuple[str, ...]] = {
+    "TruePositive": (
+        "MultiStagedAttack",
+        "MaliciousUserActivity",
+        "CompromisedAccount",
+        "Malware",
+        "Phishing",
+        "UnwantedSoftware",
+        "Other",
+    ),
+    "InformationalExpectedActivity": ("SecurityTesting", "LineOfBusinessApplication", "ConfirmedActivity", "Other"),
+    "FalsePositive": ("Clean", "NoEnoughDataToValidate", "Other"),
+}
+"""Classifications and the determinations of each (Defender's names)."""
+
+COMMENT_LENGTH = 30_000
+TAGS = 100
+TAG_LENGTH = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who makes a change, and through what: automation's conditions tell them apart. `depth` counts automation runs that led here."""
+
+    name: str
+    source: Literal["user", "automation", "correlation", "playbook", "application"] = "user"
+    address: str = ""
+    depth: int = 0
+
+
+class IncidentChangeError(UsageError):
+    """A change that isn't possible as asked."""
+
+    code = "INC0001"
+
+
+def change(unit: Unit, incident_id: str, changes: Mapping[str, Any], *, actor: Actor) -> dict[str, Any]:
+    """Changes status, severity, owner, classification, determination, title or tags (add_tags, remove_tags).
+
+    Gives what really changed: by member its values before and after (`from`, `to`), for tags those `added` and `removed`. None
+    unassigns, unclassifies, or gives severity and title back to correlation. `version` in changes: ConflictError when it isn't the
+    incident's any more. NotFoundError for no such incident; IncidentChangeError for what can't be.
+    """
+    before = unit.incidents.require(incident_id, lock=True)
+    if not before.promoted:
+        unit.incidents.require("")  # nobody was shown it: to people it isn't there
+    if before.status == Status.REDIRECTED:
+        raise ConflictError(
+            f"Incident #{before.number} was merged into another.", hint=f"Change incident {before.redirect_to} instead."
+        )
+    wanted = changes.get("version")
+    if wanted is not None and wanted != before.version:
+        raise ConflictError(
+            f"Incident #{before.number} was changed by somebody else meanwhile.", hint="Look at it again, then decide."
+        )
+    unknown = set(changes) - _MEMBERS - {"version", "comment"}
+    if unknown:
+        name = min(unknown)
+        raise IncidentChangeError(f"An incident has no {name!r} to change.", hint=did_you_mean(name, _MEMBERS))
+    after = _Draft(unit, before)
+    for name, apply in _APPLY.items():
+        if name in changes:
+            apply(after, changes[name])
+    after.settle(classified="classification" in changes, determined="determination" in changes)
+    made = after.difference()
+    if made:
+        after.write(actor)
+        _leave_traces(unit, before, made, actor, str(changes.get("comment") or ""))
+    elif changes.get("comment"):
+        comment(unit, incident_id, str(changes["comment"]), actor=actor)
+    return made
+
+
+def comment(unit: Unit, incident_id: str, text: str, *, actor: Actor) -> int:
+    """Adds a comment; gives its number in the activity log."""
+    row = unit.incidents.require(incident_id)
+    text = text.strip()
+    if not text or len(text) > COMMENT_LENGTH:
+        raise IncidentChangeError(f"A comment has 1 to {COMMENT_LENGTH} characters, this one {len(text)}.")
+    entry = unit.incidents.log(incident_id, actor.name, "comment", text)
+    unit.audit.add(
+        actor.name,
+        "incident.comment",
+        "incident",
+        incident_id,
+        after={"entry": entry, "text": text},
+        address=actor.address,
+    )
+    unit.incidents.emit(row.id, "updated", actor.name, actor.source, {"comments": {"added": [text]}}, depth=actor.depth)
+    return entry
+
+
+def uncomment(unit: Unit, incident_id: str, entry: int, *, actor: Actor) -> None:
+    """Takes a comment back; the audit log keeps it."""
+    if not unit.incidents.remove_activity(entry):
+        raise ConflictError("The comment isn't there any more.")
+    unit.incidents.log(incident_id, actor.name, "comment-removed", "Removed a comment.")
+    unit.audit.add(
+        actor.name, "incident.uncomment", "incident", incident_id, before={"entry": entry}, address=actor.address
+    )
+
+
+class _Draft:
+    """An incident being changed. Only what changes severity, title or tags needs its alerts."""
+
+    def __init__(self, unit: Unit, row: IncidentRow) -> None:
+        self._unit = unit
+        self._row = row
+        self.status = row.status
+        self.owner = row.owner
+        self.classification = row.classification
+        self.determination = row.determination
+        self.severity_override = row.severity_override
+        self.title_override = row.title_override
+        self.tags = list(row.tags)
+        self._made: Incident | None = None
+
+    def settle(self, *, classified: bool, determined: bool) -> None:
+        """A determination belongs to a classification: it is checked, or falls away with the one that it belonged to."""
+        if self.determination is None:
+            return
+        allowed = CLASSIFICATIONS.get(self.classification or "", ())
+        if self.determination in allowed:
+            return
+        if determined:
+            raise IncidentChangeError(
+                f"{self.determination!r} is no determination of {self.classification or 'an unclassified incident'}.",
+                hint=f"One of {', '.join(allowed)}." if allowed else "Set a classification with it.",
+            )
+        if classified:
+            self.determination = None
+
+    def made(self) -> Incident:
+        """The incident as it will be."""
+        if self._made is None:
+            made = from_row(self._row, self._unit.incidents.alerts_of(self._row.id))
+            made.status = Status(self.status)
+            made.owner = self.owner or ""
+            made.classification, made.determination = self.classification or "", self.determination or ""
+            made.severity_override, made.title_override = self.severity_override or "", self.title_override or ""
+            made.tags = list(self.tags)
+            self._made = made
+        return self._made
+
+    def difference(self) -> dict[str, Any]:
+        """What changes, by member."""
+        row, made = self._row, {}
+        for name in ("status", "owner", "classification", "determination"):
+            if getattr(row, name) != getattr(self, name):
+                made[name] = {"from": getattr(row, name), "to": getattr(self, name)}
+        if self.severity_override != row.severity_override and self.made().severity != row.severity:
+            made["severity"] = {"from": row.severity, "to": self.made().severity}
+        if self.title_override != row.title_override and self.made().title != row.title:
+            made["title"] = {"from": row.title, "to": self.made().title}
+        added, removed = [t for t in self.tags if t not in row.tags], [t for t in row.tags if t not in self.tags]
+        if added or removed:
+            made["tags"] = {"added": added, "removed": removed}
+        return made
+
+    def write(self, actor: Actor) -> None:
+        """Writes it: priority and reasons are worked out anew."""
+        write(self._unit, self.made(), by=actor.name, clock=self._unit.clock)
+
+
+def _set_status(draft: _Draft, value: Any) -> None:
+    allowed = (Status.NEW.value, Status.IN_PROGRESS.value, Status.RESOLVED.value)
+    if value not in allowed:
+        raise IncidentChangeError(
+            f"{value!r} is no status that can be set.",
+            hint=did_you_mean(str(value), allowed) or f"One of {', '.join(allowed)}.",
+        )
+    draft.status = str(value)
+
+
+def _set_owner(draft: _Draft, value: Any) -> None:
+    if value in (None, ""):
+        draft.owner = None
+        return
+    user = draft._unit.users.get(str(value))
+    if user is None or user.disabled:
+        names = [u.name for u in draft._unit.users.all() if not u.disabled]
+        raise IncidentChangeError(f"There is no user {value!r} to assign to.", hint=did_you_mean(str(value), names))
+    draft.owner = user.name
+
+
+def _set_classification(draft: _Draft, value: Any) -> None:
+    if value is not None and value not in CLASSIFICATIONS:
+        raise IncidentChangeError(f"{value!r} is no classification.", hint=did_you_mean(str(value), CLASSIFICATIONS))
+    draft.classification = value
+
+
+def _set_determination(draft: _Draft, value: Any) -> None:
+    draft.determination = value or None
+
+
+def _set_severity(draft: _Draft, value: Any) -> None:
+    if value is not None and value not in SEVERITIES:
+        raise IncidentChangeError(f"{value!r} is no severity.", hint=did_you_mean(str(value), SEVERITIES))
+    draft.severity_override = value
+
+
+def _set_title(draft: _Draft, value: Any) -> None:
+    title = " ".join(str(value or "").split())
+    if len(title) > 300:
+        raise IncidentChangeError(f"A title has at most 300 characters, this one {len(title)}.")
+    draft.title_override = title or None
+
+
+def _add_tags(draft: _Draft, value: Any) -> None:
+    for tag in value or ():
+        text = " ".join(str(tag).split())
+        if not text or len(text) > TAG_LENGTH:
+            raise IncidentChangeError(f"A tag has 1 to {TAG_LENGTH} characters.")
+        if text not in draft.tags:
+            draft.tags.append(text)
+    if len(draft.tags) > TAGS:
+        raise IncidentChangeError(f"An incident has at most {TAGS} tags.")
+
+
+def _remove_tags(draft: _Draft, value: Any) -> None:
+    draft.tags = [t for t in draft.tags if t not in set(value or ())]
+
+
+_APPLY: Mapping[str, Callable[[_Draft, Any], None]] = {
+    "status": _set_status,
+    "owner": _set_owner,
+    "classification": _set_classification,
+    "determination": _set_determination,
+    "severity": _set_severity,
+    "title": _set_title,
+    "remove_tags": _remove_tags,
+    "add_tags": _add_tags,
+}
+_MEMBERS = frozenset(_APPLY)
+
+
+def _leave_traces(unit: Unit, before: IncidentRow, made: Mapping[str, Any], actor: Actor, note: str) -> None:
+    for name, values in made.items():
+        kind = {"classification": "classification", "determination": "classification"}.get(name, name)
+        unit.incidents.log(before.id, actor.name, kind, _sentence(name, values), {name: values})
+    if note.strip():
+        comment(unit, before.id, note, actor=actor)
+    unit.audit.add(
+        actor.name,
+        "incident.change",
+        "incident",
+        before.id,
+        before={n: v.get("from", v.get("removed")) for n, v in made.items()},
+        after={n: v.get("to", v.get("added")) for n, v in made.items()},
+        address=actor.address,
+    )
+    unit.incidents.emit(before.id, "updated", actor.name, actor.source, made, depth=actor.depth)
+
+
+def _sentence(name: str, values: Mapping[str, Any]) -> str:
+    if name == "tags":
+        parts = [f"{verb} {', '.join(values[verb.lower()])}" for verb in ("Added", "Removed") if values[verb.lower()]]
+        return f"Tags: {'; '.join(parts)}."
+    if name == "owner":
+        return f"Assigned to {values['to']}." if values["to"] else f"Unassigned (was {values['from']})."
+    if values["to"] is None:
+        return f"{name.capitalize()} cleared (was {values['from']})."
+    was = f" (was {values['from']})" if values["from"] else ""
+    return f"{name.capitalize()} set to {values['to']}{was}."
