@@ -151,9 +151,17 @@ def _socket_address(saddr: str) -> dict[str, str]:
         path = raw[2:].split(b"\0", 1)[0] or raw[3:].rstrip(b"\0")
         return {"saddr_fam": "local", "path": path.decode("utf-8", "replace")}
     if family == 2 and len(raw) >= 8:
-        return {"saddr_fam": "inet", "laddr": str(IPv4Address(raw[4:8])), "lport": str(struct.unpack_from(">H", raw, 2)[0])}
+        return {
+            "saddr_fam": "inet",
+            "laddr": str(IPv4Address(raw[4:8])),
+            "lport": str(struct.unpack_from(">H", raw, 2)[0]),
+        }
     if family == 10 and len(raw) >= 24:
-        return {"saddr_fam": "inet6", "laddr": str(IPv6Address(raw[8:24])), "lport": str(struct.unpack_from(">H", raw, 2)[0])}
+        return {
+            "saddr_fam": "inet6",
+            "laddr": str(IPv6Address(raw[8:24])),
+            "lport": str(struct.unpack_from(">H", raw, 2)[0]),
+        }
     return {"saddr_fam": str(family)}
 
 
@@ -165,7 +173,12 @@ def decode_auditd(source: Source, context: Context) -> Iterator[DecodedItem]:
             place = Place(source.name, line=number + index)
             if isinstance(raw, LongLine):
                 yield context.dead(
-                    f"The line is {raw.size} bytes long.", codes.TOO_LONG, place, raw.head, size=raw.size, hint="max_record_bytes"
+                    f"The line is {raw.size} bytes long.",
+                    codes.TOO_LONG,
+                    place,
+                    raw.head,
+                    size=raw.size,
+                    hint="max_record_bytes",
                 )
                 continue
             line = context.text(raw).strip("\r\n\0 ")
@@ -217,6 +230,19 @@ def auoms_row(message: str, host: str) -> dict[str, Any] | None:
     }
 
 
+def _closing_quote(body: str, start: int) -> int:
+    """Where the value that begins with the quote at `start` ends. AUOMS does not escape quotes inside a value, so the one that closes it
+    is the first after which another ``name=`` or the end follows; where there is none, the next quote."""
+    end = start
+    while (end := body.find('"', end + 1)) >= 0:
+        if body[end - 1] == "\\" and body[end - 2 : end - 1] != "\\":
+            continue
+        if end + 1 == len(body) or _AUOMS_KEY.match(body, end + 1):
+            return end
+    first = body.find('"', start + 1)
+    return first if first >= 0 else len(body)
+
+
 def _auoms_pairs(body: str) -> Iterator[tuple[str, Any]]:
     position = 0
     while True:
@@ -225,9 +251,7 @@ def _auoms_pairs(body: str) -> Iterator[tuple[str, Any]]:
             return
         start = key.end()
         if body[start : start + 1] == '"':
-            end = start + 1
-            while end < len(body) and body[end] != '"':
-                end += 2 if body[end] == "\\" else 1
+            end = _closing_quote(body, start)
             yield key[1], body[start + 1 : end]
             position = min(end + 1, len(body))
             continue

@@ -25,7 +25,31 @@ def event_element(text: str) -> Element | None:
         # Event messages may hold control characters that XML forbids; Windows writes them all the same.
         return fromstring(_INVALID.sub("\ufffd", _INVALID_REFERENCE.sub("\ufffd", text)))  # noqa: S314
     except (ParseError, ValueError):
+        pass
+    try:
+        # Syslog relays cut long messages: what came before the cut is still an event.
+        return fromstring(_closed(text))  # noqa: S314
+    except (ParseError, ValueError):
         return None
+
+
+_TAG = re.compile(r"<(/?)([A-Za-z_][\w:.-]*)(?:[^<>\"']|\"[^\"]*\"|'[^']*')*?(/?)>")
+
+
+def _closed(text: str) -> str:
+    """A text that was cut somewhere, up to its last whole piece and with the open elements closed."""
+    if text.rfind("<") > text.rfind(">"):
+        text = text[: text.rfind("<")]
+    if text.rfind("&") > text.rfind(";"):
+        text = text[: text.rfind("&")]
+    stack: list[str] = []
+    for match in _TAG.finditer(text):
+        if match[1]:
+            if not stack or stack.pop() != match[2]:
+                raise ValueError("not nested")
+        elif not match[3]:
+            stack.append(match[2])
+    return text + "".join(f"</{tag}>" for tag in reversed(stack))
 
 
 def xml_fields(text: str) -> dict[str, str] | None:
@@ -68,5 +92,3 @@ def xml_event_data(root: Element) -> dict[str, str]:
 def local_name(tag: str) -> str:
     """A tag without its namespace."""
     return tag[tag.rfind("}") + 1 :]
-
-
