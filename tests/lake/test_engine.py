@@ -265,6 +265,14 @@ def test_engine_errors_have_a_code_and_no_traceback_text(engine: Engine) -> None
         engine.run(Compiled("SELECT nope(1)", (Col("n", KqlType.LONG),), frozenset()))
 
 
+def test_text_that_is_not_utf8_is_an_error_with_a_code(engine: Engine) -> None:
+    bad = {"source": pa.table({"x": pa.array([b"\xff\xfe"]).view(pa.string())})}
+    lower = Compiled('SELECT lower("x") AS c1 FROM "source"', (Col("x", KqlType.STRING),), frozenset({"source"}))
+    with pytest.raises(QueryError, match=r"QRY0006"):
+        engine.run(lower, relations=bad)
+    assert engine.run(COUNT).rows() == [[0]]
+
+
 @pytest.mark.parametrize(
     "sql",
     [

@@ -280,6 +280,15 @@ def test_rows_that_fit_no_table_are_refused_as_a_whole(lake: Lake) -> None:
     assert read(lake) == [1]
 
 
+def test_text_that_is_not_utf8_never_gets_in(lake: Lake) -> None:
+    bad = pa.array([b"\xff\xfe"]).view(pa.string())
+    with pytest.raises(LakeError, match=r"LAK0007 Column Name of Things"):
+        lake.put(1, [batch(1, Name=bad)])
+    with pytest.raises(LakeError, match=r"LAK0007 Column Name of My_CL"):
+        lake.write([batch(1, table="My_CL", Name=bad)])
+    assert lake.stats() == []
+
+
 def test_missing_times_are_filled(lake: Lake) -> None:
     lake.put(1, [TableBatch("Things", pa.table({"Number": [1]}))])
     (stats,) = lake.stats()

@@ -18,7 +18,7 @@ class DataFile:
     """A Parquet file of a table, with what the Delta log says about it. Instants are naive UTC; None means unknown.
 
     `times` and `received` are the least and greatest TimeGenerated and _TimeReceived. `spilled` files belong to bulk-written
-    rows that aren't committed yet.
+    rows that aren't committed yet. `columns` are the physical names that the file holds, where they are known; the others are null.
     """
 
     path: str
@@ -27,6 +27,7 @@ class DataFile:
     times: tuple[datetime, datetime] | None = None
     received: tuple[datetime, datetime] | None = None
     spilled: bool = False
+    columns: frozenset[str] | None = field(default=None, compare=False, repr=False)
 
     def bounds(self, column: str) -> tuple[datetime, datetime] | None:
         """The least and greatest value of TimeGenerated or _TimeReceived, if known."""

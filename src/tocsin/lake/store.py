@@ -18,7 +18,7 @@ from tocsin.base.errors import LakeError, Place
 from tocsin.kql.types import Catalog, Column, TableSchema
 from tocsin.lake.delta import DeltaLog, check_name
 from tocsin.lake.engine.files import why_damaged
-from tocsin.lake.engine.physical import conform, kql_type, shape_of, stored_columns
+from tocsin.lake.engine.physical import checked, conform, kql_type, shape_of, stored_columns
 from tocsin.lake.hot import TableState
 from tocsin.lake.settings import LakeSettings
 from tocsin.lake.snapshot import DataFile, Snapshot, TableSnapshot
@@ -125,7 +125,7 @@ class Store:
         """
         check_name(name)
         if self.catalog.table(name) is not None:
-            return conform(rows, self.state(name).schema)
+            return checked(conform(rows, self.state(name).schema), name)
         with self._schema_lock:
             schema = self.state(name).schema
             shape = shape_of(schema)
@@ -133,7 +133,7 @@ class Store:
             new = [Column(f.name, kql_type(f)) for f in rows.schema if f.name not in known]
             if new:
                 schema = custom_schema(name, (*schema.columns, *new))
-            rows = conform(rows, schema)
+            rows = checked(conform(rows, schema), name)
             if new:
                 self.update(name, lambda s: replace(s, schema=schema))
             return rows

@@ -97,6 +97,9 @@ class Engine:
                 if not found:
                     raise self._translated(error, compiled) from error
                 bad.update(found)
+            except (ValueError, TypeError, ArithmeticError, RuntimeError, MemoryError) as error:
+                # pyarrow's and the binding's own refusals: values that can't be handed over, text that isn't UTF-8.
+                raise self._translated(error, compiled) from error
         return QueryResult(
             columns=tuple(compiled.columns),
             table=table,
@@ -225,7 +228,7 @@ class Engine:
                     snapshot.on_bad_file(name, file.path, reason)
         return found
 
-    def _translated(self, error: duckdb.Error, compiled: Compiled) -> TocsinError:
+    def _translated(self, error: Exception, compiled: Compiled) -> TocsinError:
         text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         _log.error("query.refused", error=str(error), kind=type(error).__name__, sql=compiled.sql)
         if isinstance(error, duckdb.IOException) and "No space" in text:

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tocsin.lake.snapshot import DataFile
 
-__all__ = ["why_damaged", "why_unreadable"]
+__all__ = ["columns_of", "why_damaged", "why_unreadable"]
 
 _MAGIC = b"PAR1"
+_COLUMNS: dict[str, frozenset[str]] = {}
+
+
+def columns_of(files: Sequence[DataFile]) -> frozenset[str] | None:
+    """The columns that at least one of the files holds; None where that isn't known. A file's footer is read once: files never change."""
+    found: set[str] = set()
+    for file in files:
+        columns = file.columns or _COLUMNS.get(file.path)
+        if columns is None:
+            try:
+                columns = frozenset(pq.read_schema(file.path).names)
+            except (OSError, pa.ArrowException):
+                return None
+            if len(_COLUMNS) >= 100_000:
+                _COLUMNS.clear()
+            _COLUMNS[file.path] = columns
+        found |= columns
+    return frozenset(found)
 
 
 def why_damaged(file: DataFile) -> str:

@@ -17,6 +17,7 @@ __all__ = [
     "arrow_schema",
     "arrow_type",
     "canonical",
+    "checked",
     "conform",
     "duckdb_type",
     "kql_type",
@@ -184,6 +185,21 @@ def conform(rows: pa.Table, schema: TableSchema) -> pa.Table:
         given[physical] = canonical(column, shape.physical[physical].type, table=schema.name, name=name)
     names = [name for name in shape.physical if name in given]
     return pa.table([given[n] for n in names], names=names)
+
+
+def checked(rows: pa.Table, table: str) -> pa.Table:
+    """The rows, once every text is known to be UTF-8: one bad byte would fail every query that touches it. Raises LakeError LAK0007."""
+    for name, column in zip(rows.column_names, rows.columns, strict=True):
+        if pa.types.is_string(column.type):
+            try:
+                column.validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise LakeError(
+                    f"Column {name} of {table} holds text that isn't UTF-8: {error}.",
+                    code="LAK0007",
+                    hint="The decoder that made the rows must convert it.",
+                ) from error
+    return rows
 
 
 def naive_utc(moment: datetime) -> datetime:

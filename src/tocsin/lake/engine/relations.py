@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from tocsin.base.errors import QueryError, did_you_mean
 from tocsin.kql.types import Catalog, Column, TableSchema
+from tocsin.lake.engine.files import columns_of
 from tocsin.lake.engine.model import Window
 from tocsin.lake.engine.physical import (
     arrow_type,
@@ -30,6 +31,9 @@ from tocsin.lake.engine.physical import (
 from tocsin.lake.snapshot import DataFile, Snapshot
 
 __all__ = ["RelationPlan", "plan_relations"]
+
+_WIDE = 24
+"""Columns of a query above which it is worth knowing which of them the files have."""
 
 
 @dataclass(slots=True)
@@ -109,12 +113,16 @@ def _selects_star(name: str, sql: str) -> bool:
 
 def _from_parquet(files: Sequence[DataFile], columns: Sequence[tuple[str, str]], schema: TableSchema) -> str:
     listed = ",".join(quote_text(f.path) for f in files)
+    # A table has hundreds of columns and its files a few dozen; what none has needs no binding and folds to constants.
+    present = columns_of(files) if len(columns) > _WIDE else None
+    held = [(n, t) for n, t in columns if present is None or n in present] or list(columns[:1])
+    names = {n for n, _ in held}
     # The schema by name spares opening every file at bind time, and fills columns that an older file doesn't have.
     described = ",".join(
-        f"{quote_text(n)}:{{name:{quote_text(n)},type:{quote_text(t)},default_value:NULL}}" for n, t in columns
+        f"{quote_text(n)}:{{name:{quote_text(n)},type:{quote_text(t)},default_value:NULL}}" for n, t in held
     )
     rows = sum(f.rows for f in files)
-    select = ",".join(_read(n, schema) for n, _ in columns)
+    select = ",".join(_read(n, schema) if n in names else _missing(n, t, schema) for n, t in columns)
     return f"SELECT {select} FROM read_parquet([{listed}],schema=MAP{{{described}}},explicit_cardinality={rows})"
 
 
