@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tocsin.base.errors import ContentError, did_you_mean
+from tocsin.base.errors import ContentError, TocsinError, did_you_mean
 from tocsin.content.yamltext import Document
 
 __all__ = ["Field", "Schema", "check", "is_warning"]
@@ -26,7 +26,7 @@ _NAMES: Mapping[str, str] = {
 WARNING_CODES = frozenset({"CNT0013", "CNT0022"})
 
 
-def is_warning(problem: ContentError) -> bool:
+def is_warning(problem: TocsinError) -> bool:
     """True for a complaint that doesn't keep the file from being used: an unknown field, a stray file."""
     return problem.code in WARNING_CODES
 

@@ -7,7 +7,17 @@ from tocsin.content import Content
 from tocsin.detect.formats import sentinel
 from tocsin.detect.rule import Rule
 
-__all__ = ["rules_of_content"]
+__all__ = ["placeholders_of", "rules_of_content"]
+
+
+def placeholders_of(content: Content) -> dict[str, list[str]]:
+    """The values of Sigma's ``%name%`` placeholders: a watchlist's SearchKey column, else its first, by the watchlist's name."""
+    found = {}
+    for watchlist in content.watchlists:
+        names = watchlist.table.column_names
+        column = "SearchKey" if "SearchKey" in names else names[0]
+        found[watchlist.alias] = [str(v) for v in watchlist.table.column(column).to_pylist() if v]
+    return found
 
 
 def rules_of_content(content: Content) -> tuple[list[Rule], list[TocsinError]]:
@@ -26,7 +36,7 @@ def rules_of_content(content: Content) -> tuple[list[Rule], list[TocsinError]]:
     if sigma_files:
         from tocsin.detect.formats import sigma  # pySigma takes a second to load
 
-        loaded = sigma.load_files(sigma_files)
+        loaded = sigma.load_files(sigma_files, placeholders=placeholders_of(content))
         rules.extend(loaded.rules)
         problems.extend(loaded.problems)
     return rules, problems

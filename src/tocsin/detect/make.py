@@ -199,7 +199,7 @@ def _custom_details(rule: Rule, rows: Sequence[Row]) -> dict[str, list[Any]]:
     return details
 
 
-_HOLE = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
+PLACEHOLDER = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 
 
 def _filled(template: str, row: Row, longest: int) -> str:
@@ -212,7 +212,7 @@ def _filled(template: str, row: Row, longest: int) -> str:
             return orjson.dumps(at).decode()
         return "" if at is None else str(at)
 
-    return _HOLE.sub(value, template)[:longest].strip()
+    return PLACEHOLDER.sub(value, template)[:longest].strip()
 
 
 def _dynamic(rule: Rule, row: Row, name: str) -> str:

@@ -1,0 +1,189 @@
+"""`tocsin rules`: list, check and test detection rules, shipped ones or those of a file or folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from tocsin.base.errors import TocsinError
+    from tocsin.content import Content
+    from tocsin.detect.rule import Rule
+    from tocsin.query import QueryService
+
+__all__ = ["app"]
+
+app = typer.Typer(help="List, check and test detection rules.", no_args_is_help=True)
+
+_Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="[PATH]…",
+        help="Rule files, folders or packs; the shipped packs when none is given.",
+        show_default=False,
+    ),
+]
+_Packs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--packs", help="Packs whose functions and watchlists the rules use, besides the shipped ones; may be repeated."
+    ),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command("list")
+def list_rules(paths: _Paths = None, as_json: _Json = False) -> None:
+    """List rules: severity, kind, techniques, name."""
+    _, rules, problems = _load(paths)
+    rows = [_described(r) for r in sorted(rules, key=lambda r: (r.tactics, r.name))]
+    if as_json:
+        print(json.dumps({"rules": rows, "problems": [str(p) for p in problems]}, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("Severity", "Kind", "Techniques", "Name", "Pack", box=None, header_style="bold")
+    for row in rows:
+        table.add_row(row["severity"], row["kind"], " ".join(row["techniques"]), row["name"], row["pack"])
+    console = Console()
+    console.print(table)
+    console.print(f"{len(rows)} rules")
+    _print_problems(problems)
+
+
+@app.command("validate")
+def validate(paths: _Paths = None, packs: _Packs = None, as_json: _Json = False) -> None:
+    """Check rules: their files, queries and columns. Exit code 1 when one can't be used."""
+    from tocsin.content import is_warning
+    from tocsin.detect.check import check_rule
+
+    content, rules, problems = _load(paths)
+    with _queries(content, packs) as queries:
+        for rule in rules:
+            problems.extend(check_rule(rule, queries))
+    errors = [p for p in problems if not is_warning(p)]
+    if as_json:
+        print(json.dumps({"rules": len(rules), "problems": [_problem(p) for p in problems]}, indent=2))
+    else:
+        _print_problems(problems)
+        print(f"{len(rules)} rules, {len(errors)} errors, {len(problems) - len(errors)} warnings")
+    raise typer.Exit(1 if errors else 0)
+
+
+@app.command("test")
+def run_tests(
+    paths: _Paths = None,
+    packs: _Packs = None,
+    untested: Annotated[bool, typer.Option("--untested", help="Fail for rules without cases, too.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Run the cases beside rules (NAME.test.yaml) on their own rows. Exit code 1 when one fails."""
+    from tocsin.detect.cases import run_cases
+
+    content, rules, problems = _load(paths)
+    results = []
+    tests = {str(path): cases for path, cases in content.tests.items()}
+    bare = [r for r in rules if str(r.path) not in tests]
+    with _queries(content, packs) as queries:
+        for rule in rules:
+            if str(rule.path) in tests:
+                results.extend(run_cases(rule, tests[str(rule.path)], queries, queries.catalog))
+    failed = [r for r in results if not r.passed]
+    if as_json:
+        summary: dict[str, Any] = {
+            "rules": len(rules),
+            "cases": len(results),
+            "failed": len(failed),
+            "untested": [r.name for r in bare],
+            "results": [r.to_dict() for r in results],
+            "problems": [_problem(p) for p in problems],
+        }
+        print(json.dumps(summary, indent=2))
+    else:
+        for result in failed:
+            print(f"FAILED {result.place}: {result.rule.name}: {result.case.name}: {result.message}")
+        _print_problems(problems)
+        if untested:
+            for rule in bare:
+                print(f"NO CASES {rule.path}: {rule.name}")
+        print(f"{len(rules)} rules, {len(results)} cases, {len(failed)} failed, {len(bare)} rules without cases")
+    from tocsin.content import is_warning
+
+    broken = any(not is_warning(p) for p in problems)
+    raise typer.Exit(1 if failed or broken or (untested and bare) else 0)
+
+
+# ---------------------------------------------------------------------------------------------- shared
+
+
+def _load(paths: list[Path] | None) -> tuple[Content, list[Rule], list[TocsinError]]:
+    from tocsin.base.errors import UsageError
+    from tocsin.content import load_packs, packs_dir
+    from tocsin.detect.load import rules_of_content
+
+    for path in paths or ():
+        if not path.exists():
+            raise UsageError(f"there is no file or folder {path}", code="USE0006")
+    content = load_packs(paths or [packs_dir()])
+    rules, problems = rules_of_content(content)
+    return content, rules, [*content.problems, *problems]
+
+
+@contextmanager
+def _queries(content: Content, packs: list[Path] | None) -> Iterator[QueryService]:
+    """A query service over no data, with the functions and watchlists of the content, of `packs` and of the shipped packs."""
+    from tocsin.content import load_packs, packs_dir
+    from tocsin.query import QueryService
+    from tocsin.tables import catalogue
+
+    helpers = load_packs([packs_dir(), *(packs or ())])
+    functions = {f.name: f for f in (*helpers.functions, *content.functions)}
+    watchlists = {w.alias: w.table for w in (*helpers.watchlists, *content.watchlists)}
+    queries = QueryService(None, catalogue=catalogue(), functions=functions.values(), watchlists=watchlists)
+    try:
+        yield queries
+    finally:
+        queries.close()
+
+
+def _described(rule: Rule) -> dict[str, Any]:
+    from tocsin.detect.durations import duration_text
+
+    return {
+        "id": rule.id,
+        "name": rule.name,
+        "severity": rule.severity,
+        "kind": rule.kind.value,
+        "tactics": list(rule.tactics),
+        "techniques": list(rule.techniques),
+        "enabled": rule.enabled,
+        "frequency": duration_text(rule.frequency),
+        "period": duration_text(rule.period),
+        "pack": rule.pack,
+        "path": str(rule.path or ""),
+    }
+
+
+def _problem(problem: TocsinError) -> dict[str, Any]:
+    from tocsin.content import is_warning
+
+    return {
+        "code": problem.code,
+        "place": str(problem.place or ""),
+        "message": problem.message,
+        "hint": problem.hint,
+        "warning": is_warning(problem),
+    }
+
+
+def _print_problems(problems: list[TocsinError]) -> None:
+    import sys
+
+    for problem in problems:
+        print(problem, file=sys.stderr)
