@@ -45,15 +45,25 @@ class Executor:
 
     def compile(self, text: str, **options: object) -> CompiledQuery:
         """Compile at the tests' moment."""
+        options.setdefault("resolver", self.resolve)
         return compile_query(text, self.catalog, now=NOW, **options)  # type: ignore[arg-type]
 
-    def run(self, text: str, timeout: float = 30.0, **options: object) -> tuple[list[str], list[list[object]]]:
-        """Names and JSON-able rows."""
-        compiled = self.compile(text, **options)
+    def resolve(self, compiled: CompiledQuery) -> list[list[object]]:
+        """Run a part of a query while it is compiled."""
+        self.prepare(compiled)
+        return self.fetch(compiled)
+
+    def prepare(self, compiled: CompiledQuery) -> None:
+        """Create the tables that it reads, empty, where they were not added."""
         for name in compiled.tables:
             schema = self.catalog.table(name)
             if name not in self._made and schema is not None:
                 self.add_table(schema)
+
+    def run(self, text: str, timeout: float = 30.0, **options: object) -> tuple[list[str], list[list[object]]]:
+        """Names and JSON-able rows."""
+        compiled = self.compile(text, **options)
+        self.prepare(compiled)
         return [c.name for c in compiled.columns], self.fetch(compiled, timeout)
 
     def fetch(self, compiled: CompiledQuery, timeout: float = 30.0) -> list[list[object]]:
