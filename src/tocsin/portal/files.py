@@ -8,7 +8,6 @@ allowed because Monaco and Fluent position by them.
 from __future__ import annotations
 
 import secrets
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,10 +74,6 @@ class PortalFiles:
         """Whether there is a portal to serve."""
         return (self._folder / "index.html").is_file()
 
-    @cached_property
-    def _index(self) -> str:
-        return (self._folder / "index.html").read_text(encoding="utf-8")
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
@@ -111,9 +106,11 @@ class PortalFiles:
         return file if file.is_relative_to(self._folder) and file.is_file() and file.suffix in _TYPES else None
 
     def _page(self) -> Response:
+        # Read each time (it is small): a build made while the server runs has other names for its files.
+        index = (self._folder / "index.html").read_text(encoding="utf-8")
         nonce = secrets.token_urlsafe(18)
         headers = {"Content-Security-Policy": _PAGE_POLICY.format(nonce=nonce), "Cache-Control": "no-cache"}
-        return HTMLResponse(self._index.replace(_NONCE_MARK, nonce), headers=headers | _COMMON_HEADERS)
+        return HTMLResponse(index.replace(_NONCE_MARK, nonce), headers=headers | _COMMON_HEADERS)
 
     def _send(self, file: Path, request: Request, *, hashed: bool) -> Response:
         headers = dict(_COMMON_HEADERS)

@@ -1,24 +1,7 @@
-import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
-import { call, Problem, segment } from "~/api/client";
-import type {
-  Account,
-  ActionItem,
-  ActionKind,
-  ActionPage,
-  AuditEntry,
-  DeadLetter,
-  Incident,
-  IncidentChange,
-  IncidentPage,
-  NewRule,
-  Rule,
-  RuleDetail,
-  Schema,
-  Session,
-  Source,
-  TableStats,
-  Token,
-} from "~/api/types";
+import { keepPreviousData, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import { api, Problem, take } from "./client";
+import type { paths } from "./schema";
+import type { IncidentPatch, NewRule, Session } from "./types";
 
 // How often a visible page asks again. The queue is what an analyst stares at; the rest may lag a little.
 const LIVE = 5_000;
@@ -28,7 +11,7 @@ export const sessionQuery = queryOptions({
   queryKey: ["session"],
   queryFn: async (): Promise<Session | null> => {
     try {
-      return await call<Session>("GET", "/session");
+      return await take(api.GET("/api/v1/session"));
     } catch (error) {
       if (error instanceof Problem && error.status === 401) return null;
       throw error;
@@ -38,141 +21,171 @@ export const sessionQuery = queryOptions({
   retry: 1,
 });
 
-export interface IncidentFilter {
-  status?: string;
-  severity?: string;
-  owner?: string;
-  tag?: string;
-  q?: string;
-  sort?: string;
-  order?: string;
-  limit?: number;
-  offset?: number;
-}
+export type IncidentFilter = NonNullable<paths["/api/v1/incidents"]["get"]["parameters"]["query"]>;
 
 export const incidentsQuery = (filter: IncidentFilter) =>
   queryOptions({
     queryKey: ["incidents", filter],
-    queryFn: ({ signal }) => call<IncidentPage>("GET", "/incidents", { query: { ...filter }, signal }),
+    queryFn: ({ signal }) => take(api.GET("/api/v1/incidents", { params: { query: filter }, signal })),
     refetchInterval: LIVE,
-    placeholderData: (previous) => previous,
+    placeholderData: keepPreviousData,
   });
 
-export const incidentQuery = (id: string) =>
+export const incidentQuery = (incident_id: string) =>
   queryOptions({
-    queryKey: ["incident", id],
-    queryFn: ({ signal }) => call<Incident>("GET", `/incidents/${segment(id)}`, { signal }),
+    queryKey: ["incident", incident_id],
+    queryFn: ({ signal }) => take(api.GET("/api/v1/incidents/{incident_id}", { params: { path: { incident_id } }, signal })),
     refetchInterval: LIVE,
   });
 
 export const rulesQuery = queryOptions({
   queryKey: ["rules"],
-  queryFn: ({ signal }) => call<{ items: Rule[] }>("GET", "/rules", { signal }),
+  queryFn: ({ signal }) => take(api.GET("/api/v1/rules", { signal })),
   refetchInterval: CALM,
 });
 
-export const ruleQuery = (id: string) =>
+export const ruleQuery = (rule_id: string) =>
   queryOptions({
-    queryKey: ["rules", id],
-    queryFn: ({ signal }) => call<RuleDetail>("GET", `/rules/${segment(id)}`, { signal }),
+    queryKey: ["rules", rule_id],
+    queryFn: ({ signal }) => take(api.GET("/api/v1/rules/{rule_id}", { params: { path: { rule_id } }, signal })),
   });
 
 export const tablesQuery = queryOptions({
   queryKey: ["tables"],
-  queryFn: ({ signal }) => call<{ items: TableStats[] }>("GET", "/tables", { signal }),
+  queryFn: ({ signal }) => take(api.GET("/api/v1/tables", { signal })),
   refetchInterval: LIVE,
 });
 
 export const sourcesQuery = queryOptions({
   queryKey: ["sources"],
-  queryFn: ({ signal }) => call<{ items: Source[] }>("GET", "/sources", { signal }),
+  queryFn: ({ signal }) => take(api.GET("/api/v1/sources", { signal })),
   refetchInterval: LIVE,
 });
 
 export const deadLettersQuery = (limit: number) =>
   queryOptions({
     queryKey: ["dead-letters", limit],
-    queryFn: ({ signal }) => call<{ items: DeadLetter[]; total: number }>("GET", "/dead-letters", { query: { limit }, signal }),
+    queryFn: ({ signal }) => take(api.GET("/api/v1/dead-letters", { params: { query: { limit } }, signal })),
     refetchInterval: CALM,
   });
 
-export const actionsQuery = (filter: { status?: string; incident_id?: string } = {}) =>
+export type ActionFilter = NonNullable<paths["/api/v1/actions"]["get"]["parameters"]["query"]>;
+
+export const actionsQuery = (filter: ActionFilter = {}) =>
   queryOptions({
     queryKey: ["actions", filter],
-    queryFn: ({ signal }) => call<ActionPage>("GET", "/actions", { query: filter, signal }),
+    queryFn: ({ signal }) => take(api.GET("/api/v1/actions", { params: { query: filter }, signal })),
     refetchInterval: LIVE,
-    placeholderData: (previous) => previous,
+    placeholderData: keepPreviousData,
   });
 
 export const actionKindsQuery = queryOptions({
   queryKey: ["action-kinds"],
-  queryFn: ({ signal }) => call<{ items: ActionKind[] }>("GET", "/action-kinds", { signal }),
+  queryFn: ({ signal }) => take(api.GET("/api/v1/action-kinds", { signal })),
   staleTime: 60_000,
 });
 
 export const schemaQuery = queryOptions({
   queryKey: ["schema"],
-  queryFn: ({ signal }) => call<Schema>("GET", "/schema", { signal }),
+  queryFn: ({ signal }) => take(api.GET("/api/v1/schema", { signal })),
   staleTime: 60_000,
 });
 
 export const usersQuery = queryOptions({
   queryKey: ["users"],
-  queryFn: ({ signal }) => call<{ items: Account[] }>("GET", "/users", { signal }),
+  queryFn: ({ signal }) => take(api.GET("/api/v1/users", { signal })),
   staleTime: 30_000,
 });
 
 export const tokensQuery = queryOptions({
   queryKey: ["tokens"],
-  queryFn: ({ signal }) => call<{ items: Token[] }>("GET", "/tokens", { signal }),
+  queryFn: ({ signal }) => take(api.GET("/api/v1/tokens", { signal })),
 });
 
 export const auditQuery = (limit: number) =>
   queryOptions({
     queryKey: ["audit", limit],
-    queryFn: ({ signal }) => call<{ items: AuditEntry[] }>("GET", "/audit", { query: { limit }, signal }),
+    queryFn: ({ signal }) => take(api.GET("/api/v1/audit", { params: { query: { limit } }, signal })),
     refetchInterval: CALM,
   });
 
-/** Change an incident; the page and the queue show it at once, and the server's answer replaces the guess. */
-export function useChangeIncident(id: string) {
+export const automationQuery = queryOptions({
+  queryKey: ["automation-rules"],
+  queryFn: ({ signal }) => take(api.GET("/api/v1/automation-rules", { signal })),
+  refetchInterval: CALM,
+});
+
+/** Change an incident; the page shows it at once, and the server's answer replaces the guess. */
+export function useChangeIncident(incident_id: string) {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: (change: IncidentChange) => call<unknown>("PATCH", `/incidents/${segment(id)}`, { body: change }),
+    mutationFn: (change: IncidentPatch) => patchIncident(incident_id, change),
     onMutate: async (change) => {
-      const key = incidentQuery(id).queryKey;
+      const key = incidentQuery(incident_id).queryKey;
       await client.cancelQueries({ queryKey: key });
       const before = client.getQueryData(key);
       if (before) {
-        const { add_tags = [], remove_tags = [], ...plain } = change;
+        const { add_tags = [], remove_tags = [], comment: _, version: __, status, severity, title, ...plain } = change;
         const tags = [...before.tags.filter((t) => !remove_tags.includes(t)), ...add_tags.filter((t) => !before.tags.includes(t))];
-        client.setQueryData(key, { ...before, ...plain, tags });
+        client.setQueryData(key, {
+          ...before,
+          ...plain,
+          status: status ?? before.status,
+          severity: severity ?? before.severity,
+          title: title ?? before.title,
+          tags,
+        });
       }
       return { before };
     },
     onError: (_error, _change, context) => {
-      if (context?.before) client.setQueryData(incidentQuery(id).queryKey, context.before);
+      if (context?.before) client.setQueryData(incidentQuery(incident_id).queryKey, context.before);
     },
     onSettled: () => {
-      void client.invalidateQueries({ queryKey: ["incident", id] });
+      void client.invalidateQueries({ queryKey: ["incident", incident_id] });
       void client.invalidateQueries({ queryKey: ["incidents"] });
     },
   });
 }
 
-export function useComment(id: string) {
+export const patchIncident = (incident_id: string, body: IncidentPatch) =>
+  take(api.PATCH("/api/v1/incidents/{incident_id}", { params: { path: { incident_id } }, body }));
+
+export function useComment(incident_id: string) {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: (text: string) => call<unknown>("POST", `/incidents/${segment(id)}/comments`, { body: { text } }),
-    onSuccess: () => client.invalidateQueries({ queryKey: ["incident", id] }),
+    mutationFn: (text: string) => take(api.POST("/api/v1/incidents/{incident_id}/comments", { params: { path: { incident_id } }, body: { text } })),
+    onSuccess: () => client.invalidateQueries({ queryKey: ["incident", incident_id] }),
   });
 }
+
+export type Decision = "approve" | "reject" | "undo";
 
 export function useDecide() {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: ({ id, decision, comment }: { id: string; decision: "approve" | "reject" | "undo"; comment?: string }) =>
-      call<ActionItem>("POST", `/actions/${segment(id)}/${decision}`, { body: decision === "undo" ? {} : { comment: comment ?? "" } }),
+    mutationFn: ({ id, decision, comment }: { id: string; decision: Decision; comment: string }) => {
+      const options = { params: { path: { action_id: id } }, body: { comment } };
+      switch (decision) {
+        case "approve":
+          return take(api.POST("/api/v1/actions/{action_id}/approve", options));
+        case "reject":
+          return take(api.POST("/api/v1/actions/{action_id}/reject", options));
+        case "undo":
+          return take(api.POST("/api/v1/actions/{action_id}/undo", options));
+      }
+    },
+    onSettled: () => {
+      void client.invalidateQueries({ queryKey: ["actions"] });
+      void client.invalidateQueries({ queryKey: ["incident"] });
+    },
+  });
+}
+
+export function usePropose() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (body: { kind: string; input: Record<string, unknown>; incident_id?: string; comment?: string }) => take(api.POST("/api/v1/actions", { body })),
     onSettled: () => {
       void client.invalidateQueries({ queryKey: ["actions"] });
       void client.invalidateQueries({ queryKey: ["incident"] });
@@ -183,9 +196,10 @@ export function useDecide() {
 export function useToggleRule() {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: ({ id, enabled }: { id: string; enabled: boolean }) => call<unknown>("PATCH", `/rules/${segment(id)}`, { body: { enabled } }),
+    mutationFn: ({ id, enabled }: { id: string; enabled: boolean }) =>
+      take(api.PATCH("/api/v1/rules/{rule_id}", { params: { path: { rule_id: id } }, body: { enabled } })),
     onMutate: ({ id, enabled }) => {
-      client.setQueryData(rulesQuery.queryKey, (old) => old && { items: old.items.map((r) => (r.id === id ? { ...r, enabled } : r)) });
+      client.setQueryData(rulesQuery.queryKey, (old) => old && { ...old, items: old.items.map((r) => (r.id === id ? { ...r, enabled } : r)) });
       client.setQueryData(ruleQuery(id).queryKey, (old) => old && { ...old, enabled });
     },
     onSettled: () => client.invalidateQueries({ queryKey: ["rules"] }),
@@ -195,7 +209,7 @@ export function useToggleRule() {
 export function useCreateRule() {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: (rule: NewRule) => call<{ id: string }>("POST", "/rules", { body: rule }),
+    mutationFn: (body: NewRule) => take(api.POST("/api/v1/rules", { body })),
     onSuccess: () => client.invalidateQueries({ queryKey: ["rules"] }),
   });
 }

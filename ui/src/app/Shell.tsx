@@ -2,7 +2,7 @@ import { Avatar, Button, Input, Menu, MenuDivider, MenuGroup, MenuGroupHeader, M
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import { type ReactNode, Suspense, useEffect, useRef, useState } from "react";
-import { call } from "~/api/client";
+import { api } from "~/api/client";
 import { actionsQuery, sessionQuery } from "~/api/queries";
 import { type ThemeChoice, usePreferences, type ZoneChoice } from "~/app/preferences";
 import {
@@ -188,7 +188,7 @@ function Person() {
   const name = session?.user.display_name || session?.user.name || "";
   const signOut = async () => {
     try {
-      await call("DELETE", "/session");
+      await api.DELETE("/api/v1/session");
     } finally {
       client.clear();
       client.setQueryData(sessionQuery.queryKey, null);

@@ -107,7 +107,9 @@ export function EntityChip({ entity, onClick, active, full }: { entity: Entity; 
   const content = (
     <>
       <EntityIcon type={entity.type} />
-      <span className={css.entityText}>{label}</span>
+      <span className={css.entityText} data-short={label.length <= 13 || undefined}>
+        {label}
+      </span>
     </>
   );
   if (!onClick) {
@@ -152,7 +154,7 @@ export function TacticTicks({ tactics }: { tactics: string[] }) {
   if (!ordered.length) return null;
   return (
     <Tooltip content={ordered.map(tacticName).join(" → ")} relationship="description">
-      <span className={css.ticks} role="img" aria-label={`Tactics: ${ordered.map(tacticName).join(", ")}`}>
+      <span className={css.ticks} data-many={ordered.length > 6 || undefined} role="img" aria-label={`Tactics: ${ordered.map(tacticName).join(", ")}`}>
         {ordered.map((tactic) => (
           <i key={tactic} style={{ background: tacticColor(tactic) }} />
         ))}

@@ -31,6 +31,21 @@ export function tacticColor(tactic: string): string {
 /** "CommandAndControl" → "Command and control". */
 export const tacticName = (tactic: string): string => (tactic ? words(known.get(tactic.toLowerCase()) ?? tactic) : "Unclassified");
 
+const SHORT: Record<string, string> = {
+  Reconnaissance: "Recon",
+  ResourceDevelopment: "Resources",
+  PrivilegeEscalation: "Escalation",
+  DefenseEvasion: "Evasion",
+  CredentialAccess: "Credentials",
+  LateralMovement: "Lateral",
+  CommandAndControl: "C2",
+  ImpairProcessControl: "Impair control",
+  InhibitResponseFunction: "Inhibit response",
+};
+
+/** The tactic in one word, for where eleven of them stand in a row. */
+export const tacticShort = (tactic: string): string => SHORT[tactic] ?? tacticName(tactic);
+
 /** Sorted along the kill chain; unknown ones last. */
 export function byKillChain(tactics: readonly string[]): string[] {
   const rank = (t: string) => {

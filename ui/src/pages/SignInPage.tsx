@@ -2,9 +2,8 @@ import { Button, Field, Input, Spinner } from "@fluentui/react-components";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useNavigate, useRouter, useSearch } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useState } from "react";
-import { call, Problem } from "~/api/client";
+import { api, Problem, take } from "~/api/client";
 import { sessionQuery } from "~/api/queries";
-import type { Session } from "~/api/types";
 import { Logo } from "~/components/Logo";
 import { ProblemBar } from "~/components/states";
 import css from "./SignInPage.module.css";
@@ -20,7 +19,7 @@ export function SignInPage() {
     document.title = "Sign in · Tocsin";
   }, []);
   const signIn = useMutation({
-    mutationFn: () => call<Session>("POST", "/session", { body: { username, password } }),
+    mutationFn: () => take(api.POST("/api/v1/session", { body: { username, password } })),
     onSuccess: async (session) => {
       client.setQueryData(sessionQuery.queryKey, session);
       // Only a path of our own: never follow a link to elsewhere that someone put into the address.

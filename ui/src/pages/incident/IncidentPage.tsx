@@ -1,1 +1,66 @@
-export function IncidentPage() { return <p>IncidentPage</p>; }
+import { Tab, TabList } from "@fluentui/react-components";
+import { useQuery } from "@tanstack/react-query";
+import { useNavigate, useParams, useSearch } from "@tanstack/react-router";
+import { lazy, Suspense } from "react";
+import { actionsQuery, incidentQuery } from "~/api/queries";
+import type { IncidentTab } from "~/app/router";
+import { useTitle } from "~/components/Page";
+import { LoadingRows, ProblemBar } from "~/components/states";
+import type { Selection } from "~/lib/story";
+import { ActivityTab } from "./ActivityTab";
+import { AlertsTab } from "./AlertsTab";
+import { AssetsTab } from "./AssetsTab";
+import { IncidentActions } from "./IncidentActions";
+import { IncidentHeader } from "./IncidentHeader";
+import css from "./Incident.module.css";
+
+// The graph brings Cytoscape along: other tabs don't wait for it.
+const StoryTab = lazy(() => import("./story/StoryTab"));
+
+export function IncidentPage() {
+  const { id } = useParams({ from: "/signed-in/incidents/$id" });
+  const search = useSearch({ from: "/signed-in/incidents/$id" });
+  const navigate = useNavigate();
+  const { data: incident, error, refetch } = useQuery(incidentQuery(id));
+  const actions = useQuery(actionsQuery({ incident_id: id }));
+  useTitle(incident ? `#${incident.number} ${incident.title}` : "Incident");
+  const tab: IncidentTab = search.tab ?? "story";
+  const go = (change: { tab?: IncidentTab } & Selection) => void navigate({ to: "/incidents/$id", params: { id }, search: { tab: search.tab, ...change }, replace: true });
+
+  if (!incident) {
+    return (
+      <div className={css.page}>
+        <h1 className="visually-hidden">Incident</h1>
+        {error ? <ProblemBar error={error} retry={() => void refetch()} /> : <LoadingRows label="Loading the incident" />}
+      </div>
+    );
+  }
+  const waiting = actions.data?.items.filter((a) => a.status === "Proposed").length ?? 0;
+  const selection: Selection = { alert: search.alert, entity: search.entity };
+  return (
+    <div className={css.page} data-fill={tab === "story" || tab === "alerts" || undefined}>
+      <IncidentHeader incident={incident} />
+      <TabList selectedValue={tab} onTabSelect={(_, data) => go({ tab: data.value === "story" ? undefined : (data.value as IncidentTab) })} className={css.tabs}>
+        <Tab value="story">Attack story</Tab>
+        <Tab value="alerts">Alerts ({incident.alerts.length})</Tab>
+        <Tab value="assets">Assets and evidence ({incident.entities.length})</Tab>
+        <Tab value="activity">Activity log ({incident.activity.length})</Tab>
+        <Tab value="actions">
+          Actions ({actions.data?.items.length ?? 0}
+          {waiting ? `, ${waiting} waiting` : ""})
+        </Tab>
+      </TabList>
+      <div className={css.body} role="tabpanel" aria-label={`Incident ${incident.number}`}>
+        {tab === "story" ? (
+          <Suspense fallback={<LoadingRows />}>
+            <StoryTab incident={incident} selection={selection} select={(next) => go({ tab: search.tab, ...next })} openAlert={(alert) => go({ tab: "alerts", alert })} />
+          </Suspense>
+        ) : null}
+        {tab === "alerts" ? <AlertsTab incident={incident} chosen={search.alert} choose={(alert) => go({ tab: "alerts", alert })} /> : null}
+        {tab === "assets" ? <AssetsTab incident={incident} show={(entity) => go({ tab: undefined, entity })} /> : null}
+        {tab === "activity" ? <ActivityTab incident={incident} /> : null}
+        {tab === "actions" ? <IncidentActions incident={incident} actions={actions.data?.items} error={actions.error} /> : null}
+      </div>
+    </div>
+  );
+}

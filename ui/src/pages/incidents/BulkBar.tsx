@@ -1,7 +1,7 @@
 import { Button, Menu, MenuItem, MenuList, MenuPopover, MenuTrigger } from "@fluentui/react-components";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
-import { call, segment } from "~/api/client";
-import { type IncidentChange, STATUSES } from "~/api/types";
+import { patchIncident } from "~/api/queries";
+import { type IncidentPatch, STATUSES } from "~/api/types";
 import { DismissRegular, PersonAddRegular } from "~/components/icons";
 import { statusName } from "~/components/marks";
 import { useNotices } from "~/components/toasts";
@@ -13,8 +13,8 @@ export function BulkBar({ ids, me, clear }: { ids: string[]; me: string | undefi
   const client = useQueryClient();
   const notices = useNotices();
   const change = useMutation({
-    mutationFn: async (body: IncidentChange) => {
-      const results = await Promise.allSettled(ids.map((id) => call("PATCH", `/incidents/${segment(id)}`, { body })));
+    mutationFn: async (body: IncidentPatch) => {
+      const results = await Promise.allSettled(ids.map((id) => patchIncident(id, body)));
       const failed = results.find((r) => r.status === "rejected");
       const done = results.filter((r) => r.status === "fulfilled").length;
       if (failed) throw Object.assign(new Error(`${done} of ${ids.length} changed. ${(failed.reason as Error).message}`));

@@ -17,17 +17,17 @@ import { DEFAULT_STATUS, isFiltered, list, nextSort, PAGE_SIZE, toFilter, unlist
 import { QueueRow } from "./QueueRow";
 import css from "./Queue.module.css";
 
-const COLUMNS: { id: string; label: string; sort?: string; className?: string }[] = [
-  { id: "priority", label: "Priority", sort: "priority" },
+// Widths are fixed so that live updates never move a column under the pointer; the title takes what is left.
+const COLUMNS: { id: string; label: string; width?: number; sort?: string; className?: string }[] = [
+  { id: "priority", label: "Priority", width: 82, sort: "priority" },
   { id: "title", label: "Incident", sort: "title" },
-  { id: "severity", label: "Severity", sort: "severity" },
-  { id: "status", label: "Status" },
-  { id: "assets", label: "Assets", className: css.wide },
-  { id: "alerts", label: "Alerts", className: css.mid },
-  { id: "owner", label: "Assigned to" },
-  { id: "tags", label: "Tags", className: css.wide },
-  { id: "first", label: "First activity", sort: "first", className: css.wide },
-  { id: "last", label: "Last activity", sort: "last" },
+  { id: "severity", label: "Severity", width: 126, sort: "severity" },
+  { id: "status", label: "Status", width: 116 },
+  { id: "assets", label: "Assets", width: 206, className: css.mid },
+  { id: "alerts", label: "Alerts", width: 66, className: css.mid },
+  { id: "owner", label: "Assigned to", width: 122 },
+  { id: "first", label: "First activity", width: 128, sort: "first", className: css.wide },
+  { id: "last", label: "Last activity", width: 128, sort: "last" },
 ];
 
 export function QueuePage() {
@@ -91,6 +91,7 @@ export function QueuePage() {
           name="Status"
           options={STATUSES.map((s) => ({ value: s, label: statusName(s), count: data?.counts.status?.[s] }))}
           chosen={statuses}
+          quiet={!search.status}
           onChange={(values) => set({ status: values.length === 0 || values.length === STATUSES.length ? "all" : values.join(",") === DEFAULT_STATUS ? undefined : values.join(",") })}
         />
         <FilterMenu name="Assigned to" options={owners} chosen={list(search.owner)} onChange={(values) => set({ owner: unlist(values) })} />
@@ -162,14 +163,14 @@ export function QueuePage() {
 function SortHeader({ column, sort, order, onSort }: { column: (typeof COLUMNS)[number]; sort: string; order: string; onSort: () => void }) {
   if (!column.sort) {
     return (
-      <th scope="col" className={column.className}>
+      <th scope="col" className={column.className} style={{ width: column.width }}>
         {column.label}
       </th>
     );
   }
   const on = sort === column.sort;
   return (
-    <th scope="col" className={column.className} aria-sort={on ? (order === "asc" ? "ascending" : "descending") : undefined}>
+    <th scope="col" className={column.className} style={{ width: column.width }} aria-sort={on ? (order === "asc" ? "ascending" : "descending") : undefined}>
       <button type="button" className={css.sort} data-on={on || undefined} onClick={onSort}>
         {column.label}
         <span aria-hidden="true">{on ? (order === "asc" ? "↑" : "↓") : ""}</span>

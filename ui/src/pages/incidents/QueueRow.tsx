@@ -24,14 +24,17 @@ export const QueueRow = memo(
         <td>
           <PriorityChip score={incident.priority} reasons={incident.reasons} />
         </td>
-        <td className={css.titleCell}>
-          <Link to="/incidents/$id" params={{ id: incident.id }} className={css.title} data-row>
+        <td>
+          <Link to="/incidents/$id" params={{ id: incident.id }} className={css.title} title={incident.title} data-row>
             {incident.title}
           </Link>
           <div className={css.sub}>
             <span className="num">#{incident.number}</span>
             <TacticTicks tactics={incident.tactics} />
-            {incident.products?.length ? <span className={css.products}>{incident.products.join(", ")}</span> : null}
+            {incident.tags.slice(0, 3).map((tag) => (
+              <TagChip key={tag}>{tag}</TagChip>
+            ))}
+            {incident.tags.length > 3 ? <span title={incident.tags.slice(3).join(", ")}>+{incident.tags.length - 3}</span> : null}
           </div>
         </td>
         <td>
@@ -40,23 +43,17 @@ export const QueueRow = memo(
         <td>
           <StatusMark status={incident.status} />
         </td>
-        <td className={css.wide}>{assets.length ? <EntityRow entities={assets} max={2} /> : <None />}</td>
+        <td className={css.mid}>{assets.length ? <EntityRow entities={assets} max={2} /> : <None />}</td>
         <td className={`${css.mid} num`}>{incident.alert_count}</td>
         <td>
           {incident.owner ? (
             <span className={css.owner}>
               <Avatar name={incident.owner} size={20} color="colorful" aria-hidden="true" />
-              {incident.owner}
+              <span className={css.ownerName}>{incident.owner}</span>
             </span>
           ) : (
             <None>nobody</None>
           )}
-        </td>
-        <td className={css.wide}>
-          <span className={css.tags}>
-            {incident.tags.length ? incident.tags.slice(0, 2).map((tag) => <TagChip key={tag}>{tag}</TagChip>) : <None />}
-            {incident.tags.length > 2 ? <span title={incident.tags.slice(2).join(", ")}>+{incident.tags.length - 2}</span> : null}
-          </span>
         </td>
         <td className={`${css.wide} ${css.time}`}>
           <Time value={incident.first} />

@@ -14,7 +14,7 @@ export function toFilter(search: QueueSearch): IncidentFilter {
     owner: search.owner,
     tag: search.tag,
     q: search.q,
-    sort: search.sort ?? "priority",
+    sort: (search.sort ?? "priority") as IncidentFilter["sort"],
     order: search.order ?? (search.sort && ascendingFirst.has(search.sort) ? "asc" : "desc"),
     limit: PAGE_SIZE,
     offset: ((search.page ?? 1) - 1) * PAGE_SIZE,

@@ -1,0 +1,372 @@
+"""A server that answers like Tocsin's API with made-up data: for developing the portal and for testing how it renders.
+
+Run it by ``python -m tests.portal.mock_api [--port 8765]`` and open the printed address (user admin, password demo). It keeps its state in memory
+and listens on loopback only. Incident answers pass through the API's own shapes, so the portal sees just what the real server would send.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import copy
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+
+from tests.portal import mock_data as data
+from tests.portal.mock_content import ACTION_KINDS, RULES, SOURCES, TABLES, actions, audit, schema
+from tocsin.api import shapes
+from tocsin.incidents.view import incident_view
+from tocsin.portal.files import PortalFiles
+
+API = "/api/v1"
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def now() -> str:
+    """This moment, as the API writes it."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+class World:
+    """Everything the mock server knows."""
+
+    def __init__(self) -> None:
+        self.incidents: dict[str, dict[str, Any]] = {}
+        for incident in (data.attack(), *data.others()):
+            view = incident_view(incident)
+            view["owner"] = view["owner"] or None
+            view["classification"] = view["classification"] or None
+            view["determination"] = view["determination"] or None
+            view["version"] = 1
+            view["activity"] = _activity(view)
+            self.incidents[view["id"]] = shapes.Incident.model_validate(view).model_dump(mode="json")
+        self.actions = actions(self)
+        self.rules = {r["id"]: dict(r) for r in RULES}
+        self.tokens: list[dict[str, Any]] = [
+            {"id": "tok-1", "name": "fluent-bit", "kind": "ingest", "owner": "admin", "roles": [], "created": now(), "expires": None, "last_used": now()},
+            {"id": "tok-2", "name": "ci", "kind": "api", "owner": "admin", "roles": ["Reader"], "created": now(), "expires": (datetime.now(UTC) + timedelta(days=80)).isoformat(), "last_used": None},
+        ]  # fmt: skip
+        self.users: list[dict[str, Any]] = [
+            {"name": "admin", "display_name": "Administrator", "roles": ["Administrator"], "disabled": False, "created": now(), "last_sign_in": now()},
+            {"name": "r.haddad", "display_name": "Rana Haddad", "roles": ["Responder"], "disabled": False, "created": now(), "last_sign_in": now()},
+            {"name": "auditor", "display_name": "Auditor", "roles": ["Reader"], "disabled": True, "created": now(), "last_sign_in": None},
+        ]  # fmt: skip
+        self.schema_version = 3
+        self.empty = False
+        self.fail: dict[str, dict[str, Any]] = {}
+        self.audit = audit()
+
+
+def _activity(view: dict[str, Any]) -> list[dict[str, Any]]:
+    entries = [
+        (view["created"], "correlation", "created", f"Opened by {view['alerts'][0]['title']}", {}),
+        *((a["created"], "correlation", "alerts", f"Joined {a['title']}", {"reasons": a["linked_by"]}) for a in view["alerts"][1:]),
+    ]
+    if view["owner"]:
+        entries.append((view["updated"], view["owner"], "owner", f"Assigned to {view['owner']}", {"from": None, "to": view["owner"]}))
+    if view["number"] == 1042:
+        entries.append((view["updated"], "automation: High incidents", "action", "Proposed: block 203.0.113.66 on this host", {}))
+        entries.append(
+            (view["updated"], "admin", "comment", "Called Mira: she opened the invoice link at about 9, thought it was from the new supplier.\nHer laptop is on the way to us; "
+             "credentials of svc-backup are being rotated by Kofi.", {})
+        )  # fmt: skip
+    return [
+        {"id": i + 1, "time": time, "actor": actor, "kind": kind, "text": text, "detail": detail}
+        for i, (time, actor, kind, text, detail) in enumerate(entries)
+    ]
+
+
+def problem(status: int, title: str, detail: str, code: str, hint: str = "", **more: Any) -> Response:
+    """RFC 9457."""
+    return JSONResponse(
+        {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code, "hint": hint, **more},
+        status,
+        media_type="application/problem+json",
+    )
+
+
+def summary(incident: dict[str, Any]) -> dict[str, Any]:
+    """The queue's form of an incident."""
+    out = {k: v for k, v in incident.items() if k not in ("story", "graph", "activity", "alerts")}
+    brief = ("id", "rule", "rule_id", "title", "time", "end", "severity", "tactics", "techniques", "count", "product")
+    out["alerts"] = [{k: a[k] for k in brief} for a in incident["alerts"]]
+    return out
+
+
+def build_app(world: World | None = None) -> Starlette:
+    """The application over a world."""
+    w = world or World()
+
+    def guard(handler: Handler) -> Handler:
+        async def run(request: Request) -> Response:
+            forced = w.fail.get(request.url.path.removeprefix(API))
+            if forced:
+                return problem(**forced)
+            if request.cookies.get("tocsin_session") != "mock":
+                return problem(401, "Not signed in", "Sign in first.", "ACC0001")
+            if request.method != "GET" and request.headers.get("x-tocsin-request") != "1":
+                return problem(403, "Not from our page", "The header X-Tocsin-Request is missing.", "ACC0007")
+            return await handler(request)
+
+        return run
+
+    session_body = {
+        "user": {"name": "admin", "display_name": "Administrator", "roles": ["Administrator"],
+                 "permissions": ["incidents.read", "incidents.write", "actions.approve", "rules.write", "users.write"]},
+        "version": "0.1.0",
+    }  # fmt: skip
+
+    async def sign_in(request: Request) -> Response:
+        body = await request.json()
+        if body.get("password") != "demo":
+            return problem(401, "Sign-in refused", "The user name or the password is wrong.", "ACC0002", "After five tries an address waits a minute.")
+        response = JSONResponse(session_body)
+        response.set_cookie("tocsin_session", "mock", httponly=True, samesite="strict")
+        return response
+
+    async def get_session(request: Request) -> Response:
+        return JSONResponse(session_body)
+
+    async def sign_out(request: Request) -> Response:
+        response = Response(status_code=204)
+        response.delete_cookie("tocsin_session")
+        return response
+
+    async def incidents(request: Request) -> Response:
+        q = request.query_params
+        rows = [] if w.empty else list(w.incidents.values())
+        text = q.get("q", "").lower()
+        if text:
+            rows = [i for i in rows if text.lstrip("#") in f"{i['title']} {i['number']} {i['entities']} {i['tags']}".lower()]
+        if q.get("owner"):
+            rows = [i for i in rows if (i["owner"] or "none") in q["owner"].split(",")]
+        if q.get("tag"):
+            rows = [i for i in rows if q["tag"] in i["tags"]]
+        statuses, severities = q.get("status", ""), q.get("severity", "")
+
+        def having(key: str, wanted: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            return [i for i in items if not wanted or i[key] in wanted.split(",")]
+
+        counts = {
+            "status": dict(Counter(i["status"] for i in having("severity", severities, rows))),
+            "severity": dict(Counter(i["severity"] for i in having("status", statuses, rows))),
+            "owner": dict(Counter(i["owner"] or "none" for i in having("status", statuses, having("severity", severities, rows)))),
+        }
+        rows = having("status", statuses, having("severity", severities, rows))
+        sort = q.get("sort", "priority")
+        order = ["Informational", "Low", "Medium", "High"]
+        rows.sort(key=lambda i: order.index(i["severity"]) if sort == "severity" else i[sort], reverse=q.get("order", "desc") == "desc")
+        offset, limit = int(q.get("offset", 0)), int(q.get("limit", 50))
+        return JSONResponse({"items": [summary(i) for i in rows[offset : offset + limit]], "total": len(rows), "counts": counts})
+
+    def log(incident: dict[str, Any], kind: str, text: str, **detail: Any) -> None:
+        incident["activity"].append({"id": len(incident["activity"]) + 1, "time": now(), "actor": "admin", "kind": kind, "text": text, "detail": detail})
+        incident["updated"] = now()
+
+    async def incident(request: Request) -> Response:
+        found = w.incidents.get(request.path_params["id"])
+        if not found:
+            return problem(404, "No such incident", f"There is no incident {request.path_params['id']}.", "INC0001", "It may have been merged into another.")
+        if request.method == "PATCH":
+            body = await request.json()
+            found["tags"] = [t for t in found["tags"] if t not in body.pop("remove_tags", [])] + body.pop("add_tags", [])
+            comment = body.pop("comment", None)
+            for key, value in body.items():
+                log(found, key, f"{key.capitalize()}: {found.get(key) or 'none'} → {value or 'none'}")
+                found[key] = value
+            if comment:
+                log(found, "comment", comment)
+            found["version"] += 1
+        return JSONResponse(found)
+
+    async def comment(request: Request) -> Response:
+        found = w.incidents[request.path_params["id"]]
+        log(found, "comment", (await request.json())["text"])
+        return JSONResponse(found["activity"][-1], 201)
+
+    async def query(request: Request) -> Response:
+        body = await request.json()
+        text: str = body["query"]
+        found = diagnose(text)
+        if found:
+            return problem(400, "The query can't run", found[0]["message"], found[0]["code"], found[0]["hint"], diagnostics=found)
+        await asyncio.sleep(0.05)
+        if "summarize" in text:
+            return JSONResponse(chart(text))
+        count = int(m.group(1)) if (m := re.search(r"take\s+(\d+)", text)) else 1000
+        return JSONResponse(
+            {"columns": [{"name": n, "type": t} for n, t in data.PROCESS_COLUMNS], "rows": data.process_rows(min(count, 30_000)),
+             "truncated": count > 30_000, "seconds": 0.234, "render": None}
+        )  # fmt: skip
+
+    async def diagnostics(request: Request) -> Response:
+        return JSONResponse({"diagnostics": diagnose((await request.json())["query"])})
+
+    async def rules(request: Request) -> Response:
+        if request.method == "POST":
+            body = await request.json()
+            made = {**copy.deepcopy(RULES[0]), **body, "id": f"site-{len(w.rules)}", "kind": "Scheduled", "enabled": True, "pack": "site", "alerts": 0}
+            w.rules[made["id"]] = made
+            return JSONResponse(made, 201)
+        full = ("query", "yaml", "description", "entity_mappings", "frequency", "period", "threshold")
+        return JSONResponse({"items": [{k: v for k, v in r.items() if k not in full} for r in w.rules.values()]})
+
+    async def rule(request: Request) -> Response:
+        found = w.rules.get(request.path_params["id"])
+        if not found:
+            return problem(404, "No such rule", "There is no rule with this id.", "CNT0004")
+        if request.method == "PATCH":
+            found |= await request.json()
+        return JSONResponse(found)
+
+    async def list_actions(request: Request) -> Response:
+        q = request.query_params
+        if request.method == "POST":
+            body = await request.json()
+            made = {**copy.deepcopy(w.actions[0]), "id": f"act-{len(w.actions)}", "kind": body["kind"], "input": body["input"], "incident_id": body.get("incident_id"), "status": "Proposed", "title": body["kind"], "proposed_by": "admin", "proposed_at": now()}
+            w.actions.insert(0, made)
+            return JSONResponse(made, 201)
+        rows = [] if w.empty else w.actions
+        if q.get("incident_id"):
+            rows = [a for a in rows if a["incident_id"] == q["incident_id"]]
+        counts = dict(Counter(a["status"] for a in rows))
+        if q.get("status"):
+            rows = [a for a in rows if a["status"] in q["status"].split(",")]
+        return JSONResponse({"items": rows, "counts": counts, "total": len(rows)})
+
+    async def decide(request: Request) -> Response:
+        found = next(a for a in w.actions if a["id"] == request.path_params["id"])
+        verb, text = request.path_params["verb"], (await request.json()).get("comment", "")
+        if verb == "approve" and not found["able"]:
+            return problem(409, "This can't be done here", found["able_reason"], "ACT0005")
+        found["history"].append({"time": now(), "actor": "admin", "event": {"approve": "approved", "reject": "rejected", "undo": "undone"}[verb], "text": text})
+        found["status"] = {"approve": "Succeeded", "reject": "Rejected", "undo": "Undone"}[verb]
+        if verb == "approve":
+            found["history"].append({"time": now(), "actor": "tocsin", "event": "succeeded", "text": "Element added to the set blocked4."})
+            found["undoable"] = True
+            found["result"] = {"set": "inet tocsin blocked4", "element": found["input"].get("address", "")}
+        if verb == "undo":
+            found["undoable"] = False
+        found["decided_by"], found["decided_at"] = "admin", now()
+        return JSONResponse(found)
+
+    async def tokens(request: Request) -> Response:
+        if request.method == "POST":
+            body = await request.json()
+            made = {"id": f"tok-{len(w.tokens) + 1}", "name": body["name"], "kind": body.get("kind", "ingest"), "owner": "admin", "roles": body.get("roles", []), "created": now(), "expires": None, "last_used": None}
+            w.tokens.append(made)
+            return JSONResponse({**made, "token": "tcs_ing_7Jq2mVx0pLr8bYw3"}, 201)
+        return JSONResponse({"items": w.tokens})
+
+    async def revoke(request: Request) -> Response:
+        w.tokens = [t for t in w.tokens if t["id"] != request.path_params["id"]]
+        return Response(status_code=204)
+
+    async def users(request: Request) -> Response:
+        if request.method == "POST":
+            body = await request.json()
+            w.users.append({"name": body["name"], "display_name": body.get("display_name", ""), "roles": body["roles"], "disabled": False, "created": now(), "last_sign_in": None})
+            return JSONResponse(w.users[-1], 201)
+        return JSONResponse({"items": w.users})
+
+    async def user(request: Request) -> Response:
+        found = next(u for u in w.users if u["name"] == request.path_params["name"])
+        found |= {k: v for k, v in (await request.json()).items() if k != "password"}
+        return JSONResponse(found)
+
+    def fixed(make: Callable[[], Any]) -> Handler:
+        async def answer(request: Request) -> Response:
+            return JSONResponse(make())
+
+        return answer
+
+    def dead_letters() -> dict[str, Any]:
+        items = [] if w.empty else [{"time": now(), "source": s, "code": c, "reason": r, "place": p, "raw": data.raw64(raw)} for s, c, r, p, raw in data.DEAD_LETTERS]
+        return {"items": items, "total": len(items)}
+
+    async def unknown(request: Request) -> Response:
+        return problem(404, "No such path", f"{request.url.path} is not part of the API.", "API0004")
+
+    routes = [
+        Route("/session", sign_in, methods=["POST"]),
+        Route("/session", guard(get_session), methods=["GET"]),
+        Route("/session", guard(sign_out), methods=["DELETE"]),
+        Route("/incidents", guard(incidents)),
+        Route("/incidents/{id}", guard(incident), methods=["GET", "PATCH"]),
+        Route("/incidents/{id}/comments", guard(comment), methods=["POST"]),
+        Route("/query", guard(query), methods=["POST"]),
+        Route("/kql/diagnostics", guard(diagnostics), methods=["POST"]),
+        Route("/schema", guard(fixed(lambda: schema(w.schema_version)))),
+        Route("/rules", guard(rules), methods=["GET", "POST"]),
+        Route("/rules/{id}", guard(rule), methods=["GET", "PATCH"]),
+        Route("/tables", guard(fixed(lambda: {"items": [] if w.empty else TABLES()}))),
+        Route("/sources", guard(fixed(lambda: {"items": [] if w.empty else SOURCES()}))),
+        Route("/dead-letters", guard(fixed(dead_letters))),
+        Route("/action-kinds", guard(fixed(lambda: {"items": ACTION_KINDS}))),
+        Route("/actions", guard(list_actions), methods=["GET", "POST"]),
+        Route("/actions/{id}/{verb}", guard(decide), methods=["POST"]),
+        Route("/tokens", guard(tokens), methods=["GET", "POST"]),
+        Route("/tokens/{id}", guard(revoke), methods=["DELETE"]),
+        Route("/users", guard(users), methods=["GET", "POST"]),
+        Route("/users/{name}", guard(user), methods=["PATCH"]),
+        Route("/audit", guard(fixed(lambda: {"items": w.audit, "total": len(w.audit)}))),
+        Route("/automation-rules", guard(fixed(lambda: {"items": []}))),
+        Route("/{rest:path}", unknown),
+    ]
+    return Starlette(routes=[Mount(API, routes=routes), Mount("/", PortalFiles())])
+
+
+def diagnose(text: str) -> list[dict[str, Any]]:
+    """One finding where the text says `Nope`, as the server would give it for an unknown name."""
+    at = text.find("Nope")
+    if at < 0:
+        return []
+    line = text.count("\n", 0, at) + 1
+    column = at - (text.rfind("\n", 0, at) + 1) + 1
+    return [{"code": "KQL0142", "message": "There is no table or function 'Nope'.", "severity": "error", "line": line, "column": column, "start": at, "end": at + 4, "hint": "Did you mean 'DeviceProcessEvents'?"}]
+
+
+def chart(text: str) -> dict[str, Any]:
+    """A summarize's result, with render when the text has one."""
+    kind = m.group(1) if (m := re.search(r"render\s+(\w+)", text)) else None
+    start = data.START
+    names = ["svchost.exe", "msedge.exe", "powershell.exe", "rundll32.exe"]
+    if "bin(" in text:
+        columns = [("Timestamp", "datetime"), ("FileName", "string"), ("Events", "long")]
+        rows: list[list[Any]] = []
+        for bucket in range(48):
+            for index, name in enumerate(names):
+                wave = (bucket * (index + 3) * 7) % 23 + index * 9 + (60 if name == "rundll32.exe" and 22 < bucket < 28 else 0)
+                rows.append([(start + timedelta(minutes=10 * bucket)).isoformat().replace("+00:00", "Z"), name, wave])
+    else:
+        columns = [("FileName", "string"), ("Events", "long"), ("Devices", "long")]
+        rows = [[name, 1900 - 430 * index, 210 - 40 * index] for index, name in enumerate(names)]
+    return {
+        "columns": [{"name": n, "type": t} for n, t in columns],
+        "rows": rows,
+        "truncated": False,
+        "seconds": 0.087,
+        "render": {"visualization": kind, "properties": {"title": "Processes"}} if kind else None,
+    }
+
+
+def main() -> None:
+    """Serve until stopped."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=8765)
+    options = parser.parse_args()
+    print(f"http://127.0.0.1:{options.port}  (admin / demo)")
+    uvicorn.run(build_app(), host="127.0.0.1", port=options.port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()

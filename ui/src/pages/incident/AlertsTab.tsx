@@ -1,0 +1,136 @@
+import { Link } from "@tanstack/react-router";
+import { useMemo, useState } from "react";
+import type { Alert, Incident } from "~/api/types";
+import { DataGrid } from "~/components/DataGrid";
+import { CodeRegular } from "~/components/icons";
+import { EntityChip, ReasonList, SeverityMark, TacticLabel, TacticTicks, Technique, Time } from "~/components/marks";
+import { Card } from "~/components/Page";
+import { RowInspector } from "~/components/RowInspector";
+import { byKillChain } from "~/lib/attack";
+import { entityKey, sortEntities } from "~/lib/entities";
+import { evidenceTables } from "~/lib/evidence";
+import { alertHunt } from "~/lib/story";
+import { count, number } from "~/lib/text";
+import css from "./Tabs.module.css";
+
+/** Every alert, and for the chosen one why it was joined and the rows that prove it. */
+export function AlertsTab({ incident, chosen, choose }: { incident: Incident; chosen?: string; choose: (id: string) => void }) {
+  const alert = incident.alerts.find((a) => a.id === chosen) ?? incident.alerts[0];
+  return (
+    <div className={css.split}>
+      <Card className={css.list}>
+        <ul aria-label="Alerts">
+          {incident.alerts.map((a) => (
+            <li key={a.id}>
+              <button type="button" className={css.item} aria-pressed={a.id === alert?.id} onClick={() => choose(a.id)}>
+                <span className={css.itemTop}>
+                  <SeverityMark severity={a.severity} compact />
+                  <strong>{a.title || a.rule}</strong>
+                </span>
+                <span className={css.itemSub}>
+                  <Time value={a.time} />
+                  <TacticTicks tactics={a.tactics} />
+                  <span>{count(a.count, "event")}</span>
+                  <span>{a.product}</span>
+                </span>
+              </button>
+            </li>
+          ))}
+        </ul>
+      </Card>
+      {alert ? <Detail key={alert.id} alert={alert} /> : null}
+    </div>
+  );
+}
+
+function Detail({ alert }: { alert: Alert }) {
+  const tables = useMemo(() => evidenceTables(alert.events), [alert]);
+  const [open, setOpen] = useState<{ table: string; row: number } | null>(null);
+  const shown = open ? tables.find((t) => t.name === open.table) : undefined;
+  return (
+    <Card className={css.detail} label="Chosen alert">
+      <div className={css.detailHead}>
+        <div className={css.detailTitle}>
+          <h2>{alert.title || alert.rule}</h2>
+          <Link to="/hunting" search={{ query: alertHunt(alert), run: true }} className={css.hunt}>
+            <CodeRegular aria-hidden="true" /> Go hunt
+          </Link>
+        </div>
+        <div className={css.chips}>
+          <SeverityMark severity={alert.severity} />
+          {byKillChain(alert.tactics).map((t) => (
+            <TacticLabel key={t} tactic={t} />
+          ))}
+          {alert.techniques.map((id) => (
+            <Technique key={id} id={id} />
+          ))}
+        </div>
+        {alert.description ? <p className={css.prose}>{alert.description}</p> : null}
+      </div>
+      <div className={css.columns}>
+        <section>
+          <h3>Why it is linked</h3>
+          {alert.linked_by.length ? <ReasonList reasons={alert.linked_by} /> : <p className={css.prose}>It opened the incident; later alerts were joined to it.</p>}
+        </section>
+        <section>
+          <h3>Facts</h3>
+          <dl className={css.kv}>
+            <dt>First event</dt>
+            <dd>
+              <Time value={alert.time} seconds />
+            </dd>
+            <dt>Last event</dt>
+            <dd>
+              <Time value={alert.end} seconds />
+            </dd>
+            <dt>Rule</dt>
+            <dd>
+              <Link to="/rules" search={{ rule: alert.rule_id }}>
+                {alert.rule}
+              </Link>
+            </dd>
+            <dt>Events</dt>
+            <dd>
+              {number(alert.count)}
+              {alert.events.length < alert.count ? `, ${alert.events.length} kept as evidence` : ""}
+            </dd>
+            <dt>Product</dt>
+            <dd>{alert.product}</dd>
+          </dl>
+        </section>
+        <section>
+          <h3>Entities</h3>
+          <div className={css.chips}>
+            {sortEntities(alert.entities).map((entity) => (
+              <EntityChip key={entityKey(entity)} entity={entity} full />
+            ))}
+          </div>
+        </section>
+      </div>
+      <div className={css.evidence} data-open={shown ? true : undefined}>
+        <div className={css.tables}>
+          {tables.length ? null : <p className={css.prose}>No rows were kept with this alert.</p>}
+          {tables.map((table) => (
+            <section key={table.name} className={css.table} style={{ flex: `${Math.min(8, table.rows.length) + 1} 0 ${64 + Math.min(4, table.rows.length) * 30}px` }}>
+              <h3>
+                <code>{table.name}</code> <span>{count(table.rows.length, "row")}</span>
+              </h3>
+              <div className={css.gridBox}>
+                <DataGrid
+                  label={`Evidence from ${table.name}`}
+                  columns={table.columns}
+                  rows={table.rows}
+                  openRow={open?.table === table.name ? open.row : null}
+                  onOpenRow={(row) => setOpen(row === null ? null : { table: table.name, row })}
+                />
+              </div>
+            </section>
+          ))}
+        </div>
+        {open && shown ? (
+          <RowInspector title={`Row of ${shown.name}`} fields={shown.columns.map((c, i) => ({ name: c.name, type: c.type, value: shown.rows[open.row]?.[i] }))} onClose={() => setOpen(null)} />
+        ) : null}
+      </div>
+    </Card>
+  );
+}

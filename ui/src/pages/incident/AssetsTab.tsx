@@ -1,0 +1,105 @@
+import { Link } from "@tanstack/react-router";
+import { useMemo } from "react";
+import type { Entity, Incident } from "~/api/types";
+import { EntityIcon } from "~/components/EntityIcon";
+import { CodeRegular, FlowRegular } from "~/components/icons";
+import { TacticTicks, Time } from "~/components/marks";
+import { Card } from "~/components/Page";
+import { Empty } from "~/components/states";
+import { entityKey, huntQuery, isAsset, shortLabel, sortEntities, typePlural } from "~/lib/entities";
+import { alertsOf } from "~/lib/story";
+import { count, words } from "~/lib/text";
+import css from "./Tabs.module.css";
+
+/** The things that the incident is about: assets first, then what the attack left. */
+export function AssetsTab({ incident, show }: { incident: Incident; show: (entity: string) => void }) {
+  const groups = useMemo(() => {
+    const byType = new Map<string, Entity[]>();
+    for (const entity of sortEntities(incident.entities)) byType.set(entity.type, [...(byType.get(entity.type) ?? []), entity]);
+    return [...byType];
+  }, [incident.entities]);
+  if (!groups.length) return <Empty title="No entities" text="No alert of this incident names a device, user or address." />;
+  const assets = groups.filter(([type]) => isAsset(type));
+  const evidence = groups.filter(([type]) => !isAsset(type));
+  return (
+    <div className={css.groups}>
+      {[
+        { title: "Assets", list: assets },
+        { title: "Evidence", list: evidence },
+      ].map(({ title, list }) =>
+        list.length ? (
+          <section key={title} className={css.groups} aria-label={title}>
+            <h2 className={css.groupTitle}>{title}</h2>
+            {list.map(([type, entities]) => (
+              <Card key={type} className={css.sheet} label={typePlural(type)}>
+                <table className={css.entities}>
+                  <caption>
+                    <EntityIcon type={type} /> {typePlural(type)} <span>{entities.length}</span>
+                  </caption>
+                  <thead className="visually-hidden">
+                    <tr>
+                      <th scope="col">Name</th>
+                      <th scope="col">Known as</th>
+                      <th scope="col">Alerts</th>
+                      <th scope="col">First seen</th>
+                      <th scope="col">Links</th>
+                    </tr>
+                  </thead>
+                  <tbody>
+                    {entities.map((entity) => (
+                      <EntityLine key={entityKey(entity)} entity={entity} incident={incident} show={show} />
+                    ))}
+                  </tbody>
+                </table>
+              </Card>
+            ))}
+          </section>
+        ) : null,
+      )}
+    </div>
+  );
+}
+
+function EntityLine({ entity, incident, show }: { entity: Entity; incident: Incident; show: (entity: string) => void }) {
+  const alerts = alertsOf(incident.alerts, entityKey(entity));
+  const identifiers = Object.entries(entity.identifiers).filter(([, value]) => value !== entity.label);
+  const name = shortLabel(entity);
+  return (
+    <tr>
+      <th scope="row" title={entity.label}>
+        {entity.type === "Process" || entity.type === "File" || entity.type === "FileHash" ? <code>{entity.label}</code> : name}
+      </th>
+      <td>
+        {identifiers.length ? (
+          <dl className={css.ids}>
+            {identifiers.map(([key, value]) => (
+              <div key={key}>
+                <dt>{words(key)}</dt>
+                <dd>{value}</dd>
+              </div>
+            ))}
+          </dl>
+        ) : null}
+      </td>
+      <td>
+        {count(alerts.length, "alert")}
+        <div>
+          <TacticTicks tactics={alerts.flatMap((a) => a.tactics)} />
+        </div>
+      </td>
+      <td>
+        <Time value={alerts[0]?.time} />
+      </td>
+      <td>
+        <div className={css.links}>
+          <button type="button" onClick={() => show(entityKey(entity))} aria-label={`Show ${name} in the story`}>
+            <FlowRegular aria-hidden="true" /> Story
+          </button>
+          <Link to="/hunting" search={{ query: huntQuery(entity), run: true }} aria-label={`Hunt for ${name}`}>
+            <CodeRegular aria-hidden="true" /> Hunt
+          </Link>
+        </div>
+      </td>
+    </tr>
+  );
+}

@@ -1,0 +1,48 @@
+import { Button, Dialog, DialogActions, DialogBody, DialogContent, DialogSurface, DialogTitle, Field, Textarea } from "@fluentui/react-components";
+import { useState } from "react";
+import { useComment } from "~/api/queries";
+import type { Incident } from "~/api/types";
+import { ProblemBar } from "~/components/states";
+import { useNotices } from "~/components/toasts";
+
+export function CommentDialog({ incident, close }: { incident: Incident; close: () => void }) {
+  const [text, setText] = useState("");
+  const comment = useComment(incident.id);
+  const notices = useNotices();
+  const send = () =>
+    comment.mutate(text.trim(), {
+      onSuccess: () => {
+        notices.done("Comment added");
+        close();
+      },
+    });
+  return (
+    <Dialog open onOpenChange={(_, data) => !data.open && close()}>
+      <DialogSurface>
+        <DialogBody>
+          <DialogTitle>Comment on #{incident.number}</DialogTitle>
+          <DialogContent>
+            {comment.error ? <ProblemBar error={comment.error} title="The comment was not saved" /> : null}
+            <Field label="Comment" hint="Kept in the activity log with your name. Ctrl+Enter adds it.">
+              <Textarea
+                autoFocus
+                rows={6}
+                resize="vertical"
+                maxLength={30_000}
+                value={text}
+                onChange={(_, data) => setText(data.value)}
+                onKeyDown={(event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && text.trim() && send()}
+              />
+            </Field>
+          </DialogContent>
+          <DialogActions>
+            <Button onClick={close}>Cancel</Button>
+            <Button appearance="primary" disabled={!text.trim() || comment.isPending} onClick={send}>
+              Add comment
+            </Button>
+          </DialogActions>
+        </DialogBody>
+      </DialogSurface>
+    </Dialog>
+  );
+}

@@ -1,0 +1,160 @@
+import { Button, Menu, MenuDivider, MenuItem, MenuList, MenuPopover, MenuTrigger } from "@fluentui/react-components";
+import { Link } from "@tanstack/react-router";
+import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import { sessionQuery, useChangeIncident, usersQuery } from "~/api/queries";
+import { type Incident, type IncidentPatch, SEVERITIES, STATUSES } from "~/api/types";
+import { CheckmarkCircleRegular, ChevronDownRegular, ChevronRightRegular, CommentAddRegular, PersonRegular } from "~/components/icons";
+import { PriorityChip, SeverityMark, StatusMark, statusName, Time } from "~/components/marks";
+import { useNotices } from "~/components/toasts";
+import { words } from "~/lib/text";
+import { duration, parseTime } from "~/lib/time";
+import { CommentDialog } from "./CommentDialog";
+import css from "./Incident.module.css";
+import { ResolveDialog } from "./ResolveDialog";
+import { Tags } from "./Tags";
+
+export function IncidentHeader({ incident }: { incident: Incident }) {
+  const notices = useNotices();
+  const change = useChangeIncident(incident.id);
+  const [dialog, setDialog] = useState<"resolve" | "comment" | null>(null);
+  const apply = (patch: IncidentPatch, done: string) =>
+    change.mutate(patch, { onSuccess: () => notices.done(done), onError: (error) => notices.failed("The incident was not changed", error) });
+  const first = parseTime(incident.first);
+  const last = parseTime(incident.last);
+  return (
+    <header className={css.header}>
+      <nav aria-label="Breadcrumb" className={css.crumbs}>
+        <Link to="/incidents">Incidents</Link>
+        <ChevronRightRegular aria-hidden="true" />
+        <span aria-current="page">#{incident.number}</span>
+      </nav>
+      <div className={css.titleRow}>
+        <PriorityChip score={incident.priority} reasons={incident.reasons} large />
+        <h1 className={css.title}>{incident.title}</h1>
+        <div className={css.commands}>
+          <OwnerMenu incident={incident} apply={apply} />
+          <Menu>
+            <MenuTrigger disableButtonEnhancement>
+              <Button icon={<ChevronDownRegular />} iconPosition="after">
+                {statusName(incident.status)}
+              </Button>
+            </MenuTrigger>
+            <MenuPopover>
+              <MenuList>
+                {STATUSES.map((status) => (
+                  <MenuItem
+                    key={status}
+                    disabled={status === incident.status}
+                    onClick={() => (status === "Resolved" ? setDialog("resolve") : apply({ status }, `Status is now ${statusName(status)}`))}
+                  >
+                    <StatusMark status={status} />
+                  </MenuItem>
+                ))}
+              </MenuList>
+            </MenuPopover>
+          </Menu>
+          <Button icon={<CommentAddRegular />} onClick={() => setDialog("comment")}>
+            Comment
+          </Button>
+          <Button appearance="primary" icon={<CheckmarkCircleRegular />} onClick={() => setDialog("resolve")}>
+            {incident.status === "Resolved" ? "Reclassify" : "Resolve"}
+          </Button>
+        </div>
+      </div>
+      <dl className={css.facts}>
+        <div>
+          <dt>Severity</dt>
+          <dd>
+            <Menu>
+              <MenuTrigger disableButtonEnhancement>
+                <button type="button" className={css.quiet} aria-label={`Severity ${incident.severity}, change`}>
+                  <SeverityMark severity={incident.severity} />
+                </button>
+              </MenuTrigger>
+              <MenuPopover>
+                <MenuList>
+                  {SEVERITIES.map((severity) => (
+                    <MenuItem key={severity} disabled={severity === incident.severity} onClick={() => apply({ severity }, `Severity is now ${severity}`)}>
+                      <SeverityMark severity={severity} />
+                    </MenuItem>
+                  ))}
+                </MenuList>
+              </MenuPopover>
+            </Menu>
+          </dd>
+        </div>
+        <div>
+          <dt>Status</dt>
+          <dd>
+            <StatusMark status={incident.status} />
+          </dd>
+        </div>
+        {incident.classification ? (
+          <div>
+            <dt>Classification</dt>
+            <dd>
+              {words(incident.classification)}
+              {incident.determination ? ` · ${words(incident.determination)}` : ""}
+            </dd>
+          </div>
+        ) : null}
+        <div>
+          <dt>Activity</dt>
+          <dd>
+            <Time value={incident.first} /> → <Time value={incident.last} />
+            {first && last && last > first ? <span className={css.dim}> ({duration((last.getTime() - first.getTime()) / 1000)})</span> : null}
+          </dd>
+        </div>
+        <div>
+          <dt>Updated</dt>
+          <dd>
+            <Time value={incident.updated} relative />
+          </dd>
+        </div>
+        <div className={css.tagFact}>
+          <dt>Tags</dt>
+          <dd>
+            <Tags incident={incident} apply={apply} />
+          </dd>
+        </div>
+      </dl>
+      {dialog === "resolve" ? <ResolveDialog incident={incident} close={() => setDialog(null)} /> : null}
+      {dialog === "comment" ? <CommentDialog incident={incident} close={() => setDialog(null)} /> : null}
+    </header>
+  );
+}
+
+function OwnerMenu({ incident, apply }: { incident: Incident; apply: (patch: IncidentPatch, done: string) => void }) {
+  const me = useQuery(sessionQuery).data?.user.name;
+  // Who may not list users may still take an incident.
+  const users = useQuery({ ...usersQuery, retry: false }).data?.items.filter((u) => !u.disabled && u.name !== me) ?? [];
+  const assign = (owner: string | null) => apply({ owner }, owner ? `Assigned to ${owner}` : "Assigned to nobody");
+  return (
+    <Menu>
+      <MenuTrigger disableButtonEnhancement>
+        <Button icon={<PersonRegular />}>{incident.owner ?? "Assign"}</Button>
+      </MenuTrigger>
+      <MenuPopover>
+        <MenuList>
+          {me ? (
+            <MenuItem disabled={incident.owner === me} onClick={() => assign(me)}>
+              Assign to me
+            </MenuItem>
+          ) : null}
+          {users.map((user) => (
+            <MenuItem key={user.name} disabled={incident.owner === user.name} onClick={() => assign(user.name)}>
+              {user.display_name || user.name}
+            </MenuItem>
+          ))}
+          {incident.owner ? (
+            <>
+              <MenuDivider />
+              <MenuItem onClick={() => assign(null)}>Unassign</MenuItem>
+            </>
+          ) : null}
+        </MenuList>
+      </MenuPopover>
+    </Menu>
+  );
+}

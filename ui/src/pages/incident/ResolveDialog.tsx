@@ -1,0 +1,88 @@
+import { Button, Dialog, DialogActions, DialogBody, DialogContent, DialogSurface, DialogTitle, Dropdown, Field, Option, Radio, RadioGroup, Textarea } from "@fluentui/react-components";
+import { useState } from "react";
+import { useChangeIncident } from "~/api/queries";
+import type { Classification, Determination, Incident } from "~/api/types";
+import { ProblemBar } from "~/components/states";
+import { useNotices } from "~/components/toasts";
+import { CLASSIFICATIONS, classificationHint, DETERMINATIONS, verdictName } from "~/lib/classification";
+import css from "./Incident.module.css";
+
+/** Close an incident with its verdict and a note. */
+export function ResolveDialog({ incident, close }: { incident: Incident; close: () => void }) {
+  const [classification, setClassification] = useState<Classification | null>(incident.classification ?? null);
+  const [determination, setDetermination] = useState<Determination | null>(incident.determination ?? null);
+  const [note, setNote] = useState("");
+  const change = useChangeIncident(incident.id);
+  const notices = useNotices();
+  const resolved = incident.status === "Resolved";
+  const save = () =>
+    change.mutate(
+      { ...(resolved ? {} : { status: "Resolved" as const }), classification, determination, ...(note.trim() ? { comment: note.trim() } : {}) },
+      {
+        onSuccess: () => {
+          notices.done(resolved ? "Classification changed" : "Incident resolved");
+          close();
+        },
+      },
+    );
+  return (
+    <Dialog open onOpenChange={(_, data) => !data.open && close()}>
+      <DialogSurface>
+        <DialogBody>
+          <DialogTitle>
+            {resolved ? "Reclassify" : "Resolve"} #{incident.number}
+          </DialogTitle>
+          <DialogContent className={css.form}>
+            {change.error ? <ProblemBar error={change.error} title="The incident was not changed" /> : null}
+            <Field label="What was it?" required>
+              <RadioGroup
+                value={classification ?? ""}
+                onChange={(_, data) => {
+                  setClassification(data.value as Classification);
+                  setDetermination(null);
+                }}
+              >
+                {CLASSIFICATIONS.map((value) => (
+                  <Radio
+                    key={value}
+                    value={value}
+                    label={
+                      <span className={css.radio}>
+                        {verdictName(value)}
+                        <small>{classificationHint[value]}</small>
+                      </span>
+                    }
+                  />
+                ))}
+              </RadioGroup>
+            </Field>
+            <Field label="Determination" required>
+              <Dropdown
+                disabled={!classification}
+                placeholder="Choose"
+                value={determination ? verdictName(determination) : ""}
+                selectedOptions={determination ? [determination] : []}
+                onOptionSelect={(_, data) => setDetermination((data.optionValue as Determination | undefined) ?? null)}
+              >
+                {(classification ? DETERMINATIONS[classification] : []).map((value) => (
+                  <Option key={value} value={value}>
+                    {verdictName(value)}
+                  </Option>
+                ))}
+              </Dropdown>
+            </Field>
+            <Field label="Note">
+              <Textarea rows={3} resize="vertical" maxLength={30_000} value={note} onChange={(_, data) => setNote(data.value)} placeholder="What you found, for whoever reads this next" />
+            </Field>
+          </DialogContent>
+          <DialogActions>
+            <Button onClick={close}>Cancel</Button>
+            <Button appearance="primary" disabled={!classification || !determination || change.isPending} onClick={save}>
+              {resolved ? "Save" : "Resolve"}
+            </Button>
+          </DialogActions>
+        </DialogBody>
+      </DialogSurface>
+    </Dialog>
+  );
+}

@@ -1,0 +1,199 @@
+import { Button, Tooltip } from "@fluentui/react-components";
+import { Link } from "@tanstack/react-router";
+import type { Alert, Incident } from "~/api/types";
+import { EntityIcon } from "~/components/EntityIcon";
+import { CodeRegular, DismissRegular } from "~/components/icons";
+import { EntityChip, PriorityReasons, ReasonList, SeverityMark, TacticLabel, Technique, Time } from "~/components/marks";
+import { byKillChain } from "~/lib/attack";
+import { entityKey, huntQuery, isAsset, shortLabel, sortEntities, typeName } from "~/lib/entities";
+import { alertHunt, alertsOf, type Selection } from "~/lib/story";
+import { count, number, words } from "~/lib/text";
+import { rawText } from "~/lib/values";
+import css from "./Story.module.css";
+
+interface Props {
+  incident: Incident;
+  selection: Selection;
+  select: (selection: Selection) => void;
+  openAlert: (id: string) => void;
+}
+
+/** What is known about the selected step or entity; without a selection, about the whole incident. */
+export function SidePanel({ incident, selection, select, openAlert }: Props) {
+  const alert = selection.alert ? incident.alerts.find((a) => a.id === selection.alert) : undefined;
+  if (alert) return <AlertPanel alert={alert} select={select} openAlert={openAlert} />;
+  if (selection.entity) return <EntityPanel incident={incident} entity={selection.entity} select={select} />;
+  return <SummaryPanel incident={incident} />;
+}
+
+function Head({ title, close }: { title: string; close?: () => void }) {
+  return (
+    <header className={css.paneHead}>
+      <h2>{title}</h2>
+      {close ? (
+        <div className={css.graphTools}>
+          <Tooltip content="Clear the selection" relationship="label">
+            <Button size="small" appearance="subtle" icon={<DismissRegular />} onClick={close} />
+          </Tooltip>
+        </div>
+      ) : null}
+    </header>
+  );
+}
+
+function SummaryPanel({ incident }: { incident: Incident }) {
+  const products = [...new Set(incident.alerts.map((a) => a.product))].sort();
+  const assets = incident.entities.filter((e) => isAsset(e.type));
+  const events = incident.alerts.reduce((sum, a) => sum + a.count, 0);
+  return (
+    <section className={css.side} aria-label="Summary">
+      <Head title="Why it matters" />
+      <div className={css.sideBody} tabIndex={0} role="group" aria-label="Summary of the incident">
+        <PriorityReasons score={incident.priority} reasons={incident.reasons} />
+        <h3 className={css.sub}>At a glance</h3>
+        <dl className={css.kv}>
+          <dt>Alerts</dt>
+          <dd>
+            {number(incident.alerts.length)} from {number(events)} events
+          </dd>
+          <dt>Seen by</dt>
+          <dd>{products.join(", ")}</dd>
+          <dt>Assets</dt>
+          <dd>{assets.length ? sortEntities(assets).map((e) => shortLabel(e)).join(", ") : "none named"}</dd>
+          <dt>Techniques</dt>
+          <dd className={css.chips}>
+            {incident.techniques.map((id) => (
+              <Technique key={id} id={id} />
+            ))}
+          </dd>
+        </dl>
+      </div>
+    </section>
+  );
+}
+
+function AlertPanel({ alert, select, openAlert }: { alert: Alert; select: Props["select"]; openAlert: Props["openAlert"] }) {
+  const first = alert.events[0];
+  const fields = first ? Object.entries(first.row).filter(([, value]) => value !== null && value !== "") : [];
+  return (
+    <section className={css.side} aria-label="Selected alert">
+      <Head title="Alert" close={() => select({})} />
+      <div className={css.sideBody} tabIndex={0} role="group" aria-label="The selected alert">
+        <h3 className={css.panelTitle}>{alert.title || alert.rule}</h3>
+        <div className={css.chips}>
+          <SeverityMark severity={alert.severity} />
+          {byKillChain(alert.tactics).map((t) => (
+            <TacticLabel key={t} tactic={t} />
+          ))}
+        </div>
+        {alert.description ? <p className={css.prose}>{alert.description}</p> : null}
+        <dl className={css.kv}>
+          <dt>Time</dt>
+          <dd>
+            <Time value={alert.time} seconds />
+          </dd>
+          <dt>Rule</dt>
+          <dd>
+            <Link to="/rules" search={{ rule: alert.rule_id }} className={css.a}>
+              {alert.rule}
+            </Link>
+          </dd>
+          <dt>Events</dt>
+          <dd>
+            {number(alert.count)} · {alert.product}
+          </dd>
+          {alert.techniques.length ? (
+            <>
+              <dt>Techniques</dt>
+              <dd className={css.chips}>
+                {alert.techniques.map((id) => (
+                  <Technique key={id} id={id} />
+                ))}
+              </dd>
+            </>
+          ) : null}
+        </dl>
+        <h3 className={css.sub}>Why it is in this incident</h3>
+        {alert.linked_by.length ? <ReasonList reasons={alert.linked_by} /> : <p className={css.prose}>It opened the incident.</p>}
+        <h3 className={css.sub}>Entities</h3>
+        <div className={css.chips}>
+          {sortEntities(alert.entities).map((entity) => (
+            <EntityChip key={entityKey(entity)} entity={entity} onClick={() => select({ entity: entityKey(entity) })} />
+          ))}
+        </div>
+        {first ? (
+          <>
+            <h3 className={css.sub}>First of {count(alert.events.length, "kept row")}</h3>
+            <dl className={css.row}>
+              <dt>Table</dt>
+              <dd>
+                <code>{first.table}</code>
+              </dd>
+              {fields.slice(0, 12).map(([name, value]) => (
+                <div key={name} style={{ display: "contents" }}>
+                  <dt title={name}>{name}</dt>
+                  <dd>{rawText(value).slice(0, 400)}</dd>
+                </div>
+              ))}
+            </dl>
+          </>
+        ) : null}
+        <div className={css.sideActions}>
+          <Button size="small" onClick={() => openAlert(alert.id)}>
+            All evidence
+          </Button>
+          <Link to="/hunting" search={{ query: alertHunt(alert), run: true }} className={css.hunt}>
+            <CodeRegular aria-hidden="true" /> Go hunt
+          </Link>
+        </div>
+      </div>
+    </section>
+  );
+}
+
+function EntityPanel({ incident, entity: key, select }: { incident: Incident; entity: string; select: Props["select"] }) {
+  const alerts = alertsOf(incident.alerts, key);
+  const entity =
+    incident.entities.find((e) => entityKey(e) === key) ??
+    incident.entities.find((e) => alerts.some((a) => a.entities.some((x) => x.type === e.type && shortLabel(x) === shortLabel(e) && entityKey(x) === key)));
+  if (!entity) return <SummaryPanel incident={incident} />;
+  return (
+    <section className={css.side} aria-label="Selected entity">
+      <Head title={typeName(entity.type)} close={() => select({})} />
+      <div className={css.sideBody} tabIndex={0} role="group" aria-label="The selected entity">
+        <h3 className={css.panelTitle}>
+          <EntityIcon type={entity.type} /> {entity.label}
+        </h3>
+        <dl className={css.row}>
+          {Object.entries(entity.identifiers).map(([name, value]) => (
+            <div key={name} style={{ display: "contents" }}>
+              <dt>{words(name)}</dt>
+              <dd>{value}</dd>
+            </div>
+          ))}
+        </dl>
+        <h3 className={css.sub}>In {count(alerts.length, "alert")} of this incident</h3>
+        <ol className={css.mini}>
+          {alerts.map((alert) => (
+            <li key={alert.id}>
+              <button type="button" onClick={() => select({ alert: alert.id })}>
+                <span className={css.dim}>
+                  <Time value={alert.time} />
+                </span>
+                <span>{alert.title || alert.rule}</span>
+              </button>
+            </li>
+          ))}
+        </ol>
+        <div className={css.sideActions}>
+          <Link to="/hunting" search={{ query: huntQuery(entity), run: true }} className={css.hunt}>
+            <CodeRegular aria-hidden="true" /> Go hunt
+          </Link>
+          <Link to="/incidents" search={{ q: shortLabel(entity), status: "all" }} className={css.hunt}>
+            Other incidents
+          </Link>
+        </div>
+      </div>
+    </section>
+  );
+}

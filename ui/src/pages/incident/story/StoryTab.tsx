@@ -1,0 +1,32 @@
+import { useMemo, useState } from "react";
+import type { Incident } from "~/api/types";
+import { highlight, type Selection, tacticCounts } from "~/lib/story";
+import { EntityGraph } from "./EntityGraph";
+import { KillChain } from "./KillChain";
+import { SidePanel } from "./SidePanel";
+import css from "./Story.module.css";
+import { Timeline } from "./Timeline";
+
+interface Props {
+  incident: Incident;
+  selection: Selection;
+  select: (selection: Selection) => void;
+  openAlert: (id: string) => void;
+}
+
+/** What happened, in time and in space side by side: choose a step and its part of the graph lights up, choose a thing and its steps do. */
+export default function StoryTab({ incident, selection, select, openAlert }: Props) {
+  const [tactic, setTactic] = useState<string | null>(null);
+  const lit = useMemo(() => highlight(incident, selection), [incident, selection.alert, selection.entity]);
+  const counts = useMemo(() => tacticCounts(incident.alerts), [incident.alerts]);
+  return (
+    <div className={css.story}>
+      <KillChain counts={counts} chosen={tactic} choose={setTactic} />
+      <div className={css.panes}>
+        <Timeline incident={incident} lit={lit} tactic={tactic} selection={selection} select={select} />
+        <EntityGraph incident={incident} lit={lit} selection={selection} select={select} />
+        <SidePanel incident={incident} selection={selection} select={select} openAlert={openAlert} />
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,177 @@
+import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
+import type { Incident, StoryStep } from "~/api/types";
+import { usePreferences } from "~/app/preferences";
+import { EntityChip, SeverityMark } from "~/components/marks";
+import { tacticColor, tacticName } from "~/lib/attack";
+import { entityKey, sortEntities } from "~/lib/entities";
+import { groupSteps, type Highlight, type Selection, type StepGroup } from "~/lib/story";
+import { count } from "~/lib/text";
+import { dayTitle, duration, parseTime, timeParts } from "~/lib/time";
+import css from "./Story.module.css";
+
+// A silence worth saying: shorter ones are the rhythm of the attack itself.
+const GAP_SECONDS = 20 * 60;
+
+interface Props {
+  incident: Incident;
+  lit: Highlight | null;
+  tactic: string | null;
+  selection: Selection;
+  select: (selection: Selection) => void;
+}
+
+export function Timeline({ incident, lit, tactic, selection, select }: Props) {
+  const { zone } = usePreferences();
+  const list = useRef<HTMLOListElement>(null);
+  const byAlert = useMemo(() => new Map(incident.alerts.map((a) => [a.id, a])), [incident.alerts]);
+  const groups = useMemo(
+    () => groupSteps(incident.story.filter((step) => !tactic || step.tactic === tactic || byAlert.get(step.alert_id ?? "")?.tactics.includes(tactic))),
+    [incident.story, tactic, byAlert],
+  );
+  // A step that was chosen in the graph, or by a link, comes into view.
+  useEffect(() => {
+    if (selection.alert) list.current?.querySelector(`[data-step=${JSON.stringify(selection.alert)}]`)?.closest("li")?.scrollIntoView({ block: "nearest" });
+  }, [selection.alert]);
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+    const steps = [...(list.current?.querySelectorAll<HTMLElement>("[data-step]") ?? [])];
+    const at = steps.indexOf(document.activeElement as HTMLElement);
+    const next = steps[at + (event.key === "ArrowDown" ? 1 : -1)];
+    if (at < 0 || !next) return;
+    event.preventDefault();
+    next.focus();
+  };
+  return (
+    <section className={css.timeline} aria-label="Timeline of the attack">
+      <header className={css.paneHead}>
+        <h2>Timeline</h2>
+        <span>{count(groups.length, "step")}</span>
+      </header>
+      {/* The list scrolls; its steps are the focusable things in it. */}
+      <ol ref={list} className={css.steps} onKeyDown={onKeyDown}>
+        {groups.map((group) => (
+          <Group key={group.key} group={group} zone={zone} byAlert={byAlert} lit={lit} selection={selection} select={select} />
+        ))}
+      </ol>
+    </section>
+  );
+}
+
+function Group({
+  group,
+  zone,
+  byAlert,
+  lit,
+  selection,
+  select,
+}: {
+  group: StepGroup;
+  zone: "utc" | "local";
+  byAlert: Map<string, Incident["alerts"][number]>;
+  lit: Highlight | null;
+  selection: Selection;
+  select: (selection: Selection) => void;
+}) {
+  const [open, setOpen] = useState(false);
+  const many = group.steps.length > 1;
+  const on = group.steps.some((s) => s.alert_id && lit?.alerts.has(s.alert_id));
+  return (
+    <>
+      {group.newDay ? (
+        <li className={css.day}>
+          <h3>{dayTitle(group.first, zone)}</h3>
+        </li>
+      ) : group.gap >= GAP_SECONDS ? (
+        <li className={css.gap}>
+          <span>{duration(group.gap)} later</span>
+        </li>
+      ) : null}
+      <li className={css.step} data-dim={(lit !== null && !on) || undefined} style={{ "--tactic": tacticColor(group.steps[0]?.tactic ?? "") } as React.CSSProperties}>
+        {many && !open ? (
+          <Step
+            step={group.steps[0] as StoryStep}
+            zone={zone}
+            severity={byAlert.get(group.steps[0]?.alert_id ?? "")?.severity}
+            selected={on && Boolean(selection.alert)}
+            selection={selection}
+            select={select}
+            more={
+              <button type="button" className={css.times} onClick={() => setOpen(true)}>
+                ×{group.steps.length} until {timeParts(group.last, zone).time}
+              </button>
+            }
+          />
+        ) : (
+          group.steps.map((step) => (
+            <Step
+              key={step.alert_id ?? step.time}
+              step={step}
+              zone={zone}
+              severity={byAlert.get(step.alert_id ?? "")?.severity}
+              count={byAlert.get(step.alert_id ?? "")?.count}
+              selected={selection.alert === step.alert_id}
+              selection={selection}
+              select={select}
+            />
+          ))
+        )}
+      </li>
+    </>
+  );
+}
+
+function Step({
+  step,
+  zone,
+  severity,
+  count: events,
+  selected,
+  selection,
+  select,
+  more,
+}: {
+  step: StoryStep;
+  zone: "utc" | "local";
+  severity?: string;
+  count?: number;
+  selected: boolean;
+  selection: Selection;
+  select: (selection: Selection) => void;
+  more?: React.ReactNode;
+}) {
+  const date = parseTime(step.time);
+  const entities = sortEntities(step.entities);
+  return (
+    <div className={css.card} data-selected={selected || undefined}>
+      <button type="button" data-step={step.alert_id ?? ""} className={css.stepMain} aria-pressed={selected} onClick={() => select(selected ? {} : { alert: step.alert_id ?? undefined })}>
+        <span className={css.stepTop}>
+          <time dateTime={step.time} className="num">
+            {date ? timeParts(date, zone).time : step.time}
+          </time>
+          <span className={css.stepTactic}>{tacticName(step.tactic ?? "")}</span>
+          {step.techniques.length ? (
+            <code className={css.stepTechniques} title={step.techniques.join(", ")}>
+              {step.techniques[0]}
+              {step.techniques.length > 1 ? ` +${step.techniques.length - 1}` : ""}
+            </code>
+          ) : null}
+          {severity ? <SeverityMark severity={severity} compact /> : null}
+        </span>
+        <span className={css.stepTitle}>{step.title}</span>
+      </button>
+      <div className={css.stepMore}>
+        {entities.slice(0, 3).map((entity) => {
+          const key = entityKey(entity);
+          return <EntityChip key={key} entity={entity} active={selection.entity === key} onClick={() => select(selection.entity === key ? {} : { entity: key })} />;
+        })}
+        {entities.length > 3 ? (
+          <span className={css.dim} title={entities.slice(3).map((e) => e.label).join("\n")}>
+            +{entities.length - 3}
+          </span>
+        ) : null}
+        {events && events > 1 ? <span className={css.stepEvents}>{count(events, "event")}</span> : null}
+        {more}
+      </div>
+    </div>
+  );
+}
