@@ -169,7 +169,7 @@ def scan(
             files=tuple(reader.files),
             dead=tuple(reader.dead),
             tables={s.table: s.rows for s in sorted(stats, key=lambda s: s.table) if s.rows},
-            events=state.events,
+            events=sum(f.events for f in reader.files),  # a record that makes rows of two kinds is one event
             seconds=clock.monotonic() - began,
             rule_errors=tuple(errors),
             stages=stages,

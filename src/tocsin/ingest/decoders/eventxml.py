@@ -13,7 +13,7 @@ __all__ = ["add_event_xml"]
 
 def add_event_xml(text: str, buffer: EventBuffer) -> bool:
     """Adds one `<Event>…</Event>` to the buffer. False when the text isn't well-formed or isn't an event."""
-    root = event_element(text)
+    root = event_element(text, cut=True)
     if root is None:
         return False
     system: Element | None = None

@@ -12,10 +12,10 @@ _INVALID = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _INVALID_REFERENCE = re.compile(r"&#(?:x(?:[0-8BCEFbcef]|1[0-9a-fA-F])|[0-8]|1[124-9]|2[0-9]|3[01]);")
 
 
-def event_element(text: str) -> Element | None:
+def event_element(text: str, *, cut: bool = False) -> Element | None:
     """The element that the text is, or None when it isn't well-formed even after characters that XML forbids were replaced.
 
-    The text starts with the element, so a document's DTD and its entities are never seen.
+    With `cut` a text that ends too early is taken as far as it goes. The text starts with the element, so a document's DTD and its entities are never seen.
     """
     try:
         return fromstring(text)  # noqa: S314 - see above
@@ -26,6 +26,8 @@ def event_element(text: str) -> Element | None:
         return fromstring(_INVALID.sub("\ufffd", _INVALID_REFERENCE.sub("\ufffd", text)))  # noqa: S314
     except (ParseError, ValueError):
         pass
+    if not cut:
+        return None
     try:
         # Syslog relays cut long messages: what came before the cut is still an event.
         return fromstring(_closed(text))  # noqa: S314
