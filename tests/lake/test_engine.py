@@ -265,12 +265,27 @@ def test_engine_errors_have_a_code_and_no_traceback_text(engine: Engine) -> None
         engine.run(Compiled("SELECT nope(1)", (Col("n", KqlType.LONG),), frozenset()))
 
 
-def test_text_that_is_not_utf8_is_an_error_with_a_code(engine: Engine) -> None:
+def test_a_fatal_error_of_the_engine_ends_one_query_not_the_service(engine: Engine) -> None:
+    """Text that isn't UTF-8 is such an error in DuckDB 2.0: it makes the whole database unusable."""
     bad = {"source": pa.table({"x": pa.array([b"\xff\xfe"]).view(pa.string())})}
     lower = Compiled('SELECT lower("x") AS c1 FROM "source"', (Col("x", KqlType.STRING),), frozenset({"source"}))
     with pytest.raises(QueryError, match=r"QRY0006"):
         engine.run(lower, relations=bad)
     assert engine.run(COUNT).rows() == [[0]]
+
+
+def test_other_queries_survive_a_fatal_error(engine: Engine, snapshot: Snapshot) -> None:
+    bad = {"source": pa.table({"x": pa.array([b"\xff\xfe"]).view(pa.string())})}
+    lower = Compiled('SELECT lower("x") AS c1 FROM "source"', (Col("x", KqlType.STRING),), frozenset({"source"}))
+    busy = Compiled("SELECT count(*) AS c1 FROM range(20000000) WHERE range % 7 = 3", COUNT.columns, frozenset())
+    counts: list[int] = []
+    thread = threading.Thread(target=lambda: counts.extend(engine.run(busy).rows()[0][0] for _ in range(4)))
+    thread.start()
+    time.sleep(0.05)
+    with pytest.raises(QueryError, match=r"QRY0006"):
+        engine.run(lower, relations=bad)
+    thread.join(30)
+    assert counts == [2857143] * 4
 
 
 @pytest.mark.parametrize(

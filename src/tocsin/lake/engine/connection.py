@@ -154,8 +154,8 @@ class Database:
                     error, duckdb.FatalException | duckdb.InternalException | duckdb.ConnectionException
                 )
                 raise
-            except BaseException:
-                healthy = True
+            except BaseException as error:
+                healthy = not isinstance(error.__cause__, duckdb.FatalException | duckdb.InternalException)
                 raise
             finally:
                 self._give_back(held, healthy)

@@ -79,6 +79,7 @@ class Engine:
             # "project-away *" is a right query; SQL knows no table without columns.
             return QueryResult((), pa.table({}), seconds=time.monotonic() - started)
         bad: dict[str, LakeError] = {}
+        innocent = True
         while True:
             plan = plan_relations(
                 sorted(compiled.tables),
@@ -92,6 +93,11 @@ class Engine:
             try:
                 table, truncated = self._execute(compiled, plan, limits, started, cancel)
                 break
+            except _BrokenError as broken:
+                # A defect in the engine takes all its running queries down. Who wasn't the first to notice tries again, once.
+                if not innocent or broken.first:
+                    raise self._translated(broken.cause, compiled) from broken.cause
+                innocent = False
             except duckdb.Error as error:
                 found = self._unreadable(plan, snapshot, bad)
                 if not found:
@@ -184,7 +190,8 @@ class Engine:
         statement = _statement(compiled, plan, limits.rows)
         left = None if limits.seconds is None else limits.seconds - (time.monotonic() - started)
         wait = self.settings_wait if left is None else max(0.0, min(self.settings_wait, left))
-        with self._sized(limits.memory_bytes).connection(wait) as held:
+        database = self._sized(limits.memory_bytes)
+        with database.connection(wait) as held:
             watch: Watch | None = None
             try:
                 with self._watchdog.watching(held.raw.interrupt, left, cancel) as watch:
@@ -206,6 +213,8 @@ class Engine:
                         code="QRY0004",
                         hint="Narrow it, or raise the setting engine.memory_bytes.",
                     ) from error
+                if isinstance(error, duckdb.FatalException | duckdb.InternalException):
+                    raise _BrokenError(error, first=self._replace(database)) from error
                 raise
         truncated = False
         if limits.rows is not None and table.num_rows > limits.rows:
@@ -214,6 +223,18 @@ class Engine:
             keep = max(1, int(table.num_rows * limits.result_bytes / table.nbytes))
             table, truncated = table.slice(0, keep), True
         return table, truncated
+
+    def _replace(self, database: Database) -> bool:
+        """Lets go of a database that a fatal error has made useless; the next query makes a new one. False when that was done already."""
+        with self._lock:
+            if database is self._database:
+                self._database = None
+                return True
+            for size, small in self._small.items():
+                if small is database:
+                    del self._small[size]
+                    return True
+            return False
 
     def _unreadable(
         self, plan: RelationPlan, snapshot: Snapshot | None, known: Mapping[str, LakeError]
@@ -242,6 +263,15 @@ class Engine:
             code="QRY0006",
             hint="This is a defect of Tocsin; the log has the query's SQL.",
         )
+
+
+class _BrokenError(Exception):
+    """A fatal error of DuckDB: its whole database is unusable. `first`: this query was the first to notice."""
+
+    def __init__(self, cause: duckdb.Error, *, first: bool) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.first = first
 
 
 def _bad_file(table: str, file: DataFile, reason: str) -> LakeError:
