@@ -254,7 +254,7 @@ def test_golden_saml_rows_find_their_tables() -> None:
 def test_log4shell_linux_rows() -> None:
     got = decode(OTRF / "compound" / "Log4Shell")
     assert got.kinds() == {
-        "windows.event": 526, "table.Syslog": 143, "linux.auditd": 50, "linux.sysmon": 76, "table.VMConnection": 5,
+        "windows.event": 526, "table.Syslog": 143, "linux.auditd": 50, "linux.sysmon": 77, "table.VMConnection": 5,
     }  # fmt: skip
     assert sum(r.events for r in got.reports) == 39 + 50 + 93 + 487 + 5
     assert {r.format for r in got.reports if r.skipped} == {"pcap", "pcapng"}
