@@ -48,7 +48,7 @@ def cast_rows(rows: pa.Table, schema: TableSchema) -> pa.Table:
 
 
 def _fill_times(out: dict[str, pa.Array], exact: Mapping[str, Any], rows: pa.Table) -> None:
-    times = [n for n in ("TimeGenerated", "Timestamp") if n in exact]
+    times = [n for n in ("TimeGenerated", "Timestamp") if n in exact and exact[n].type is KqlType.DATETIME]
     given = [out[n] for n in times if n in out]
     if not given:
         other = next((n for n in _OTHER_TIMES if n in rows.column_names), None)

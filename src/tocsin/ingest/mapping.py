@@ -131,10 +131,7 @@ class Mapper:
         """
         if not len(batch):
             return []
-        if batch.source.startswith("table."):
-            made = self._table_rows(batch)
-        else:
-            made = self._parsed(batch)
+        made = self._table_rows(batch) if batch.source.startswith("table.") else self._parsed(batch)
         if received is not None:
             stamp = pa.scalar(received.astimezone(UTC).replace(tzinfo=None), pa.timestamp("us"))
             made = [TableBatch(b.table, _received(b.rows, stamp)) for b in made]
@@ -183,7 +180,7 @@ class Mapper:
             chosen = None
         rows = compiled.shredded.add_to(rows, batch, chosen)
         result = self._engine.run(
-            compiled.query, relations={SOURCE: rows}, limits=_NO_LIMITS, catalog=compiled.catalog  # type: ignore[arg-type]
+            compiled.query, relations={SOURCE: rows}, limits=_NO_LIMITS, catalog=compiled.catalog
         ).table
         arrays = []
         for column, ticks in zip(result.columns, compiled.ticks, strict=True):

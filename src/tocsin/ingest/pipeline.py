@@ -31,7 +31,7 @@ from tocsin.ingest.requests import RequestLog
 from tocsin.ingest.settings import DecodeLimits
 from tocsin.lake import Body, Lake, TableBatch
 
-__all__ = ["Intake", "IntakeBusy", "SourceState"]
+__all__ = ["Intake", "IntakeBusyError", "SourceState"]
 
 _log = structlog.get_logger("tocsin.ingest")
 _GATHER_BYTES = 16 << 20
@@ -41,7 +41,7 @@ _UNFIT = frozenset({"LAK0006", "LAK0007", "LAK0008"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class IntakeBusy(IngestError):
+class IntakeBusyError(IngestError):
     """Too much waits already: the sender must try again a little later."""
 
     code = "ING0030"
@@ -103,6 +103,8 @@ class Intake:
         self.limits = limits or DecodeLimits()
         self.matcher = matcher or default_matcher()
         self.observers: list[Observer] = list(observers)
+        self.on_replay: list[Callable[[Body], None]] = []
+        """Called with each body that a crash left in the log: receivers that recognise repetitions listen here before `start`."""
         if state is not None:
             state.mkdir(parents=True, exist_ok=True)
         self.requests = RequestLog(state / "requests.txt" if state is not None else None)
@@ -156,12 +158,12 @@ class Intake:
     def submit(self, bodies: Sequence[Body]) -> Future[int]:
         """Hands bodies over; the future gives the last one's sequence number when all are durable.
 
-        Raises IntakeBusy when too much waits (nothing was taken then).
+        Raises IntakeBusyError when too much waits (nothing was taken then).
         """
         if self._closing or self._failed is not None:
-            raise IntakeBusy("Intake is stopping.", hint="Send again when the server is back.")
+            raise IntakeBusyError("Intake is stopping.", hint="Send again when the server is back.")
         if self.pressure >= 1.0:
-            raise IntakeBusy("Too much waits to be stored.", hint="Send again a little later.")
+            raise IntakeBusyError("Too much waits to be stored.", hint="Send again a little later.")
         with self._condition:
             # The instant is taken while the flight is noted, so that the watermark can't pass it.
             received = self.now()
@@ -174,7 +176,7 @@ class Intake:
         except LakeError as error:
             self._landed(flight)
             if error.code == "LAK0011":
-                raise IntakeBusy(error.message, hint="Send again a little later.") from error
+                raise IntakeBusyError(error.message, hint="Send again a little later.") from error
             raise
         future.add_done_callback(lambda done: self._durable(done, stamped, flight))
         return future
@@ -326,6 +328,9 @@ class Intake:
         keys = [(b.received.timestamp(), b.meta["request"]) for _, b in group if b.meta.get("request")]
         self.requests.recovered(keys)
         self.requests.save(keys)
+        for listener in self.on_replay:
+            for _, body in group:
+                listener(body)
         sources, tables = self._rows(group)
         for observer in self.observers:
             try:

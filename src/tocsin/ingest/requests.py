@@ -12,6 +12,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from concurrent.futures import Future
 from hashlib import blake2b
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class RequestLog:
         self._file = file
         self._lock = threading.Lock()
         self._keys: OrderedDict[str, int] = OrderedDict()
-        self._pending: set[str] = set()
+        self._pending: dict[str, Future[bool]] = {}
         self._written = 0
         if file is not None:
             self._load(file)
@@ -71,27 +72,40 @@ class RequestLog:
         while len(self._keys) > _KEEP:
             self._keys.popitem(last=False)
 
-    def begin(self, key: str) -> bool:
-        """Claims a key. False when it was taken already, or is being taken by another request right now."""
+    def keys(self, prefix: str) -> list[str]:
+        """The keys that begin so: what a receiver with a bookkeeping of its own compares it with at the start."""
         with self._lock:
-            if key in self._keys or key in self._pending:
-                # Once only: a body with the same bytes that comes a third time is another one.
+            return [k for k in self._keys if k.startswith(prefix)]
+
+    def begin(self, key: str) -> Future[bool] | None:
+        """Claims a key: None when the claim is new. Otherwise a future that tells whether the body with that key has become durable."""
+        with self._lock:
+            if key in self._keys:
+                # Once only: the same bytes a third time are another body.
                 if key.startswith(HASH):
-                    self._keys.pop(key, None)
-                return False
-            self._pending.add(key)
-            return True
+                    del self._keys[key]
+                done: Future[bool] = Future()
+                done.set_result(True)
+                return done
+            pending = self._pending.get(key)
+            if pending is None:
+                self._pending[key] = Future()
+            return pending
 
     def durable(self, key: str) -> None:
         """The claimed key's body is in the log."""
         with self._lock:
-            self._pending.discard(key)
             self._remember(key)
+            pending = self._pending.pop(key, None)
+        if pending is not None:
+            pending.set_result(True)
 
     def abandon(self, key: str) -> None:
         """The claimed key's body was not taken."""
         with self._lock:
-            self._pending.discard(key)
+            pending = self._pending.pop(key, None)
+        if pending is not None:
+            pending.set_result(False)
 
     def answered(self, key: str) -> None:
         """The sender has its answer: a hash has done its duty."""

@@ -1,6 +1,6 @@
 """Fields of JSON columns as columns of their own.
 
-`tostring(EventData.Image)` in a parser becomes the string column `EventData.Image`, filled from the batch's parsed event data. The meaning is
+`tostring(EventData.Image)` in a parser becomes the string column `EventData:Image`, filled from the batch's parsed event data. The meaning is
 exactly the same: both are the text of the field, empty where there is none. Other uses of the column are left as they are.
 """
 
@@ -84,7 +84,7 @@ def shred(text: str, schema: TableSchema) -> Shredded:
                 if literal[0] in "\"'" and "\\" not in literal:
                     field, end = literal[1:-1], i + 6
             if field and "'" not in field:
-                name = fields.setdefault((values[i + 2], field), f"{values[i + 2]}.{field}")
+                name = fields.setdefault((values[i + 2], field), f"{values[i + 2]}:{field}")
                 out.append(text[done : tokens.starts[i]])
                 out.append(f"['{name}']")
                 done = tokens.ends[end]

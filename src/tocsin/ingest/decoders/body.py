@@ -5,15 +5,17 @@ How a body's bytes are framed depends on its source:
 - `hec`: Splunk's event objects one after another (`meta["form"]` is `event`), or raw text (`raw`).
 - `jsonl`: JSON in any of the ways that `jsontext` knows; `meta["table"]` names a catalogue table when the sender did.
 - `syslog`: octet-counted messages (`LEN SP MESSAGE`) of one peer (`meta["peer"]`), whatever framing they had on the wire.
-- `file`: lines of a watched file (`meta["path"]`, `meta["format"]`).
+- `file`: lines of a watched file (`meta["path"]`; `meta["format"]` and `meta["delimiter"]` as its head told).
+- `dead`: dead letters of files that are no lines, as JSON.
 - `batch`: a decoded `SourceBatch` as an Arrow IPC stream (`meta["kind"]`, `meta["origin"]`): files that are no lines, read by the folder receiver.
 - anything else: as a file of unknown format.
 """
 
 from __future__ import annotations
 
+import base64
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -22,18 +24,22 @@ import pyarrow as pa
 
 from tocsin.base.errors import IngestError, Place
 from tocsin.ingest import codes
-from tocsin.ingest.decoders.auditd import AUDIT_LINE, auoms_row
+from tocsin.ingest.decoders.auditd import AUDIT_LINE, auoms_row, decode_auditd
 from tocsin.ingest.decoders.context import Context
-from tocsin.ingest.decoders.jsontext import JsonSplitter, decode_json, load_tolerant
+from tocsin.ingest.decoders.csvtext import decode_csv
+from tocsin.ingest.decoders.jsontext import JsonSplitter, decode_json, decode_json_lines, load_tolerant
 from tocsin.ingest.decoders.paths import decode_source
 from tocsin.ingest.decoders.shapes import add_object, add_unknown
 from tocsin.ingest.decoders.source import Source
-from tocsin.ingest.decoders.syslog import add_syslog_line, looks_like_syslog
+from tocsin.ingest.decoders.syslog import add_syslog_line, decode_syslog, looks_like_syslog
 from tocsin.ingest.decoders.tables import TableMatcher, default_matcher
-from tocsin.ingest.model import DeadLetter, FileReport, SourceBatch
+from tocsin.ingest.decoders.zeek import decode_zeek_tsv
+from tocsin.ingest.model import DeadLetter, DecodedItem, FileReport, SourceBatch
 from tocsin.ingest.settings import DecodeLimits
 
-__all__ = ["BodyLike", "decode_body", "frame_syslog", "pack_batch"]
+__all__ = [
+    "LINE_DECODERS", "BodyLike", "decode_body", "frame_syslog", "hec_objects", "pack_batch", "pack_letters", "unframe_syslog", "unpack_letters",
+]  # fmt: skip
 
 
 class BodyLike(Protocol):
@@ -68,6 +74,9 @@ def decode_body(
         with pa.ipc.open_stream(body.data) as reader:
             yield SourceBatch(meta.get("kind", "json"), reader.read_all(), meta.get("origin", origin))
         return
+    if body.source == "dead":
+        yield from unpack_letters(body.data)
+        return
     context = Context(origin, limits, matcher, hint_table=_table(meta, matcher), host=meta.get("host", ""))
     context.format = body.source
     if body.source == "hec" and meta.get("form", "event") == "event":
@@ -75,7 +84,13 @@ def decode_body(
     elif body.source == "syslog":
         yield from _syslog(body, context)
     elif body.source == "jsonl":
-        yield from _json(body, context)
+        yield from _lines(body, context, decode_json)
+    elif body.source == "file" and meta.get("format") in LINE_DECODERS:
+        context.format = meta["format"]
+        yield from _lines(body, context, LINE_DECODERS[meta["format"]])
+    elif body.source == "file" and meta.get("format") == "csv":
+        context.format = "csv"
+        yield from _lines(body, context, lambda source, context: decode_csv(source, context, meta.get("delimiter", ",")))
     else:
         yield from _unknown(body, origin, context, limits, matcher)
         return
@@ -87,9 +102,19 @@ def _table(meta: Mapping[str, str], matcher: TableMatcher) -> str:
     return name if name in matcher else ""
 
 
-def _json(body: BodyLike, context: Context) -> Iterator[SourceBatch | DeadLetter]:
+Decoder = Callable[[Source, Context], Iterator[DecodedItem]]
+LINE_DECODERS: dict[str, Decoder] = {
+    "json": decode_json_lines,
+    "auditd": decode_auditd,
+    "syslog": decode_syslog,
+    "zeek-tsv": decode_zeek_tsv,
+}
+"""Decoders of formats that may be read on where a growing file was left, by format."""
+
+
+def _lines(body: BodyLike, context: Context, decoder: Decoder) -> Iterator[SourceBatch | DeadLetter]:
     try:
-        for item in decode_json(Source(context.origin, io.BytesIO(body.data)), context):
+        for item in decoder(Source(context.origin, io.BytesIO(body.data)), context):
             if not isinstance(item, FileReport):
                 yield item
     except IngestError as error:
@@ -145,7 +170,7 @@ def _hec(body: BodyLike, context: Context) -> Iterator[SourceBatch | DeadLetter]
     """Splunk event objects. The receiver has checked their form already; a piece that is none is a dead letter all the same."""
     default = dict(body.meta)
     hint = context.hint_table
-    for number, envelope, raw in _hec_objects(body.data, context.limits.max_record_bytes):
+    for number, envelope, raw in hec_objects(body.data, context.limits.max_record_bytes):
         place = Place(context.origin, line=number)
         if envelope.__class__ is not dict or "event" not in envelope:
             yield context.dead("It isn't an event object.", codes.JSON_NOT_OBJECT, place, raw)
@@ -171,7 +196,7 @@ def _hec(body: BodyLike, context: Context) -> Iterator[SourceBatch | DeadLetter]
         yield from context.full()
 
 
-def _hec_objects(data: bytes, limit: int) -> Iterator[tuple[int, Any, bytes]]:
+def hec_objects(data: bytes, limit: int) -> Iterator[tuple[int, Any, bytes]]:
     """(number from 1, object or None, its bytes) of event objects that follow each other with or without white space between."""
     number = 0
     lines = data.split(b"\n")
@@ -199,24 +224,52 @@ def frame_syslog(messages: list[bytes]) -> bytes:
     return b"".join([b"%d %b" % (len(m), m) for m in messages])
 
 
-def _syslog(body: BodyLike, context: Context) -> Iterator[SourceBatch | DeadLetter]:
-    data, position = body.data, 0
-    peer = body.meta.get("peer", "")
+def unframe_syslog(data: bytes) -> Iterator[bytes]:
+    """The messages of a `syslog` body. Raises ValueError where the framing is broken."""
+    position = 0
     while position < len(data):
         space = data.find(b" ", position, position + 12)
-        try:
-            size = int(data[position:space]) if space > 0 else -1
-        except ValueError:
-            size = -1
-        if size < 0:
-            yield context.dead("The body isn't framed.", codes.INTERNAL, Place(context.origin, offset=position), data[position:])
-            return
-        message = data[space + 1 : space + 1 + size]
+        if space < 0:
+            raise ValueError(f"no length at byte {position}")
+        size = int(data[position:space])
+        yield data[space + 1 : space + 1 + size]
         position = space + 1 + size
-        if message.strip(b"\r\n\0 "):
-            add_syslog_line(context.text(message).rstrip("\r\n\0"), context, received=body.received, peer=peer)
-        if not position & 0xFFF:
-            yield from context.full()
+
+
+def _syslog(body: BodyLike, context: Context) -> Iterator[SourceBatch | DeadLetter]:
+    peer = body.meta.get("peer", "")
+    try:
+        for number, message in enumerate(unframe_syslog(body.data)):
+            if message.strip(b"\r\n\0 "):
+                add_syslog_line(context.text(message).rstrip("\r\n\0"), context, received=body.received, peer=peer)
+            if not number & 0xFFF:
+                yield from context.full()
+    except ValueError as error:
+        yield context.dead(f"The body isn't framed: {error}.", codes.INTERNAL, Place(context.origin), body.data)
+
+
+def pack_letters(letters: Sequence[DeadLetter]) -> bytes:
+    """Dead letters as the data of a `dead` body."""
+    return orjson.dumps(
+        [
+            {
+                "reason": d.reason,
+                "code": d.code,
+                "place": [d.place.source, d.place.line, d.place.column, d.place.offset],
+                "raw": base64.b64encode(d.raw).decode(),
+                "source": d.source,
+                "format": d.format,
+                "size": d.size,
+            }
+            for d in letters
+        ]
+    )
+
+
+def unpack_letters(data: bytes) -> Iterator[DeadLetter]:
+    """The dead letters of a `dead` body."""
+    for d in orjson.loads(data):
+        yield DeadLetter(d["reason"], d["code"], Place(*d["place"]), base64.b64decode(d["raw"]), d["source"], d["format"], d["size"])
 
 
 def pack_batch(batch: SourceBatch) -> tuple[bytes, dict[str, str]]:

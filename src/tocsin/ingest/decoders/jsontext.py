@@ -17,7 +17,7 @@ from tocsin.ingest.decoders.shapes import add_object
 from tocsin.ingest.decoders.source import Source
 from tocsin.ingest.model import DecodedItem
 
-__all__ = ["decode_json", "decode_json_lines", "load_tolerant", "split_json"]
+__all__ = ["JsonSplitter", "decode_json", "decode_json_lines", "load_tolerant", "looks_like_lines", "split_json"]
 
 _loads = orjson.loads
 _WRAPPER = re.compile(rb'\s*\{\s*(?:"@?[\w.]+"\s*:\s*(?:"[^"]*"|[\d.]+|null|true|false)\s*,\s*){0,8}'
@@ -28,13 +28,13 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 def decode_json(source: Source, context: Context) -> Iterator[DecodedItem]:
     """Decodes a stream that starts like JSON; tells lines from documents by its head."""
     head = source.head
-    if _is_lines(head):
+    if looks_like_lines(head):
         yield from decode_json_lines(source, context)
     else:
         yield from _decode_documents(source, context)
 
 
-def _is_lines(head: bytes) -> bool:
+def looks_like_lines(head: bytes) -> bool:
     """True when objects stand one on a line. One good line in the first few is proof; so is an over-long first line."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text[:1] != b"{":

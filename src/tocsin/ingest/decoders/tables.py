@@ -53,6 +53,10 @@ class TableMatcher:
         """The schema of that table, or None."""
         return self._tables.table(name)
 
+    def names(self) -> frozenset[str]:
+        """Every declared table's name."""
+        return self._tables.names()
+
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name in self._tables
 

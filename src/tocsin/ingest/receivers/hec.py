@@ -1,0 +1,197 @@
+"""Splunk's HTTP Event Collector, as its clients know it: paths, tokens, codes.
+
+`POST /services/collector[/event[/1.0]]`: event objects one after another. `POST /services/collector/raw[/1.0]`: text, a line an event.
+`GET /services/collector/health[/1.0]`: no token. Acknowledgement by channel is refused as disabled (code 14): an answer 200 here means
+durable already. A body is taken or refused as a whole; a refusal names the first bad event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tocsin.base.errors import LakeError
+from tocsin.ingest.decoders.body import hec_objects
+from tocsin.ingest.pipeline import IntakeBusyError
+from tocsin.ingest.receivers.http import DEFAULT_MAX_BODY, BodyError, Port, TokenCheck, claim, read_body, store
+from tocsin.ingest.requests import body_key
+from tocsin.lake import Body
+
+__all__ = ["HecReceiver"]
+
+_TEXTS = {
+    0: (200, "Success"),
+    2: (401, "Token is required"),
+    3: (401, "Invalid authorization"),
+    4: (403, "Invalid token"),
+    5: (400, "No data"),
+    6: (400, "Invalid data format"),
+    8: (500, "Internal server error"),
+    9: (503, "Server is busy"),
+    12: (400, "Event field is required"),
+    13: (400, "Event field cannot be blank"),
+    14: (400, "ACK is disabled"),
+    15: (400, "Error in handling indexed fields"),
+    16: (400, "Query string authorization is not enabled"),
+    17: (200, "HEC is healthy"),
+    18: (503, "HEC is unhealthy, queues are full"),
+    23: (503, "Server is shutting down"),
+    27: (413, "Content is too large"),
+}
+_META = ("host", "source", "sourcetype", "index")
+_IN_LOOP_BYTES = 1 << 17
+
+
+class HecReceiver:
+    """The collector's routes."""
+
+    def __init__(self, intake: Port, tokens: TokenCheck, *, max_body_bytes: int = DEFAULT_MAX_BODY, max_record_bytes: int = 16 << 20) -> None:
+        self._intake = intake
+        self._tokens = tokens
+        self._max_body = max_body_bytes
+        self._max_record = max_record_bytes
+
+    def routes(self) -> list[Route]:
+        """The routes, to be mounted at the server's root."""
+        base = "/services/collector"
+        routes = [
+            Route(f"{base}/health{version}", self._health, methods=["GET"], include_in_schema=False) for version in ("", "/1.0")
+        ]
+        routes += [Route(f"{base}/ack", self._ack, methods=["GET", "POST"], include_in_schema=False)]
+        for path in (base, f"{base}/event", f"{base}/event/1.0"):
+            routes.append(Route(path, self._event, methods=["POST", "GET", "PUT", "DELETE", "OPTIONS"], include_in_schema=False))
+        for path in (f"{base}/raw", f"{base}/raw/1.0"):
+            routes.append(Route(path, self._raw, methods=["POST", "GET", "PUT", "DELETE", "OPTIONS"], include_in_schema=False))
+        return routes
+
+    async def _health(self, _: Request) -> Response:
+        if not self._intake.healthy:
+            return _answer(23)
+        return _answer(18 if self._intake.pressure >= 1.0 else 17)
+
+    async def _ack(self, request: Request) -> Response:
+        sender = self._sender(request)
+        return sender if isinstance(sender, Response) else _answer(14)
+
+    async def _event(self, request: Request) -> Response:
+        return await self._take(request, "event")
+
+    async def _raw(self, request: Request) -> Response:
+        return await self._take(request, "raw")
+
+    async def _take(self, request: Request, form: str) -> Response:
+        if request.method != "POST":
+            return JSONResponse({"text": "The requested URL was not found on this server.", "code": 404}, 405, {"Allow": "POST"})
+        sender = self._sender(request)
+        if isinstance(sender, Response):
+            self._intake.refused("hec", request.client.host if request.client else "unknown")
+            return sender
+        answer = await self._take_from(sender, request, form)
+        if answer.status_code >= 400:
+            self._intake.refused("hec", sender)
+        return answer
+
+    async def _take_from(self, sender: str, request: Request, form: str) -> Response:
+        # Before the body is read: a full server doesn't take megabytes to throw them away.
+        if not self._intake.healthy:
+            return _answer(23)
+        if self._intake.pressure >= 1.0:
+            return _answer(9)
+        try:
+            data = await read_body(request, self._max_body)
+        except BodyError as error:
+            return _answer(27 if error.status == 413 else 6, {"detail": str(error)})
+        if not data.strip():
+            return _answer(5)
+        meta = {k: v for k in _META if (v := request.query_params.get(k))}
+        meta |= {"form": form, "token": sender, "peer": request.client.host if request.client else ""}
+        timed = False
+        if form == "event":
+            check = _check if len(data) < _IN_LOOP_BYTES else _check_in_thread
+            found = check(data, self._max_record)
+            code, number, timed = found if isinstance(found, tuple) else await found
+            if code:
+                return _answer(code, {"invalid-event-number": number})
+        key = body_key("hec", sender, data) if timed else ""
+        if key:
+            if not await claim(self._intake, key):
+                return _answer(0)
+            meta["request"] = key
+        try:
+            await store(self._intake, Body("hec", data, self._intake.now(), meta), key)
+        except IntakeBusyError:
+            return _answer(9)
+        except LakeError as error:
+            return _answer(8, {"detail": str(error)})
+        if not key or await request.is_disconnected():
+            return _answer(0)
+        return _Answered(self._intake, key)
+
+    def _sender(self, request: Request) -> str | Response:
+        """The name of the sender, or the refusal."""
+        header = request.headers.get("authorization")
+        if header is None:
+            return _answer(16 if "token" in request.query_params else 2)
+        scheme, _, value = header.partition(" ")
+        value = value.strip()
+        if scheme == "Basic":
+            try:
+                value = base64.b64decode(value, validate=True).decode().partition(":")[2]
+            except (binascii.Error, UnicodeDecodeError):
+                return _answer(3)
+        elif scheme != "Splunk":
+            return _answer(3)
+        if not value:
+            return _answer(2)
+        return self._tokens(value) or _answer(4)
+
+
+def _answer(code: int, more: Mapping[str, object] | None = None) -> Response:
+    status, text = _TEXTS[code]
+    headers = {"Retry-After": "2"} if status == 503 else None
+    return JSONResponse({"text": text, "code": code, **(more or {})}, status, headers)
+
+
+class _Answered(JSONResponse):
+    """Success that forgets the body's key once the answer has been handed to the connection."""
+
+    def __init__(self, intake: Port, key: str) -> None:
+        super().__init__({"text": "Success", "code": 0})
+        self._intake = intake
+        self._key = key
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Sends it."""
+        await super().__call__(scope, receive, send)
+        self._intake.requests.answered(self._key)
+
+
+def _check(data: bytes, limit: int) -> tuple[int, int, bool]:
+    """(code, number from 0 of the first bad event, whether all events carry a time)."""
+    count, timed = 0, True
+    for number, value, _ in hec_objects(data, limit):
+        index = number - 1
+        count += 1
+        if value.__class__ is not dict:
+            return 6, index, False
+        if "event" not in value:
+            return 12, index, False
+        event = value["event"]
+        if event is None or event == "" or (event.__class__ is dict and not event):
+            return 13, index, False
+        fields = value.get("fields")
+        if fields is not None and (fields.__class__ is not dict or any(v.__class__ is dict for v in fields.values())):
+            return 15, index, False
+        timed = timed and value.get("time") is not None
+    return (0, 0, timed) if count else (5, 0, False)
+
+
+async def _check_in_thread(data: bytes, limit: int) -> tuple[int, int, bool]:
+    return await asyncio.to_thread(_check, data, limit)

@@ -1,0 +1,327 @@
+"""RELP, rsyslog's reliable protocol: every message is acknowledged once it is durable.
+
+A frame is `TXNR SP COMMAND SP LENGTH [SP DATA] LF`. Commands: `open` (offers), `syslog`, `close`. A sender keeps what isn't acknowledged and
+sends it again over its next connection. Some of that is durable already: its acknowledgement was lost with the old connection or with a
+crash. So each session's last messages are remembered (after a crash they come back from the log), and a new session of that peer that
+begins with the end of an old one is repeating it: those messages are acknowledged, not stored again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import selectors
+import socket
+import threading
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import structlog
+
+from tocsin.ingest.decoders.body import frame_syslog, unframe_syslog
+from tocsin.ingest.receivers.http import Port
+from tocsin.ingest.receivers.syslog import bind, submit_patiently
+from tocsin.lake import Body
+
+__all__ = ["RelpReceiver", "SessionTails"]
+
+_log = structlog.get_logger("tocsin.ingest.relp")
+_HEAD = re.compile(rb"(\d{1,9}) ([a-zA-Z]{1,32}) (\d{1,9})([ \n])")
+_HEAD_BYTES = 60
+_READ = 1 << 18
+_TAIL = 1024
+_OLD_SESSIONS = 64
+_OFFER = b"200 OK\nrelp_version=0\nrelp_software=tocsin\ncommands=syslog"
+
+
+def _digest(message: bytes) -> bytes:
+    return blake2b(message, digest_size=12).digest()
+
+
+class SessionTails:
+    """The last durable messages of ended sessions, by peer."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended: dict[str, dict[str, deque[bytes]]] = {}
+
+    def ended(self, peer: str, session: str, tail: deque[bytes]) -> None:
+        """A session has ended with these messages."""
+        if not tail:
+            return
+        with self._lock:
+            sessions = self._ended.setdefault(peer, {})
+            sessions[session] = tail
+            while len(sessions) > _OLD_SESSIONS:
+                sessions.pop(next(iter(sessions)))
+
+    def replayed(self, body: Body) -> None:
+        """A body that a crash left in the log."""
+        if body.meta.get("via") != "relp":
+            return
+        peer, session = body.meta.get("peer", ""), body.meta.get("session", "")
+        with self._lock:
+            tail = self._ended.setdefault(peer, {}).setdefault(session, deque(maxlen=_TAIL))
+            tail.extend(_digest(m) for m in unframe_syslog(body.data))
+
+    def repeated(self, peer: str, first: bytes) -> deque[bytes]:
+        """What a new session will repeat if it begins with that message: the end of an old session, from that message on."""
+        with self._lock:
+            sessions = self._ended.get(peer, {})
+            for session, tail in reversed(sessions.items()):
+                listed = list(tail)
+                if first in listed:
+                    del sessions[session]
+                    start = len(listed) - 1 - listed[::-1].index(first)
+                    return deque(listed[start:])
+        return deque()
+
+
+@dataclass(slots=True)
+class _Session:
+    sock: socket.socket
+    peer: str
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    received: bytearray = field(default_factory=bytearray)
+    to_send: bytearray = field(default_factory=bytearray)
+    tail: deque[bytes] = field(default_factory=lambda: deque(maxlen=_TAIL))
+    expected: deque[bytes] | None = None
+    waiting: int = 0
+    closing: bool = False
+    held: bool = False
+    gone: bool = False
+
+
+class RelpReceiver:
+    """The server side of RELP without TLS."""
+
+    def __init__(
+        self, intake: Port, host: str = "127.0.0.1", port: int = 2514, *, tails: SessionTails | None = None, max_message_bytes: int = 1 << 20
+    ) -> None:
+        self._intake = intake
+        self._host = host
+        self._port = port
+        self._limit = max_message_bytes
+        self._tails = tails or SessionTails()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._acks: deque[tuple[_Session, list[bytes], list[bytes], bool]] = deque()
+        self._wake, self._waker = socket.socketpair()
+        self._selector = selectors.DefaultSelector()
+        self._sessions: dict[int, _Session] = {}
+
+    def start(self) -> tuple[str, int]:
+        """Binds and begins; gives the address. Raises IngestError when it can't listen."""
+        listener = bind(socket.SOCK_STREAM, self._host, self._port, "ingest.relp_port")
+        listener.listen(64)
+        listener.setblocking(False)
+        self._wake.setblocking(False)
+        self._waker.setblocking(False)
+        address: tuple[str, int] = listener.getsockname()[:2]
+        self._intake.listening("syslog", "relp", f"{address[0]}:{address[1]}")
+        self._thread = threading.Thread(target=self._run, args=(listener,), name="tocsin-relp", daemon=True)
+        self._thread.start()
+        return address
+
+    def stop(self) -> None:
+        """Acknowledges what is durable, tells the senders that the server closes, and ends."""
+        self._stopping.set()
+        self._notify()
+        if self._thread is not None:
+            self._thread.join()
+        self._wake.close()
+        self._waker.close()
+
+    def _notify(self) -> None:
+        # When the pipe is full, the thread wakes up anyway.
+        with contextlib.suppress(OSError):
+            self._waker.send(b"x")
+
+    def _run(self, listener: socket.socket) -> None:
+        selector = self._selector
+        selector.register(listener, selectors.EVENT_READ)
+        selector.register(self._wake, selectors.EVENT_READ)
+        sessions = self._sessions
+        while True:
+            for key, events in selector.select(0.5):
+                if key.fileobj is listener:
+                    self._accept(listener, sessions)
+                elif key.fileobj is self._wake:
+                    self._wake.recv(4096)
+                else:
+                    session: _Session = key.data
+                    if events & selectors.EVENT_READ:
+                        self._read(session)
+                    if events & selectors.EVENT_WRITE:
+                        self._write(session)
+            self._acknowledge()
+            for session in list(sessions.values()):
+                if session.gone or (session.closing and not session.waiting and not session.to_send):
+                    self._end(session, sessions)
+                elif session.held:
+                    self._frames(session)
+            if self._stopping.is_set() and not any(s.waiting for s in sessions.values()):
+                break
+        for session in list(sessions.values()):
+            session.to_send += b"0 serverclose 0\n"
+            self._write(session)
+            self._end(session, sessions)
+        selector.close()
+        listener.close()
+
+    def _accept(self, listener: socket.socket, sessions: dict[int, _Session]) -> None:
+        try:
+            sock, address = listener.accept()
+        except OSError:
+            return
+        sock.setblocking(False)
+        session = _Session(sock, address[0])
+        sessions[id(session)] = session
+        self._selector.register(sock, selectors.EVENT_READ, session)
+
+    def _end(self, session: _Session, sessions: dict[int, _Session]) -> None:
+        if session.waiting:
+            # Its messages are on their way to the disk; the tail must hold them before the peer comes back.
+            session.gone = True
+            self._selector_off(session)
+            return
+        self._selector_off(session)
+        session.sock.close()
+        sessions.pop(id(session), None)
+        if not session.closing:
+            self._tails.ended(session.peer, session.id, session.tail)
+
+    def _selector_off(self, session: _Session) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(session.sock)
+
+    def _read(self, session: _Session) -> None:
+        if session.gone:
+            return
+        try:
+            data = session.sock.recv(_READ)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            session.gone = True
+            return
+        session.received += data
+        self._frames(session)
+
+    def _frames(self, session: _Session) -> None:
+        """Takes the whole frames that have come. A new session waits while an ended one of its peer is still on its way to the disk."""
+        if session.expected is None and any(s.gone and s.waiting and s.peer == session.peer for s in self._sessions.values()):
+            session.held = True
+            return
+        session.held = False
+        messages: list[bytes] = []
+        numbers: list[bytes] = []
+        while (frame := self._frame(session)) is not None:
+            number, command, payload = frame
+            if command == b"syslog":
+                if self._is_repeated(session, payload):
+                    self._reply(session, number, b"200 OK")
+                    continue
+                messages.append(payload)
+                numbers.append(number)
+            elif command == b"open":
+                self._reply(session, number, _OFFER)
+            elif command == b"close":
+                session.closing = True
+                self._reply(session, number, b"")
+                session.to_send += b"0 serverclose 0\n"
+            else:
+                self._reply(session, number, b"500 command not known")
+        if messages:
+            self._store(session, messages, numbers)
+        self._write(session)
+
+    def _frame(self, session: _Session) -> tuple[bytes, bytes, bytes] | None:
+        """The next whole frame. A stream that is no RELP ends the session."""
+        buffer = session.received
+        while buffer[:1] == b"\n":
+            del buffer[:1]
+        head = _HEAD.match(buffer)
+        if head is None:
+            if len(buffer) > _HEAD_BYTES or (b"\n" in buffer):
+                _log.warning("ingest.relp.frame", peer=session.peer)
+                self._intake.refused("syslog", session.peer)
+                session.gone = True
+            return None
+        length = int(head[3])
+        if length > self._limit:
+            _log.warning("ingest.relp.long", peer=session.peer, bytes=length, limit=self._limit)
+            self._intake.refused("syslog", session.peer)
+            session.gone = True
+            return None
+        # Without data the line feed follows the length directly.
+        end = head.end() + length if head[4] == b" " else head.end() - 1
+        if len(buffer) <= end:
+            return None
+        payload = bytes(buffer[head.end() : end]) if head[4] == b" " else b""
+        number, command = head[1], head[2]
+        del buffer[: end + 1]
+        return number, command, payload
+
+    def _is_repeated(self, session: _Session, payload: bytes) -> bool:
+        digest = _digest(payload)
+        if session.expected is None:
+            session.expected = self._tails.repeated(session.peer, digest)
+        if session.expected:
+            if session.expected[0] == digest:
+                session.expected.popleft()
+                session.tail.append(digest)
+                return True
+            session.expected.clear()
+        return False
+
+    def _store(self, session: _Session, messages: list[bytes], numbers: list[bytes]) -> None:
+        body = Body("syslog", frame_syslog(messages), self._intake.now(), {"peer": session.peer, "via": "relp", "session": session.id})
+        future = submit_patiently(self._intake, [body], self._stopping)
+        if future is None:
+            # Not taken and not acknowledged: the sender keeps it.
+            session.gone = True
+            return
+        session.waiting += 1
+        digests = [_digest(m) for m in messages]
+
+        def stored(done: Future[int]) -> None:
+            self._acks.append((session, numbers, digests, done.exception() is None))
+            self._notify()
+
+        future.add_done_callback(stored)
+
+    def _acknowledge(self) -> None:
+        while self._acks:
+            session, numbers, digests, good = self._acks.popleft()
+            session.waiting -= 1
+            if not good:
+                session.gone = True
+                continue
+            session.tail.extend(digests)
+            for number in numbers:
+                self._reply(session, number, b"200 OK")
+            self._write(session)
+
+    def _reply(self, session: _Session, number: bytes, text: bytes) -> None:
+        session.to_send += b"%b rsp %d%b\n" % (number, len(text), b" " + text if text else b"")
+
+    def _write(self, session: _Session) -> None:
+        if session.gone or session.sock.fileno() < 0:
+            return
+        try:
+            while session.to_send:
+                del session.to_send[: session.sock.send(session.to_send)]
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            session.gone = True
+            return
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if session.to_send else 0)
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.modify(session.sock, wanted, session)
