@@ -142,11 +142,22 @@ def _lower(b: Binder, function: ScalarFunction, arguments: Sequence[Scalar], nod
             arguments = prepared
             lowered = _lower_once(function, arguments, node)
     made = scalars.make(lowered.sql, lowered.type, arguments, ticks=lowered.ticks, copies=max(lowered.copies, 1))
+    if isinstance(lowered, RowLowered):
+        return _several(b, lowered, made, row)
     if function.deterministic:
         return made
     b.volatile = True
     made = replace(made, volatile=True)
     return b.hoist(made, row)
+
+
+def _several(b: Binder, lowered: RowLowered, made: Scalar, row: Row) -> Scalar:
+    """A function of several columns: its row is computed once; the value is the first column, the others are its parts."""
+    held = b.hoist(made, row)
+    columns = [
+        scalars.make(c.sql.replace("{row}", held.sql), c.type, (held,), ticks=c.ticks) for c in lowered.columns
+    ]
+    return replace(columns[0], parts=tuple(zip(lowered.names, columns, strict=True)))
 
 
 def _lower_once(function: ScalarFunction, arguments: Sequence[Scalar], node: ast.Call) -> Lowered:

@@ -118,8 +118,11 @@ def _toscalar(b: Binder, node: ast.ToScalar, row: Row) -> Scalar:
 
 def subquery_value(b: Binder, pipeline: ast.Expr, row: Row) -> Scalar:
     """The first cell of a table, as a scalar sub-query."""
+    from tocsin.kql.binder.tables import is_table_expression
     from tocsin.kql.emit.duckdb.relations import order_text
 
+    if not is_table_expression(b, pipeline, row.env):
+        return b.scalar(pipeline.source if isinstance(pipeline, ast.Pipeline) else pipeline, row)
     with b.weighing() as weight:
         relation = b.table(pipeline, row.env)
     visible = relation.visible()

@@ -274,6 +274,8 @@ def _match(function: FunctionValue, node: ast.Call, *, skip: int) -> Mapping[str
             name = argument.names[0]
             value = argument.value
         else:
+            while position < len(names) and names[position] in given:
+                position += 1
             if position >= len(names):
                 raise fail(
                     "KQL0104",

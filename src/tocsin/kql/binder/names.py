@@ -85,7 +85,8 @@ def _call_name(node: ast.Call) -> str | None:
     if name in FIRST_ARGUMENT or (name in _ONLY_ARGUMENT and len(node.args) == 1):
         return result_name(first)
     if name in PREFIXED:
-        return f"{PREFIXED[name]}_{result_name(first) or ''}"
+        inner = result_name(first)
+        return f"{PREFIXED[name]}_{inner}" if inner else None
     if name in ("column_ifexists", "columnifexists"):
         return str(first.value) if isinstance(first, ast.Literal) else None
     return None

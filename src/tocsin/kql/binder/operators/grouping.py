@@ -12,7 +12,7 @@ from tocsin.kql.binder.calls import lower_aggregate, register_aggregate
 from tocsin.kql.binder.core import AggregateUse, Binder, Row
 from tocsin.kql.binder.errors import fail
 from tocsin.kql.binder.names import result_name
-from tocsin.kql.binder.operators.rows import _free, group
+from tocsin.kql.binder.operators.rows import _free, group, own_name
 from tocsin.kql.functions import registry
 from tocsin.kql.functions.model import Aggregate, RowLowered
 from tocsin.kql.plan import OrderKey, Pick, Scalar
@@ -69,7 +69,7 @@ def bind_keys(b: Binder, by: Sequence[ast.Expr], row: Row) -> _Keys:
         if isinstance(item, ast.Star):
             raise fail("KQL0106", "'*' can't be a group.", item)
         value = b.scalar(item, row)
-        name = result_name(item)
+        name = result_name(item) if written else own_name(item, row)
         if name is None:
             name = f"Column{unnamed}"
             unnamed += 1
@@ -174,6 +174,8 @@ def _operands(
 def aggregate_name(aggregate: Aggregate, call: ast.Call, first: str | None) -> str:
     """``sum_x``, ``count_`` …"""
     prefix = aggregate.prefix or aggregate.name
+    if aggregate.name.startswith("covariance") and len(call.args) > 1:
+        first = f"{first or ''}_{result_name(call.args[1]) or ''}"
     return f"{prefix}_{first or ''}"
 
 

@@ -115,7 +115,10 @@ def _pattern(node: ast.Parse, kind: str, flags: str) -> tuple[str, list[int]]:
         elif part.column is not None:
             count += 1
             groups.append(count)
-            typed = _TYPED.get(part.column.type) if kind != "relaxed" else None
+            typed = _TYPED.get(part.column.type)
+            if typed is not None and kind == "relaxed":
+                # Anything may stand where a value should; only before a `*` nothing else says where the value ends.
+                typed = f"{typed}?" if _is_star(node, i + 1) else None
             out.append(typed or ("(.*)" if kind == "regex" or last else "(.*?)"))
         else:
             out.append(".*?")
@@ -124,6 +127,12 @@ def _pattern(node: ast.Parse, kind: str, flags: str) -> tuple[str, list[int]]:
         return (f"(?{flags})" if flags else "") + body, groups
     open_end = node.parts[-1].literal is None and node.parts[-1].column is None
     return f"(?s)^{body}" + ("" if open_end else "$"), groups
+
+
+def _is_star(node: ast.Parse, index: int) -> bool:
+    if index >= len(node.parts):
+        return False
+    return node.parts[index].literal is None and node.parts[index].column is None
 
 
 def _regex(part: ast.ParsePart) -> tuple[str, int]:

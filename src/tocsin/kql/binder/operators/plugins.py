@@ -70,6 +70,27 @@ def _arguments(node: ast.Evaluate, least: int, most: int) -> list[ast.Expr]:
     return args
 
 
+def _named(node: ast.Evaluate, names: Sequence[str]) -> dict[str, ast.Expr]:
+    """The arguments by name; those without one take the names that are left, in order."""
+    given: dict[str, ast.Expr] = {}
+    folded = {n.lower(): n for n in names}
+    for argument in node.call.args:
+        if isinstance(argument, ast.Named) and argument.names[0].lower() in folded:
+            given[folded[argument.names[0].lower()]] = argument.value
+            continue
+        free = next((n for n in names if n not in given), None)
+        if free is None:
+            raise fail("KQL0104", f"{node.call.callee}() takes at most {len(names)} arguments.", argument)
+        given[free] = argument
+    if names[0] not in given:
+        raise fail("KQL0104", f"{node.call.callee}() needs '{names[0]}'.", node.call)
+    return given
+
+
+def _text(b: Binder, node: ast.Expr | None, env: Environment, default: str) -> str:
+    return b.constant_text(node, env, "The plugin") if node is not None else default
+
+
 def _column(relation: Relation, node: ast.Expr) -> BoundColumn:
     name = column_name(node)
     column = relation.column(name) if name is not None else None
@@ -83,15 +104,16 @@ def _column(relation: Relation, node: ast.Expr) -> BoundColumn:
 
 def _bag_unpack(b: Binder, relation: Relation, node: ast.Evaluate, env: Environment) -> Relation:
     """A column for each property of a bag."""
-    args = _arguments(node, 1, 4)
-    column = _column(relation, args[0])
+    given = _named(node, ("column", "OutputColumnPrefix", "columnsConflict", "ignoredProperties"))
+    bag = given["column"]
+    column = _column(relation, bag)
     if column.type is not KqlType.DYNAMIC:
-        raise fail("KQL0105", f"bag_unpack() needs a dynamic; '{column.name}' is a {column.type}.", args[0])
-    prefix = b.constant_text(args[1], env, "bag_unpack()") if len(args) > 1 else ""
-    conflict = b.constant_text(args[2], env, "bag_unpack()") if len(args) > 2 else "error"
+        raise fail("KQL0105", f"bag_unpack() needs a dynamic; '{column.name}' is a {column.type}.", bag)
+    prefix = _text(b, given.get("OutputColumnPrefix"), env, "")
+    conflict = _text(b, given.get("columnsConflict"), env, "error")
     if conflict not in ("error", "replace_source", "keep_source"):
-        raise fail("KQL0105", f"bag_unpack() has no way '{conflict}' to settle equal names.", args[2])
-    ignored = _ignored(b, args[3], env) if len(args) > 3 else set()
+        raise fail("KQL0105", f"bag_unpack() has no way '{conflict}' to settle equal names.", given["columnsConflict"])
+    ignored = _ignored(b, given["ignoredProperties"], env) if "ignoredProperties" in given else set()
     rest = [c for c in relation.columns if c.alias != column.alias or c.name != column.name]
     relation = relation.with_plan(relation.plan, rest)
     if node.schema is not None:
@@ -105,7 +127,7 @@ def _bag_unpack(b: Binder, relation: Relation, node: ast.Evaluate, env: Environm
             continue
         if name in names:
             if conflict == "error":
-                raise fail("KQL0109", f"bag_unpack() makes a column '{name}', which is there already.", args[0])
+                raise fail("KQL0109", f"bag_unpack() makes a column '{name}', which is there already.", bag)
             if conflict == "keep_source":
                 continue
         bound.append((name, name, _property(column, key, kind)))
@@ -339,11 +361,12 @@ def _ip_lookup(b: Binder, relation: Relation, node: ast.Evaluate, env: Environme
     )
     from tocsin.kql.binder.operators.joins import fill_strings
 
-    taken = {c.name for c in relation.columns}
-    columns = list(relation.columns)
-    for column in networks.columns:
-        if column.alias in dropped:
-            continue
+    sides = [list(relation.columns), [c for c in networks.columns if c.alias not in dropped]]
+    if node.call.callee == "ipv6_lookup":  # the engine puts the networks first here
+        sides.reverse()
+    taken: set[str] = set()
+    columns = []
+    for column in (*sides[0], *sides[1]):
         name = unique_name(column.name, taken)
         taken.add(name)
         columns.append(replace(column, name=name))

@@ -57,12 +57,21 @@ def bind_items(
             bound.extend(_unpacked(b, item, row))
             continue
         value = b.scalar(item, row)
-        name = result_name(item)
+        name = own_name(item, row)
         if name is None:
             name = f"{prefix}{position if by_position else unnamed}"
             unnamed += 1
         bound.append((None, name, value))
     return bound
+
+
+def own_name(item: ast.Expr, row: Row) -> str | None:
+    """`result_name`, but a let variable gives no name to its column."""
+    while isinstance(item, ast.Paren):
+        item = item.inner
+    if isinstance(item, ast.Name) and (row.relation is None or row.relation.column(item.name) is None):
+        return item.name if row.env.lookup(item.name) is None else None
+    return result_name(item)
 
 
 def _unpacked(b: Binder, item: ast.Named, row: Row) -> list[tuple[str | None, str, Scalar]]:

@@ -14,7 +14,7 @@ from tocsin.kql.binder.errors import BindError, fail
 from tocsin.kql.emit.duckdb import scalars
 from tocsin.kql.emit.duckdb.literals import constant
 from tocsin.kql.plan import Filter, OrderKey, Plan, Scalar, Union
-from tocsin.kql.scope import BoundColumn, Environment, Relation, TableValue
+from tocsin.kql.scope import BoundColumn, Environment, FunctionValue, Relation, TableValue
 from tocsin.kql.types import KqlType
 
 __all__ = ["APPLIERS", "SOURCES", "union_of", "union_relations"]
@@ -94,11 +94,12 @@ def _tables(b: Binder, node: ast.Expr, env: Environment, position: int) -> list[
     if isinstance(node, ast.Star):
         return [_Part(b.table(ast.Name(node.span, name), env), name) for name in matching_tables(b, node, env)]
     relation = b.table(node, env)
-    label = relation.name if _keeps_name(node, b, env) and relation.name else f"union_arg{position}"
+    own = relation.name or (node.name if isinstance(node, ast.Name) else "")
+    label = own if own and _keeps_name(node, env) else f"union_arg{position}"
     return [_Part(relation, label)]
 
 
-def _keeps_name(node: ast.Expr, b: Binder, env: Environment) -> bool:
+def _keeps_name(node: ast.Expr, env: Environment) -> bool:
     if isinstance(node, ast.Pipeline):
         return any(isinstance(o, ast.As) for o in node.operators) or _keeps_name_source(node.source, env)
     return _keeps_name_source(node, env)
@@ -112,6 +113,8 @@ def _keeps_name_source(node: ast.Expr | ast.Operator, env: Environment) -> bool:
     if not isinstance(node, ast.Name):
         return isinstance(node, ast.Call) and node.callee == "table"
     value = env.lookup(node.name)
+    if isinstance(value, FunctionValue):
+        return value.function.view
     return value is None or (isinstance(value, TableValue) and value.labelled)
 
 
@@ -345,6 +348,8 @@ def everywhere(b: Binder, op: str, right: ast.Expr, row: Row) -> Scalar:
     saved, row.search = row.search, True
     tests = []
     for column in relation.visible():
+        if plain.startswith("has") and column.type in (KqlType.REAL, KqlType.DECIMAL):
+            continue  # a term is not looked for in fractions (the engine's recorded answers)
         if plain in ("==", "!=", "<", ">", "<=", ">="):
             try:
                 tests.append(_term_in(b, column.scalar(), right, row, plain))

@@ -33,6 +33,7 @@ class Block:
     weights: dict[str, int] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
     where: list[str] = field(default_factory=list)
+    where_reads: set[str] = field(default_factory=set)
     level: bool = False  # holds a window or an unnest: nothing may be filtered at this level any more
 
     @property
@@ -128,7 +129,7 @@ class Emitter:
                 weight = scalar.weight
             block.items[alias] = scalar.sql
             block.weights[alias] = weight
-            if scalar.window or scalar.volatile:
+            if scalar.window or scalar.volatile or scalar.subquery:
                 block.closed.add(alias)
             block.level = block.level or scalar.window
             below |= {alias}
@@ -152,6 +153,7 @@ class Emitter:
             if block.level or predicate.refs & block.closed or self._weight(block, predicate) > COPY_LIMIT * 2:
                 block = self.seal(block, below)
             block.where.append(predicate.sql)
+            block.where_reads |= predicate.refs
             return block
         if isinstance(node, p.Compute):
             wanted = _wanted_items(node, needed)
@@ -178,7 +180,8 @@ class Emitter:
     def _aggregate(self, node: p.Aggregate, block: Block, needed: frozenset[str], below: frozenset[str]) -> Block:
         used = [(a, s) for a, s in node.aggregates if a in needed]
         scalars = [s for _, s in node.keys] + [s for _, s in used]
-        if block.level or any(s.refs & block.items.keys() for s in scalars):
+        # Only the keys and aggregates are selected, so nothing else may be an alias of this level.
+        if block.level or block.where_reads & block.items.keys() or any(s.refs & block.items.keys() for s in scalars):
             block = self.seal(block, below)
         columns = [f"{s.sql} AS {alias}" for alias, s in (*node.keys, *used)]
         text = f"SELECT {', '.join(columns) or 'count(*) AS _'}"
