@@ -132,11 +132,15 @@ class IncidentDesk:
         return {"items": items, "total": total, "counts": counts}
 
     def get(self, incident_id: str) -> dict[str, Any]:
-        """One incident in full, by id or number; NotFoundError when there is none to show."""
+        """One incident in full; NotFoundError when there is none to show."""
         with self._state.read() as unit:
-            row = self._find(unit, incident_id)
-            alerts = unit.incidents.alerts_of(row.id)
-            activity = unit.incidents.activity_of(row.id)
+            return self.get_in(unit, incident_id)
+
+    def get_in(self, unit: Unit, incident_id: str) -> dict[str, Any]:
+        """See `get`; in the caller's transaction."""
+        row = self._find(unit, incident_id)
+        alerts = unit.incidents.alerts_of(row.id)
+        activity = unit.incidents.activity_of(row.id)
         return {
             **_summary(row),
             "story": row.payload.get("story", []),

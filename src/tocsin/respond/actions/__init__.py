@@ -1,0 +1,38 @@
+"""The kinds of actions: one file each, one line here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tocsin.base.http import EgressClient, EgressPolicy
+from tocsin.incidents.desk import IncidentDesk
+from tocsin.respond.actions.block_address import BlockAddress
+from tocsin.respond.actions.incident import (
+    AssignIncident,
+    CommentIncident,
+    RetitleIncident,
+    SetIncidentSeverity,
+    SetIncidentStatus,
+    TagIncident,
+)
+from tocsin.respond.actions.webhook import Webhook
+from tocsin.respond.kind import ActionKind
+from tocsin.respond.settings import RespondSettings
+from tocsin.state import State
+
+__all__ = ["all_kinds"]
+
+
+def all_kinds(state: State, desk: IncidentDesk, settings: RespondSettings) -> list[ActionKind[Any]]:
+    """Every kind, ready for the gate."""
+    client = EgressClient(EgressPolicy.of(settings.egress_allow), timeout=settings.webhook.timeout)
+    return [
+        AssignIncident(desk),
+        SetIncidentStatus(desk),
+        SetIncidentSeverity(desk),
+        RetitleIncident(desk),
+        TagIncident(desk),
+        CommentIncident(desk),
+        Webhook(state, client, settings.webhook),
+        BlockAddress(settings.block),
+    ]

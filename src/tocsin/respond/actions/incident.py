@@ -1,0 +1,246 @@
+"""Actions on an incident: assign, status, severity, title, tags, comment. They need no approval and can be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from tocsin.incidents import life
+from tocsin.incidents.desk import IncidentDesk
+from tocsin.respond.kind import ActionInput, Context, I, InsideKind, Outcome
+from tocsin.state import ConflictError, Unit
+
+__all__ = [
+    "AssignIncident",
+    "CommentIncident",
+    "RetitleIncident",
+    "SetIncidentSeverity",
+    "SetIncidentStatus",
+    "TagIncident",
+]
+
+Tag = Annotated[str, Field(min_length=1, max_length=life.TAG_LENGTH)]
+
+
+class _Edit(InsideKind[I]):
+    """An edit of an incident's members; its undo sets back those that nobody has changed since."""
+
+    permission: ClassVar[str] = "incidents.manage"
+    needs_incident: ClassVar[bool] = True
+    edit: ClassVar[bool] = True
+
+    def __init__(self, desk: IncidentDesk) -> None:
+        self._desk = desk
+
+    def changes(self, given: I) -> dict[str, Any]:
+        """The members to change, as `life.change` takes them."""
+        raise NotImplementedError
+
+    def execute(self, unit: Unit, context: Context[I]) -> Outcome:
+        """See InsideKind."""
+        incident_id = context.action.incident_id or ""
+        row = unit.incidents.require(incident_id)
+        before = {"severity": row.severity_override, "title": row.title_override}
+        made = self._desk.change(unit, incident_id, self.changes(context.given), actor=context.actor)
+        # The undo of a severity or title is what was set by hand before, perhaps nothing, not what correlation showed.
+        undo = {n: {**v, "from": before.get(n, v.get("from"))} for n, v in made.items()}
+        return Outcome({"changes": made}, undo, text="" if made else "It was so already.")
+
+    def undo(self, unit: Unit, context: Context[I]) -> str:
+        """See InsideKind."""
+        incident_id = context.action.incident_id or ""
+        row = unit.incidents.require(incident_id)
+        back: dict[str, Any] = {}
+        for name, values in (context.action.undo_data or {}).items():
+            if name == "tags":
+                back["add_tags"], back["remove_tags"] = values.get("removed", []), values.get("added", [])
+                continue
+            if getattr(row, name) != values["to"]:
+                raise ConflictError(f"The incident's {name} was changed since: it is not set back.")
+            back[name] = values["from"]
+        self._desk.change(unit, incident_id, back, actor=context.actor)
+        return "Set back." if back else "Nothing to set back."
+
+
+class AssignInput(ActionInput):
+    """To whom; null for nobody."""
+
+    owner: str | None = Field(description="A user's name, or null to unassign", max_length=64)
+
+
+class AssignIncident(_Edit[AssignInput]):
+    """Assigns an incident."""
+
+    kind: ClassVar[str] = "incident.assign"
+    title: ClassVar[str] = "Assign incident"
+    description: ClassVar[str] = "Makes a user the incident's owner."
+    Input = AssignInput
+
+    def changes(self, given: AssignInput) -> dict[str, Any]:
+        """See _Edit."""
+        return {"owner": given.owner}
+
+    def describe(self, given: AssignInput) -> tuple[str, str]:
+        """See ActionKind."""
+        title = f"Assign to {given.owner}" if given.owner else "Unassign"
+        return title, f"{title}."
+
+
+class StatusInput(ActionInput):
+    """The status, and with it a classification, a determination and a comment. Null clears a classification."""
+
+    status: Literal["New", "InProgress", "Resolved"] | None = None
+    classification: Literal["TruePositive", "InformationalExpectedActivity", "FalsePositive"] | None = None
+    determination: str | None = Field(default=None, max_length=64)
+    comment: str | None = Field(default=None, max_length=life.COMMENT_LENGTH)
+
+    @model_validator(mode="after")
+    def _something(self) -> StatusInput:
+        if not self.model_fields_set - {"comment"}:
+            raise ValueError("give a status, a classification or a determination")
+        return self
+
+
+class SetIncidentStatus(_Edit[StatusInput]):
+    """Sets status and classification."""
+
+    kind: ClassVar[str] = "incident.status"
+    title: ClassVar[str] = "Set status"
+    description: ClassVar[str] = "Sets an incident's status, classification and determination."
+    Input = StatusInput
+
+    def changes(self, given: StatusInput) -> dict[str, Any]:
+        """See _Edit."""
+        made = given.model_dump(exclude_unset=True)
+        if made.get("status", ...) is None:
+            del made["status"]
+        return made
+
+    def describe(self, given: StatusInput) -> tuple[str, str]:
+        """See ActionKind."""
+        parts = [p for p in (given.status, given.classification, given.determination) if p]
+        title = f"Set to {', '.join(parts)}" if parts else "Clear the classification"
+        return title, f"{title}."
+
+
+class SeverityInput(ActionInput):
+    """The severity; null gives it back to correlation."""
+
+    severity: Literal["Informational", "Low", "Medium", "High"] | None
+
+
+class SetIncidentSeverity(_Edit[SeverityInput]):
+    """Sets the severity by hand."""
+
+    kind: ClassVar[str] = "incident.severity"
+    title: ClassVar[str] = "Set severity"
+    description: ClassVar[str] = "Sets an incident's severity by hand, or gives it back to correlation."
+    Input = SeverityInput
+
+    def changes(self, given: SeverityInput) -> dict[str, Any]:
+        """See _Edit."""
+        return {"severity": given.severity}
+
+    def describe(self, given: SeverityInput) -> tuple[str, str]:
+        """See ActionKind."""
+        title = f"Set severity to {given.severity}" if given.severity else "Let correlation set the severity"
+        return title, f"{title}."
+
+
+class TitleInput(ActionInput):
+    """The title; null gives it back to correlation."""
+
+    title: str | None = Field(min_length=1, max_length=300)
+
+
+class RetitleIncident(_Edit[TitleInput]):
+    """Sets the title by hand."""
+
+    kind: ClassVar[str] = "incident.title"
+    title: ClassVar[str] = "Set title"
+    description: ClassVar[str] = "Sets an incident's title by hand, or gives it back to correlation."
+    Input = TitleInput
+
+    def changes(self, given: TitleInput) -> dict[str, Any]:
+        """See _Edit."""
+        return {"title": given.title}
+
+    def describe(self, given: TitleInput) -> tuple[str, str]:
+        """See ActionKind."""
+        title = f"Set title to '{given.title}'" if given.title else "Let correlation set the title"
+        return title, f"{title}."
+
+
+class TagInput(ActionInput):
+    """Tags to add and to remove."""
+
+    add: tuple[Tag, ...] = Field(default=(), max_length=50)
+    remove: tuple[Tag, ...] = Field(default=(), max_length=50)
+
+    @model_validator(mode="after")
+    def _something(self) -> TagInput:
+        if not self.add and not self.remove:
+            raise ValueError("give a tag to add or to remove")
+        return self
+
+
+class TagIncident(_Edit[TagInput]):
+    """Adds and removes tags."""
+
+    kind: ClassVar[str] = "incident.tag"
+    title: ClassVar[str] = "Tag incident"
+    description: ClassVar[str] = "Adds tags to an incident and removes others."
+    Input = TagInput
+
+    def changes(self, given: TagInput) -> dict[str, Any]:
+        """See _Edit."""
+        return {"add_tags": list(given.add), "remove_tags": list(given.remove)}
+
+    def describe(self, given: TagInput) -> tuple[str, str]:
+        """See ActionKind."""
+        parts = []
+        if given.add:
+            parts.append(f"Tag {', '.join(given.add)}")
+        if given.remove:
+            parts.append(f"{'remove' if parts else 'Remove'} tag {', '.join(given.remove)}")
+        title = "; ".join(parts)
+        return title, f"{title}."
+
+
+class CommentInput(ActionInput):
+    """The text."""
+
+    text: str = Field(min_length=1, max_length=life.COMMENT_LENGTH)
+
+
+class CommentIncident(InsideKind[CommentInput]):
+    """Adds a comment."""
+
+    kind: ClassVar[str] = "incident.comment"
+    title: ClassVar[str] = "Comment"
+    description: ClassVar[str] = "Adds a comment to an incident's activity log."
+    permission: ClassVar[str] = "incidents.manage"
+    needs_incident: ClassVar[bool] = True
+    edit: ClassVar[bool] = True
+    Input = CommentInput
+
+    def __init__(self, desk: IncidentDesk) -> None:
+        self._desk = desk
+
+    def describe(self, given: CommentInput) -> tuple[str, str]:
+        """See ActionKind."""
+        first = given.text.splitlines()[0]
+        return "Comment", first if len(first) <= 120 else f"{first[:119]}…"
+
+    def execute(self, unit: Unit, context: Context[CommentInput]) -> Outcome:
+        """See InsideKind."""
+        entry = self._desk.comment(unit, context.action.incident_id or "", context.given.text, actor=context.actor)
+        return Outcome({"entry": entry}, {"entry": entry})
+
+    def undo(self, unit: Unit, context: Context[CommentInput]) -> str:
+        """See InsideKind."""
+        data: Mapping[str, Any] = context.action.undo_data or {}
+        life.uncomment(unit, context.action.incident_id or "", int(data["entry"]), actor=context.actor)
+        return "Removed from the log."
