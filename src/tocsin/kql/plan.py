@@ -49,6 +49,7 @@ class Scalar(Operand):
     so that ``tostring(d.a.b)`` can be lowered as one path. `window` marks a window call, which needs a SELECT level of its own;
     `subquery` marks a text that holds a SELECT and so may not stand inside an engine lambda; `volatile` marks rand() and kin.
     `weight` estimates how many engine expressions the text becomes once macros are expanded, which copy their arguments.
+    `parts` are all columns of a function that gives several (name template, value), of which this scalar is the first.
     """
 
     refs: frozenset[str] = NO_REFS
@@ -57,6 +58,7 @@ class Scalar(Operand):
     subquery: bool = False
     volatile: bool = False
     weight: int = 1
+    parts: tuple[tuple[str, Scalar], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from tocsin.kql.functions.conversion import to_dynamic, to_text
 from tocsin.kql.functions.define import scalar
 from tocsin.kql.functions.macros import text_copies
-from tocsin.kql.functions.model import FunctionError, Lowered, Operand, ScalarFunction
+from tocsin.kql.functions.model import FunctionError, Lowered, Operand, RowLowered, ScalarFunction
 from tocsin.kql.types import KqlType
 
 __all__ = ["FUNCTIONS"]
@@ -101,9 +101,12 @@ def _sort(descending: bool) -> Callable[[Sequence[Operand]], Lowered]:
         order = f"k_order({first}, {flag}, {nulls_last})"
         if len(operands) == 1:
             return _json(f"k_take({first}, {order})")
-        # Several arrays are several columns of a dynamic array result; the binder reads them by index.
+        # Several arrays are sorted in the first one's order and are several columns.
         parts = ", ".join(f"k_take_same({o.sql}, {order}, k_alen({first}))" for o in operands)
-        return _json(f"json_array({parts})")
+        columns = tuple(Lowered(f"k_nn(json_extract({{row}}, {i}))", J) for i in range(len(operands)))
+        names = tuple(f"{{{i}}}_sorted" for i in range(len(operands)))
+        sql = f"json_array({parts})"
+        return RowLowered(sql, J, copies=text_copies(sql), columns=columns, names=names)
 
     return lower
 

@@ -252,7 +252,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
     scalar(
         "isnan(x: number)",
         B,
-        lambda o: Lowered(f"coalesce(isnan({_real(o[0])}), FALSE)", B),
+        lambda o: Lowered(f"isnan({_real(o[0])})", B),
         "True for NaN.",
         "isnan(real(nan)) => True",
         "isnan(1) => False",
@@ -261,7 +261,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
     scalar(
         "isinf(x: number)",
         B,
-        lambda o: Lowered(f"coalesce(isinf({_real(o[0])}), FALSE)", B),
+        lambda o: Lowered(f"isinf({_real(o[0])})", B),
         "True for an infinity of either sign.",
         "isinf(1.0/0.0) => True",
         group=_GROUP,
@@ -269,7 +269,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
     scalar(
         "isfinite(x: number)",
         B,
-        lambda o: Lowered(f"coalesce(isfinite({_real(o[0])}), FALSE)", B),
+        lambda o: Lowered(f"isfinite({_real(o[0])})", B),
         "True for what is neither NaN nor infinite.",
         "isfinite(1.0/0.0) => False",
         group=_GROUP,

@@ -92,14 +92,18 @@ class WindowLowered(Lowered):
 
 @dataclass(frozen=True, slots=True)
 class RowLowered(Lowered):
-    """A lowering of an aggregate that gives several columns from one row or one pass (arg_max, take_any, percentiles).
+    """A lowering that gives several columns: of an aggregate (arg_max, take_any, percentiles) or of a scalar function (series_stats,
+    series_decompose …).
 
-    `sql` is one aggregate call, computed as one column; each of `columns` is a text over it in which ``{row}`` stands for that
-    column. `suffixes`, where given, are appended to the automatic name of each column (``_50``, ``_95``).
+    `sql` is one call, computed as one column; each of `columns` is a text over it in which ``{row}`` stands for that column. Where only
+    one value is wanted (``x = series_stats(s)``), it is the first column's; ``(a, b) = f(s)`` takes the columns in order. Without
+    names, an aggregate's columns take its automatic name with one of `suffixes` (``_50``), and a scalar function's the texts of
+    `names`, in which ``{function}`` and ``{0}`` stand for the names of the function and of its first argument.
     """
 
     columns: tuple[Lowered, ...] = ()
     suffixes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

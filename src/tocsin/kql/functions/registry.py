@@ -16,6 +16,7 @@ from tocsin.kql.functions import (
     math,
     parsing,
     regexes,
+    series,
     strings,
     windows,
 )
@@ -23,7 +24,7 @@ from tocsin.kql.functions.model import Aggregate, ScalarFunction
 
 __all__ = ["aggregate", "aggregate_names", "all_aggregates", "all_scalars", "scalar", "scalar_names"]
 
-_SCALAR_MODULES = (conditional, conversion, datetime, dynamic, ip, math, parsing, regexes, strings, windows)
+_SCALAR_MODULES = (conditional, conversion, datetime, dynamic, ip, math, parsing, regexes, series, strings, windows)
 _AGGREGATE_MODULES = (aggregates, aggregates_rows)
 
 

@@ -57,6 +57,9 @@ def bind_items(
             bound.extend(_unpacked(b, item, row))
             continue
         value = b.scalar(item, row)
+        if value.parts and isinstance(item, ast.Call):
+            bound.extend((None, _part_name(template, item), part) for template, part in value.parts)
+            continue
         name = own_name(item, row)
         if name is None:
             name = f"{prefix}{position if by_position else unnamed}"
@@ -74,9 +77,17 @@ def own_name(item: ast.Expr, row: Row) -> str | None:
     return result_name(item)
 
 
+def _part_name(template: str, call: ast.Call) -> str:
+    """The name by rule of one column of a function that gives several: ``{function}_{0}_min`` with the arguments' names."""
+    names = [result_name(a) or "" for a in call.args]
+    return re.sub(r"\{(\d+)\}", lambda m: names[int(m[1])], template.replace("{function}", call.callee))
+
+
 def _unpacked(b: Binder, item: ast.Named, row: Row) -> list[tuple[str | None, str, Scalar]]:
     """``(a, b) = array``: the items of a dynamic array, one a name."""
     value = b.scalar(item.value, row)
+    if value.parts:
+        return [(name, name, part) for name, (_, part) in zip(item.names, value.parts, strict=False)]
     if value.type is not KqlType.DYNAMIC:
         raise fail("KQL0105", "Several names on the left need an array on the right.", item)
     value = b.hoist(value, row)
