@@ -1,0 +1,421 @@
+"""The live scheduler on a clock that stands still until moved."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tocsin.base.clock import ManualClock
+from tocsin.base.errors import KqlError, QueryError, StateError
+from tocsin.detect.alert import Alert
+from tocsin.detect.rule import Operator, Rule, RuleKind
+from tocsin.detect.schedule import Scheduler, ScheduleSettings
+from tocsin.state.rules import LedgerRow
+
+from .fakes import FakeQueries, Rows
+
+START = datetime(2024, 5, 1, 12, tzinfo=UTC)
+QUIET = ScheduleSettings(eager=False, lag=timedelta(0))
+EAGER = ScheduleSettings(eager=True, lag=timedelta(0))
+
+
+@dataclass
+class Ledger:
+    rows: dict[str, LedgerRow] = field(default_factory=dict)
+    alerts: list[Alert] = field(default_factory=list)
+    fail: bool = False
+
+    def get(self, rule_id: str) -> LedgerRow:
+        return self.rows.get(rule_id, LedgerRow(rule_id))
+
+    def put(self, row: LedgerRow, alerts: Sequence[Alert]) -> None:
+        if self.fail:
+            raise StateError("no room")
+        self.rows[row.rule_id] = row
+        self.alerts.extend(alerts)
+
+
+@dataclass
+class House:
+    """A clock, rows that arrive, and a scheduler over them."""
+
+    settings: ScheduleSettings = QUIET
+    clock: ManualClock = field(default_factory=lambda: ManualClock(START))
+    queries: FakeQueries = field(default_factory=FakeQueries)
+    ledger: Ledger = field(default_factory=Ledger)
+    health: list[Mapping[str, Any]] = field(default_factory=list)
+    gone: list[tuple[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.queries.tables = {"T": []}
+        self.queries.functions = {
+            "all": (("T",), True, lambda t: list(t["T"])),
+            "busy": (("T",), False, busy),
+            "joined": (("T",), False, lambda t: list(t["T"])),
+        }
+        self.start()
+
+    def start(self, *rules: Rule) -> Scheduler:
+        """A scheduler, as after a restart of the process."""
+        self.scheduler = Scheduler(
+            self.queries,
+            self.ledger,
+            clock=self.clock,
+            arrivals=lambda: {
+                t: max(datetime.fromisoformat(r["_TimeReceived"]) for r in rows)
+                for t, rows in self.queries.tables.items()
+                if rows
+            },
+            health=self.health.append,
+            disabled=lambda r, reason: self.gone.append((r.id, reason)),
+            settings=self.settings,
+        )
+        self.scheduler.set_rules(rules)
+        return self.scheduler
+
+    def arrive(self, host: str = "ws1", *, late: timedelta = timedelta(0), n: int | None = None) -> None:
+        now = self.clock.now()
+        number = len(self.queries.tables["T"]) if n is None else n
+        self.queries.tables["T"].append(
+            {
+                "TimeGenerated": (now - late).isoformat(),
+                "_TimeReceived": now.isoformat(),
+                "DeviceName": host,
+                "N": number,
+            }
+        )
+
+    def pass_(self, **more: float) -> list[Alert]:
+        self.clock.advance(timedelta(**more))
+        return self.scheduler.tick()
+
+
+def busy(tables: Mapping[str, Rows]) -> Rows:
+    return [{"DeviceName": h, "count_": n} for h, n in Counter(r["DeviceName"] for r in tables["T"]).items() if n > 2]
+
+
+def rule(query: str = "all", **more: Any) -> Rule:
+    base = {"id": query, "name": query, "kind": RuleKind.SCHEDULED, "query": query, "frequency": timedelta(minutes=10)}
+    return Rule(**{**base, "period": timedelta(hours=1), **more})
+
+
+def numbers(alerts: Sequence[Alert]) -> list[int]:
+    return sorted(e.row["N"] for a in alerts for e in a.events)
+
+
+# ------------------------------------------------------------------ exact windows
+
+
+def test_every_row_is_looked_at_once_whatever_its_delay() -> None:
+    house = House()
+    house.start(rule())
+    house.scheduler.tick()
+    chance = random.Random(7)
+    for _ in range(200):
+        house.clock.advance(timedelta(seconds=chance.choice([1, 7, 60, 599, 600, 601])))
+        for _ in range(chance.randrange(3)):
+            house.arrive(late=timedelta(minutes=chance.choice([0, 0, 5, 700])))
+        if chance.random() < 0.5:
+            house.scheduler.tick()
+        if chance.random() < 0.05:
+            house.start(rule())  # a restart in between
+    house.clock.advance(timedelta(hours=1))
+    house.scheduler.tick()
+    assert numbers(house.ledger.alerts) == list(range(len(house.queries.tables["T"])))
+
+
+def test_rows_at_a_window_s_edge_fire_once() -> None:
+    house = House()
+    house.start(rule())
+    house.scheduler.tick()
+    house.clock.advance(timedelta(minutes=9, seconds=59))
+    house.arrive()
+    house.clock.advance(timedelta(seconds=1))
+    house.arrive()  # exactly at the edge: the next window's
+    assert numbers(house.scheduler.tick()) == [0]
+    house.clock.advance(timedelta(seconds=1))
+    house.arrive()
+    assert numbers(house.pass_(minutes=10)) == [1, 2]
+    assert house.pass_(minutes=10) == []
+
+
+def test_the_first_run_looks_back_over_the_period() -> None:
+    house = House()
+    house.arrive()
+    house.clock.advance(timedelta(minutes=50))
+    house.arrive()
+    house.clock.advance(timedelta(minutes=11))
+    house.start(rule())
+    assert numbers(house.scheduler.tick()) == [1]
+
+
+def test_near_real_time_rules_run_every_minute() -> None:
+    house = House()
+    house.start(rule(kind=RuleKind.NRT, frequency=timedelta(minutes=1), period=timedelta(minutes=1)))
+    house.scheduler.tick()
+    house.arrive()
+    assert house.pass_(seconds=59) == []
+    assert numbers(house.pass_(seconds=1)) == [0]
+
+
+# ------------------------------------------------------------------ overlapping windows
+
+
+def test_a_growing_count_alerts_once_while_windows_overlap() -> None:
+    house = House()
+    house.start(rule("busy"))
+    house.scheduler.tick()
+    alerts = []
+    for _ in range(30):
+        house.arrive()
+        alerts.extend(house.pass_(minutes=2))
+    assert [a.events[0].row["count_"] for a in alerts] == [5]
+    house.clock.advance(timedelta(days=2))
+    house.scheduler.tick()
+    for _ in range(5):
+        house.arrive()
+    assert len(house.pass_(minutes=10)) == 1  # another day, another alert
+
+
+def test_another_host_alerts_although_one_is_known() -> None:
+    house = House()
+    house.start(rule("busy"))
+    house.scheduler.tick()
+    for _ in range(3):
+        house.arrive("a")
+    assert [a.entities[0].label for a in house.pass_(minutes=10)] == ["a"]
+    for _ in range(3):
+        house.arrive("b")
+    assert [a.entities[0].label for a in house.pass_(minutes=10)] == ["b"]
+
+
+def test_rows_with_their_own_time_are_told_once() -> None:
+    house = House()
+    house.start(rule("joined"))
+    house.scheduler.tick()
+    house.arrive()
+    assert numbers(house.pass_(minutes=10)) == [0]
+    assert house.pass_(minutes=10) == []
+    house.arrive()
+    assert numbers(house.pass_(minutes=10)) == [1]
+
+
+def test_what_was_told_is_remembered_over_a_restart() -> None:
+    house = House()
+    house.start(rule("busy"))
+    house.scheduler.tick()
+    for _ in range(3):
+        house.arrive()
+    assert len(house.pass_(minutes=10)) == 1
+    house.start(rule("busy"))
+    house.arrive()
+    assert house.pass_(minutes=10) == []
+
+
+def test_after_a_pause_the_windows_in_between_run_too() -> None:
+    house = House()
+    house.start(rule("busy", period=timedelta(minutes=10)))
+    house.scheduler.tick()
+    house.clock.advance(timedelta(minutes=5))
+    for _ in range(3):
+        house.arrive()
+    house.clock.advance(timedelta(hours=3))  # the process was away
+    house.start(rule("busy", period=timedelta(minutes=10)))
+    assert len(house.scheduler.tick()) == 1
+
+
+def test_nothing_new_runs_no_query() -> None:
+    house = House()
+    house.start(rule(), rule("busy"))
+    house.arrive()
+    house.scheduler.tick()
+    house.pass_(minutes=10)
+    ran = len(house.queries.runs)
+    for _ in range(5):
+        house.pass_(minutes=10)
+    assert len(house.queries.runs) == ran
+
+
+def test_absence_rules_run_although_nothing_comes() -> None:
+    house = House()
+    house.start(rule("joined", operator=Operator.LESS, threshold=1, period=timedelta(minutes=10)))
+    house.arrive()
+    assert house.pass_(minutes=1) == []
+    assert len(house.pass_(minutes=10)) == 1
+
+
+def test_threshold() -> None:
+    house = House()
+    house.start(rule(threshold=1, period=timedelta(minutes=10)))
+    house.scheduler.tick()
+    house.arrive()
+    assert house.pass_(minutes=10) == []
+    house.arrive()
+    house.arrive()
+    assert numbers(house.pass_(minutes=10)) == [1, 2]
+
+
+# ------------------------------------------------------------------ eager
+
+
+def test_the_first_hit_alerts_at_once_and_the_rest_at_the_turn() -> None:
+    house = House(settings=EAGER)
+    house.start(rule())
+    house.scheduler.tick()
+    house.arrive("a")
+    assert numbers(house.pass_(seconds=2)) == [0]
+    house.arrive("a")
+    house.arrive("b")
+    assert numbers(house.pass_(seconds=2)) == [2]
+    assert numbers(house.pass_(minutes=10)) == [1]
+    house.arrive("a")
+    assert numbers(house.pass_(seconds=2)) == [3]
+
+
+def test_eager_rules_tell_every_row_once_over_restarts() -> None:
+    house = House(settings=EAGER)
+    rules = [rule(), rule("all", id="each", per_result=True)]
+    house.start(*rules)
+    house.scheduler.tick()
+    chance = random.Random(3)
+    for _ in range(150):
+        house.clock.advance(timedelta(seconds=chance.choice([1, 2, 30, 600])))
+        for _ in range(chance.randrange(3)):
+            house.arrive(chance.choice("abc"))
+        if chance.random() < 0.6:
+            house.scheduler.tick()
+        if chance.random() < 0.1:
+            house.start(*rules)
+    house.clock.advance(timedelta(hours=1))
+    house.scheduler.tick()
+    every = list(range(len(house.queries.tables["T"])))
+    for each in ("all", "each"):
+        assert numbers([a for a in house.ledger.alerts if a.rule_id == each]) == every
+
+
+def test_a_rule_that_looks_back_runs_when_rows_arrive_but_rests() -> None:
+    house = House(settings=EAGER)
+    house.start(rule("busy", frequency=timedelta(hours=1)))
+    house.scheduler.tick()
+    for _ in range(3):
+        house.arrive()
+    assert len(house.pass_(seconds=2)) == 1
+    ran = len(house.queries.runs)
+    house.arrive()
+    house.pass_(seconds=2)
+    assert len(house.queries.runs) == ran
+    house.pass_(seconds=30)
+    assert len(house.queries.runs) == ran + 1
+
+
+# ------------------------------------------------------------------ suppression and failure
+
+
+def test_suppression_stops_running_and_leaves_the_gap_out() -> None:
+    house = House(settings=EAGER)
+    house.start(rule(suppression=timedelta(hours=2)))
+    house.scheduler.tick()
+    house.arrive()
+    assert numbers(house.pass_(minutes=10)) == [0]
+    house.arrive()
+    assert house.pass_(minutes=60) == []
+    house.clock.advance(timedelta(minutes=61))
+    house.arrive()
+    assert numbers(house.pass_(minutes=1)) == [2]
+
+
+def test_a_passing_failure_is_tried_again_and_misses_nothing() -> None:
+    house = House()
+    house.start(rule())
+    house.scheduler.tick()
+    house.arrive()
+    working = house.queries.functions["all"]
+
+    def slow(_: Mapping[str, Rows]) -> Rows:
+        raise QueryError("too slow", code="QRY0002")
+
+    house.queries.functions["all"] = ("T",), True, slow
+    for _ in range(20):
+        assert house.pass_(minutes=10) == []
+    row = house.ledger.get("all")
+    assert (row.last_status, row.failures > 3, row.disabled_reason) == ("Failure", True, None)
+    house.queries.functions["all"] = working
+    assert numbers(house.pass_(hours=2)) == [0]
+    assert house.ledger.get("all").failures == 0
+
+
+def test_a_lasting_failure_switches_the_rule_off() -> None:
+    house = House()
+
+    def broken(text: str, now: datetime | None = None) -> Any:
+        raise KqlError("no table 'Gone'", code="KQL0100")
+
+    house.queries.compile = broken  # type: ignore[method-assign]
+    house.start(rule())
+    for _ in range(20):
+        house.pass_(hours=2)
+    row = house.ledger.get("all")
+    assert row.failures == 5
+    assert "Gone" in (row.disabled_reason or "")
+    assert [r for r, _ in house.gone] == ["all"]
+    assert {h["Status"] for h in house.health} == {"Failure"}
+
+
+def test_alerts_that_could_not_be_saved_are_said_again() -> None:
+    house = House(settings=EAGER)
+    house.start(rule())
+    house.scheduler.tick()
+    house.arrive()
+    house.ledger.fail = True
+    with pytest.raises(StateError):
+        house.pass_(seconds=2)
+    house.ledger.fail = False
+    assert numbers(house.pass_(minutes=10)) == [0]
+
+
+def test_health_says_window_rows_and_alerts() -> None:
+    house = House()
+    house.start(rule())
+    house.arrive()
+    house.pass_(minutes=10)
+    (row,) = house.health
+    assert (row["SentinelResourceName"], row["Status"]) == ("all", "Success")
+    assert row["ExtendedProperties"]["QueryResultAmount"] == 1
+    assert row["ExtendedProperties"]["AlertsGeneratedAmount"] == 1
+
+
+def test_disabled_rules_and_changed_rules() -> None:
+    house = House()
+    house.start(rule(enabled=False))
+    house.arrive()
+    assert house.pass_(minutes=10) == []
+    house.scheduler.set_rules([rule()])
+    assert len(house.pass_(minutes=10)) == 1
+    house.scheduler.set_rules([rule(name="renamed")])
+    assert house.pass_(minutes=10) == []
+
+
+def test_the_loop_stops_when_asked() -> None:
+    house = House()
+    house.start(rule())
+    house.arrive()
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        task = asyncio.create_task(house.scheduler.run(stop))
+        for _ in range(400):
+            await asyncio.sleep(0.005)
+            if house.ledger.alerts:
+                break
+        stop.set()
+        await asyncio.wait_for(task, 10)
+
+    asyncio.run(main())
+    assert numbers(house.ledger.alerts) == [0]
