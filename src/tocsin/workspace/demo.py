@@ -35,15 +35,19 @@ def find_scenario(name: str) -> Scenario:
         return load_scenario(path)
     known = scenarios()
     if name not in known:
-        raise UsageError(f"there is no scenario '{name}'", code="USE0007", hint=did_you_mean(name, known) or f"There are: {', '.join(known)}.")
+        raise UsageError(
+            f"there is no scenario '{name}'",
+            code="USE0007",
+            hint=did_you_mean(name, known) or f"There are: {', '.join(known)}.",
+        )
     return load_scenario(known[name])
 
 
 class Player:
     """Sends a scenario's rows to a server, `speed` times as fast as they happened.
 
-    Event times are set so that the scenario ends about now: an analyst who opens the incident reads an attack of the last minutes, and rules that look
-    back an hour see all of it.
+    Event times are set so that the scenario ends about now: an analyst who opens the incident reads an attack of the last minutes, and
+    rules that look back an hour see all of it.
     """
 
     def __init__(self, scenario: Scenario, *, address: str, token: str, clock: Clock, speed: float = 60.0) -> None:
@@ -77,7 +81,11 @@ class Player:
         """Plays to the end (or until `stop`) and gives the number of rows sent."""
         pause = wait or self._stop.wait
         began = self._clock.monotonic()
-        start = self._clock.now() - timedelta(seconds=self.scenario.duration) + timedelta(seconds=self.scenario.duration / self.speed)
+        start = (
+            self._clock.now()
+            - timedelta(seconds=self.scenario.duration)
+            + timedelta(seconds=self.scenario.duration / self.speed)
+        )
         waiting: dict[str, list[PlayedRow]] = defaultdict(list)
         due = _TICK
         headers = {"Authorization": f"Bearer {self._token}"}

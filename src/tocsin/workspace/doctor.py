@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from importlib.resources import files
 from time import perf_counter
 from typing import Literal
 
@@ -157,9 +157,7 @@ def _packs(settings: Settings) -> Check:
 
 
 def _portal(_: Settings) -> Check:
-    import tocsin.portal
-
-    page = Path(tocsin.portal.__file__).parent / "static" / "index.html"
+    page = files("tocsin") / "portal" / "static" / "index.html"  # not by import: the portal is a door above this room
     if page.is_file():
         return Check("portal", "ok", "built")
     return Check("portal", "warning", "not built", "Run `make portal`; API and intake work without it.")
@@ -216,15 +214,15 @@ def _buffer(_: Settings) -> Check:
     return Check("syslog buffer", "ok", fact)
 
 
-def _nftables(_: Settings) -> Check:
-    from tocsin.respond.actions.block_address import able
+def _nftables(settings: Settings) -> Check:
+    from tocsin.respond.actions.block_address import BlockAddress
 
-    can, reason = able()
-    if can:
+    able = BlockAddress(settings.respond.block).able()
+    if able.able:
         return Check("block addresses", "ok", "nftables answers and this process may change it")
     return Check(
         "block addresses",
         "warning",
-        reason,
+        able.reason,
         "Without it, 'block an address on this host' can't be approved; all else works.",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.routing import BaseRoute
 
@@ -13,10 +13,16 @@ from tocsin.ingest.pipeline import Intake
 from tocsin.ingest.receivers.folder import FolderReceiver
 from tocsin.ingest.receivers.hec import HecReceiver
 from tocsin.ingest.receivers.jsonlines import JsonLinesReceiver
-from tocsin.ingest.receivers.syslog import SyslogReceiver
+from tocsin.ingest.receivers.syslog import SyslogTcpReceiver, SyslogUdpReceiver
 from tocsin.workspace.settings import Settings
 
 __all__ = ["Receiving"]
+
+
+class _Running(Protocol):
+    def start(self) -> object: ...
+
+    def stop(self) -> None: ...
 
 
 class Receiving:
@@ -34,18 +40,30 @@ class Receiving:
             HecReceiver(intake, sender, max_body_bytes=limits.max_body_bytes, max_record_bytes=limits.max_record_bytes),
             JsonLinesReceiver(intake, sender, max_body_bytes=limits.max_body_bytes),
         )
-        self.syslog = SyslogReceiver(intake, host=limits.syslog_host, udp_port=limits.syslog_udp_port, tcp_port=limits.syslog_tcp_port)
-        self.folder = FolderReceiver(intake, limits.folder or settings.data / "drop", state=settings.data / "intake")
+        self._running: list[_Running] = []
+        if limits.syslog_udp_port >= 0:
+            self._running.append(SyslogUdpReceiver(intake, limits.syslog_host, limits.syslog_udp_port))
+        if limits.syslog_tcp_port >= 0:
+            self._running.append(SyslogTcpReceiver(intake, limits.syslog_host, limits.syslog_tcp_port))
+        folder = limits.folder or settings.data / "drop"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._running.append(FolderReceiver(intake, folder, settings.data / "intake" / "folder.json"))
+        self._started: list[_Running] = []
 
     def start(self) -> None:
-        """Binds sockets and begins to watch the folder."""
-        self.syslog.start()
-        self.folder.start()
+        """Binds sockets and begins to watch the folder. When one can't, those that could are stopped again."""
+        try:
+            for receiver in self._running:
+                receiver.start()
+                self._started.append(receiver)
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Takes nothing more. Bodies that were accepted go on to become rows."""
-        self.syslog.stop()
-        self.folder.stop()
+        while self._started:
+            self._started.pop().stop()
 
     def routes(self) -> Sequence[BaseRoute]:
         """The HTTP receivers' routes; they check ingest tokens themselves."""

@@ -14,8 +14,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from tocsin.access.settings import AccessSettings
 from tocsin.base.errors import ConfigError, Place, did_you_mean
 from tocsin.lake.settings import EngineSettings, LakeSettings
+from tocsin.query.settings import QuerySettings
+from tocsin.respond.settings import RespondSettings
 
 __all__ = [
     "DetectSettings",
@@ -81,15 +84,6 @@ class DetectSettings(_Section):
     )
 
 
-class RespondSettings(_Section):
-    """Actions."""
-
-    never_block: tuple[str, ...] = Field(default=(), description="Addresses and networks that no action may block.")
-    webhook_hosts: tuple[str, ...] = Field(
-        default=(), description="Hosts that webhooks may call although they are private or loopback addresses."
-    )
-
-
 class Settings(BaseSettings):
     """All sections. `data` is where everything that must survive lives: log, tables, state, site content."""
 
@@ -98,11 +92,16 @@ class Settings(BaseSettings):
     data: Path = Field(
         default=Path("data"), description="Folder of everything that must survive: log, tables, state, your content."
     )
+    database: str = Field(
+        default="", description="Relational state: a PostgreSQL URL; empty for SQLite in the data folder."
+    )
     server: ServerSettings = ServerSettings()
     ingest: IngestSettings = IngestSettings()
     lake: LakeSettings = LakeSettings()
     engine: EngineSettings = EngineSettings()
     detect: DetectSettings = DetectSettings()
+    query: QuerySettings = QuerySettings()
+    access: AccessSettings = AccessSettings()
     respond: RespondSettings = RespondSettings()
 
     @classmethod

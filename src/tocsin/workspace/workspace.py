@@ -1,0 +1,130 @@
+"""`Workspace`: the whole house, opened over one data folder. What the API asks for, and what `tocsin up` starts and stops.
+
+    with Workspace.open(settings) as workspace:
+        workspace.start()
+
+Layout of the data folder: `lake/` (log, tables), `state.db`, `site/` (your content), `drop/` (watched), `intake/` (what receivers must remember).
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from tocsin import __version__
+from tocsin.access import Access
+from tocsin.base.clock import Clock, SystemClock
+from tocsin.incidents.desk import IncidentDesk
+from tocsin.ingest.mapping import Mapper
+from tocsin.ingest.pipeline import Intake
+from tocsin.ingest.settings import DecodeLimits
+from tocsin.lake import Lake
+from tocsin.lake.engine import Engine
+from tocsin.query import QueryService
+from tocsin.respond import Gate, all_kinds
+from tocsin.respond.automation import Automation
+from tocsin.state import State
+from tocsin.tables import catalogue
+from tocsin.workspace.detection import Detection
+from tocsin.workspace.receiving import Receiving
+from tocsin.workspace.rulebook import RuleBook
+from tocsin.workspace.settings import Settings
+
+__all__ = ["Workspace"]
+
+_log = structlog.get_logger("tocsin.workspace")
+
+
+class Workspace:
+    """Everything of one data folder, wired. Use `Workspace.open`; the parts are attributes."""
+
+    version = __version__
+
+    def __init__(self, settings: Settings, clock: Clock, stack: ExitStack) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._stack = stack
+        data = settings.data
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.lake = Lake.open(data / "lake", clock=clock, settings=settings.lake, catalog=catalogue())
+        stack.callback(self.lake.close)
+        self.state = State.open(settings.database or data / "state.db", clock=clock)
+        stack.callback(self.state.close)
+        self.access = Access(self.state, settings=settings.access)
+        engine = Engine(
+            folders=[self.lake.path], spill=self.lake.path / "spill", catalog=catalogue(), settings=settings.engine
+        )
+        stack.callback(engine.close)
+        site = settings.detect.site or data / "site"
+        self.rules = RuleBook(self.state, lambda: self.queries, site=site, clock=clock)
+        content = self.rules.content
+        watchlists = {w.alias: w.table for w in content.watchlists}
+        self.queries = QueryService(
+            self.lake,
+            catalogue=catalogue(),
+            functions=content.functions,
+            watchlists=watchlists,
+            clock=clock,
+            settings=settings.query,
+            engine=engine,
+        )
+        stack.callback(self.queries.close)
+        self.incidents = IncidentDesk(self.state)
+        self.gate = Gate(
+            self.state,
+            self.incidents,
+            all_kinds(self.state, self.incidents, settings.respond),
+            settings=settings.respond,
+        )
+        self.automation = Automation(self.state, self.incidents, self.gate, content.automation_rules)
+        self._intake = Intake(
+            self.lake,
+            Mapper(content.parsers, engine=engine, catalog=self.queries.catalog),
+            clock=clock,
+            limits=DecodeLimits(max_record_bytes=settings.ingest.max_record_bytes),
+            state=data / "intake",
+        )
+        self.intake = Receiving(self._intake, self.access, settings)
+        self.detection = Detection(self)
+
+    @classmethod
+    def open(cls, settings: Settings, *, clock: Clock | None = None) -> Workspace:
+        """Opens a data folder, making it when it isn't there.
+
+        Raises LakeError LAK0002 when another process has it open, StateError for a database that can't be used.
+        """
+        stack = ExitStack()
+        try:
+            return cls(settings, clock or SystemClock(), stack)
+        except BaseException:
+            stack.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Replays what a crash left, opens the receivers, begins to detect, to automate and to let actions expire."""
+        replayed = self._intake.start()
+        self._stack.callback(self._intake.stop)
+        if replayed:
+            _log.info("intake.replayed", bodies=replayed)
+        self.gate.recover()
+        self.automation.start()
+        self._stack.callback(self.automation.stop)
+        self.detection.start()
+        self._stack.callback(self.detection.stop)
+        self.intake.start()
+        self._stack.callback(self.intake.stop)
+
+    def close(self) -> None:
+        """Stops in the order in which nothing is lost: receivers, detection, automation, intake (all rows visible), lake, state."""
+        self._stack.close()
