@@ -16,7 +16,9 @@ Level = Literal["debug", "info", "warning", "error", "silent"]
 def configure(level: Level = "warning", *, as_json: bool = False) -> None:
     """Sends log events of that level and above to standard error, as text for people or as JSON lines."""
     chosen = {"silent": logging.CRITICAL}.get(level) or logging.getLevelNamesMapping()[level.upper()]
-    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    renderer = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -29,4 +31,6 @@ def configure(level: Level = "warning", *, as_json: bool = False) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=chosen, stream=sys.stderr, format="%(asctime)s [%(levelname)s] %(name)s %(message)s")
+    logging.basicConfig(
+        level=chosen, stream=sys.stderr, format="%(asctime)s [%(levelname)s] %(name)s %(message)s", force=True
+    )
