@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tocsin.base.errors import DetectError, Place, TocsinError
 from tocsin.detect.alert import Alert
 from tocsin.detect.make import EVIDENCE_ROWS, Row, Rows, assets_of, one_alert, row_entities, row_hash, row_times
+from tocsin.detect.recent import without_recency
 from tocsin.detect.rule import Operator, Rule, RuleKind
 from tocsin.detect.run import Queries, query_rows, rule_error
 from tocsin.lake.engine import Limits, Window
@@ -116,13 +117,28 @@ class _Backfill:
             raise rule_error(rule, error) from error
         if tables and not filled:
             return []
-        once = compiled.row_wise and rule.operator is Operator.GREATER and rule.threshold == 0
-        bursts = self._once(rule, tables) if once else self._windows(rule, tables, filled)
+        whole = self._whole(rule, compiled)
+        bursts = self._once(whole, tables) if whole is not None else self._windows(rule, tables, filled)
         if len(bursts) > self.settings.alerts:
             bursts = self._too_many(rule, bursts)
         return [self._alert(rule, burst, tables) for burst in bursts]
 
     # ------------------------------------------------------------------ one pass
+
+    def _whole(self, rule: Rule, compiled: Any) -> Rule | None:
+        """The rule in the form in which one pass over all rows says the same as its runs; None where there is none."""
+        if rule.operator is not Operator.GREATER or rule.threshold != 0:
+            return None
+        if compiled.row_wise:
+            return rule
+        query = without_recency(rule.query, rule.frequency) if compiled.uses_now else None
+        if query is None:
+            return None
+        try:
+            again = self.queries.compile(query, self.last + _TICK)
+        except TocsinError:
+            return None
+        return replace(rule, query=query) if again.row_wise else None
 
     def _once(self, rule: Rule, tables: frozenset[str]) -> list[_Burst]:
         window = Window(self.first, self.last + _TICK)
