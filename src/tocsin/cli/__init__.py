@@ -10,7 +10,7 @@ __all__ = ["main"]
 def main() -> None:
     """Entry point of `tocsin`. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 some input was unreadable (scan), 130 interrupted."""
     from tocsin.base import log
-    from tocsin.base.errors import ConfigError, TocsinError, UsageError
+    from tocsin.base.errors import ConfigError, KqlError, TocsinError, UsageError
     from tocsin.cli.app import app
 
     log.configure("silent")  # commands say what is wrong in their own output; the server raises the level
@@ -19,6 +19,10 @@ def main() -> None:
     except (UsageError, ConfigError) as error:
         print(f"tocsin: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KqlError as error:
+        render = getattr(error, "render", None)  # every finding with its line and a caret
+        print(render() if render else f"tocsin: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
     except TocsinError as error:
         print(f"tocsin: {error}", file=sys.stderr)
         raise SystemExit(1) from None

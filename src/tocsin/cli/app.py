@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tocsin.cli import doctor, query, rules, scan, settings, up
+from tocsin.cli import doctor, query, rules, scan, settings, up, user
 
 __all__ = ["app"]
 
@@ -22,6 +22,7 @@ app.command("up")(up.up)
 app.command("doctor")(doctor.doctor)
 app.command("settings")(settings.settings)
 app.add_typer(rules.app, name="rules")
+app.add_typer(user.app, name="user")
 
 
 @app.callback(invoke_without_command=True)

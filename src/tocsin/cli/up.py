@@ -85,7 +85,9 @@ def _player(workspace: Workspace, scenario: Any, address: str, speed: float) -> 
     from tocsin.access import system
     from tocsin.workspace.demo import Player
 
-    made = workspace.access.make_token("demo", kind="ingest", roles=(), expires_in_days=1, by=system("system:demo", "tokens.manage"))
+    made = workspace.access.make_token(
+        "demo", kind="ingest", roles=(), expires_in_days=1, by=system("system:demo", "tokens.manage")
+    )
     return Player(scenario, address=address, token=made["token"], clock=workspace.clock, speed=speed)
 
 

@@ -162,6 +162,8 @@ def scan(
         incidents = correlator.incidents
         for number, incident in enumerate(incidents, 1):
             incident.number = number
+        if keep is not None:
+            _keep_incidents(keep, alerts, clock)
         stages["correlate"] = clock.monotonic() - began - sum(stages.values())
         return ScanResult(
             incidents=tuple(incidents),
@@ -174,6 +176,18 @@ def scan(
             rule_errors=tuple(errors),
             stages=stages,
         )
+
+
+def _keep_incidents(folder: Path, alerts: Sequence[Alert], clock: Clock) -> None:
+    """Files the alerts in the folder's state too, so that `tocsin up --data` shows the incidents and people can work on them."""
+    from tocsin.incidents.desk import IncidentDesk
+    from tocsin.state import State
+
+    state = State.open(folder / "state.db", clock=clock)
+    try:
+        IncidentDesk(state).add(alerts)
+    finally:
+        state.close()
 
 
 class _Reader:
