@@ -75,6 +75,9 @@ class _QuietRE2(RE2RegexEngine):
         return re2.compile(f"(?{inline}){pattern}" if inline else pattern, options)
 
 
+_INNER = (TypeError, ValueError, AttributeError, KeyError, IndexError, RecursionError)
+"""What pySigma fails with on shapes that it takes for granted, for example a list where a text belongs."""
+
 # The specification's name for what pySigma knows as `wide`.
 modifier_mapping.setdefault("utf16le", SigmaWideModifier)
 _POLICY = SigmaPolicy(regex_engine=_QuietRE2())
@@ -130,6 +133,9 @@ def load_files(files: Iterable[RuleFile], *, placeholders: Placeholders | None =
             except SigmaError as error:
                 problems.append(_refused(each, error))
                 continue
+            except _INNER as error:
+                problems.append(_shape(each, error))
+                continue
             if rule.id in rules:
                 problems.append(
                     _error(each, f"There is a rule '{rule.id}' already, in {rules[rule.id].path}.", "CNT0020")
@@ -183,9 +189,8 @@ def _parse(file: RuleFile, problems: list[TocsinError]) -> list[_Parsed]:
                 rule = SigmaRule.from_dict(raw, policy=_POLICY)
         except SigmaError as error:
             problems.append(_refused(_Parsed(None, file, document, raw), error))
-        except (TypeError, ValueError, AttributeError, KeyError) as error:
-            # pySigma takes some shapes for granted (a list where a mapping belongs) and fails inside.
-            problems.append(document.error(f"The rule has a wrong shape: {error}.", code="DET0007"))
+        except _INNER as error:
+            problems.append(_shape(_Parsed(None, file, document, raw), error))
         else:
             found.append(_Parsed(rule, file, document, raw))
     return found
@@ -277,6 +282,9 @@ def _correlations(
             except DetectError as error:
                 problems.append(_placed(error, each))
                 continue
+            except _INNER as error:
+                problems.append(_shape(each, error))
+                continue
             rules[rule.id] = rule
             names[rule.id] = rule.id
             if each.rule.name:
@@ -285,7 +293,7 @@ def _correlations(
                 fed[reference] = fed.get(reference, False) or bool(each.rule.generate)
         if len(later) == len(waiting):
             for each in later:
-                missing = sorted({r for r in _references(each.rule) if r not in names})
+                missing = sorted({str(r) for r in _references(each.rule) if r not in names})
                 problems.append(
                     _error(each, f"The correlation names rules that aren't here: {', '.join(missing)}.", "DET0010")
                 )
@@ -303,7 +311,7 @@ class _Unknown(Exception):  # noqa: N818 - a signal within this module, never se
 
 def _references(sigma: SigmaCorrelationRule) -> list[str]:
     if sigma.rules:
-        return [r.reference for r in sigma.rules]
+        return [str(r.reference) for r in sigma.rules]
     condition = sigma.condition
     return list(condition.get_referenced_rules()) if isinstance(condition, SigmaExtendedCorrelationCondition) else []
 
@@ -395,6 +403,11 @@ def _refused(parsed: _Parsed, error: SigmaError) -> TocsinError:
     where = "logsource" if "Logsource" in kind else "correlation" if "correlation" in parsed.raw else "detection"
     text = str(error).split(" in file")[0].strip().rstrip(".")
     return _error(parsed, f"{text}.", "DET0007", (where,))
+
+
+def _shape(parsed: _Parsed, error: Exception) -> TocsinError:
+    where = "correlation" if "correlation" in parsed.raw else "detection"
+    return _error(parsed, f"It has a wrong shape: {error}.", "DET0007", (where,))
 
 
 def _title(parsed: _Parsed) -> str:
