@@ -137,6 +137,8 @@ class Intake:
             self._condition.notify_all()
         if self._thread is not None:
             self._thread.join()
+            if self._failed is None:
+                self.requests.close()
 
     @property
     def healthy(self) -> bool:

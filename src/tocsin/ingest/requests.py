@@ -19,6 +19,7 @@ from pathlib import Path
 __all__ = ["HASH", "RequestLog", "body_key"]
 
 HASH = "hash:"
+_CLEAN = "clean stop"
 _KEEP = 100_000
 _UNANSWERED_SECONDS = 5.0
 
@@ -51,6 +52,10 @@ class RequestLog:
             # A line that a crash cut short has no newline.
             for line in text[: text.rfind("\n") + 1].splitlines():
                 time, _, key = line.partition(" ")
+                if key == _CLEAN:
+                    # Whoever sent before a clean stop has its answer.
+                    entries = [e for e in entries if not e[1].startswith(HASH)]
+                    continue
                 try:
                     entries.append((float(time), key))
                 except ValueError:
@@ -112,6 +117,10 @@ class RequestLog:
         if key.startswith(HASH):
             with self._lock:
                 self._keys.pop(key, None)
+
+    def close(self) -> None:
+        """Notes that every sender has its answer."""
+        self.save([(0.0, _CLEAN)])
 
     def save(self, entries: list[tuple[float, str]]) -> None:
         """Appends keys to the file, before their rows can leave the log."""
