@@ -78,7 +78,7 @@ class Diagnostic:
         return "\n".join(lines)
 
 
-class KqlErrors(KqlError):
+class KqlErrors(KqlError):  # noqa: N818 - the plural says that it holds several
     """Everything that is wrong with one query text. `diagnostics` is never empty and ordered by place."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic], text: str = "") -> None:

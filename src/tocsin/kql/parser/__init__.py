@@ -1,18 +1,28 @@
-"""The parser: hand-written, recursive descent for operators, Pratt for expressions, several faults reported at once."""
+"""The parser: recursive descent for operators, Pratt for expressions, several faults reported at once.
+
+    cursor       walking the tokens, refusing with prose, going on after a fault
+    literals     the text of a literal to its value
+    expressions  scalar expressions, calls, types            dynamic   the JSON of dynamic(…)
+    pipelines    sources, ``|``, the table of operators
+    columns, shaping, sources, graphs                        one method an operator, by topic
+    statements   let, set, functions, the whole query
+
+To add an operator: a node in `tocsin.kql.ast` and one method with the decorator `operator` in the module of its topic.
+"""
 
 from __future__ import annotations
 
 from tocsin.kql import ast
 from tocsin.kql.diagnostics import Diagnostic, KqlErrors
 from tocsin.kql.parser.cursor import MAX_DEPTH
-from tocsin.kql.parser.expressions import MAX_HEIGHT
-from tocsin.kql.parser.operators import OPERATORS
-from tocsin.kql.parser.statements import Parser
+from tocsin.kql.parser.height import MAX_HEIGHT, height_fault
+from tocsin.kql.parser.pipelines import OPERATORS, OperatorInfo
+from tocsin.kql.parser.statements import STATEMENTS, Parser
 
-__all__ = ["MAX_DEPTH", "MAX_HEIGHT", "MAX_TEXT", "OPERATORS", "parse"]
+__all__ = ["MAX_DEPTH", "MAX_HEIGHT", "MAX_TEXT", "OPERATORS", "STATEMENTS", "OperatorInfo", "parse", "parse_partial"]
 
 MAX_TEXT = 2_000_000
-"""Characters that a query may have."""
+"""Characters that a query may have; Kusto's own default is the same."""
 
 
 def parse(text: str) -> ast.Query:
@@ -20,13 +30,24 @@ def parse(text: str) -> ast.Query:
 
     Raises KqlErrors: everything that is wrong with the text, each with its place and advice.
     """
+    query, diagnostics = parse_partial(text)
+    if diagnostics:
+        raise KqlErrors(diagnostics, text)
+    return query
+
+
+def parse_partial(text: str) -> tuple[ast.Query, tuple[Diagnostic, ...]]:
+    """What could be read of a text, and what is wrong with it (nothing where `parse` would succeed). For editors."""
     if len(text) > MAX_TEXT:
-        span = (MAX_TEXT, MAX_TEXT + 1)
-        raise KqlErrors((Diagnostic.at(text, span, "KQL0022", f"A query has at most {MAX_TEXT:,} characters."),), text)
+        message = f"The query is longer than {MAX_TEXT:,} characters."
+        return ast.Query((0, len(text)), ()), (Diagnostic.at(text, (MAX_TEXT, MAX_TEXT + 1), "KQL0004", message),)
     parser = Parser(text)
     query = parser.query()
-    if any(d.severity == "error" for d in parser.diagnostics):
-        raise KqlErrors(tuple(parser.diagnostics), text)
-    if not query.statements:
-        raise KqlErrors((Diagnostic.at(text, (0, len(text)), "KQL0016", "There is no query here."),), text)
-    return query
+    diagnostics = parser.diagnostics
+    if not query.statements and not diagnostics:
+        diagnostics.append(Diagnostic.at(text, (len(text), len(text)), "KQL0013", "There is no query here."))
+    elif not diagnostics and parser.deepest * parser.longest > 100:
+        fault = height_fault(query, text)
+        if fault is not None:
+            diagnostics.append(fault)
+    return query, tuple(diagnostics)

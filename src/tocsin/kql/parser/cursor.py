@@ -9,6 +9,7 @@ from tocsin.base.errors import did_you_mean
 from tocsin.kql.ast import Expr, Operator
 from tocsin.kql.diagnostics import Diagnostic
 from tocsin.kql.lexer import BAD, END, NAME, NUMBER, STRING, tokenize, unquote
+from tocsin.kql.parser.literals import number
 
 __all__ = ["MAX_DEPTH", "MAX_ERRORS", "Cursor", "StopParsing", "SyntaxFault"]
 
@@ -62,10 +63,6 @@ class Cursor:
 
     def pipes(self) -> tuple[Operator, ...]:
         """Every ``| operator`` from here on."""
-        raise NotImplementedError
-
-    def source(self, method: Callable[[], Operator]) -> Expr:
-        """A pipeline that begins with a source operator."""
         raise NotImplementedError
 
     # ------------------------------------------------------------------------------------ looking and taking
@@ -123,8 +120,7 @@ class Cursor:
         if value == "[" and self.kinds[index + 1] == STRING and self.values[index + 2] == "]":
             self.i = index + 3
             return self.string_value(index + 1)
-        self.fail_expected(what)
-        return None
+        return self.fail_expected(what)
 
     def string_value(self, index: int) -> str:
         """The value of the string token at `index`; an escape that is none is a fault."""
@@ -291,21 +287,20 @@ class Cursor:
             elif value in stops and index >= fault and value:
                 if level == 0:
                     break
-                if fallback < 0 and self._begins_line(index):
+                if fallback < 0 and self.begins_line(index):
                     fallback = index
             index += 1
         if kinds[index] == END and fallback >= 0 and level > 0:
             index = fallback
         self.i = index
 
-    def _begins_line(self, index: int) -> bool:
+    def begins_line(self, index: int) -> bool:
+        """Whether the token at `index` is the first on its line."""
         return index == 0 or "\n" in self.text[self.ends[index - 1] : self.starts[index]]
 
 
 def is_name(token: str) -> bool:
     """Whether a `NUMBER` token is really a name that begins with digits."""
-    from tocsin.kql.parser.literals import number
-
     return number(token) is None and "." not in token
 
 

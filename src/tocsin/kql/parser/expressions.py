@@ -1,442 +1,632 @@
-"""Scalar expressions: Pratt parsing over the cursor."""
+"""Scalar expressions: operators by binding power (Pratt), calls, paths, literals.
+
+Binding powers follow Microsoft's grammar: ``or``, ``and``, equality with the list and between operators, relations, sums, products,
+and, tightest of all, the string operators: ``a + b has c`` means ``a + (b has c)``. Equality and relations do not chain.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn
 
 from tocsin.kql import ast
 from tocsin.kql.ast import Expr
 from tocsin.kql.lexer import END, NAME, NUMBER, STRING
 from tocsin.kql.parser.cursor import Cursor
-from tocsin.kql.parser.literals import TYPE_NAMES, TYPED, number, typed_value
+from tocsin.kql.parser.dynamic import DynamicReader
+from tocsin.kql.parser.literals import TYPE_NAMES, TYPED, clock_ticks, number, typed_value
 from tocsin.kql.types import KqlType
 
-__all__ = ["MAX_HEIGHT", "Expressions"]
+__all__ = ["ADDITIVE", "INFIX_WORDS", "NO_OPERAND", "RESERVED", "ExpressionParser"]
 
-MAX_HEIGHT: Final = 900
-"""Most operands in one unbracketed chain that leans to the left; longer ones of `and` and `or` are balanced."""
+OR, AND, EQUALITY, RELATION, ADDITIVE, MULTIPLICATIVE, STRINGS = 1, 2, 3, 4, 5, 6, 7
+_PLAIN, _LOGIC, _LIST, _BETWEEN, _STRING, _REGEX, _COLON = range(7)
+_STRING_FORMS = (_STRING, _COLON)
 
-_OR, _AND, _EQUAL, _RELATION, _SUM, _PRODUCT = 1, 2, 3, 4, 5, 6
-
-_STRING_OPS: Final = {
-    base + case
-    for base in ("has", "contains", "startswith", "endswith", "hasprefix", "hassuffix")
-    for case in ("", "_cs")
-} | {"like"}
-_OPS: Final[dict[str, int]] = {
-    "or": _OR, "and": _AND, "==": _EQUAL, "!=": _EQUAL, "<>": _EQUAL, "=~": _EQUAL, "!~": _EQUAL, ":": _EQUAL,
-    "<": _RELATION, "<=": _RELATION, ">": _RELATION, ">=": _RELATION, "+": _SUM, "-": _SUM, "*": _PRODUCT, "/": _PRODUCT, "%": _PRODUCT,
-    "in": _EQUAL, "!in": _EQUAL, "in~": _EQUAL, "!in~": _EQUAL, "has_any": _EQUAL, "!has_any": _EQUAL, "has_all": _EQUAL, "!has_all": _EQUAL,
-    "between": _EQUAL, "!between": _EQUAL, "matches": _EQUAL, "notcontains": _EQUAL, "notcontains_cs": _EQUAL, "containscs": _EQUAL,
-    "notlike": _EQUAL, "likecs": _EQUAL, "notlikecs": _EQUAL,
-    **{op: _EQUAL for base in _STRING_OPS for op in (base, "!" + base)},
-}  # fmt: skip
-_OLD: Final = {
-    "<>": "!=", "notcontains": "!contains", "notcontains_cs": "!contains_cs", "containscs": "contains_cs", "notlike": "!like", "likecs": "like_cs",
-    "notlikecs": "!like_cs",
-}  # fmt: skip
-_LISTS: Final = frozenset({"in", "!in", "in~", "!in~", "has_any", "!has_any", "has_all", "!has_all"})
+_Infix = tuple[int, int, str]
 
 
-class Expressions(Cursor):
-    """The part of the parser that reads scalar expressions."""
+def _infix_table() -> dict[str, _Infix]:
+    table: dict[str, _Infix] = {
+        "or": (OR, _LOGIC, "or"),
+        "and": (AND, _LOGIC, "and"),
+        "==": (EQUALITY, _PLAIN, "=="),
+        "!=": (EQUALITY, _PLAIN, "!="),
+        "<>": (EQUALITY, _PLAIN, "!="),
+        "between": (EQUALITY, _BETWEEN, "between"),
+        "!between": (EQUALITY, _BETWEEN, "!between"),
+        "matches": (STRINGS, _REGEX, "matches regex"),
+        ":": (STRINGS, _COLON, ":"),
+        "=~": (STRINGS, _STRING, "=~"),
+        "!~": (STRINGS, _STRING, "!~"),
+    }
+    table |= {
+        op: (EQUALITY, _LIST, op) for op in ("in", "!in", "in~", "!in~", "has_any", "!has_any", "has_all", "!has_all")
+    }
+    table |= {op: (RELATION, _PLAIN, op) for op in ("<", ">", "<=", ">=")}
+    table |= {op: (ADDITIVE, _PLAIN, op) for op in "+-"}
+    table |= {op: (MULTIPLICATIVE, _PLAIN, op) for op in "*/%"}
+    for word in ("has", "hasprefix", "hassuffix", "contains", "startswith", "endswith", "like"):
+        for op in (word, "!" + word, word + "_cs", "!" + word + "_cs"):
+            table[op] = (STRINGS, _STRING, op)
+    for old, new in (("notcontains", "!contains"), ("containscs", "contains_cs"), ("notcontainscs", "!contains_cs")):
+        table[old] = (STRINGS, _STRING, new)
+    for old, new in (("notlike", "!like"), ("likecs", "like_cs"), ("notlikecs", "!like_cs"), ("nothas", "!has")):
+        table[old] = (STRINGS, _STRING, new)
+    return table
 
-    # ------------------------------------------------------------------------------------ operators
+
+_INFIX: Final = _infix_table()
+INFIX_WORDS: Final = frozenset(op for op in _INFIX if op[-1].isalpha() or op[-1] == "~")
+"""Operators that are words: the legal set for suggestions after an operand."""
+
+_TRUE: Final = frozenset(("true", "True", "TRUE"))
+_FALSE: Final = frozenset(("false", "False", "FALSE"))
+RESERVED: Final = frozenset(("first", "last", "asc", "desc", "and", "or", "between", "matches"))
+"""Words that Kusto refuses as a column's or parameter's name, unless quoted (as recorded of the engine)."""
+
+_BALANCE = 16  # operands of `and` or `or` up to which the tree leans to the left, as a reader expects
+
+
+class ExpressionParser(Cursor):
+    """Reads scalar expressions."""
 
     def expr(self, level: int = 0) -> Expr:
-        """A scalar expression whose operators bind at least as tightly as `level`."""
-        self.enter()
-        left = self.unary()
-        left = self.climb(left, level)
-        self.depth -= 1
-        return left
-
-    def climb(self, left: Expr, level: int) -> Expr:
-        """Takes binary operators of at least that level after `left`."""
-        chained = 0
+        """See `Cursor.expr`."""
+        values = self.values
+        index = self.i
+        kind = self.kinds[index]
+        value = values[index]
+        left: Expr
+        if kind == NAME and values[index + 1] not in "([." and value[0] not in "!$" and value not in _SPECIAL_NAMES:
+            # The commonest operand by far: a plain column.
+            self.i = index + 1
+            left = ast.Name((self.starts[index], self.ends[index]), value)
+        else:
+            left = self.operand()
+        limit = 8
+        run = 0
         while True:
-            op = self.values[self.i]
-            rank = _OPS.get(op, 0)
-            if not rank or rank < level or rank == 0:
+            index = self.i
+            infix = _INFIX.get(values[index])
+            if infix is None:
                 return left
-            kind = self.kinds[self.i]
-            if kind in (STRING, END):
+            power, form, op = infix
+            if power < level or power >= limit:
+                if power >= limit and power >= level:
+                    self._chained(index)
                 return left
-            if op == ":" and not self.in_search:
+            if form == _COLON and not self.in_search:
                 return left
-            chained += 1
-            if op in ("and", "or"):
-                left = self.run(left, op, rank)
+            run += 1
+            if run > self.longest:
+                self.longest = run
+            if form == _LOGIC:
+                left = self._logic(left, power, op)
                 continue
-            if chained > MAX_HEIGHT:
-                self.stop(
-                    "KQL0020", "This expression is too long.", hint="Give parts of it names with 'let' or 'extend'."
-                )
+            self.i = index + 1
             start = left.span[0]
-            self.i += 1
-            if op in _LISTS:
-                left = self.membership(left, op, start)
-            elif op in ("between", "!between"):
-                left = self.between(left, op, start)
-            elif op == "matches":
-                if not self.accept("regex"):
-                    self.fail_expected("'regex' after 'matches'", known=("regex",))
-                right = self.expr(_RELATION)
-                left = ast.Binary(self.span_from(start), "matches regex", left, right)
+            if form == _PLAIN:
+                right = self.expr(power + 1)
+                left = ast.Binary((start, right.span[1]), op, left, right)
+            elif form in _STRING_FORMS:
+                right = self.operand()
+                left = ast.Binary((start, right.span[1]), op, left, right)
+            elif form == _LIST:
+                items = self._list(op)
+                left = ast.InList((start, self.ends[self.i - 1]), op, left, items)
+            elif form == _REGEX:
+                if values[self.i] != "regex":
+                    self.fail_expected("'regex' after 'matches'", hint="The operator is 'matches regex'.")
+                self.i += 1
+                right = self.operand()
+                left = ast.Binary((start, right.span[1]), op, left, right)
             else:
-                right = self.expr(rank + 1)
-                left = ast.Binary(self.span_from(start), _OLD.get(op, op), left, right)
+                left = self._between(left, op)
+            if power <= RELATION:
+                limit = power  # equality and relations do not chain
 
-    def run(self, left: Expr, op: str, rank: int) -> Expr:
-        """A run of one logical operator, as a balanced tree so that no height grows with its length."""
-        parts = [left]
-        while self.values[self.i] == op and self.kinds[self.i] == NAME:
+    def _chained(self, index: int) -> NoReturn:
+        self.fail(
+            "KQL0010",
+            f"'{self.values[index]}' can't follow another comparison.",
+            hint="Put one of the two in parentheses, or join them with 'and'.",
+        )
+
+    def _logic(self, first: Expr, power: int, op: str) -> Expr:
+        operands = [first]
+        while self.values[self.i] == op:
             self.i += 1
-            parts.append(self.expr(rank + 1))
-        while len(parts) > 1:
-            joined: list[Expr] = []
-            for i in range(0, len(parts) - 1, 2):
-                a, b = parts[i], parts[i + 1]
-                joined.append(ast.Binary((a.span[0], b.span[1]), op, a, b))
-            if len(parts) % 2:
-                joined.append(parts[-1])
-            parts = joined
-        return parts[0]
+            operands.append(self.expr(power + 1))
+        if len(operands) <= _BALANCE:
+            left = first
+            for right in operands[1:]:
+                left = ast.Binary((left.span[0], right.span[1]), op, left, right)
+            return left
+        while len(operands) > 1:
+            paired: list[Expr] = [
+                ast.Binary((operands[k].span[0], operands[k + 1].span[1]), op, operands[k], operands[k + 1])
+                for k in range(0, len(operands) - 1, 2)
+            ]
+            if len(operands) % 2:
+                paired.append(operands[-1])
+            operands = paired
+        return operands[0]
 
-    def membership(self, left: Expr, op: str, start: int) -> Expr:
-        items = self.bracketed(self.argument) if self.at("(") else (self.expr(_SUM),)
-        return ast.InList(self.span_from(start), op, left, items)
+    def _list(self, op: str) -> tuple[Expr, ...]:
+        if self.values[self.i] != "(":
+            self.fail_expected(f"'(' after '{op}'", hint=f"Write the values in parentheses: {op} (…).")
+        return self.arguments()
 
-    def between(self, left: Expr, op: str, start: int) -> Expr:
+    def _between(self, operand: Expr, op: str) -> Expr:
         opened = self.expect("(", f"after '{op}'")
+        self.enter()
         low = self.expr()
-        self.expect("..", "between the two ends")
+        if self.values[self.i] != "..":
+            self.fail_expected("'..' between the two bounds", hint="The form is: x between (low .. high).")
+        self.i += 1
         high = self.expr()
         self.close(")", opened)
-        return ast.Between(self.span_from(start), op[0] == "!", left, low, high)
+        self.depth -= 1
+        return ast.Between((operand.span[0], self.ends[self.i - 1]), op[0] == "!", operand, low, high)
 
     # ------------------------------------------------------------------------------------ operands
 
-    def unary(self) -> Expr:
-        index = self.i
-        value = self.values[index]
-        if value in ("-", "+") and self.kinds[index] != STRING:
-            self.i += 1
-            if value == "-" and self.values[self.i] == "9223372036854775808":  # the one long whose amount is no long
-                self.i += 1
-                return ast.Literal(self.span_from(self.starts[index]), KqlType.LONG, -(2**63))
-            self.enter()
-            operand = self.unary()
-            self.depth -= 1
-            start = self.starts[index]
-            if (
-                (
-                    value == "-"
-                    and isinstance(operand, ast.Literal)
-                    and operand.type in (KqlType.LONG, KqlType.REAL, KqlType.TIMESPAN)
-                )
-                and operand.value is not None
-                and not isinstance(operand.value, str)
-            ):
-                return ast.Literal(self.span_from(start), operand.type, -operand.value)
-            return ast.Unary(self.span_from(start), value, operand)
-        return self.postfix(self.primary())
-
-    def postfix(self, left: Expr) -> Expr:
-        steps = 0
-        while True:
-            value = self.values[self.i]
-            if value == "." and self.kinds[self.i] != STRING:
-                following = self.values[self.i + 1]
-                if following == "[":
-                    self.i += 1
-                    continue
-                self.i += 1
-                start = left.span[0]
-                name = self.name("a name after '.'")
-                args: tuple[Expr, ...] | None = None
-                if self.at("(") and isinstance(left, ast.Call | ast.Member):
-                    args = self.bracketed(self.argument)
-                left = ast.Member(self.span_from(start), left, name, args)
-            elif value == "[" and self.kinds[self.i] != STRING:
-                start = left.span[0]
-                opened = self.i
-                self.i += 1
-                index = self.expr()
-                self.close("]", opened)
-                left = ast.Index(self.span_from(start), left, index)
-            else:
-                return left
-            steps += 1
-            if steps > MAX_HEIGHT:
-                self.stop("KQL0020", "This path is too long.")
-
-    def primary(self) -> Expr:
+    def operand(self) -> Expr:
+        """An operand with its sign and its path: ``-x.y[0]``, a call, a literal, a parenthesised expression."""
         index = self.i
         kind = self.kinds[index]
         value = self.values[index]
-        start = self.starts[index]
-        if kind == STRING:
-            return self.string()
-        if kind == NUMBER:
-            found = number(value, (start, self.ends[index]))
-            if found is not None:
-                if found.value is None:
-                    self.fail("KQL0004", f"The number {value} is out of range.")
-                self.i += 1
-                return found
-            return self.name_or_call()
+        expr: Expr
         if kind == NAME:
-            if value[0] == "$":
-                self.i += 1
-                if value.lower() in ("$left", "$right"):
-                    return ast.Side((start, self.ends[index]), value[1:].lower())
-                return ast.Name((start, self.ends[index]), value)
-            if value[0] != "!" and value[-1] != "~":
-                return self.word_operand(value)
-        if value == "(":
-            return self.parenthesised()
+            if self.values[index + 1] == "(":
+                expr = self._call_or_literal(value)
+            elif value in _SPECIAL_NAMES or value[0] in "$!":
+                expr = self._special_name(value)
+            else:
+                self.i = index + 1
+                expr = ast.Name((self.starts[index], self.ends[index]), value)
+        elif kind == STRING:
+            return self._string()
+        elif kind == NUMBER:
+            expr = self._number(value)
+        elif value == "(":
+            expr = self._paren()
+        elif value == "-" or value == "+":
+            return self._signed(value)
+        elif value == "*":
+            self.i = index + 1
+            return ast.Star((self.starts[index], self.ends[index]))
+        elif value == "[" and self.kinds[index + 1] == STRING:
+            name = self._bracketed_name()
+            expr = name
+        else:
+            self._no_operand()
+        follower = self.values[self.i]
+        if follower == "." or follower == "[":
+            return self._path(expr)
+        return expr
+
+    def _no_operand(self) -> NoReturn:
+        hint = ""
+        value = self.values[self.i]
         if value == "[":
-            if self.at_name():
-                name = self.name()
-                span = self.span_from(start)
-                if self.at("("):
-                    return self.call(name, span)
-                return ast.Name(span, name, True)
-            self.fail_expected("an expression")
-        if value == "*":
-            self.i += 1
-            return ast.Star((start, self.ends[index]))
-        self.fail_expected("an expression")
+            hint = "An array is written dynamic([…]), and an odd column name ['…']."
+        elif value == "{":
+            hint = "A bag is written dynamic({…})."
+        elif value == "|" or self.kinds[self.i] == END:
+            hint = "Something is missing before this place."
+        elif value == "=":
+            hint = "Equality is written ==."
+        self.fail_expected("an expression", hint=hint)
+
+    def _signed(self, sign: str) -> Expr:
+        index = self.i
+        start = self.starts[index]
+        self.i = index + 1
+        self.enter()
+        operand = self.operand()
+        self.depth -= 1
+        span = start, operand.span[1]
+        if sign == "-" and isinstance(operand, ast.Literal) and operand.type in _SIGNED:
+            value = operand.value
+            if isinstance(value, int | float):
+                return ast.Literal(span, operand.type, -value)
+        return ast.Unary(span, sign, operand)
+
+    def _string(self) -> Expr:
+        index = self.i
+        start = self.starts[index]
+        value = self.string_value(index)
+        index += 1
+        if self.kinds[index] == STRING:  # adjacent strings are one
+            parts = [value]
+            while self.kinds[index] == STRING:
+                parts.append(self.string_value(index))
+                index += 1
+            value = "".join(parts)
+        self.i = index
+        return ast.Literal((start, self.ends[index - 1]), KqlType.STRING, value)
+
+    def _number(self, token: str) -> Expr:
+        index = self.i
+        span = self.starts[index], self.ends[index]
+        literal = number(token, span)
+        if literal is None:
+            if "." in token:
+                self.fail("KQL0003", f"'{token}' is neither a number nor a timespan.", hint=_UNIT_HINT)
+            self.i = index + 1
+            if self.values[index + 1] == "(":
+                self.fail_expected("an operator after the number", hint=f"'{token}' is no function.")
+            return ast.Name(span, token)
+        if literal.value is None:
+            self.fail("KQL0003", f"{token} is out of the range of type {literal.type}.")
+        self.i = index + 1
+        return literal
+
+    def _bracketed_name(self) -> ast.Name:
+        start = self.starts[self.i]
+        name = self.name()
+        return ast.Name(self.span_from(start), name, quoted=True)
+
+    def _paren(self) -> Expr:
+        opened = self.i
+        self.i = opened + 1
+        self.enter()
+        inner = self.value()
+        self.accept(";")  # seen in the wild before the closing parenthesis
+        self.close(")", opened)
+        self.depth -= 1
+        return ast.Paren((self.starts[opened], self.ends[self.i - 1]), inner)
+
+    def value(self) -> Expr:
+        """A scalar expression or a pipeline, as `let`, arguments and parentheses allow."""
+        inner = self.source_here() or self.expr()
+        if self.values[self.i] == "|":
+            self.enter(2)
+            inner = self.pipeline_of(inner)
+            self.depth -= 2
+        return inner
+
+    def pipeline_of(self, first: Expr) -> ast.Pipeline:
+        """`first` and the operators after it as one pipeline, which has none where none follow."""
+        operators = self.pipes() if self.values[self.i] == "|" else ()
+        source: Expr | ast.Operator = first
+        if isinstance(first, ast.Pipeline):
+            source = first.source  # a source operator: what follows belongs to it
+        return ast.Pipeline((first.span[0], self.ends[self.i - 1]), source, operators)
+
+    def source_here(self) -> Expr | None:
+        """A source operator such as ``print`` or ``union`` if one begins here (`operators` knows them)."""
         return None
 
-    def string(self) -> Expr:
-        start = self.starts[self.i]
-        parts = []
-        while self.kinds[self.i] == STRING:
-            parts.append(self.string_value(self.i))
-            self.i += 1
-        return ast.Literal(self.span_from(start), KqlType.STRING, "".join(parts))
+    def _path(self, target: Expr) -> Expr:
+        values = self.values
+        start = target.span[0]
+        run = 0
+        while True:
+            run += 1
+            opened = self.i
+            value = values[opened]
+            if value == ".":
+                self.i = opened + 1
+                if values[self.i] != "[":
+                    target = self._member(target)
+                    continue
+                opened = self.i  # x.[0] is x[0]
+            elif value != "[":
+                if run > self.longest:
+                    self.longest = run
+                return target
+            self.i = opened + 1
+            self.enter()
+            index = self.expr()
+            self.close("]", opened)
+            self.depth -= 1
+            target = ast.Index((start, self.ends[self.i - 1]), target, index)
 
-    def word_operand(self, value: str) -> Expr:
+    def _member(self, target: Expr) -> Expr:
         index = self.i
-        following = self.values[index + 1]
-        if following == "(" and self.kinds[index + 1] != STRING:
-            if value in TYPED and value != "date":
-                return self.typed_literal(value)
-            if value == "dynamic":
-                return self.dynamic()
-            if value == "toscalar":
-                return self.toscalar()
-            if value == "typeof":
-                return self.typeof()
-        if value in ("true", "false", "True", "False", "TRUE", "FALSE") and following != "(":
-            self.i += 1
-            return ast.Literal((self.starts[index], self.ends[index]), KqlType.BOOL, value.lower() == "true")
-        if value == "null" and following not in ("(", "."):
-            self.i += 1
-            return ast.Literal((self.starts[index], self.ends[index]), KqlType.DYNAMIC, None)
-        if value == "entity_group" and following == "[":
-            self.i += 1
-            items = self.bracketed(self.argument, "[")
-            return ast.Call(self.span_from(self.starts[index]), value, items, (self.starts[index], self.ends[index]))
-        if value == "not" and following == "(":
-            return self.name_or_call()
-        return self.name_or_call()
+        kind = self.kinds[index]
+        value = self.values[index]
+        if value == "*" or (self.values[index + 1] == "*" and self.adjacent(index + 1) and _is_scope(target)):
+            pattern = self.wildcard()  # database('x').Device*
+            if pattern is not None:
+                return ast.Member(self.span_from(target.span[0]), target, pattern.pattern)
+        if kind == NUMBER:
+            self.i = index + 1
+            name = value
+        else:
+            name = self.name("a name after '.'")
+        if self.values[self.i] == "(" and self.i == index + 1:
+            args = self.arguments()
+            return ast.Member(self.span_from(target.span[0]), target, name, args)
+        return ast.Member((target.span[0], self.ends[self.i - 1]), target, name)
 
-    def name_or_call(self) -> Expr:
-        start = self.starts[self.i]
-        name = self.name("an expression")
-        span = self.span_from(start)
-        if self.at("(") and self.kinds[self.i] != STRING:
-            return self.call(name, span)
-        return ast.Name(span, name)
+    # ------------------------------------------------------------------------------------ calls
 
-    def call(self, name: str, span: tuple[int, int]) -> Expr:
-        args = self.bracketed(self.argument)
-        return ast.Call(self.span_from(span[0]), name, args, span)
-
-    def argument(self) -> Expr:
-        """An argument: scalar, `name = value`, `*`, or a tabular expression."""
-        start = self.starts[self.i]
-        if (
-            self.at_name()
-            and self.kinds[self.i] == NAME
-            and self.values[self.i + 1] == "="
-            and self.kinds[self.i + 1] != STRING
-        ):
-            name = self.name()
-            self.i += 1
-            value = self.argument()
-            return ast.Named(self.span_from(start), (name,), value)
-        return self.tabular_or_scalar()
-
-    def tabular_or_scalar(self) -> Expr:
-        """An expression that may be a pipeline: a source operator, or anything followed by ``|``."""
-        method = self.source_operator()
-        if method is not None:
-            return self.source(method)
-        start = self.starts[self.i]
-        value = self.expr()
-        if self.at("|") and self.kinds[self.i] != STRING:
-            operators = self.pipes()
-            return ast.Pipeline(self.span_from(start), value, operators)
-        return value
-
-    def source_operator(self) -> Callable[[], ast.Operator] | None:
-        """The reader of the source operator that stands here, or None."""
-        raise NotImplementedError
-
-    def parenthesised(self) -> Expr:
+    def _call_or_literal(self, name: str) -> Expr:
         index = self.i
-        lambda_ = self.try_lambda()
-        if lambda_ is not None:
-            return lambda_
-        self.i += 1
-        self.enter(2)
-        inner = self.tabular_or_scalar()
-        if self.at(","):  # a list in brackets, as in `(a, b) = …`, is read where it may stand
-            self.fail_expected("')'")
-        while self.at(";"):
-            self.i += 1
-        self.depth -= 2
-        self.close(")", index)
-        return ast.Paren(self.span_from(self.starts[index]), inner)
-
-    def try_lambda(self) -> Expr | None:
-        """``(params) { … }``."""
-        raise NotImplementedError
-
-    # ------------------------------------------------------------------------------------ literals
-
-    def typed_literal(self, word: str) -> Expr:
-        index = self.i
-        type_ = TYPED[word]
+        if name in TYPED:
+            return self._typed(name)
+        if name in NO_OPERAND:
+            if name in INFIX_WORDS:
+                self.fail("KQL0010", f"'{name}' is an operator, not a function.", hint=f"Write: x {name} y.")
+            self.reserved(index, name)
+        special = _SPECIAL_CALLS.get(name)
+        if special is not None:
+            return special(self)
+        if name in _TABLE_LITERALS:
+            table = self.source_here()
+            if table is not None:
+                return table
+        self.i = index + 1
+        args = self.arguments()
         start = self.starts[index]
-        close = index + 2
-        level = 1
-        while self.kinds[close] != END:
-            value = self.values[close]
-            if self.kinds[close] != STRING:
-                if value == "(":
-                    level += 1
-                elif value == ")":
-                    level -= 1
-                    if level == 0:
-                        break
-            close += 1
-        if self.kinds[close] == END:
-            self.i = close
-            self.close(")", index + 1)
-        text = self.text[self.ends[index + 1] : self.starts[close]].strip()
-        if close == index + 3 and self.kinds[index + 2] == STRING:
-            text = self.string_value(index + 2).strip()
-        span = (start, self.ends[close])
-        if text == "null":
-            self.i = close + 1
-            return ast.Literal(span, type_, None)
-        if not text:
-            self.i = close + 1
-            if type_ is KqlType.DATETIME:
-                return ast.Call(span, "now", (), (start, self.ends[index]))
-            return ast.Literal(span, type_, None)
-        constant = typed_value(type_, text)
-        if constant is None and type_ is KqlType.DATETIME and text.lower() == "now":
-            self.i = close + 1
-            return ast.Call(span, "now", (), (start, self.ends[index]))
-        if constant is None:
-            if type_ is KqlType.BOOL or not self._looks_literal(index + 2, close):
-                inside = self._as_conversion(word, index)
-                if inside is not None:
-                    return inside
-            self.fail(
-                "KQL0005",
-                f"'{text}' is no {type_.value}.",
-                span=(self.starts[index + 2], self.ends[close - 1]),
-                index=index,
-            )
-        self.i = close + 1
-        return ast.Literal(span, type_, constant)
+        return ast.Call((start, self.ends[self.i - 1]), name, args, (start, self.ends[index]))
 
-    def _looks_literal(self, first: int, last: int) -> bool:
-        return all(self.kinds[i] != NAME or self.values[i - 1] in "-+.:" for i in range(first, last))
+    def arguments(self) -> tuple[Expr, ...]:
+        """The arguments of a call, with their parentheses."""
+        opened = self.i
+        values = self.values
+        self.i = opened + 1
+        if values[self.i] == ")":
+            self.i += 1
+            return ()
+        self.enter()
+        args: list[Expr] = []
+        while True:
+            index = self.i
+            if values[index + 1] == "=" and self.at_name():
+                args.append(self._named_argument())
+            else:
+                arg = self.source_here() or self.expr()
+                if values[self.i] == "|":
+                    self.enter(2)
+                    arg = self.pipeline_of(arg)
+                    self.depth -= 2
+                args.append(arg)
+            if values[self.i] != ",":
+                break
+            self.i += 1
+        self.accept(";")
+        if values[self.i] != ")" and self.kinds[self.i] != END:
+            self.fail_expected("',' or ')'", known=INFIX_WORDS)
+        self.close(")", opened)
+        self.depth -= 1
+        return tuple(args)
 
-    def _as_conversion(self, word: str, index: int) -> Expr | None:
-        """``int(x)`` of something that is no literal is refused with the conversion's name."""
-        self.fail(
-            "KQL0006",
-            f"'{word}(…)' takes a literal.",
-            span=(self.starts[index], self.ends[index]),
-            index=index,
-            hint=f"To convert a value write to{word}(…).",
-        )
+    def _named_argument(self) -> Expr:
+        start = self.starts[self.i]
+        name = self.name()
+        self.i += 1
+        value = self.value()
+        return ast.Named((start, value.span[1]), (name,), value)
 
-    def dynamic(self) -> Expr:
-        """``dynamic(…)``: JSON with KQL's literals inside, as JSON text."""
-        from tocsin.kql.parser.jsontext import dynamic_text
+    def _toscalar(self) -> Expr:
+        start = self.i
+        self.i += 1
+        if self.values[self.i] == "kind":  # toscalar kind=nooptimization (…)
+            self.i += 3
+        opened = self.expect("(", "after 'toscalar'")
+        self.enter()
+        inner = self.value()
+        self.accept(";")
+        self.close(")", opened)
+        self.depth -= 1
+        pipeline = inner if isinstance(inner, ast.Pipeline) else ast.Pipeline(inner.span, inner, ())
+        return ast.ToScalar(self.span_from(self.starts[start]), pipeline)
 
+    def _typeof(self) -> Expr:
+        start = self.starts[self.i]
+        self.i += 1
+        type_, columns, star = self.type_of()
+        return ast.TypeOf(self.span_from(start), type_, columns, star)
+
+    def _dynamic(self) -> Expr:
         start = self.starts[self.i]
         self.i += 2
-        opened = self.i - 1
-        if self.at(")"):
-            self.i += 1
-            return ast.Literal(self.span_from(start), KqlType.DYNAMIC, None)
-        text = dynamic_text(self)
-        self.close(")", opened)
-        return ast.Literal(self.span_from(start), KqlType.DYNAMIC, None if text == "null" else text)
-
-    def toscalar(self) -> Expr:
-        start = self.starts[self.i]
+        text = DynamicReader(self).read()
+        if self.values[self.i] != ")":
+            self._dynamic_end()
         self.i += 1
-        opened = self.expect("(")
-        self.enter(2)
-        inner = self.tabular_or_scalar()
-        while self.accept(";"):
-            pass
-        self.depth -= 2
-        self.close(")", opened)
-        return ast.ToScalar(self.span_from(start), self.as_pipeline(inner))
+        return ast.Literal(self.span_from(start), KqlType.DYNAMIC, text)
 
-    def as_pipeline(self, value: Expr) -> ast.Pipeline:
-        """A tabular expression as a pipeline."""
-        if isinstance(value, ast.Pipeline):
-            return value
-        return ast.Pipeline(value.span, value, ())
+    def _dynamic_end(self) -> NoReturn:
+        self.fail_expected(
+            "')' after the value of dynamic(…)", hint="To convert an expression, use parse_json or todynamic."
+        )
 
-    def typeof(self) -> Expr:
-        start = self.starts[self.i]
-        self.i += 1
-        opened = self.expect("(")
-        if self.at_name() and self.values[self.i + 1] == ")":
-            type_ = self.type_name()
-            self.close(")", opened)
-            return ast.TypeOf(self.span_from(start), type_)
-        columns: list[ast.ColumnDecl] = []
-        star = False
-        while not self.at(")"):
-            if self.accept("*"):
-                star = True
-            else:
-                columns.append(self.column_decl())
-            if not self.accept(","):
-                break
-        self.close(")", opened)
-        return ast.TypeOf(self.span_from(start), None, tuple(columns), star)
-
-    def type_name(self) -> KqlType:
+    def _typed(self, word: str) -> Expr:
+        """``datetime(2020-01-01)`` and kin: the text up to the closing parenthesis, whatever its tokens are."""
         index = self.i
-        word = self.name("a type")
-        type_ = TYPE_NAMES.get(word.lower())
+        start = self.starts[index]
+        opening = self.starts[index + 1]
+        closing = self.text.find(")", opening)
+        if closing < 0:
+            self.fail("KQL0013", f"The '(' of {word}(…) is not closed.", index=index + 1, hint="Add ')'.")
+        raw = self.text[opening + 1 : closing]
+        text = raw.strip()
+        type_ = TYPED[word]
+        after = index + 2
+        while self.starts[after] < closing:
+            after += 1
+        if self.starts[after] != closing or self.values[after] != ")":  # the parenthesis lies inside a string
+            self._not_literal(word, type_, text, index)
+        self.i = after + 1
+        span = start, closing + 1
+        if not text and type_ is KqlType.DATETIME:
+            return ast.Call(span, "now", (), (start, self.ends[index]))
+        if text.lower() == "null" or not text:
+            return ast.Literal(span, type_, None)
+        if text[0] in "\"'" and text[-1] == text[0] and len(text) > 1 and type_ is not KqlType.BOOL:
+            text = text[1:-1].strip()
+        value = typed_value(type_, text)
+        if value is None and type_ is KqlType.DATETIME:
+            clock = clock_ticks(text)
+            if clock is not None:  # a time without a date is today's
+                now = ast.Call(span, "now", (), span)
+                today = ast.Call(span, "startofday", (now,), span)
+                return ast.Binary(span, "+", today, ast.Literal(span, KqlType.TIMESPAN, clock))
+        if value is None:
+            self._not_literal(word, type_, text, index)
+        return ast.Literal(span, type_, value)
+
+    def _not_literal(self, word: str, type_: KqlType, text: str, index: int) -> NoReturn:
+        hint = _LITERAL_HINTS.get(type_, "")
+        if text and (text[0].isalpha() or text[0] in "_[(") and type_ is not KqlType.DATETIME:
+            hint = f"{word}(…) takes a constant; to convert an expression, use to{word}(…)."
+        shown = text if len(text) <= 40 else text[:37] + "…"
+        raise_at = (self.starts[index], self.text.find(")", self.starts[index]) + 1)
+        self.fail("KQL0003", f"'{shown}' is not a value of type {type_}.", span=raise_at, index=index, hint=hint)
+
+    def _special_name(self, name: str) -> Expr:
+        index = self.i
+        span = self.starts[index], self.ends[index]
+        if name in _TRUE or name in _FALSE:
+            self.i = index + 1
+            return ast.Literal(span, KqlType.BOOL, name in _TRUE)
+        if name[0] == "$":
+            self.i = index + 1
+            if name in ("$left", "$right"):
+                return ast.Side(span, name[1:])
+            return ast.Name(span, name)
+        if name == "entity_group" and self.values[index + 1] == "[":
+            self.i = index + 1
+            items = self.bracketed(self.expr, "[")
+            return ast.Call(self.span_from(span[0]), "entity_group", items, span)
+        if name == "toscalar" and self.values[index + 1] == "kind":
+            return self._toscalar()
+        if name[0] == "!":
+            self.fail_expected("an expression", hint="Negation is written not(…)." if name not in INFIX_WORDS else "")
+        if name in NO_OPERAND and self.values[index + 1] != "=":  # before '=' more words are names; `item` knows which
+            self.reserved(index, name)
+        self.i = index + 1
+        return ast.Name(span, name)
+
+    # ------------------------------------------------------------------------------------ names and types
+
+    def wildcard(self) -> ast.Star | None:
+        """A name with `*` in it (``Device*``, ``*_CL``, ``*``) if one is next; its parts touch."""
+        index = self.i
+        parts: list[str] = []
+        star = False
+        while True:
+            value = self.values[index]
+            if value == "*":
+                star = True
+            elif self.kinds[index] not in (NAME, NUMBER) or (parts and parts[-1] != "*"):
+                break
+            if parts and not self.adjacent(index):
+                break
+            parts.append(value)
+            index += 1
+        if not star:
+            return None
+        span = self.starts[self.i], self.ends[index - 1]
+        self.i = index
+        return ast.Star(span, "".join(parts))
+
+    def type_name(self, extra: Sequence[str] = ()) -> KqlType:
+        """Takes the name of a scalar type."""
+        name = self.values[self.i]
+        type_ = TYPE_NAMES.get(name)
         if type_ is None:
-            self.i = index
-            self.fail_expected("a type", known=TYPE_NAMES, hint="")
+            known = [*TYPE_NAMES, *extra]
+            hint = _FOREIGN_TYPES.get(name.lower(), "")
+            hint = f"Write {hint}." if hint else "Types are " + ", ".join(t.value for t in KqlType) + "."
+            self.fail_expected("a type", known=known, code="KQL0012", hint=hint)
+        self.i += 1
         return type_
 
     def column_decl(self) -> ast.ColumnDecl:
         """``name:type``."""
         start = self.starts[self.i]
-        name = self.name("a column's name")
-        self.expect(":", "and a type after the column's name")
+        name = self.declared_name("a column's name")
+        self.expect(":", f"and a type after '{name}'")
         type_ = self.type_name()
         return ast.ColumnDecl(self.span_from(start), name, type_)
+
+    def declared_name(self, what: str) -> str:
+        """A name that is given here: a word of the language needs its quotes."""
+        index = self.i
+        if self.values[index] in RESERVED:
+            self.reserved(index, self.values[index])
+        return self.name(what)
+
+    def reserved(self, index: int, name: str) -> NoReturn:
+        """Refuses a word that can't be a name without quotes."""
+        self.fail(
+            "KQL0010",
+            f"'{name}' is a word of the language and no name.",
+            index=index,
+            hint=f"Write ['{name}'] to use it as a name.",
+        )
+
+    def row_schema(self) -> tuple[ast.ColumnDecl, ...]:
+        """``(name:type, …)``; a comma after the last is allowed."""
+        return self.bracketed(self.column_decl)
+
+    def open_schema(self) -> tuple[tuple[ast.ColumnDecl, ...], bool]:
+        """``(name:type, *)``: the columns and whether there is a star."""
+        star = False
+
+        def item() -> ast.ColumnDecl | None:
+            nonlocal star
+            if self.accept("*"):
+                star = True
+                return None
+            return self.column_decl()
+
+        columns = self.bracketed(item)
+        return tuple(c for c in columns if c is not None), star
+
+    def type_of(self) -> tuple[KqlType | None, tuple[ast.ColumnDecl, ...], bool]:
+        """What stands in the parentheses of ``typeof``: a type, or a schema with or without a star."""
+        opened = self.i
+        if self.values[opened] != "(":
+            self.fail_expected("'(' after 'typeof'")
+        if self.values[opened + 2] == ")" and self.values[opened + 1] not in ("*", ")"):
+            self.i = opened + 1
+            type_ = self.type_name()
+            self.close(")", opened)
+            return type_, (), False
+        columns, star = self.open_schema()
+        return None, columns, star
+
+
+def _is_scope(target: Expr) -> bool:
+    return isinstance(target, ast.Call | ast.Member) and not (isinstance(target, ast.Member) and target.args is None)
+
+
+_SPECIAL_CALLS: dict[str, Callable[[ExpressionParser], Expr]] = {
+    "toscalar": ExpressionParser._toscalar,
+    "typeof": ExpressionParser._typeof,
+    "dynamic": ExpressionParser._dynamic,
+}
+_TABLE_LITERALS: Final = frozenset(("datatable", "externaldata", "external_data", "inline_external_table"))
+_SIGNED: Final = (KqlType.LONG, KqlType.REAL, KqlType.TIMESPAN)
+NO_OPERAND: Final = INFIX_WORDS | RESERVED | {"where", "extend", "summarize", "to", "by", "as", "of"}
+"""Words that can't be an operand."""
+
+_SPECIAL_NAMES: Final = _TRUE | _FALSE | {"entity_group", "toscalar"} | NO_OPERAND
+_UNIT_HINT = "Units of time are d, h, m, s, ms, microsecond and tick."
+_FOREIGN_TYPES = {
+    "str": "string",
+    "text": "string",
+    "varchar": "string",
+    "integer": "int",
+    "bigint": "long",
+    "float": "real",
+    "number": "real or long",
+    "object": "dynamic",
+    "json": "dynamic",
+    "array": "dynamic",
+    "timestamp": "datetime",
+}
+_LITERAL_HINTS = {
+    KqlType.DATETIME: "Write it as datetime(2024-01-31 23:59:59); to convert an expression, use todatetime(…).",
+    KqlType.TIMESPAN: "Write it as 1d, 2h, 30m, or time(1.02:03:04); to convert an expression, use totimespan(…).",
+    KqlType.BOOL: "Write true or false.",
+    KqlType.GUID: "Write 32 hexadecimal digits in groups of 8-4-4-4-12.",
+}

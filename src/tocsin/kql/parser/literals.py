@@ -12,8 +12,10 @@ from tocsin.kql.ast import Literal
 from tocsin.kql.types import KqlType
 
 __all__ = [
+    "SMALLEST_LONG",
     "TYPED",
     "TYPE_NAMES",
+    "clock_ticks",
     "datetime_text",
     "datetime_ticks",
     "number",
@@ -25,6 +27,7 @@ __all__ = [
 TICKS_PER_SECOND: Final = 10_000_000
 TICKS_PER_DAY: Final = 86_400 * TICKS_PER_SECOND
 MAX_LONG: Final = 2**63 - 1
+SMALLEST_LONG: Final = str(2**63)  # its amount is no long, so it is a literal only where the sign belongs to it
 MAX_DATETIME: Final = 3_652_059 * TICKS_PER_DAY - 1
 
 TYPE_NAMES: Final[dict[str, KqlType]] = {
@@ -112,8 +115,9 @@ _ISO = re.compile(
     re.VERBOSE,
 )
 _COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})")
+_SPACED_DASH = re.compile(r"(?<=\d) - (?=\d)")
 _US = re.compile(
-    r"(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4})"
+    r"(?P<month>\d{1,2})[-/](?P<day>\d{1,2})[-/](?P<year>\d{4})"
     r"(?:[T ]\s*(?P<hour>\d{1,2}):(?P<minute>\d{1,2})(?::(?P<second>\d{1,2})(?:[.,](?P<fraction>\d{1,9}))?)?\s*(?P<half>[AaPp][Mm])?)?"
     r"\s*(?P<zone>[Zz]|GMT|UTC|[-+]\d{2}:?\d{2})?"
 )
@@ -136,12 +140,31 @@ def datetime_ticks(text: str) -> int | None:
 
     Source: learn.microsoft.com/kusto/query/scalar-data-types/datetime, supported formats.
     """
-    text = text.strip()
+    text = _SPACED_DASH.sub("-", " ".join(text.split()))
     compact = _COMPACT.fullmatch(text)
     if compact:
         return _ticks({"year": compact[1], "month": compact[2], "day": compact[3]})
     match = _ISO.fullmatch(text) or _US.fullmatch(text) or _RFC.fullmatch(text) or _MONTH_FIRST.fullmatch(text)
     return _ticks(match.groupdict()) if match else None
+
+
+_CLOCK_TEXT = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*([AaPp][Mm])?")
+
+
+def clock_ticks(text: str) -> int | None:
+    """Ticks since midnight of a time without a date (``8:00``, ``8:00:00 AM``), which `datetime` takes to be today's; or None."""
+    match = _CLOCK_TEXT.fullmatch(text)
+    if match is None:
+        return None
+    hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)
+    half = (match[4] or "").lower()
+    if half:
+        if not 1 <= hour <= 12:
+            return None
+        hour = hour % 12 + (12 if half == "pm" else 0)
+    if hour > 23 or minute > 59 or second > 59:
+        return None
+    return ((hour * 60 + minute) * 60 + second) * TICKS_PER_SECOND
 
 
 def _ticks(part: dict[str, str | None]) -> int | None:

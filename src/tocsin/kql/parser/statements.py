@@ -1,25 +1,29 @@
-"""Statements and whole queries."""
+"""Statements, functions and whole queries."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from tocsin.kql import ast
 from tocsin.kql.ast import Expr, Operator, Statement
+from tocsin.kql.diagnostics import Diagnostic
 from tocsin.kql.lexer import END, NAME, NUMBER
 from tocsin.kql.parser.cursor import StopParsing, SyntaxFault
-from tocsin.kql.parser.operators import Operators
+from tocsin.kql.parser.expressions import INFIX_WORDS
+from tocsin.kql.parser.graphs import GraphOperators
+from tocsin.kql.parser.pipelines import OPERATORS, operator
 
-__all__ = ["Parser"]
+__all__ = ["STATEMENTS", "Parser"]
 
-_STATEMENTS: Final = ("let", "set", "declare", "alias", "restrict")
+_LOOK_AHEAD: Final = 400  # tokens of a parameter list that are looked through for the '{' after it
 
 
-class Parser(Operators):
+class Parser(GraphOperators):
     """Reads one text."""
 
     def query(self) -> ast.Query:
-        """The whole text; faults are in `diagnostics`."""
+        """The whole text, as far as it could be read; what is wrong with it is in `diagnostics`."""
         statements: list[Statement] = []
         try:
             while self.kinds[self.i] != END:
@@ -29,184 +33,235 @@ class Parser(Operators):
                 try:
                     statements.append(self.statement())
                     if self.kinds[self.i] != END and not self.at(";"):
-                        self._trailing()
+                        self._after_statement(statements[-1])
                 except SyntaxFault as fault:
-                    self.depth = 0
-                    self.in_search = False
-                    self.report(fault)
-                    self.recover(start, fault.index, "|;")
-                    if self.at("|"):
-                        self.pipes()
-                    while self.kinds[self.i] != END and not self.at(";"):
-                        self.i += 1
+                    self._resume(fault, start)
         except StopParsing:
             pass
+        except RecursionError:  # called from a stack that is already deep: the same answer as for deep text
+            span = self.starts[self.i], self.ends[self.i]
+            message = "The query is nested too deeply here."
+            self.diagnostics.append(Diagnostic.at(self.text, span, "KQL0020", message))
         return ast.Query((0, len(self.text)), tuple(statements))
 
-    def _trailing(self) -> None:
-        value = self.values[self.i]
+    def _resume(self, fault: SyntaxFault, start: int) -> None:
+        """After a fault outside of operators: the pipeline's operators are still read, for their own faults."""
+        self.depth = 0
+        self.in_search = False
+        self.report(fault)
+        self.recover(start, fault.index, "|;")
+        while self.kinds[self.i] != END and not self.at(";"):
+            if self.at("|"):
+                self.pipes()
+            else:
+                self.i += 1
+
+    def _after_statement(self, statement: Statement) -> None:
+        index = self.i
+        value = self.values[index]
         if value in (")", "]", "}"):
-            self.fail("KQL0014", f"There is a '{value}' here that closes nothing.")
-        self.fail_expected("'|', ';' or the end of the query")
+            self.fail(
+                "KQL0014", f"There is a '{value}' here that closes nothing.", hint="Remove it, or open it before."
+            )
+        if self.begins_line(index):
+            if isinstance(statement, ast.ExpressionStatement) and self.lacks_pipe():
+                self.pipes()
+                return
+            if self.at_statement() or not isinstance(statement, ast.ExpressionStatement):
+                span = self.starts[index], self.ends[index]
+                message = f"There is no ';' before {self.found(index)}."
+                hint = "A statement ends with ';' before the next one begins."
+                self.report(SyntaxFault(Diagnostic.at(self.text, span, "KQL0010", message, hint=hint), index))
+                return  # and the next statement is read from here
+        known = OPERATORS if self.begins_line(index) else INFIX_WORDS
+        hint = "Equality is written ==." if value == "=" else ""
+        self.fail_expected("'|', ';' or the end of the query", known=known, hint=hint)
 
     # ------------------------------------------------------------------------------------ statements
 
+    def at_statement(self) -> bool:
+        """Whether a statement with a keyword of its own begins here."""
+        index = self.i
+        value = self.values[index]
+        if value not in STATEMENTS or self.kinds[index] != NAME:
+            return False
+        follower = self.values[index + 1]
+        if value == "let":
+            return follower not in ("|", ";", "") or self.kinds[index + 1] == END
+        if value in ("restrict", "declare", "alias"):
+            return self.kinds[index + 1] == NAME
+        return self.kinds[index + 1] in (NAME, NUMBER)
+
     def statement(self) -> Statement:
         """One statement, without its ``;``."""
-        word = self.values[self.i]
         if self.at_statement():
-            return getattr(self, f"st_{word}")()  # type: ignore[no-any-return]
+            return STATEMENTS[self.values[self.i]](self)
         start = self.starts[self.i]
-        value = self.tabular_or_scalar()
-        if not isinstance(value, ast.Pipeline):
-            value = ast.Pipeline(value.span, value, ())
+        if self.values[self.i] in OPERATORS and self.source_here_not():
+            keyword = self.word()
+            self.fail(
+                "KQL0010",
+                f"The query begins with the operator '{keyword}'.",
+                hint="A table stands first: Table | " + keyword + " ….",
+            )
+        value = self.table_value()
         return ast.ExpressionStatement(self.span_from(start), value)
 
-    def at_statement(self) -> bool:
-        """Whether one of the statements that begin with a keyword stands here."""
-        if self.kinds[self.i] != NAME or self.values[self.i] not in _STATEMENTS:
-            return False
-        return self.kinds[self.i + 1] in (NAME, NUMBER) or (self.at("let") and self.values[self.i + 1] == "[")
+    def source_here_not(self) -> bool:
+        """Whether a piped operator stands where a table should."""
+        keyword = self.word()
+        info = OPERATORS.get(keyword)
+        follower = self.kinds[self.i + 1 + 2 * keyword.count("-")]
+        return info is not None and not info.source and follower == NAME and keyword not in ("count", "as", "sample")
 
-    def st_let(self) -> Statement:
+    def _let(self) -> Statement:
         start = self.starts[self.i]
         self.i += 1
-        name = self.name("the name that 'let' gives")
-        self.expect("=", "after the name")
-        value = self.let_value()
+        index = self.i
+        name = self.name("the name that 'let' defines")
+        if self.at("("):
+            self.fail_expected(f"'=' after '{name}'", hint=f"A function is written: let {name} = (x:string) {{ … }}.")
+        self.expect("=", f"after '{self.values[index]}'")
+        value = self._function() or self.value()
         return ast.Let(self.span_from(start), name, value)
 
-    def let_value(self) -> Expr:
-        if self.at("view") and self.values[self.i + 1] == "(":
-            start = self.starts[self.i]
-            self.i += 1
-            found = self.try_lambda()
-            if isinstance(found, ast.Lambda):
-                return ast.Lambda(self.span_from(start), found.params, found.statements, found.body, True)
-            self.fail_expected("a view's parameters and body")
-        return self.tabular_or_scalar()
-
-    def st_set(self) -> Statement:
+    def _set(self) -> Statement:
         start = self.starts[self.i]
         self.i += 1
-        name = self.name("an option")
-        value = None
-        if self.accept("="):
-            value = self.setting()
+        name = self.name("the name of an option")
+        value = self.setting() if self.accept("=") else None
         return ast.SetOption(self.span_from(start), name, value)
 
-    def st_declare(self) -> Statement:
-        start = self.starts[self.i]
-        self.i += 1
-        if self.accept("pattern"):
-            name = self.name("the pattern's name")
-            level = 0
-            while self.kinds[self.i] != END and (level or not self.at(";")):
-                level += {"{": 1, "}": -1}.get(self.values[self.i], 0)
-                self.i += 1
-            return ast.DeclarePattern(self.span_from(start), name)
-        self.expect("query_parameters", "after 'declare'")
-        return ast.DeclareParameters(self.span_from(start), self.bracketed(self.parameter))
-
-    def st_alias(self) -> Statement:
+    def _alias(self) -> Statement:
         start = self.starts[self.i]
         self.i += 1
         self.expect("database", "after 'alias'")
-        name = self.name()
+        name = self.name("the alias")
         self.expect("=")
-        return ast.Alias(self.span_from(start), name, self.expr())
+        value = self.expr()
+        return ast.Alias(self.span_from(start), name, value)
 
-    def st_restrict(self) -> Statement:
+    def _restrict(self) -> Statement:
         start = self.starts[self.i]
         self.i += 1
         self.expect("access", "after 'restrict'")
         self.expect("to")
-        return ast.Restrict(self.span_from(start), self.bracketed(self.table_expression))
+        entities = self.bracketed(self.table_operand)
+        return ast.Restrict(self.span_from(start), entities)
+
+    def _declare(self) -> Statement:
+        start = self.starts[self.i]
+        self.i += 1
+        if self.accept("query_parameters"):
+            params = self.bracketed(self.parameter)
+            return ast.DeclareParameters(self.span_from(start), params)
+        if not self.accept("pattern"):
+            self.fail_expected("'query_parameters' or 'pattern' after 'declare'", known=("query_parameters", "pattern"))
+        name = self.name("the pattern's name")
+        level = 0
+        while self.kinds[self.i] != END and (level > 0 or not self.at(";")):
+            level += {"{": 1, "}": -1}.get(self.values[self.i], 0)
+            self.i += 1
+        return ast.DeclarePattern(self.span_from(start), name)
 
     # ------------------------------------------------------------------------------------ functions
 
-    def parameter(self) -> ast.Parameter:
-        """``name:type [= default]`` or ``T:(schema)``."""
-        start = self.starts[self.i]
-        name = self.name("a parameter's name")
-        self.expect(":", "and a type after the parameter's name")
-        if self.at("("):
-            opened = self.i
-            self.i += 1
-            columns: list[ast.ColumnDecl] = []
-            while not self.at(")"):
-                if not self.accept("*"):
-                    columns.append(self.column_decl())
-                if not self.accept(","):
-                    break
-            self.close(")", opened)
-            return ast.Parameter(self.span_from(start), name, None, tuple(columns))
-        type_ = self.type_name()
-        default = self.expr() if self.accept("=") else None
-        return ast.Parameter(self.span_from(start), name, type_, None, default)
-
-    def try_lambda(self) -> Expr | None:
-        """``(params) { … }``, or None where the bracket opens something else."""
+    def _function(self) -> Expr | None:
+        """``[view] (params) { … }`` if that is what stands here."""
         index = self.i
-        close = self._matching(index)
-        if close < 0 or self.values[close + 1] != "{" or self.kinds[close + 1] == END:
+        view = self.values[index] == "view" and self.values[index + 1] == "("
+        opened = index + 1 if view else index
+        if self.values[opened] != "(" or not (view or self._is_parameter_list(opened)):
             return None
-        start = self.starts[index]
+        self.i = opened
         params = self.bracketed(self.parameter)
-        opened = self.expect("{")
+        statements, body = self._body()
+        return ast.Lambda(self.span_from(self.starts[index]), params, statements, body, view)
+
+    def _is_parameter_list(self, opened: int) -> bool:
+        values, kinds = self.values, self.kinds
+        first = values[opened + 1]
+        if first == ")":
+            return values[opened + 2] == "{"
+        if values[opened + 2] == ":" or (first == "[" and values[opened + 3 : opened + 5] == ["]", ":"]):
+            return True
+        if kinds[opened + 1] != NAME:
+            return False
+        level = 0
+        for index in range(opened, min(opened + _LOOK_AHEAD, len(values) - 1)):
+            level += {"(": 1, ")": -1}.get(values[index], 0)
+            if level == 0:
+                return values[index + 1] == "{"
+        return False
+
+    def _body(self) -> tuple[tuple[Statement, ...], Expr]:
+        opened = self.expect("{", "and the function's body")
         self.enter(3)
         statements: list[Statement] = []
         body: Expr | None = None
         while not self.at("}"):
             if self.accept(";"):
                 continue
+            if body is not None:
+                self.fail_expected(
+                    "'}' after the function's expression", hint="The expression is the last part of a function."
+                )
             if self.at_statement():
                 statements.append(self.statement())
+                if not self.at(";") and not self.at("}"):
+                    self.expect(";", "after the statement")
             else:
-                if body is not None:
-                    self.fail("KQL0015", "A function has one expression, its last.")
-                body = self.tabular_or_scalar()
-            if not self.at("}"):
-                self.expect(";", "between the statements of a function")
+                body = self.value()
+                if not self.at(";") and not self.at("}"):
+                    self.fail_expected("'|', ';' or '}'", known=INFIX_WORDS)
         if body is None:
-            self.fail_expected("the function's expression")
-        self.depth -= 3
+            self.fail(
+                "KQL0010",
+                "The function has no expression.",
+                hint="Its last part is the value or the table that it gives.",
+            )
         self.close("}", opened)
-        return ast.Lambda(self.span_from(start), params, tuple(statements), body)
+        self.depth -= 3
+        return tuple(statements), body
 
-    def _matching(self, index: int) -> int:
-        """The index of the bracket that closes the one at `index`, by a quick look; -1 if there is none soon."""
-        if self.values[index + 1] != ")" and self.values[index + 2] != ":" and self.values[index + 1] != "[":
-            return -1
-        level = 0
-        at = index
-        while self.kinds[at] != END:
-            value = self.values[at]
-            if value == "(":
-                level += 1
-            elif value == ")":
-                level -= 1
-                if level == 0:
-                    return at
-            at += 1
-        return -1
+    def parameter(self) -> ast.Parameter:
+        """``name:type [= default]``, ``name:(schema)`` or ``name:(*)``."""
+        start = self.starts[self.i]
+        name = self.declared_name("a parameter's name")
+        self.expect(":", f"and a type after '{name}'")
+        if self.at("("):
+            schema, _ = self.open_schema()
+            return ast.Parameter(self.span_from(start), name, None, schema)
+        type_ = self.type_name()
+        default = self.expr() if self.accept("=") else None
+        return ast.Parameter(self.span_from(start), name, type_, None, default)
 
-    # ------------------------------------------------------------------------------------ macro-expand
-
-    def op_macro_expand(self, word: str) -> Operator:
-        """``macro-expand [kind=…] group as name ( statements )``."""
-        start = self.begin(word)
-        params = self.params("kind")
-        group = self.primary()
-        self.expect("as")
+    @operator("macro-expand", source=True, piped=False, settings={"kind": ()})
+    def _macro_expand(self, keyword: str) -> Operator:
+        start = self.node_start()
+        params = self.params()
+        group = self.operand()
+        self.expect("as", "and a name for the entity")
         name = self.name()
-        opened = self.expect("(")
+        opened = self.expect("(", "and the query")
         self.enter(3)
         statements: list[Statement] = []
         while not self.at(")"):
             if self.accept(";"):
                 continue
             statements.append(self.statement())
-        self.depth -= 3
+            if not self.at(";") and not self.at(")"):
+                self.fail_expected("'|', ';' or ')'", known=INFIX_WORDS)
         self.close(")", opened)
-        return ast.MacroExpand(self.span_from(start), word, params, group, name, tuple(statements))
+        self.depth -= 3
+        return ast.MacroExpand(self.span_from(start), keyword, params, group, name, tuple(statements))
+
+
+STATEMENTS: Final[dict[str, Callable[[Parser], Statement]]] = {
+    "let": Parser._let,
+    "set": Parser._set,
+    "alias": Parser._alias,
+    "restrict": Parser._restrict,
+    "declare": Parser._declare,
+}
+"""First word → the method that reads the statement."""

@@ -1,0 +1,40 @@
+"""How high a tree is: whoever walks one recursively relies on the bound."""
+
+from __future__ import annotations
+
+from tocsin.kql.ast import Node, Query
+from tocsin.kql.diagnostics import Diagnostic
+
+__all__ = ["MAX_HEIGHT", "height_fault"]
+
+MAX_HEIGHT = 250
+"""Nodes on the longest way from the query to a leaf. Brackets are bounded by `MAX_DEPTH`, this bounds chains such as ``a + b + …``."""
+
+
+def height_fault(query: Query, text: str) -> Diagnostic | None:
+    """The fault of a tree that is too high, at its first node beyond the bound; None where all is well."""
+    stack: list[tuple[Node, int]] = [(query, 0)]
+    while stack:
+        node, level = stack.pop()
+        if level > MAX_HEIGHT:
+            return Diagnostic.at(
+                text,
+                node.span,
+                "KQL0020",
+                "This expression has too many parts in a row.",
+                hint="Give parts of it names with 'let' or 'extend'.",
+            )
+        for name in node.__dataclass_fields__:
+            _push(stack, getattr(node, name), level + 1)
+    return None
+
+
+def _push(stack: list[tuple[Node, int]], value: object, level: int) -> None:
+    if isinstance(value, Node):
+        stack.append((value, level))
+    elif isinstance(value, tuple):
+        for part in value:
+            _push(stack, part, level)
+    elif isinstance(value, dict):
+        for part in value.values():
+            _push(stack, part, level)
