@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select
 
 from tocsin.state.repository import Repository
 from tocsin.state.schema import automation_done, automation_runs, incidents
@@ -80,24 +80,20 @@ class AutomationStore(Repository):
         chosen = select(last.c.rule_id, last.c.runs, r.time, r.outcome).join(automation_runs, r.id == last.c.last)
         return {row.rule_id: (int(row.runs), row.time, row.outcome) for row in self._c.execute(chosen)}
 
-    def first_time(self, rule_id: str, incident_id: str, fingerprint: str) -> bool:
-        """Marks that the rule does this to the incident; False when it did so before. One of two at the same time gets True."""
+    def has_done(self, rule_id: str, incident_id: str, fingerprint: str) -> bool:
+        """Whether the rule did that to the incident before."""
         d = automation_done.c
         chosen = select(d.time).where(d.rule_id == rule_id, d.incident_id == incident_id, d.fingerprint == fingerprint)
-        if self._c.execute(chosen).first() is not None:
-            return False
-        self._c.execute(
-            insert(automation_done).values(
-                rule_id=rule_id, incident_id=incident_id, fingerprint=fingerprint, time=self._clock.now()
-            )
-        )
-        return True
+        return self._c.execute(chosen).first() is not None
 
     def did(self, rule_id: str, incident_id: str, fingerprint: str, action_id: str) -> None:
-        """Notes which action came of it."""
-        d = automation_done.c
+        """Notes that the rule did that to the incident, and which action came of it."""
         self._c.execute(
-            update(automation_done)
-            .where(d.rule_id == rule_id, d.incident_id == incident_id, d.fingerprint == fingerprint)
-            .values(action_id=action_id)
+            insert(automation_done).values(
+                rule_id=rule_id,
+                incident_id=incident_id,
+                fingerprint=fingerprint,
+                time=self._clock.now(),
+                action_id=action_id,
+            )
         )
