@@ -237,7 +237,7 @@ def test_texts_are_filled_once() -> None:
 
 # --------------------------------------------------------------------------------------------------- files
 
-HEAD = "id: x\\nname: n\\nactions:\\n  - kind: a\\nconditions:\\n  all:\\n    - "
+HEAD = "id: x\nname: n\nactions:\n  - kind: a\nconditions:\n  all:\n    - "
 
 
 @pytest.mark.parametrize(
