@@ -8,6 +8,8 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.middleware import Middleware
+from starlette.routing import Route, compile_path
+from starlette.types import Receive, Scope, Send
 
 from tocsin.api import problems
 from tocsin.api.middleware import SecurityHeaders
@@ -15,6 +17,7 @@ from tocsin.api.ports import Workspace
 from tocsin.api.routes import actions, admin, automation, data, health, incidents, query, rules, schema, session
 from tocsin.api.security import COOKIE, permission_of
 from tocsin.api.shapes import Problem
+from tocsin.base.errors import did_you_mean
 
 __all__ = ["BASE", "create_app", "guarded_routes"]
 
@@ -51,8 +54,34 @@ def create_app(workspace: Workspace) -> FastAPI:
     app.include_router(api)
     for route in workspace.intake.routes():
         app.router.routes.append(route)
+    app.router.routes.append(Route("/api/{path:path}", _NoSuchPath(app), include_in_schema=False))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
     return app
+
+
+class _NoSuchPath:
+    """Answers what no route of the API did: 405 where the path is known with other methods, else 404. Nothing of it reaches the portal."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        path = scope["path"]
+        known = {m for template, m, _ in guarded_routes(self._app) if compile_path(template)[0].match(path)}
+        if known:
+            allowed = ", ".join(sorted(known))
+            answer = problems.problem(
+                405,
+                "API0005",
+                f"{scope['method']} doesn't go with {path}.",
+                hint=f"Use {allowed}.",
+                headers={"Allow": allowed},
+            )
+        else:
+            names = {template for template, _, _ in guarded_routes(self._app)}
+            answer = problems.problem(404, "API0004", f"There is nothing at {path}.", hint=did_you_mean(path, names))
+        await answer(scope, receive, send)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -38,8 +38,8 @@ class StatePort(Protocol):
     def alive(self) -> bool:
         """Whether it can be read now."""
 
-    def schema_version(self, digest: str) -> int:
-        """A number that grows each time another digest is given; durable."""
+    def schema_version(self, digest: str, name: str = "schema") -> int:
+        """A number that grows each time another digest is given for that name; durable."""
 
 
 class SignedInPort(Protocol):
@@ -110,6 +110,8 @@ class GatePort(Protocol):
 
     def propose(self, kind: str, given: Json, *, incident_id: str | None, by: Principal, comment: str = "") -> Json: ...
 
+    def edit_incident(self, incident_id: str, changes: Json, *, by: Principal) -> Sequence[Json]: ...
+
     def perform(self, kind: str, given: Json, *, incident_id: str, by: Principal) -> Json: ...
 
     def approve(self, action_id: str, *, by: Principal, comment: str = "") -> Json: ...
@@ -120,7 +122,7 @@ class GatePort(Protocol):
 
 
 class IncidentsPort(Protocol):
-    """Incidents as analysts see and change them (`tocsin.respond.desk.IncidentDesk`)."""
+    """Incidents as people see them (`tocsin.incidents.desk.IncidentDesk`)."""
 
     def page(
         self,
@@ -138,11 +140,13 @@ class IncidentsPort(Protocol):
 
     def get(self, incident_id: str) -> Json: ...
 
-    def change(self, incident_id: str, changes: Json, *, by: Principal, gate: Any) -> None: ...
-
 
 class QueryPort(Protocol):
     """The one door to rows (`tocsin.query.QueryService`)."""
+
+    @property
+    def settings(self) -> Any:
+        """A `tocsin.query.QuerySettings`."""
 
     @property
     def catalog(self) -> Any:
@@ -202,8 +206,26 @@ class IntakePort(Protocol):
         """Starlette routes of the HTTP receivers; they check ingest tokens themselves."""
 
 
+class ServerSettingsPort(Protocol):
+    """How the server is reached."""
+
+    @property
+    def secure_cookie(self) -> bool:
+        """Whether the session cookie is for HTTPS only."""
+
+
+class SettingsPort(Protocol):
+    """Settings, as far as the API looks at them."""
+
+    @property
+    def server(self) -> ServerSettingsPort: ...
+
+
 class Workspace(Protocol):
     """The house, as the API sees it."""
+
+    @property
+    def settings(self) -> SettingsPort: ...
 
     @property
     def version(self) -> str: ...

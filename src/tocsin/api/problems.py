@@ -50,7 +50,8 @@ _BY_CODE: Mapping[str, int] = {
     "ACT0003": 422,
     "ACT0004": 409,
     "ACT0005": 409,
-    "ACT0006": 502,
+    "INC0001": 422,
+    "CNT0020": 422,
 }
 
 _BY_CLASS: tuple[tuple[type[TocsinError], int], ...] = (

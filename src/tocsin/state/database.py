@@ -136,8 +136,11 @@ class State:
     @contextmanager
     def read(self) -> Iterator[Unit]:
         """A transaction that only reads: one consistent view."""
-        with self._engine.connect() as connection, connection.begin():
-            yield Unit(connection, self.clock)
+        try:
+            with self._engine.connect() as connection, connection.begin():
+                yield Unit(connection, self.clock)
+        except StatementError as error:
+            raise StateError(f"The state database can't be read: {_short(error)}") from error
 
     @contextmanager
     def write(self) -> Iterator[Unit]:
@@ -175,18 +178,18 @@ class State:
             return False
         return True
 
-    def schema_version(self, digest: str) -> int:
-        """A number that grows each time another digest of the query schema is given."""
+    def schema_version(self, digest: str, name: str = "schema") -> int:
+        """A number that grows each time another digest is given for that name."""
         with self.read() as unit:
-            known = unit.kv.get("schema.version")
+            known = unit.kv.get(f"{name}.version")
         if isinstance(known, dict) and known.get("digest") == digest:
             return int(known["version"])
         with self.write() as unit:
-            known = unit.kv.get("schema.version")
+            known = unit.kv.get(f"{name}.version")
             version = int(known["version"]) if isinstance(known, dict) else 0
             if not isinstance(known, dict) or known.get("digest") != digest:
                 version += 1
-                unit.kv.set("schema.version", {"version": version, "digest": digest})
+                unit.kv.set(f"{name}.version", {"version": version, "digest": digest})
             return version
 
     def close(self) -> None:

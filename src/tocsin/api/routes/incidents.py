@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
@@ -33,7 +33,10 @@ class IncidentPage(Output):
 
 
 class IncidentPatch(Input):
-    """What to change; members left out stay. `owner` null unassigns. `version`: refuse when somebody changed it since (409)."""
+    """What to change; members left out stay. Null unassigns, clears the classification, or gives severity and title back to correlation.
+
+    `version`: refuse (409) when the incident's isn't that any more, because somebody changed it since.
+    """
 
     status: Status | None = None
     severity: Severity | None = None
@@ -91,7 +94,7 @@ def get_incident(incident_id: str, request: Request) -> Incident:
 def update_incident(incident_id: str, body: IncidentPatch, request: Request, principal: Manage) -> Incident:
     """Changes status, owner, severity, classification, title or tags; each change is an action with its audit row."""
     workspace = workspace_of(request)
-    workspace.incidents.change(incident_id, body.model_dump(exclude_unset=True), by=principal, gate=workspace.gate)
+    workspace.gate.edit_incident(incident_id, _given(body), by=principal)
     return Incident.model_validate(workspace.incidents.get(incident_id))
 
 
@@ -105,3 +108,12 @@ def add_comment(incident_id: str, body: NewComment, request: Request, principal:
 
 def _split(text: str) -> tuple[str, ...]:
     return tuple(part for part in (p.strip() for p in text.split(",")) if part)
+
+
+def _given(body: IncidentPatch) -> dict[str, Any]:
+    """The members that were sent. A null means something for those that can be cleared, and nothing for the others."""
+    given = body.model_dump(exclude_unset=True)
+    return {n: v for n, v in given.items() if v is not None or n in _CLEARABLE}
+
+
+_CLEARABLE = frozenset({"owner", "classification", "determination", "severity", "title"})

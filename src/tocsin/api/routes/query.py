@@ -75,4 +75,4 @@ def diagnose(body: QueryText, request: Request) -> Diagnostics:
     """What is wrong with a query text, without running it."""
     from tocsin.api.querying import diagnostics
 
-    return Diagnostics(diagnostics=diagnostics(workspace_of(request), body.query))
+    return Diagnostics.model_validate({"diagnostics": diagnostics(workspace_of(request), body.query)})

@@ -66,7 +66,7 @@ def sign_in(body: Credentials, request: Request, response: Response) -> Session:
         signed.secret,
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=workspace.settings.server.secure_cookie or request.url.scheme == "https",
         path="/",
         max_age=int(workspace.access.settings.session_absolute.total_seconds()),
     )

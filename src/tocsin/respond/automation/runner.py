@@ -39,7 +39,7 @@ _KEEP_EVENTS = timedelta(days=30)
 class Automation:
     """The automation rules and their runner."""
 
-    def __init__(self, state: State, desk: IncidentDesk, gate: Gate) -> None:
+    def __init__(self, state: State, desk: IncidentDesk, gate: Gate, files: Iterable[AutomationFile] = ()) -> None:
         self._state = state
         self._desk = desk
         self._gate = gate
@@ -49,6 +49,7 @@ class Automation:
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
+        self.problems: list[ContentError] = self.load(files)
 
     def load(self, files: Iterable[AutomationFile]) -> list[ContentError]:
         """Takes the rules of these files in place of those before; gives what was wrong with files that were left out."""
