@@ -52,7 +52,7 @@ function Detail({ alert }: { alert: Alert }) {
       <div className={css.detailHead}>
         <div className={css.detailTitle}>
           <h2>{alert.title || alert.rule}</h2>
-          <Link to="/hunting" search={{ query: alertHunt(alert), run: true }} className={css.hunt}>
+          <Link to="/hunting" search={{ query: alertHunt(alert), range: "all", run: true }} className={css.hunt}>
             <CodeRegular aria-hidden="true" /> Go hunt
           </Link>
         </div>

@@ -95,7 +95,7 @@ function EntityLine({ entity, incident, show }: { entity: Entity; incident: Inci
           <button type="button" onClick={() => show(entityKey(entity))} aria-label={`Show ${name} in the story`}>
             <FlowRegular aria-hidden="true" /> Story
           </button>
-          <Link to="/hunting" search={{ query: huntQuery(entity), run: true }} aria-label={`Hunt for ${name}`}>
+          <Link to="/hunting" search={{ query: huntQuery(entity), range: "all", run: true }} aria-label={`Hunt for ${name}`}>
             <CodeRegular aria-hidden="true" /> Hunt
           </Link>
         </div>

@@ -142,7 +142,7 @@ function AlertPanel({ alert, select, openAlert }: { alert: Alert; select: Props[
           <Button size="small" onClick={() => openAlert(alert.id)}>
             All evidence
           </Button>
-          <Link to="/hunting" search={{ query: alertHunt(alert), run: true }} className={css.hunt}>
+          <Link to="/hunting" search={{ query: alertHunt(alert), range: "all", run: true }} className={css.hunt}>
             <CodeRegular aria-hidden="true" /> Go hunt
           </Link>
         </div>
@@ -186,7 +186,7 @@ function EntityPanel({ incident, entity: key, select }: { incident: Incident; en
           ))}
         </ol>
         <div className={css.sideActions}>
-          <Link to="/hunting" search={{ query: huntQuery(entity), run: true }} className={css.hunt}>
+          <Link to="/hunting" search={{ query: huntQuery(entity), range: "all", run: true }} className={css.hunt}>
             <CodeRegular aria-hidden="true" /> Go hunt
           </Link>
           <Link to="/incidents" search={{ q: shortLabel(entity), status: "all" }} className={css.hunt}>

@@ -1,0 +1,72 @@
+import { Button, Tooltip } from "@fluentui/react-components";
+import type { Source } from "~/api/types";
+import { CopyRegular, PlugConnectedRegular } from "~/components/icons";
+import { Time } from "~/components/marks";
+import { Card } from "~/components/Page";
+import { Empty, LoadingRows, ProblemBar } from "~/components/states";
+import { useNotices } from "~/components/toasts";
+import { bytes, number, words } from "~/lib/text";
+import css from "./Sources.module.css";
+
+const tone = (state: string): "good" | "bad" | "off" => (/listen|run|watch|ok|active|open/i.test(state) ? "good" : /fail|error/i.test(state) ? "bad" : "off");
+
+export function Receivers({ items, error }: { items: Source[] | undefined; error: unknown }) {
+  const notices = useNotices();
+  if (!items) return error ? <ProblemBar error={error} /> : <LoadingRows rows={4} />;
+  if (!items.length) {
+    return (
+      <Card>
+        <Empty icon={<PlugConnectedRegular />} title="No receiver is on" text="Turn one on in tocsin.toml: syslog, HTTP event collector, JSON lines or a watched folder." />
+      </Card>
+    );
+  }
+  return (
+    <div className={css.receivers}>
+      {items.map((source) => (
+        <Card key={source.name} className={css.receiver} label={source.name}>
+          <div className={css.receiverHead}>
+            <h2>{source.kind}</h2>
+            <span className={css.state} data-tone={tone(source.state)}>
+              {words(source.state)}
+            </span>
+          </div>
+          <div className={css.address}>
+            <code>{source.address}</code>
+            <Tooltip content="Copy the address" relationship="label">
+              <Button
+                size="small"
+                appearance="subtle"
+                icon={<CopyRegular />}
+                onClick={() => {
+                  void navigator.clipboard.writeText(source.address);
+                  notices.done("Address copied");
+                }}
+              />
+            </Tooltip>
+          </div>
+          {source.detail ? <p className={css.detail}>{typeof source.detail === "string" ? source.detail : JSON.stringify(source.detail)}</p> : null}
+          <dl className={css.facts}>
+            <div>
+              <dt>Events</dt>
+              <dd>{number(source.events)}</dd>
+            </div>
+            <div>
+              <dt>Bytes</dt>
+              <dd>{bytes(source.bytes)}</dd>
+            </div>
+            <div>
+              <dt>Errors</dt>
+              <dd data-bad={source.errors > 0 || undefined}>{number(source.errors)}</dd>
+            </div>
+            <div>
+              <dt>Last event</dt>
+              <dd>
+                <Time value={source.last_event} relative />
+              </dd>
+            </div>
+          </dl>
+        </Card>
+      ))}
+    </div>
+  );
+}
