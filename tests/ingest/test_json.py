@@ -97,7 +97,7 @@ def test_an_endless_object_in_a_document_is_bounded(tmp_path: Path, opening: byt
 def test_invalid_utf_8_is_replaced_and_noted(tmp_path: Path) -> None:
     got = decode_bytes(tmp_path, b'{"EventID":1,"Channel":"c","x":"a\xff\xfeb"}\n{"EventID":2,"Channel":"c"}\n')
     assert got.batches[0].event_data()[0] == {"x": "a\ufffd\ufffdb"}
-    assert got.report.notes == ("invalid UTF-8 was replaced",)
+    assert got.report.notes == ("invalid UTF-8 was replaced (line 1)", "an event has no time that can be read (2 times, first at event 1)")
     assert not got.dead
 
 

@@ -181,7 +181,7 @@ def decode_auditd(source: Source, context: Context) -> Iterator[DecodedItem]:
                     hint="max_record_bytes",
                 )
                 continue
-            line = context.text(raw).strip("\r\n\0 ")
+            line = context.text(raw, number + index).strip("\r\n\0 ")
             if not line or line == "----" or line.startswith("time->"):
                 continue
             match = AUDIT_LINE.search(line)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
-import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tocsin.base.errors import Place
 from tocsin.ingest.decoders.eventxml import add_event_xml
+from tocsin.ingest.decoders.jsonvalue import json_text
 from tocsin.ingest.decoders.tables import TableMatcher
 from tocsin.ingest.decoders.times import parse_times
 from tocsin.ingest.decoders.windows import EventBuffer
@@ -18,6 +20,9 @@ from tocsin.ingest.model import DeadLetter, SourceBatch
 from tocsin.ingest.settings import DecodeLimits
 
 __all__ = ["Context", "as_text"]
+
+_EARLIEST = datetime(1980, 1, 1)  # noqa: DTZ001 - zoneless UTC, as columns hold it
+_LATEST = datetime(2100, 1, 1)  # noqa: DTZ001
 
 
 def as_text(value: object) -> str | None:
@@ -29,7 +34,7 @@ def as_text(value: object) -> str | None:
         return "true" if value else "false"
     if kind is int or kind is float:
         return str(value)
-    return orjson.dumps(value).decode()
+    return json_text(value)
 
 
 class Context:
@@ -51,6 +56,7 @@ class Context:
         self.dead_letters = 0
         self.sources: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
+        self._noted: dict[str, str] = {}
         self.windows = EventBuffer()
         self.sysmon = EventBuffer()
         self._dicts: dict[str, list[dict[str, Any]]] = {}
@@ -65,16 +71,29 @@ class Context:
         kept = raw[: self.limits.dead_letter_bytes]
         return DeadLetter(reason, code, place, kept, self.origin, self.format, len(raw) if size is None else size)
 
-    def note(self, what: str) -> None:
-        """Counts something that was repaired."""
-        self.notes[what] += 1
+    def note(self, what: str, where: str = "", count: int = 1) -> None:
+        """Counts something odd that was repaired or kept all the same; `where` says where in the file it stands (`line 7`)."""
+        self.notes[what] += count
+        if where:
+            self._noted.setdefault(what, where)
 
-    def text(self, raw: bytes) -> str:
+    def noted(self) -> tuple[str, ...]:
+        """The notes as sentences, each with the place where it happened first and how often it did."""
+        out = []
+        for what, count in self.notes.items():
+            where = self._noted.get(what, "")
+            often = f"{count:,} times" if count > 1 else ""
+            first = f"first at {where}" if where and often else where
+            detail = ", ".join(part for part in (often, first) if part)
+            out.append(f"{what} ({detail})" if detail else what)
+        return tuple(out)
+
+    def text(self, raw: bytes, line: int | None = None) -> str:
         """UTF-8 text; invalid bytes are replaced and noted."""
         try:
             return raw.decode()
         except UnicodeDecodeError:
-            self.note("invalid UTF-8 was replaced")
+            self.note("invalid UTF-8 was replaced", f"line {line}" if line is not None else "")
             return raw.decode("utf-8", "replace")
 
     def add_event(self, xml: str) -> bool:
@@ -109,9 +128,28 @@ class Context:
     def batch(self, kind: str, rows: pa.Table) -> SourceBatch:
         """Counts and makes a batch of a finished table."""
         count = int(rows.num_rows)
+        if kind in _TIME_COLUMNS or kind in ("windows.event", "linux.sysmon"):
+            self._note_oddities(rows)
         self.sources[kind] += count
         self.events += count
         return SourceBatch(kind, rows, self.origin)
+
+    def _note_oddities(self, rows: pa.Table) -> None:
+        """Events that no rule or time filter can see as they were meant: they are kept, and whoever reads the account learns of them."""
+        times = rows.column("TimeCreated")
+        self._note_rows(pc.is_null(times), times.null_count, "an event has no time that can be read")
+        bounds = pc.min_max(times)
+        low, high = bounds["min"].as_py(), bounds["max"].as_py()
+        if low is not None and (low < _EARLIEST or high > _LATEST):
+            far = pc.or_(pc.less(times, pa.scalar(_EARLIEST, times.type)), pc.greater(times, pa.scalar(_LATEST, times.type)))
+            self._note_rows(far, pc.sum(far).as_py(), f"an event's time is before {_EARLIEST.year} or after {_LATEST.year}")
+        if "EventID" in rows.column_names:
+            numbers = rows.column("EventID")
+            self._note_rows(pc.is_null(numbers), numbers.null_count, "an event has no event id that can be read")
+
+    def _note_rows(self, odd: pa.ChunkedArray, count: int, what: str) -> None:
+        if count:
+            self.note(what, f"event {self.events + int(pc.index(odd, True).as_py()) + 1}", count)
 
     def _events(self, buffer: EventBuffer) -> SourceBatch:
         return self.batch("linux.sysmon" if buffer is self.sysmon else "windows.event", buffer.take())

@@ -124,7 +124,7 @@ class _Lines(Iterator[str]):
                     )
                 )
                 continue
-            self._recent = self._context.text(raw)
+            self._recent = self._context.text(raw, self.line)
             if self.line == 1:
                 self._recent = self._recent.lstrip("﻿")
             return self._recent + "\n"

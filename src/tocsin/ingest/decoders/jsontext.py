@@ -25,6 +25,42 @@ _WRAPPER = re.compile(rb'\s*\{\s*(?:"@?[\w.]+"\s*:\s*(?:"[^"]*"|[\d.]+|null|true
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+_TWICE = "an object names a key twice; the last value counts"
+
+
+def key_twice(text: bytes, value: dict[str, Any]) -> str:
+    """A key that one object in the text names twice, or "". Parsers keep the last value; a reader that keeps the first sees another event.
+
+    Cheap for the usual text: as many keys are written as the value holds.
+    """
+    written = text.count(b'":') - text.count(b'\\":')
+    try:
+        if written <= len(value) or written <= _keys(value):
+            return ""
+    except RecursionError:
+        return ""
+    found: list[str] = []
+
+    def seen(pairs: list[tuple[str, Any]]) -> None:
+        names = set()
+        for name, _ in pairs:
+            if name in names:
+                found.append(name)
+            names.add(name)
+
+    try:
+        json.loads(text, object_pairs_hook=seen)
+    except (ValueError, RecursionError):
+        return ""
+    return found[0][:128] if found else ""
+
+
+def _keys(value: Any) -> int:
+    if value.__class__ is dict:
+        return len(value) + sum(_keys(v) for v in value.values() if v.__class__ is dict or v.__class__ is list)
+    return sum(_keys(v) for v in value if v.__class__ is dict or v.__class__ is list)
+
+
 def decode_json(source: Source, context: Context) -> Iterator[DecodedItem]:
     """Decodes a stream that starts like JSON; tells lines from documents by its head."""
     head = source.head
@@ -67,8 +103,12 @@ def decode_json_lines(source: Source, context: Context) -> Iterator[DecodedItem]
         for index, line in enumerate(lines):
             try:
                 value = _loads(line)  # type: ignore[arg-type]
-                if value.__class__ is dict and add_object(value, context):
-                    continue
+                if value.__class__ is dict:
+                    twice = key_twice(line, value)  # type: ignore[arg-type]
+                    if add_object(value, context):
+                        if twice:
+                            context.note(_TWICE, f"line {number + index}, '{twice}'")
+                        continue
             except orjson.JSONDecodeError:
                 pass
             place = Place(source.name, line=number + index)
@@ -90,7 +130,7 @@ def _add_odd(line: bytes, place: Place, context: Context) -> Iterator[DecodedIte
     value, note = load_tolerant(text)
     if value.__class__ is dict:
         if note:
-            context.note(note)
+            context.note(note, f"line {place.line}" if place.line is not None else f"byte {place.offset}")
         if not add_object(value, context):
             yield context.dead("The object holds no event.", codes.JSON_NOT_OBJECT, place, text)
         return
@@ -334,8 +374,12 @@ def _add_piece(piece: bytes, place: Place, too_long: bool, context: Context) -> 
         return
     try:
         value = _loads(piece)
-        if value.__class__ is dict and add_object(value, context):
-            return
+        if value.__class__ is dict:
+            twice = key_twice(piece, value)
+            if add_object(value, context):
+                if twice:
+                    context.note(_TWICE, f"byte {place.offset}, '{twice}'")
+                return
     except orjson.JSONDecodeError:
         pass
     yield from _add_odd(piece, place, context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -65,36 +66,42 @@ def decode_path(path: Path | str, *, limits: DecodeLimits | None = None, matcher
         if isinstance(file, FileReport):
             yield file
             continue
+        name = _shown(file)
         try:
             stream = file.open("rb")
         except OSError as failure:
-            yield FileReport(str(file), "", error=translate(failure, str(file), 0))
+            yield FileReport(name, "", error=translate(failure, name, 0))
             continue
         with stream:
             size = file.stat().st_size
-            yield from decode_source(Source(str(file), stream, path=file), size, limits, matcher)
+            yield from decode_source(Source(name, stream, path=file), size, limits, matcher)
+
+
+def _shown(path: Path) -> str:
+    """A path as text that can be stored and printed: bytes of a name that aren't UTF-8 as `\\xff`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _files(path: Path) -> Iterator[Path | FileReport]:
     try:
         mode = path.stat().st_mode
     except OSError as failure:
-        yield FileReport(str(path), "", error=translate(failure, str(path), 0))
+        yield FileReport(_shown(path), "", error=translate(failure, _shown(path), 0))
         return
     if stat.S_ISREG(mode):
         yield path
         return
     if not stat.S_ISDIR(mode):
-        yield FileReport(str(path), "", skipped="Neither a file nor a folder.")
+        yield FileReport(_shown(path), "", skipped="Neither a file nor a folder.")
         return
     try:
         entries = sorted(path.iterdir())
     except OSError as failure:
-        yield FileReport(str(path), "", error=translate(failure, str(path), 0))
+        yield FileReport(_shown(path), "", error=translate(failure, _shown(path), 0))
         return
     for entry in entries:
         if entry.is_symlink() and entry.is_dir():
-            yield FileReport(str(entry), "", skipped="A link to a folder.")
+            yield FileReport(_shown(entry), "", skipped="A link to a folder.")
         else:
             yield from _files(entry)
 
@@ -194,7 +201,6 @@ def _decode_leaf(source: Source, kind: str, detail: str, limits: DecodeLimits, m
 
 def report(context: Context, name: str, error: IngestError | None, size: int) -> FileReport:
     """The account of what a context decoded."""
-    notes = tuple(f"{what} ({count} times)" if count > 1 else what for what, count in context.notes.items())
     return FileReport(
         name,
         context.format,
@@ -203,7 +209,7 @@ def report(context: Context, name: str, error: IngestError | None, size: int) ->
         error=error,
         bytes=size,
         sources=dict(context.sources),
-        notes=notes,
+        notes=context.noted(),
     )
 
 
@@ -214,7 +220,8 @@ def _drained(source: Source, found: FileReport) -> FileReport:
             pass
     except IngestError as failure:
         error = failure
-    return FileReport(found.path, found.format, error=error, skipped=found.skipped, bytes=source.position)
+    # One word on each file: what is damaged isn't also "empty".
+    return FileReport(found.path, found.format, error=error, skipped="" if error else found.skipped, bytes=source.position)
 
 
 def _transcoded(source: Source, encoding: str) -> Source:

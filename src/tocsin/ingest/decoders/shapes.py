@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import orjson
-
 from tocsin.ingest.decoders.auditd import auoms_row
 from tocsin.ingest.decoders.context import Context, as_text
+from tocsin.ingest.decoders.jsonvalue import json_text
 from tocsin.ingest.decoders.tables import plain_name
 from tocsin.ingest.decoders.zeek import zeek_row
 
@@ -127,4 +126,4 @@ def add_unknown(kind: str, d: Mapping[str, Any], context: Context) -> None:
     """Keeps a row of unknown shape whole."""
     time = next((d[k] for k in _TIMES if d.get(k)), context.default_time)
     host = next((d[k] for k in _HOSTS if d.get(k).__class__ is str and d[k]), None)
-    context.add(kind, {"TimeCreated": time, "Computer": host or context.host or None, "RawData": orjson.dumps(d, default=str).decode()})
+    context.add(kind, {"TimeCreated": time, "Computer": host or context.host or None, "RawData": json_text(d)})

@@ -161,7 +161,7 @@ def decode_syslog(source: Source, context: Context, *, received: datetime | None
                     f"The line is {raw.size} bytes long.", codes.TOO_LONG, place, raw.head, size=raw.size, hint="max_record_bytes"
                 )
                 continue
-            line = context.text(raw).rstrip("\r\n\0")
+            line = context.text(raw, number + index).rstrip("\r\n\0")
             if not line.strip():
                 continue
             if held is not None and line[0] in " \t" and len(held) < 65_536:

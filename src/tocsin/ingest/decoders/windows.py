@@ -10,6 +10,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
+from tocsin.ingest.decoders.jsonvalue import json_text
 from tocsin.ingest.decoders.times import parse_times
 from tocsin.ingest.decoders.xmlfields import xml_fields
 
@@ -138,7 +139,7 @@ def _text(value: object) -> str:
         return str(value)
     if value is None:
         return ""
-    return _dumps(value).decode()
+    return json_text(value)
 
 
 def _bare_guid(value: str) -> bool:

@@ -91,7 +91,7 @@ def decode_zeek_tsv(source: Source, context: Context) -> Iterator[DecodedItem]:
                     f"The line is {raw.size} bytes long.", codes.TOO_LONG, place, raw.head, size=raw.size, hint="max_record_bytes"
                 )
                 continue
-            line = context.text(raw.rstrip(b"\r"))
+            line = context.text(raw.rstrip(b"\r"), number + index)
             if not line:
                 continue
             if line[0] == "#":
