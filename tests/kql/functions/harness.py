@@ -10,6 +10,7 @@ import duckdb
 from tocsin.kql import MappingCatalog, compile_query
 from tocsin.kql.emit import duckdb as dialect
 from tocsin.kql.functions.model import Aggregate, Example, ScalarFunction
+from tocsin.kql.functions.python import geoip
 from tocsin.kql.values import python_value
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -19,6 +20,7 @@ ROWS = "range x from 1 to 4 step 1"
 @cache
 def engine() -> duckdb.DuckDBPyConnection:
     """A connection as the lake opens it."""
+    geoip.configure({"81.2.69.142": {"country": {"names": {"en": "United Kingdom"}}}}.get)
     connection = duckdb.connect()
     for udf in dialect.UDFS:
         connection.create_function(
@@ -54,8 +56,8 @@ def scalar_query(example: Example) -> str:
 
 def aggregate_query(example: Example) -> str:
     """An example of an aggregate over the rows 1 to 4."""
-    call = example.kql.removeprefix("summarize ")
-    return f"{ROWS} | summarize r = {call} | project r = tostring(r)"
+    before, _, call = example.kql.rpartition("summarize ")
+    return f"{ROWS} | {before}summarize r = {call} | project r = tostring(r)"
 
 
 def check(function: ScalarFunction | Aggregate) -> list[str]:

@@ -106,11 +106,11 @@ def _size(operands: Sequence[Operand]) -> Lowered:
 
 def _assert(operands: Sequence[Operand]) -> Lowered:
     test, message = operands
-    if not test.constant:
-        raise FunctionError("the condition must be a constant", 0)
-    if not test.value:
-        raise FunctionError(str(message.value or "the assertion failed"), 0)
-    return Lowered("TRUE", B)
+    if test.constant:
+        if not test.value:
+            raise FunctionError(str(message.value or "the assertion failed"), 0)
+        return Lowered("TRUE", B)
+    return Lowered(f"CASE WHEN {test.sql} THEN TRUE ELSE error({message.sql}) END", B)
 
 
 def _new_guid(_operands: Sequence[Operand]) -> Lowered:

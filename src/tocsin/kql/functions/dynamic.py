@@ -483,7 +483,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
 
 
 def _extract_json(operands: Sequence[Operand]) -> Lowered:
-    from tocsin.kql.functions.regexes import _typed
+    from tocsin.kql.functions.regexes import typed
 
     path, source = operands[0], operands[1]
     normal = path.sql
@@ -492,9 +492,10 @@ def _extract_json(operands: Sequence[Operand]) -> Lowered:
 
         normal = text(json_path(path.value))
     body = source.sql if source.type is J else f"k_parse({source.sql})"
-    found = Lowered(f"coalesce(try(json_extract_string({body}, {normal})), '')", S, copies=3)
-    rest = [operands[0], operands[1], operands[2], operands[2]] if len(operands) > 2 else operands[:2]
-    return _typed(found, rest) if len(operands) > 2 else found
+    found = f"coalesce(try(json_extract_string({body}, {normal})), '')"
+    if len(operands) < 3:
+        return Lowered(found, S, copies=3)
+    return typed(Operand(found, S, cheap=False), operands[2], 2)
 
 
 def json_path(path: str) -> str:

@@ -28,6 +28,6 @@ k_ip4private_number(a, n) := CASE WHEN a IS NULL THEN NULL ELSE (n >= 8 AND (a >
 
 k_has_ip4(s, p) := contains(s, p) AND k_ip4gate(p) = p AND k_ip4(p) IS NOT NULL AND regexp_matches(s, '(?:^|[^\p{L}\p{N}.])' || regexp_escape(p) || '(?:$|[^\p{L}\p{N}.]|\.(?:$|[^\p{L}\p{N}]))')
 
-k_has_ip4_prefix(s, p) := contains(s, p) AND regexp_full_match(p, '(?:[0-9]{1,3}\.){1,3}(?:[0-9]{1,3})?') AND len(list_filter(regexp_extract_all(s,
+k_has_ip4_prefix(s, p) := contains(s, p) AND regexp_full_match(p, '(?:[0-9]{1,3}\.){1,3}|(?:[0-9]{1,3}\.){3}[0-9]{1,3}') AND len(list_filter(regexp_extract_all(s,
   '(?:^|[^\p{L}\p{N}.])(' || regexp_escape(p) || '[0-9.]*)(?:$|[^\p{L}\p{N}.]|\.(?:$|[^\p{L}\p{N}]))', 1), lambda z: k_ip4(rtrim(z, '.')) IS NOT NULL)) > 0
 """

@@ -10,13 +10,11 @@ k_only(l, i) := CASE WHEN i >= 0 AND i < len(l) THEN to_json([l[i + 1]]) END
 k_positions(s, p) := CASE WHEN p = '' THEN [] ELSE list_filter(range(length(s) - length(p) + 1), lambda i: substring(s, i + 1, length(p)) = p) END
 
 k_indexof5(s, p, i, n, k) := CASE WHEN p = '' OR k < 1 THEN NULL::BIGINT ELSE coalesce(list_filter(k_positions(s, p),
-  lambda z: z >= k_start_index(s, i) AND (n < 0 OR z + length(p) <= k_start_index(s, i) + n))[k], -1) END
+  lambda z: z >= k_start_index(s, i) AND (n < 0 OR z < k_start_index(s, i) + n))[k], -1) END
 
 k_count_over(s, p) := len(k_positions(s, p))
 
-k_replace_strings(s, a, b) := coalesce(list_reduce(list_transform(range(json_array_length(a)::BIGINT), lambda i:
-  {'t': '', 'a': coalesce(a->>i, ''), 'b': coalesce(CASE WHEN json_type(b) = 'ARRAY' THEN b->>i ELSE b->>'$' END, '')}),
-  lambda x, y: {'t': CASE WHEN y.a = '' THEN x.t ELSE replace(x.t, y.a, y.b) END, 'a': '', 'b': ''}, {'t': s, 'a': '', 'b': ''}).t, s)
+k_replace_strings(s, a, b) := coalesce(k_replace_texts(s, a::VARCHAR, b::VARCHAR), s)
 
 k_repeat_with(s, n, d) := CASE WHEN n > 0 THEN s || repeat(d || s, least(n, 1024, 67108864 // greatest(length(s) + length(d), 1)) - 1) ELSE '' END
 

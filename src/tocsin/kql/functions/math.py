@@ -242,6 +242,14 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         group=_GROUP,
     ),
     scalar(
+        "welch_test(mean1: number, variance1: number, count1: number, mean2: number, variance2: number, count2: number)",
+        R,
+        _of_real("k_welch({0}, {1}, {2}, {3}, {4}, {5})"),
+        "The p-value of Welch's t-test of two samples.",
+        "round(welch_test(20.82, 7.8674285714, 15, 22.986666666666668, 3.8126666667, 15), 6) => 0.021378",
+        group=_GROUP,
+    ),
+    scalar(
         "gcd(a: long, b: long)",
         L,
         "gcd(({0})::BIGINT, ({1})::BIGINT)",

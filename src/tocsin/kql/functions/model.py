@@ -32,8 +32,8 @@ class FunctionError(KqlError):
 
     code = "KQL0300"
 
-    def __init__(self, message: str, argument: int | None = None, *, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, argument: int | None = None, *, hint: str = "", code: str | None = None) -> None:
+        super().__init__(message, hint=hint, code=code)
         self.argument = argument
 
     @property

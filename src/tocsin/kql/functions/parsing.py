@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import zoneinfo
 from collections.abc import Callable, Sequence
 
 from tocsin.kql.functions.conversion import to_text
 from tocsin.kql.functions.define import refused, scalar
 from tocsin.kql.functions.model import FunctionError, Lowered, Operand, ScalarFunction
+from tocsin.kql.functions.python import geoip
 from tocsin.kql.functions.sql import text, ticks
 from tocsin.kql.types import KqlType
 
@@ -71,7 +74,30 @@ def _around(operands: Sequence[Operand]) -> Lowered:
     return Lowered(f"(abs(({value.sql}) - ({center.sql})) <= ({delta.sql}))", B)
 
 
+def _timezones(_operands: Sequence[Operand]) -> Lowered:
+    names = sorted(zoneinfo.available_timezones() - {"Factory", "localtime", "posixrules"})
+    return Lowered(f"{text(json.dumps(names, separators=(',', ':')))}::JSON", J)
+
+
+def _geo_info(operands: Sequence[Operand]) -> Lowered:
+    if not geoip.configured():
+        raise FunctionError(
+            "there is no database of places to look addresses up in",
+            hint="Name a MaxMind database (City or Country, MMDB) in the setting geoip.database.",
+            code="KQL0202",
+        )
+    return Lowered(f"k_geo_info({operands[0].sql})::JSON", J)
+
+
 FUNCTIONS: tuple[ScalarFunction, ...] = (
+    scalar(
+        "geo_info_from_ip_address(ip: string)",
+        J,
+        _geo_info,
+        "Where an address is: country, state, city, latitude and longitude, from the database that the installation provides.",
+        "geo_info_from_ip_address('81.2.69.142').country => United Kingdom",
+        group="Geospatial",
+    ),
     scalar(
         "parse_url(url: string)",
         J,
@@ -287,7 +313,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
     scalar(
         "datetime_list_timezones()",
         J,
-        "(SELECT to_json(list(name ORDER BY name)) FROM pg_timezone_names())",
+        _timezones,
         "The names of all time zones.",
         "array_length(datetime_list_timezones()) > 400 => True",
         group="Datetime and timespan",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 
 from tocsin.kql.functions.conversion import convert
@@ -10,7 +12,7 @@ from tocsin.kql.functions.model import FunctionError, Lowered, Operand, ScalarFu
 from tocsin.kql.functions.sql import text
 from tocsin.kql.types import KqlType
 
-__all__ = ["FUNCTIONS", "pattern_sql"]
+__all__ = ["FUNCTIONS", "pattern_sql", "typed"]
 
 L, S, J = KqlType.LONG, KqlType.STRING, KqlType.DYNAMIC
 _GROUP = "String"
@@ -56,23 +58,27 @@ def _extract(operands: Sequence[Operand]) -> Lowered:
 def _typed(found: Lowered, operands: Sequence[Operand]) -> Lowered:
     if len(operands) < 4:
         return found
-    wanted = str(operands[3].value)
-    if wanted.startswith("typeof(") and wanted.endswith(")"):
-        wanted = wanted[7:-1]
+    return typed(Operand(found.sql, S, cheap=False), operands[3], 3)
+
+
+def typed(value: Operand, wanted: Operand, argument: int) -> Lowered:
+    """`value` as the type that a ``typeof(…)`` argument names."""
+    name = str(wanted.value)
+    if name.startswith("typeof(") and name.endswith(")"):
+        name = name[7:-1]
     try:
-        kind = KqlType(
-            {"double": "real", "boolean": "bool", "date": "datetime", "time": "timespan"}.get(wanted, wanted)
-        )
+        kind = KqlType({"double": "real", "boolean": "bool", "date": "datetime", "time": "timespan"}.get(name, name))
     except ValueError:
-        raise FunctionError(f"'{wanted}' is not a type", 3) from None
-    return convert(Operand(found.sql, S, cheap=False), kind)
+        raise FunctionError(f"'{name}' is not a type", argument) from None
+    return convert(value, kind)
 
 
 def _extract_all(operands: Sequence[Operand]) -> Lowered:
     pattern, groups = _pattern(operands[0], 0)
     source = operands[-1]
     if len(operands) == 3:
-        chosen = _groups(operands[1], groups)
+        names = group_names(str(operands[0].value)) if operands[0].constant else {}
+        chosen = _groups(operands[1], groups, names)
     elif groups is None:
         raise FunctionError("a computed pattern needs the capture groups to be named", 0)
     else:
@@ -82,8 +88,8 @@ def _extract_all(operands: Sequence[Operand]) -> Lowered:
     parts = [_all(source.sql, pattern, g, groups is not None) for g in chosen]
     if len(parts) == 1:
         return Lowered(f"k_noempty({parts[0]})", J, copies=2)
-    names = [f"x[{i + 1}]" for i in range(len(parts))]
-    zipped = f"list_transform(list_zip({', '.join(parts)}), lambda x: [{', '.join(names)}])"
+    items = ", ".join(f"x[{i + 1}]" for i in range(len(parts)))
+    zipped = f"list_transform(list_zip({', '.join(parts)}), lambda x: [{items}])"
     return Lowered(f"k_noempty({zipped})", J, copies=2)
 
 
@@ -93,17 +99,44 @@ def _all(source: str, pattern: str, group: int, constant: bool) -> str:
     return f"list_transform({call}, lambda z: coalesce(z, ''))"
 
 
-def _groups(operand: Operand, groups: int | None) -> list[int]:
-    import json
+def group_names(pattern: str) -> dict[str, int]:
+    """The numbers of a pattern's named groups."""
+    found: dict[str, int] = {}
+    number, inside, at = 0, False, 0
+    while at < len(pattern):
+        char = pattern[at]
+        if char == "\\":
+            at += 2
+            continue
+        if char == "[":
+            inside = True
+        elif char == "]":
+            inside = False
+        elif char == "(" and not inside:
+            named = re.match(r"\(\?P?<([A-Za-z_]\w*)>", pattern[at:])
+            if named or pattern[at + 1 : at + 2] != "?":
+                number += 1
+            if named:
+                found[named[1]] = number
+        at += 1
+    return found
 
+
+def _groups(operand: Operand, groups: int | None, names: dict[str, int]) -> list[int]:
     if not operand.constant or operand.value is None:
         raise FunctionError("the capture groups must be a constant array", 1)
     listed = json.loads(str(operand.value))
-    if not isinstance(listed, list) or not all(isinstance(g, int) for g in listed):
-        raise FunctionError("capture groups must be given by number", 1)
-    if groups is not None and any(g > groups or g < 0 for g in listed):
-        raise FunctionError(f"the pattern has {groups} capture groups", 1)
-    return listed
+    if not isinstance(listed, list):
+        raise FunctionError("the capture groups must be a constant array", 1)
+    chosen = []
+    for group in listed:
+        number = names.get(group) if isinstance(group, str) else group
+        if not isinstance(number, int):
+            raise FunctionError(f"the pattern has no group named {group!r}", 1)
+        if number < 0 or (groups is not None and number > groups):
+            raise FunctionError(f"the pattern has {groups} capture groups", 1)
+        chosen.append(number)
+    return chosen
 
 
 def _replace_regex(operands: Sequence[Operand]) -> Lowered:

@@ -11,6 +11,7 @@ from tocsin.kql.functions import (
     conditional,
     conversion,
     datetime,
+    digests,
     dynamic,
     ip,
     math,
@@ -18,14 +19,29 @@ from tocsin.kql.functions import (
     regexes,
     series,
     strings,
+    units,
     windows,
 )
 from tocsin.kql.functions.model import Aggregate, ScalarFunction
 
 __all__ = ["aggregate", "aggregate_names", "all_aggregates", "all_scalars", "scalar", "scalar_names"]
 
-_SCALAR_MODULES = (conditional, conversion, datetime, dynamic, ip, math, parsing, regexes, series, strings, windows)
-_AGGREGATE_MODULES = (aggregates, aggregates_rows)
+_SCALAR_MODULES = (
+    conditional,
+    conversion,
+    datetime,
+    digests,
+    dynamic,
+    ip,
+    math,
+    parsing,
+    regexes,
+    series,
+    strings,
+    units,
+    windows,
+)
+_AGGREGATE_MODULES = (aggregates, aggregates_rows, digests)
 
 
 @cache

@@ -274,7 +274,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         "The position of the first (or `occurrence`-th) `lookup`, -1 when there is none, null for an empty one.",
         "indexof('abcdefg','cde') => 2",
         "indexof('abcdefg','cde',1,4) => 2",
-        "indexof('abcdefg','cde',1,3) => -1",
+        "indexof('abcdefg','cde',1,1) => -1",
         "indexof('1234567','5',1,4) => 4",
         "indexof('abcdefg','cde',-5) => 2",
         "indexof('abcdabcd', 'cd', 1, 10, 2) => 6",
@@ -294,9 +294,9 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         "replace_strings(source: string, lookups: dynamic, rewrites: dynamic|string)",
         S,
         _replace_strings,
-        "Every text of the array `lookups` replaced by the one at its place in `rewrites`, one lookup after the other.",
+        "Every text of the array `lookups` replaced by the one at its place in `rewrites`. Earlier lookups win; what was put in is not searched again.",
         "replace_strings('A magic trick can turn a cat into a dog', dynamic(['cat','dog','magic']), dynamic(['dog','pigeon','hard'])) "
-        "=> A hard trick can turn a pigeon into a pigeon",
+        "=> A hard trick can turn a dog into a pigeon",
         group=_GROUP,
     ),
     scalar(

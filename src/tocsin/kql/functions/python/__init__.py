@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tocsin.kql.functions.model import Udf
-from tocsin.kql.functions.python import calls, hash_udfs, json_udfs, math_udfs, net_udfs, parse_udfs, text_udfs
+from tocsin.kql.functions.python import calls, geoip, hash_udfs, json_udfs, math_udfs, net_udfs, parse_udfs, text_udfs
 
 __all__ = ["UDFS"]
 
@@ -15,4 +15,5 @@ UDFS: tuple[Udf, ...] = (
     *hash_udfs.UDFS,
     *parse_udfs.UDFS,
     *calls.UDFS,
+    *geoip.UDFS,
 )

@@ -12,12 +12,13 @@ from typing import Any
 
 from tocsin.kql.functions.model import Udf
 from tocsin.kql.functions.python.define import each
+from tocsin.kql.functions.python.digest import DIGESTS
 from tocsin.kql.functions.python.json_udfs import dumps
 from tocsin.kql.functions.python.series import SERIES, json_real
 
 __all__ = ["CALLS", "UDFS"]
 
-CALLS: dict[str, Callable[..., Any]] = {**SERIES}
+CALLS: dict[str, Callable[..., Any]] = {**SERIES, **DIGESTS}
 
 
 def _clean(value: Any) -> Any:

@@ -88,6 +88,18 @@ def beta_pdf(x: float, a: float, b: float) -> float:
     )
 
 
+def welch_test(m1: float, v1: float, c1: float, m2: float, v2: float, c2: float) -> float | None:
+    """The p-value of Welch's t-test from means, variances and counts of two samples."""
+    if c1 < 2 or c2 < 2 or v1 < 0 or v2 < 0:
+        return None
+    a, b = v1 / c1, v2 / c2
+    if a + b == 0:
+        return 1.0 if m1 == m2 else 0.0
+    t = (m1 - m2) ** 2 / (a + b)
+    freedom = (a + b) ** 2 / (a * a / (c1 - 1) + b * b / (c2 - 1))
+    return beta_cdf(freedom / (freedom + t), freedom / 2, 0.5)
+
+
 def weighted(values: list[float | None], weights: list[float | None], fractions: list[float]) -> list[float | None]:
     """Nearest-rank percentiles of values that count `weight` times."""
     pairs = sorted((v, w) for v, w in zip(values, weights, strict=True) if v is not None and w is not None and w > 0)
@@ -121,6 +133,7 @@ UDFS: tuple[Udf, ...] = (
     each("k_beta_cdf", "DOUBLE DOUBLE DOUBLE", "DOUBLE", beta_cdf),
     each("k_beta_inv", "DOUBLE DOUBLE DOUBLE", "DOUBLE", beta_inv),
     each("k_beta_pdf", "DOUBLE DOUBLE DOUBLE", "DOUBLE", beta_pdf),
+    each("k_welch", "DOUBLE DOUBLE DOUBLE DOUBLE DOUBLE DOUBLE", "DOUBLE", welch_test),
     each("k_weighted", "DOUBLE[] DOUBLE[] DOUBLE[]", "DOUBLE[]", weighted),
     each("k_session_start", "BIGINT[] BIGINT", "BIGINT", session_start),
 )

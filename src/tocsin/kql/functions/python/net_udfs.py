@@ -28,8 +28,7 @@ def _address(text: str) -> tuple[int, int] | None:
     else:
         size_given = size
     if ip.version == 6:
-        # Written with an IPv4 tail, a prefix counts as that of an IPv4 address.
-        return int(ip), size_given + 96 if slash and "." in host and size_given <= 32 else size_given
+        return int(ip), size_given
     return int(ip) | _MAPPED, size_given + 96
 
 
@@ -43,7 +42,10 @@ def full(text: str, prefix: int) -> str | None:
     found = _address(text)
     if found is None or not 0 <= prefix <= 128:
         return None
-    digits = f"{_cut(found[0], min(found[1], prefix)):032x}"
+    own = found[1]
+    if "." in text and ":" in text and "/" in text and own <= 32:
+        own += 96  # written with an IPv4 tail, the prefix counts as that of an IPv4 address
+    digits = f"{_cut(found[0], min(own, prefix)):032x}"
     return ":".join(digits[i : i + 4] for i in range(0, 32, 4))
 
 

@@ -190,9 +190,10 @@ def _linear(series: Any, placeholder: Any = None, edges: Any = True, constant: A
         return None
     known = [i for i, x in enumerate(series) if _is_number(x) and not _missing(x, placeholder)]
     if not known:
-        return [constant] * len(series) if edges else list(series)
+        return [float(constant or 0)] * len(series)
     if len(known) == len(series):
         return list(series)
+    whole = all(isinstance(series[i], int) for i in known)
     found: list[Any] = list(series)
     for i, x in enumerate(series):
         if i in known or not (_missing(x, placeholder) or not _is_number(x)):
@@ -205,6 +206,8 @@ def _linear(series: Any, placeholder: Any = None, edges: Any = True, constant: A
         else:
             step = (series[right] - series[left]) / (right - left)
             found[i] = series[left] + step * (i - left)
+            if whole:
+                found[i] = math.trunc(found[i])
     return found
 
 
@@ -438,7 +441,7 @@ def _detect(values: Array, low: float, high: float, count: int) -> list[tuple[fl
     if len(values) < 8:
         return []
     scores = _autocorrelation(values)
-    found = [(p, s) for p in range(4, len(scores)) if low <= p <= high and (s := _score(scores, p)) > 0.1]
+    found = [(p, s) for p in range(4, len(scores)) if low <= p <= high and (s := _score(scores, p)) > 0.3]
     found.sort(key=lambda item: -item[1])
     kept: list[tuple[float, float]] = []
     for period, score in found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import quote_from_bytes
 
 from tocsin.kql import values
@@ -24,7 +25,31 @@ def url_encode(text: str, plus: bool = True) -> str:
     return "".join(parts)
 
 
+def replace_texts(source: str, lookups: str, rewrites: str) -> str:
+    """replace_strings: each lookup in turn, in what no earlier one has replaced. A rewrite that is no text leaves its finds as they are."""
+    searched = json.loads(lookups)
+    given = json.loads(rewrites)
+    pieces: list[tuple[str, bool]] = [(source, True)]
+    for i, lookup in enumerate(searched if isinstance(searched, list) else [searched]):
+        if not isinstance(lookup, str) or not lookup:
+            continue
+        rewrite = given[i] if isinstance(given, list) and i < len(given) else given
+        fixed = rewrite if isinstance(rewrite, str) else lookup
+        cut: list[tuple[str, bool]] = []
+        for piece, free in pieces:
+            if not free:
+                cut.append((piece, free))
+                continue
+            for number, part in enumerate(piece.split(lookup)):
+                if number:
+                    cut.append((fixed, False))
+                cut.append((part, True))
+        pieces = cut
+    return "".join(piece for piece, _ in pieces)
+
+
 UDFS: tuple[Udf, ...] = (
+    each("k_replace_texts", "VARCHAR VARCHAR VARCHAR", "VARCHAR", replace_texts),
     each("k_parse_datetime", "VARCHAR", "BIGINT", values.parse_datetime),
     each("k_parse_timespan", "VARCHAR", "BIGINT", values.parse_timespan),
     each("k_urlencode", "VARCHAR", "VARCHAR", url_encode),
