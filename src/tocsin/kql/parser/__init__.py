@@ -24,6 +24,8 @@ __all__ = ["MAX_DEPTH", "MAX_HEIGHT", "MAX_TEXT", "OPERATORS", "STATEMENTS", "Op
 MAX_TEXT = 2_000_000
 """Characters that a query may have; Kusto's own default is the same."""
 
+_SURELY_LOW = 100  # depth of brackets times length of chains up to which no tree reaches MAX_HEIGHT
+
 
 def parse(text: str) -> ast.Query:
     """The syntax tree of a query.
@@ -46,7 +48,7 @@ def parse_partial(text: str) -> tuple[ast.Query, tuple[Diagnostic, ...]]:
     diagnostics = parser.diagnostics
     if not query.statements and not diagnostics:
         diagnostics.append(Diagnostic.at(text, (len(text), len(text)), "KQL0013", "There is no query here."))
-    elif not diagnostics and parser.deepest * parser.longest > 100:
+    elif not diagnostics and (parser.deepest + 1) * parser.longest > _SURELY_LOW:
         fault = height_fault(query, text)
         if fault is not None:
             diagnostics.append(fault)

@@ -58,10 +58,7 @@ class ColumnOperators(PipelineParser):
     @operator("print", source=True, piped=False)
     def _print(self, keyword: str) -> Operator:
         start = self.node_start()
-        return ast.Project(self.span_from(start), keyword, {}, self.separated(self._print_item))
-
-    def _print_item(self) -> Expr:
-        return self.item()
+        return ast.Project(self.span_from(start), keyword, {}, self.separated(self.item))
 
     @operator("project-away", "project-keep")
     def _patterns(self, keyword: str) -> Operator:

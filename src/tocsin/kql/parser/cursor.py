@@ -9,6 +9,7 @@ from tocsin.base.errors import did_you_mean
 from tocsin.kql.ast import Expr, Operator
 from tocsin.kql.diagnostics import Diagnostic
 from tocsin.kql.lexer import BAD, END, NAME, NUMBER, STRING, tokenize, unquote
+from tocsin.kql.parser.height import MAX_HEIGHT, TOO_HIGH
 from tocsin.kql.parser.literals import number
 
 __all__ = ["MAX_DEPTH", "MAX_ERRORS", "Cursor", "StopParsing", "SyntaxFault"]
@@ -20,6 +21,7 @@ MAX_ERRORS = 20
 """Faults after which a text is not read further."""
 
 _OPENING = {"(": ")", "[": "]", "{": "}"}
+_LOOK_AHEAD = 4
 _CLOSING = frozenset(")]}")
 
 T = TypeVar("T")
@@ -48,6 +50,11 @@ class Cursor:
         self.values = tokens.values
         self.starts = tokens.starts
         self.ends = tokens.ends
+        for _ in range(_LOOK_AHEAD):  # so that a look past the end needs no check
+            self.kinds.append(END)
+            self.values.append("")
+            self.starts.append(len(text))
+            self.ends.append(len(text))
         self.i = 0
         self.depth = 0
         self.deepest = 0
@@ -189,6 +196,12 @@ class Cursor:
             self.deepest = self.depth
             if self.depth > MAX_DEPTH:
                 self.stop("KQL0020", "The query is nested too deeply here.", hint="Give inner parts names with 'let'.")
+
+    def chained(self, run: int) -> None:
+        """Notes the longest chain of operators or path; one that alone is higher than a tree may be ends the reading."""
+        self.longest = run
+        if run > MAX_HEIGHT:
+            self.stop("KQL0020", "This expression has too many parts in a row.", hint=TOO_HIGH)
 
     # ------------------------------------------------------------------------------------ refusing
 

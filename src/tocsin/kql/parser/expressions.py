@@ -94,13 +94,13 @@ class ExpressionParser(Cursor):
             power, form, op = infix
             if power < level or power >= limit:
                 if power >= limit and power >= level:
-                    self._chained(index)
+                    self._unchainable(index)
                 return left
             if form == _COLON and not self.in_search:
                 return left
             run += 1
             if run > self.longest:
-                self.longest = run
+                self.chained(run)
             if form == _LOGIC:
                 left = self._logic(left, power, op)
                 continue
@@ -126,7 +126,7 @@ class ExpressionParser(Cursor):
             if power <= RELATION:
                 limit = power  # equality and relations do not chain
 
-    def _chained(self, index: int) -> NoReturn:
+    def _unchainable(self, index: int) -> NoReturn:
         self.fail(
             "KQL0010",
             f"'{self.values[index]}' can't follow another comparison.",
@@ -306,6 +306,8 @@ class ExpressionParser(Cursor):
         run = 0
         while True:
             run += 1
+            if run > self.longest:
+                self.chained(run)
             opened = self.i
             value = values[opened]
             if value == ".":
@@ -315,8 +317,6 @@ class ExpressionParser(Cursor):
                     continue
                 opened = self.i  # x.[0] is x[0]
             elif value != "[":
-                if run > self.longest:
-                    self.longest = run
                 return target
             self.i = opened + 1
             self.enter()

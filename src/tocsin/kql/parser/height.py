@@ -5,10 +5,14 @@ from __future__ import annotations
 from tocsin.kql.ast import Node, Query
 from tocsin.kql.diagnostics import Diagnostic
 
-__all__ = ["MAX_HEIGHT", "height_fault"]
+__all__ = ["MAX_HEIGHT", "TOO_HIGH", "height_fault"]
 
 MAX_HEIGHT = 250
 """Nodes on the longest way from the query to a leaf. Brackets are bounded by `MAX_DEPTH`, this bounds chains such as ``a + b + …``."""
+
+
+TOO_HIGH = "Give parts of it names with 'let' or 'extend'."
+"""The advice that goes with it."""
 
 
 def height_fault(query: Query, text: str) -> Diagnostic | None:
@@ -22,7 +26,7 @@ def height_fault(query: Query, text: str) -> Diagnostic | None:
                 node.span,
                 "KQL0020",
                 "This expression has too many parts in a row.",
-                hint="Give parts of it names with 'let' or 'extend'.",
+                hint=TOO_HIGH,
             )
         for name in node.__dataclass_fields__:
             _push(stack, getattr(node, name), level + 1)

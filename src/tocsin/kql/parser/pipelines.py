@@ -135,9 +135,6 @@ class PipelineParser(ExpressionParser):
         if self.values[index + 1] == "-" or info is None:
             word = self.word()
             info = OPERATORS.get(word)
-            if info is None and "-" in word:
-                word = self.values[index]
-                info = OPERATORS.get(word)
         if info is None or not info.piped:
             self._no_operator(self.word())
         self.i = index + 1 + 2 * word.count("-")
