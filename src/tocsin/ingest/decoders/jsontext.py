@@ -33,9 +33,11 @@ def key_twice(text: bytes, value: dict[str, Any]) -> str:
 
     Cheap for the usual text: as many keys are written as the value holds.
     """
-    written = text.count(b'":') - text.count(b'\\":')
+    written = text.count(b'":')
+    if written <= len(value):
+        return ""
     try:
-        if written <= len(value) or written <= _keys(value):
+        if written - text.count(b'\\":') <= _keys(value):
             return ""
     except RecursionError:
         return ""
