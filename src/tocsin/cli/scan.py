@@ -137,17 +137,16 @@ def _print(console: Console, result: ScanResult, html: Path | None, keep: Path |
         _print_incident(console, incident)
     if not result.incidents:
         console.print("No incident: no rule that may open one found anything in this data.\n")
-    bad = [f for f in result.files if f.unreadable]
-    for file in bad:
-        reason = str(file.error) if file.error else f"{file.dead} records could not be decoded"
-        console.print(f"unreadable  {file.path}: {reason}", style="red", markup=False, highlight=False)
-    for letter in result.dead[:5]:
-        console.print(f"            {letter}", style="red", markup=False, highlight=False)
     for file in result.files:
-        if file.skipped:
-            console.print(f"not read    {file.path}: {file.skipped}", style="yellow", markup=False, highlight=False)
+        if file.error:
+            _line(console, f"unreadable  {file.error}", "red")
+    for file in result.files:
+        if file.skipped and not file.error:
+            _line(console, f"not read    {file.path}: {file.skipped}", "yellow")
+        for note in file.notes:
+            _line(console, f"note        {file.path}: {note}", "yellow")
     for error in result.rule_errors:
-        console.print(f"rule        {error}", style="yellow", markup=False, highlight=False)
+        _line(console, f"rule        {error}", "yellow")
     rate = result.events / result.seconds if result.seconds else 0
     summary = f"{result.events:,} events of {len(result.files)} files in {result.seconds:.1f} s ({rate:,.0f}/s), {len(result.alerts)} alerts, "
     summary += f"{len(result.incidents)} incident{'' if len(result.incidents) == 1 else 's'}"
@@ -156,6 +155,11 @@ def _print(console: Console, result: ScanResult, html: Path | None, keep: Path |
         console.print(f"Report: {html}", markup=False, highlight=False)
     if keep:
         console.print(f"Tables: tocsin query --data {keep} 'search * | take 10'", markup=False, highlight=False)
+
+
+def _line(console: Console, text: str, style: str) -> None:
+    """One line however long it is: a path that is broken up can't be copied."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _urgency(incident: Incident) -> tuple[int, Any]:

@@ -37,6 +37,8 @@ __all__ = ["DEAD_LETTERS", "Mapper", "ParserLike", "dead_letter_rows"]
 _log = structlog.get_logger("tocsin.ingest.mapping")
 DEAD_LETTERS = "DeadLetter_CL"
 UNPARSED = "Unparsed_CL"
+_NOTED = 1000
+"""Origins of which lost values are remembered until somebody takes the notes."""
 _NO_LIMITS = Limits(rows=None, seconds=None, result_bytes=None)
 _COMPILED_AT = datetime(1970, 1, 1, tzinfo=UTC)
 _TICKS_AT_EPOCH = 621_355_968_000_000_000
@@ -119,6 +121,7 @@ class Mapper:
         self._catalog = catalog
         self._parsers: dict[str, list[_Parser]] = {}
         self.problems: list[TocsinError] = []
+        self._lost: dict[str, dict[tuple[str, str], tuple[int, str]]] = {}
         for parser in parsers:
             self._parsers.setdefault(parser.source, []).append(_prepared(parser))
 
@@ -142,7 +145,33 @@ class Mapper:
         schema = self._catalog.table(name)
         if schema is None:
             return [self._unparsed(batch)]
-        return [TableBatch(name, cast_rows(batch.rows, schema))]
+        rows = cast_rows(batch.rows, schema)
+        self._note_lost(batch, name, rows)
+        return [TableBatch(name, rows)]
+
+    def _note_lost(self, batch: SourceBatch, table: str, rows: pa.Table) -> None:
+        """Notes values that their column's type can't hold: they are null now, and nobody would learn of them otherwise."""
+        for item in rows.schema:
+            if item.name not in batch.rows.column_names or pa.types.is_string(item.type):
+                continue
+            made, given = rows.column(item.name), batch.rows.column(item.name)
+            if made.null_count <= given.null_count or not pa.types.is_string(given.type):
+                continue
+            lost = pc.and_(pc.is_null(made), pc.and_(pc.is_valid(given), pc.not_equal(pc.utf8_trim_whitespace(given), "")))
+            count = pc.sum(lost).as_py()
+            if count and (batch.origin in self._lost or len(self._lost) < _NOTED):
+                columns = self._lost.setdefault(batch.origin, {})
+                before, value = columns.get((table, item.name), (0, ""))
+                value = value or given[int(pc.index(lost, True).as_py())].as_py()[:64]
+                columns[(table, item.name)] = before + count, value
+
+    def take_notes(self, origin: str) -> tuple[str, ...]:
+        """What was lost of a file's values since the last call, as sentences."""
+        columns = self._lost.pop(origin, {})
+        return tuple(
+            f"{n:,} value{'s' if n > 1 else ''} of {table}.{name} don't fit its type and are empty, such as {value!r}"
+            for (table, name), (n, value) in columns.items()
+        )
 
     def _parsed(self, batch: SourceBatch) -> list[TableBatch]:
         parsers = self._parsers.get(batch.source)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.base.clock import Clock, SystemClock
-from tocsin.base.errors import DetectError, TocsinError
+from tocsin.base.errors import DetectError, IngestError, LakeError, TocsinError
 from tocsin.content import load_packs, packs_dir
 from tocsin.detect.alert import Alert
 from tocsin.detect.backfill import run_over
@@ -26,7 +26,7 @@ from tocsin.detect.load import rules_of_content
 from tocsin.detect.rule import Rule, RuleKind
 from tocsin.incidents import Correlator, Incident, incident_view
 from tocsin.ingest.decoders import decode_paths
-from tocsin.ingest.mapping import Mapper
+from tocsin.ingest.mapping import DEAD_LETTERS, Mapper, dead_letter_rows
 from tocsin.ingest.model import DeadLetter, FileReport, SourceBatch
 from tocsin.lake import Lake, TableBatch
 from tocsin.lake.settings import EngineSettings, LakeSettings
@@ -34,6 +34,12 @@ from tocsin.query import QueryService
 from tocsin.tables import INGESTION_TIME, catalogue
 
 __all__ = ["Progress", "ScanResult", "scan"]
+
+_UNFIT = ("LAK0006", "LAK0007", "LAK0008")
+"""Rows that fit no table."""
+_LETTERS_AT_ONCE = 256
+_LETTERS_OF_A_FILE = 5
+_LETTERS_IN_ALL = 10_000
 
 
 @dataclass(slots=True)
@@ -52,7 +58,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """What a scan found. `rule_errors` are rules that could not run; the others did."""
+    """What a scan found. `rule_errors` are rules that could not run; the others did. `dead` holds the first few dead letters of each file."""
 
     incidents: tuple[Incident, ...]
     alerts: tuple[Alert, ...]
@@ -128,9 +134,10 @@ def scan(
         errors.extend(problems)
         stages["start"] = clock.monotonic() - began
 
-        reader = _Reader(lake, mapper, matcher, progress)
+        reader = _Reader(lake, mapper, matcher, progress, clock if keep is not None else None)
         for item in decode_paths(paths):
             reader.take(item)
+        reader.finish()
         lake.flush()
         stages["read"] = clock.monotonic() - began - sum(stages.values())
 
@@ -139,7 +146,7 @@ def scan(
         progress(state)
         alerts = list(matcher.finish()) if matcher is not None else []
         stats = lake.stats()
-        times = [t for s in stats for t in (s.first_event, s.last_event) if t is not None]
+        times = [t for s in stats if s.table != DEAD_LETTERS for t in (s.first_event, s.last_event) if t is not None]
 
         def ran(_: Rule, found: int) -> None:
             state.done += 1
@@ -152,6 +159,7 @@ def scan(
             alerts.extend(found)
             errors.extend(failed)
         errors.extend(mapper.problems)
+        errors.extend(reader.refused)
         stages["detect"] = clock.monotonic() - began - sum(stages.values())
 
         state.stage = "correlating"
@@ -191,13 +199,22 @@ def _keep_incidents(folder: Path, alerts: Sequence[Alert], clock: Clock) -> None
 
 
 class _Reader:
-    """Takes decoded items: rows into the lake, Sigma hits and file reports into lists."""
+    """Takes decoded items: rows into the lake, Sigma hits and file reports into lists.
 
-    def __init__(self, lake: Lake, mapper: Mapper, matcher: Any, progress: Callable[[Progress], None]) -> None:
-        self.lake, self.mapper, self.matcher, self.progress = lake, mapper, matcher, progress
+    Dead letters go to the lake when it is to be kept (`clock` is then given); of each file the first few stay here as well, without
+    their bytes, so that memory stays bounded however much of the input is bad.
+    """
+
+    def __init__(
+        self, lake: Lake, mapper: Mapper, matcher: Any, progress: Callable[[Progress], None], clock: Clock | None
+    ) -> None:
+        self.lake, self.mapper, self.matcher, self.progress, self.clock = lake, mapper, matcher, progress, clock
         self.state = Progress()
         self.files: list[FileReport] = []
         self.dead: list[DeadLetter] = []
+        self.refused: list[TocsinError] = []
+        self._letters: list[DeadLetter] = []
+        self._of_file: list[DeadLetter] = []
 
     def take(self, item: SourceBatch | DeadLetter | FileReport) -> None:
         """One item of `decode_paths`."""
@@ -207,14 +224,54 @@ class _Reader:
                 self.state.path = item.origin
                 if self.matcher is not None:
                     self.matcher.match(item)
-                self.lake.write(list(_received_when_it_happened(self.mapper.map(item))))
+                self._write(list(_received_when_it_happened(self.mapper.map(item))))
             case DeadLetter():
                 self.state.dead += 1
-                self.dead.append(item)
+                if self.clock is not None:
+                    self._letters.append(item)
+                    if len(self._letters) >= _LETTERS_AT_ONCE:
+                        self._write_letters()
+                if len(self._of_file) < _LETTERS_OF_A_FILE:
+                    self._of_file.append(replace(item, raw=b""))
             case FileReport():
                 self.state.files += 1
-                self.files.append(item)
+                self.files.append(self._account(item))
+                self.dead.extend(self._of_file[: max(0, _LETTERS_IN_ALL - len(self.dead))])
+                self._of_file.clear()
         self.progress(self.state)
+
+    def finish(self) -> None:
+        """To be called after the last item."""
+        if self._letters:
+            self._write_letters()
+
+    def _account(self, report: FileReport) -> FileReport:
+        """The file's report with what mapping noticed. Where only records could not be read, the first of them is the file's error."""
+        if notes := self.mapper.take_notes(report.path):
+            report = replace(report, notes=(*report.notes, *notes))
+        if report.error is None and report.dead and self._of_file:
+            first = self._of_file[0]
+            more = f" {report.dead - 1:,} more records of the file couldn't be read." if report.dead > 1 else ""
+            report = replace(report, error=IngestError(first.reason + more, code=first.code, place=first.place))
+        return report
+
+    def _write(self, batches: list[TableBatch]) -> None:
+        try:
+            self.lake.write(batches)
+        except LakeError as error:
+            if error.code not in _UNFIT:
+                raise
+            if len(batches) > 1:
+                for batch in batches:
+                    self._write([batch])
+            else:
+                self.refused.append(error)
+
+    def _write_letters(self) -> None:
+        assert self.clock is not None
+        rows = dead_letter_rows(self._letters, self.clock.now())
+        self._letters.clear()
+        self._write(list(_received_when_it_happened([TableBatch(DEAD_LETTERS, rows)])))
 
 
 def _received_when_it_happened(batches: Sequence[TableBatch]) -> Iterator[TableBatch]:
