@@ -157,6 +157,7 @@ def test_events_of_every_shape_find_their_table(door: Door, rig: Rig) -> None:
     assert code(door.event("".join(json.dumps(e) for e in events))) == (200, 0)
     (security,) = rig.wait("SecurityEvent", 1)
     assert (security["TargetUserName"], security["EventID"], security["Computer"]) == ("u", 4624, "pc1")
+    assert str(security["TimeGenerated"]) == "2024-05-01 10:00:00.500000"
     assert rig.wait("Syslog", 1)[0]["ProcessName"] == "su"
     assert str(rig.wait("SigninLogs", 1)[0]["TimeGenerated"]).startswith("2024-05-01 10:00:00")
     (text,) = rig.wait("Unparsed_CL", 1)

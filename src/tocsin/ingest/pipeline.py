@@ -34,7 +34,11 @@ from tocsin.lake import Body, Lake, TableBatch
 __all__ = ["Intake", "IntakeBusyError", "SourceState"]
 
 _log = structlog.get_logger("tocsin.ingest")
-_GATHER_BYTES = 16 << 20
+_GATHER_BYTES = 32 << 20
+_QUEUE_BYTES = 96 << 20
+# When rows lag behind by more than that, instants of receipt get coarser, so that more bodies can be mapped together.
+_LAG = timedelta(seconds=1)
+_COARSE = 8
 _MAX_SOURCES = 2_000
 _LAKE_FULL = "LAK0012"
 _UNFIT = frozenset({"LAK0006", "LAK0007", "LAK0008"})
@@ -95,8 +99,8 @@ class Intake:
         tick: timedelta = timedelta(seconds=0.5),
         observers: Iterable[Observer] = (),
     ) -> None:
-        """`state` is a folder for what must outlive the process. `tick`: instants of receipt are cut down to whole ticks, so that bodies
-        that come close together can be mapped together."""
+        """`state` is a folder for what must outlive the process. `tick`: instants of receipt are cut down to whole ticks (eight ticks while
+        intake lags behind), so that bodies that come close together can be mapped together."""
         self.lake = lake
         self.mapper = mapper
         self.clock = clock
@@ -109,6 +113,7 @@ class Intake:
             state.mkdir(parents=True, exist_ok=True)
         self.requests = RequestLog(state / "requests.txt" if state is not None else None)
         self._tick = tick
+        self._stamp = _EPOCH
         self._condition = threading.Condition()
         self._arrived: dict[int, _Waiting] = {}
         self._next = 0
@@ -148,14 +153,22 @@ class Intake:
     # ---------------------------------------------------------------------------------------------- taking bodies
 
     def now(self) -> datetime:
-        """The instant of receipt of a body that comes now."""
+        """The instant of receipt of a body that comes now: never earlier than one given before."""
+        with self._condition:
+            return self._now()
+
+    def _now(self) -> datetime:
         moment = self.clock.now()
-        return moment - ((moment - _EPOCH) % self._tick)
+        oldest = self._arrived.get(self._next)
+        lagging = oldest is not None and moment - oldest.bodies[0].received > _LAG
+        moment -= (moment - _EPOCH) % (self._tick * _COARSE if lagging else self._tick)
+        self._stamp = max(self._stamp, moment)
+        return self._stamp
 
     @property
     def pressure(self) -> float:
         """How full intake is; at 1.0 or above `submit` refuses."""
-        return max(self.lake.pressure, self._queued_bytes / (4 * _GATHER_BYTES))
+        return max(self.lake.pressure, self._queued_bytes / _QUEUE_BYTES)
 
     def submit(self, bodies: Sequence[Body]) -> Future[int]:
         """Hands bodies over; the future gives the last one's sequence number when all are durable.
@@ -168,7 +181,7 @@ class Intake:
             raise IntakeBusyError("Too much waits to be stored.", hint="Send again a little later.")
         with self._condition:
             # The instant is taken while the flight is noted, so that the watermark can't pass it.
-            received = self.now()
+            received = self._now()
             self._flights += 1
             flight = self._flights
             self._in_flight[flight] = received
@@ -210,7 +223,7 @@ class Intake:
         """The instant before which everything that was received is visible."""
         with self._condition:
             waiting = [w.bodies[0].received for w in self._arrived.values()]
-            return min([*waiting, *self._in_flight.values(), self.now()])
+            return min([*waiting, *self._in_flight.values(), self._now()])
 
     def wait_visible(self, seq: int, timeout: float | None = None) -> bool:
         """Waits until the rows of the log records up to `seq` are visible: for tests and for clean stops."""
@@ -256,7 +269,7 @@ class Intake:
             raise
 
     def _take(self) -> list[tuple[int, Body]] | None:
-        """The next bodies in the log's order, up to 16 MiB; None at the end."""
+        """The next bodies in the log's order, up to 32 MiB; None at the end."""
         with self._condition:
             while self._next not in self._arrived:
                 if self._closing and not self._arrived and not self._in_flight:

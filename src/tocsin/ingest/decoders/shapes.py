@@ -31,6 +31,8 @@ def add_object(d: dict[str, Any], context: Context, depth: int = 0) -> bool:
                 context.windows.add_log_analytics(d)
                 return True
         elif "Channel" in d or "SourceName" in d or "ProviderGuid" in d or "Provider" in d:
+            if context.default_time is not None and "TimeCreated" not in d and "EventTime" not in d:
+                d["TimeCreated"] = context.default_time
             context.windows.add_flat(d)
             return True
     if "winlog" in d or ("event_data" in d and "event_id" in d) or ("log_name" in d and "event_id" in d):

@@ -18,6 +18,8 @@ _ISO_FORMATS = (
     "%Y-%m-%d %H:%M:%S%.fZ",
 )
 _US = pl.Datetime("us")
+# Below that many values going one by one is faster than setting up whole-column work.
+_FEW = 400
 
 
 def parse_times(values: Sequence[object]) -> pl.Series:
@@ -25,8 +27,8 @@ def parse_times(values: Sequence[object]) -> pl.Series:
 
     Text without a zone is taken as UTC. The common ISO forms are parsed as whole columns; the rest one by one.
     """
-    if not values:
-        return pl.Series([], dtype=_US)
+    if len(values) < _FEW:
+        return pl.Series([parse_time(v) for v in values], dtype=_US)
     text = [v if v.__class__ is str else None for v in values]
     column = pl.Series(text, dtype=pl.String)
     out = pl.Series([None], dtype=_US).new_from_index(0, len(values))
@@ -36,6 +38,13 @@ def parse_times(values: Sequence[object]) -> pl.Series:
             break
         parsed = column.str.to_datetime(pattern, time_unit="us", strict=False)
         out = out.fill_null(parsed) if out.null_count() < len(out) else parsed
+    if out.null_count():
+        # Epoch times as text (Zeek): one pass for the column, seconds only; larger numbers are sorted out one by one.
+        seconds = column.cast(pl.Float64, strict=False)
+        epoch = pl.select(
+            pl.when((seconds >= 100_000_000) & (seconds < 100_000_000_000)).then((seconds * 1_000_000).round()).cast(pl.Int64, strict=False).cast(_US)
+        ).to_series()
+        out = out.fill_null(epoch)
     left = out.is_null()
     if left.any():
         rest = {i: parse_time(values[i]) for i in left.arg_true().to_list() if values[i] is not None and values[i] != ""}
@@ -47,6 +56,8 @@ def parse_times(values: Sequence[object]) -> pl.Series:
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - zoneless UTC, as columns hold it
 _FRACTION = re.compile(r"\.(\d{6})\d+")
+_NUMBER = re.compile(r"-?\d{1,22}(?:\.\d*)?(?:[eE][+-]?\d{1,3})?")
+_COMPACT_DATE = re.compile(r"(?:19|20)\d{6}")
 _ZONE_NAME = re.compile(r"\s*(?:UTC|GMT|Z)$", re.IGNORECASE)
 _OTHER_FORMATS = (
     "%m/%d/%Y, %I:%M:%S.%f %p",  # exports of the Azure portal
@@ -67,9 +78,12 @@ _OTHER_FORMATS = (
 
 @lru_cache(maxsize=8192)
 def _parse_text(text: str) -> datetime | None:
-    value = _FRACTION.sub(r".\1", text.strip())
+    stripped = text.strip()
+    value = _FRACTION.sub(r".\1", stripped)
     if not value:
         return None
+    if _NUMBER.fullmatch(stripped) and not _COMPACT_DATE.fullmatch(stripped):
+        return _from_number(float(stripped))
     try:
         return _naive_utc(datetime.fromisoformat(value))
     except (ValueError, OverflowError):
@@ -80,10 +94,7 @@ def _parse_text(text: str) -> datetime | None:
             return _naive_utc(datetime.strptime(bare, pattern))  # noqa: DTZ007 - zoneless means UTC here
         except (ValueError, OverflowError):
             continue
-    try:
-        return _from_number(float(value))
-    except ValueError:
-        return None
+    return None
 
 
 def parse_time(value: object) -> datetime | None:

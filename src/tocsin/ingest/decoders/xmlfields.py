@@ -15,7 +15,8 @@ _INVALID_REFERENCE = re.compile(r"&#(?:x(?:[0-8BCEFbcef]|1[0-9a-fA-F])|[0-8]|1[1
 def event_element(text: str, *, cut: bool = False) -> Element | None:
     """The element that the text is, or None when it isn't well-formed even after characters that XML forbids were replaced.
 
-    With `cut` a text that ends too early is taken as far as it goes. The text starts with the element, so a document's DTD and its entities are never seen.
+    With `cut` a text that ends too early is taken as far as it goes. The text starts with the element, so a document's DTD and its
+    entities are never seen.
     """
     try:
         return fromstring(text)  # noqa: S314 - see above
