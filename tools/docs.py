@@ -1,0 +1,189 @@
+"""Writes the reference pages that the code generates: settings, commands, API, tables. `make docs`; a test fails when one is stale."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import click
+import typer
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs/reference"
+
+
+def settings_page() -> str:
+    """Every setting, by section."""
+    from tocsin.workspace.settings import describe
+
+    lines = [
+        "# Settings",
+        "",
+        "Values come, strongest first, from flags, the environment (`TOCSIN_SERVER__PORT=9000`: two underscores between section and name), `tocsin.toml` in the working folder or named by",
+        "`--config`, and these defaults. `tocsin settings` prints what is in force.",
+        "",
+        "| setting | default | meaning |",
+        "|---|---|---|",
+    ]
+    for name, default, text in describe():
+        shown = "" if default in ("", None, ()) else f"`{default}`"
+        lines.append(f"| `{name}` | {shown} | {text} |")
+    return "\n".join(lines) + "\n"
+
+
+def commands_page() -> str:
+    """Every command with its options, as `--help` has them."""
+    from tocsin.cli.app import app
+
+    root = typer.main.get_command(app)
+    lines = [
+        "# Commands",
+        "",
+        "Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 some input was unreadable (`scan`), 130 interrupted.",
+        "",
+    ]
+    assert isinstance(root, click.Group) or hasattr(root, "commands")
+    for path, command in _walk(root, "tocsin"):
+        lines += [f"## {path}", "", " ".join((command.help or "").split()), ""]
+        rows = []
+        for parameter in command.params:
+            if parameter.name == "help":
+                continue
+            names = ", ".join(f"`{o}`" for o in (*parameter.opts, *parameter.secondary_opts))
+            if parameter.param_type_name == "argument":
+                names = f"`{(parameter.metavar or parameter.name or '').upper()}`"
+            default = parameter.default
+            shown = "" if default in (None, False, "", ...) or callable(default) else f" Default: `{default}`."
+            rows.append(f"| {names} | {getattr(parameter, 'help', '') or ''}{shown} |")
+        if rows:
+            lines += ["| option | meaning |", "|---|---|", *rows, ""]
+    return "\n".join(lines)
+
+
+def _walk(command: click.Command, path: str) -> list[tuple[str, click.Command]]:
+    children = getattr(command, "commands", None)
+    if not children:
+        return [(path, command)]
+    found = []
+    for name, child in children.items():
+        found.extend(_walk(child, f"{path} {name}"))
+    return found
+
+
+def api_page() -> str:
+    """Every route of the API, from the OpenAPI document."""
+    import json
+
+    document = json.loads((ROOT / "ui/openapi.json").read_text("utf-8"))
+    lines = [
+        "# HTTP API",
+        "",
+        "The server gives its OpenAPI 3.1 document at `/api/v1/openapi.json`. A browser signs in with `POST /api/v1/session` and sends the header `X-Tocsin-Request: 1` with every",
+        "request that changes something; a program sends `Authorization: Bearer TOKEN`. Errors are problem details (RFC 9457) with a stable `code`.",
+        "",
+        "| request | what it does |",
+        "|---|---|",
+    ]
+    for path, methods in sorted(document["paths"].items()):
+        for method, operation in methods.items():
+            text = " ".join((operation.get("description") or operation.get("summary") or "").split())
+            lines.append(f"| `{method.upper()} {path}` | {text} |")
+    lines += [
+        "| `POST /services/collector/event`, `/raw`, `GET /services/collector/health` | Splunk HTTP Event Collector; tokens of kind *ingest* |",
+        "| `POST /ingest/v1/jsonl?table=` | JSON lines; tokens of kind *ingest* |",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def tables_page() -> str:
+    """The declared tables by category."""
+    from tocsin.tables import catalogue
+
+    by_category: dict[str, list[str]] = defaultdict(list)
+    for info in catalogue():
+        by_category[info.category].append(f"`{info.name}` ({len(info.schema.columns)})")
+    lines = [
+        "# Tables",
+        "",
+        "Declared tables with their number of columns. `tocsin query 'TABLE | getschema'` shows the columns; declarations: `src/tocsin/tables/catalogue/`.",
+        "",
+    ]
+    for category, names in sorted(by_category.items()):
+        lines += [f"## {category}", "", ", ".join(names), ""]
+    return "\n".join(lines)
+
+
+def rules_page() -> str:
+    """The shipped rules by tactic."""
+    from tocsin.content import load_packs, packs_dir
+    from tocsin.detect.load import rules_of_content
+
+    rules, _ = rules_of_content(load_packs([packs_dir()]))
+    lines = [
+        "# Shipped detections",
+        "",
+        f"{len(rules)} rules. Each has rows that must and rows that must not fire it: `tocsin rules test`.",
+        "",
+    ]
+    lines += ["| rule | severity | tactics | techniques |", "|---|---|---|---|"]
+    for rule in sorted(rules, key=lambda r: (r.tactics[:1], r.name)):
+        lines.append(f"| {rule.name} | {rule.severity} | {', '.join(rule.tactics)} | {', '.join(rule.techniques)} |")
+    return "\n".join(lines) + "\n"
+
+
+def functions_page() -> str:
+    """KQL's functions, from their table."""
+    from tocsin.kql.functions.registry import all_aggregates, all_scalars
+
+    groups: dict[str, list[str]] = defaultdict(list)
+    for function in all_scalars():
+        groups[function.group].append(_function(function))
+    groups["aggregates"] = [_function(a) for a in all_aggregates()]
+    lines = [
+        "# KQL functions",
+        "",
+        "Written by the function table. What is not here is refused by name; see `docs/explanation` for how queries become SQL.",
+        "",
+    ]
+    for group, rows in sorted(groups.items()):
+        lines += [f"## {group}", "", "| function | meaning | example |", "|---|---|---|", *sorted(rows), ""]
+    return "\n".join(lines)
+
+
+def _function(function: object) -> str:
+    params = ", ".join(
+        ("[" + p.name + "]" if p.optional else p.name) + (", …" if p.repeated else "") for p in function.params
+    )  # type: ignore[attr-defined]
+    example = next((f"`{e.kql}` → `{e.result}`" for e in function.examples), "")  # type: ignore[attr-defined]
+    names = f"`{function.name}({params})`"  # type: ignore[attr-defined]
+    if function.aliases:  # type: ignore[attr-defined]
+        names += "; also " + ", ".join(f"`{a}`" for a in function.aliases)  # type: ignore[attr-defined]
+    return " ".join(f"| {names} | {function.doc} | {example} |".replace("\n", " ").split())  # type: ignore[attr-defined]
+
+
+PAGES = {
+    "settings.md": settings_page,
+    "commands.md": commands_page,
+    "api.md": api_page,
+    "tables.md": tables_page,
+    "detections.md": rules_page,
+    "kql-functions.md": functions_page,
+}
+
+
+def main() -> int:
+    """Writes the pages, or with ``--check`` says which are stale."""
+    stale = []
+    for name, make in PAGES.items():
+        text, path = make(), REFERENCE / name
+        if not path.is_file() or path.read_text("utf-8") != text:
+            stale.append(name)
+            if "--check" not in sys.argv:
+                path.write_text(text, "utf-8")
+    print(("stale: " if "--check" in sys.argv else "written: ") + (", ".join(stale) or "nothing"))
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
