@@ -12,7 +12,7 @@ from starlette.routing import Route, compile_path
 from starlette.types import Receive, Scope, Send
 
 from tocsin.api import problems
-from tocsin.api.middleware import SecurityHeaders
+from tocsin.api.middleware import BodyLimit, SecurityHeaders, Unexpected
 from tocsin.api.ports import Workspace
 from tocsin.api.routes import actions, admin, automation, data, health, incidents, query, rules, schema, session
 from tocsin.api.security import COOKIE, permission_of
@@ -44,11 +44,15 @@ def create_app(workspace: Workspace) -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=_operation_id,
         redirect_slashes=False,
-        middleware=[Middleware(SecurityHeaders)],
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(Unexpected),
+            Middleware(BodyLimit, limit=MAX_BODY, prefix=f"{BASE}/"),
+        ],
     )
     app.state.workspace = workspace
     problems.install(app)
-    api = APIRouter(prefix=BASE, responses=_PROBLEM, max_body_size=MAX_BODY)
+    api = APIRouter(prefix=BASE, responses=_PROBLEM)
     for module in (session, incidents, query, schema, rules, data, actions, automation, admin, health):
         api.include_router(module.router)
     app.include_router(api)

@@ -1,11 +1,18 @@
-"""Around every answer: security headers. Plain ASGI, so that streams stay streams."""
+"""Around every answer: security headers, and a bound on request bodies. Plain ASGI, so that streams stay streams."""
 
 from __future__ import annotations
 
+import logging
+
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["SecurityHeaders"]
+from tocsin.api.problems import problem
+
+__all__ = ["BodyLimit", "SecurityHeaders", "Unexpected"]
+
+_log = logging.getLogger("tocsin.api")
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -41,3 +48,69 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, wrapped)
+
+
+class Unexpected:
+    """Makes an unforeseen error a problem that shows nothing of the inside, and keeps the connection: the framework's own handler would
+    raise the error once more, upon which the server drops the connection under the next request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception:
+            _log.exception("unexpected error at %s %s", scope["method"], scope["path"])
+            if started:
+                raise  # half an answer is out: only a broken connection can say so
+            answer = problem(500, "API0500", "Something failed inside; the server's log has the details.")
+            await answer(scope, receive, send)
+
+
+class BodyLimit:
+    """Refuses bodies of the API over `limit` bytes with 413: by Content-Length or, without one, as soon as the count is passed.
+
+    Paths outside `prefix` set their own bound (the intake, where rows come in).
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, prefix: str) -> None:
+        self._app = app
+        self._limit = limit
+        self._prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http" or not scope["path"].startswith(self._prefix):
+            await self._app(scope, receive, send)
+            return
+        detail = f"The body is larger than {self._limit} bytes."
+        declared = next((v for k, v in scope["headers"] if k == b"content-length"), b"")
+        if declared.isdigit() and int(declared) > self._limit:
+            answer = problem(413, "API0013", detail, headers={"Connection": "close"})
+            await answer(scope, receive, send)
+            return
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            if message["type"] == "http.request":
+                seen += len(message.get("body", b""))
+                if seen > self._limit:
+                    # An HTTPException, because FastAPI turns any other error while it reads a body into a 400.
+                    raise HTTPException(413, detail, {"Connection": "close"})
+            return message
+
+        await self._app(scope, counted, send)

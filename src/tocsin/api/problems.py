@@ -117,11 +117,10 @@ def status_of(error: TocsinError) -> int:
 
 
 def install(app: FastAPI) -> None:
-    """Makes every error of the application a problem."""
+    """Makes every error that was foreseen a problem; `middleware.Unexpected` does the rest."""
     app.add_exception_handler(TocsinError, _tocsin)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 async def _tocsin(_request: Request, error: Exception) -> Response:
@@ -170,9 +169,3 @@ async def _http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     codes = {404: "API0004", 405: "API0005", 413: "API0013"}
     return problem(error.status_code, codes.get(error.status_code, "API0002"), str(error.detail), headers=error.headers)
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    # The text of an unforeseen error may hold anything, so it goes to the log only.
-    _log.exception("unexpected error at %s %s", request.method, request.url.path, exc_info=error)
-    return problem(500, "API0500", "Something failed inside; the server's log has the details.")

@@ -1,0 +1,175 @@
+"""Incidents over HTTP: the contract's shapes, changes with their traces, conflicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.conftest import Served
+from tests.incidents.test_correlate import ANN, WS1, WS2, alert
+from tocsin.detect.alert import Evidence
+
+
+@pytest.fixture
+def client(fresh: Served) -> Iterator[httpx.Client]:
+    fresh.workspace.incidents.add(
+        [
+            alert(
+                "one",
+                0,
+                WS1,
+                ANN,
+                severity="High",
+                tactics=("Execution",),
+                events=(Evidence("T", {"n": 2**70, "s": "\ud800x"}),),
+            ),
+            alert("two", 3, WS1, tactics=("Impact",)),
+        ]
+    )
+    with fresh.client("responder") as made:
+        yield made
+
+
+def first(client: httpx.Client) -> dict[str, Any]:
+    item: dict[str, Any] = client.get("/api/v1/incidents").json()["items"][0]
+    return item
+
+
+def test_the_queue_and_the_page_have_the_contract_s_members(client: httpx.Client) -> None:
+    page = client.get("/api/v1/incidents").json()
+    assert set(page) == {"items", "total", "counts"}
+    assert page["counts"] == {"status": {"New": 1}, "severity": {"High": 1}, "owner": {"": 1}}
+    item = page["items"][0]
+    assert {
+        "id", "number", "title", "severity", "priority", "reasons", "status", "owner", "classification", "determination", "tags", "first",
+        "last", "created", "updated", "tactics", "techniques", "entities", "alert_count", "alerts", "version",
+    } <= set(item)  # fmt: skip
+    assert item["owner"] is None
+    assert item["alert_count"] == 2
+    assert all("events" not in a for a in item["alerts"])
+    assert item["reasons"][0].keys() == {"text", "weight"}
+    full = client.get(f"/api/v1/incidents/{item['id']}").json()
+    assert {"story", "graph", "activity"} <= set(full)
+    assert full["alerts"][1]["linked_by"][0]["text"] == "same host ws1.contoso.com"
+    assert full["alerts"][0]["events"][0]["row"]["n"] == 2**70
+    assert full["graph"]["nodes"][0].keys() == {"id", "type", "label"}
+    assert full["graph"]["edges"][0].keys() >= {"source", "target", "label", "alert_id"}
+    for moment in (item["first"], full["activity"][0]["time"]):
+        assert moment.endswith("Z")
+        datetime.fromisoformat(moment)
+
+
+def test_an_analyst_s_day(client: httpx.Client) -> None:
+    path = f"/api/v1/incidents/{first(client)['id']}"
+    changed = client.patch(
+        path, json={"status": "InProgress", "owner": "responder", "add_tags": ["vip", "mail"]}
+    ).json()
+    assert (changed["status"], changed["owner"], changed["tags"]) == ("InProgress", "responder", ["mail", "vip"])
+    commented = client.post(f"{path}/comments", json={"text": "  Looks real. <script>alert(1)</script>\n"})
+    assert commented.status_code == 201
+    closed = client.patch(
+        path,
+        json={
+            "status": "Resolved", "classification": "TruePositive", "determination": "Malware", "remove_tags": ["mail"],
+            "title": "The mail", "severity": "Low", "comment": "Machine rebuilt.",
+        },
+    ).json()  # fmt: skip
+    assert (closed["status"], closed["determination"], closed["title"], closed["severity"]) == (
+        "Resolved",
+        "Malware",
+        "The mail",
+        "Low",
+    )
+    assert [(a["kind"], a["actor"]) for a in closed["activity"]] == [
+        ("created", "correlation"), ("status", "responder"), ("owner", "responder"), ("tags", "responder"), ("comment", "responder"),
+        ("status", "responder"), ("classification", "responder"), ("classification", "responder"), ("comment", "responder"),
+        ("severity", "responder"), ("title", "responder"), ("tags", "responder"),
+    ]  # fmt: skip
+    assert closed["activity"][4]["text"] == "Looks real. <script>alert(1)</script>"
+    back = client.patch(path, json={"owner": None, "severity": None, "title": None, "classification": None}).json()
+    assert (back["owner"], back["severity"], back["classification"], back["determination"]) == (
+        None,
+        "High",
+        None,
+        None,
+    )
+    assert back["title"] != "The mail"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"status": "Redirected"}, {"status": "Done"}, {"severity": "Critical"}, {"owner": "nobody"}, {"determination": "Malware"},
+        {"classification": "FalsePositive", "determination": "Malware"}, {"add_tags": [""]}, {"title": ""}, {"nonsense": 1}, {"owner": 7},
+    ],
+)  # fmt: skip
+def test_wrong_changes(client: httpx.Client, body: dict[str, Any]) -> None:
+    path = f"/api/v1/incidents/{first(client)['id']}"
+    before = client.get(path).json()
+    answer = client.patch(path, json=body)
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert client.get(path).json() == before
+
+
+def test_an_empty_patch_changes_nothing(client: httpx.Client) -> None:
+    path = f"/api/v1/incidents/{first(client)['id']}"
+    before = client.get(path).json()
+    assert client.patch(path, json={}).json() == before
+    assert client.patch(path, json={"status": None}).json() == before
+
+
+def test_one_of_two_who_saw_the_same_version_is_told(client: httpx.Client) -> None:
+    item = first(client)
+    path = f"/api/v1/incidents/{item['id']}"
+    assert client.patch(path, json={"owner": "reader", "version": item["version"]}).status_code == 200
+    answer = client.patch(path, json={"owner": "contributor", "version": item["version"]})
+    assert (answer.status_code, answer.json()["code"]) == (409, "STA0003")
+    assert client.get(path).json()["owner"] == "reader"
+
+
+def test_fifty_clients_lose_nothing(fresh: Served, client: httpx.Client) -> None:
+    path = f"/api/v1/incidents/{first(client)['id']}"
+
+    def work(n: int) -> int:
+        return client.patch(path, json={"add_tags": [f"t{n}"]}).status_code
+
+    with ThreadPoolExecutor(25) as pool:
+        assert set(pool.map(work, range(50))) == {200}
+    assert sorted(client.get(path).json()["tags"]) == sorted(f"t{n}" for n in range(50))
+
+
+def test_edits_are_in_the_action_centre_only_when_asked_for(client: httpx.Client) -> None:
+    item = first(client)
+    client.patch(f"/api/v1/incidents/{item['id']}", json={"status": "InProgress"})
+    assert client.get("/api/v1/actions").json()["total"] == 0
+    page = client.get("/api/v1/actions", params={"scope": "all", "incident_id": item["id"]}).json()
+    assert [(a["kind"], a["title"], a["undoable"]) for a in page["items"]] == [
+        ("incident.status", "Set to InProgress", True)
+    ]
+    assert client.post(f"/api/v1/actions/{page['items'][0]['id']}/undo").json()["status"] == "Undone"
+    assert first(client)["status"] == "New"
+
+
+def test_filters_over_the_wire(fresh: Served, client: httpx.Client) -> None:
+    fresh.workspace.incidents.add([alert("three", 0, WS2, severity="Low")])
+    for query, expected in (
+        ("status=New,InProgress&severity=High", 1),
+        ("severity=Low, High", 2),
+        ("status=Resolved", 0),
+        ("status=Nonsense", 0),
+        ("owner=none", 2),
+        ("tag=x", 0),
+        ("q=WS2", 1),
+        ("q=%25", 0),
+        ("q=%27%20OR%201=1--", 0),
+        ("limit=1&offset=1", 2),
+    ):
+        assert client.get(f"/api/v1/incidents?{query}").json()["total"] == expected, query
+    titles = [i["severity"] for i in client.get("/api/v1/incidents?sort=severity&order=asc").json()["items"]]
+    assert titles == ["Low", "High"]

@@ -1,0 +1,127 @@
+"""The permission matrix: every route, every kind of caller. A new route without a permission fails here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import httpx
+import pytest
+from starlette.routing import Mount, Route
+
+from tests.api.conftest import ADMIN, ROLES, Served
+from tocsin.access import ROLES as HELD
+from tocsin.api.app import create_app, guarded_routes
+
+PUBLIC = {("/api/v1/session", "POST"), ("/api/v1/health", "GET")}
+"""The only routes of the API that need no sign-in. /api/v1/openapi.json is the third path that answers anybody."""
+
+ANY_SIGNED_IN = {("/api/v1/session", "GET"), ("/api/v1/session", "DELETE"), ("/api/v1/session/password", "PUT")}
+
+BODIES: Mapping[str, object] = {
+    "/api/v1/session": {"username": "x", "password": "y"},
+    "/api/v1/session/password": {"current": "x", "new": "y"},
+    "/api/v1/incidents/{incident_id}": {"status": "New"},
+    "/api/v1/incidents/{incident_id}/comments": {"text": "x"},
+    "/api/v1/query": {"query": "print 1"},
+    "/api/v1/kql/diagnostics": {"query": "print 1"},
+    "/api/v1/rules": {"name": "x", "query": "nonsense ("},
+    "/api/v1/rules/{rule_id}": {"enabled": True},
+    "/api/v1/automation-rules/{rule_id}": {"enabled": True},
+    "/api/v1/actions": {"kind": "no.such.kind"},
+    "/api/v1/users": {"name": "x", "password": "short", "roles": ["Reader"]},
+    "/api/v1/users/{name}": {"display_name": "x"},
+    "/api/v1/tokens": {"name": "x", "kind": "api", "roles": []},
+}
+
+
+class _Shell:
+    version = "v1"
+
+    class intake:  # noqa: N801
+        @staticmethod
+        def routes() -> tuple[()]:
+            return ()
+
+
+MATRIX = list(guarded_routes(create_app(_Shell())))  # type: ignore[arg-type]
+
+
+def send(client: httpx.Client, template: str, method: str, **options: object) -> httpx.Response:
+    path = re.sub(r"\{\w+\}", "none", template)
+    body = BODIES.get(template, {}) if method in ("POST", "PATCH", "PUT") else None
+    return client.request(method, path, json=body, **options)  # type: ignore[arg-type]
+
+
+def test_the_matrix_is_whole() -> None:
+    assert len(MATRIX) >= 36
+    assert {(p, m) for p, m, permission in MATRIX if permission is None} == PUBLIC
+    assert {(p, m) for p, m, permission in MATRIX if permission == ""} == ANY_SIGNED_IN
+
+
+def test_there_is_no_other_way_in(served: Served) -> None:
+    """Besides the API's routes: the document, what catches the rest of /api, and the intake, which checks tokens itself."""
+    others = {r.path for r in served.app.routes if isinstance(r, Route | Mount)}
+    assert {p for p in others if not p.startswith(("/services/collector", "/ingest/"))} == {
+        "/api/v1/openapi.json",
+        "/api/{path:path}",
+    }
+
+
+@pytest.mark.parametrize(("path", "method", "permission"), MATRIX, ids=lambda v: str(v))
+class TestMatrix:
+    def test_nobody(self, served: Served, path: str, method: str, permission: str | None) -> None:
+        with served.client() as client:
+            answer = send(client, path, method)
+        if permission is None:
+            assert answer.status_code != 403
+            assert answer.status_code in (200, 401)
+        else:
+            assert answer.status_code == 401
+            assert answer.json()["code"] == "ACC0001"
+            assert "www-authenticate" in answer.headers
+
+    def test_a_forged_credential(self, served: Served, path: str, method: str, permission: str | None) -> None:
+        if permission is None:
+            return
+        with served.client() as client:
+            for headers in (
+                {"Authorization": "Bearer toc_a_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"},
+                {"Authorization": "Bearer"},
+                {"Authorization": "Basic YWRtaW46YWRtaW4="},
+                {"Cookie": "tocsin_session=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"},
+                {"Cookie": "tocsin_session="},
+            ):
+                assert send(client, path, method, headers=headers).status_code == 401
+
+    def test_each_role(self, clients: dict[str, httpx.Client], path: str, method: str, permission: str | None) -> None:
+        if permission in (None, ""):
+            return
+        for role in ROLES:
+            answer = send(clients[role], path, method)
+            if permission in HELD[role]:
+                assert answer.status_code not in (401, 403), (role, answer.text)
+            else:
+                assert answer.status_code == 403, (role, answer.text)
+                assert answer.json()["code"] == "ACC0002"
+                assert permission in answer.json()["detail"]
+
+    def test_an_ingest_token(self, served: Served, path: str, method: str, permission: str | None) -> None:
+        """It may send rows and nothing else."""
+        if permission in (None, ""):
+            return
+        token = served.workspace.access.make_token("t", by=ADMIN)["token"]
+        with httpx.Client(base_url=served.url) as client:
+            assert send(client, path, method, headers={"Authorization": f"Bearer {token}"}).status_code == 403
+
+    def test_a_change_by_cookie_without_our_header(
+        self, clients: dict[str, httpx.Client], path: str, method: str, permission: str | None
+    ) -> None:
+        if permission is None or method == "GET":
+            return
+        client = clients["Administrator"]
+        with httpx.Client(base_url=client.base_url, cookies=client.cookies) as foreign:
+            answer = send(foreign, path, method)
+            assert (answer.status_code, answer.json()["code"]) == (403, "ACC0005")
+            crossed = send(foreign, path, method, headers={"X-Tocsin-Request": "1", "Sec-Fetch-Site": "cross-site"})
+            assert (crossed.status_code, crossed.json()["code"]) == (403, "ACC0005")
