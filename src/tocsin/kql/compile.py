@@ -8,7 +8,7 @@ from datetime import datetime
 
 from tocsin.kql.binder import Binder, BindError, bind_query
 from tocsin.kql.diagnostics import Diagnostic, KqlErrors
-from tocsin.kql.emit.duckdb.relations import Emitter
+from tocsin.kql.emit.duckdb.relations import EmitLimitError, Emitter
 from tocsin.kql.parser import parse
 from tocsin.kql.types import Catalog, KqlType
 
@@ -76,6 +76,9 @@ def compile_query(
         sql = Emitter(binder.shared).query(relation.plan, [c.alias for c in visible], order)
     except BindError as error:
         raise KqlErrors([Diagnostic.at(text, error.span, error.code, error.message, hint=error.hint)], text) from None
+    except EmitLimitError as error:
+        found = Diagnostic.at(text, error.span, "KQL0110", error.message, hint=error.hint)
+        raise KqlErrors([found], text) from None
     except RecursionError:
         message = "The query is nested too deeply."
         raise KqlErrors([Diagnostic.at(text, (0, len(text)), "KQL0110", message)], text) from None

@@ -159,9 +159,15 @@ class Join(Plan):
 
 @dataclass(slots=True, eq=False)
 class Union(Plan):
-    """Rows of all parts. Each part maps every output alias to a scalar over that part."""
+    """Rows of all parts. Each part tells the scalar of an output alias over itself; only those that are read are asked for.
 
-    parts: Sequence[tuple[Plan, Mapping[str, Scalar]]]
+    `own` are the aliases that a part has a column for; the others are null (or '') there. `strings` are the aliases of strings.
+    """
+
+    parts: Sequence[tuple[Plan, Callable[[str], Scalar]]]
+    own: Sequence[frozenset[str]]
+    strings: frozenset[str]
+    span: tuple[int, int]
 
 
 @dataclass(slots=True, eq=False)

@@ -14,13 +14,17 @@ __all__ = ["BoundColumn", "Environment", "FunctionValue", "Relation", "ScalarVal
 
 @dataclass(frozen=True, slots=True)
 class BoundColumn:
-    """A column of a stage: its KQL name and type, and how the plan calls it (`alias`, and `ticks` for a datetime)."""
+    """A column of a stage: its KQL name and type, and how the plan calls it (`alias`, and `ticks` for a datetime).
+
+    `stored` columns come from a catalogue table as they are.
+    """
 
     name: str
     type: KqlType
     alias: str
     ticks: bool = False
     hidden: bool = False
+    stored: bool = False
 
     def scalar(self) -> Scalar:
         """A reference to this column."""
@@ -63,7 +67,18 @@ class Relation:
             for column in self.columns:
                 index.setdefault(column.name, column)
             self._by_name = index
-        return index.get(name)
+        found = index.get(name)
+        return found if found is not None else self._other_spelling(name)
+
+    def _other_spelling(self, name: str) -> BoundColumn | None:
+        """A stored column that differs from `name` only by case, when there is just one.
+
+        Sentinel and Defender XDR spell columns of the same table differently (``AccountUPN``, ``AccountUpn``), and queries for both
+        must run on one table. Columns that a query makes are told apart by case, as in Kusto.
+        """
+        folded = name.lower()
+        found = [c for c in self.columns if c.stored and c.name.lower() == folded]
+        return found[0] if len(found) == 1 else None
 
     def open_value(self, name: str) -> Scalar | None:
         """The value of a name that only the data could have made a column, or None where the columns are settled."""

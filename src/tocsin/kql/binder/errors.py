@@ -36,7 +36,17 @@ def fail(code: str, message: str, where: Node | Span, hint: str = "") -> BindErr
 
 def unknown(code: str, kind: str, name: str, known: Iterable[str], where: Node | Span) -> BindError:
     """An unknown name, with the nearest known one."""
-    return fail(code, f"There is no {kind} named '{name}' here.", where, did_you_mean(name, known))
+    return fail(code, f"There is no {kind} named '{name}' here.", where, did_you_mean(name, _near(name, known)))
+
+
+def _near(name: str, known: Iterable[str]) -> list[str]:
+    """Of very many names only those of about the same length with the same beginning: comparing them all takes seconds."""
+    names = sorted(set(known))
+    if len(names) <= 500:
+        return names
+    folded = name.lower()
+    same = [n for n in names if n.lower() == folded]
+    return same or [n for n in names if n[:1].lower() == folded[:1] and abs(len(n) - len(name)) <= 3][:500]
 
 
 def unsupported(what: str, where: Node | Span, hint: str = "") -> BindError:

@@ -163,9 +163,8 @@ def _in_values(b: Binder, left: Scalar, items: list[Scalar], node: ast.InList) -
         if all(i.constant for i in items):
             return _constant_list(b, left, list(dict.fromkeys(str(i.value or "") for i in items)))
     elif kind.is_numeric:
+        items = [comparable(node, left, i)[1] if i.type is KqlType.STRING else i for i in items]
         for item in items:
-            if item.type is KqlType.STRING:
-                raise fail("KQL0105", f"A {kind} can't be looked up among strings.", node, "Convert one side.")
             kind = promote(kind, item.type) if item.type.is_numeric else kind
         left = convert(left, kind)
         items = [convert(i, kind) for i in items]

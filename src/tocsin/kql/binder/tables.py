@@ -179,7 +179,7 @@ def scan_table(b: Binder, schema: TableSchema) -> Relation:
     physical = {}
     for column, name in zip(schema.columns, physical_names(schema.columns), strict=True):
         alias = b.alias()
-        columns.append(BoundColumn(column.name, column.type, alias, hidden=column.hidden))
+        columns.append(BoundColumn(column.name, column.type, alias, hidden=column.hidden, stored=True))
         physical[alias] = (name, column.type)
     return Relation(Scan(frozenset(physical), schema.name, physical), tuple(columns), name=schema.name, row_wise=True)
 

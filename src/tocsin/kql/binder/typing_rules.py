@@ -5,6 +5,7 @@ from __future__ import annotations
 from tocsin.kql import ast
 from tocsin.kql.binder.errors import BindError, fail
 from tocsin.kql.emit.duckdb import scalars
+from tocsin.kql.emit.duckdb.literals import constant
 from tocsin.kql.functions import conversion
 from tocsin.kql.plan import Scalar
 from tocsin.kql.types import KqlType
@@ -104,6 +105,9 @@ def comparable(node: ast.Node, left: Scalar, right: Scalar) -> tuple[Scalar, Sca
         return convert(left, kind), convert(right, kind)
     if {a, b} == {KqlType.STRING, KqlType.GUID}:
         return _as_guid(left), _as_guid(right)
+    matched = _literal_beside(left, right)
+    if matched is not None:
+        return matched
     if KqlType.BOOL in (a, b) and (a.is_numeric or b.is_numeric):
         return _as_number(left), _as_number(right)
     raise fail(
@@ -112,6 +116,40 @@ def comparable(node: ast.Node, left: Scalar, right: Scalar) -> tuple[Scalar, Sca
         node,
         f"Convert one side, for example with {_DYNAMIC_TO[a]}() or {_DYNAMIC_TO[b]}().",
     )
+
+
+def _literal_beside(left: Scalar, right: Scalar) -> tuple[Scalar, Scalar] | None:
+    """A number beside a string column is compared by its text, a string beside a number column by its value.
+
+    Log Analytics takes ``ResultType == 0`` and ``EventID == "4624"`` so; only for literals, where the meaning is clear.
+    """
+    if left.constant == right.constant:
+        return None
+    literal, other = (left, right) if left.constant else (right, left)
+    made: Scalar | None = None
+    if other.type is KqlType.STRING and literal.type in (KqlType.INT, KqlType.LONG, KqlType.REAL):
+        made = constant(KqlType.STRING, str(literal.value))
+    elif other.type.is_numeric and literal.type is KqlType.STRING:
+        made = _number_literal(str(literal.value))
+        if made is not None:
+            kind = promote(made.type, other.type)
+            made, other = convert(made, kind), convert(other, kind)
+    elif other.type is KqlType.BOOL and literal.type is KqlType.STRING:
+        meaning = {"true": True, "1": True, "false": False, "0": False}.get(str(literal.value).lower())
+        made = constant(KqlType.BOOL, meaning) if meaning is not None else None
+    if made is None:
+        return None
+    return (made, other) if left.constant else (other, made)
+
+
+def _number_literal(text: str) -> Scalar | None:
+    from tocsin.kql.values import parse_double, parse_long
+
+    whole = parse_long(text)
+    if whole is not None:
+        return constant(KqlType.LONG, whole)
+    real = parse_double(text)
+    return constant(KqlType.REAL, real) if real is not None else None
 
 
 def _as_guid(value: Scalar) -> Scalar:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tocsin.kql import ast
@@ -13,7 +13,7 @@ from tocsin.kql.binder.core import Binder, Row
 from tocsin.kql.binder.errors import BindError, fail
 from tocsin.kql.emit.duckdb import scalars
 from tocsin.kql.emit.duckdb.literals import constant
-from tocsin.kql.plan import Filter, OrderKey, Plan, Scalar, Union
+from tocsin.kql.plan import Filter, OrderKey, Scalar, Union
 from tocsin.kql.scope import BoundColumn, Environment, FunctionValue, Relation, TableValue
 from tocsin.kql.types import KqlType
 
@@ -121,7 +121,9 @@ def _keeps_name_source(node: ast.Expr | ast.Operator, env: Environment) -> bool:
 def matching_tables(b: Binder, node: ast.Star, env: Environment) -> list[str]:
     """The tables that a wildcard means, in the catalogue's order."""
     expression = re.compile(".*".join(re.escape(part) for part in node.pattern.split("*")), re.DOTALL)
-    names = [n for n in b.catalog.table_names() if expression.fullmatch(n)]
+    # A catalog may know which of its tables hold rows; a wildcard over all of them need not read the others.
+    listed = getattr(b.catalog, "wildcard_names", b.catalog.table_names)()
+    names = [n for n in listed if expression.fullmatch(n)]
     for name in env.all_names():
         value = env.lookup(name)
         if isinstance(value, TableValue) and expression.fullmatch(name) and name not in names:
@@ -131,58 +133,67 @@ def matching_tables(b: Binder, node: ast.Star, env: Environment) -> list[str]:
     return names
 
 
-def union_relations(b: Binder, parts: Sequence[_Part], *, source: str | None, inner: bool, node: ast.Node) -> Relation:
+def union_relations(
+    b: Binder, parts: Sequence[_Part], *, source: str | None, inner: bool, node: ast.Node
+) -> Relation:
     """All rows of all parts. Columns go by name; one name with several types becomes one column a type (``x_long``, ``x_string``)."""
-    layout = _layout(parts, inner)
-    columns: list[BoundColumn] = []
-    mappings: list[dict[str, Scalar]] = [{} for _ in parts]
-    if source is not None:
-        label = BoundColumn(source, KqlType.STRING, b.alias())
-        columns.append(label)
-        for mapping, part in zip(mappings, parts, strict=True):
-            mapping[label.alias] = constant(KqlType.STRING, part.label)
-    for name, kind, original, hidden in layout:
-        found = [_find(part.relation, original, kind) for part in parts]
-        ticks = kind is KqlType.DATETIME and any(c is not None and c.ticks for c in found)
-        alias = b.alias()
-        columns.append(BoundColumn(name, kind, alias, ticks, hidden))
-        for mapping, column in zip(mappings, found, strict=True):
-            mapping[alias] = _fill(column, kind, ticks)
-    order = _order(b, parts, mappings)
-    aliases = frozenset(mappings[0])
-    plans: list[tuple[Plan, dict[str, Scalar]]] = [
-        (part.relation.plan, mapping) for part, mapping in zip(parts, mappings, strict=True)
-    ]
-    partition: tuple[str, ...] = ()
     if any(p.relation.partition for p in parts):
         raise fail("KQL0201", "union inside mv-apply or partition is not supported.", node)
-    return Relation(Union(aliases, plans), tuple(columns), order, partition=partition)
+    columns: list[BoundColumn] = []
+    origins: dict[str, tuple[str, KqlType, bool]] = {}  # alias → name and type in the parts, and the form of a datetime
+    label = b.alias()
+    if source is not None:
+        columns.append(BoundColumn(source, KqlType.STRING, label))
+    for name, kind, original, hidden, ticks in _layout(parts, inner):
+        alias = b.alias()
+        origins[alias] = (original, kind, ticks)
+        columns.append(BoundColumn(name, kind, alias, ticks, hidden))
+    extra, order = _order(b, parts)
+
+    def reader(position: int, part: _Part) -> Callable[[str], Scalar]:
+        def read(alias: str) -> Scalar:
+            if alias == label:
+                return constant(KqlType.STRING, part.label)
+            if alias in extra:
+                return extra[alias][position]
+            name, kind, ticks = origins[alias]
+            return _fill(_find(part.relation, name, kind), kind, ticks)
+
+        return read
+
+    aliases = frozenset((label, *origins, *extra))
+    by_origin = {(name, kind): alias for alias, (name, kind, _) in origins.items()}
+    own = [
+        frozenset(
+            (label, *extra, *(by_origin[c.name, c.type] for c in p.relation.columns if (c.name, c.type) in by_origin))
+        )
+        for p in parts
+    ]
+    strings = frozenset(c.alias for c in columns if c.type is KqlType.STRING)
+    plans = [(part.relation.plan, reader(i, part)) for i, part in enumerate(parts)]
+    return Relation(Union(aliases, plans, own, strings, node.span), tuple(columns), order)
 
 
-def _layout(parts: Sequence[_Part], inner: bool) -> list[tuple[str, KqlType, str, bool]]:
-    """Output columns: (name, type, name in the parts, hidden)."""
-    kinds: dict[str, list[KqlType]] = {}
-    hidden: dict[str, bool] = {}
+def _layout(parts: Sequence[_Part], inner: bool) -> list[tuple[str, KqlType, str, bool, bool]]:
+    """Output columns: (name, type, name in the parts, hidden, datetime in ticks)."""
+    kinds: dict[str, dict[KqlType, bool]] = {}
+    shown: set[str] = set()
     count: dict[str, int] = {}
     for part in parts:
-        seen = set()
-        for column in part.relation.columns:
-            if column.name in seen:
-                continue
-            seen.add(column.name)
-            listed = kinds.setdefault(column.name, [])
-            if column.type not in listed:
-                listed.append(column.type)
-            hidden[column.name] = hidden.get(column.name, True) and column.hidden
+        for column in {c.name: c for c in reversed(part.relation.columns)}.values():
             count[column.name] = count.get(column.name, 0) + 1
+            if not column.hidden:
+                shown.add(column.name)
+        for column in part.relation.columns:
+            listed = kinds.setdefault(column.name, {})
+            listed[column.type] = listed.get(column.type, False) or column.ticks
     layout = []
     for name, listed in kinds.items():
+        hidden = name not in shown
         if inner and (count[name] < len(parts) or len(listed) > 1):
             continue
-        if len(listed) == 1:
-            layout.append((name, listed[0], name, hidden[name]))
-        else:
-            layout.extend((f"{name}_{kind}", kind, name, hidden[name]) for kind in listed)
+        for kind, ticks in listed.items():
+            layout.append((name if len(listed) == 1 else f"{name}_{kind}", kind, name, hidden, ticks))
     return layout
 
 
@@ -197,16 +208,17 @@ def _fill(column: BoundColumn | None, kind: KqlType, ticks: bool) -> Scalar:
     return scalars.to_ticks(column.scalar()) if ticks else column.scalar()
 
 
-def _order(b: Binder, parts: Sequence[_Part], mappings: Sequence[dict[str, Scalar]]) -> tuple[OrderKey, ...]:
+def _order(b: Binder, parts: Sequence[_Part]) -> tuple[dict[str, list[Scalar]], tuple[OrderKey, ...]]:
     """Literal rows keep their order: part by part, row by row. Sorted or stored parts promise nothing after a union."""
     if not all(p.relation.order and not p.relation.sorted and len(p.relation.order) == 1 for p in parts):
-        return ()
+        return {}, ()
     number, row = b.alias(), b.alias()
-    for i, (part, mapping) in enumerate(zip(parts, mappings, strict=True)):
-        mapping[number] = constant(KqlType.LONG, i)
-        key = part.relation.order[0].alias
-        mapping[row] = Scalar(key, KqlType.LONG, refs=frozenset((key,)))
-    return (OrderKey(number), OrderKey(row))
+    keys = [p.relation.order[0].alias for p in parts]
+    extra = {
+        number: [constant(KqlType.LONG, i) for i in range(len(parts))],
+        row: [Scalar(k, KqlType.LONG, refs=frozenset((k,))) for k in keys],
+    }
+    return extra, (OrderKey(number), OrderKey(row))
 
 
 # ---------------------------------------------------------------------------------------------- search and find
@@ -347,7 +359,12 @@ def everywhere(b: Binder, op: str, right: ast.Expr, row: Row) -> Scalar:
     plain = "has" if op == ":" else op.lstrip("!")
     saved, row.search = row.search, True
     tests = []
+    joined = _joined(plain, right, relation.visible())
+    if joined is not None:
+        tests.append(_term_in(b, joined, right, row, plain))
     for column in relation.visible():
+        if joined is not None and column.type is KqlType.STRING:
+            continue
         if plain.startswith("has") and column.type in (KqlType.REAL, KqlType.DECIMAL):
             continue  # a term is not looked for in fractions (the engine's recorded answers)
         if plain in ("==", "!=", "<", ">", "<=", ">="):
@@ -360,6 +377,21 @@ def everywhere(b: Binder, op: str, right: ast.Expr, row: Row) -> Scalar:
     row.search = saved
     found = scalars.combine("or", tests)
     return scalars.inverse(found) if negated else found
+
+
+_SEPARABLE = frozenset(("has", "has_cs", "hasprefix", "hasprefix_cs", "hassuffix", "hassuffix_cs", "contains", "contains_cs"))
+
+
+def _joined(op: str, right: ast.Expr, columns: Sequence[BoundColumn]) -> Scalar | None:
+    """All strings of a row as one text, with a separator that no term holds: one test instead of one for each column."""
+    text = right.value if isinstance(right, ast.Literal) else None
+    if op not in _SEPARABLE or not isinstance(text, str) or "\x01" in text or "*" in text:
+        return None
+    strings = [c.scalar() for c in columns if c.type is KqlType.STRING]
+    if len(strings) < 2:
+        return None
+    listed = ", ".join(s.sql for s in strings)
+    return scalars.make(f"concat_ws(chr(1), {listed})", KqlType.STRING, strings)
 
 
 def in_everywhere(b: Binder, node: ast.InList, row: Row) -> Scalar:

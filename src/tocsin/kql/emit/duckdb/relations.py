@@ -7,7 +7,7 @@ that nobody reads above a stage are not computed in it. Measured reasons are in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tocsin.kql import plan as p
@@ -15,10 +15,14 @@ from tocsin.kql.emit.duckdb.literals import quote_identifier, sql_type
 from tocsin.kql.plan import OrderKey, Plan, Scalar, Shared
 from tocsin.kql.types import KqlType
 
-__all__ = ["Emitter", "order_text"]
+__all__ = ["EmitLimitError", "Emitter", "order_text"]
 
 COPY_LIMIT = 600
 """Engine expressions that one computed column may become before its block is sealed (copying doubles with each level)."""
+SPARSE_FROM = 20_000
+"""Cells (columns by tables) of a union from which each table gives only the columns that it has."""
+CELL_LIMIT = 1_000_000
+"""Cells of a union that the engine can still plan."""
 INLINE_LIMIT = 64
 """Stages that reading a shared tree in place may add before it is materialised instead."""
 
@@ -40,6 +44,14 @@ class Block:
     def plain(self) -> bool:
         """Only a FROM."""
         return not self.items and not self.where
+
+
+class EmitLimitError(Exception):
+    """A plan that would be too large as SQL: what, where, and what to do."""
+
+    def __init__(self, message: str, span: tuple[int, int], hint: str) -> None:
+        super().__init__(message)
+        self.message, self.span, self.hint = message, span, hint
 
 
 class Emitter:
@@ -285,12 +297,21 @@ class Emitter:
 
     def _union(self, node: p.Union, needed: frozenset[str]) -> Block:
         names = [a for a in sorted(node.aliases, key=_alias_number) if a in needed]
+        cells = len(names) * len(node.parts)
+        if cells > CELL_LIMIT:
+            raise EmitLimitError(
+                f"The tables of this union have {len(names)} columns between them, and there are {len(node.parts)} tables.",
+                node.span,
+                "Name the tables, or project the columns that you need.",
+            )
+        sparse = cells > SPARSE_FROM
         parts = []
-        for tree, mapping in node.parts:
-            scalars = [mapping[a] for a in names]
+        for (tree, mapping), own in zip(node.parts, node.own, strict=True):
+            listed = [a for a in names if a in own] if sparse else names
+            scalars = [mapping(a) for a in listed]
             reads: frozenset[str] = frozenset().union(*(s.refs for s in scalars)) if scalars else frozenset()
             block = self.emit(tree, reads)
-            columns = ", ".join(f"{s.sql} AS {a}" for a, s in zip(names, scalars, strict=True)) or "1 AS _"
+            columns = ", ".join(f"{s.sql} AS {a}" for a, s in zip(listed, scalars, strict=True)) or "1 AS _"
             if block.items:
                 parts.append(f"SELECT {columns} FROM {self._as_source(block, reads)}")
             else:
@@ -298,8 +319,13 @@ class Emitter:
                 parts.append(f"SELECT {columns}" + (f" FROM {block.source}" if block.source else "") + where)
         self.count += 1
         name = f"s{self.count}"
-        self.ctes.append(f"{name} AS ({' UNION ALL '.join(parts)})")
-        return Block(name, frozenset(names))
+        word = " UNION ALL BY NAME " if sparse else " UNION ALL "
+        self.ctes.append(f"{name} AS ({word.join(parts)})")
+        if not sparse:
+            return Block(name, frozenset(names))
+        block = Block(name, frozenset(a for a in names if a not in node.strings))
+        block.items = {f"{a}": f"coalesce({name}.{a}, '')" for a in names if a in node.strings}
+        return self.seal(block, frozenset(names))
 
 
 def _alias_number(alias: str) -> int:
@@ -370,8 +396,3 @@ def order_text(order: Iterable[OrderKey]) -> str:
         value = f"CASE WHEN NOT isnan({key.alias}) THEN {key.alias} END" if key.real else key.alias
         parts.append(f"{value} {'DESC' if key.descending else 'ASC'} NULLS {'FIRST' if key.nulls_first else 'LAST'}")
     return ", ".join(parts)
-
-
-def mapping_of(scalars: Mapping[str, Scalar]) -> frozenset[str]:
-    """Every alias that a mapping's scalars read."""
-    return frozenset().union(*(s.refs for s in scalars.values())) if scalars else frozenset()
