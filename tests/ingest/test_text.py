@@ -302,6 +302,36 @@ def test_prose_is_skipped_not_unreadable(tmp_path: Path) -> None:
     assert got.report.as_dict()["error"] is None
 
 
+def test_an_endless_line_of_nothing_known_is_said(tmp_path: Path) -> None:
+    got = decode_bytes(tmp_path, b"x" * 3_000_000 + b"\nend\n", max_record_bytes=1_000_000)
+    assert [(d.code, d.place.line, d.size) for d in got.dead] == [(codes.TOO_LONG, 1, 3_000_000)]
+    assert got.report.unreadable
+    assert decode_bytes(tmp_path, b"x" * 300_000).report.skipped
+
+
+def test_audit_records_in_syslog_lines_are_merged(tmp_path: Path) -> None:
+    lines = [line.replace("\x1d", " ") for line in AUDIT.split("\n")[:8]]
+    text = "".join(f"May  1 10:00:00 web audispd: {line}\n" for line in lines)
+    got = decode_bytes(tmp_path, text.encode())
+    assert got.report.events == 8
+    events = {r["Serial"]: json.loads(r["Fields"]) for r in got.rows("linux.auditd")}
+    assert set(events) == {92733, 92734}
+    assert events[92733]["argv"][0] == "sh"
+    assert got.rows("linux.auditd")[0]["Computer"] == "web"
+
+
+def test_windows_events_in_syslog_lines(tmp_path: Path) -> None:
+    xml = "<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'><System><EventID>7</EventID><Channel>c</Channel></System></Event>"
+    got = decode_bytes(tmp_path, f"<13>May  1 10:00:00 pc nxlog: {xml}\n".encode())
+    assert got.kinds() == {"syslog": 1, "windows.event": 1}
+
+
+def test_batches_are_bounded_by_bytes(tmp_path: Path) -> None:
+    got = decode_bytes(tmp_path, b"".join(b'{"alpha":"%b"}\n' % (b"x" * 200_000) for _ in range(40)), batch_bytes=1_000_000)
+    assert max(len(b) for b in got.batches) <= 11
+    assert got.report.events == 40
+
+
 def test_pcap_is_skipped(tmp_path: Path) -> None:
     got = decode_bytes(tmp_path, b"\xd4\xc3\xb2\xa1" + bytes(40))
     assert (got.report.format, got.report.events, got.report.unreadable) == ("pcap", 0, False)

@@ -23,7 +23,7 @@ from tocsin.ingest.decoders.lines import LongLine, line_blocks
 from tocsin.ingest.decoders.source import Source
 from tocsin.ingest.model import DecodedItem
 
-__all__ = ["AUDIT_LINE", "AuditEvent", "auoms_row", "decode_auditd", "parse_record"]
+__all__ = ["AUDIT_LINE", "AuditEvent", "add_audit_text", "auoms_row", "decode_auditd", "parse_record"]
 
 AUDIT_LINE = re.compile(
     r"(?:node=(?P<node>\S+) )?type=(?P<type>[A-Z][A-Z0-9_\[\]]*) (?:msg=)?audit\((?P<time>\d{1,12}\.\d{1,9}):(?P<serial>\d{1,18})\): ?"
@@ -208,6 +208,34 @@ def decode_auditd(source: Source, context: Context) -> Iterator[DecodedItem]:
 # AUOMS writes values with blanks unquoted (`proctitle=/bin/sh -c id`): a value ends where ` name=` follows.
 _AUOMS_KEY = re.compile(r"(?:^| )([a-z_][a-z0-9_]*)=")
 _JSON_START = frozenset('["')
+
+
+def add_audit_text(message: str, host: str, context: Context) -> bool:
+    """Adds the audit record that another line carries; records of one event are merged as long as its file or body lasts.
+
+    False when the text holds no record.
+    """
+    match = AUDIT_LINE.search(message)
+    if match is None:
+        return False
+    if match["type"].startswith("AUOMS"):
+        row = auoms_row(message, host)
+        if row is not None:
+            context.derived += 1
+            context.add("linux.auditd", row)
+        return True
+    node = match["node"] or host
+    key = (node, match["time"], match["serial"])
+    event = context.audit.get(key)
+    if event is None:
+        if len(context.audit) >= _MAX_OPEN:
+            context.add_audit(context.audit.pop(next(iter(context.audit))))
+        event = context.audit[key] = AuditEvent(match["time"], match["serial"], node)
+    if match["type"] == "EOE":
+        context.add_audit(context.audit.pop(key))
+    else:
+        event.merge(match["type"], message[match.end() :])
+    return True
 
 
 def auoms_row(message: str, host: str) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from tocsin.base.errors import IngestError, Place
 from tocsin.ingest import codes
-from tocsin.ingest.decoders.auditd import AUDIT_LINE, auoms_row, decode_auditd
+from tocsin.ingest.decoders.auditd import AUDIT_LINE, add_audit_text, decode_auditd
 from tocsin.ingest.decoders.context import Context
 from tocsin.ingest.decoders.csvtext import decode_csv
 from tocsin.ingest.decoders.jsontext import JsonSplitter, decode_json, decode_json_lines, load_tolerant
@@ -150,11 +150,8 @@ def add_text(text: str, meta: Mapping[str, str], context: Context, received: dat
         value, _ = load_tolerant(text.encode("utf-8", "surrogatepass"))
         if value.__class__ is dict and add_object(value, context):
             return
-    if AUDIT_LINE.match(text):
-        row = auoms_row(text, meta.get("host", ""))
-        if row is not None:
-            context.add("linux.auditd", row)
-            return
+    if AUDIT_LINE.match(text) and add_audit_text(text, meta.get("host", ""), context):
+        return
     if looks_like_syslog(text) or meta.get("sourcetype", "").startswith(("syslog", "linux_")):
         add_syslog_line(text, context, received=received, peer=meta.get("peer", ""))
         return

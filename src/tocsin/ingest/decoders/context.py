@@ -60,6 +60,10 @@ class Context:
         self.windows = EventBuffer()
         self.sysmon = EventBuffer()
         self._dicts: dict[str, list[dict[str, Any]]] = {}
+        self.record_bytes = 0
+        """Length of the record in hand, as far as its decoder says it: what batches are bounded by."""
+        self.audit: dict[tuple[str, str, str], Any] = {}
+        """Audit events (`auditd.AuditEvent`) whose records come one by one within other lines."""
         self._pending = 0
         self._pending_bytes = 0
 
@@ -108,6 +112,12 @@ class Context:
             rows = self._dicts[kind] = []
         rows.append(row)
         self._pending += 1
+        self._pending_bytes += self.record_bytes
+
+    def add_audit(self, event: Any) -> None:
+        """Adds an audit event that was carried by other lines."""
+        self.derived += 1
+        self.add("linux.auditd", event.row())
 
     def full(self) -> Iterator[SourceBatch]:
         """The batches that have grown big enough to hand on."""
@@ -115,11 +125,14 @@ class Context:
         for buffer in (self.windows, self.sysmon):
             if len(buffer) >= limit or buffer.bytes >= self.limits.batch_bytes:
                 yield self._events(buffer)
-        if self._pending >= limit:
+        if self._pending >= limit or self._pending_bytes >= self.limits.batch_bytes:
             yield from self._all_dicts()
 
     def rest(self) -> Iterator[SourceBatch]:
         """Whatever is left."""
+        for event in self.audit.values():
+            self.add_audit(event)
+        self.audit.clear()
         for buffer in (self.windows, self.sysmon):
             if len(buffer):
                 yield self._events(buffer)
@@ -155,7 +168,7 @@ class Context:
         return self.batch("linux.sysmon" if buffer is self.sysmon else "windows.event", buffer.take())
 
     def _all_dicts(self) -> Iterator[SourceBatch]:
-        kinds, self._dicts, self._pending = self._dicts, {}, 0
+        kinds, self._dicts, self._pending, self._pending_bytes = self._dicts, {}, 0, 0
         for kind, rows in kinds.items():
             for start in range(0, len(rows), self.limits.batch_rows):
                 yield self.batch(kind, _table(kind, rows[start : start + self.limits.batch_rows]))

@@ -83,6 +83,7 @@ def decode_csv(source: Source, context: Context, delimiter: str) -> Iterator[Dec
             reason = f"The row has {len(row)} fields; the header has {len(header)}."
             yield context.dead(reason, codes.CSV_ROW, Place(source.name, line=started), delimiter.join(row).encode("utf-8", "replace"))
             continue
+        context.record_bytes = sum(map(len, row))
         record = {name: value for name, value in zip(header, row, strict=True) if value != ""}
         target = (context.matcher.of(record, columns) if by_row else context.matcher.named(record)) or table
         if windows and (target is None or target in WINDOWS_TABLES):

@@ -105,6 +105,7 @@ def decode_json_lines(source: Source, context: Context) -> Iterator[DecodedItem]
         for index, line in enumerate(lines):
             try:
                 value = _loads(line)  # type: ignore[arg-type]
+                context.record_bytes = len(line)  # type: ignore[arg-type]
                 if value.__class__ is dict:
                     twice = key_twice(line, value)  # type: ignore[arg-type]
                     if add_object(value, context):

@@ -7,6 +7,7 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tocsin.base.errors import IngestError, Place
@@ -17,6 +18,7 @@ from tocsin.ingest.decoders.context import Context
 from tocsin.ingest.decoders.csvtext import decode_csv
 from tocsin.ingest.decoders.evtxfile import decode_evtx
 from tocsin.ingest.decoders.jsontext import decode_json
+from tocsin.ingest.decoders.lines import LongLine, line_blocks
 from tocsin.ingest.decoders.sniff import sniff
 from tocsin.ingest.decoders.source import HEAD_BYTES, Chained, Source, translate
 from tocsin.ingest.decoders.syslog import decode_syslog
@@ -172,6 +174,9 @@ def _decode_leaf(source: Source, kind: str, detail: str, limits: DecodeLimits, m
     if kind == "utf-16":
         source = _transcoded(source, "utf-16-le" if detail == "fffe" else "utf-16-be")
         kind, detail = sniff(source.head, complete=len(source.head) < HEAD_BYTES)
+    if kind == "text" and b"\n" not in source.head and len(source.head) >= HEAD_BYTES:
+        yield from _one_long_line(source, limits, matcher)
+        return
     if kind in _SKIPPED:
         # Read to the end: damage of an archive member counts even when its content isn't of interest.
         yield _drained(source, FileReport(name, kind, skipped=_SKIPPED[kind]))
@@ -197,6 +202,26 @@ def _decode_leaf(source: Source, kind: str, detail: str, limits: DecodeLimits, m
         )
     yield from context.rest()
     yield report(context, name, error, source.position)
+
+
+def _one_long_line(source: Source, limits: DecodeLimits, matcher: TableMatcher) -> Iterator[DecodedItem]:
+    """Text of no known format that begins with a line without end: lines above the limit are said, the rest is no log."""
+    name = source.name
+    context = Context(name, limits, matcher)
+    context.format = "text"
+    error: IngestError | None = None
+    try:
+        for number, lines in line_blocks(source, limits.max_record_bytes, limits.dead_letter_bytes):
+            for index, line in enumerate(lines):
+                if isinstance(line, LongLine):
+                    yield context.dead(
+                        f"The line is {line.size} bytes long; {limits.max_record_bytes} are allowed.", codes.TOO_LONG,
+                        Place(name, line=number + index), line.head, size=line.size, hint="max_record_bytes",
+                    )  # fmt: skip
+    except IngestError as failure:
+        error = failure
+    found = report(context, name, error, source.position)
+    yield found if found.unreadable else replace(found, skipped=_SKIPPED["text"])
 
 
 def report(context: Context, name: str, error: IngestError | None, size: int) -> FileReport:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tocsin.ingest.decoders.auditd import auoms_row
+from tocsin.ingest.decoders.auditd import add_audit_text
 from tocsin.ingest.decoders.context import Context, as_text
 from tocsin.ingest.decoders.jsonvalue import json_text
 from tocsin.ingest.decoders.tables import plain_name
@@ -111,17 +111,14 @@ def add_table_row(table: str, d: Mapping[str, Any], context: Context) -> None:
 
 
 def add_carried(message: object, host: object, context: Context) -> None:
-    """Adds the Sysmon-for-Linux event or audit record that a syslog message carries, if it does."""
+    """Adds the Windows or Sysmon-for-Linux event or the audit record that a syslog message carries, if it does."""
     if message.__class__ is not str:
         return
     text: str = message
-    if "<Event>" in text[:64] and "Linux-Sysmon" in text[:256]:
+    if "<Event" in text[:64] and ("Linux-Sysmon" in text[:256] or "schemas.microsoft.com/win" in text[:256]):
         context.derived += context.add_event(text)
     elif "type=" in text[:64] and "audit(" in text[:160]:
-        row = auoms_row(text, as_text(host) or "")
-        if row is not None:
-            context.derived += 1
-            context.add("linux.auditd", row)
+        add_audit_text(text, as_text(host) or "", context)
 
 
 def add_unknown(kind: str, d: Mapping[str, Any], context: Context) -> None:

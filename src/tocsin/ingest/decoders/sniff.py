@@ -28,6 +28,8 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 )
 _XML = re.compile(r"^\s*(?:<\?xml[^>]*\?>\s*)?(?:<!--.*?-->\s*)*<Events?[\s>]", re.DOTALL)
 _JSON_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*[\[{]\s*[\"\[\]{}]")
+_TAG = re.compile(r"<[A-Za-z?!]")
+_EVENT_NAMESPACE = "schemas.microsoft.com/win/2004/08/events"
 _TEXT = frozenset({9, 10, 12, 13, 27, *range(32, 256)})
 
 
@@ -66,7 +68,7 @@ def _sniff_text(head: bytes, complete: bool) -> tuple[str, str]:
         return ("empty", "") if complete else ("text", "")
     if stripped[0] == "{" or (stripped[0] == "[" and _array_start(stripped)):
         return "json", ""
-    if stripped[0] == "<" and (_XML.match(stripped) or ("<Event" in stripped[:4096] and "schemas.microsoft.com/win/2004/08/events" in stripped)):
+    if _XML.match(stripped) or (_TAG.match(stripped) and "<Event" in stripped[:4096] and _EVENT_NAMESPACE in stripped):
         return "windows-xml", ""
     if stripped.startswith(("#separator", "#fields\t")) or (stripped[0] == "#" and "\n#fields\t" in stripped):
         return "zeek-tsv", ""

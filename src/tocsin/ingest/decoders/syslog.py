@@ -136,6 +136,7 @@ def _old_time(text: str, received: datetime | None) -> object:
 
 def add_syslog_line(line: str, context: Context, *, received: datetime | None, peer: str = "") -> None:
     """Adds the row of a message, and of the event that it carries."""
+    context.record_bytes = len(line)
     row = parse_syslog(line, received=received, peer=peer)
     message = row["SyslogMessage"]
     if message[:1] == "{" and message[-1:] == "}":

@@ -118,6 +118,7 @@ def decode_zeek_tsv(source: Source, context: Context) -> Iterator[DecodedItem]:
                 reason = f"The row has {len(values)} fields; #fields lists {len(fields)}."
                 yield context.dead(reason, codes.ZEEK_ROW, place, raw)
                 continue
+            context.record_bytes = len(line)
             row: dict[str, Any] = {}
             for position, value in enumerate(values):
                 kind = types[position] if position < len(types) else "string"
