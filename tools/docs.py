@@ -82,16 +82,17 @@ def api_page() -> str:
         "The server gives its OpenAPI 3.1 document at `/api/v1/openapi.json`. A browser signs in with `POST /api/v1/session` and sends the header `X-Tocsin-Request: 1` with every",
         "request that changes something; a program sends `Authorization: Bearer TOKEN`. Errors are problem details (RFC 9457) with a stable `code`.",
         "",
-        "| request | what it does |",
-        "|---|---|",
+        "| request | what it does | permission |",
+        "|---|---|---|",
     ]
     for path, methods in sorted(document["paths"].items()):
         for method, operation in methods.items():
             text = " ".join((operation.get("description") or operation.get("summary") or "").split())
-            lines.append(f"| `{method.upper()} {path}` | {text} |")
+            needs = f"`{operation['x-tocsin-permission']}`" if "x-tocsin-permission" in operation else "signed in"
+            lines.append(f"| `{method.upper()} {path}` | {text} | {'none' if operation.get('security') == [] else needs} |")
     lines += [
-        "| `POST /services/collector/event`, `/raw`, `GET /services/collector/health` | Splunk HTTP Event Collector; tokens of kind *ingest* |",
-        "| `POST /ingest/v1/jsonl?table=` | JSON lines; tokens of kind *ingest* |",
+        "| `POST /services/collector/event`, `/raw`, `GET /services/collector/health` | Splunk HTTP Event Collector; tokens of kind *ingest* | `ingest.write` |",
+        "| `POST /ingest/v1/jsonl?table=` | JSON lines; tokens of kind *ingest* | `ingest.write` |",
     ]
     return "\n".join(lines) + "\n"
 
@@ -162,7 +163,82 @@ def _function(function: object) -> str:
     return " ".join(f"| {names} | {function.doc} | {example} |".replace("\n", " ").split())  # type: ignore[attr-defined]
 
 
+def permissions_page() -> str:
+    """Roles and what each may do."""
+    from tocsin.access import PERMISSIONS, ROLES
+
+    lines = [
+        "# Roles and permissions",
+        "",
+        "A role has everything that the one before it has. Tokens of kind *api* have the rights of the roles that they were made with, and never more than their owner has today; "  # noqa: ISC004
+        "tokens of kind *ingest* have `ingest.write` alone. Automation rules may edit incidents and propose actions; they never approve.",
+        "",
+        f"| permission | what it allows | {' | '.join(ROLES)} |",
+        f"|---|---|{'---|' * len(ROLES)}",
+    ]
+    for name, text in PERMISSIONS.items():
+        lines.append(f"| `{name}` | {text} | {' | '.join('yes' if name in held else '' for held in ROLES.values())} |")
+    return "\n".join(lines) + "\n"
+
+
+def actions_page() -> str:
+    """The kinds of actions with their inputs."""
+    from tocsin.respond.actions import KINDS
+
+    lines = [
+        "# Actions",
+        "",
+        "Everything that acts passes the gate: input checked, permission asked, approval waited for, each step an audit row. Approval *one*: somebody with `actions.approve`; with the "  # noqa: ISC004
+        "setting `respond.four_eyes`, somebody else than the one who proposed it. A proposal that nobody decides lapses after `respond.proposal_lasts`.",
+        "",
+    ]
+    for kind in KINDS:
+        usual = getattr(kind, "usual_approval", "none")
+        facts = [f"permission `{kind.permission}`", f"approval {usual}", "can be undone" if kind.undoable else "can't be undone"]
+        facts += ["ends by itself"] if kind.expires else []
+        lines += [f"## `{kind.kind}`", "", kind.description, "", f"{', '.join(facts).capitalize()}.", ""]
+        lines += ["| input | meaning |", "|---|---|"]
+        schema = kind.Input.model_json_schema()
+        for name, field in schema["properties"].items():
+            default = f" Default: `{field['default']}`." if field.get("default") not in (None, "", []) else ""
+            required = " Required." if name in schema.get("required", ()) else ""
+            values = next((f["enum"] for f in (field, *field.get("anyOf", ())) if "enum" in f), ())
+            one_of = f" One of {', '.join(f'`{v}`' for v in values)}." if values else ""
+            text = field.get("description", "").rstrip(".")
+            lines.append(f"| `{name}` | {text}{'.' if text else ''}{one_of}{required}{default} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def automation_page() -> str:
+    """The shape of automation rules, from the module that defines it."""
+    from typing import get_args
+
+    from tocsin.respond.automation import model
+
+    text = model.__doc__ or ""
+    title, _, rest = text.partition("\n")
+    shape, _, prose = rest.strip("\n").partition("\n\n")
+    lines = ["# Automation rules", "", f"{title.rstrip('.:')}:", "", "```yaml"]
+    lines += [line.removeprefix("    ") for line in shape.splitlines()] + ["```", "", " ".join(prose.split()), ""]
+    lines += ["Operators: " + ", ".join(f"`{o}`" for o in get_args(model.Operator)) + "; " + ", ".join(f"`{o}`" for o in sorted(model.UPDATE_OPERATORS))]
+    lines[-1] += " look at the change and never hold when an incident is created. `atLeast` and `atMost` go with severity, priority and alert_count."
+    lines += ["", "| property | meaning |", "|---|---|", *(f"| `{n}` | {t} |" for n, t in model.PROPERTIES.items())]
+    lines += ["| `custom.<name>` | A custom detail of its alerts |", "| `<Entity>.<Identifier>` | An identifier of its entities, or `label`: `Account.Name`, `IP.Address`, `Host.label` |", ""]
+    lines += [f"Rules run one after another by `order`. What a rule did is never led back to itself; after {_depth()} runs that led to one another the chain is stopped and reported."]
+    return "\n".join(lines) + "\n"
+
+
+def _depth() -> int:
+    from tocsin.respond.automation.runner import DEPTH
+
+    return DEPTH
+
+
 PAGES = {
+    "permissions.md": permissions_page,
+    "actions.md": actions_page,
+    "automation-rules.md": automation_page,
     "settings.md": settings_page,
     "commands.md": commands_page,
     "api.md": api_page,

@@ -24,6 +24,7 @@ from tocsin.respond import (
     WrongMomentError,
     all_kinds,
 )
+from tocsin.respond.actions import KINDS
 from tocsin.state import ConflictError, NotFoundError, State
 
 
@@ -41,6 +42,17 @@ def gate(state: State, desk: IncidentDesk, lamp: Lamp) -> Gate:
 def incident(desk: IncidentDesk) -> str:
     desk.add([alert("a", 0, WS1)])
     return str(desk.page()["items"][0]["id"])
+
+
+def test_every_kind_is_made_and_described(state: State, desk: IncidentDesk) -> None:
+    made = all_kinds(state, desk, RespondSettings())
+    assert [type(k) for k in made] == list(KINDS)
+    shown = Gate(state, desk, made).kinds()
+    assert len({k["kind"] for k in shown}) == len(shown)
+    for kind in shown:
+        assert kind["title"]
+        assert kind["description"].endswith(".")
+        assert kind["input_schema"]["properties"]
 
 
 def events(action: dict[str, Any]) -> list[str]:

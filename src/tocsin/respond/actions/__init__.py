@@ -1,4 +1,4 @@
-"""The kinds of actions: one file each, one line here."""
+"""The kinds of actions: one file each, and here its class and how it is made."""
 
 from __future__ import annotations
 
@@ -20,7 +20,19 @@ from tocsin.respond.kind import ActionKind
 from tocsin.respond.settings import RespondSettings
 from tocsin.state import State
 
-__all__ = ["all_kinds"]
+__all__ = ["KINDS", "all_kinds"]
+
+KINDS: tuple[type[ActionKind[Any]], ...] = (
+    AssignIncident,
+    SetIncidentStatus,
+    SetIncidentSeverity,
+    RetitleIncident,
+    TagIncident,
+    CommentIncident,
+    Webhook,
+    BlockAddress,
+)
+"""Every kind, in the order in which they are shown."""
 
 
 def all_kinds(state: State, desk: IncidentDesk, settings: RespondSettings) -> list[ActionKind[Any]]:

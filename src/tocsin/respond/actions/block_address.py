@@ -30,7 +30,7 @@ class BlockAddressInput(ActionInput):
     duration: timedelta = Field(
         default=timedelta(hours=24), description="ISO 8601 (PT1H, P1D) or seconds; a minute at least"
     )
-    reason: str = Field(default="", max_length=500)
+    reason: str = Field(default="", max_length=500, description="Why, for whoever approves it")
 
     @field_validator("address")
     @classmethod

@@ -91,10 +91,14 @@ class AssignIncident(_Edit[AssignInput]):
 class StatusInput(ActionInput):
     """The status, and with it a classification, a determination and a comment. Null clears a classification."""
 
-    status: Literal["New", "InProgress", "Resolved"] | None = None
-    classification: Literal["TruePositive", "InformationalExpectedActivity", "FalsePositive"] | None = None
-    determination: str | None = Field(default=None, max_length=64)
-    comment: str | None = Field(default=None, max_length=life.COMMENT_LENGTH)
+    status: Literal["New", "InProgress", "Resolved"] | None = Field(default=None, description="The status")
+    classification: Literal["TruePositive", "InformationalExpectedActivity", "FalsePositive"] | None = Field(
+        default=None, description="What it was"
+    )
+    determination: str | None = Field(
+        default=None, max_length=64, description="What kind of that; one that goes with the classification"
+    )
+    comment: str | None = Field(default=None, max_length=life.COMMENT_LENGTH, description="A note kept with the change")
 
     @model_validator(mode="after")
     def _something(self) -> StatusInput:
@@ -128,7 +132,7 @@ class SetIncidentStatus(_Edit[StatusInput]):
 class SeverityInput(ActionInput):
     """The severity; null gives it back to correlation."""
 
-    severity: Literal["Informational", "Low", "Medium", "High"] | None
+    severity: Literal["Informational", "Low", "Medium", "High"] | None = Field(description="The severity, or null")
 
 
 class SetIncidentSeverity(_Edit[SeverityInput]):
@@ -152,7 +156,7 @@ class SetIncidentSeverity(_Edit[SeverityInput]):
 class TitleInput(ActionInput):
     """The title; null gives it back to correlation."""
 
-    title: str | None = Field(min_length=1, max_length=300)
+    title: str | None = Field(min_length=1, max_length=300, description="The title, or null")
 
 
 class RetitleIncident(_Edit[TitleInput]):
@@ -176,8 +180,8 @@ class RetitleIncident(_Edit[TitleInput]):
 class TagInput(ActionInput):
     """Tags to add and to remove."""
 
-    add: tuple[Tag, ...] = Field(default=(), max_length=50)
-    remove: tuple[Tag, ...] = Field(default=(), max_length=50)
+    add: tuple[Tag, ...] = Field(default=(), max_length=50, description="Tags to add")
+    remove: tuple[Tag, ...] = Field(default=(), max_length=50, description="Tags to remove")
 
     @model_validator(mode="after")
     def _something(self) -> TagInput:
@@ -212,7 +216,7 @@ class TagIncident(_Edit[TagInput]):
 class CommentInput(ActionInput):
     """The text."""
 
-    text: str = Field(min_length=1, max_length=life.COMMENT_LENGTH)
+    text: str = Field(min_length=1, max_length=life.COMMENT_LENGTH, description="The comment")
 
 
 class CommentIncident(InsideKind[CommentInput]):
