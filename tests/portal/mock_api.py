@@ -178,7 +178,8 @@ def build_app(world: World | None = None) -> Starlette:
             return problem(404, "No such incident", f"There is no incident {request.path_params['id']}.", "INC0001", "It may have been merged into another.")
         if request.method == "PATCH":
             body = await request.json()
-            found["tags"] = [t for t in found["tags"] if t not in body.pop("remove_tags", [])] + body.pop("add_tags", [])
+            removed = body.pop("remove_tags", [])
+            found["tags"] = [t for t in found["tags"] if t not in removed] + body.pop("add_tags", [])
             comment = body.pop("comment", None)
             for key, value in body.items():
                 log(found, key, f"{key.capitalize()}: {found.get(key) or 'none'} → {value or 'none'}")

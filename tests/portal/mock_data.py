@@ -121,6 +121,8 @@ def _device(host: str, **more: Any) -> dict[str, Any]:
 
 def attack() -> Incident:
     """Phishing to mass download, over three hosts and a mailbox."""
+    global _counter
+    _counter = 0  # the same ids in every world
     download_rows: list[tuple[str, dict[str, Any]]] = [
         (
             "CloudAppEvents",

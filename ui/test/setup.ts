@@ -1,4 +1,4 @@
-// Fluent asks for these; jsdom has neither.
+// Fluent asks for this; jsdom lacks it.
 globalThis.ResizeObserver ??= class {
   observe() {}
   unobserve() {}

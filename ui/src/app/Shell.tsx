@@ -113,13 +113,18 @@ function NavItem({ item, collapsed, badge }: { item: Item; collapsed: boolean; b
   const active = path === item.to || path.startsWith(`${item.to}/`);
   const label = badge ? `${item.label}, ${badge} waiting` : item.label;
   const link = (
-    <Link to={item.to} className={css.item} data-active={active || undefined} aria-current={active ? "page" : undefined} aria-label={label}>
+    <Link to={item.to} className={css.item} data-active={active || undefined} aria-current={active ? "page" : undefined}>
       <span className={css.itemIcon} aria-hidden="true">
         {active ? item.activeIcon : item.icon}
         {badge && collapsed ? <span className={css.dot} /> : null}
       </span>
       <span className={css.itemLabel}>{item.label}</span>
-      {badge ? <span className={css.badge}>{badge}</span> : null}
+      {badge ? (
+        <span className={css.badge}>
+          {badge}
+          <span className="visually-hidden"> waiting</span>
+        </span>
+      ) : null}
     </Link>
   );
   return collapsed ? (

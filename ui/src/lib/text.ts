@@ -4,7 +4,7 @@ export function count(n: number, noun: string, plural = `${noun}s`): string {
 }
 
 const grouped = new Intl.NumberFormat("en-GB");
-const compacted = new Intl.NumberFormat("en-GB", { notation: "compact", maximumFractionDigits: 1 });
+const compacted = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 });
 
 /** 12,345 */
 export const number = (n: number): string => grouped.format(n);

@@ -9,6 +9,7 @@ import { Card, useTitle } from "~/components/Page";
 import { LoadingRows } from "~/components/states";
 import { useNotices } from "~/components/toasts";
 import { DEFAULT_RANGE } from "~/lib/range";
+import { splitQueries } from "~/lib/splitQueries";
 import { useHistory } from "./history";
 import css from "./Hunting.module.css";
 import type { EditorHandle } from "./QueryEditor";
@@ -134,26 +135,6 @@ function useDiagnostics(text: string): Diagnostic[] {
     };
   }, [text]);
   return found;
-}
-
-/** The queries of a text and the lines where they begin; comments alone are none. */
-export function splitQueries(text: string): { text: string; line: number }[] {
-  const blocks: { text: string; line: number }[] = [];
-  let lines: string[] = [];
-  let first = 1;
-  const flush = () => {
-    if (lines.some((l) => l.trim() && !l.trim().startsWith("//"))) blocks.push({ text: lines.join("\n"), line: first });
-    lines = [];
-  };
-  text.split("\n").forEach((line, index) => {
-    if (line.trim() === "") flush();
-    else {
-      if (!lines.length) first = index + 1;
-      lines.push(line);
-    }
-  });
-  flush();
-  return blocks;
 }
 
 /** The bar between editor and results: drag it, or use the arrow keys. */

@@ -75,7 +75,7 @@ export function RulesPage() {
                   <th scope="col" style={{ width: 120 }}>
                     Last run
                   </th>
-                  <th scope="col" style={{ width: 72 }}>
+                  <th scope="col" style={{ width: 72 }} className={css.wide}>
                     Alerts
                   </th>
                   <th scope="col" style={{ width: 80 }}>
@@ -131,7 +131,7 @@ function RuleRow({ rule, chosen, choose }: { rule: RuleSummary; chosen: boolean;
           <None>never</None>
         )}
       </td>
-      <td className="num">{rule.alerts ? number(rule.alerts) : <None />}</td>
+      <td className={`num ${css.wide}`}>{rule.alerts ? number(rule.alerts) : <None />}</td>
       <td>
         <Switch
           aria-label={`${rule.name} is on`}

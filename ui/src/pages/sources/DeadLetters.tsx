@@ -28,14 +28,14 @@ export function DeadLetters({ page, error }: { page: { items: DeadLetter[]; tota
           <caption className="visually-hidden">{count(page.items.length, "dead letter")}</caption>
           <thead>
             <tr>
-              <th scope="col" style={{ width: 120 }}>
+              <th scope="col" style={{ width: 136 }}>
                 Time
               </th>
-              <th scope="col" style={{ width: 180 }}>
+              <th scope="col" style={{ width: 170 }}>
                 Source
               </th>
               <th scope="col">Reason</th>
-              <th scope="col" style={{ width: 210 }}>
+              <th scope="col" style={{ width: 190 }}>
                 Place
               </th>
             </tr>
@@ -94,7 +94,7 @@ function Raw({ letter, close }: { letter: DeadLetter; close: () => void }) {
           <Button size="small" appearance="subtle" icon={<DismissRegular />} onClick={close} />
         </Tooltip>
       </div>
-      <pre className={css.bytes} tabIndex={0} aria-label="Raw content">
+      <pre className={css.bytes} data-hex={tab === "hex" || undefined} tabIndex={0} aria-label="Raw content">
         {tab === "text" ? text : hexDump(raw)}
       </pre>
     </Card>

@@ -1,0 +1,37 @@
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { api, onSignedOut, Problem, take } from "~/api/client";
+
+const answer = (status: number, body: unknown, type = "application/json") => vi.fn(async () => new Response(body === undefined ? null : JSON.stringify(body), { status, headers: { "Content-Type": type } }));
+afterEach(() => vi.unstubAllGlobals());
+
+describe("client", () => {
+  it("raises the problem that the server described", async () => {
+    vi.stubGlobal("fetch", answer(409, { title: "Changed meanwhile", detail: "Somebody changed it.", code: "INC0002", hint: "Reload." }, "application/problem+json"));
+    const error = await take(api.PATCH("/api/v1/incidents/{incident_id}", { params: { path: { incident_id: "x" } }, body: {} })).catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(Problem);
+    expect(error).toMatchObject({ status: 409, code: "INC0002", hint: "Reload.", message: "Somebody changed it." });
+  });
+  it("marks what it writes as its own and not what it reads", async () => {
+    const fetch = answer(200, { items: [] });
+    vi.stubGlobal("fetch", fetch);
+    await take(api.GET("/api/v1/rules"));
+    await take(api.PATCH("/api/v1/rules/{rule_id}", { params: { path: { rule_id: "a/b" } }, body: { enabled: true } }));
+    const [read, write] = fetch.mock.calls.map((call) => (call as unknown as [Request])[0]);
+    expect([read?.headers.get("X-Tocsin-Request"), write?.headers.get("X-Tocsin-Request")]).toEqual([null, "1"]);
+    expect(write?.url).toContain("/api/v1/rules/a%2Fb");
+  });
+  it("says so when no answer comes", async () => {
+    vi.stubGlobal("fetch", vi.fn(async () => Promise.reject(new TypeError("down"))));
+    await expect(take(api.GET("/api/v1/rules"))).rejects.toMatchObject({ status: 0, title: "Tocsin does not answer" });
+  });
+  it("tells who listens that the session is over, but not for the question whether there is one", async () => {
+    vi.stubGlobal("fetch", answer(401, { title: "Not signed in" }));
+    const heard = vi.fn();
+    const stop = onSignedOut(heard);
+    await take(api.GET("/api/v1/session")).catch(() => null);
+    expect(heard).not.toHaveBeenCalled();
+    await take(api.GET("/api/v1/rules")).catch(() => null);
+    expect(heard).toHaveBeenCalledOnce();
+    stop();
+  });
+});

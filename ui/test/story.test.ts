@@ -1,0 +1,80 @@
+import { describe, expect, it } from "vitest";
+import type { Alert, Incident, StoryStep } from "~/api/types";
+import { alertHunt, groupSteps, highlight, nodesOf, tacticCounts } from "~/lib/story";
+
+const step = (time: string, title: string, alert: string, tactic = "Execution"): StoryStep => ({ time, title, tactic, techniques: [], alert_id: alert, entities: [] });
+const entity = (type: string, label: string) => ({ type, label, identifiers: {} });
+const alert = (id: string, entities: ReturnType<typeof entity>[], more: Partial<Alert> = {}): Alert => ({
+  id,
+  rule: id,
+  rule_id: id,
+  title: id,
+  time: "2026-11-26T07:00:00Z",
+  end: "2026-11-26T07:10:00Z",
+  severity: "High",
+  tactics: ["Execution"],
+  techniques: [],
+  count: 1,
+  product: "Tocsin",
+  entities,
+  events: [],
+  description: "",
+  custom_details: {},
+  tags: [],
+  linked_by: [],
+  created: null,
+  ...more,
+});
+
+describe("groupSteps", () => {
+  it("joins neighbours that say the same and keeps others apart", () => {
+    const groups = groupSteps([step("2026-11-26T07:00:00Z", "A", "1"), step("2026-11-26T07:00:05Z", "A", "2"), step("2026-11-26T07:30:05Z", "B", "3"), step("2026-11-26T07:31:05Z", "A", "4")]);
+    expect(groups.map((g) => [g.steps.length, g.gap, g.newDay])).toEqual([
+      [2, 0, true],
+      [1, 1800, false],
+      [1, 60, false],
+    ]);
+  });
+  it("begins a new group with a new day", () => {
+    const groups = groupSteps([step("2026-11-26T23:59:59Z", "A", "1"), step("2026-11-27T00:00:01Z", "A", "2")]);
+    expect(groups.map((g) => g.newDay)).toEqual([true, true]);
+  });
+  it("is empty for no steps", () => expect(groupSteps([])).toEqual([]));
+});
+
+describe("highlight", () => {
+  const graph: Incident["graph"] = {
+    nodes: [
+      { id: "n0", ...entity("Host", "wks1.example.org") },
+      { id: "n1", ...entity("Account", "ann@example.org") },
+      { id: "n2", ...entity("IP", "203.0.113.9") },
+    ],
+    edges: [
+      { source: "n1", target: "n0", label: "x", alert_id: "a1" },
+      { source: "n0", target: "n2", label: "y", alert_id: "a2" },
+    ],
+  };
+  const alerts = [alert("a1", [entity("Host", "wks1"), entity("Account", "ann@example.org")]), alert("a2", [entity("Host", "wks1.example.org"), entity("IP", "203.0.113.9")])];
+  it("finds nodes by short names, since a merged node carries the fullest", () => {
+    expect([...nodesOf(graph, alerts[0]!.entities)]).toEqual(["n0", "n1"]);
+  });
+  it("lights an alert's part of the graph", () => {
+    const lit = highlight({ graph, alerts }, { alert: "a2" });
+    expect([[...lit!.nodes], [...lit!.edges], [...lit!.alerts]]).toEqual([["n0", "n2"], [1], ["a2"]]);
+  });
+  it("lights an entity, its neighbours and its alerts", () => {
+    const lit = highlight({ graph, alerts }, { entity: "Host:wks1.example.org" });
+    expect([[...lit!.nodes].sort(), [...lit!.edges], [...lit!.alerts]]).toEqual([["n0", "n1", "n2"], [0, 1], ["a1", "a2"]]);
+  });
+  it("is null without a selection or for an alert that is gone", () => {
+    expect(highlight({ graph, alerts }, {})).toBeNull();
+    expect(highlight({ graph, alerts }, { alert: "zzz" })).toBeNull();
+  });
+});
+
+it("counts tactics", () => expect([...tacticCounts([{ tactics: ["Execution", "Impact"] }, { tactics: ["Execution"] }])]).toEqual([["Execution", 2], ["Impact", 1]]));
+
+it("hunts an alert in its surroundings, with the value quoted", () => {
+  const text = alertHunt(alert("a", [], { events: [{ table: "DeviceProcessEvents", row: { DeviceName: 'a"b' } }] }));
+  expect(text).toBe('DeviceProcessEvents\n| where TimeGenerated between (datetime(2026-11-26T06:55:00.000Z) .. datetime(2026-11-26T07:15:00.000Z))\n| where DeviceName =~ "a\\"b"\n| sort by TimeGenerated asc');
+});
