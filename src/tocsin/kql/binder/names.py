@@ -8,6 +8,7 @@ print, ``print_0``.
 from __future__ import annotations
 
 from tocsin.kql import ast
+from tocsin.kql.functions import registry
 
 __all__ = ["result_name"]
 
@@ -87,6 +88,9 @@ def _call_name(node: ast.Call) -> str | None:
     if name in PREFIXED:
         inner = result_name(first)
         return f"{PREFIXED[name]}_{inner}" if inner else None
+    aggregate = registry.aggregate(name)
+    if aggregate is not None:
+        return result_name(first) if aggregate.column_named else f"{aggregate.prefix or aggregate.name}_{result_name(first) or ''}"
     if name in ("column_ifexists", "columnifexists"):
         return str(first.value) if isinstance(first, ast.Literal) else None
     return None

@@ -31,6 +31,7 @@ class Output:
     written: bool
     name: str
     value: Scalar
+    stored: bool = False
 
 
 @dataclass(slots=True)
@@ -140,7 +141,8 @@ def _call_outputs(
         elif lowered.suffixes:
             outputs.append(Output(False, automatic[0] + lowered.suffixes[i], value))
         else:
-            outputs.append(Output(False, automatic[i] if i < len(automatic) else f"{automatic[0]}{i}", value))
+            name = automatic[i] if i < len(automatic) else f"{automatic[0]}{i}"
+            outputs.append(Output(False, name, value, _is_stored(relation, name)))
     return outputs
 
 
@@ -197,8 +199,14 @@ def _finish(b: Binder, grouped: Relation, keys: Sequence[BoundColumn], outputs: 
         else:
             alias = b.alias()
             items.append((alias, value))
-            columns.append(BoundColumn(name, value.type, alias, value.ticks))
+            columns.append(BoundColumn(name, value.type, alias, value.ticks, stored=output.stored))
     return grouped.with_plan(b.compute(grouped, items), columns)
+
+
+def _is_stored(relation: Relation, name: str) -> bool:
+    """True where a column that arg_max or take_any carries along is a catalogue table's own."""
+    column = relation.column(name)
+    return column is not None and column.stored and column.name == name
 
 
 def _aggregate_free(name: str, taken: dict[str, int]) -> str:
@@ -246,7 +254,7 @@ def _single_pick(b: Binder, relation: Relation, node: ast.Summarize, inner: Row,
             items.append((alias, scalar))
         if i == 0:
             order_alias = alias
-        columns.append(BoundColumn(own, scalar.type, alias, scalar.ticks))
+        columns.append(BoundColumn(own, scalar.type, alias, scalar.ticks, stored=_is_stored(relation, own)))
     plan = b.compute(relation, items)
     descending = aggregate.name == "arg_max"
     order = (OrderKey(order_alias, descending, nulls_first=False), *relation.order)
