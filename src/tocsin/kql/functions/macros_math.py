@@ -18,4 +18,10 @@ k_unit(y, x) := CASE WHEN x BETWEEN -1 AND 1 THEN try(y) WHEN x IS NOT NULL THEN
 k_shl(a, n) := k_wrap((a::HUGEINT & 9223372036854775807::HUGEINT) * (1::HUGEINT << ((n % 64 + 64) % 64)::INTEGER) + CASE WHEN a < 0 AND n % 64 = 0 THEN (-9223372036854775808)::HUGEINT ELSE 0 END)
 
 k_hexpad(s, n) := CASE WHEN n > length(s) THEN lpad(s, least(n, 1024)::INTEGER, '0') ELSE s END
+
+k_haversine(lng1, lat1, lng2, lat2) := 2 * 6371010.0 * asin(least(1.0, sqrt(pow(sin(radians(lat2 - lat1) / 2), 2)
+  + cos(radians(lat1)) * cos(radians(lat2)) * pow(sin(radians(lng2 - lng1) / 2), 2))))
+
+k_geo_distance(lng1, lat1, lng2, lat2) := CASE WHEN lng1 BETWEEN -180 AND 180 AND lng2 BETWEEN -180 AND 180
+  AND lat1 BETWEEN -90 AND 90 AND lat2 BETWEEN -90 AND 90 THEN k_haversine(lng1, lat1, lng2, lat2) END
 """

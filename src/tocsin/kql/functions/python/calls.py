@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from tocsin.kql.functions.model import Udf
@@ -16,9 +17,23 @@ from tocsin.kql.functions.python.digest import DIGESTS
 from tocsin.kql.functions.python.json_udfs import dumps
 from tocsin.kql.functions.python.series import SERIES, json_real
 
-__all__ = ["CALLS", "UDFS"]
+__all__ = ["UDFS", "find"]
 
-CALLS: dict[str, Callable[..., Any]] = {**SERIES, **DIGESTS}
+_CALLS: dict[str, Callable[..., Any]] = {**SERIES, **DIGESTS}
+
+
+@cache
+def _geo() -> dict[str, Callable[..., Any]]:
+    # The libraries of shapes and cells are loaded when they are first needed.
+    from tocsin.kql.functions.python.geo_cells import CELLS
+    from tocsin.kql.functions.python.geo_shapes import SHAPES
+
+    return {**SHAPES, **CELLS}
+
+
+def find(name: str) -> Callable[..., Any]:
+    """The Python function of that name; KeyError when there is none."""
+    return _geo()[name] if name.startswith("geo_") else _CALLS[name]
 
 
 def _clean(value: Any) -> Any:
@@ -33,9 +48,21 @@ def _clean(value: Any) -> Any:
 
 
 def call(name: str, arguments: str) -> str | None:
-    """Run one of `CALLS`; None is null, and so is any failure."""
-    found = CALLS[name](*json.loads(arguments))
+    """Run the function of that name; None is null, and so is any failure."""
+    found = find(name)(*json.loads(arguments))
     return None if found is None else dumps(_clean(found))
 
 
-UDFS: tuple[Udf, ...] = (each("k_call", "VARCHAR VARCHAR", "VARCHAR", call),)
+def inside(lng: float, lat: float, polygon: str) -> bool:
+    """geo_point_in_polygon: the polygon is kept for the next row."""
+    import spherely
+
+    from tocsin.kql.functions.python.geo_base import check_point, prepared
+
+    return bool(spherely.intersects(prepared(polygon), spherely.create_point(*check_point(lng, lat))))
+
+
+UDFS: tuple[Udf, ...] = (
+    each("k_call", "VARCHAR VARCHAR", "VARCHAR", call),
+    each("k_geo_inside", "DOUBLE DOUBLE VARCHAR", "BOOLEAN", inside),
+)

@@ -1,0 +1,14 @@
+"""The examples of `tocsin.kql.functions.geo`, executed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kql.functions.harness import check
+from tocsin.kql.functions.geo import FUNCTIONS
+from tocsin.kql.functions.model import ScalarFunction
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.name)
+def test_examples(function: ScalarFunction) -> None:
+    assert check(function) == []
