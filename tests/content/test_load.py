@@ -30,7 +30,7 @@ def test_a_whole_pack(tmp_path: Path) -> None:
     write(home, "hunts/h.yaml", "id: h\nname: H\nquery: T\ntactics: [Execution]\n")
     write(home, "automation/au.yaml", "name: AU\ntrigger: x\n")
     write(home, "watchlists/VIP.csv", '\ufeffUser,Note\nann,"a,b"\nbob\n')
-    write(home, "demo/day.yaml", "steps: []\n")
+    write(home, "scenarios/day.yaml", "steps: []\n")
     content = load_packs([tmp_path])
     assert content.problems == ()
     assert [(p.id, p.version) for p in content.packs] == [("p", "1.10")]
