@@ -109,8 +109,8 @@ class Detection:
         async def run() -> None:
             stop = asyncio.Event()
             loop = asyncio.get_running_loop()
-            watcher = asyncio.ensure_future(loop.run_in_executor(None, self._stop.wait))
-            task = asyncio.create_task(self.scheduler.run(stop))
+            watcher: asyncio.Future[Any] = asyncio.ensure_future(loop.run_in_executor(None, self._stop.wait))
+            task: asyncio.Future[Any] = asyncio.create_task(self.scheduler.run(stop))
             await asyncio.wait([watcher, task], return_when=asyncio.FIRST_COMPLETED)
             stop.set()
             await task
