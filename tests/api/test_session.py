@@ -50,7 +50,7 @@ def test_a_bearer_token_needs_no_header(fresh: Served) -> None:
         ).json()
         assert made["token"].startswith("toc_a_")
     with httpx.Client(base_url=fresh.url, headers={"Authorization": f"bearer {made['token']}"}) as program:
-        assert program.get("/api/v1/session").json()["user"]["name"] == "token:ci"
+        assert program.get("/api/v1/session").json()["user"]["name"] == "administrator/token:ci"
         assert program.post("/api/v1/query", json={"query": "print 1"}).status_code == 200
         assert program.get("/api/v1/users").status_code == 200
         assert program.get("/api/v1/tokens").status_code == 403

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -168,6 +169,8 @@ def test_four_eyes(state: State, desk: IncidentDesk, lamp: Lamp) -> None:
     action = gate.propose("test.lamp", {"lamp": "A"}, by=RESA)
     with pytest.raises(ForbiddenError, match="Somebody else"):
         gate.approve(action["id"], by=RESA)
+    with pytest.raises(ForbiddenError, match="Somebody else"):
+        gate.approve(action["id"], by=replace(RESA, name="resa/token:mine", kind="token"))
     assert gate.approve(action["id"], by=REMO)["status"] == "Succeeded"
     assert gate.kinds()[0]["approval"] == "two"
 

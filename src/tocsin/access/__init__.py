@@ -9,7 +9,16 @@ from tocsin.access.errors import (
     WeakPasswordError,
     WrongAccountError,
 )
-from tocsin.access.principal import INGEST_PERMISSIONS, PERMISSIONS, ROLES, Principal, permissions_of, require, system
+from tocsin.access.principal import (
+    INGEST_PERMISSIONS,
+    PERMISSIONS,
+    ROLES,
+    Principal,
+    permissions_of,
+    person_of,
+    require,
+    system,
+)
 from tocsin.access.service import ADMINISTRATOR, Access, SignedIn
 from tocsin.access.settings import AccessSettings
 
@@ -30,6 +39,7 @@ __all__ = [
     "WeakPasswordError",
     "WrongAccountError",
     "permissions_of",
+    "person_of",
     "require",
     "system",
 ]

@@ -12,7 +12,16 @@ from typing import Literal
 from tocsin.access.errors import ForbiddenError
 from tocsin.base.errors import did_you_mean
 
-__all__ = ["INGEST_PERMISSIONS", "PERMISSIONS", "ROLES", "Principal", "permissions_of", "require", "system"]
+__all__ = [
+    "INGEST_PERMISSIONS",
+    "PERMISSIONS",
+    "ROLES",
+    "Principal",
+    "permissions_of",
+    "person_of",
+    "require",
+    "system",
+]
 
 PERMISSIONS: dict[str, str] = {
     "incidents.read": "See incidents and alerts with their evidence",
@@ -66,8 +75,10 @@ INGEST_PERMISSIONS = frozenset({"ingest.write"})
 class Principal:
     """Somebody or something that acts.
 
-    `kind` is ``user`` (signed in with a session), ``token`` or ``system`` (automation, the scheduler, start-up). `credential` is the id of the
-    session or token by which it came, never a secret. `address` is where the request came from, "" for the system.
+    `name` is a user's name, ``<owner>/token:<name>`` for a token of kind api, ``token:<name>`` for one of kind ingest, or ``<part>:…``
+    for a part of Tocsin. `kind` is ``user`` (signed in with a session), ``token`` or ``system`` (automation, the scheduler, start-up).
+    `credential` is the id of the session or token by which it came, never a secret. `address` is where the request came from, "" for
+    the system.
     """
 
     name: str
@@ -78,9 +89,19 @@ class Principal:
     credential: str = field(default="", compare=False)
     address: str = field(default="", compare=False)
 
+    @property
+    def person(self) -> str:
+        """Who answers for it: a user's token is that user. What one person proposed by a token, the same person may not approve as a second."""
+        return person_of(self.name)
+
     def may(self, permission: str) -> bool:
         """Whether it has that permission."""
         return permission in self.permissions
+
+
+def person_of(name: str) -> str:
+    """The user behind a principal's name: ``ann`` for ``ann`` and for ``ann/token:ci``. Names of users hold no slash."""
+    return name.partition("/token:")[0]
 
 
 def permissions_of(roles: Iterable[str]) -> frozenset[str]:

@@ -313,7 +313,12 @@ class Access:
         # Never more than the owner has today: who loses a role loses it in their tokens too.
         held = permissions_of(row.roles) & permissions_of(owner.roles)
         return Principal(
-            f"token:{row.name}", f"{row.name} ({owner.name})", "token", frozenset(row.roles), held, credential=row.id
+            f"{owner.name}/token:{row.name}",
+            f"{row.name} ({owner.name})",
+            "token",
+            frozenset(row.roles),
+            held,
+            credential=row.id,
         )
 
     def _forget(self) -> None:

@@ -14,8 +14,12 @@ class AccessSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    session_idle: timedelta = Field(default=timedelta(hours=8), description="A session ends so long after its last use.")
-    session_absolute: timedelta = Field(default=timedelta(hours=24), description="A session ends so long after sign-in.")
+    session_idle: timedelta = Field(
+        default=timedelta(hours=8), description="A session ends so long after its last use."
+    )
+    session_absolute: timedelta = Field(
+        default=timedelta(hours=24), description="A session ends so long after sign-in."
+    )
     failures_per_pair: int = Field(
         default=5, ge=1, description="Wrong passwords for one name from one address before the next try must wait."
     )
@@ -23,6 +27,8 @@ class AccessSettings(BaseModel):
     failures_per_name: int = Field(
         default=100, ge=1, description="The same for one name from everywhere: wide, or strangers could lock users out."
     )
-    failure_window: timedelta = Field(default=timedelta(minutes=15), description="Failures older than this don't count.")
+    failure_window: timedelta = Field(
+        default=timedelta(minutes=15), description="Failures older than this don't count."
+    )
     longest_wait: timedelta = Field(default=timedelta(minutes=15), description="No wait is longer than this.")
     password_length: int = Field(default=12, ge=8, description="Characters that a password must have.")

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tocsin.access import ForbiddenError, Principal, require, system
+from tocsin.access import ForbiddenError, Principal, person_of, require, system
 from tocsin.base.errors import TocsinError, did_you_mean
 from tocsin.base.ids import stable_id
 from tocsin.detect.alert import iso
@@ -187,7 +187,7 @@ class Gate:
         if row.status in _DONE:
             return self.get(action_id)
         values = self._proposed(row, known)
-        if self._approval(known, values) is Approval.TWO and by.name == row.proposed_by:
+        if self._approval(known, values) is Approval.TWO and by.person == person_of(row.proposed_by):
             raise ForbiddenError("Somebody else than the one who proposed it must approve it.", code="ACC0008")
         self._require_able(known)
         known.check(values)

@@ -12,7 +12,6 @@ from sqlalchemy import Select, func, insert, or_, select, update
 from tocsin.state.kv import KeyValues
 from tocsin.state.repository import NotFoundError, Repository
 from tocsin.state.schema import action_history, actions, incidents
-from tocsin.state.types import plain
 
 __all__ = ["ActionRow", "Actions", "HistoryRow"]
 
@@ -92,7 +91,7 @@ class Actions(Repository):
         """Adds a step to the history."""
         self._c.execute(
             insert(action_history).values(
-                action_id=action_id, time=self._clock.now(), actor=actor[:128], event=event, text=plain(text)
+                action_id=action_id, time=self._clock.now(), actor=actor[:128], event=event, text=text
             )
         )
 

@@ -16,7 +16,6 @@ from sqlalchemy import ColumnElement, Select, delete, func, insert, select, upda
 from tocsin.state.kv import KeyValues
 from tocsin.state.repository import NotFoundError, Repository
 from tocsin.state.schema import activity, alerts, incident_events, incident_tags, incidents
-from tocsin.state.types import plain
 
 __all__ = ["ActivityRow", "EventRow", "IncidentFilter", "IncidentRow", "Incidents"]
 
@@ -128,7 +127,6 @@ class Incidents(Repository):
     def put(self, row: IncidentRow) -> None:
         """Writes a whole row and its tags; an existing row's version grows by one."""
         values = {n: getattr(row, n) for n in _COLUMNS if n not in ("id", "version")}
-        values["title"], values["search"] = plain(row.title), plain(row.search)
         changed = self._c.execute(
             update(incidents).where(incidents.c.id == row.id).values(**values, version=incidents.c.version + 1)
         )
@@ -227,8 +225,8 @@ class Incidents(Repository):
         values = {
             "incident_id": incident_id,
             "rule_id": alert["rule_id"],
-            "rule": plain(alert["rule"]),
-            "title": plain(alert.get("title", "")),
+            "rule": alert["rule"],
+            "title": alert.get("title", ""),
             "severity": alert["severity"],
             "time": datetime.fromisoformat(alert["time"]),
             "end": datetime.fromisoformat(alert["end"]),
@@ -239,9 +237,7 @@ class Incidents(Repository):
             "techniques": alert.get("techniques", []),
             "payload": dict(alert),
         }
-        changed = self._c.execute(update(alerts).where(alerts.c.id == alert["id"]).values(**values))
-        if changed.rowcount == 0:
-            self._c.execute(insert(alerts).values(id=alert["id"], **values))
+        self._upsert(alerts, {"id": alert["id"]}, values)
 
     def alerts_of(self, incident_id: str) -> list[dict[str, Any]]:
         """An incident's alerts in full, by time."""
@@ -312,7 +308,7 @@ class Incidents(Repository):
                 time=self._clock.now(),
                 actor=actor[:128],
                 kind=kind,
-                text=plain(text),
+                text=text,
                 detail=dict(detail or {}),
             )
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select
 
 from tocsin.state.repository import Repository
 from tocsin.state.schema import kv
@@ -22,18 +22,16 @@ class KeyValues(Repository):
 
     def set(self, key: str, value: Any) -> None:
         """Sets the value."""
-        now = self._clock.now()
-        changed = self._c.execute(update(kv).where(kv.c.key == key).values(value=value, changed=now))
-        if changed.rowcount == 0:
-            self._c.execute(insert(kv).values(key=key, value=value, changed=now))
+        self._upsert(kv, {"key": key}, {"value": value, "changed": self._clock.now()})
 
     def remove(self, key: str) -> None:
         """Removes the key, if it is there."""
         self._c.execute(delete(kv).where(kv.c.key == key))
 
     def next(self, key: str) -> int:
-        """The next number of a counter, from 1: one of its own for every caller."""
-        row = self._c.execute(select(kv.c.value).where(kv.c.key == key).with_for_update()).first()
-        number = int(row[0]) + 1 if row is not None else 1
+        """The next number of a counter, from 1: one of its own for every caller, who wait for each other."""
+        self._upsert(kv, {"key": key}, {}, first={"value": 0, "changed": self._clock.now()})
+        row = self._c.execute(select(kv.c.value).where(kv.c.key == key).with_for_update()).one()
+        number = int(row[0]) + 1
         self.set(key, number)
         return number

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
 
 from tocsin.base.clock import Clock
 from tocsin.base.errors import StateError
@@ -28,3 +32,18 @@ class Repository:
     def __init__(self, connection: Connection, clock: Clock) -> None:
         self._c = connection
         self._clock = clock
+
+    def _upsert(
+        self, table: Table, key: Mapping[str, Any], values: Mapping[str, Any], *, first: Mapping[str, Any] | None = None
+    ) -> None:
+        """Writes a row by its key: updates `values`, or inserts them with those of `first`. Two who insert at once don't collide."""
+        made = self._insert(table).values(**{**(first or {}), **values, **key})
+        target = [table.c[name] for name in key]
+        if values:
+            self._c.execute(made.on_conflict_do_update(index_elements=target, set_=dict(values)))
+        else:
+            self._c.execute(made.on_conflict_do_nothing(index_elements=target))
+
+    def _insert(self, table: Table) -> Any:
+        """The dialect's own INSERT, which knows conflicts; both have the same form."""
+        return postgresql.insert(table) if self._c.dialect.name == "postgresql" else sqlite.insert(table)

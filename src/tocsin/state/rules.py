@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select
 
 from tocsin.state.repository import Repository
 from tocsin.state.schema import rule_ledger, rule_overrides
@@ -107,11 +107,7 @@ class Rules(Repository):
         self._set(rule_id, disabled_reason=None, failures=0)
 
     def _set(self, rule_id: str, **columns: Any) -> None:
-        changed = self._c.execute(update(rule_ledger).where(rule_ledger.c.rule_id == rule_id).values(**columns))
-        if changed.rowcount == 0:
-            self._c.execute(
-                insert(rule_ledger).values(rule_id=rule_id, **{"failures": 0, "runs": 0, "alerts": 0, **columns})
-            )
+        self._upsert(rule_ledger, {"rule_id": rule_id}, columns, first={"failures": 0, "runs": 0, "alerts": 0})
 
     def overrides(self, kind: str) -> dict[str, OverrideRow]:
         """Overrides of rules of a kind (detection, automation) by rule id."""
@@ -121,10 +117,4 @@ class Rules(Repository):
     def override(self, kind: str, rule_id: str, *, enabled: bool | None, by: str) -> None:
         """Switches a rule; None goes back to what its file says."""
         values = {"enabled": enabled, "changed": self._clock.now(), "changed_by": by}
-        changed = self._c.execute(
-            update(rule_overrides)
-            .where(rule_overrides.c.kind == kind, rule_overrides.c.rule_id == rule_id)
-            .values(**values)
-        )
-        if changed.rowcount == 0:
-            self._c.execute(insert(rule_overrides).values(kind=kind, rule_id=rule_id, **values))
+        self._upsert(rule_overrides, {"kind": kind, "rule_id": rule_id}, values)

@@ -5,9 +5,9 @@ Payload columns hold JSON documents as the API shows them; what is filtered, sor
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, MetaData, Table, UniqueConstraint
 
-from tocsin.state.types import BIG, DOCUMENT, Instant
+from tocsin.state.types import BIG, DOCUMENT, Instant, Words
 
 __all__ = ["METADATA"]
 
@@ -23,7 +23,7 @@ METADATA = MetaData(
 kv = Table(
     "kv",
     METADATA,
-    Column("key", String(128), primary_key=True),
+    Column("key", Words(128), primary_key=True),
     Column("value", DOCUMENT, nullable=True),
     Column("changed", Instant, nullable=False),
 )
@@ -33,10 +33,10 @@ kv = Table(
 users = Table(
     "users",
     METADATA,
-    Column("name", String(64), primary_key=True),  # as typed; `folded` makes it unique without regard to case
-    Column("folded", String(64), nullable=False, unique=True),
-    Column("display_name", String(128), nullable=False),
-    Column("password", Text, nullable=False),  # argon2id, with its parameters
+    Column("name", Words(64), primary_key=True),  # as typed; `folded` makes it unique without regard to case
+    Column("folded", Words(64), nullable=False, unique=True),
+    Column("display_name", Words(128), nullable=False),
+    Column("password", Words(), nullable=False),  # argon2id, with its parameters
     Column("disabled", Boolean, nullable=False, default=False),
     Column("created", Instant, nullable=False),
     Column("changed", Instant, nullable=False),
@@ -46,33 +46,33 @@ users = Table(
 user_roles = Table(
     "user_roles",
     METADATA,
-    Column("user_name", String(64), ForeignKey("users.name", ondelete="CASCADE"), primary_key=True),
-    Column("role", String(64), primary_key=True),
+    Column("user_name", Words(64), ForeignKey("users.name", ondelete="CASCADE"), primary_key=True),
+    Column("role", Words(64), primary_key=True),
 )
 
 sessions = Table(
     "sessions",
     METADATA,
     Column(
-        "hash", String(64), primary_key=True
+        "hash", Words(64), primary_key=True
     ),  # SHA-256 of the cookie's secret: a copy of the database signs nobody in
-    Column("user_name", String(64), ForeignKey("users.name", ondelete="CASCADE"), nullable=False, index=True),
+    Column("user_name", Words(64), ForeignKey("users.name", ondelete="CASCADE"), nullable=False, index=True),
     Column("created", Instant, nullable=False),
     Column("seen", Instant, nullable=False),
     Column("expires", Instant, nullable=False, index=True),
-    Column("address", String(64), nullable=False, default=""),
-    Column("agent", String(256), nullable=False, default=""),
+    Column("address", Words(64), nullable=False, default=""),
+    Column("agent", Words(256), nullable=False, default=""),
 )
 
 tokens = Table(
     "tokens",
     METADATA,
-    Column("id", String(32), primary_key=True),
-    Column("hash", String(64), nullable=False, unique=True),
-    Column("name", String(128), nullable=False),
-    Column("kind", String(16), nullable=False),
+    Column("id", Words(32), primary_key=True),
+    Column("hash", Words(64), nullable=False, unique=True),
+    Column("name", Words(128), nullable=False),
+    Column("kind", Words(16), nullable=False),
     Column("roles", DOCUMENT, nullable=False),
-    Column("owner", String(64), nullable=False),
+    Column("owner", Words(64), nullable=False),
     Column("created", Instant, nullable=False),
     Column("expires", Instant, nullable=True),
     Column("last_used", Instant, nullable=True),
@@ -84,16 +84,16 @@ audit = Table(
     METADATA,
     Column("seq", BIG, primary_key=True, autoincrement=False),
     Column("time", Instant, nullable=False, index=True),
-    Column("actor", String(128), nullable=False, index=True),
-    Column("action", String(64), nullable=False, index=True),
-    Column("object_type", String(32), nullable=False),
-    Column("object_id", String(256), nullable=False, index=True),
+    Column("actor", Words(128), nullable=False, index=True),
+    Column("action", Words(64), nullable=False, index=True),
+    Column("object_type", Words(32), nullable=False),
+    Column("object_id", Words(256), nullable=False, index=True),
     Column("before", DOCUMENT, nullable=True),
     Column("after", DOCUMENT, nullable=True),
     Column("detail", DOCUMENT, nullable=False),
-    Column("address", String(64), nullable=False, default=""),
-    Column("previous", String(64), nullable=False),
-    Column("hash", String(64), nullable=False, unique=True),
+    Column("address", Words(64), nullable=False, default=""),
+    Column("previous", Words(64), nullable=False),
+    Column("hash", Words(64), nullable=False, unique=True),
 )
 
 audit_head = Table(
@@ -101,7 +101,7 @@ audit_head = Table(
     METADATA,
     Column("id", Integer, primary_key=True, autoincrement=False),  # one row: the chain's end, locked by who appends
     Column("seq", BIG, nullable=False),
-    Column("hash", String(64), nullable=False),
+    Column("hash", Words(64), nullable=False),
 )
 
 # ------------------------------------------------------------------------------------------------ incidents
@@ -109,16 +109,16 @@ audit_head = Table(
 incidents = Table(
     "incidents",
     METADATA,
-    Column("id", String(64), primary_key=True),
+    Column("id", Words(64), primary_key=True),
     Column("number", BIG, nullable=True, unique=True),  # given when it is first shown
-    Column("title", Text, nullable=False),
-    Column("severity", String(16), nullable=False),
+    Column("title", Words(), nullable=False),
+    Column("severity", Words(16), nullable=False),
     Column("severity_rank", Integer, nullable=False),
     Column("priority", Integer, nullable=False),
-    Column("status", String(16), nullable=False),
-    Column("owner", String(64), nullable=True),
-    Column("classification", String(64), nullable=True),
-    Column("determination", String(64), nullable=True),
+    Column("status", Words(16), nullable=False),
+    Column("owner", Words(64), nullable=True),
+    Column("classification", Words(64), nullable=True),
+    Column("determination", Words(64), nullable=True),
     Column("first", Instant, nullable=False),
     Column("last", Instant, nullable=False),
     Column("created", Instant, nullable=False),
@@ -126,12 +126,12 @@ incidents = Table(
     Column("alert_count", Integer, nullable=False, default=0),
     Column("version", Integer, nullable=False, default=1),
     Column(
-        "severity_override", String(16), nullable=True
+        "severity_override", Words(16), nullable=True
     ),  # what an analyst set by hand; severity and title have it too
-    Column("title_override", Text, nullable=True),
-    Column("redirect_to", String(64), nullable=True),  # the incident that it was merged into
+    Column("title_override", Words(), nullable=True),
+    Column("redirect_to", Words(64), nullable=True),  # the incident that it was merged into
     Column("promoted", Boolean, nullable=False),  # False: signals that nobody is shown yet
-    Column("search", Text, nullable=False),  # lower-case text that the queue's search box looks in
+    Column("search", Words(), nullable=False),  # lower-case text that the queue's search box looks in
     Column("payload", DOCUMENT, nullable=False),  # reasons, tactics, techniques, entities, story, graph, …
     Index("ix_incidents_status_priority", "status", "priority"),
     Index("ix_incidents_owner", "owner"),
@@ -142,26 +142,26 @@ incidents = Table(
 incident_tags = Table(
     "incident_tags",
     METADATA,
-    Column("incident_id", String(64), ForeignKey("incidents.id", ondelete="CASCADE"), primary_key=True),
-    Column("tag", String(128), primary_key=True),
+    Column("incident_id", Words(64), ForeignKey("incidents.id", ondelete="CASCADE"), primary_key=True),
+    Column("tag", Words(128), primary_key=True),
     Column("added", Instant, nullable=False),
-    Column("added_by", String(128), nullable=False),
+    Column("added_by", Words(128), nullable=False),
     Index("ix_incident_tags_tag", "tag"),
 )
 
 alerts = Table(
     "alerts",
     METADATA,
-    Column("id", String(64), primary_key=True),
-    Column("incident_id", String(64), ForeignKey("incidents.id", ondelete="CASCADE"), nullable=True),
-    Column("rule_id", String(256), nullable=False),
-    Column("rule", Text, nullable=False),
-    Column("title", Text, nullable=False),
-    Column("severity", String(16), nullable=False),
+    Column("id", Words(64), primary_key=True),
+    Column("incident_id", Words(64), ForeignKey("incidents.id", ondelete="CASCADE"), nullable=True),
+    Column("rule_id", Words(256), nullable=False),
+    Column("rule", Words(), nullable=False),
+    Column("title", Words(), nullable=False),
+    Column("severity", Words(16), nullable=False),
     Column("time", Instant, nullable=False),
     Column("end", Instant, nullable=False),
     Column("created", Instant, nullable=False),
-    Column("product", String(64), nullable=False),
+    Column("product", Words(64), nullable=False),
     Column("count", BIG, nullable=False),
     Column("tactics", DOCUMENT, nullable=False),
     Column("techniques", DOCUMENT, nullable=False),
@@ -174,11 +174,11 @@ activity = Table(
     "activity",
     METADATA,
     Column("id", BIG, primary_key=True, autoincrement=True),
-    Column("incident_id", String(64), ForeignKey("incidents.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("incident_id", Words(64), ForeignKey("incidents.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("time", Instant, nullable=False),
-    Column("actor", String(128), nullable=False),
-    Column("kind", String(32), nullable=False),
-    Column("text", Text, nullable=False),
+    Column("actor", Words(128), nullable=False),
+    Column("kind", Words(32), nullable=False),
+    Column("text", Words(), nullable=False),
     Column("detail", DOCUMENT, nullable=False),
 )
 
@@ -187,11 +187,11 @@ incident_events = Table(
     METADATA,
     # An outbox: written in the transaction of the change, so that automation sees every change once and in order, also after a crash.
     Column("seq", BIG, primary_key=True, autoincrement=True),
-    Column("incident_id", String(64), ForeignKey("incidents.id", ondelete="CASCADE"), nullable=False),
+    Column("incident_id", Words(64), ForeignKey("incidents.id", ondelete="CASCADE"), nullable=False),
     Column("time", Instant, nullable=False),
-    Column("kind", String(16), nullable=False),  # created, updated
-    Column("actor", String(128), nullable=False),
-    Column("source", String(32), nullable=False),  # user, automation, correlation, playbook, application
+    Column("kind", Words(16), nullable=False),  # created, updated
+    Column("actor", Words(128), nullable=False),
+    Column("source", Words(32), nullable=False),  # user, automation, correlation, playbook, application
     Column("changes", DOCUMENT, nullable=False),
     Column("depth", Integer, nullable=False, default=0),  # how many automation runs led here
     Column("handled", Instant, nullable=True),
@@ -203,27 +203,27 @@ incident_events = Table(
 rule_ledger = Table(
     "rule_ledger",
     METADATA,
-    Column("rule_id", String(256), primary_key=True),
+    Column("rule_id", Words(256), primary_key=True),
     Column("window_end", Instant, nullable=True),
     Column("suppressed_until", Instant, nullable=True),
     Column("last_run", Instant, nullable=True),
-    Column("last_status", String(16), nullable=True),
-    Column("last_error", Text, nullable=True),
+    Column("last_status", Words(16), nullable=True),
+    Column("last_error", Words(), nullable=True),
     Column("failures", Integer, nullable=False, default=0),
     Column("runs", BIG, nullable=False, default=0),
     Column("alerts", BIG, nullable=False, default=0),
-    Column("disabled_reason", Text, nullable=True),  # set when the scheduler gave up on it
+    Column("disabled_reason", Words(), nullable=True),  # set when the scheduler gave up on it
     Column("payload", DOCUMENT, nullable=True),
 )
 
 rule_overrides = Table(
     "rule_overrides",
     METADATA,
-    Column("kind", String(16), primary_key=True),  # detection, automation
-    Column("rule_id", String(256), primary_key=True),
+    Column("kind", Words(16), primary_key=True),  # detection, automation
+    Column("rule_id", Words(256), primary_key=True),
     Column("enabled", Boolean, nullable=True),
     Column("changed", Instant, nullable=False),
-    Column("changed_by", String(128), nullable=False),
+    Column("changed_by", Words(128), nullable=False),
 )
 
 # ------------------------------------------------------------------------------------------------ actions
@@ -231,26 +231,26 @@ rule_overrides = Table(
 actions = Table(
     "actions",
     METADATA,
-    Column("id", String(64), primary_key=True),
+    Column("id", Words(64), primary_key=True),
     Column("number", BIG, nullable=False, unique=True),
-    Column("kind", String(64), nullable=False, index=True),
+    Column("kind", Words(64), nullable=False, index=True),
     Column(
-        "effect", String(256), nullable=False, default="", index=True
+        "effect", Words(256), nullable=False, default="", index=True
     ),  # what it acts on, to find others that act on it too
-    Column("title", Text, nullable=False),
-    Column("summary", Text, nullable=False),
+    Column("title", Words(), nullable=False),
+    Column("summary", Words(), nullable=False),
     Column("input", DOCUMENT, nullable=False),
-    Column("status", String(16), nullable=False, index=True),
-    Column("phase", String(16), nullable=False, default="execute"),  # what Running means: execute or undo
+    Column("status", Words(16), nullable=False, index=True),
+    Column("phase", Words(16), nullable=False, default="execute"),  # what Running means: execute or undo
     Column("edit", Boolean, nullable=False, default=False),  # an analyst's own edit of an incident
-    Column("proposed_by", String(128), nullable=False),
+    Column("proposed_by", Words(128), nullable=False),
     Column("proposed_at", Instant, nullable=False),
-    Column("decided_by", String(128), nullable=True),
+    Column("decided_by", Words(128), nullable=True),
     Column("decided_at", Instant, nullable=True),
     Column("expires_at", Instant, nullable=True, index=True),
-    Column("incident_id", String(64), ForeignKey("incidents.id", ondelete="SET NULL"), nullable=True, index=True),
+    Column("incident_id", Words(64), ForeignKey("incidents.id", ondelete="SET NULL"), nullable=True, index=True),
     Column("result", DOCUMENT, nullable=True),
-    Column("error", Text, nullable=True),
+    Column("error", Words(), nullable=True),
     Column("undo_data", DOCUMENT, nullable=True),
 )
 
@@ -258,11 +258,11 @@ action_history = Table(
     "action_history",
     METADATA,
     Column("id", BIG, primary_key=True, autoincrement=True),
-    Column("action_id", String(64), ForeignKey("actions.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("action_id", Words(64), ForeignKey("actions.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("time", Instant, nullable=False),
-    Column("actor", String(128), nullable=False),
-    Column("event", String(32), nullable=False),
-    Column("text", Text, nullable=False),
+    Column("actor", Words(128), nullable=False),
+    Column("event", Words(32), nullable=False),
+    Column("text", Words(), nullable=False),
 )
 
 # ------------------------------------------------------------------------------------------------ automation
@@ -271,11 +271,11 @@ automation_runs = Table(
     "automation_runs",
     METADATA,
     Column("id", BIG, primary_key=True, autoincrement=True),
-    Column("rule_id", String(128), nullable=False),
-    Column("incident_id", String(64), ForeignKey("incidents.id", ondelete="CASCADE"), nullable=False),
+    Column("rule_id", Words(128), nullable=False),
+    Column("incident_id", Words(64), ForeignKey("incidents.id", ondelete="CASCADE"), nullable=False),
     Column("event_seq", BIG, nullable=False),
     Column("time", Instant, nullable=False),
-    Column("outcome", String(16), nullable=False),
+    Column("outcome", Words(16), nullable=False),
     Column("detail", DOCUMENT, nullable=False),
     Index("ix_automation_runs_rule_id_time", "rule_id", "time"),
     UniqueConstraint("rule_id", "event_seq"),
@@ -285,9 +285,9 @@ automation_done = Table(
     "automation_done",
     METADATA,
     # What a rule already did to an incident: a rejected proposal isn't made again each time the incident changes.
-    Column("rule_id", String(128), primary_key=True),
-    Column("incident_id", String(64), ForeignKey("incidents.id", ondelete="CASCADE"), primary_key=True),
-    Column("fingerprint", String(64), primary_key=True),
+    Column("rule_id", Words(128), primary_key=True),
+    Column("incident_id", Words(64), ForeignKey("incidents.id", ondelete="CASCADE"), primary_key=True),
+    Column("fingerprint", Words(64), primary_key=True),
     Column("time", Instant, nullable=False),
-    Column("action_id", String(64), nullable=True),
+    Column("action_id", Words(64), nullable=True),
 )

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import JSON, BigInteger, DateTime, Integer
+from sqlalchemy import JSON, BigInteger, DateTime, Integer, String, Text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-__all__ = ["BIG", "DOCUMENT", "Instant", "dumps", "loads", "plain", "text_of"]
+__all__ = ["BIG", "DOCUMENT", "Instant", "Words", "dumps", "loads", "plain", "text_of"]
 
 
 class Instant(TypeDecorator[datetime]):
@@ -43,6 +43,25 @@ BIG = BigInteger().with_variant(Integer(), "sqlite")
 
 DOCUMENT = JSON(none_as_null=True).with_variant(postgresql.JSON(none_as_null=True), "postgresql")
 """A JSON document: kept as text, key order and integers as they were."""
+
+
+class Words(TypeDecorator[str]):
+    """Text of at most `length` characters (None: any number), without what databases don't take: NUL and lone surrogates.
+
+    Log data holds both, and so may what strangers type; values are cleaned on their way in, also those that are only compared with.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """See TypeDecorator."""
+        length = self.impl_instance.length  # type: ignore[attr-defined]  # impl is a String
+        return dialect.type_descriptor(Text() if length is None else String(length))
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """See TypeDecorator."""
+        return None if value is None else plain(value)
 
 
 def dumps(value: Any) -> str:

@@ -28,7 +28,7 @@ class BlockAddressInput(ActionInput):
 
     address: str = Field(description="An IPv4 or IPv6 address", max_length=64)
     duration: timedelta = Field(
-        default=timedelta(hours=24), description="ISO 8601 (PT1H, P1D) or seconds; a minute at least"
+        default=timedelta(hours=24), description="ISO 8601 (PT1H, P1D) or seconds; a second at least"
     )
     reason: str = Field(default="", max_length=500, description="Why, for whoever approves it")
 
