@@ -132,9 +132,9 @@ def test_a_filter_on_recent_time_alone_is_still_row_wise(house: House) -> None:
 
 def test_a_broken_query_names_its_file_and_line(house: House) -> None:
     house.write(failure(0))
-    text = "id: r\nname: R\nquery: |\n  SecurityEvent\n  | where EventId == 4625\n"
+    text = "id: r\nname: R\nquery: |\n  SecurityEvent\n  | where EventNo == 4625\n"
     errors: list[DetectError] = []
-    broken = rule("SecurityEvent\n| where EventId == 4625\n", text=text, path=Path("R.yaml"))
+    broken = rule("SecurityEvent\n| where EventNo == 4625\n", text=text, path=Path("R.yaml"))
     assert run_over([broken, rule()], house.queries, START, START, errors=errors) == []
     assert [(e.code, str(e.place)) for e in errors] == [("DET0003", "R.yaml:5:11")]
 

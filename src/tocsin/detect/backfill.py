@@ -1,15 +1,17 @@
 """Runs rules over stored rows on the data's own time: `tocsin scan`, and a rule's back-run when it is saved.
 
 A rule that only filters rows runs once over everything. Any other runs window after window as it would have run live, stepping by its
-frequency from the first event, but only where a window's newest step holds rows of a table that it reads. Rows that overlapping windows
-find again are taken once, and rows of a rule on the same hosts and accounts within its period form one alert: five thousand rows of a
-port scan are one alert with a count, not five thousand alerts. Suppression isn't applied: nothing is to be hidden from an investigator.
+frequency from the first event, but only where a window's newest step holds rows of a table that it reads, and the window those rows without
+which the query gives none (`narrow`). Rows that overlapping windows find again are taken once, and rows of a rule on the same hosts and
+accounts within its period form one alert: five thousand rows of a port scan are one alert with a count, not five thousand alerts.
+Suppression isn't applied: nothing is to be hidden from an investigator.
 """
 
 from __future__ import annotations
 
 import re
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +19,19 @@ from typing import Any
 
 from tocsin.base.errors import DetectError, Place, TocsinError
 from tocsin.detect.alert import Alert
-from tocsin.detect.make import EVIDENCE_ROWS, Row, Rows, assets_of, one_alert, row_entities, row_hash, row_times
+from tocsin.detect.make import (
+    EVIDENCE_ROWS,
+    LAST_MOMENT,
+    Row,
+    Rows,
+    assets_of,
+    later,
+    one_alert,
+    row_entities,
+    row_hash,
+    row_times,
+)
+from tocsin.detect.narrow import Filter, necessary
 from tocsin.detect.recent import without_recency
 from tocsin.detect.rule import Operator, Rule, RuleKind
 from tocsin.detect.run import Queries, query_rows, rule_error
@@ -43,6 +57,9 @@ class BackfillSettings:
 
 _BUCKET = timedelta(minutes=5)
 _TICK = timedelta(microseconds=1)
+_IN_BUCKETS = " | summarize Rows = count() by Bucket = bin(TimeGenerated, 5m) | project Bucket"
+_WORTH_NARROWING = 3
+"""Windows above which it pays to ask first which of them can hold anything."""
 _PLAIN_NAME = re.compile(r"[A-Za-z_]\w*\Z")
 
 
@@ -108,7 +125,7 @@ class _Backfill:
 
     def rule(self, rule: Rule) -> list[Alert]:
         try:
-            compiled = self.queries.compile(rule.query, self.last + _TICK)
+            compiled = self.queries.compile(rule.query, later(self.last, _TICK))
             tables = frozenset(compiled.tables)
             filled = [t for t in sorted(tables) if self._buckets(t)]
         except DetectError:
@@ -135,14 +152,13 @@ class _Backfill:
         if query is None:
             return None
         try:
-            again = self.queries.compile(query, self.last + _TICK)
+            again = self.queries.compile(query, later(self.last, _TICK))
         except TocsinError:
             return None
         return replace(rule, query=query) if again.row_wise else None
 
     def _once(self, rule: Rule, tables: frozenset[str]) -> list[_Burst]:
-        window = Window(self.first, self.last + _TICK)
-        result = self._query(rule, window, tables)
+        result = self._query(rule, self._all(), tables)
         span = max(rule.period, self.settings.burst)
         timed: list[tuple[datetime, int, Row]] = []
         for index, row in enumerate(result.rows):
@@ -173,30 +189,31 @@ class _Backfill:
         for end in self._ends(rule, filled):
             if self.cancel is not None and self.cancel.is_set():
                 break
-            window = Window(end - rule.period, end)
+            start = later(end, -rule.period)
+            window = Window(start, _open_end(end))
             result = self._query(rule, window, tables)
             if not rule.operator.holds(result.count, rule.threshold):
                 continue
             if not result.rows:
-                bursts.append(_Burst([], 0, end - rule.period, end, window.start))
+                bursts.append(_Burst([], 0, start, end, start))
                 continue
             for row in result.rows:
                 digest = row_hash(row)
                 before, seen[digest] = seen.get(digest), end
-                if before is not None and before > end - rule.period:
+                if before is not None and before > start:
                     continue  # found again by a window that overlaps
-                times = row_times(row, result) or (max(end - rule.frequency, self.first), min(end, self.last))
+                times = row_times(row, result) or (max(later(end, -rule.frequency), self.first), min(end, self.last))
                 key = assets_of(row_entities(rule, row))
                 found = open_bursts.get(key)
                 # The window overlaps the one in which the assets were last seen: what grows there is the same story.
-                if found is not None and window.start is not None and found[1] > window.start:
+                if found is not None and found[1] > start:
                     burst = found[0]
                     burst.count += 1
                     burst.first, burst.last = min(burst.first, times[0]), max(burst.last, times[-1])
                     if len(burst.rows) < EVIDENCE_ROWS:
                         burst.rows.append(row)
                 else:
-                    burst = _Burst([row], 1, times[0], times[-1], window.start)
+                    burst = _Burst([row], 1, times[0], times[-1], start)
                     bursts.append(burst)
                 open_bursts[key] = (burst, end)
         return bursts
@@ -214,9 +231,12 @@ class _Backfill:
             for table in filled:
                 for bucket in self._buckets(table):
                     low = max(0, (bucket - anchor) // step)
-                    high = max(0, (min(bucket + _BUCKET - _TICK, self.last) - anchor) // step)
+                    high = max(0, (min(later(bucket, _BUCKET - _TICK), self.last) - anchor) // step)
                     wanted.update(range(low, high + 1))
         ordered = sorted(wanted)
+        if not absence and len(ordered) > _WORTH_NARROWING:
+            needed = self._needed(rule)
+            ordered = [i for i in ordered if _may_hold(needed, later(anchor, step * (i + 1)), rule.period)]
         if len(ordered) > self.settings.windows:
             every = -(-len(ordered) // self.settings.windows)
             if rule.period >= step * every:
@@ -227,23 +247,53 @@ class _Backfill:
                 ordered = sorted({*ordered[every - 1 :: every], ordered[-1]})
             else:
                 self._note(rule, f"{len(ordered):,} windows hold rows; all were run, which takes long.")
-        return [anchor + step * (i + 1) for i in ordered]
+        return [later(anchor, step * (i + 1)) for i in ordered]
+
+    def _all(self) -> Window:
+        return Window(self.first, _open_end(later(self.last, _TICK)))
 
     def _buckets(self, table: str) -> list[datetime]:
         """The five-minute buckets in which the table holds rows."""
         known = self.occupied.get(table)
         if known is None:
-            name = table if _PLAIN_NAME.match(table) else f"['{table}']"
-            window = Window(self.first, self.last + _TICK)
-            result = self.queries.run(
-                f"{name} | summarize Rows = count() by Bucket = bin(TimeGenerated, 5m) | project Bucket",
-                window=window,
-                now=window.end,
-                limits=Limits(rows=2_000_000, seconds=self.settings.seconds, result_bytes=None),
-            )
-            stamps = result.table.column(0).to_pylist()
-            known = self.occupied[table] = sorted(_utc(s) for s in stamps if isinstance(s, datetime))
+            known = self.occupied[table] = self._buckets_of(table if _PLAIN_NAME.match(table) else f"['{table}']")
         return known
+
+    def _buckets_of(self, text: str) -> list[datetime]:
+        result = self.queries.run(
+            f"{text}{_IN_BUCKETS}",
+            window=self._all(),
+            now=later(self.last, _TICK),
+            limits=Limits(rows=2_000_000, seconds=self.settings.seconds, result_bytes=None),
+        )
+        stamps = result.table.column(0).to_pylist()
+        return sorted(_utc(s) for s in stamps if isinstance(s, datetime))
+
+    def _needed(self, rule: Rule) -> list[list[datetime]]:
+        """Lists of buckets of each of which one must lie, at least in part, in a window in which the rule finds anything."""
+        found = []
+        for alternatives in necessary(rule.query):
+            buckets: set[datetime] = set()
+            for choice in alternatives:
+                text = self._askable(choice)
+                if text is None:
+                    break
+                buckets.update(self._buckets_of(text))
+            else:
+                found.append(sorted(buckets))
+        return found
+
+    def _askable(self, choice: Filter) -> str | None:
+        """The first query of the filter that may be asked of all rows at once: it looks at each row alone, and not at the clock."""
+        for text in choice.texts:
+            try:
+                compiled = self.queries.compile(text, later(self.last, _TICK))
+                if compiled.row_wise and not compiled.uses_now and compiled.tables == {choice.table}:
+                    self.queries.compile(f"{text}{_IN_BUCKETS}", later(self.last, _TICK))
+                    return text
+            except TocsinError:
+                continue
+        return None
 
     # ------------------------------------------------------------------ shared
 
@@ -280,6 +330,22 @@ class _Backfill:
             Rows(burst.rows, tables, burst.start, created, burst.count),
             times=(burst.first, burst.last),
         )
+
+
+def _may_hold(needed: Sequence[Sequence[datetime]], end: datetime, period: timedelta) -> bool:
+    """True when the window that ends there holds a part of a bucket of every list."""
+    start = later(end, -period)
+    for buckets in needed:
+        # The last bucket that begins before the end: it is the one that may still reach into the window.
+        at = bisect_left(buckets, end) - 1
+        if at < 0 or later(buckets[at], _BUCKET) <= start:
+            return False
+    return True
+
+
+def _open_end(end: datetime) -> datetime | None:
+    """A window's end; None, for no end, where time itself ends: a half-open window would leave the last instant out."""
+    return None if end == LAST_MOMENT else end
 
 
 def _floor(moment: datetime) -> datetime:

@@ -19,8 +19,11 @@ from tocsin.tables.entities import Entity
 
 __all__ = [
     "EVIDENCE_ROWS",
+    "FIRST_MOMENT",
+    "LAST_MOMENT",
     "Rows",
     "assets_of",
+    "later",
     "make_alerts",
     "moment",
     "one_alert",
@@ -34,6 +37,9 @@ EVIDENCE_ROWS = 100
 
 VALUES = 50
 """Most values of one custom detail (Sentinel's documented limit)."""
+
+FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
+LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 
 Row = Mapping[str, Any]
 
@@ -137,7 +143,10 @@ def assets_of(entities: Iterable[Entity]) -> tuple[str, ...]:
 
 def row_hash(row: Row) -> str:
     """A digest of a row's values: equal for the same row found through two windows."""
-    data = orjson.dumps(row, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
+    try:
+        data = orjson.dumps(row, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
+    except TypeError:  # nested deeper than orjson goes
+        data = repr(sorted(row.items())).encode("utf-8", "replace")
     return hashlib.sha256(data).hexdigest()[:24]
 
 
@@ -155,9 +164,17 @@ def row_times(row: Row, result: Rows) -> tuple[datetime, ...]:
     if named:
         own = [m for n in ("TimeGenerated", "Timestamp") if (m := moment(row.get(n))) is not None]
         return (min(own), max(own)) if own else (min(named), max(named))
-    low, high = result.start, result.end + _SLACK
+    low, high = result.start, later(result.end, _SLACK)
     others = [m for v in row.values() if (m := moment(v)) is not None and m <= high and (low is None or m >= low)]
     return (min(others), max(others)) if others else ()
+
+
+def later(moment: datetime, span: timedelta) -> datetime:
+    """The instant that much later (or earlier), within the years that can be told: sources do write 1601 and 9999."""
+    try:
+        return moment + span
+    except OverflowError:
+        return LAST_MOMENT if span > timedelta(0) else FIRST_MOMENT
 
 
 def moment(value: Any) -> datetime | None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tocsin.base.errors import DetectError, KqlError, Place, TocsinError
 from tocsin.detect.alert import Alert
-from tocsin.detect.make import Rows, make_alerts
+from tocsin.detect.make import LAST_MOMENT, Rows, make_alerts
 from tocsin.detect.rule import Rule, RuleKind
 from tocsin.lake.engine import Limits, QueryResult, Window
 
@@ -72,14 +72,14 @@ def query_rows(
     """The rows of a rule's query over a window. Raises as `run_rule`."""
     if rule.kind is RuleKind.SIGMA:
         raise DetectError(f"'{rule.name}' is a Sigma rule; it has no query.", code="DET0005", place=_place(rule))
-    assert window.end is not None
+    now = window.end or LAST_MOMENT
     try:
         if tables is None:
-            tables = frozenset(queries.compile(rule.query, window.end).tables)
-        result = queries.run(rule.query, window=window, now=window.end, limits=limits, relations=relations)
+            tables = frozenset(queries.compile(rule.query, now).tables)
+        result = queries.run(rule.query, window=window, now=now, limits=limits, relations=relations)
     except TocsinError as error:
         raise rule_error(rule, error) from error
-    return Rows(result.dicts(), tables, window.start, window.end, truncated=result.truncated)
+    return Rows(result.dicts(), tables, window.start, now, truncated=result.truncated)
 
 
 def rule_error(rule: Rule, error: TocsinError) -> DetectError:
