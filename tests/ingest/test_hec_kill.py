@@ -83,7 +83,7 @@ def test_each_event_is_there_once_after_kill_9(tmp_path: Path) -> None:
         port = sock.getsockname()[1]
     folder = tmp_path / "data"
     server = start(folder, port)
-    senders = [Sender(port, n * COUNT // 4, (n + 1) * COUNT // 4, size) for n, size in enumerate((1, 7, 50, 3))]
+    senders = [Sender(port, n * COUNT // 4, (n + 1) * COUNT // 4, size) for n, size in enumerate((4, 10, 50, 20))]
     for sender in senders:
         sender.start()
     for share in (0.15, 0.3):
