@@ -28,6 +28,7 @@ __all__ = [
     "to_point",
     "to_vector",
     "unit",
+    "united",
 ]
 
 EARTH_RADIUS = 6371010.0
@@ -138,6 +139,14 @@ def polygon_geography(rings: list[list[Point]]) -> Any:
     return spherely.create_polygon(shell=rings[0], holes=rings[1:] or None)
 
 
+def united(geographies: list[Any]) -> Any:
+    """The union of many shapes, two by two, so that each step joins things of like size."""
+    while len(geographies) > 1:
+        pairs = [geographies[i : i + 2] for i in range(0, len(geographies), 2)]
+        geographies = [spherely.union(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
+    return geographies[0]
+
+
 def geography(shape: Any) -> Any:
     """The library's form of a GeoJSON shape."""
     kind = shape["type"]
@@ -145,8 +154,8 @@ def geography(shape: Any) -> Any:
         lines = lines_of(shape)
         return spherely.create_linestring(lines[0]) if len(lines) == 1 else spherely.create_multilinestring(lines)
     if kind in ("Polygon", "MultiPolygon"):
-        parts = [polygon_geography(p) for p in polygons_of(shape)]
-        return parts[0] if len(parts) == 1 else spherely.create_multipolygon(parts)
+        # Polygons that overlap count as their union.
+        return united([polygon_geography(p) for p in polygons_of(shape)])
     if kind == "Point":
         return spherely.create_point(*_coordinate(shape["coordinates"]))
     if kind == "MultiPoint":

@@ -187,7 +187,8 @@ def _area(shape: Any) -> float:
 
 
 def _perimeter(shape: Any) -> float:
-    return sum(angle(a, b) for a, b in _edges(_rings(shape))) * EARTH_RADIUS
+    _rings(shape)
+    return float(spherely.perimeter(geography(shape), radius=EARTH_RADIUS))
 
 
 def _centroid_polygon(shape: Any) -> dict[str, Any]:
@@ -226,8 +227,7 @@ def _tessellate(a: Point, b: Point, tolerance: float, found: list[list[float]], 
 def _dense(points: Sequence[Point], tolerance: float) -> list[list[float]]:
     found = [to_point(to_vector(points[0]))]
     for a, b in itertools.pairwise(points):
-        shift = round((b[0] - a[0]) / 360) * 360  # the short way round
-        _tessellate(a, (b[0] - shift, b[1]), tolerance, found)
+        _tessellate(a, b, tolerance, found)
     return found
 
 

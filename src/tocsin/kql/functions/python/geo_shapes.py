@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import spherely
@@ -25,6 +25,7 @@ from tocsin.kql.functions.python.geo_base import (
     to_point,
     to_vector,
     unit,
+    united,
 )
 from tocsin.kql.functions.python.geo_measure import MEASURES, simplified
 
@@ -96,26 +97,17 @@ def _listed(shapes: Any) -> list[Any]:
     return shapes
 
 
-def _united(geographies: list[Any]) -> Any:
-    """The union of many shapes, two by two, so that each step joins things of like size."""
-    while len(geographies) > 1:
-        pairs = [geographies[i : i + 2] for i in range(0, len(geographies), 2)]
-        geographies = [spherely.union(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
-    return geographies[0]
-
-
 def _union_polygons(shapes: Any) -> dict[str, Any]:
     given = _listed(shapes)
-    order: dict[tuple[float, float], int] = {}
+    order: Order = {}
     for shape in given:
         for rings in polygons_of(shape):
             for ring in rings:
-                for lng, lat in ring:
-                    order.setdefault((round(lng, 9), round(lat, 9)), len(order))
-    return _starting(to_geojson(_united([_checked_polygon(s) for s in given])), order)
+                _note(ring, order)
+    return _starting(to_geojson(united([_checked_polygon(s) for s in given])), order)
 
 
-def _starting(found: dict[str, Any], order: dict[tuple[float, float], int]) -> dict[str, Any]:
+def _starting(found: dict[str, Any], order: Order) -> dict[str, Any]:
     """The polygons of a result, each ring from the corner that was given first, in the engine's order."""
     if found["type"] not in ("Polygon", "MultiPolygon"):
         return found
@@ -124,11 +116,31 @@ def _starting(found: dict[str, Any], order: dict[tuple[float, float], int]) -> d
     return {"type": found["type"], "coordinates": turned[0] if found["type"] == "Polygon" else turned}
 
 
-def _turned(ring: list[list[float]], order: dict[tuple[float, float], int]) -> list[list[float]]:
-    """The ring from the corner that was given first."""
+Order = dict[tuple[float, ...], int]
+"""When an edge or a corner was given."""
+
+
+def _key(*points: Sequence[float]) -> tuple[float, ...]:
+    return tuple(round(x, 9) for p in points for x in p)
+
+
+def _note(ring: Sequence[Sequence[float]], order: Order) -> None:
+    """Note the edges and the corners of a ring in the order in which they come."""
+    for a, b in itertools.pairwise(ring):
+        order.setdefault(_key(a, b), len(order))
+        order.setdefault(_key(a), len(order) + (1 << 40))
+
+
+def _turned(ring: list[list[float]], order: Order) -> list[list[float]]:
+    """The ring from the edge that was given first; where no edge is whole, from the first corner."""
     corners = ring[:-1]
-    last = len(order)
-    first = min(range(len(corners)), key=lambda i: order.get((round(corners[i][0], 9), round(corners[i][1], 9)), last))
+    last = 1 << 60
+
+    def place(i: int) -> int:
+        edge = order.get(_key(ring[i], ring[i + 1]))
+        return edge if edge is not None else order.get(_key(ring[i]), last)
+
+    first = min(range(len(corners)), key=place)
     return [*corners[first:], *corners[:first], corners[first]]
 
 
@@ -288,7 +300,7 @@ def polygon_buffer(shape: Any, radius: Any, tolerance: Any = 10) -> dict[str, An
     size, slack = _sizes(radius, tolerance)
     step = _step(size, min(slack, size))
     parts: list[Any] = []
-    order: dict[tuple[float, float], int] = {}
+    order: Order = {}
     for rings in polygons_of(shape):
         parts.append(polygon_geography(rings))
         for number, ring in enumerate(rings):
@@ -300,16 +312,10 @@ def polygon_buffer(shape: Any, radius: Any, tolerance: Any = 10) -> dict[str, An
                 parts[-1] = _polygon(pieces[0])
             else:
                 parts.extend(_polygon(p) for p in pieces)
-            _ordered(pieces, order)
-    return _starting(to_geojson(_united(parts)), order)
-
-
-def _ordered(pieces: list[list[Vector]], order: dict[tuple[float, float], int]) -> None:
-    """Note the places of corners in the order in which they were made."""
-    for piece in pieces:
-        for vector in piece:
-            lng, lat = to_point(vector)
-            order.setdefault((round(lng, 9), round(lat, 9)), len(order))
+            for piece in pieces:
+                points = [to_point(v) for v in piece]
+                _note([*points, points[0]], order)
+    return _starting(to_geojson(united(parts)), order)
 
 
 def _line_buffer(shape: Any, radius: Any, tolerance: Any = 10) -> dict[str, Any]:
@@ -321,7 +327,7 @@ def _line_buffer(shape: Any, radius: Any, tolerance: Any = 10) -> dict[str, Any]
         # There and back again: the ends turn by half a circle.
         chain = [*vectors, *vectors[-2:0:-1]]
         parts.extend(_polygon(p) for p in _around(chain, size, step))
-    return to_geojson(_united(parts))
+    return to_geojson(united(parts))
 
 
 # ---------------------------------------------------------------------------------------------- many polygons
