@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tocsin.kql.parser import parse
 SHARED = Path("/work/shared/corpus")
 
 
+@cache
 def corpus(name: str) -> list[dict]:
     """The cases of a corpus file; skips the test where the corpora are not on this machine."""
     path = SHARED / f"{name}.jsonl"

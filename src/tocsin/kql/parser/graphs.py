@@ -30,7 +30,7 @@ class GraphOperators(SourceOperators):
         while True:
             self.settings = settings
             if self.at("with_node_id"):
-                params = self.params(params)
+                self.more_params(params)
             elif self.accept("with"):
                 nodes += self.separated(self._node_table)
             elif self.word() == "partitioned-by":

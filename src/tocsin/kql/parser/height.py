@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tocsin.kql.ast import Node, Query
 from tocsin.kql.diagnostics import Diagnostic
+from tocsin.kql.walk import children
 
 __all__ = ["MAX_HEIGHT", "TOO_HIGH", "height_fault"]
 
@@ -28,17 +29,5 @@ def height_fault(query: Query, text: str) -> Diagnostic | None:
                 "This expression has too many parts in a row.",
                 hint=TOO_HIGH,
             )
-        for name in node.__dataclass_fields__:
-            _push(stack, getattr(node, name), level + 1)
+        stack.extend((child, level + 1) for child in children(node))
     return None
-
-
-def _push(stack: list[tuple[Node, int]], value: object, level: int) -> None:
-    if isinstance(value, Node):
-        stack.append((value, level))
-    elif isinstance(value, tuple):
-        for part in value:
-            _push(stack, part, level)
-    elif isinstance(value, dict):
-        for part in value.values():
-            _push(stack, part, level)

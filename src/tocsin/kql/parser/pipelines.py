@@ -269,6 +269,14 @@ class PipelineParser(ExpressionParser):
                 self.fail_expected(f"one of {', '.join(allowed)} for '{name}'", known=allowed, code="KQL0012")
             params[name] = value
 
+    def more_params(self, params: dict[str, Expr]) -> None:
+        """Settings after other clauses of an operator: one begins here."""
+        index = self.i
+        self.params(params)
+        if self.i == index:
+            self.i = index + 1
+            self.expect("=", f"after '{self.values[index]}'")
+
     def setting(self) -> Expr:
         """A setting's value: a bare word or a constant."""
         index = self.i

@@ -279,7 +279,7 @@ class ShapingOperators(ColumnOperators):
             elif self.accept("declare"):
                 declare = self.bracketed(self.parameter)
             elif self.values[self.i] in self.settings:
-                params = self.params(params)
+                self.more_params(params)
             else:
                 self.fail_expected("'declare', 'order by', 'partition by' or 'with' in 'scan'")
         self.i += 1
