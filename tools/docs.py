@@ -89,7 +89,9 @@ def api_page() -> str:
         for method, operation in methods.items():
             text = " ".join((operation.get("description") or operation.get("summary") or "").split())
             needs = f"`{operation['x-tocsin-permission']}`" if "x-tocsin-permission" in operation else "signed in"
-            lines.append(f"| `{method.upper()} {path}` | {text} | {'none' if operation.get('security') == [] else needs} |")
+            lines.append(
+                f"| `{method.upper()} {path}` | {text} | {'none' if operation.get('security') == [] else needs} |"
+            )
     lines += [
         "| `POST /services/collector/event`, `/raw`, `GET /services/collector/health` | Splunk HTTP Event Collector; tokens of kind *ingest* | `ingest.write` |",
         "| `POST /ingest/v1/jsonl?table=` | JSON lines; tokens of kind *ingest* | `ingest.write` |",
@@ -135,32 +137,9 @@ def rules_page() -> str:
 
 def functions_page() -> str:
     """KQL's functions, from their table."""
-    from tocsin.kql.functions.registry import all_aggregates, all_scalars
+    from tocsin.kql.functions.docs import reference
 
-    groups: dict[str, list[str]] = defaultdict(list)
-    for function in all_scalars():
-        groups[function.group].append(_function(function))
-    groups["aggregates"] = [_function(a) for a in all_aggregates()]
-    lines = [
-        "# KQL functions",
-        "",
-        "Written by the function table. What is not here is refused by name; see `docs/explanation` for how queries become SQL.",
-        "",
-    ]
-    for group, rows in sorted(groups.items()):
-        lines += [f"## {group}", "", "| function | meaning | example |", "|---|---|---|", *sorted(rows), ""]
-    return "\n".join(lines)
-
-
-def _function(function: object) -> str:
-    params = ", ".join(
-        ("[" + p.name + "]" if p.optional else p.name) + (", …" if p.repeated else "") for p in function.params
-    )  # type: ignore[attr-defined]
-    example = next((f"`{e.kql}` → `{e.result}`" for e in function.examples), "")  # type: ignore[attr-defined]
-    names = f"`{function.name}({params})`"  # type: ignore[attr-defined]
-    if function.aliases:  # type: ignore[attr-defined]
-        names += "; also " + ", ".join(f"`{a}`" for a in function.aliases)  # type: ignore[attr-defined]
-    return " ".join(f"| {names} | {function.doc} | {example} |".replace("\n", " ").split())  # type: ignore[attr-defined]
+    return reference()
 
 
 def permissions_page() -> str:
@@ -194,7 +173,11 @@ def actions_page() -> str:
     ]
     for kind in KINDS:
         usual = getattr(kind, "usual_approval", "none")
-        facts = [f"permission `{kind.permission}`", f"approval {usual}", "can be undone" if kind.undoable else "can't be undone"]
+        facts = [
+            f"permission `{kind.permission}`",
+            f"approval {usual}",
+            "can be undone" if kind.undoable else "can't be undone",
+        ]
         facts += ["ends by itself"] if kind.expires else []
         lines += [f"## `{kind.kind}`", "", kind.description, "", f"{', '.join(facts).capitalize()}.", ""]
         lines += ["| input | meaning |", "|---|---|"]
@@ -221,11 +204,24 @@ def automation_page() -> str:
     shape, _, prose = rest.strip("\n").partition("\n\n")
     lines = ["# Automation rules", "", f"{title.rstrip('.:')}:", "", "```yaml"]
     lines += [line.removeprefix("    ") for line in shape.splitlines()] + ["```", "", " ".join(prose.split()), ""]
-    lines += ["Operators: " + ", ".join(f"`{o}`" for o in get_args(model.Operator)) + "; " + ", ".join(f"`{o}`" for o in sorted(model.UPDATE_OPERATORS))]
-    lines[-1] += " look at the change and never hold when an incident is created. `atLeast` and `atMost` go with severity, priority and alert_count."
+    lines += [
+        "Operators: "
+        + ", ".join(f"`{o}`" for o in get_args(model.Operator))
+        + "; "
+        + ", ".join(f"`{o}`" for o in sorted(model.UPDATE_OPERATORS))
+    ]
+    lines[-1] += (
+        " look at the change and never hold when an incident is created. `atLeast` and `atMost` go with severity, priority and alert_count."
+    )
     lines += ["", "| property | meaning |", "|---|---|", *(f"| `{n}` | {t} |" for n, t in model.PROPERTIES.items())]
-    lines += ["| `custom.<name>` | A custom detail of its alerts |", "| `<Entity>.<Identifier>` | An identifier of its entities, or `label`: `Account.Name`, `IP.Address`, `Host.label` |", ""]
-    lines += [f"Rules run one after another by `order`. What a rule did is never led back to itself; after {_depth()} runs that led to one another the chain is stopped and reported."]
+    lines += [
+        "| `custom.<name>` | A custom detail of its alerts |",
+        "| `<Entity>.<Identifier>` | An identifier of its entities, or `label`: `Account.Name`, `IP.Address`, `Host.label` |",
+        "",
+    ]
+    lines += [
+        f"Rules run one after another by `order`. What a rule did is never led back to itself; after {_depth()} runs that led to one another the chain is stopped and reported."
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from glob import glob
 
-PACKAGES = {  # a command that the package brings → the package
+PACKAGES = {  # a command or file that the package brings → the package
     "chromium": "chromium",
     "rsyslogd": "rsyslog",
+    "/usr/lib/*/rsyslog/omrelp.so": "rsyslog-relp",
     "nft": "nftables",
     "ip": "iproute2",
 }
@@ -19,7 +21,11 @@ PACKAGES = {  # a command that the package brings → the package
 
 def main() -> int:
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    missing = [package for command, package in PACKAGES.items() if shutil.which(command, path=path) is None]
+    missing = [
+        package
+        for what, package in PACKAGES.items()
+        if not (glob(what) if "/" in what else shutil.which(what, path=path))
+    ]
     if not missing:
         return 0
     if os.geteuid() != 0 or shutil.which("apt-get") is None:

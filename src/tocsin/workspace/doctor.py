@@ -46,6 +46,7 @@ def examine(settings: Settings) -> Iterator[Check]:
         ("http port", _http),
         ("syslog udp", _syslog_udp),
         ("syslog tcp", _syslog_tcp),
+        ("relp", _relp),
         ("syslog buffer", _buffer),
         ("block addresses", _nftables),
     )
@@ -193,6 +194,12 @@ def _syslog_tcp(settings: Settings) -> Check:
     ingest = settings.ingest
     return _listen(
         "syslog tcp", ingest.syslog_host, ingest.syslog_tcp_port, socket.SOCK_STREAM, "ingest.syslog_tcp_port"
+    )
+
+
+def _relp(settings: Settings) -> Check:
+    return _listen(
+        "relp", settings.ingest.syslog_host, settings.ingest.relp_port, socket.SOCK_STREAM, "ingest.relp_port"
     )
 
 

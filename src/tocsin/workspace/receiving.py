@@ -13,6 +13,7 @@ from tocsin.ingest.pipeline import Intake
 from tocsin.ingest.receivers.folder import FolderReceiver
 from tocsin.ingest.receivers.hec import HecReceiver
 from tocsin.ingest.receivers.jsonlines import JsonLinesReceiver
+from tocsin.ingest.receivers.relp import RelpReceiver, SessionTails
 from tocsin.ingest.receivers.syslog import SyslogTcpReceiver, SyslogUdpReceiver
 from tocsin.workspace.settings import Settings
 
@@ -45,6 +46,11 @@ class Receiving:
             self._running.append(SyslogUdpReceiver(intake, limits.syslog_host, limits.syslog_udp_port))
         if limits.syslog_tcp_port >= 0:
             self._running.append(SyslogTcpReceiver(intake, limits.syslog_host, limits.syslog_tcp_port))
+        if limits.relp_port >= 0:
+            # RELP is acknowledged syslog: what a crash left unanswered comes again, and its tail tells what was durable already.
+            tails = SessionTails()
+            intake.on_replay.append(tails.replayed)
+            self._running.append(RelpReceiver(intake, limits.syslog_host, limits.relp_port, tails=tails))
         folder = limits.folder or settings.data / "drop"
         folder.mkdir(parents=True, exist_ok=True)
         self._running.append(FolderReceiver(intake, folder, settings.data / "intake" / "folder.json"))

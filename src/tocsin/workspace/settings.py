@@ -60,6 +60,12 @@ class IngestSettings(_Section):
     syslog_tcp_port: int = Field(
         default=5514, ge=-1, le=65535, description="TCP port of syslog; 0 takes a free one, -1 switches it off."
     )
+    relp_port: int = Field(
+        default=5515,
+        ge=-1,
+        le=65535,
+        description="TCP port of RELP, syslog with acknowledgements (rsyslog's omrelp); 0 takes a free one, -1 switches it off.",
+    )
     folder: Path | None = Field(
         default=None,
         description="Folder that is watched for log files; by default `drop` in the data folder. Files stay where they are.",
