@@ -94,12 +94,13 @@ def _player(workspace: Workspace, scenario: Any, address: str, speed: float) -> 
 def _say(workspace: Workspace, address: str, password: str | None, built: bool, demo: str) -> None:
     print(f"Tocsin {workspace.version} answers on {address}")
     if password is not None:
-        print(f"  user      admin\n  password  {password}   (made now, shown this once)")
+        print(f"  user          admin\n  password      {password}   (made now, shown this once)")
     if not built:
         print("  The portal is not built; the API answers. In a checkout: make portal")
     for source in workspace.intake.sources():
         if source["address"]:
-            print(f"  {source['kind']:8}  {source['address']}")
+            name = source["kind"] if source["name"] == source["kind"] else f"{source['kind']} {source['name']}"
+            print(f"  {name:12}  {source['address']}")
     if demo:
-        print(f"  playing   {demo}")
+        print(f"  playing       {demo}")
     print("Ctrl-C stops it.", flush=True)
