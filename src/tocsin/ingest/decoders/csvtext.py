@@ -36,7 +36,8 @@ def find_dialect(head: str, *, complete: bool) -> tuple[str, list[str]] | None:
             continue
         header = [name.strip() for name in rows[0]]
         width = len(header)
-        if width < 2 or len(set(header)) < width:
+        # A name or two may stand twice (spreadsheets do that); a line of data repeats itself more.
+        if width < 2 or len(set(header)) * 4 < width * 3 or len(set(header)) < 2:
             continue
         if not all(_NAME.match(name) and re.search(r"[A-Za-z]", name) for name in header):
             continue
@@ -73,7 +74,7 @@ def decode_csv(source: Source, context: Context, delimiter: str) -> Iterator[Dec
         if not row or (len(row) == 1 and not row[0].strip()):
             continue
         if header is None:
-            header = [plain_name(name) for name in row]
+            header = _distinct([plain_name(name) for name in row], context, started)
             columns = frozenset(header)
             table = context.hint_table or context.matcher.of_columns(columns)
             by_row = not context.hint_table and "ActionType" in columns
@@ -93,6 +94,19 @@ def decode_csv(source: Source, context: Context, delimiter: str) -> Iterator[Dec
         else:
             add_unknown("csv", record, context)
         yield from context.full()
+
+
+def _distinct(names: list[str], context: Context, line: int) -> list[str]:
+    """The names, a further column of the same name as `Name_2`, so that no value stands for another."""
+    seen: dict[str, int] = {}
+    out = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            context.note("a column's name stands twice; the further ones are kept as Name_2 and so on", f"line {line}, '{name}'")
+            name = f"{name}_{seen[name]}"
+        out.append(name)
+    return out
 
 
 class _Lines(Iterator[str]):
