@@ -8,9 +8,10 @@ are found through the rarest run of four characters of each; expressions go thro
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import re2  # type: ignore[import-untyped]
 
 from tocsin.detect.sigma.checks import Check, Glob, Reference, Regex, Text, as_text
@@ -21,6 +22,8 @@ MISSING = None
 """The value of a field that isn't there."""
 
 GRAM = 4
+LONG = 160
+"""Characters above which runs are looked for by arrays instead of sets."""
 SMALL_SET = 2
 _NONE: frozenset[int] = frozenset()
 
@@ -125,6 +128,7 @@ class _Texts:
         for text, number in within:
             if len(text) >= GRAM:
                 self._within[min(_grams(text), key=lambda g: (common[g], g))].append((text, number))
+        self._words: _Words | None = None
 
     def find(self, value: str, found: set[int]) -> set[str] | None:
         """Adds what holds; returns the value's grams where they were needed."""
@@ -152,12 +156,44 @@ class _Texts:
                         found.add(each)
         if not self._within:
             return None
+        if size > LONG:
+            if self._words is None:
+                self._words = _Words(self._within)
+            for texts_ in self._words.candidates(value):
+                for text, each in texts_:
+                    if text in value:
+                        found.add(each)
+            return None
         grams = {value[i : i + GRAM] for i in range(size - GRAM + 1)}
         for gram in self._within.keys() & grams:
             for text, each in self._within[gram]:
                 if text in value:
                     found.add(each)
         return grams
+
+
+class _Words:
+    """The same search for long values: runs of four bytes of UTF-8, all at once."""
+
+    _SLOTS = 1 << 16
+    _FACTOR = np.uint32(2654435761)
+
+    def __init__(self, within: Mapping[str, list[tuple[str, int]]]) -> None:
+        self._by_word: dict[int, list[list[tuple[str, int]]]] = defaultdict(list)
+        for gram, texts in within.items():
+            self._by_word[int.from_bytes(gram.encode("utf-8", "surrogatepass")[:4], "little")].append(texts)
+        self._filled = np.zeros(self._SLOTS, np.bool_)
+        self._filled[self._slots(np.array(list(self._by_word), np.uint32))] = True
+
+    def _slots(self, words: Any) -> Any:
+        return (words * self._FACTOR) >> np.uint32(16)
+
+    def candidates(self, value: str) -> Iterator[list[tuple[str, int]]]:
+        """The texts whose chosen run is in the value."""
+        data = np.frombuffer(value.encode("utf-8", "surrogatepass"), np.uint8).astype(np.uint32)
+        words = data[:-3] | data[1:-2] << np.uint32(8) | data[2:-1] << np.uint32(16) | data[3:] << np.uint32(24)
+        for word in set(words[self._filled[self._slots(words)]].tolist()):
+            yield from self._by_word.get(word, ())
 
 
 class _Guarded:
@@ -176,9 +212,7 @@ class _Guarded:
             if check.holds(value):
                 found.add(number)
         if self._by_gram:
-            if grams is None:
-                grams = {value[i : i + GRAM] for i in range(len(value) - GRAM + 1)}
-            for gram in self._by_gram.keys() & grams:
+            for gram in self._by_gram.keys() & grams if grams is not None else self._by_gram:
                 for literal, check, number in self._by_gram[gram]:
                     if literal in value and check.holds(value):
                         found.add(number)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 
 from tocsin.detect.sigma.checks import Text
@@ -40,6 +41,7 @@ class Binding:
     where: Node = TRUE
 
 
+@lru_cache(maxsize=16_384)
 def plain_name(name: str) -> str:
     """A field name without case, blanks and punctuation."""
     return "".join(c for c in name.lower() if c.isalnum())

@@ -25,6 +25,7 @@ from tocsin.detect.sigma.gather import Gatherer
 from tocsin.detect.sigma.logsource import plain_name
 from tocsin.detect.sigma.model import CorrelationBody, SigmaBody
 from tocsin.detect.sigma.program import Bound, Layout, Program, whole_text
+from tocsin.detect.sigma.tree import values_of
 from tocsin.ingest.model import SourceBatch
 
 __all__ = ["SigmaMatcher", "SigmaStats"]
@@ -64,8 +65,9 @@ class SigmaMatcher:
         self._by_source: dict[str, list[Bound]] = defaultdict(list)
         for number, rule in enumerate(self.rules):
             if isinstance(rule.compiled, SigmaBody):
+                events = values_of(rule.compiled.tree, "eventid")
                 for binding in rule.compiled.bindings:
-                    self._by_source[binding.source].append(Bound(number, rule.compiled.tree, binding))
+                    self._by_source[binding.source].append(Bound(number, rule.compiled.tree, binding, events))
         self._programs: dict[tuple[Any, ...], Program | None] = {}
         self._gather = Gatherer(live=live, burst=burst)
         self._live = live
@@ -160,6 +162,7 @@ class SigmaMatcher:
                 for b in self._by_source[source]
                 if (b.binding.channels is None or low in b.binding.channels)
                 and (b.binding.events is None or event in b.binding.events)
+                and (b.events is None or event is None or str(event) in b.events)
             ]
             constants = {"channel": channel or "", "eventlog": channel or ""}
             if event is not None:
@@ -235,7 +238,10 @@ class _Columns:
 def _values(getter: str, events: Sequence[Mapping[str, Any]], indexes: Sequence[int], columns: _Columns) -> list[Any]:
     if getter == "":
         message = columns.get("Message")
-        return [whole_text((*e.values(), message[i])) for e, i in zip(events, indexes, strict=True)]
+        return [
+            whole_text(e.values()) if message[i] is None else whole_text((*e.values(), message[i]))
+            for e, i in zip(events, indexes, strict=True)
+        ]
     if "\x00" in getter:
         one, other = (_values(g, events, indexes, columns) for g in getter.split("\x00"))
         return list(zip(one, other, strict=True))

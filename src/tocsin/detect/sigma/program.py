@@ -8,7 +8,7 @@ all of them.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,11 +27,12 @@ VERDICTS = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A rule at one of its bindings. `number` identifies the rule to the caller."""
+    """A rule at one of its bindings. `number` identifies the rule to the caller; `events` are the only event ids (as text) with which it can hold."""
 
     number: int
     tree: Node
     binding: Binding
+    events: frozenset[str] | None = None
 
 
 @dataclass(slots=True)
@@ -220,6 +221,9 @@ def _getter(slot: str, exact: set[str], plain: Mapping[str, str], more: Mapping[
     return None
 
 
-def whole_text(values: Iterable[Any]) -> str:
+def whole_text(values: Collection[Any]) -> str:
     """An event as one text, for keywords."""
-    return "\n".join(as_text(v) for v in values if v is not None)
+    try:
+        return "\n".join(values)
+    except TypeError:  # something else than text among them
+        return "\n".join(as_text(v) for v in values if v is not None)

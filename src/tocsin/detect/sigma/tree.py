@@ -47,7 +47,21 @@ from tocsin.detect.sigma.checks import (
     TimePart,
 )
 
-__all__ = ["FALSE", "KEYWORD", "TRUE", "All", "Leaf", "Node", "Not", "Some", "build", "fields_of", "leaves", "rewrite"]
+__all__ = [
+    "FALSE",
+    "KEYWORD",
+    "TRUE",
+    "All",
+    "Leaf",
+    "Node",
+    "Not",
+    "Some",
+    "build",
+    "fields_of",
+    "leaves",
+    "rewrite",
+    "values_of",
+]
 
 KEYWORD = ""
 """The field name of a search in the whole event."""
@@ -232,6 +246,21 @@ def fields_of(node: Node) -> set[str]:
         if isinstance(leaf.check, Reference):
             found.add(leaf.check.field)
     return found
+
+
+def values_of(node: Node, field: str) -> frozenset[str] | None:
+    """The only values of a field (lower case name) with which the node can hold, or None where it may hold with any."""
+    match node:
+        case Leaf(name, Text("eq", text, _)) if name.lower() == field:
+            return frozenset({text.lower()})
+        case All(parts):
+            known = [v for p in parts if (v := values_of(p, field)) is not None]
+            return frozenset.intersection(*known) if known else None
+        case Some(parts):
+            found = [values_of(p, field) for p in parts]
+            return None if any(v is None for v in found) else frozenset().union(*(v for v in found if v is not None))
+        case _:
+            return None
 
 
 def rewrite(node: Node, change: Callable[[Leaf], Node]) -> Node:
