@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -191,3 +195,45 @@ def test_nobody_there_is_a_failure_with_a_name() -> None:
 def test_a_wrong_entry_is_a_config_error(entry: str) -> None:
     with pytest.raises(ConfigError):
         EgressPolicy.of([entry])
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A self-signed certificate for hooks.example, with its key in the same file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed (apt install openssl)")
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+         "/CN=hooks.example", "-addext", "subjectAltName=DNS:hooks.example", "-keyout", str(path), "-out", str(path) + ".crt"],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
+    return str(path)
+
+
+@pytest.fixture
+def secure(server: Any, certificate: str) -> Any:
+    """The same server, speaking TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    return server
+
+
+def test_tls_verifies_the_name_although_an_address_is_connected_to(secure: Any, certificate: str) -> None:
+    client = EgressClient(
+        EgressPolicy.of(["127.0.0.1"]),
+        resolve=lambda _h, _p: ["127.0.0.1"],
+        verify=ssl.create_default_context(cafile=certificate),
+    )
+    assert client.request("POST", f"https://hooks.example:{secure.server_port}/").status == 200
+    with pytest.raises(EgressError, match=r"(?i)hostname mismatch|not valid for"):
+        client.request("POST", f"https://other.example:{secure.server_port}/")
+
+
+def test_an_unknown_certificate_is_refused(secure: Any) -> None:
+    client = EgressClient(EgressPolicy.of(["127.0.0.1"]), resolve=lambda _h, _p: ["127.0.0.1"])
+    with pytest.raises(EgressError, match=r"(?i)certificate"):
+        client.request("POST", f"https://hooks.example:{secure.server_port}/")
+    assert secure.seen == []
