@@ -48,7 +48,8 @@ class Scalar(Operand):
     `refs` are the aliases it reads. `path` is set on an access into a `dynamic` (the value that is entered and the steps),
     so that ``tostring(d.a.b)`` can be lowered as one path. `window` marks a window call, which needs a SELECT level of its own;
     `subquery` marks a text that holds a SELECT and so may not stand inside an engine lambda; `volatile` marks rand() and kin.
-    `weight` estimates how many engine expressions the text becomes once macros are expanded, which copy their arguments.
+    `weight` estimates how many engine expressions the text becomes once macros are expanded, which copy their arguments;
+    `spread` is how often it repeats the alias that it repeats most.
     `parts` are all columns of a function that gives several (name template, value), of which this scalar is the first.
     """
 
@@ -58,6 +59,7 @@ class Scalar(Operand):
     subquery: bool = False
     volatile: bool = False
     weight: int = 1
+    spread: int = 1
     parts: tuple[tuple[str, Scalar], ...] = ()
 
 

@@ -220,7 +220,7 @@ def _operate(b: Binder, node: ast.Binary, left: Scalar, right: Scalar | None, ro
             return scalars.compare(op, left, right, positive=positive)
         left, right = _orderable(node, *comparable(node, left, right))
         return scalars.compare(op, left, right)
-    return _string_operator(b, node, left, right)
+    return _string_operator(b, node, left, right, row)
 
 
 def _once(b: Binder, value: Scalar, row: Row) -> Scalar:
@@ -243,10 +243,7 @@ def _arithmetic(b: Binder, node: ast.Binary, left: Scalar, right: Scalar, row: R
     folded = fold.arithmetic(node.op, left, right, kind)
     if folded is not None:
         return folded
-    if left.weight > 40:
-        left = b.hoist(left, row)
-    if right.weight > 40:
-        right = b.hoist(right, row)
+    left, right = (b.hoist(x, row) if x.weight > 40 or x.subquery else x for x in (left, right))
     return scalars.arithmetic(node.op, left, right, kind)
 
 
@@ -260,9 +257,8 @@ def _as_text(value: Scalar, node: ast.Node, op: str, row: Row) -> Scalar:
     return convert(value, KqlType.STRING)
 
 
-def _string_operator(b: Binder, node: ast.Binary, left: Scalar, right: Scalar) -> Scalar:
+def _string_operator(b: Binder, node: ast.Binary, left: Scalar, right: Scalar, row: Row) -> Scalar:
     op = node.op
-    row = Row(b.root)
     if op == ":":
         op = "has"
     if op in ("!~", "=~") and not (
@@ -282,6 +278,8 @@ def _string_operator(b: Binder, node: ast.Binary, left: Scalar, right: Scalar) -
     )
     if name not in _STRING_OPERATORS:
         raise fail("KQL0201", f"The operator '{node.op}' is not supported.", node)
+    if name.startswith("has") and left.weight > 8:
+        left = b.hoist(left, row)
     value = strings.string_operator(name, left, right)
     return strings.negated(value) if negated else value
 

@@ -136,9 +136,11 @@ def _mv_apply(b: Binder, relation: Relation, node: ast.MvApply, env: Environment
         row_wise=False,
     )
     result = b.operators(body, node.body, env)
+    # An expanded column stands in place of the array that it came from, so what the sub-query leaves out is gone.
+    gone = {c.name or result_name(c.value) or "" for c in node.columns}
     if base is None:
-        return _keep_columns(relation, inner, result)
-    return _rejoin(base(), inner, result)
+        return _keep_columns(relation, inner, result, gone)
+    return _rejoin(base(), inner, result, gone)
 
 
 def _with_row_key(b: Binder, relation: Relation) -> Relation:
@@ -157,10 +159,10 @@ def _with_row_key(b: Binder, relation: Relation) -> Relation:
     return relation.with_plan(b.compute(relation, [(key, number)]), partition=(*relation.partition, key))
 
 
-def _keep_columns(relation: Relation, inner: Relation, result: Relation) -> Relation:
+def _keep_columns(relation: Relation, inner: Relation, result: Relation, gone: set[str]) -> Relation:
     """The sub-query kept the rows: their columns, then what it added; a name that it made again is its own."""
     made = {c.name: c for c in result.columns}
-    columns = [made.pop(c.name, c) for c in inner.columns]
+    columns = [made.pop(c.name, c) for c in inner.columns if c.name in made or c.name not in gone]
     columns += [c for c in result.columns if c.name in made]
     order = tuple(k for k in relation.order if k.alias in result.plan.aliases)
     return Relation(
@@ -177,14 +179,14 @@ def _keep_columns(relation: Relation, inner: Relation, result: Relation) -> Rela
     )
 
 
-def _rejoin(outer: Relation, inner: Relation, result: Relation) -> Relation:
+def _rejoin(outer: Relation, inner: Relation, result: Relation, gone: set[str]) -> Relation:
     """The outer row's columns joined to the sub-query's rows by the row key."""
     key, outer_key = result.partition[-1], outer.partition[-1]
     condition = Scalar(f"{outer_key} = {key}", KqlType.BOOL, cheap=False, refs=frozenset((outer_key, key)))
     plan = Join(outer.plan.aliases | result.plan.aliases, "inner", outer.plan, result.plan, condition)
     unchanged = {c.alias for c in inner.columns}
     made = {c.name: c for c in result.columns if c.alias not in unchanged}
-    columns = [c for c in outer.columns if c.name not in made]
+    columns = [c for c in outer.columns if c.name not in made and c.name not in gone]
     columns += [c for c in result.columns if c.name in made]
     return Relation(
         plan,

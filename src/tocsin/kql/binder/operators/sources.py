@@ -58,7 +58,7 @@ def _range(b: Binder, node: ast.Range, env: Environment) -> Relation:
     value = range_value(start, step, kind, number)
     column = BoundColumn(node.name, kind, alias, value.ticks)
     computed = Compute(plan.aliases | {alias}, plan, [(alias, value)])
-    return Relation(computed, (column,), (OrderKey(number),))
+    return Relation(computed, (column,), (OrderKey(number),), serialized=True)
 
 
 def range_types(node: ast.Node, start: Scalar, stop: Scalar, step: Scalar) -> tuple[Scalar, Scalar, Scalar, KqlType]:

@@ -361,10 +361,8 @@ def everywhere(b: Binder, op: str, right: ast.Expr, row: Row) -> Scalar:
     tests = []
     joined = _joined(plain, right, relation.visible())
     if joined is not None:
-        tests.append(_term_in(b, joined, right, row, plain))
-    for column in relation.visible():
-        if joined is not None and column.type is KqlType.STRING:
-            continue
+        tests.append(_term_in(b, b.hoist(joined, row), right, row, plain))
+    for column in relation.visible() if joined is None else ():
         if plain.startswith("has") and column.type in (KqlType.REAL, KqlType.DECIMAL):
             continue  # a term is not looked for in fractions (the engine's recorded answers)
         if plain in ("==", "!=", "<", ">", "<=", ">="):
@@ -383,15 +381,23 @@ _SEPARABLE = frozenset(("has", "has_cs", "hasprefix", "hasprefix_cs", "hassuffix
 
 
 def _joined(op: str, right: ast.Expr, columns: Sequence[BoundColumn]) -> Scalar | None:
-    """All strings of a row as one text, with a separator that no term holds: one test instead of one for each column."""
+    """All values of a row as one text, with a separator that no term holds: one test instead of one for each column."""
+    from tocsin.kql.binder.typing_rules import convert
+
     text = right.value if isinstance(right, ast.Literal) else None
     if op not in _SEPARABLE or not isinstance(text, str) or "\x01" in text or "*" in text:
         return None
-    strings = [c.scalar() for c in columns if c.type is KqlType.STRING]
-    if len(strings) < 2:
+    parts = [
+        convert(c.scalar(), KqlType.STRING)
+        for c in columns
+        if not (op.startswith("has") and c.type in (KqlType.REAL, KqlType.DECIMAL))
+    ]
+    if len(parts) < 2:
         return None
-    listed = ", ".join(s.sql for s in strings)
-    return scalars.make(f"concat_ws(chr(1), {listed})", KqlType.STRING, strings)
+    joined = f"concat_ws(chr(1), {', '.join(p.sql for p in parts)})"
+    # Volatile, so that the planner computes it once below the test and does not copy it into each use (see `Emitter._barrier`).
+    made = scalars.make(f"CASE WHEN random() >= 0 THEN {joined} ELSE '' END", KqlType.STRING, parts)
+    return replace(made, volatile=True, weight=9)
 
 
 def in_everywhere(b: Binder, node: ast.InList, row: Row) -> Scalar:

@@ -30,11 +30,7 @@ CREATE OR REPLACE TEMP MACRO q_nn(j) AS nullif(j, 'null'::JSON);
 CREATE OR REPLACE TEMP MACRO q_at(d, i) AS q_nn(CASE WHEN json_type(d) = 'ARRAY' THEN json_extract(d, i::BIGINT) END);
 CREATE OR REPLACE TEMP MACRO q_key(d, k) AS q_nn(CASE WHEN json_type(d) = 'OBJECT'
   THEN json_extract(d, '$."' || replace(replace(k, '\', '\\'), '"', '\"') || '"') END);
-CREATE OR REPLACE TEMP MACRO q_edge(n, a, b, tail) AS CASE WHEN regexp_matches(n, tail) THEN a || b ELSE '' END;
-CREATE OR REPLACE TEMP MACRO q_term(n, before, after) AS
-  CASE WHEN before AND regexp_matches(n, '^[\p{L}\p{N}]') THEN '(?:^|[^\p{L}\p{N}])' ELSE '' END || regexp_escape(n) ||
-  CASE WHEN after AND regexp_matches(n, '[\p{L}\p{N}]$') THEN '(?:$|[^\p{L}\p{N}])' ELSE '' END;
-CREATE OR REPLACE TEMP MACRO q_has(x, n, before, after) AS n = '' OR (contains(x, n) AND regexp_matches(x, q_term(n, before, after), 's'));
+CREATE OR REPLACE TEMP MACRO q_has(x, n, before, after) AS CASE WHEN contains(x, n) THEN q_term(x, n, before, after) ELSE FALSE END;
 CREATE OR REPLACE TEMP MACRO q_texts(d) AS CASE json_type(d) WHEN 'ARRAY'
   THEN list_transform(d::JSON[], lambda j: coalesce(j->>'$', '')) WHEN 'NULL' THEN [] ELSE [coalesce(d->>'$', '')] END;
 CREATE OR REPLACE TEMP MACRO q_values(d) AS CASE json_type(d) WHEN 'ARRAY' THEN d::JSON[] WHEN 'NULL' THEN [] ELSE [d] END;

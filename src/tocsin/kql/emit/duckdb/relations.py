@@ -7,6 +7,7 @@ that nobody reads above a stage are not computed in it. Measured reasons are in 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ __all__ = ["EmitLimitError", "Emitter", "order_text"]
 
 COPY_LIMIT = 600
 """Engine expressions that one computed column may become before its block is sealed (copying doubles with each level)."""
+PUSH_LIMIT = 4000
+"""Engine expressions that a filter may become when it is pushed through the columns it reads."""
 SPARSE_FROM = 20_000
 """Cells (columns by tables) of a union from which each table gives only the columns that it has."""
 CELL_LIMIT = 1_000_000
@@ -61,6 +64,7 @@ class Emitter:
         self.ctes: list[str] = []
         self.shared = list(shared)
         self.count = 0
+        self.trees: dict[str, int] = {}
 
     # ------------------------------------------------------------------------------------------ entry
 
@@ -141,6 +145,7 @@ class Emitter:
                 weight = scalar.weight
             block.items[alias] = scalar.sql
             block.weights[alias] = weight
+            self.trees[alias] = self._tree(scalar)
             if scalar.window or scalar.volatile or scalar.subquery:
                 block.closed.add(alias)
             block.level = block.level or scalar.window
@@ -149,12 +154,22 @@ class Emitter:
 
     @staticmethod
     def _weight(block: Block, scalar: Scalar) -> int:
+        """Engine expressions that the scalar becomes at this level: aliases of the level are copied into it."""
         weight = scalar.weight
         for ref in scalar.refs:
             inner = block.weights.get(ref)
             if inner is not None and inner > 1:
-                weight += inner * scalar.sql.count(ref)
+                weight += inner * scalar.spread * _uses(scalar.sql, ref)
         return weight
+
+    def _tree(self, scalar: Scalar) -> int:
+        """The same through all levels: what a filter becomes when the optimiser pushes it down to the scan."""
+        weight = scalar.weight
+        for ref in scalar.refs:
+            inner = self.trees.get(ref, 1)
+            if inner > 1:
+                weight += inner * scalar.spread * _uses(scalar.sql, ref)
+        return min(weight, 1 << 60)
 
     # ------------------------------------------------------------------------------------------ stages
 
@@ -162,6 +177,8 @@ class Emitter:
         below = _needed_below(node, needed)
         if isinstance(node, p.Filter):
             predicate = node.predicate
+            if self._tree(predicate) > PUSH_LIMIT:
+                block = self._barrier(block, predicate, below)
             if block.level or predicate.refs & block.closed or self._weight(block, predicate) > COPY_LIMIT * 2:
                 block = self.seal(block, below)
             block.where.append(predicate.sql)
@@ -181,6 +198,20 @@ class Emitter:
             return self._closed(block, needed, f" QUALIFY row_number() OVER ({over}) = 1")
         assert isinstance(node, p.Expand)
         return self._expand(node, block, needed, below)
+
+    def _barrier(self, block: Block, predicate: Scalar, below: frozenset[str]) -> Block:
+        """Keep the optimiser from pushing a filter through columns whose definitions it would copy thousandfold.
+
+        A volatile expression stops it: the columns are passed through a CASE whose condition always holds.
+        """
+        heavy = [r for r in predicate.refs if self.trees.get(r, 1) > PUSH_LIMIT // 8]
+        if not heavy:
+            return block
+        block = self.seal(block, below)
+        for alias in heavy:
+            block.items[alias] = f"CASE WHEN random() >= 0 THEN {alias} END"
+            self.trees[alias] = 1
+        return self.seal(block, below)
 
     def _closed(self, block: Block, needed: frozenset[str], suffix: str) -> Block:
         """Seal the block with a trailing clause (ORDER BY, LIMIT, QUALIFY)."""
@@ -310,13 +341,17 @@ class Emitter:
             listed = [a for a in names if a in own] if sparse else names
             scalars = [mapping(a) for a in listed]
             reads: frozenset[str] = frozenset().union(*(s.refs for s in scalars)) if scalars else frozenset()
+            # The CTEs of a part stay inside it: planning time grows faster than the number of CTEs of one WITH.
+            outer, self.ctes = self.ctes, []
             block = self.emit(tree, reads)
+            inner, self.ctes = self.ctes, outer
             columns = ", ".join(f"{s.sql} AS {a}" for a, s in zip(listed, scalars, strict=True)) or "1 AS _"
             if block.items:
-                parts.append(f"SELECT {columns} FROM {self._as_source(block, reads)}")
+                part = f"SELECT {columns} FROM {self._as_source(block, reads)}"
             else:
                 where = " WHERE " + " AND ".join(block.where) if block.where else ""
-                parts.append(f"SELECT {columns}" + (f" FROM {block.source}" if block.source else "") + where)
+                part = f"SELECT {columns}" + (f" FROM {block.source}" if block.source else "") + where
+            parts.append(f"(WITH {', '.join(inner)} {part})" if inner else part)
         self.count += 1
         name = f"s{self.count}"
         word = " UNION ALL BY NAME " if sparse else " UNION ALL "
@@ -326,6 +361,10 @@ class Emitter:
         block = Block(name, frozenset(a for a in names if a not in node.strings))
         block.items = {f"{a}": f"coalesce({name}.{a}, '')" for a in names if a in node.strings}
         return self.seal(block, frozenset(names))
+
+
+def _uses(sql: str, alias: str) -> int:
+    return len(re.findall(rf"{alias}\b", sql)) or 1
 
 
 def _alias_number(alias: str) -> int:

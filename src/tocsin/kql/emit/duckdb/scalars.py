@@ -37,10 +37,11 @@ def make(
     """A scalar made of others: reads what they read. `copies`: how often the text's macros repeat an operand."""
     refs: frozenset[str] = frozenset()
     window = subquery = volatile = False
-    weight = 1
+    weight, spread = 1, 1
     for operand in operands:
         refs |= operand.refs
         weight += operand.weight * copies
+        spread = max(spread, operand.spread)
         window |= operand.window
         subquery |= operand.subquery
         volatile |= operand.volatile
@@ -54,6 +55,7 @@ def make(
         subquery=subquery,
         volatile=volatile,
         weight=weight,
+        spread=spread * copies,
     )
 
 
