@@ -154,9 +154,7 @@ def _lower(b: Binder, function: ScalarFunction, arguments: Sequence[Scalar], nod
 def _several(b: Binder, lowered: RowLowered, made: Scalar, row: Row) -> Scalar:
     """A function of several columns: its row is computed once; the value is the first column, the others are its parts."""
     held = b.hoist(made, row)
-    columns = [
-        scalars.make(c.sql.replace("{row}", held.sql), c.type, (held,), ticks=c.ticks) for c in lowered.columns
-    ]
+    columns = [scalars.make(c.sql.replace("{row}", held.sql), c.type, (held,), ticks=c.ticks) for c in lowered.columns]
     return replace(columns[0], parts=tuple(zip(lowered.names, columns, strict=True)))
 
 

@@ -189,7 +189,9 @@ class Binder:
                 mapping[renamed[alias]] = alias
             return renamed[alias]
 
-        columns = tuple(BoundColumn(c.name, c.type, fresh(c.alias), c.ticks, c.hidden, c.stored) for c in relation.columns)
+        columns = tuple(
+            BoundColumn(c.name, c.type, fresh(c.alias), c.ticks, c.hidden, c.stored) for c in relation.columns
+        )
         order = tuple(OrderKey(fresh(k.alias), k.descending, k.nulls_first, k.real) for k in relation.order)
         partition = tuple(fresh(a) for a in relation.partition)
         plan = SharedRef(frozenset(mapping), shared, mapping)

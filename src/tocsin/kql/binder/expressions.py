@@ -363,7 +363,12 @@ def _index(b: Binder, node: ast.Index, row: Row) -> Scalar:
             return _side_column(node.target, step.value, node, row)
     target = b.scalar(node.target, row)
     step_value = b.scalar(node.index, row)
-    if target.parts and step_value.constant and isinstance(step_value.value, int) and -1 < step_value.value < len(target.parts):
+    if (
+        target.parts
+        and step_value.constant
+        and isinstance(step_value.value, int)
+        and -1 < step_value.value < len(target.parts)
+    ):
         return target.parts[step_value.value][1]
     if step_value.type is KqlType.DYNAMIC:
         step_value = convert(step_value, KqlType.STRING)

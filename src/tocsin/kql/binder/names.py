@@ -90,7 +90,11 @@ def _call_name(node: ast.Call) -> str | None:
         return f"{PREFIXED[name]}_{inner}" if inner else None
     aggregate = registry.aggregate(name)
     if aggregate is not None:
-        return result_name(first) if aggregate.column_named else f"{aggregate.prefix or aggregate.name}_{result_name(first) or ''}"
+        return (
+            result_name(first)
+            if aggregate.column_named
+            else f"{aggregate.prefix or aggregate.name}_{result_name(first) or ''}"
+        )
     if name in ("column_ifexists", "columnifexists"):
         return str(first.value) if isinstance(first, ast.Literal) else None
     return None

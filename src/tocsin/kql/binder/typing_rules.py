@@ -92,6 +92,8 @@ def comparable(node: ast.Node, left: Scalar, right: Scalar) -> tuple[Scalar, Sca
     """Bring two operands of a comparison to one type, or refuse as KQL does."""
     a, b = left.type, right.type
     if a is b:
+        if a is KqlType.DYNAMIC and not (left.constant or right.constant):
+            raise fail("KQL0105", "Two dynamics can't be compared.", node, "Convert them, for example with tostring().")
         return left, right
     if a.is_numeric and b.is_numeric:
         kind = promote(a, b)
@@ -163,6 +165,8 @@ def _as_number(value: Scalar) -> Scalar:
 def arithmetic_types(node: ast.Binary, left: Scalar, right: Scalar) -> tuple[Scalar, Scalar, KqlType]:
     """Operands and result type of ``+ - * / %``."""
     op = node.op
+    if left.type is KqlType.DYNAMIC and right.type is KqlType.DYNAMIC:
+        raise _bad_operands(node, left.type, right.type)
     if left.type is KqlType.DYNAMIC or right.type is KqlType.DYNAMIC:
         left, right = _dynamic_operands(op, left, right)
     a, b = left.type, right.type
@@ -201,15 +205,13 @@ def _dynamic_operands(op: str, left: Scalar, right: Scalar) -> tuple[Scalar, Sca
 
     def other(kind: KqlType) -> KqlType:
         if kind in (KqlType.DYNAMIC, KqlType.INT, KqlType.LONG, KqlType.BOOL):
-            return KqlType.REAL if kind is KqlType.DYNAMIC else KqlType.LONG
+            return KqlType.LONG
         if kind is KqlType.TIMESPAN and op in "*/":
             return KqlType.REAL
         if kind is KqlType.TIMESPAN:
             return KqlType.DATETIME
         return kind
 
-    if left.type is KqlType.DYNAMIC and right.type is KqlType.DYNAMIC:
-        return convert(left, KqlType.REAL), convert(right, KqlType.REAL)
     if left.type is KqlType.DYNAMIC:
         return convert(left, other(right.type)), right
     return left, convert(right, other(left.type))
@@ -217,4 +219,6 @@ def _dynamic_operands(op: str, left: Scalar, right: Scalar) -> tuple[Scalar, Sca
 
 def _bad_operands(node: ast.Binary, a: KqlType, b: KqlType) -> BindError:
     hint = "Use strcat() to join strings." if node.op == "+" and KqlType.STRING in (a, b) else ""
+    if KqlType.DYNAMIC in (a, b):
+        hint = "Convert them first, for example with tolong() or toreal()."
     return fail("KQL0105", f"'{node.op}' does not take {a} and {b}.", node, hint)

@@ -354,7 +354,7 @@ def sort_relation(b: Binder, relation: Relation, keys: Sequence[ast.Ordered], en
     items: list[tuple[str, Scalar]] = []
     for key in keys:
         value = b.scalar(key.value, row)
-        order.extend(sort_keys(b, value, key, items))
+        order.append(sort_key(b, value, key, items))
     relation = b.settle(relation, row)
     kept = tuple(k for k in relation.order if k.alias not in {o.alias for o in order})
     return relation.with_plan(
@@ -362,23 +362,20 @@ def sort_relation(b: Binder, relation: Relation, keys: Sequence[ast.Ordered], en
     )
 
 
-def sort_keys(b: Binder, value: Scalar, key: ast.Ordered, items: list[tuple[str, Scalar]]) -> list[OrderKey]:
-    """The order keys of one sort expression; what must be computed for them is added to `items`."""
+def sort_key(b: Binder, value: Scalar, key: ast.Ordered, items: list[tuple[str, Scalar]]) -> OrderKey:
+    """The order key of one sort expression; what must be computed for it is added to `items`."""
     descending = True if key.descending is None else key.descending
     nulls_first = (not descending) if key.nulls_first is None else key.nulls_first
-    parts = [value]
     if value.type is KqlType.DYNAMIC:
-        number = scalars.make(f"try_cast(({value.sql})->>'$' AS DOUBLE)", KqlType.REAL, (value,))
-        parts = [number, scalars.make(f"({value.sql})::VARCHAR", KqlType.DYNAMIC, (value,))]
-    made = []
-    for part in parts:
-        if len(part.refs) == 1 and part.sql in part.refs:
-            alias = part.sql
-        else:
-            alias = b.alias()
-            items.append((alias, part))
-        made.append(OrderKey(alias, descending, nulls_first, part.type is KqlType.REAL))
-    return made
+        raise fail(
+            "KQL0105", "Rows can't be sorted by a dynamic.", key, "Convert it, for example with tostring() or tolong()."
+        )
+    if len(value.refs) == 1 and value.sql in value.refs:
+        alias = value.sql
+    else:
+        alias = b.alias()
+        items.append((alias, value))
+    return OrderKey(alias, descending, nulls_first, value.type is KqlType.REAL)
 
 
 def _top(b: Binder, relation: Relation, node: ast.Top, env: Environment) -> Relation:

@@ -133,9 +133,7 @@ def matching_tables(b: Binder, node: ast.Star, env: Environment) -> list[str]:
     return names
 
 
-def union_relations(
-    b: Binder, parts: Sequence[_Part], *, source: str | None, inner: bool, node: ast.Node
-) -> Relation:
+def union_relations(b: Binder, parts: Sequence[_Part], *, source: str | None, inner: bool, node: ast.Node) -> Relation:
     """All rows of all parts. Columns go by name; one name with several types becomes one column a type (``x_long``, ``x_string``)."""
     if any(p.relation.partition for p in parts):
         raise fail("KQL0201", "union inside mv-apply or partition is not supported.", node)
@@ -377,7 +375,9 @@ def everywhere(b: Binder, op: str, right: ast.Expr, row: Row) -> Scalar:
     return scalars.inverse(found) if negated else found
 
 
-_SEPARABLE = frozenset(("has", "has_cs", "hasprefix", "hasprefix_cs", "hassuffix", "hassuffix_cs", "contains", "contains_cs"))
+_SEPARABLE = frozenset(
+    ("has", "has_cs", "hasprefix", "hasprefix_cs", "hassuffix", "hassuffix_cs", "contains", "contains_cs")
+)
 
 
 def _joined(op: str, right: ast.Expr, columns: Sequence[BoundColumn]) -> Scalar | None:
