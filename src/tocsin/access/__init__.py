@@ -1,5 +1,9 @@
 """Access: who may do what. Sign-in, users, roles, tokens and the audit log."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from tocsin.access.errors import (
     BadCredentialsError,
     ForbiddenError,
@@ -19,8 +23,10 @@ from tocsin.access.principal import (
     require,
     system,
 )
-from tocsin.access.service import ADMINISTRATOR, Access, SignedIn
 from tocsin.access.settings import AccessSettings
+
+if TYPE_CHECKING:
+    from tocsin.access.service import ADMINISTRATOR, Access, SignedIn
 
 __all__ = [
     "ADMINISTRATOR",
@@ -43,3 +49,12 @@ __all__ = [
     "require",
     "system",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The service brings the database with it; who only asks for an error's class or a principal, as a scan does, needn't wait for that."""
+    if name in ("ADMINISTRATOR", "Access", "SignedIn"):
+        from tocsin.access import service
+
+        return getattr(service, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

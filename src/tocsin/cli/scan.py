@@ -44,7 +44,6 @@ def scan(
     from rich.console import Console
 
     from tocsin.base.errors import UsageError
-    from tocsin.workspace import scan as work
 
     for path in paths:
         if not path.exists():
@@ -52,6 +51,9 @@ def scan(
     for path in (*(sigma or ()), *(packs or ())):
         if not path.exists():
             raise UsageError(f"there is no folder '{path}'", code="USE0003")
+    # Only now what takes a second to load: a mistyped path is told at once.
+    from tocsin.workspace import scan as work
+
     errors = Console(stderr=True)
     show = errors.is_terminal and not quiet
     with _Bar(errors) if show else _Silent() as bar:
