@@ -67,7 +67,7 @@ def _sql(kind: KqlType, value: object) -> tuple[str, bool]:
     if kind is KqlType.BOOL:
         return ("TRUE" if value else "FALSE"), False
     if kind is KqlType.INT:
-        return f"{int(value)}::INTEGER" if _fits(int(value), 31) else "NULL::INTEGER", False  # type: ignore[call-overload]
+        return f"({int(value)})::INTEGER" if _fits(int(value), 31) else "NULL::INTEGER", False  # type: ignore[call-overload]
     if kind is KqlType.LONG or kind is KqlType.TIMESPAN:
         number = int(value)  # type: ignore[call-overload]
         return (_bigint(number) if _fits(number, 63) else "NULL::BIGINT"), False
