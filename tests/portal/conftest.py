@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 
+os.environ.setdefault("TOCSIN_MOCK_NOW", "2026-11-26T13:20:00+00:00")
+
 from tests.portal.mock_api import World, build_app
 from tocsin.portal.files import PortalFiles
 
@@ -75,17 +77,22 @@ class Watched:
         self.page.evaluate(AXE.read_text())
         # Fluent's focus guards are hidden and focusable on purpose: they hand the focus on and never keep it.
         found: dict[str, Any] = self.page.evaluate(
-            "async () => await axe.run({ exclude: [['[data-tabster-dummy]']] }, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice'] })"
+            """async () => await axe.run(
+                { exclude: [['[data-tabster-dummy]']] },
+                { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice'] })"""
         )
         lines = [
-            f"{v['id']} ({v['impact']}): {v['help']}\n    " + "\n    ".join(n["html"][:240] + "  " + n["failureSummary"].replace("\n", " ")[:200] for n in v["nodes"][:4])
+            f"{v['id']} ({v['impact']}): {v['help']}\n    "
+            + "\n    ".join(
+                n["html"][:240] + "  " + n["failureSummary"].replace("\n", " ")[:200] for n in v["nodes"][:4]
+            )
             for v in found["violations"]
         ]
         assert not lines, "\n".join(lines)
 
     def check(self) -> None:
         """Fail when anything went wrong."""
-        assert not self.problems, "\n".join(self.problems)
+        assert not self.problems, "\n".join(p[:400] for p in self.problems[:5])
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +110,9 @@ def browser(_built: None) -> Iterator[Browser]:
 
     with sync_playwright() as driver:
         # As root there is no sandbox to be had; QUIC and the GPU only add noise.
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-quic"])
+        chromium = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
+        )
         yield chromium
         chromium.close()
 
@@ -129,8 +138,20 @@ def server(_built: None) -> Iterator[Server]:
 @pytest.fixture
 def portal(browser: Browser, server: Server) -> Iterator[Watched]:
     """A watched page of the portal on the mock server."""
-    context = browser.new_context(viewport={"width": 1500, "height": 940}, color_scheme="light", reduced_motion="reduce", locale="en-GB", timezone_id="Europe/Stockholm")
+    context = browser.new_context(
+        viewport={"width": 1500, "height": 940},
+        color_scheme="light",
+        reduced_motion="reduce",
+        locale="en-GB",
+        timezone_id="Europe/Stockholm",
+    )
     page = context.new_page()
+    # Date stands still; timers and performance marks run (the driver's own clock would stop those too, and Monaco trips over it).
+    page.add_init_script(
+        f"""(() => {{ const Real = Date, now = Real.parse("{os.environ["TOCSIN_MOCK_NOW"]}");
+        globalThis.Date = class extends Real {{ constructor(...given) {{ given.length ? super(...given) : super(now) }}
+        static now() {{ return now }} }} }})()"""
+    )
     watched = Watched(page, server.address)
     watch(watched)
     yield watched

@@ -12,7 +12,7 @@ import copy
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import uvicorn
@@ -33,7 +33,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 def now() -> str:
     """This moment, as the API writes it."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return data.NOW.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 class World:
@@ -53,7 +53,7 @@ class World:
         self.rules = {r["id"]: dict(r) for r in RULES}
         self.tokens: list[dict[str, Any]] = [
             {"id": "tok-1", "name": "fluent-bit", "kind": "ingest", "owner": "admin", "roles": [], "created": now(), "expires": None, "last_used": now()},
-            {"id": "tok-2", "name": "ci", "kind": "api", "owner": "admin", "roles": ["Reader"], "created": now(), "expires": (datetime.now(UTC) + timedelta(days=80)).isoformat(), "last_used": None},
+            {"id": "tok-2", "name": "ci", "kind": "api", "owner": "admin", "roles": ["Reader"], "created": now(), "expires": (data.NOW + timedelta(days=80)).isoformat(), "last_used": None},
         ]  # fmt: skip
         self.users: list[dict[str, Any]] = [
             {"name": "admin", "display_name": "Administrator", "roles": ["Administrator"], "disabled": False, "created": now(), "last_sign_in": now()},
@@ -69,15 +69,28 @@ class World:
 def _activity(view: dict[str, Any]) -> list[dict[str, Any]]:
     entries = [
         (view["created"], "correlation", "created", f"Opened by {view['alerts'][0]['title']}", {}),
-        *((a["created"], "correlation", "alerts", f"Joined {a['title']}", {"reasons": a["linked_by"]}) for a in view["alerts"][1:]),
+        *(
+            (a["created"], "correlation", "alerts", f"Joined {a['title']}", {"reasons": a["linked_by"]})
+            for a in view["alerts"][1:]
+        ),
     ]
     if view["owner"]:
-        entries.append((view["updated"], view["owner"], "owner", f"Assigned to {view['owner']}", {"from": None, "to": view["owner"]}))
-    if view["number"] == 1042:
-        entries.append((view["updated"], "automation: High incidents", "action", "Proposed: block 203.0.113.66 on this host", {}))
         entries.append(
-            (view["updated"], "admin", "comment", "Called Mira: she opened the invoice link at about 9, thought it was from the new supplier.\nHer laptop is on the way to us; "
-             "credentials of svc-backup are being rotated by Kofi.", {})
+            (
+                view["updated"],
+                view["owner"],
+                "owner",
+                f"Assigned to {view['owner']}",
+                {"from": None, "to": view["owner"]},
+            )
+        )
+    if view["number"] == 1042:
+        entries.append(
+            (view["updated"], "automation: High incidents", "action", "Proposed: block 203.0.113.66 on this host", {})
+        )
+        entries.append(
+            (view["updated"], "admin", "comment", ("Called Mira: she opened the invoice link at about 9, thought it was from the new supplier.\nHer laptop is on the way to us; "
+             "credentials of svc-backup are being rotated by Kofi."), {})
         )  # fmt: skip
     return [
         {"id": i + 1, "time": time, "actor": actor, "kind": kind, "text": text, "detail": detail}
@@ -128,7 +141,13 @@ def build_app(world: World | None = None) -> Starlette:
     async def sign_in(request: Request) -> Response:
         body = await request.json()
         if body.get("password") != "demo":
-            return problem(401, "Sign-in refused", "The user name or the password is wrong.", "ACC0002", "After five tries an address waits a minute.")
+            return problem(
+                401,
+                "Sign-in refused",
+                "The user name or the password is wrong.",
+                "ACC0002",
+                "After five tries an address waits a minute.",
+            )
         response = JSONResponse(session_body)
         response.set_cookie("tocsin_session", "mock", httponly=True, samesite="strict")
         return response
@@ -146,7 +165,9 @@ def build_app(world: World | None = None) -> Starlette:
         rows = [] if w.empty else list(w.incidents.values())
         text = q.get("q", "").lower()
         if text:
-            rows = [i for i in rows if text.lstrip("#") in f"{i['title']} {i['number']} {i['entities']} {i['tags']}".lower()]
+            rows = [
+                i for i in rows if text.lstrip("#") in f"{i['title']} {i['number']} {i['entities']} {i['tags']}".lower()
+            ]
         if q.get("owner"):
             rows = [i for i in rows if (i["owner"] or "none") in q["owner"].split(",")]
         if q.get("tag"):
@@ -159,23 +180,45 @@ def build_app(world: World | None = None) -> Starlette:
         counts = {
             "status": dict(Counter(i["status"] for i in having("severity", severities, rows))),
             "severity": dict(Counter(i["severity"] for i in having("status", statuses, rows))),
-            "owner": dict(Counter(i["owner"] or "none" for i in having("status", statuses, having("severity", severities, rows)))),
+            "owner": dict(
+                Counter(i["owner"] or "none" for i in having("status", statuses, having("severity", severities, rows)))
+            ),
         }
         rows = having("status", statuses, having("severity", severities, rows))
         sort = q.get("sort", "priority")
         order = ["Informational", "Low", "Medium", "High"]
-        rows.sort(key=lambda i: order.index(i["severity"]) if sort == "severity" else i[sort], reverse=q.get("order", "desc") == "desc")
+        rows.sort(
+            key=lambda i: order.index(i["severity"]) if sort == "severity" else i[sort],
+            reverse=q.get("order", "desc") == "desc",
+        )
         offset, limit = int(q.get("offset", 0)), int(q.get("limit", 50))
-        return JSONResponse({"items": [summary(i) for i in rows[offset : offset + limit]], "total": len(rows), "counts": counts})
+        return JSONResponse(
+            {"items": [summary(i) for i in rows[offset : offset + limit]], "total": len(rows), "counts": counts}
+        )
 
     def log(incident: dict[str, Any], kind: str, text: str, **detail: Any) -> None:
-        incident["activity"].append({"id": len(incident["activity"]) + 1, "time": now(), "actor": "admin", "kind": kind, "text": text, "detail": detail})
+        incident["activity"].append(
+            {
+                "id": len(incident["activity"]) + 1,
+                "time": now(),
+                "actor": "admin",
+                "kind": kind,
+                "text": text,
+                "detail": detail,
+            }
+        )
         incident["updated"] = now()
 
     async def incident(request: Request) -> Response:
         found = w.incidents.get(request.path_params["id"])
         if not found:
-            return problem(404, "No such incident", f"There is no incident {request.path_params['id']}.", "INC0001", "It may have been merged into another.")
+            return problem(
+                404,
+                "No such incident",
+                f"There is no incident {request.path_params['id']}.",
+                "INC0001",
+                "It may have been merged into another.",
+            )
         if request.method == "PATCH":
             body = await request.json()
             removed = body.pop("remove_tags", [])
@@ -199,7 +242,9 @@ def build_app(world: World | None = None) -> Starlette:
         text: str = body["query"]
         found = diagnose(text)
         if found:
-            return problem(400, "The query can't run", found[0]["message"], found[0]["code"], found[0]["hint"], diagnostics=found)
+            return problem(
+                400, "The query can't run", found[0]["message"], found[0]["code"], found[0]["hint"], diagnostics=found
+            )
         await asyncio.sleep(0.05)
         if "summarize" in text:
             return JSONResponse(chart(text))
@@ -215,7 +260,15 @@ def build_app(world: World | None = None) -> Starlette:
     async def rules(request: Request) -> Response:
         if request.method == "POST":
             body = await request.json()
-            made = {**copy.deepcopy(RULES[0]), **body, "id": f"site-{len(w.rules)}", "kind": "Scheduled", "enabled": True, "pack": "site", "alerts": 0}
+            made = {
+                **copy.deepcopy(RULES[0]),
+                **body,
+                "id": f"site-{len(w.rules)}",
+                "kind": "Scheduled",
+                "enabled": True,
+                "pack": "site",
+                "alerts": 0,
+            }
             w.rules[made["id"]] = made
             return JSONResponse(made, 201)
         full = ("query", "yaml", "description", "entity_mappings", "frequency", "period", "threshold")
@@ -233,7 +286,17 @@ def build_app(world: World | None = None) -> Starlette:
         q = request.query_params
         if request.method == "POST":
             body = await request.json()
-            made = {**copy.deepcopy(w.actions[0]), "id": f"act-{len(w.actions)}", "kind": body["kind"], "input": body["input"], "incident_id": body.get("incident_id"), "status": "Proposed", "title": body["kind"], "proposed_by": "admin", "proposed_at": now()}
+            made = {
+                **copy.deepcopy(w.actions[0]),
+                "id": f"act-{len(w.actions)}",
+                "kind": body["kind"],
+                "input": body["input"],
+                "incident_id": body.get("incident_id"),
+                "status": "Proposed",
+                "title": body["kind"],
+                "proposed_by": "admin",
+                "proposed_at": now(),
+            }
             w.actions.insert(0, made)
             return JSONResponse(made, 201)
         rows = [] if w.empty else w.actions
@@ -249,10 +312,19 @@ def build_app(world: World | None = None) -> Starlette:
         verb, text = request.path_params["verb"], (await request.json()).get("comment", "")
         if verb == "approve" and not found["able"]:
             return problem(409, "This can't be done here", found["able_reason"], "ACT0005")
-        found["history"].append({"time": now(), "actor": "admin", "event": {"approve": "approved", "reject": "rejected", "undo": "undone"}[verb], "text": text})
+        found["history"].append(
+            {
+                "time": now(),
+                "actor": "admin",
+                "event": {"approve": "approved", "reject": "rejected", "undo": "undone"}[verb],
+                "text": text,
+            }
+        )
         found["status"] = {"approve": "Succeeded", "reject": "Rejected", "undo": "Undone"}[verb]
         if verb == "approve":
-            found["history"].append({"time": now(), "actor": "tocsin", "event": "succeeded", "text": "Element added to the set blocked4."})
+            found["history"].append(
+                {"time": now(), "actor": "tocsin", "event": "succeeded", "text": "Element added to the set blocked4."}
+            )
             found["undoable"] = True
             found["result"] = {"set": "inet tocsin blocked4", "element": found["input"].get("address", "")}
         if verb == "undo":
@@ -263,7 +335,16 @@ def build_app(world: World | None = None) -> Starlette:
     async def tokens(request: Request) -> Response:
         if request.method == "POST":
             body = await request.json()
-            made = {"id": f"tok-{len(w.tokens) + 1}", "name": body["name"], "kind": body.get("kind", "ingest"), "owner": "admin", "roles": body.get("roles", []), "created": now(), "expires": None, "last_used": None}
+            made = {
+                "id": f"tok-{len(w.tokens) + 1}",
+                "name": body["name"],
+                "kind": body.get("kind", "ingest"),
+                "owner": "admin",
+                "roles": body.get("roles", []),
+                "created": now(),
+                "expires": None,
+                "last_used": None,
+            }
             w.tokens.append(made)
             return JSONResponse({**made, "token": "tcs_ing_7Jq2mVx0pLr8bYw3"}, 201)
         return JSONResponse({"items": w.tokens})
@@ -275,7 +356,16 @@ def build_app(world: World | None = None) -> Starlette:
     async def users(request: Request) -> Response:
         if request.method == "POST":
             body = await request.json()
-            w.users.append({"name": body["name"], "display_name": body.get("display_name", ""), "roles": body["roles"], "disabled": False, "created": now(), "last_sign_in": None})
+            w.users.append(
+                {
+                    "name": body["name"],
+                    "display_name": body.get("display_name", ""),
+                    "roles": body["roles"],
+                    "disabled": False,
+                    "created": now(),
+                    "last_sign_in": None,
+                }
+            )
             return JSONResponse(w.users[-1], 201)
         return JSONResponse({"items": w.users})
 
@@ -291,7 +381,14 @@ def build_app(world: World | None = None) -> Starlette:
         return answer
 
     def dead_letters() -> dict[str, Any]:
-        items = [] if w.empty else [{"time": now(), "source": s, "code": c, "reason": r, "place": p, "raw": data.raw64(raw)} for s, c, r, p, raw in data.DEAD_LETTERS]
+        items = (
+            []
+            if w.empty
+            else [
+                {"time": now(), "source": s, "code": c, "reason": r, "place": p, "raw": data.raw64(raw)}
+                for s, c, r, p, raw in data.DEAD_LETTERS
+            ]
+        )
         return {"items": items, "total": len(items)}
 
     async def unknown(request: Request) -> Response:
@@ -333,7 +430,18 @@ def diagnose(text: str) -> list[dict[str, Any]]:
         return []
     line = text.count("\n", 0, at) + 1
     column = at - (text.rfind("\n", 0, at) + 1) + 1
-    return [{"code": "KQL0142", "message": "There is no table or function 'Nope'.", "severity": "error", "line": line, "column": column, "start": at, "end": at + 4, "hint": "Did you mean 'DeviceProcessEvents'?"}]
+    return [
+        {
+            "code": "KQL0142",
+            "message": "There is no table or function 'Nope'.",
+            "severity": "error",
+            "line": line,
+            "column": column,
+            "start": at,
+            "end": at + 4,
+            "hint": "Did you mean 'DeviceProcessEvents'?",
+        }
+    ]
 
 
 def chart(text: str) -> dict[str, Any]:
@@ -346,7 +454,11 @@ def chart(text: str) -> dict[str, Any]:
         rows: list[list[Any]] = []
         for bucket in range(48):
             for index, name in enumerate(names):
-                wave = (bucket * (index + 3) * 7) % 23 + index * 9 + (60 if name == "rundll32.exe" and 22 < bucket < 28 else 0)
+                wave = (
+                    (bucket * (index + 3) * 7) % 23
+                    + index * 9
+                    + (60 if name == "rundll32.exe" and 22 < bucket < 28 else 0)
+                )
                 rows.append([(start + timedelta(minutes=10 * bucket)).isoformat().replace("+00:00", "Z"), name, wave])
     else:
         columns = [("FileName", "string"), ("Events", "long"), ("Devices", "long")]

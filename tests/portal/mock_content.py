@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
+from tests.portal.mock_data import NOW
 from tocsin.tables import catalogue
 
 
 def ago(**delta: float) -> str:
     """That long ago, as the API writes times."""
-    return (datetime.now(UTC) - timedelta(**delta)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (NOW - timedelta(**delta)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 _NAMES = [
@@ -90,7 +91,7 @@ RULES: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-def TABLES() -> list[dict[str, Any]]:  # noqa: N802 - reads as the constant it would be, were its times not relative
+def TABLES() -> list[dict[str, Any]]:
     """Tables with data."""
     rows = [
         ("DeviceProcessEvents", "Devices", 1_204_332, 19_400_000, 1.2), ("DeviceNetworkEvents", "Devices", 3_890_120, 61_000_000, 1.4),
@@ -108,7 +109,7 @@ def TABLES() -> list[dict[str, Any]]:  # noqa: N802 - reads as the constant it w
     ]  # fmt: skip
 
 
-def SOURCES() -> list[dict[str, Any]]:  # noqa: N802
+def SOURCES() -> list[dict[str, Any]]:
     """Receivers."""
     return [
         {"name": "hec", "kind": "Splunk HEC", "address": "http://127.0.0.1:8088/services/collector", "state": "Listening", "events": 8_204_113, "bytes": 4_120_000_000, "errors": 1, "last_event": ago(seconds=1), "detail": "2 tokens"},
@@ -138,17 +139,60 @@ def actions(world: Any) -> list[dict[str, Any]]:
     incident = next(i for i in world.incidents.values() if i["number"] == 1042)
     ssh = next(i for i in world.incidents.values() if i["number"] == 1041)
 
-    def make(number: int, status: str, address: str, of: dict[str, Any], *, able: bool = True, reason: str = "", by: str = "automation: High incidents", hours: float = 1, **more: Any) -> dict[str, Any]:
-        history = [{"time": ago(hours=hours), "actor": by, "event": "proposed", "text": "The incident is High and has an external address with command and control."}]
+    def make(
+        number: int,
+        status: str,
+        address: str,
+        of: dict[str, Any],
+        *,
+        able: bool = True,
+        reason: str = "",
+        by: str = "automation: High incidents",
+        hours: float = 1,
+        **more: Any,
+    ) -> dict[str, Any]:
+        history = [
+            {
+                "time": ago(hours=hours),
+                "actor": by,
+                "event": "proposed",
+                "text": "The incident is High and has an external address with command and control.",
+            }
+        ]
         decided = status not in ("Proposed", "Expired")
         if decided:
-            history.append({"time": ago(hours=hours * 0.8), "actor": "r.haddad", "event": "rejected" if status == "Rejected" else "approved", "text": "Shared address of a CDN: would cut others off." if status == "Rejected" else "Confirmed with the network team."})
+            history.append(
+                {
+                    "time": ago(hours=hours * 0.8),
+                    "actor": "r.haddad",
+                    "event": "rejected" if status == "Rejected" else "approved",
+                    "text": "Shared address of a CDN: would cut others off."
+                    if status == "Rejected"
+                    else "Confirmed with the network team.",
+                }
+            )
         if status in ("Succeeded", "Undone"):
-            history.append({"time": ago(hours=hours * 0.79), "actor": "tocsin", "event": "succeeded", "text": "Element added to the set blocked4 for 60 min."})
+            history.append(
+                {
+                    "time": ago(hours=hours * 0.79),
+                    "actor": "tocsin",
+                    "event": "succeeded",
+                    "text": "Element added to the set blocked4 for 60 min.",
+                }
+            )
         if status == "Undone":
-            history.append({"time": ago(hours=hours * 0.4), "actor": "admin", "event": "undone", "text": "Host is reinstalled."})
+            history.append(
+                {"time": ago(hours=hours * 0.4), "actor": "admin", "event": "undone", "text": "Host is reinstalled."}
+            )
         if status == "Failed":
-            history.append({"time": ago(hours=hours * 0.79), "actor": "tocsin", "event": "failed", "text": "nft: Operation not permitted"})
+            history.append(
+                {
+                    "time": ago(hours=hours * 0.79),
+                    "actor": "tocsin",
+                    "event": "failed",
+                    "text": "nft: Operation not permitted",
+                }
+            )
         return {
             "id": f"act-{number}", "kind": "host.block-address", "title": f"Block {address}", "summary": f"Drop all traffic from and to {address} on this host for 60 minutes.",
             "input": {"address": address, "minutes": 60}, "status": status, "able": able, "able_reason": reason, "proposed_by": by, "proposed_at": ago(hours=hours),
@@ -171,7 +215,13 @@ def actions(world: Any) -> list[dict[str, Any]]:
 
 def audit() -> list[dict[str, Any]]:
     """A few audit rows."""
-    rows = [("sign-in", "session", "admin"), ("rule.disable", "rule", "Rare parent of a shell"), ("action.approve", "action", "act-4"), ("token.create", "token", "fluent-bit"), ("user.create", "user", "r.haddad")]
+    rows = [
+        ("sign-in", "session", "admin"),
+        ("rule.disable", "rule", "Rare parent of a shell"),
+        ("action.approve", "action", "act-4"),
+        ("token.create", "token", "fluent-bit"),
+        ("user.create", "user", "r.haddad"),
+    ]
     return [
         {"seq": 100 - i, "time": ago(hours=i * 2), "actor": "admin", "action": a, "object_type": t, "object_id": o, "before": None, "after": None, "detail": {}, "hash": f"{i:064x}"}
         for i, (a, t, o) in enumerate(rows)

@@ -7,6 +7,7 @@ real `Incident` objects, so title, priority, story and graph are what the produc
 from __future__ import annotations
 
 import base64
+import os
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +16,10 @@ from tocsin.detect.alert import Alert, Evidence
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
 from tocsin.tables.entities import Entity
 
-START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=5)
+NOW = datetime.fromisoformat(os.environ.get("TOCSIN_MOCK_NOW", datetime.now(UTC).replace(microsecond=0).isoformat()))
+"""The world's present. Tests fix it, here and in the browser, so that a screenshot changes only when the page does."""
+
+START = NOW - timedelta(hours=5)
 
 DOMAIN = "aldersea.example"
 _MAIL_ID = "5c1f7e52-33f0-4f27-9a35-c4f1f5a0b2e1"
@@ -60,7 +64,9 @@ MAIL = Entity(
 URL = Entity("URL", {"Url": "https://fakturaportal.example/d/48213"})
 LURE = _file("C:\\Users\\mira.lind\\Downloads", "Invoice_48213.iso")
 PAYLOAD = _file("C:\\Users\\mira.lind\\AppData\\Local\\Temp", "msupd.dll")
-HASH = Entity("FileHash", {"Algorithm": "SHA256", "Value": "9f2c4be1a7d06c5b13e8a0f4d7722c31f09a6be8840c5d1e77a2f3c6b19e4d05"})
+HASH = Entity(
+    "FileHash", {"Algorithm": "SHA256", "Value": "9f2c4be1a7d06c5b13e8a0f4d7722c31f09a6be8840c5d1e77a2f3c6b19e4d05"}
+)
 
 _counter = 0
 
@@ -137,7 +143,14 @@ def attack() -> Incident:
                 "RawEventData": {"UserAgent": "python-requests/2.32", "SiteUrl": "finance", "ItemType": "File"},
             },
         )
-        for name in ("payroll-2026.xlsx", "board-pack-q3.pdf", "acquisition-plan.docx", "suppliers.csv", "salaries.xlsx", "ibans.csv")
+        for name in (
+            "payroll-2026.xlsx",
+            "board-pack-q3.pdf",
+            "acquisition-plan.docx",
+            "suppliers.csv",
+            "salaries.xlsx",
+            "ibans.csv",
+        )
     ]
     linked = [
         (
@@ -316,7 +329,7 @@ PROCESSES = [
 
 def process_rows(count: int) -> list[list[Any]]:
     """That many rows of process events, newest first; the same each time."""
-    rng = random.Random(7)  # noqa: S311 - test data
+    rng = random.Random(7)
     now = START + timedelta(hours=4)
     rows: list[list[Any]] = []
     for index in range(count):
@@ -332,7 +345,9 @@ def process_rows(count: int) -> list[list[Any]]:
                 rng.randrange(400, 30000),
                 rng.random() < 0.12,
                 round(rng.random() * 100, 3),
-                {"ParentId": rng.randrange(400, 30000), "Signed": rng.random() < 0.9, "Tags": ["a", "b"]} if index % 3 == 0 else None,
+                {"ParentId": rng.randrange(400, 30000), "Signed": rng.random() < 0.9, "Tags": ["a", "b"]}
+                if index % 3 == 0
+                else None,
                 f"00:00:{rng.randrange(0, 59):02d}.{rng.randrange(0, 9999999):07d}",
             ]
         )

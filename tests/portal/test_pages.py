@@ -12,7 +12,9 @@ pytestmark = pytest.mark.system
 
 INCIDENT = "/incidents/inc-7f3a9c21"
 HUNT = "/hunting?range=all&run=true&query="
-CHART = HUNT + quote("DeviceProcessEvents\n| summarize Events = count() by bin(Timestamp, 10m), FileName\n| render timechart")
+CHART = HUNT + quote(
+    "DeviceProcessEvents\n| summarize Events = count() by bin(Timestamp, 10m), FileName\n| render timechart"
+)
 ROWS = HUNT + quote("DeviceProcessEvents\n| take 30000")
 
 # Name of the screenshot, path, what to wait for.
@@ -47,8 +49,8 @@ def test_page_is_accessible_and_photographed(portal: Watched, name: str, path: s
     page = portal.open(path)
     page.wait_for_selector(ready, timeout=30_000, state="attached")
     if name.startswith("hunting"):
-        page.wait_for_selector(".monaco-editor .view-line span.mtk1", timeout=30_000, state="attached")
         page.wait_for_selector("[data-testid=editor][data-schema]", timeout=60_000, state="attached")
+        page.wait_for_selector(".monaco-editor .view-line span.Table", timeout=30_000, state="attached")
     portal.shot(f"{name}-{theme}")
     portal.accessible()
 
@@ -83,7 +85,13 @@ def test_empty_states_say_what_it_means(portal: Watched, server: Server, path: s
 
 def test_a_problem_is_told_in_the_servers_words_and_can_be_tried_again(portal: Watched, server: Server) -> None:
     portal.allowed.add(503)
-    server.world.fail["/incidents"] = {"status": 503, "title": "The lake is closed", "detail": "Rows can't be read while the disk is full.", "code": "LAK0007", "hint": "Free some space."}
+    server.world.fail["/incidents"] = {
+        "status": 503,
+        "title": "The lake is closed",
+        "detail": "Rows can't be read while the disk is full.",
+        "code": "LAK0007",
+        "hint": "Free some space.",
+    }
     page = portal.open("/incidents")
     page.wait_for_selector("text=The lake is closed", timeout=20_000)
     assert "Free some space." in page.inner_text("[role=alert]")
@@ -101,7 +109,9 @@ def test_nothing_sticks_out_sideways(portal: Watched, path: str, width: int, hei
     page = portal.open(path)
     page.wait_for_timeout(600)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.evaluate("(() => { const m = document.getElementById('main'); return m.scrollWidth <= m.clientWidth + 1 })()")
+    assert page.evaluate(
+        "(() => { const m = document.getElementById('main'); return m.scrollWidth <= m.clientWidth + 1 })()"
+    )
 
 
 def test_the_whole_page_obeys_a_strict_content_policy(portal: Watched) -> None:
@@ -113,6 +123,8 @@ def test_the_whole_page_obeys_a_strict_content_policy(portal: Watched) -> None:
     assert "unsafe-eval" not in policy
     assert "script-src 'self';" in policy
     # Give the policy its due: the driver's own evaluation bypasses it until a timer has run.
-    refused = portal.page.evaluate("new Promise(done => setTimeout(() => { try { eval('1'); done(false) } catch { done(true) } }, 50))")
+    refused = portal.page.evaluate(
+        "new Promise(done => setTimeout(() => { try { eval('1'); done(false) } catch { done(true) } }, 50))"
+    )
     portal.problems = [p for p in portal.problems if "unsafe-eval" not in p]
     assert refused

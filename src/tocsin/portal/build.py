@@ -56,7 +56,9 @@ def build(ui: Path, static: Path, *, force: bool = False, say: Callable[[str], N
     Raises PortalBuildError.
     """
     if not (ui / "package.json").is_file():
-        raise PortalBuildError(f"The portal's source is not at {ui}: this works in a checkout or an unpacked sdist only.")
+        raise PortalBuildError(
+            f"The portal's source is not at {ui}: this works in a checkout or an unpacked sdist only."
+        )
     if not force and is_current(ui, static):
         say("portal: up to date")
         return False
@@ -66,7 +68,12 @@ def build(ui: Path, static: Path, *, force: bool = False, say: Callable[[str], N
     fresh = static.with_name(static.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     say("portal: compiling")
-    _run([*npm, "run", "build", "--", "--outDir", str(fresh), "--emptyOutDir"], ui, environment, "The portal does not compile.")
+    _run(
+        [*npm, "run", "build", "--", "--outDir", str(fresh), "--emptyOutDir"],
+        ui,
+        environment,
+        "The portal does not compile.",
+    )
     say("portal: compressing")
     _compress(fresh)
     (fresh / STAMP).write_text(wanted + "\n")
@@ -104,7 +111,12 @@ def _npm() -> tuple[list[str], dict[str, str]]:
     environment = dict(os.environ)
     environment["PATH"] = os.pathsep.join([str(binaries), environment.get("PATH", "")])
     # npm and its packages phone home for news and funding unless told not to.
-    environment |= {"CI": "1", "NPM_CONFIG_UPDATE_NOTIFIER": "false", "NPM_CONFIG_FUND": "false", "NPM_CONFIG_AUDIT": "false"}
+    environment |= {
+        "CI": "1",
+        "NPM_CONFIG_UPDATE_NOTIFIER": "false",
+        "NPM_CONFIG_FUND": "false",
+        "NPM_CONFIG_AUDIT": "false",
+    }
     return [str(node), str(cli)], environment
 
 
@@ -150,7 +162,9 @@ def _compress(folder: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; exit code 1 with the reason when the build fails."""
-    parser = argparse.ArgumentParser(prog="python -m tocsin.portal.build", description="Build the portal from a checkout.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tocsin.portal.build", description="Build the portal from a checkout."
+    )
     parser.add_argument("--force", action="store_true", help="build even when nothing changed")
     options = parser.parse_args(arguments)
     here = Path(__file__).resolve().parent

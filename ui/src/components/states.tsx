@@ -37,11 +37,13 @@ export function PageError({ error }: { error: unknown }) {
 
 export function NotFoundPage() {
   return (
-    <Empty title="There is no such page" text="The address may be old or mistyped.">
+    <main className={css.empty}>
+      <h1 className={css.title}>There is no such page</h1>
+      <p className={css.text}>The address may be old or mistyped.</p>
       <Link to="/incidents" className={css.link}>
         Go to the incidents
       </Link>
-    </Empty>
+    </main>
   );
 }
 

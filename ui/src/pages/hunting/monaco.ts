@@ -12,6 +12,8 @@ self.MonacoEnvironment = { getWorker: (_id: string, label: string) => (label ===
 kustoDefaults.setLanguageSettings({
   ...kustoDefaults.languageSettings,
   includeControlCommands: false,
+  // Plain colours at once; the meaning of names (table, column, function) adds its own when the schema is there.
+  useTokenColorization: true,
   openSuggestionDialogAfterPreviousSuggestionAccepted: false,
   enableQuickFixes: true,
   // Links into the web would leave the machine.

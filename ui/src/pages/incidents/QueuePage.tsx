@@ -22,12 +22,12 @@ const COLUMNS: { id: string; label: string; width?: number; sort?: string; class
   { id: "priority", label: "Priority", width: 82, sort: "priority" },
   { id: "title", label: "Incident", sort: "title" },
   { id: "severity", label: "Severity", width: 126, sort: "severity" },
-  { id: "status", label: "Status", width: 116 },
+  { id: "status", label: "Status", width: 116, className: css.narrow },
   { id: "assets", label: "Assets", width: 206, className: css.mid },
   { id: "alerts", label: "Alerts", width: 66, className: css.mid },
-  { id: "owner", label: "Assigned to", width: 122 },
+  { id: "owner", label: "Assigned to", width: 122, className: css.narrow },
   { id: "first", label: "First activity", width: 128, sort: "first", className: css.wide },
-  { id: "last", label: "Last activity", width: 128, sort: "last" },
+  { id: "last", label: "Last activity", width: 128, sort: "last", className: css.narrow },
 ];
 
 export function QueuePage() {

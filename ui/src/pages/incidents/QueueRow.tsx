@@ -40,12 +40,12 @@ export const QueueRow = memo(
         <td>
           <SeverityMark severity={incident.severity} />
         </td>
-        <td>
+        <td className={css.narrow}>
           <StatusMark status={incident.status} />
         </td>
         <td className={css.mid}>{assets.length ? <EntityRow entities={assets} max={2} /> : <None />}</td>
         <td className={`${css.mid} num`}>{incident.alert_count}</td>
-        <td>
+        <td className={css.narrow}>
           {incident.owner ? (
             <span className={css.owner}>
               <Avatar name={incident.owner} size={20} color="colorful" aria-hidden="true" />
@@ -58,7 +58,7 @@ export const QueueRow = memo(
         <td className={`${css.wide} ${css.time}`}>
           <Time value={incident.first} />
         </td>
-        <td className={css.time}>
+        <td className={`${css.time} ${css.narrow}`}>
           <Time value={incident.last} />
         </td>
       </tr>

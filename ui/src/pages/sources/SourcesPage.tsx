@@ -134,8 +134,8 @@ function Tables({ items, error, retry }: { items: TableStats[] | undefined; erro
                 </td>
                 <td className={css.number}>{table.latency_seconds === null ? <None>unknown</None> : duration(table.latency_seconds)}</td>
                 <td>
-                  <Link to="/hunting" search={{ query: `${table.name}\n| sort by TimeGenerated desc\n| take 100`, range: "all", run: true }} className={css.hunt} aria-label={`Look at ${table.name}`}>
-                    <CodeRegular aria-hidden="true" /> Rows
+                  <Link to="/hunting" search={{ query: `${table.name}\n| sort by TimeGenerated desc\n| take 100`, range: "all", run: true }} className={css.hunt}>
+                    <CodeRegular aria-hidden="true" /> Rows<span className="visually-hidden"> of {table.name}</span>
                   </Link>
                 </td>
               </tr>

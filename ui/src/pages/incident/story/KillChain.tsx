@@ -17,11 +17,15 @@ export function KillChain({ counts, chosen, choose }: { counts: Map<string, numb
           data-off={(chosen !== null && chosen !== tactic) || undefined}
           style={{ "--tactic": tacticColor(tactic) } as React.CSSProperties}
           title={`${tacticName(tactic)}: ${count(counts.get(tactic) ?? 0, "alert")}`}
-          aria-label={`${tacticName(tactic)}, ${count(counts.get(tactic) ?? 0, "alert")}`}
           onClick={() => choose(chosen === tactic ? null : tactic)}
         >
           <span>{tacticShort(tactic)}</span>
-          <b>{counts.get(tactic)}</b>
+          <b>
+            {counts.get(tactic)}
+            <span className="visually-hidden">
+              {counts.get(tactic) === 1 ? " alert" : " alerts"}, {tacticName(tactic)}
+            </span>
+          </b>
         </button>
       ))}
     </div>

@@ -5,7 +5,7 @@ import { EntityChip, SeverityMark } from "~/components/marks";
 import { tacticColor, tacticName } from "~/lib/attack";
 import { entityKey, sortEntities } from "~/lib/entities";
 import { groupSteps, type Highlight, type Selection, type StepGroup } from "~/lib/story";
-import { count } from "~/lib/text";
+import { compact, count } from "~/lib/text";
 import { dayTitle, duration, parseTime, timeParts } from "~/lib/time";
 import css from "./Story.module.css";
 
@@ -160,16 +160,23 @@ function Step({
         <span className={css.stepTitle}>{step.title}</span>
       </button>
       <div className={css.stepMore}>
-        {entities.slice(0, 3).map((entity) => {
-          const key = entityKey(entity);
-          return <EntityChip key={key} entity={entity} active={selection.entity === key} onClick={() => select(selection.entity === key ? {} : { entity: key })} />;
-        })}
+        <div className={css.stepChips}>
+          {entities.slice(0, 3).map((entity) => {
+            const key = entityKey(entity);
+            return <EntityChip key={key} entity={entity} active={selection.entity === key} onClick={() => select(selection.entity === key ? {} : { entity: key })} />;
+          })}
+        </div>
         {entities.length > 3 ? (
           <span className={css.dim} title={entities.slice(3).map((e) => e.label).join("\n")}>
             +{entities.length - 3}
           </span>
         ) : null}
-        {events && events > 1 ? <span className={css.stepEvents}>{count(events, "event")}</span> : null}
+        {events && events > 1 ? (
+          <span className={css.stepEvents} title={count(events, "event")}>
+            ×{compact(events)}
+            <span className="visually-hidden"> events</span>
+          </span>
+        ) : null}
         {more}
       </div>
     </div>
