@@ -5,14 +5,14 @@ from __future__ import annotations
 from tocsin.kql.functions.model import Operand
 from tocsin.kql.types import KqlType
 
-__all__ = ["EPOCH_TICKS", "MAX_TICKS", "micros", "null", "sql_type", "text", "ticks"]
+__all__ = ["EPOCH_TICKS", "MAX_TICKS", "SQL_TYPES", "micros", "null", "sql_type", "text", "ticks"]
 
 EPOCH_TICKS = 621355968000000000
 """Ticks of 100 ns from 0001-01-01 to 1970-01-01."""
 MAX_TICKS = 3155378975999999999
 """The last tick of the year 9999."""
 
-_SQL_TYPES: dict[KqlType, str] = {
+SQL_TYPES: dict[KqlType, str] = {
     KqlType.BOOL: "BOOLEAN",
     KqlType.INT: "INTEGER",
     KqlType.LONG: "BIGINT",
@@ -28,7 +28,7 @@ _SQL_TYPES: dict[KqlType, str] = {
 
 def sql_type(kind: KqlType, ticks: bool = False) -> str:
     """DuckDB's type of a value of that KQL type."""
-    return "BIGINT" if ticks and kind is KqlType.DATETIME else _SQL_TYPES[kind]
+    return "BIGINT" if ticks and kind is KqlType.DATETIME else SQL_TYPES[kind]
 
 
 def text(value: str) -> str:
@@ -40,7 +40,7 @@ def text(value: str) -> str:
 
 def null(kind: KqlType) -> str:
     """The typed null (of a string: the empty string)."""
-    return "''" if kind is KqlType.STRING else f"NULL::{_SQL_TYPES[kind]}"
+    return "''" if kind is KqlType.STRING else f"NULL::{SQL_TYPES[kind]}"
 
 
 def ticks(operand: Operand) -> str:

@@ -1,46 +1,17 @@
-"""Constants as SQL text. The one place where a value of a query's text becomes SQL, so the one place to review for injection."""
+"""Constants as SQL text. With `tocsin.kql.functions.sql.text`, which escapes every string, the place to review for injection."""
 
 from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
 
+from tocsin.kql.functions.sql import EPOCH_TICKS, MAX_TICKS, SQL_TYPES, sql_type, text
 from tocsin.kql.plan import Scalar
 from tocsin.kql.types import KqlType
 
-__all__ = ["EPOCH_TICKS", "MAX_TICKS", "constant", "literal", "quote_identifier", "text"]
-
-EPOCH_TICKS = 621355968000000000
-"""Ticks from 0001-01-01 to 1970-01-01."""
-MAX_TICKS = 3155378975999999999
-"""The last tick of the year 9999."""
+__all__ = ["EPOCH_TICKS", "MAX_TICKS", "SQL_TYPES", "constant", "literal", "quote_identifier", "sql_type", "text"]
 
 _ORIGIN = datetime(1, 1, 1)  # noqa: DTZ001 - a datetime of KQL has no zone
-
-SQL_TYPES: dict[KqlType, str] = {
-    KqlType.BOOL: "BOOLEAN",
-    KqlType.INT: "INTEGER",
-    KqlType.LONG: "BIGINT",
-    KqlType.REAL: "DOUBLE",
-    KqlType.DECIMAL: "DECIMAL(38,17)",
-    KqlType.STRING: "VARCHAR",
-    KqlType.DATETIME: "TIMESTAMP",
-    KqlType.TIMESPAN: "BIGINT",
-    KqlType.GUID: "VARCHAR",
-    KqlType.DYNAMIC: "JSON",
-}
-
-
-def sql_type(kind: KqlType, ticks: bool = False) -> str:
-    """DuckDB's type of a column of that KQL type."""
-    return "BIGINT" if ticks and kind is KqlType.DATETIME else SQL_TYPES[kind]
-
-
-def text(value: str) -> str:
-    """A string literal. Quotes are doubled; NUL, which would end the statement's text, is built from its code."""
-    if "\x00" in value:
-        return "(" + " || chr(0) || ".join("'" + part.replace("'", "''") + "'" for part in value.split("\x00")) + ")"
-    return "'" + value.replace("'", "''") + "'"
 
 
 def quote_identifier(name: str) -> str:
