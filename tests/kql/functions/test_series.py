@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.kql.functions.harness import check
-from tocsin.kql.functions.series import FUNCTIONS
 from tocsin.kql.functions.model import ScalarFunction
+from tocsin.kql.functions.series import FUNCTIONS
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.name)

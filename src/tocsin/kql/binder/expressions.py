@@ -214,7 +214,7 @@ def _operate(b: Binder, node: ast.Binary, left: Scalar, right: Scalar | None, ro
     if op in _COMPARISON:
         op = "!=" if op == "<>" else op
         if op in ("==", "!="):
-            left, right = comparable(node, left, right)
+            left, right = comparable(node, left, right, equality=True)
             if left.weight > 8 or right.weight > 8:
                 left, right = _once(b, left, row), _once(b, right, row)
             return scalars.compare(op, left, right, positive=positive)

@@ -13,7 +13,7 @@ from tocsin.kql.binder.typing_rules import convert
 from tocsin.kql.emit.duckdb import scalars
 from tocsin.kql.emit.duckdb.literals import constant
 from tocsin.kql.plan import Scalar
-from tocsin.kql.scope import Environment, FunctionValue, LazyLet, Relation, ScalarValue, TableValue, Value
+from tocsin.kql.scope import BoundColumn, Environment, FunctionValue, LazyLet, Relation, ScalarValue, TableValue, Value
 from tocsin.kql.types import FunctionSource, KqlType
 
 __all__ = ["bind_statements", "call_scalar", "call_table", "resolve", "stored_function", "table_value"]
@@ -305,8 +305,7 @@ def _argument(
         if argument is None:
             raise fail("KQL0104", f"{function.name}() needs a table for '{parameter.name}'.", node)
         value = table_value(b, parameter.name, argument, env)
-        _check_schema(value.reader(), parameter, argument)
-        return value
+        return TableValue(parameter.name, lambda: _fit_schema(b, value.reader(), parameter, argument))
     kind = parameter.type
     if argument is None:
         if parameter.default is None:
@@ -332,18 +331,28 @@ def _coerce(
 
 
 def _declare_table(b: Binder, inner: Environment, parameter: ast.Parameter, relation: Relation, node: ast.Call) -> None:
-    _check_schema(relation, parameter, node)
+    relation = _fit_schema(b, relation, parameter, node)
     inner.declare(parameter.name, shared_value(b, parameter.name, relation, weight=1))
 
 
-def _check_schema(relation: Relation, parameter: ast.Parameter, where: ast.Node) -> None:
+def _fit_schema(b: Binder, relation: Relation, parameter: ast.Parameter, where: ast.Node) -> Relation:
+    """A table with the columns that a parameter declares; a narrower number type is widened."""
+    items = []
+    columns = list(relation.columns)
     for declared in parameter.schema or ():
         column = relation.column(declared.name)
         if column is None:
             raise fail("KQL0105", f"The table for '{parameter.name}' needs a column '{declared.name}'.", where)
-        if column.type is not declared.type:
+        if column.type is declared.type:
+            continue
+        if not (column.type.is_numeric and declared.type.is_numeric):
             raise fail(
                 "KQL0105",
                 f"The column '{declared.name}' of the table for '{parameter.name}' must be a {declared.type}; it is a {column.type}.",
                 where,
             )
+        value = convert(column.scalar(), declared.type)
+        alias = b.alias()
+        items.append((alias, value))
+        columns[columns.index(column)] = BoundColumn(column.name, value.type, alias)
+    return relation.with_plan(b.compute(relation, items), columns) if items else relation

@@ -88,8 +88,8 @@ def explicit(value: Scalar, kind: KqlType) -> Scalar:
     return scalars.make(lowered.sql, lowered.type, (value,), ticks=lowered.ticks, copies=lowered.copies)
 
 
-def comparable(node: ast.Node, left: Scalar, right: Scalar) -> tuple[Scalar, Scalar]:
-    """Bring two operands of a comparison to one type, or refuse as KQL does."""
+def comparable(node: ast.Node, left: Scalar, right: Scalar, *, equality: bool = False) -> tuple[Scalar, Scalar]:
+    """Bring two operands of a comparison to one type, or refuse as KQL does. For `equality` a number beside a string is its text."""
     a, b = left.type, right.type
     if a is b:
         if a is KqlType.DYNAMIC and not (left.constant or right.constant):
@@ -112,6 +112,8 @@ def comparable(node: ast.Node, left: Scalar, right: Scalar) -> tuple[Scalar, Sca
         return matched
     if KqlType.BOOL in (a, b) and (a.is_numeric or b.is_numeric):
         return _as_number(left), _as_number(right)
+    if equality and KqlType.STRING in (a, b) and (a.is_numeric or b.is_numeric):
+        return convert(left, KqlType.STRING), convert(right, KqlType.STRING)
     raise fail(
         "KQL0105",
         f"Values of types {a} and {b} can't be compared.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tocsin.kql import ast
 from tocsin.kql.binder.core import Binder, Row
 from tocsin.kql.binder.errors import fail, unknown
-from tocsin.kql.binder.typing_rules import comparable
+from tocsin.kql.binder.typing_rules import comparable, convert
 from tocsin.kql.emit.duckdb import scalars
 from tocsin.kql.plan import Compute, Join, Pick, Scalar
 from tocsin.kql.scope import BoundColumn, Environment, Relation, unique_name
@@ -149,7 +149,9 @@ def _key(b: Binder, value: Scalar, items: list[tuple[str, Scalar]]) -> str:
 
 
 def _same_type(where: ast.Node, left: Scalar, right: Scalar) -> tuple[Scalar, Scalar]:
-    left, right = comparable(where, left, right)
+    if left.type is KqlType.DYNAMIC and right.type is KqlType.DYNAMIC:
+        return convert(left, KqlType.STRING), convert(right, KqlType.STRING)
+    left, right = comparable(where, left, right, equality=True)
     if left.type is KqlType.DATETIME and left.ticks != right.ticks:
         return scalars.to_ticks(left), scalars.to_ticks(right)
     return left, right

@@ -38,7 +38,9 @@ def _top_hitters(b: Binder, relation: Relation, node: ast.TopHitters, env: Envir
     key, amount = b.alias(), b.alias()
     plan = Aggregate(frozenset((key, amount)), relation.plan, [(key, value)], [(amount, total)])
     columns = (BoundColumn(name, value.type, key, value.ticks), BoundColumn(label, total.type, amount))
-    grouped = Relation(plan, columns, (OrderKey(amount, descending=True, nulls_first=False),), sorted=True)
+    # Ties: the engine keeps any; here the greater value, so that the answer is always the same.
+    order = (OrderKey(amount, descending=True, nulls_first=False), OrderKey(key, descending=True, nulls_first=False))
+    grouped = Relation(plan, columns, order, sorted=True)
     return limit_relation(grouped, constant(KqlType.LONG, max(count, 0)))
 
 

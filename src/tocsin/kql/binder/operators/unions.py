@@ -282,7 +282,13 @@ def search_predicate(b: Binder, node: ast.Expr, row: Row, cased: bool) -> Scalar
     from tocsin.kql.binder.expressions import bind_boolean
 
     row.search = True
-    return bind_boolean(b, node, row, "search")
+    try:
+        return bind_boolean(b, node, row, "search")
+    except BindError as error:
+        # A column of that name but of another type does not satisfy the predicate in this table.
+        if error.code != "KQL0105":
+            raise
+        return constant(KqlType.BOOL, False)
 
 
 def _missing_column(b: Binder, node: ast.Expr, row: Row) -> bool:
