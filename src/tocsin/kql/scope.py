@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from tocsin.kql import ast
 from tocsin.kql.plan import OrderKey, Plan, Scalar
@@ -12,8 +13,7 @@ from tocsin.kql.types import KqlType
 __all__ = ["BoundColumn", "Environment", "FunctionValue", "Relation", "ScalarValue", "TableValue", "Value"]
 
 
-@dataclass(frozen=True, slots=True)
-class BoundColumn:
+class BoundColumn(NamedTuple):
     """A column of a stage: its KQL name and type, and how the plan calls it (`alias`, and `ticks` for a datetime).
 
     `stored` columns come from a catalogue table as they are.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import count
+from itertools import count, islice
 
 from tocsin.kql import ast
 from tocsin.kql.binder.errors import BindError, fail
@@ -138,6 +138,10 @@ class Binder:
     def alias(self) -> str:
         """A fresh alias."""
         return f"_{next(self._aliases)}"
+
+    def aliases(self, number: int) -> list[str]:
+        """Several fresh aliases."""
+        return [f"_{i}" for i in islice(self._aliases, number)]
 
     def row(self, relation: Relation | None, env: Environment, *, windows: bool = False) -> Row:
         """A context for scalar expressions over `relation`."""

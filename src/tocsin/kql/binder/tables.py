@@ -175,13 +175,31 @@ def _named_table(b: Binder, node: ast.Name, env: Environment) -> Relation:
 def scan_table(b: Binder, schema: TableSchema) -> Relation:
     """A catalogue table: every column under an alias of its own."""
     b.tables.add(schema.name)
-    columns = []
-    physical = {}
-    for column, name in zip(schema.columns, physical_names(schema.columns), strict=True):
-        alias = b.alias()
-        columns.append(BoundColumn(column.name, column.type, alias, hidden=column.hidden, stored=True))
-        physical[alias] = (name, column.type)
-    return Relation(Scan(frozenset(physical), schema.name, physical), tuple(columns), name=schema.name, row_wise=True)
+    listed = schema.columns
+    aliases = b.aliases(len(listed))
+    columns = tuple(
+        [
+            BoundColumn(c.name, c.type, alias, False, c.hidden, True)
+            for c, alias in zip(listed, aliases, strict=True)
+        ]
+    )
+    physical = dict(zip(aliases, _physical(schema), strict=True))
+    return Relation(Scan(frozenset(aliases), schema.name, physical), columns, name=schema.name, row_wise=True)
+
+
+_PHYSICAL: dict[int, tuple[TableSchema, list[tuple[str, KqlType]]]] = {}
+
+
+def _physical(schema: TableSchema) -> list[tuple[str, KqlType]]:
+    """Physical names and types, kept for the schemas that were read last (the schema is held, so its id stays its own)."""
+    found = _PHYSICAL.get(id(schema))
+    if found is None:
+        if len(_PHYSICAL) > 4096:
+            _PHYSICAL.clear()
+        names = physical_names(schema.columns)
+        found = (schema, [(n, c.type) for n, c in zip(names, schema.columns, strict=True)])
+        _PHYSICAL[id(schema)] = found
+    return found[1]
 
 
 def _call(b: Binder, node: ast.Call, env: Environment) -> Relation:

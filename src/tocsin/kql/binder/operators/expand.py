@@ -223,7 +223,7 @@ def fill_empty(b: Binder, before: Relation, grouped: Relation, defaults: Sequenc
                 ),
             )
         )
-        columns.append(replace(column, alias=alias))
+        columns.append(column._replace(alias=alias))
     joined = Join(base.plan.aliases | grouped.plan.aliases, "left", base.plan, grouped.plan, condition)
     plan = Compute(joined.aliases | {a for a, _ in items}, joined, items)
     return Relation(plan, tuple(columns), (), partition=(base_key,), base=None)

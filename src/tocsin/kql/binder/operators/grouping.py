@@ -1,6 +1,6 @@
 """summarize: groups, aggregates and the names of what they give."""
 
-# ruff: noqa: ARG001 - the handlers of a table share one signature
+
 
 from __future__ import annotations
 

@@ -237,7 +237,7 @@ def _pivot(b: Binder, relation: Relation, node: ast.Evaluate, env: Environment) 
     )
     amount = b.alias()
     grouped = Compute(grouped.aliases | {amount}, grouped, [(amount, value)])
-    columns = [replace(c, alias=a) for c, (a, _) in zip(kept, keys, strict=True)]
+    columns = [c._replace(alias=a) for c, (a, _) in zip(kept, keys, strict=True)]
     held = Relation(grouped, tuple(columns))
     shared = b.share(held, materialized=True)
     reader = b.read(
@@ -252,7 +252,7 @@ def _pivot(b: Binder, relation: Relation, node: ast.Evaluate, env: Environment) 
     [(_, missing)] = empty_values(b, relation, use.calls, [(amount, value)])
     final = [(b.alias(), c.scalar()) for c in own]
     cells = []
-    made = [replace(c, alias=a) for c, (a, _) in zip(own, final, strict=True)]
+    made = [c._replace(alias=a) for c, (a, _) in zip(own, final, strict=True)]
     taken = {c.name for c in made}
     for name in values:
         alias = b.alias()
@@ -369,7 +369,7 @@ def _ip_lookup(b: Binder, relation: Relation, node: ast.Evaluate, env: Environme
     for column in (*sides[0], *sides[1]):
         name = unique_name(column.name, taken)
         taken.add(name)
-        columns.append(replace(column, name=name))
+        columns.append(column._replace(name=name))
     joined = Relation(plan, tuple(columns), relation.order)
     return fill_strings(b, joined, networks.plan.aliases) if outer else joined
 

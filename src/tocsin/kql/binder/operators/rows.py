@@ -226,7 +226,7 @@ def _project_away(b: Binder, relation: Relation, node: ast.Project, env: Environ
 
 def _project_keep(b: Binder, relation: Relation, node: ast.Project, env: Environment) -> Relation:
     kept = set(_named_columns(relation, node.items))
-    return relation.with_plan(relation.plan, [replace(c, hidden=False) for c in relation.columns if c in kept])
+    return relation.with_plan(relation.plan, [c._replace(hidden=False) for c in relation.columns if c in kept])
 
 
 def _project_rename(b: Binder, relation: Relation, node: ast.Project, env: Environment) -> Relation:
@@ -239,7 +239,7 @@ def _project_rename(b: Binder, relation: Relation, node: ast.Project, env: Envir
         if old is None:
             raise unknown("KQL0101", "column", name or "?", (c.name for c in relation.columns), item.value)
         columns = [
-            replace(c, name=item.names[0], hidden=False) if c.alias == old.alias and c.name == old.name else c
+            c._replace(name=item.names[0], hidden=False) if c.alias == old.alias and c.name == old.name else c
             for c in columns
         ]
     names = [c.name for c in columns]

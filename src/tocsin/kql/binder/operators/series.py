@@ -189,7 +189,7 @@ def _series(
     items: list[tuple[str, Scalar]] = [
         (points, Scalar(f"range(coalesce({begin}, 0), {length})", KqlType.DYNAMIC, cheap=False, refs=ref, weight=700))
     ]
-    columns = [replace(c, alias=a) for c, (a, _) in zip(key_columns, final_keys, strict=True)]
+    columns = [c._replace(alias=a) for c, (a, _) in zip(key_columns, final_keys, strict=True)]
     taken = {c.name for c in columns}
     for i, (output, default) in enumerate(zip(outputs, defaults, strict=True)):
         alias = b.alias()

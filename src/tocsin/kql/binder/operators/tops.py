@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tocsin.kql import ast
 from tocsin.kql.binder.core import AggregateUse, Binder, Row
 from tocsin.kql.binder.errors import fail, unsupported
@@ -120,7 +118,7 @@ def _level(
     )
     amount = b.alias()
     grouped = Compute(grouped.aliases | {amount}, grouped, [(amount, output.value)])
-    columns = [replace(c, alias=a) for c, (a, _) in zip(parents, keys, strict=True)]
+    columns = [c._replace(alias=a) for c, (a, _) in zip(parents, keys, strict=True)]
     label = output.name if written else f"aggregated_{name}"
     columns += [
         BoundColumn(name, key.type, ranked, key.ticks),
