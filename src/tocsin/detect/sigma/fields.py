@@ -89,22 +89,29 @@ class FieldTable(dict[Any, frozenset[int]]):
 
 
 class KeywordTable(FieldTable):
-    """The checks on a whole event's text. Whole events hardly repeat, so nothing is remembered; one look for all texts at once comes first."""
+    """The checks on a whole event's text. Whole events hardly repeat, so nothing is remembered; plain texts are looked for all at once."""
 
     def __init__(self, checks: Mapping[Check, int]) -> None:
-        super().__init__(checks)
-        plain = [c for c in checks if isinstance(c, Text) and c.how == "in" and not c.cased and c.text]
-        self._first: Any = None
+        plain = [
+            (c.text, i) for c, i in checks.items() if isinstance(c, Text) and c.how == "in" and not c.cased and c.text
+        ]
+        super().__init__(checks if len(plain) < len(checks) else {})
+        self._numbers = [i for _, i in plain]
+        self._set: Any = None
         if len(plain) == len(checks):
             options = re2.Options()
             options.max_mem = 64 << 20
-            options.never_capture = True
-            self._first = re2.compile("|".join(re2.escape(c.text) for c in plain), options)
+            options.literal = True
+            self._set = re2.Set.SearchSet(options)
+            for text, _ in plain:
+                self._set.Add(text)
+            self._set.Compile()
 
     def __missing__(self, value: Any) -> frozenset[int]:
-        if self._first is not None and self._first.search(value.lower()) is None:
-            return _NONE
-        return self._find(value)
+        if self._set is None:
+            return self._find(value)
+        found = self._set.Match(value.lower())
+        return frozenset(self._numbers[i] for i in found) if found else _NONE
 
 
 class _Texts:
