@@ -74,7 +74,7 @@ class Executor:
             rows = self.connection.execute(compiled.sql, compiled.parameters).fetchall()
         finally:
             timer.cancel()
-        return [[python_value(c.type, v, c.ticks) for c, v in zip(compiled.columns, row, strict=True)] for row in rows]
+        return [[python_value(c.type, v, c.ticks) for c, v in zip(compiled.columns, row, strict=False)] for row in rows]
 
 
 def rows(

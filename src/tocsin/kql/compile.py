@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tocsin.kql.binder import Binder, BindError, bind_query
 from tocsin.kql.diagnostics import Diagnostic, KqlErrors
 from tocsin.kql.emit.duckdb.relations import EmitLimitError, Emitter
 from tocsin.kql.parser import parse
+from tocsin.kql.scope import Relation
 from tocsin.kql.types import Catalog, KqlType
 
 __all__ = ["CompiledQuery", "OutColumn", "Render", "compile_query"]
@@ -38,7 +39,8 @@ class CompiledQuery:
 
     Tables stand in `sql` as quoted relations under their own names; `columns` describe the result by position (the SQL names are
     ``c1, c2 …``). `row_wise`: only filters, computed columns and expansions over one table, independent of time, so that it
-    may run on any batch of rows alone. `ordered`: the query sorted its rows.
+    may run on any batch of rows alone. `ordered`: the query sorted its rows. `more`: further results, of a second tabular statement,
+    of fork and of facet, in order.
     """
 
     sql: str
@@ -49,7 +51,8 @@ class CompiledQuery:
     row_wise: bool = False
     uses_now: bool = False
     ordered: bool = False
-    volatile: bool = field(default=False)
+    volatile: bool = False
+    more: tuple[CompiledQuery, ...] = ()
 
 
 def compile_query(
@@ -71,9 +74,8 @@ def compile_query(
     binder = Binder(catalog, now, parameters or {}, external=external, resolver=resolver)
     try:
         relation = bind_query(binder, query)
-        visible = relation.visible()
-        order = relation.order
-        sql = Emitter(binder.shared).query(relation.plan, [c.alias for c in visible], order)
+        main = _emit(binder, relation)
+        more = tuple(_emit(binder, other) for other in binder.more)
     except BindError as error:
         raise KqlErrors([Diagnostic.at(text, error.span, error.code, error.message, hint=error.hint)], text) from None
     except EmitLimitError as error:
@@ -82,8 +84,13 @@ def compile_query(
     except RecursionError:
         message = "The query is nested too deeply."
         raise KqlErrors([Diagnostic.at(text, (0, len(text)), "KQL0110", message)], text) from None
+    return replace(main, more=more) if more else main
+
+
+def _emit(binder: Binder, relation: Relation) -> CompiledQuery:
+    visible = relation.visible()
     return CompiledQuery(
-        sql=sql,
+        sql=Emitter(binder.shared).query(relation.plan, [c.alias for c in visible], relation.order),
         parameters=binder.sql_parameters,
         columns=tuple(OutColumn(c.name, c.type, c.ticks) for c in visible),
         tables=frozenset(binder.tables),

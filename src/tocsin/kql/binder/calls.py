@@ -466,6 +466,24 @@ def _database(b: Binder, node: ast.Call, row: Row) -> Scalar:
     return constant(KqlType.STRING, "Tocsin")
 
 
+def _bin_auto(b: Binder, node: ast.Call, row: Row) -> Scalar:
+    """``bin_at`` with the size and the fixed point of the query's settings."""
+    size, at = (b.options.get(n) for n in ("query_bin_auto_size", "query_bin_auto_at"))
+    if len(node.args) != 1 or size is None:
+        raise fail(
+            "KQL0104", "bin_auto() takes one value and the setting query_bin_auto_size.", node, "Write 'set query_bin_auto_size=1h;'."
+        )
+    function = "bin_at" if at is not None else "bin"
+    args = (node.args[0], size, at) if at is not None else (node.args[0], size)
+    return bind_call(b, ast.Call(node.span, function, args, node.callee_span), row)
+
+
+def _column_names_of(b: Binder, node: ast.Call, row: Row) -> Scalar:
+    if len(node.args) != 1:
+        raise fail("KQL0104", "column_names_of() takes one table.", node)
+    return fold.json_constant([c.name for c in b.table(node.args[0], row.env).visible()])
+
+
 _SPECIAL: dict[str, Callable[[Binder, ast.Call, Row], Scalar]] = {
     "now": _now,
     "ago": _ago,
@@ -479,6 +497,8 @@ _SPECIAL: dict[str, Callable[[Binder, ast.Call, Row], Scalar]] = {
     "not": _not,
     "current_principal": _principal,
     "current_database": _database,
+    "bin_auto": _bin_auto,
+    "column_names_of": _column_names_of,
 }
 
 

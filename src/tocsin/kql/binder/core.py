@@ -88,6 +88,8 @@ class Binder:
         self.uses_now = False
         self.volatile = False
         self.render: tuple[str, dict[str, object]] | None = None
+        self.options: dict[str, ast.Expr | None] = {}
+        self.more: list[Relation] = []
         self.stages = 0
         self.depth = 0
         self.calls: list[str] = []

@@ -30,7 +30,9 @@ def bind_statements(b: Binder, statements: Sequence[ast.Statement], env: Environ
         elif isinstance(statement, ast.DeclareParameters):
             _declare_parameters(b, statement, env)
         elif isinstance(statement, ast.SetOption):
-            continue
+            b.options[statement.name] = statement.value
+        elif isinstance(statement, ast.DeclarePattern):
+            raise fail("KQL0201", "'declare pattern' is not supported.", statement)
         elif isinstance(statement, ast.Alias):
             raise fail("KQL0202", "Aliases of other databases are refused: queries stay in this one.", statement)
         elif isinstance(statement, ast.Restrict):
@@ -84,7 +86,22 @@ def _value_of(b: Binder, name: str, node: ast.Expr, env: Environment) -> Value:
             return known
     if is_table_expression(b, node, env):
         return table_value(b, name, node, env)
-    return ScalarValue(b.scalar(node, Row(env)))
+    return ScalarValue(single_value(b, node, env))
+
+
+def single_value(b: Binder, node: ast.Expr, env: Environment) -> Scalar:
+    """A scalar without rows around it: a constant as such, anything that takes steps as the cell of a row of its own."""
+    base = b.single()
+    row = Row(env, base)
+    value = b.scalar(node, row)
+    if value.constant or not (row.hoists or value.volatile):
+        return value
+    relation = b.settle(base, row)
+    alias = b.alias()
+    shared = b.share(relation.with_plan(b.compute(relation, [(alias, value)])), materialized=True)
+    shared.readers += 1
+    shared.needed.add(alias)
+    return Scalar(f"(SELECT {alias} FROM {shared.name})", value.type, cheap=False, ticks=value.ticks, subquery=True)
 
 
 def table_value(b: Binder, name: str, node: ast.Expr | ast.Operator, env: Environment) -> TableValue:
@@ -312,7 +329,7 @@ def _argument(
             raise fail("KQL0104", f"{function.name}() needs '{parameter.name}'.", node)
         scalar = b.scalar(parameter.default, Row(inner))
     else:
-        scalar = b.scalar(argument, row if row is not None else Row(env))
+        scalar = b.scalar(argument, row) if row is not None else single_value(b, argument, env)
         if row is not None and scalar.weight > 12:
             scalar = b.hoist(scalar, row)
     if kind is not None and scalar.type is not kind:

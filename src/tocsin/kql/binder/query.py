@@ -12,15 +12,24 @@ __all__ = ["bind_query"]
 
 
 def bind_query(b: Binder, query: ast.Query) -> Relation:
-    """Bind the query; its last tabular expression is the result."""
+    """Bind the query; its first tabular expression is the result, what further ones give is in `Binder.more`."""
     results = bind_statements(b, query.statements, b.root)
     if not results:
         raise fail("KQL0106", "The query has no tabular expression: nothing to show.", query)
-    if len(results) > 1:
-        raise fail("KQL0201", "Only one result is given; this is a second tabular expression.", results[1])
-    value = results[0].value
+    first = _result(b, results[0])
+    more, b.more = b.more, []
+    for statement in results[1:]:
+        more.append(_result(b, statement))
+        more.extend(b.more)
+        b.more = []
+    b.more = more
+    return first
+
+
+def _result(b: Binder, statement: ast.ExpressionStatement) -> Relation:
     from tocsin.kql.binder.tables import is_table_expression
 
+    value = statement.value
     if isinstance(value, ast.Pipeline) or is_table_expression(b, value, b.root):
         return b.table(value, b.root)
     raise fail("KQL0106", "The query's result must be a table.", value, "Use 'print' to show a value.")

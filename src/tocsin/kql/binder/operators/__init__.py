@@ -51,6 +51,7 @@ def _sources() -> dict[type, Source]:
 def _load() -> None:
     from tocsin.kql.binder.operators import (
         expand,
+        forks,
         grouping,
         joins,
         parsing,
@@ -63,6 +64,6 @@ def _load() -> None:
         unions,
     )
 
-    for module in (rows, grouping, joins, unions, expand, parsing, plugins, scan, series, sources, tops):
+    for module in (rows, forks, grouping, joins, unions, expand, parsing, plugins, scan, series, sources, tops):
         _APPLIERS.update(getattr(module, "APPLIERS", {}))
         _SOURCES.update(getattr(module, "SOURCES", {}))

@@ -270,11 +270,25 @@ def _partition(b: Binder, relation: Relation, node: ast.Partition, env: Environm
     if relation.partition:
         raise unsupported("partition inside another sub-query", node)
     if isinstance(node.body, ast.Pipeline):
-        raise unsupported("partition with a query in braces", node)
+        return _partition_query(b, relation, column, node.body, env)
     inner = replace(relation, partition=(column.alias,), base=None)
     result = b.operators(inner, node.body, env)
     order = (OrderKey(result.partition[0]), *result.order) if result.order else ()
     return Relation(result.plan, result.columns, order)
+
+
+def _partition_query(
+    b: Binder, relation: Relation, column: BoundColumn, body: ast.Pipeline, env: Environment
+) -> Relation:
+    """A query with a source of its own for each value: it reads the value by the column's name."""
+    key = b.alias()
+    values = Aggregate(frozenset((key,)), relation.plan, [(key, column.scalar())], [])
+    source = b.table(body.source, env)
+    plan = Join(values.aliases | source.plan.aliases, "cross", values, source.plan, None)
+    value = BoundColumn(column.name, column.type, key, column.ticks, hidden=True)
+    inner = Relation(plan, (*source.columns, value), source.order, partition=(key,))
+    result = b.operators(inner, body.operators, env)
+    return Relation(result.plan, tuple(c for c in result.columns if c.alias != key), result.order)
 
 
 APPLIERS = {ast.MvExpand: _mv_expand, ast.MvApply: _mv_apply, ast.Partition: _partition}

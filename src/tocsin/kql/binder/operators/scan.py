@@ -51,8 +51,6 @@ class _Machine:
 def _scan(b: Binder, relation: Relation, node: ast.Scan, env: Environment) -> Relation:
     from tocsin.kql.binder.operators.rows import sort_relation
 
-    if relation.partition:
-        raise unsupported("scan inside mv-apply or partition", node)
     if node.order_by:
         relation = sort_relation(b, relation, node.order_by, env)
     if not relation.serialized:
@@ -65,6 +63,7 @@ def _scan(b: Binder, relation: Relation, node: ast.Scan, env: Environment) -> Re
         value = convert(b.scalar(parameter.default, Row(env)), kind) if parameter.default is not None else None
         declared[parameter.name] = value if value is not None else scalars.null(kind)
     relation = b.settle(relation, row)
+    partitions += [Scalar(p, KqlType.LONG, refs=frozenset((p,))) for p in relation.partition]
     keys = [(b.alias(), p) for p in partitions]
     number = b.alias()
     from tocsin.kql.emit.duckdb.relations import order_text
@@ -169,7 +168,7 @@ def _emit(
     match_name = node.params.get("with_match_id")
     match_alias, order_alias, step_alias = b.alias(), b.alias(), b.alias()
     columns = machine.relation.columns
-    carried = list(dict.fromkeys(c.alias for c in columns))
+    carried = list(dict.fromkeys((*(c.alias for c in columns), *machine.relation.partition, *(k.alias for k in machine.relation.order))))
     text = _Text(machine, steps, outputs, ticks, keys, number)
 
     def build(names: Sequence[str]) -> str:
@@ -219,7 +218,15 @@ def _emit(
     # Partitions are walked side by side: their rows come back in the order of the input where it is still known.
     order = (*machine.relation.order, OrderKey(step_alias)) if keys else (OrderKey(order_alias), OrderKey(step_alias))
     kept = tuple(k for k in order if k.alias in aliases)
-    return Relation(made, tuple(result), kept, serialized=True, sorted=machine.relation.sorted)
+    return Relation(
+        made,
+        tuple(result),
+        kept,
+        serialized=True,
+        sorted=machine.relation.sorted,
+        partition=machine.relation.partition,
+        base=machine.relation.base,
+    )
 
 
 def _ticks(step: _Step, name: str) -> bool:

@@ -126,7 +126,8 @@ def matching_tables(b: Binder, node: ast.Star, env: Environment) -> list[str]:
     names = [n for n in listed if expression.fullmatch(n)]
     for name in env.all_names():
         value = env.lookup(name)
-        if isinstance(value, TableValue) and expression.fullmatch(name) and name not in names:
+        view = isinstance(value, FunctionValue) and value.function.view
+        if (view or (isinstance(value, TableValue) and value.labelled)) and expression.fullmatch(name) and name not in names:
             names.append(name)
     if not names:
         raise fail("KQL0102", f"No table's name matches '{node.pattern}'.", node)

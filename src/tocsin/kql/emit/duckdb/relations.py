@@ -74,7 +74,7 @@ class Emitter:
         needed = frozenset(names) | {k.alias for k in order}
         block = self.emit(tree, needed)
         select = ", ".join(f"{alias} AS c{i}" for i, alias in enumerate(names, 1))
-        body = f"SELECT {select} FROM {self._as_source(block, needed)}"
+        body = f"SELECT {select or 'NULL AS c0'} FROM {self._as_source(block, needed)}"
         if order:
             body += f" ORDER BY {order_text(order)}"
         main, self.ctes = self.ctes, []
@@ -109,7 +109,7 @@ class Emitter:
 
     def seal(self, block: Block, needed: frozenset[str]) -> Block:
         """Close `block` as a CTE that gives `needed`; the new block reads it."""
-        if block.plain:
+        if block.plain and block.source:
             return block
         self.count += 1
         name = f"s{self.count}"
@@ -117,7 +117,7 @@ class Emitter:
         return Block(name, (block.passes | block.items.keys()) & needed)
 
     def _as_source(self, block: Block, needed: frozenset[str]) -> str:
-        return block.source if block.plain else f"({self._select(block, needed)})"
+        return block.source if block.plain and block.source else f"({self._select(block, needed)})"
 
     def _select(self, block: Block, needed: frozenset[str]) -> str:
         columns = [f"{sql} AS {alias}" for alias, sql in block.items.items()]
@@ -132,7 +132,7 @@ class Emitter:
     def _name_of(self, tree: Plan, needed: frozenset[str]) -> str:
         """Emit `tree` as a named relation."""
         block = self.emit(tree, needed)
-        if block.plain:
+        if block.plain and block.source:
             return block.source
         return self.seal(block, needed).source
 
