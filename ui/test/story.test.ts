@@ -74,6 +74,11 @@ describe("highlight", () => {
 
 it("counts tactics", () => expect([...tacticCounts([{ tactics: ["Execution", "Impact"] }, { tactics: ["Execution"] }])]).toEqual([["Execution", 2], ["Impact", 1]]));
 
+it("hunts over all tables of a rule that joins", () => {
+  const hunt = (table: string) => alertHunt(alert("a", [], { events: [{ table, row: {} }] })).split("\n")[0];
+  expect([hunt("EmailEvents, UrlClickEvents"), hunt("T"), hunt("windows.event")]).toEqual(["union EmailEvents, UrlClickEvents", "T", "search *"]);
+});
+
 it("hunts an alert in its surroundings, with the value quoted", () => {
   const text = alertHunt(alert("a", [], { events: [{ table: "DeviceProcessEvents", row: { DeviceName: 'a"b' } }] }));
   expect(text).toBe('DeviceProcessEvents\n| where TimeGenerated between (datetime(2026-11-26T06:55:00.000Z) .. datetime(2026-11-26T07:15:00.000Z))\n| where DeviceName =~ "a\\"b"\n| sort by TimeGenerated asc');

@@ -23,7 +23,7 @@ const COLUMNS: { id: string; label: string; width?: number; sort?: string; class
   { id: "title", label: "Incident", sort: "title" },
   { id: "severity", label: "Severity", width: 126, sort: "severity" },
   { id: "status", label: "Status", width: 116, className: css.narrow },
-  { id: "assets", label: "Assets", width: 206, className: css.mid },
+  { id: "assets", label: "Assets", width: 236, className: css.mid },
   { id: "alerts", label: "Alerts", width: 66, className: css.mid },
   { id: "owner", label: "Assigned to", width: 122, className: css.narrow },
   { id: "first", label: "First activity", width: 128, sort: "first", className: css.wide },
