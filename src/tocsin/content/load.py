@@ -1,6 +1,6 @@
 """Reads packs from folders. One bad file never stops the others: its complaint goes to `Content.problems`.
 
-A pack is a folder with ``pack.yaml`` and, beside it, ``rules/ hunts/ parsers/ functions/ automation/ watchlists/ demo/``. A path may be a
+A pack is a folder with ``pack.yaml`` and, beside it, ``rules/ hunts/ parsers/ functions/ automation/ watchlists/ scenarios/``. A path may be a
 pack, a folder of packs, a folder of loose rule files, or one rule file. Later paths are upper layers: an item with the id of an item in an
 earlier path replaces it (a site's edited copy of a shipped rule); within one path an id may stand once only.
 """
@@ -39,7 +39,7 @@ MAX_FILE = 8 * 1024 * 1024
 _YAML = (".yaml", ".yml")
 _RULES = (*_YAML, ".json")
 _TEST = (".test.yaml", ".test.yml")
-_FOLDERS = ("rules", "hunts", "parsers", "functions", "automation", "watchlists", "demo")
+_FOLDERS = ("rules", "hunts", "parsers", "functions", "automation", "watchlists", "scenarios")
 
 Item = TypeVar("Item")
 
@@ -146,7 +146,7 @@ class _Loader:
             ("hunts", _YAML, self._hunt),
             ("automation", _YAML, self._automation),
             ("watchlists", (".csv",), self._watchlist),
-            ("demo", _YAML, self._demo),
+            ("scenarios", _YAML, self._demo),
         )
         for name, endings, reader in readers:
             for file in _files(pack.folder / name, endings):
