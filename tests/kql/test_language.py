@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.kql.trees import corpus
-from tocsin.kql import Column, FunctionSource, KqlErrors, KqlType, MappingCatalog, TableSchema, compile_query
+from tocsin.kql import Column, FunctionSource, KqlType, MappingCatalog, TableSchema
 from tocsin.kql.language import completion, diagnostics, hover, signature_help
 from tocsin.kql.operator_docs import OPERATOR_DOCS, SETTING_DOCS, STATEMENT_DOCS
 from tocsin.kql.parser import OPERATORS, STATEMENTS, parse
@@ -203,12 +203,12 @@ def test_every_operator_statement_and_setting_is_documented() -> None:
 def test_the_examples_run() -> None:
     from tocsin.tables import catalogue
 
+    refused = {}
     for keyword, doc in OPERATOR_DOCS.items():
         if doc.example and keyword not in ("externaldata", "fork", "facet", "execute-and-cache"):
-            try:
-                compile_query(doc.example, catalogue(), now=NOW, resolver=lambda _: ())
-            except KqlErrors as error:
-                pytest.fail(f"{keyword}: {error.render()}")
+            found = diagnostics(doc.example, catalogue(), NOW)
+            refused[keyword] = [d.message for d in found if d.severity == "error" and d.code != "KQL0201"]
+    assert {keyword: messages for keyword, messages in refused.items() if messages} == {}
 
 
 def test_any_place_of_real_queries_has_an_answer() -> None:

@@ -9,6 +9,7 @@ Codes by the stage that finds the fault (a code is never reused for another mean
       KQL0012  no such choice (join kind, column type …)     KQL0013  the text ends too early
       KQL0014  a bracket that closes nothing                 KQL0015  a word that belongs to another language or release
       KQL0020  nested too deeply                             KQL0021  more errors than are worth listing
+      KQL0030  a name that is defined but not used (a warning of the language service)
     KQL01xx  names and types (the binder)
     KQL02xx  refused by policy or not supported
 """

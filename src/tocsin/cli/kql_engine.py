@@ -1,0 +1,83 @@
+"""An engine for queries on their own: the shipped tables, all of them empty, and the packs' functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from tocsin.base.clock import Clock, SystemClock
+from tocsin.content import load_packs, packs_dir
+from tocsin.kql import CompiledQuery, compile_query
+from tocsin.kql.diagnostics import Diagnostic
+from tocsin.lake.engine import Engine, Limits
+from tocsin.query.catalog import WorkspaceCatalog
+from tocsin.tables import catalogue
+
+__all__ = ["CaseEngine"]
+
+_LIMITS = Limits(rows=None, seconds=60.0, result_bytes=None)
+
+
+class CaseEngine:
+    """Compiles and runs queries that bring their own rows, or none."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        functions = {f.name: f for f in load_packs([packs_dir()]).functions}
+        declared = catalogue()
+        self.catalog = WorkspaceCatalog(declared, None, functions)  # type: ignore[arg-type]
+        self._engine = Engine(catalog=declared)
+        self._clock = clock or SystemClock()
+        self._placeless = False
+
+    def __enter__(self) -> CaseEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.close()
+        if self._placeless:
+            from tocsin.kql.functions.python import geoip
+
+            geoip.configure(None)
+
+    def run(self, text: str) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
+        """Column names and rows. Raises KqlErrors or QueryError."""
+        return self._run(self._compile(text))
+
+    def accept(self, text: str) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
+        """The same, with external data standing as an empty table and the database of places as one that knows none."""
+        from tocsin.kql.functions.python import geoip
+
+        if not geoip.configured():
+            geoip.configure(lambda _: None)
+            self._placeless = True
+        return self._run(self._compile(text, external=_empty))
+
+    def diagnostics(self, text: str) -> tuple[Diagnostic, ...]:
+        """What is wrong with a text."""
+        from tocsin.kql.language import diagnostics
+
+        return diagnostics(text, self.catalog, self._clock.now(), external=_empty)
+
+    def explain(self, text: str) -> str:
+        """Tables, columns, SQL and plan."""
+        compiled = self._compile(text, external=_empty)
+        facts = [
+            f"tables: {', '.join(sorted(compiled.tables)) or 'none'}",
+            f"columns: {', '.join(f'{c.name}:{c.type.value}' for c in compiled.columns)}",
+            f"row-wise: {'yes' if compiled.row_wise else 'no'}, uses now(): {'yes' if compiled.uses_now else 'no'}",
+        ]
+        plan = self._engine.explain(compiled, catalog=self.catalog)
+        return "\n".join([*facts, "", compiled.sql, "", plan])
+
+    def _compile(self, text: str, external: Any = None) -> CompiledQuery:
+        now: datetime = self._clock.now()
+        return compile_query(text, self.catalog, now=now, external=external, resolver=lambda part: self._run(part)[1])
+
+    def _run(self, compiled: CompiledQuery) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
+        result = self._engine.run(compiled, limits=_LIMITS, catalog=self.catalog)
+        return [c.name for c in result.columns], result.rows()
+
+
+def _empty(*_: object) -> None:
+    """External data: an empty table of the declared columns."""
