@@ -133,6 +133,14 @@ def test_a_failing_rule_is_recorded_and_the_others_go_on() -> None:
         over(given, rule("nonsense"))
 
 
+def test_a_defect_in_one_rule_is_recorded_too() -> None:
+    errors: list[DetectError] = []
+    given = queries(event(0))
+    given.functions["crash"] = ("T",), True, lambda tables: [tables["gone"][0]]
+    assert len(over(given, rule("crash"), rule(), errors=errors)) == 1
+    assert [e.code for e in errors] == ["DET0012"]
+
+
 def test_bounds_are_said() -> None:
     errors: list[DetectError] = []
     given = queries(*[event(i, f"h{i:03}") for i in range(50)])

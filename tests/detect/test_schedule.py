@@ -368,6 +368,18 @@ def test_a_lasting_failure_switches_the_rule_off() -> None:
     assert {h["Status"] for h in house.health} == {"Failure"}
 
 
+def test_a_defect_is_a_failure_of_that_rule_only() -> None:
+    house = House()
+    house.queries.functions["crash"] = ("T",), True, lambda t: [t["gone"][0]]
+    house.start(rule("crash"), rule())
+    house.arrive()
+    assert [a.rule for a in house.pass_(minutes=10)] == ["all"]
+    assert house.ledger.get("crash").last_status == "Failure"
+    ran = len(house.queries.runs)
+    house.pass_(seconds=2)
+    assert len(house.queries.runs) == ran  # it waits before it tries again
+
+
 def test_alerts_that_could_not_be_saved_are_said_again() -> None:
     house = House(settings=EAGER)
     house.start(rule())

@@ -34,7 +34,7 @@ from tocsin.detect.make import (
 from tocsin.detect.narrow import Filter, necessary
 from tocsin.detect.recent import without_recency
 from tocsin.detect.rule import Operator, Rule, RuleKind
-from tocsin.detect.run import Queries, query_rows, rule_error
+from tocsin.detect.run import Queries, defect, query_rows, rule_error
 from tocsin.lake.engine import Limits, Window
 
 __all__ = ["BackfillSettings", "run_over"]
@@ -88,10 +88,10 @@ def run_over(
             break
         try:
             found = run.rule(rule)
-        except DetectError as error:
+        except Exception as error:
             if errors is None:
                 raise
-            errors.append(error)
+            errors.append(error if isinstance(error, DetectError) else defect(rule, error))
             found = []
         if errors is not None:
             errors.extend(run.notes)

@@ -19,7 +19,7 @@ from tocsin.content import TestCase, TestFile
 from tocsin.detect.alert import Alert
 from tocsin.detect.make import moment
 from tocsin.detect.rule import Rule, RuleKind
-from tocsin.detect.run import Queries, run_rule
+from tocsin.detect.run import Queries, defect, run_rule
 from tocsin.ingest.casts import cast_rows
 from tocsin.ingest.model import SourceBatch
 from tocsin.kql.types import Catalog, TableSchema
@@ -71,6 +71,8 @@ def run_case(rule: Rule, case: TestCase, queries: Queries, catalog: Catalog) -> 
         alerts = _sigma_alerts(rule, case) if rule.kind is RuleKind.SIGMA else _kql_alerts(rule, case, queries, catalog)
     except TocsinError as error:
         return CaseResult(rule, case, False, str(error))
+    except Exception as error:  # a defect in one rule must not end the run of all others
+        return CaseResult(rule, case, False, str(defect(rule, error)))
     message = _judge(case, alerts)
     return CaseResult(rule, case, not message, message, tuple(alerts))
 

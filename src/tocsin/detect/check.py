@@ -8,7 +8,7 @@ from typing import Any
 from tocsin.base.errors import DetectError, Place, TocsinError, did_you_mean
 from tocsin.detect.make import PLACEHOLDER
 from tocsin.detect.rule import Rule, RuleKind
-from tocsin.detect.run import Queries, rule_error
+from tocsin.detect.run import Queries, defect, rule_error
 
 __all__ = ["check_rule"]
 
@@ -21,6 +21,8 @@ def check_rule(rule: Rule, queries: Queries) -> list[TocsinError]:
         compiled: Any = queries.compile(rule.query)
     except TocsinError as error:
         return [rule_error(rule, error)]
+    except Exception as error:  # a defect in one rule must not hide what is wrong with the others
+        return [defect(rule, error)]
     known = {c.name for c in compiled.columns}
     return [
         DetectError(

@@ -23,7 +23,7 @@ def without_recency(query: str, frequency: timedelta) -> str | None:
     """The query without its leading conditions on recent time; None where it has none, or looks back less far than `frequency`."""
     try:
         tree = parse(query)
-    except KqlError:
+    except (KqlError, RecursionError):
         return None
     last = tree.statements[-1] if tree.statements else None
     if not isinstance(last, ast.ExpressionStatement) or not isinstance(last.value, ast.Pipeline):

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import pyarrow as pa
+import structlog
 
 from tocsin.base.errors import DetectError, KqlError, Place, TocsinError
 from tocsin.detect.alert import Alert
@@ -14,7 +15,9 @@ from tocsin.detect.make import LAST_MOMENT, Rows, make_alerts
 from tocsin.detect.rule import Rule, RuleKind
 from tocsin.lake.engine import Limits, QueryResult, Window
 
-__all__ = ["RULE_LIMITS", "Queries", "query_rows", "rule_error", "run_rule"]
+__all__ = ["RULE_LIMITS", "Queries", "defect", "query_rows", "rule_error", "run_rule"]
+
+_log = structlog.get_logger("tocsin.detect")
 
 RULE_LIMITS = Limits(rows=10_000, seconds=300.0)
 """What one run of a rule may take; more rows are counted as the limit."""
@@ -80,6 +83,18 @@ def query_rows(
     except TocsinError as error:
         raise rule_error(rule, error) from error
     return Rows(result.dicts(), tables, window.start, now, truncated=result.truncated)
+
+
+def defect(rule: Rule, error: Exception) -> DetectError:
+    """What a defect of ours in one rule's run is told as, so that the other rules go on; logged with its traceback."""
+    _log.error("rule.crashed", rule=rule.id, exc_info=error)
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return DetectError(
+        f"The rule '{rule.name}' ended with a defect of Tocsin: {what}",
+        code="DET0012",
+        place=_place(rule),
+        hint="The log has more.",
+    )
 
 
 def rule_error(rule: Rule, error: TocsinError) -> DetectError:

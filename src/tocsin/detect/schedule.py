@@ -25,7 +25,7 @@ from tocsin.base.errors import KqlError, TocsinError
 from tocsin.detect.alert import Alert, iso
 from tocsin.detect.make import Row, Rows, assets_of, make_alerts, moment, one_alert, row_entities, row_hash
 from tocsin.detect.rule import Operator, Rule, RuleKind
-from tocsin.detect.run import RULE_LIMITS, Queries, query_rows, rule_error
+from tocsin.detect.run import RULE_LIMITS, Queries, defect, query_rows, rule_error
 from tocsin.lake.engine import Window
 from tocsin.state.rules import LedgerRow
 from tocsin.tables import INGESTION_TIME
@@ -251,9 +251,9 @@ class Scheduler:
         except BaseException as error:
             # What wasn't saved wasn't said.
             plan.seen, plan.eager_end = before
-            if not isinstance(error, TocsinError):
+            if not isinstance(error, Exception):
                 raise
-            self._failed(plan, job, error)
+            self._failed(plan, job, error if isinstance(error, TocsinError) else defect(plan.rule, error))
             return []
         if job.eager and not alerts:
             return []
