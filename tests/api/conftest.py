@@ -47,7 +47,7 @@ class Served:
 def open_served(folder: Path, *, start: bool) -> Iterator[Served]:
     settings = Settings(
         data=folder,
-        ingest=IngestSettings(syslog_udp_port=-1, syslog_tcp_port=-1),
+        ingest=IngestSettings(syslog_udp_port=-1, syslog_tcp_port=-1, relp_port=-1),
         detect=DetectSettings(poll_seconds=0.2),
     )
     with Workspace.open(settings) as workspace:

@@ -15,16 +15,14 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
-from tocsin.access import ForbiddenError, Principal, person_of, require, system
-from tocsin.base.errors import TocsinError, did_you_mean
+from tocsin.access import ForbiddenError, Principal, person_of, require
 from tocsin.base.ids import stable_id
 from tocsin.detect.alert import iso
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.life import Actor
-from tocsin.respond.errors import BadInputError, NotAbleError, UnknownKindError, WrongMomentError
-from tocsin.respond.kind import Able, ActionInput, ActionKind, Approval, Context, InsideKind, Outcome, OutsideKind
+from tocsin.respond.errors import BadInputError, NotAbleError, WrongMomentError
+from tocsin.respond.execution import CLOCK, Executor
+from tocsin.respond.kind import Able, ActionInput, ActionKind, Approval, InsideKind, OutsideKind
 from tocsin.respond.settings import RespondSettings
 from tocsin.state import ActionRow, HistoryRow, State, Unit, text_of
 
@@ -33,9 +31,6 @@ __all__ = ["Gate"]
 _log = logging.getLogger("tocsin.respond")
 
 _DONE = ("Approved", "Running", "Succeeded")
-_HOLDING = ("Running", "Succeeded")
-CLOCK = system("system:clock")
-"""Who lets proposals lapse and effects end."""
 
 
 class Gate:
@@ -54,6 +49,7 @@ class Gate:
         self._desk = desk
         self._clock = state.clock
         self._kinds = {k.kind: k for k in kinds}
+        self._do = Executor(state, desk, self._kinds)
 
     # ------------------------------------------------------------------------------------------ looking
 
@@ -146,9 +142,9 @@ class Gate:
                     unit.actions.move(row.id, "Proposed", status="Approved", decided_by=by.name, decided_at=now)
                     unit.actions.log(row.id, by.name, "approved", "Needs no approval.")
                     if isinstance(known, InsideKind):
-                        self._run_inside(unit, known, row.id, values, _actor(by, depth))
+                        self._do.run_inside(unit, known, row.id, values, _actor(by, depth))
         if found is None and approval is Approval.NONE and isinstance(known, OutsideKind):
-            self._run_outside(row.id, _actor(by, depth))
+            self._do.run_outside(row.id, _actor(by, depth))
         return self.get(found or row.id)
 
     def perform(
@@ -181,7 +177,7 @@ class Gate:
         """
         with self._state.read() as unit:
             row = unit.actions.require(action_id)
-        known = self._kind(row.kind)
+        known = self._do.kind(row.kind)
         require(by, "actions.approve")
         require(by, known.permission)
         if row.status in _DONE:
@@ -198,10 +194,10 @@ class Gate:
             )
             if won:
                 unit.actions.log(action_id, by.name, "approved", comment)
-                self._audit(unit, by, "action.approve", row, {"comment": comment})
+                self._do.audit(unit, by, "action.approve", row, {"comment": comment})
         if not won:
             return self.approve(action_id, by=by, comment=comment)  # somebody was quicker: say what came of it
-        self._run(action_id, _actor(by))
+        self._do.run(action_id, _actor(by))
         return self.get(action_id)
 
     def reject(self, action_id: str, *, by: Principal, comment: str = "") -> dict[str, Any]:
@@ -222,8 +218,8 @@ class Gate:
             )
             if won:
                 unit.actions.log(action_id, by.name, "rejected", comment)
-                self._audit(unit, by, "action.reject", row, {"comment": comment})
-                self._note(unit, row, by.name, f"Rejected: {row.title}.")
+                self._do.audit(unit, by, "action.reject", row, {"comment": comment})
+                self._do.note(unit, row, by.name, f"Rejected: {row.title}.")
         if not won:
             with self._state.read() as unit:
                 raise self._wrong_moment(unit.actions.require(action_id), "rejected")
@@ -233,9 +229,9 @@ class Gate:
         """Takes back what an action did. Whoever may approve its kind may undo it; undoing twice undoes once."""
         with self._state.read() as unit:
             row = unit.actions.require(action_id)
-        known = self._kind(row.kind)
+        known = self._do.kind(row.kind)
         require(by, known.permission)
-        values = self._values(known, row.input)
+        values = self._do.values(known, row.input)
         if self._approval(known, values) is not Approval.NONE:
             require(by, "actions.approve")
         if row.status == "Undone":
@@ -248,18 +244,18 @@ class Gate:
         if isinstance(known, InsideKind):
             with self._state.write() as unit:
                 if unit.actions.move(action_id, "Succeeded", status="Undone", expires_at=None):
-                    text = known.undo(unit, self._context(unit, row, values, _actor(by)))
+                    text = known.undo(unit, self._do.context(unit, row, values, _actor(by)))
                     unit.actions.log(action_id, by.name, "undone", _joined(comment, text))
-                    self._audit(unit, by, "action.undo", row, {"comment": comment})
+                    self._do.audit(unit, by, "action.undo", row, {"comment": comment})
             return self.get(action_id)
         assert isinstance(known, OutsideKind)
         with self._state.write() as unit:
             won = unit.actions.move(action_id, "Succeeded", status="Running", phase="undo")
             if won:
                 unit.actions.log(action_id, by.name, "undoing", comment)
-                self._audit(unit, by, "action.undo", row, {"comment": comment})
+                self._do.audit(unit, by, "action.undo", row, {"comment": comment})
         if won:
-            self._undo_outside(action_id, _actor(by))
+            self._do.undo_outside(action_id, _actor(by))
         return self.get(action_id)
 
     # ------------------------------------------------------------------------------------------ by itself
@@ -270,74 +266,20 @@ class Gate:
             due = unit.actions.due()
         done = 0
         for row in due:
-            done += self._lapse(row) if row.status == "Proposed" else self._end(row)
+            done += self._lapse(row) if row.status == "Proposed" else self._do.end(row)
         return done
 
     def recover(self) -> None:
         """After a start: goes on where a crash stopped, and makes effects hold that a restart of the machine lost."""
-        with self._state.read() as unit:
-            rows = unit.actions.in_status("Approved", "Running", "Succeeded")
-        for row in rows:
-            known = self._kinds.get(row.kind)
-            if known is None or (row.expires_at is not None and row.expires_at <= self._clock.now()):
-                continue
-            try:
-                self._recover(row, known)
-            except Exception:
-                _log.exception("recovery of action %s failed", row.id)
-
-    def _recover(self, row: ActionRow, known: ActionKind[Any]) -> None:
-        actor = Actor("system:recovery", "application")
-        if row.status == "Approved":
-            self._run(row.id, actor)
-        elif row.status == "Running" and isinstance(known, OutsideKind):
-            if row.phase == "undo":
-                self._undo_outside(row.id, actor)
-            elif known.idempotent:
-                self._execute(row, known, actor)
-            else:
-                self._fail(row.id, actor, "The server stopped in the middle: whether it was done is not known.")
-        elif row.status == "Succeeded" and isinstance(known, OutsideKind):
-            with self._state.read() as unit:
-                context = self._context(unit, row, self._values(known, row.input), actor)
-            if (text := known.restore(context)) is not None:
-                with self._state.write() as unit:
-                    unit.actions.log(row.id, actor.name, "restored", text)
+        self._do.recover()
 
     def _lapse(self, row: ActionRow) -> int:
         with self._state.write() as unit:
             if not unit.actions.move(row.id, "Proposed", status="Expired", decided_at=self._clock.now()):
                 return 0
             unit.actions.log(row.id, CLOCK.name, "expired", "Nobody decided in time, which counts as a rejection.")
-            self._audit(unit, CLOCK, "action.lapse", row, {})
+            self._do.audit(unit, CLOCK, "action.lapse", row, {})
         return 1
-
-    def _end(self, row: ActionRow) -> int:
-        known = self._kinds.get(row.kind)
-        text = "Its time is over."
-        if isinstance(known, OutsideKind):
-            with self._state.read() as unit:
-                context = self._context(unit, row, self._values(known, row.input), Actor(CLOCK.name, "application"))
-            try:
-                text = known.expire(context)
-            except Exception as error:
-                self._note_failed_end(row, _said(error))
-                return 0
-        with self._state.write() as unit:
-            if not unit.actions.move(row.id, "Succeeded", status="Expired", error=None):
-                return 0
-            unit.actions.log(row.id, CLOCK.name, "expired", text)
-            self._audit(unit, CLOCK, "action.end", row, {})
-            self._note(unit, row, CLOCK.name, f"Ended: {row.title}.")
-        return 1
-
-    def _note_failed_end(self, row: ActionRow, text: str) -> None:
-        """Says once, not at every try, why an effect could not be ended."""
-        if row.error == text:
-            return
-        with self._state.write() as unit:
-            if unit.actions.move(row.id, "Succeeded", error=text):
-                unit.actions.log(row.id, CLOCK.name, "end-failed", text)
 
     # ------------------------------------------------------------------------------------------ doing
 
@@ -356,7 +298,7 @@ class Gate:
             unit.incidents.require(incident_id)
         row = self._add(unit, known, values, incident_id, by, "", edit=known.edit and by.kind != "system")
         unit.actions.move(row.id, "Proposed", status="Approved", decided_by=by.name, decided_at=self._clock.now())
-        self._run_inside(unit, known, row.id, values, _actor(by, depth))
+        self._do.run_inside(unit, known, row.id, values, _actor(by, depth))
         return self._shown_in(unit, row.id)
 
     def _add(
@@ -392,133 +334,23 @@ class Gate:
         )
         unit.actions.add(row)
         unit.actions.log(row.id, by.name, "proposed", comment)
-        self._audit(unit, by, "action.propose", row, {"comment": comment})
+        self._do.audit(unit, by, "action.propose", row, {"comment": comment})
         if needs:
-            self._note(unit, row, by.name, f"Proposed: {title}.")
+            self._do.note(unit, row, by.name, f"Proposed: {title}.")
         return row
 
-    def _run(self, action_id: str, actor: Actor) -> None:
-        with self._state.read() as unit:
-            row = unit.actions.require(action_id)
-        known = self._kind(row.kind)
-        if isinstance(known, InsideKind):
-            with self._state.write() as unit:
-                self._run_inside(unit, known, action_id, self._values(known, row.input), actor)
-        else:
-            self._run_outside(action_id, actor)
-
-    def _run_inside(
-        self, unit: Unit, known: InsideKind[Any], action_id: str, values: ActionInput, actor: Actor
-    ) -> None:
-        if not unit.actions.move(action_id, "Approved", status="Running"):
-            return
-        row = unit.actions.require(action_id)
-        outcome = known.execute(unit, self._context(unit, row, values, actor))
-        self._succeed(unit, row, outcome, actor)
-
-    def _run_outside(self, action_id: str, actor: Actor) -> None:
-        with self._state.write() as unit:
-            if not unit.actions.move(action_id, "Approved", status="Running", phase="execute"):
-                return
-            unit.actions.log(action_id, actor.name, "started")
-            row = unit.actions.require(action_id)
-        known = self._kind(row.kind)
-        assert isinstance(known, OutsideKind)
-        self._execute(row, known, actor)
-
-    def _execute(self, row: ActionRow, known: OutsideKind[Any], actor: Actor) -> None:
-        try:
-            values = self._values(known, row.input)
-            with self._state.read() as unit:
-                context = self._context(unit, row, values, actor)
-            outcome = known.execute(context)
-        except Exception as error:
-            if not isinstance(error, TocsinError):
-                _log.exception("action %s (%s) failed", row.id, row.kind)
-            self._fail(row.id, actor, _said(error))
-            return
-        with self._state.write() as unit:
-            self._succeed(unit, row, outcome, actor)
-
-    def _succeed(self, unit: Unit, row: ActionRow, outcome: Outcome, actor: Actor) -> None:
-        moved = unit.actions.move(
-            row.id,
-            "Running",
-            status="Succeeded",
-            result=dict(outcome.result),
-            undo_data=None if outcome.undo_data is None else dict(outcome.undo_data),
-            expires_at=outcome.expires_at,
-            error=None,
-        )
-        if moved:
-            unit.actions.log(row.id, actor.name, "succeeded", outcome.text)
-            unit.audit.add(
-                actor.name, "action.done", "action", row.id, after=dict(outcome.result), address=actor.address
-            )
-            if not row.edit and not row.kind.startswith("incident."):
-                self._note(unit, row, actor.name, f"Done: {row.title}. {outcome.text}".strip())
-
-    def _fail(self, action_id: str, actor: Actor, text: str) -> None:
-        with self._state.write() as unit:
-            if unit.actions.move(action_id, "Running", status="Failed", error=text, expires_at=None):
-                row = unit.actions.require(action_id)
-                unit.actions.log(action_id, actor.name, "failed", text)
-                unit.audit.add(actor.name, "action.failed", "action", action_id, after={"error": text})
-                self._note(unit, row, actor.name, f"Failed: {row.title}. {text}")
-
-    def _undo_outside(self, action_id: str, actor: Actor) -> None:
-        with self._state.read() as unit:
-            row = unit.actions.require(action_id)
-            known = self._kind(row.kind)
-            assert isinstance(known, OutsideKind)
-            context = self._context(unit, row, self._values(known, row.input), actor)
-        try:
-            text = known.undo(context)
-        except Exception as error:
-            if not isinstance(error, TocsinError):
-                _log.exception("undo of action %s failed", action_id)
-            with self._state.write() as unit:
-                if unit.actions.move(action_id, "Running", status="Succeeded", phase="execute", error=_said(error)):
-                    unit.actions.log(action_id, actor.name, "undo-failed", _said(error))
-            return
-        with self._state.write() as unit:
-            if unit.actions.move(action_id, "Running", status="Undone", expires_at=None, error=None):
-                unit.actions.log(action_id, actor.name, "undone", text)
-                self._note(unit, row, actor.name, f"Undone: {row.title}. {text}".strip())
-
     # ------------------------------------------------------------------------------------------ small things
-
-    def _kind(self, name: str) -> ActionKind[Any]:
-        found = self._kinds.get(name)
-        if found is None:
-            raise UnknownKindError(
-                f"There is no kind of action {name!r}.",
-                hint=did_you_mean(name, self._kinds) or f"One of {', '.join(self._kinds)}.",
-            )
-        return found
 
     def _validated(
         self, kind: str, given: Mapping[str, Any], incident_id: str | None, by: Principal
     ) -> tuple[ActionKind[Any], ActionInput]:
-        known = self._kind(kind)
+        known = self._do.kind(kind)
         require(by, known.permission)
         if known.needs_incident and incident_id is None:
             raise BadInputError(f"{known.title} is about an incident: say which.", hint="Send incident_id.")
-        values = self._values(known, given)
+        values = self._do.values(known, given)
         known.check(values)
         return known, values
-
-    @staticmethod
-    def _values(known: ActionKind[Any], given: Mapping[str, Any]) -> ActionInput:
-        try:
-            values: ActionInput = known.Input.model_validate(dict(given))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(p) for p in first["loc"]) or "input"
-            raise BadInputError(
-                f"{known.kind}: {where}: {first['msg']}", hint="GET /api/v1/action-kinds shows the shape."
-            ) from error
-        return values
 
     def _proposed(self, row: ActionRow, known: ActionKind[Any]) -> ActionInput:
         if row.status != "Proposed":
@@ -526,7 +358,7 @@ class Gate:
         if row.expires_at is not None and row.expires_at <= self._clock.now():
             self._lapse(row)
             raise WrongMomentError("The proposal has lapsed: nobody decided in time.", hint="Propose it again.")
-        return self._values(known, row.input)
+        return self._do.values(known, row.input)
 
     def _approval(self, known: ActionKind[Any], values: ActionInput) -> Approval:
         needed = known.approval(values)
@@ -551,19 +383,6 @@ class Gate:
     def _wrong_moment(row: ActionRow, wanted: str) -> WrongMomentError:
         who = f" by {row.decided_by}" if row.decided_by and row.status in ("Rejected", "Failed") else ""
         return WrongMomentError(f"The action is {row.status.lower()}{who}: it can't be {wanted}.")
-
-    def _context(self, unit: Unit, row: ActionRow, values: ActionInput, actor: Actor) -> Context[Any]:
-        incident = None
-        if row.incident_id is not None and not row.kind.startswith("incident."):
-            incident = self._desk.get_in(unit, row.incident_id)
-        return Context(row, values, actor, self._clock.now(), incident, lambda: self._others(row))
-
-    def _others(self, row: ActionRow) -> list[ActionRow]:
-        if not row.effect:
-            return []
-        with self._state.read() as unit:
-            found = unit.actions.with_effect(row.kind, row.effect, *_HOLDING)
-        return [o for o in found if o.id != row.id and o.phase == "execute"]
 
     def _shown_in(self, unit: Unit, action_id: str) -> dict[str, Any]:
         row = unit.actions.require(action_id)
@@ -595,24 +414,6 @@ class Gate:
             "history": [{"time": iso(h.time), "actor": h.actor, "event": h.event, "text": h.text} for h in history],
         }
 
-    @staticmethod
-    def _audit(unit: Unit, by: Principal, action: str, row: ActionRow, detail: Mapping[str, Any]) -> None:
-        unit.audit.add(
-            by.name,
-            action,
-            "action",
-            row.id,
-            after={"kind": row.kind, "title": row.title, "input": dict(row.input), "incident": row.incident_id},
-            detail={k: v for k, v in detail.items() if v},
-            address=by.address,
-        )
-
-    @staticmethod
-    def _note(unit: Unit, row: ActionRow, actor: str, text: str) -> None:
-        """A line in the incident's activity log."""
-        if row.incident_id is not None:
-            unit.incidents.log(row.incident_id, actor, "action", text, {"action": row.id, "kind": row.kind})
-
 
 def _actor(by: Principal, depth: int = 0) -> Actor:
     if by.kind == "system":
@@ -626,13 +427,6 @@ def _plain(values: ActionInput) -> dict[str, Any]:
 
 def _joined(*texts: str) -> str:
     return " ".join(t for t in texts if t)
-
-
-def _said(error: BaseException) -> str:
-    """What to show of a failure: a TocsinError was written to be read, anything else is named by its type."""
-    if isinstance(error, TocsinError):
-        return _joined(error.message, error.hint)
-    return f"{type(error).__name__}: {error}"[:500]
 
 
 def _edits(changes: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
