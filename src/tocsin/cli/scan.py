@@ -147,8 +147,11 @@ def _print(console: Console, result: ScanResult, html: Path | None, keep: Path |
             _line(console, f"not read    {file.path}: {file.skipped}", "yellow")
         for note in file.notes:
             _line(console, f"note        {file.path}: {note}", "yellow")
-    for error in result.rule_errors:
+    for error in result.failed_rules:
         _line(console, f"rule        {error}", "yellow")
+    if result.unfed:
+        unfed = f"{result.unfed} rules had nothing to look at: no source feeds them here, or they need a watchlist (tocsin rules validate)."
+        console.print(unfed, markup=False, highlight=False)
     rate = result.events / result.seconds if result.seconds else 0
     summary = f"{result.events:,} events of {len(result.files)} files in {result.seconds:.1f} s ({rate:,.0f}/s), {len(result.alerts)} alerts, "
     summary += f"{len(result.incidents)} incident{'' if len(result.incidents) == 1 else 's'}"

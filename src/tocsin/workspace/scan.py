@@ -22,7 +22,7 @@ from tocsin.base.errors import DetectError, IngestError, LakeError, TocsinError
 from tocsin.content import load_packs, packs_dir
 from tocsin.detect.alert import Alert
 from tocsin.detect.backfill import run_over
-from tocsin.detect.load import rules_of_content
+from tocsin.detect.load import placeholders_of, rules_of_content
 from tocsin.detect.rule import Rule, RuleKind
 from tocsin.incidents import Correlator, Incident, incident_view
 from tocsin.ingest.decoders import decode_paths
@@ -40,6 +40,7 @@ _UNFIT = ("LAK0006", "LAK0007", "LAK0008")
 _ONE_SHAPE = ("windows.event", "linux.sysmon")
 """Kinds of which every batch has the same columns."""
 _WORTH_MAPPING = 4_000
+_UNFED = frozenset({"DET0008", "DET0009"})
 _GATHERED_BYTES = 16 << 20
 _LETTERS_AT_ONCE = 256
 _LETTERS_OF_A_FILE = 5
@@ -75,6 +76,16 @@ class ScanResult:
     stages: dict[str, float] = field(default_factory=dict)
 
     @property
+    def unfed(self) -> int:
+        """Rules that had nothing to look at: no source here feeds them, or they need a watchlist that isn't there."""
+        return sum(e.code in _UNFED for e in self.rule_errors)
+
+    @property
+    def failed_rules(self) -> tuple[TocsinError, ...]:
+        """Rules, parsers and files of content that are wrong or could not run."""
+        return tuple(e for e in self.rule_errors if e.code not in _UNFED)
+
+    @property
     def unreadable(self) -> bool:
         """True when some input, or a part of it, could not be read."""
         return any(f.unreadable for f in self.files)
@@ -88,7 +99,8 @@ class ScanResult:
             "tables": self.tables,
             "seconds": round(self.seconds, 3),
             "stages": {k: round(v, 3) for k, v in self.stages.items()},
-            "errors": [str(e) for e in self.rule_errors],
+            "errors": [str(e) for e in self.failed_rules],
+            "rules_unfed": self.unfed,
         }
 
 
@@ -130,11 +142,16 @@ def scan(
         lake = Lake.open(folder / "lake", catalog=catalogue(), clock=clock, settings=settings)
         stack.callback(lake.close)
         queries = QueryService(
-            lake, catalogue=catalogue(), functions=content.functions, clock=clock, settings=engine_settings
+            lake,
+            catalogue=catalogue(),
+            functions=content.functions,
+            watchlists={w.alias: w.table for w in content.watchlists},
+            clock=clock,
+            settings=engine_settings,
         )
         stack.callback(queries.close)
         mapper = Mapper(content.parsers, engine=queries.engine, catalog=queries.catalog)
-        matcher, problems = _matcher(rules, sigma)
+        matcher, problems = _matcher(rules, sigma, placeholders_of(content))
         errors.extend(problems)
         stages["start"] = clock.monotonic() - began
 
@@ -312,7 +329,9 @@ def _received_when_it_happened(batches: Sequence[TableBatch]) -> Iterator[TableB
         yield TableBatch(batch.table, rows.append_column(INGESTION_TIME, pc.cast(times, pa.timestamp("us"))))
 
 
-def _matcher(rules: Sequence[Rule], folders: Sequence[Path]) -> tuple[Any, list[TocsinError]]:
+def _matcher(
+    rules: Sequence[Rule], folders: Sequence[Path], placeholders: dict[str, list[str]]
+) -> tuple[Any, list[TocsinError]]:
     wanted = [r for r in rules if r.kind is RuleKind.SIGMA]
     if not wanted and not folders:
         return None, []
@@ -321,7 +340,7 @@ def _matcher(rules: Sequence[Rule], folders: Sequence[Path]) -> tuple[Any, list[
 
     problems: list[TocsinError] = []
     for folder in folders:
-        found = load_folder(folder)
+        found = load_folder(folder, placeholders=placeholders)
         wanted.extend(found.rules)
         problems.extend(found.problems)
     return SigmaMatcher(wanted), problems
