@@ -142,6 +142,7 @@ class Detection:
                 self._workspace.gate.tick()
                 if rounds % 720 == 0:
                     self._workspace.incidents.forget_before()
+                    self._workspace.automation.sweep()
             except TocsinError as error:
                 _log.error("upkeep.failed", error=str(error))
 
