@@ -67,6 +67,11 @@ HEAVY = 40
 def bind_call(b: Binder, node: ast.Call, row: Row) -> Scalar:
     """A call in a scalar expression."""
     name = node.callee
+    local = row.functions.get(name)
+    if local is not None:
+        found = local(node, row)
+        if found is not None:
+            return found
     value = row.env.lookup(name)
     if isinstance(value, LazyLet):
         from tocsin.kql.binder.lets import resolve
@@ -471,7 +476,10 @@ def _bin_auto(b: Binder, node: ast.Call, row: Row) -> Scalar:
     size, at = (b.options.get(n) for n in ("query_bin_auto_size", "query_bin_auto_at"))
     if len(node.args) != 1 or size is None:
         raise fail(
-            "KQL0104", "bin_auto() takes one value and the setting query_bin_auto_size.", node, "Write 'set query_bin_auto_size=1h;'."
+            "KQL0104",
+            "bin_auto() takes one value and the setting query_bin_auto_size.",
+            node,
+            "Write 'set query_bin_auto_size=1h;'.",
         )
     function = "bin_at" if at is not None else "bin"
     args = (node.args[0], size, at) if at is not None else (node.args[0], size)

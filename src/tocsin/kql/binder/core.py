@@ -41,7 +41,8 @@ class Row:
 
     `hoists` are columns to compute first (a heavy argument, a window call). `sides` are the two relations of a join condition.
     `aggregates` is set where aggregate calls are allowed; its arguments are bound with `inner`, the row before grouping.
-    `extra` are names that are not columns; `state` gives the value of ``step.column`` in scan; `fixed` forbids hoisting.
+    `extra` are names that are not columns; `state` gives the value of ``step.column`` in scan and ``node.column`` in
+    graphs; `functions` are functions that have a meaning only here; `fixed` forbids hoisting.
     """
 
     env: Environment
@@ -56,6 +57,7 @@ class Row:
     fixed: bool = False
     state: Callable[[str, str], Scalar | None] | None = None
     extra: dict[str, Scalar] = field(default_factory=dict)
+    functions: dict[str, Callable[[ast.Call, Row], Scalar | None]] = field(default_factory=dict)
 
     @property
     def can_hoist(self) -> bool:
@@ -90,6 +92,7 @@ class Binder:
         self.render: tuple[str, dict[str, object]] | None = None
         self.options: dict[str, ast.Expr | None] = {}
         self.more: list[Relation] = []
+        self.graph_tables: dict[int, Shared] = {}
         self.stages = 0
         self.depth = 0
         self.calls: list[str] = []

@@ -122,7 +122,9 @@ def subquery_value(b: Binder, pipeline: ast.Expr, row: Row) -> Scalar:
     from tocsin.kql.emit.duckdb.relations import order_text
 
     if not is_table_expression(b, pipeline, row.env):
-        return b.scalar(pipeline.source if isinstance(pipeline, ast.Pipeline) else pipeline, row)
+        inner = pipeline.source if isinstance(pipeline, ast.Pipeline) else pipeline
+        assert isinstance(inner, ast.Expr)
+        return b.scalar(inner, row)
     with b.weighing() as weight:
         relation = b.table(pipeline, row.env)
     visible = relation.visible()

@@ -128,8 +128,7 @@ def _in(b: Binder, left: Scalar, flat: list[Scalar], arrays: list[Scalar], node:
         groups.append(item)
     if groups:
         parts.append(_in_values(b, left, groups, node))
-    for array in arrays:
-        parts.append(_in_array(left, array))
+    parts.extend(_in_array(left, array) for array in arrays)
     if not parts:
         return constant(KqlType.BOOL, False)
     return scalars.combine("or", parts)

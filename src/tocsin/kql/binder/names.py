@@ -48,6 +48,8 @@ PREFIXED = {
 
 _ONLY_ARGUMENT = frozenset(("make_datetime", "make_timespan"))
 _FIXED = {
+    "node_degree_in": "node_degree_in",
+    "node_degree_out": "node_degree_out",
     "hll_merge": "hll_merged_result",
     "tdigest_merge": "tdigests_merge_result",
     "merge_tdigests": "tdigests_merge_result",

@@ -6,6 +6,7 @@ from tocsin.kql import ast
 from tocsin.kql.binder.core import Binder
 from tocsin.kql.binder.errors import fail
 from tocsin.kql.binder.lets import bind_statements
+from tocsin.kql.binder.operators.graph import Graph, results_of
 from tocsin.kql.scope import Relation
 
 __all__ = ["bind_query"]
@@ -31,5 +32,9 @@ def _result(b: Binder, statement: ast.ExpressionStatement) -> Relation:
 
     value = statement.value
     if isinstance(value, ast.Pipeline) or is_table_expression(b, value, b.root):
-        return b.table(value, b.root)
+        relation = b.table(value, b.root)
+        if isinstance(relation, Graph):
+            relation, *others = results_of(b, relation)
+            b.more.extend(others)
+        return relation
     raise fail("KQL0106", "The query's result must be a table.", value, "Use 'print' to show a value.")

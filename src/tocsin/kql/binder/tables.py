@@ -178,10 +178,7 @@ def scan_table(b: Binder, schema: TableSchema) -> Relation:
     listed = schema.columns
     aliases = b.aliases(len(listed))
     columns = tuple(
-        [
-            BoundColumn(c.name, c.type, alias, False, c.hidden, True)
-            for c, alias in zip(listed, aliases, strict=True)
-        ]
+        [BoundColumn(c.name, c.type, alias, False, c.hidden, True) for c, alias in zip(listed, aliases, strict=True)]
     )
     physical = dict(zip(aliases, _physical(schema), strict=True))
     return Relation(Scan(frozenset(aliases), schema.name, physical), columns, name=schema.name, row_wise=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tocsin.kql import ast
 from tocsin.kql.binder.core import Binder
-from tocsin.kql.binder.errors import unsupported
+from tocsin.kql.binder.errors import fail, unsupported
 from tocsin.kql.scope import Environment, Relation
 
 __all__ = ["apply_operator", "bind_source"]
@@ -18,8 +18,14 @@ Source = Callable[[Binder, ast.Operator, Environment], Relation]
 def apply_operator(b: Binder, relation: Relation, node: ast.Operator, env: Environment) -> Relation:
     """One stage of a pipeline."""
     apply = _appliers().get(type(node))
+    from tocsin.kql.binder.operators import graph
+
     if apply is None:
         raise unsupported(f"The operator '{node.keyword}'", node)
+    if isinstance(relation, graph.Graph) and type(node) not in graph.APPLIERS and not isinstance(node, ast.Render):
+        raise fail(
+            "KQL0106", f"'{node.keyword}' does not work on a graph.", node, "Make a table of it with graph-to-table."
+        )
     return apply(b, relation, node, env)
 
 
@@ -52,6 +58,7 @@ def _load() -> None:
     from tocsin.kql.binder.operators import (
         expand,
         forks,
+        graph,
         grouping,
         joins,
         parsing,
@@ -64,6 +71,6 @@ def _load() -> None:
         unions,
     )
 
-    for module in (rows, forks, grouping, joins, unions, expand, parsing, plugins, scan, series, sources, tops):
+    for module in (rows, forks, graph, grouping, joins, unions, expand, parsing, plugins, scan, series, sources, tops):
         _APPLIERS.update(getattr(module, "APPLIERS", {}))
         _SOURCES.update(getattr(module, "SOURCES", {}))

@@ -1,7 +1,5 @@
 """fork and facet: one input, several results. The first goes on as the query's; the others are handed out beside it."""
 
-
-
 from __future__ import annotations
 
 from tocsin.kql import ast

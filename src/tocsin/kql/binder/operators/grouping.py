@@ -1,7 +1,5 @@
 """summarize: groups, aggregates and the names of what they give."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -13,6 +13,7 @@ from tocsin.kql.binder.errors import fail, policy, unknown, unsupported
 from tocsin.kql.binder.names import result_name
 from tocsin.kql.binder.operators.expand import empty_values
 from tocsin.kql.binder.operators.grouping import bind_outputs
+from tocsin.kql.binder.operators.library import LIBRARY, apply_template
 from tocsin.kql.binder.operators.rows import column_name, extend_relation
 from tocsin.kql.binder.typing_rules import convert, explicit
 from tocsin.kql.emit.duckdb import scalars
@@ -43,10 +44,13 @@ def _evaluate(b: Binder, relation: Relation, node: ast.Evaluate, env: Environmen
     if name in _REFUSED:
         raise policy(f"The plugin {name}()", _REFUSED[name], node.call.callee_span)
     plugin = PLUGINS.get(name)
+    template = LIBRARY.get(name)
+    if template is not None:
+        return apply_template(b, relation, node, template, env)
     if plugin is None:
         if name in _KNOWN:
             raise unsupported(f"The plugin {name}()", node.call.callee_span)
-        raise unknown("KQL0103", "plugin", name, (*PLUGINS, *_KNOWN), node.call.callee_span)
+        raise unknown("KQL0103", "plugin", name, (*PLUGINS, *LIBRARY, *_KNOWN), node.call.callee_span)
     if relation.partition:
         raise unsupported("evaluate inside mv-apply or partition", node)
     return plugin(b, relation, node, env)
@@ -55,10 +59,9 @@ def _evaluate(b: Binder, relation: Relation, node: ast.Evaluate, env: Environmen
 _KNOWN = frozenset(
     (
         *("autocluster", "basket", "diffpatterns", "diffpatterns_text", "sequence_detect", "funnel_sequence"),
-        *("funnel_sequence_completion", "session_count", "sliding_window_counts", "active_users_count"),
-        *("activity_counts_metrics", "activity_engagement", "activity_metrics", "new_activity_metrics"),
-        *("rolling_percentile", "dcount_intersect", "preview", "schema_merge", "rows_near"),
-        *("geo_polygon_lookup", "geo_line_lookup"),
+        *("funnel_sequence_completion", "active_users_count"),
+        *("activity_counts_metrics", "activity_metrics", "new_activity_metrics"),
+        *("rolling_percentile", "preview", "rows_near"),
     )
 )
 
@@ -374,7 +377,63 @@ def _ip_lookup(b: Binder, relation: Relation, node: ast.Evaluate, env: Environme
     return fill_strings(b, joined, networks.plan.aliases) if outer else joined
 
 
+def _geo_lookup(b: Binder, relation: Relation, node: ast.Evaluate, env: Environment) -> Relation:
+    """Rows joined to the polygons that hold their point, or to the lines within a distance of it."""
+    from tocsin.kql.functions import registry
+
+    args = [a for a in node.call.args if not isinstance(a, ast.Named)]
+    flags = {a.names[0]: a.value for a in node.call.args if isinstance(a, ast.Named)}
+    line = node.call.callee == "geo_line_lookup"
+    if len(args) < (5 if line else 4):
+        raise fail("KQL0104", f"{node.call.callee}() takes at least {5 if line else 4} arguments.", node.call)
+
+    def flag(name: str, position: int) -> bool:
+        given = flags.get(name) or (args[position] if len(args) > position else None)
+        return bool(b.scalar(given, Row(env)).value) if given is not None else False
+
+    first = 5 if line else 4
+    outer, keep = flag("return_unmatched", first), flag("return_lookup_key", first + 2)
+    shapes = b.table(args[0], env)
+    key = _column(shapes, args[1])
+    longitude, latitude = (convert(_column(relation, a).scalar(), KqlType.REAL) for a in args[2:4])
+    function = registry.scalar("geo_distance_point_to_line" if line else "geo_point_in_polygon")
+    assert function is not None
+    lowered = function.lower((longitude, latitude, key.scalar()))
+    test = f"({lowered.sql} <= {convert(b.scalar(args[4], Row(env)), KqlType.REAL).sql})" if line else lowered.sql
+    on = scalars.make(f"coalesce({test}, FALSE)", KqlType.BOOL, (longitude, latitude, key.scalar()))
+    kind = "left" if outer else "inner"
+    plan = Join(relation.plan.aliases | shapes.plan.aliases, kind, relation.plan, shapes.plan, on)
+    taken = {c.name for c in relation.columns}
+    columns = list(relation.columns)
+    for column in shapes.columns:
+        if column.alias == key.alias and not keep:
+            continue
+        name = unique_name(column.name, taken)
+        taken.add(name)
+        columns.append(column._replace(name=name))
+    joined = Relation(plan, tuple(columns), relation.order)
+    from tocsin.kql.binder.operators.joins import fill_strings
+
+    return fill_strings(b, joined, shapes.plan.aliases) if outer else joined
+
+
+def _dcount_intersect(b: Binder, relation: Relation, node: ast.Evaluate, env: Environment) -> Relation:
+    """How many distinct values the first 1, 2, … states have in common."""
+    args = _arguments(node, 2, 16)
+    states = [_column(relation, a).scalar() for a in args]
+    bound: list[tuple[str | None, str, Scalar]] = []
+    common = f"try_cast({states[0].sql} AS UBIGINT[])"
+    for i, state in enumerate(states):
+        if i:
+            common = f"list_intersect({common}, try_cast({state.sql} AS UBIGINT[]))"
+        bound.append((f"s{i}", f"s{i}", scalars.make(f"len({common})::BIGINT", KqlType.LONG, states[: i + 1])))
+    return extend_relation(b, relation, bound)
+
+
 PLUGINS: dict[str, Plugin] = {
+    "dcount_intersect": _dcount_intersect,
+    "geo_polygon_lookup": _geo_lookup,
+    "geo_line_lookup": _geo_lookup,
     "bag_unpack": _bag_unpack,
     "pivot": _pivot,
     "narrow": _narrow,

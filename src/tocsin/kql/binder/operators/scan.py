@@ -168,7 +168,11 @@ def _emit(
     match_name = node.params.get("with_match_id")
     match_alias, order_alias, step_alias = b.alias(), b.alias(), b.alias()
     columns = machine.relation.columns
-    carried = list(dict.fromkeys((*(c.alias for c in columns), *machine.relation.partition, *(k.alias for k in machine.relation.order))))
+    carried = list(
+        dict.fromkeys(
+            (*(c.alias for c in columns), *machine.relation.partition, *(k.alias for k in machine.relation.order))
+        )
+    )
     text = _Text(machine, steps, outputs, ticks, keys, number)
 
     def build(names: Sequence[str]) -> str:

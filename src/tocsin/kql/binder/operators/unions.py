@@ -17,13 +17,15 @@ from tocsin.kql.plan import Filter, OrderKey, Scalar, Union
 from tocsin.kql.scope import BoundColumn, Environment, FunctionValue, Relation, TableValue
 from tocsin.kql.types import KqlType
 
-__all__ = ["APPLIERS", "SOURCES", "union_of", "union_relations"]
+__all__ = ["APPLIERS", "SOURCES", "Part", "union_of", "union_relations"]
 
 _ANY_TYPE_ORDER = ("string", "long")
 
 
 @dataclass(slots=True)
-class _Part:
+class Part:
+    """One table of a union and the name that `withsource` shows for it."""
+
     relation: Relation
     label: str
 
@@ -44,9 +46,9 @@ def _union(b: Binder, first: Relation | None, node: ast.Union, env: Environment)
     kind = _word(node.params.get("kind")) or "outer"
     if kind not in ("outer", "inner"):
         raise fail("KQL0105", f"union takes kind=inner or kind=outer, not '{kind}'.", node)
-    parts: list[_Part] = []
+    parts: list[Part] = []
     if first is not None:
-        parts.append(_Part(first, first.name or "union_arg0"))
+        parts.append(Part(first, first.name or "union_arg0"))
     missing: list[BindError] = []
     for table in node.tables:
         try:
@@ -66,7 +68,7 @@ def _union(b: Binder, first: Relation | None, node: ast.Union, env: Environment)
 
 def union_of(b: Binder, tables: Sequence[ast.Expr], env: Environment, node: ast.Node) -> Relation:
     """The union of tables, wildcards expanded."""
-    parts: list[_Part] = []
+    parts: list[Part] = []
     for table in tables:
         parts.extend(_tables(b, table, env, len(parts)))
     return union_relations(b, parts, source=None, inner=False, node=node)
@@ -88,15 +90,15 @@ def _word(node: ast.Expr | None) -> str | None:
     return None
 
 
-def _tables(b: Binder, node: ast.Expr, env: Environment, position: int) -> list[_Part]:
+def _tables(b: Binder, node: ast.Expr, env: Environment, position: int) -> list[Part]:
     while isinstance(node, ast.Paren):
         node = node.inner
     if isinstance(node, ast.Star):
-        return [_Part(b.table(ast.Name(node.span, name), env), name) for name in matching_tables(b, node, env)]
+        return [Part(b.table(ast.Name(node.span, name), env), name) for name in matching_tables(b, node, env)]
     relation = b.table(node, env)
     own = relation.name or (node.name if isinstance(node, ast.Name) else "")
     label = own if own and _keeps_name(node, env) else f"union_arg{position}"
-    return [_Part(relation, label)]
+    return [Part(relation, label)]
 
 
 def _keeps_name(node: ast.Expr, env: Environment) -> bool:
@@ -127,14 +129,18 @@ def matching_tables(b: Binder, node: ast.Star, env: Environment) -> list[str]:
     for name in env.all_names():
         value = env.lookup(name)
         view = isinstance(value, FunctionValue) and value.function.view
-        if (view or (isinstance(value, TableValue) and value.labelled)) and expression.fullmatch(name) and name not in names:
+        if (
+            (view or (isinstance(value, TableValue) and value.labelled))
+            and expression.fullmatch(name)
+            and name not in names
+        ):
             names.append(name)
     if not names:
         raise fail("KQL0102", f"No table's name matches '{node.pattern}'.", node)
     return names
 
 
-def union_relations(b: Binder, parts: Sequence[_Part], *, source: str | None, inner: bool, node: ast.Node) -> Relation:
+def union_relations(b: Binder, parts: Sequence[Part], *, source: str | None, inner: bool, node: ast.Node) -> Relation:
     """All rows of all parts. Columns go by name; one name with several types becomes one column a type (``x_long``, ``x_string``)."""
     if any(p.relation.partition for p in parts):
         raise fail("KQL0201", "union inside mv-apply or partition is not supported.", node)
@@ -149,7 +155,7 @@ def union_relations(b: Binder, parts: Sequence[_Part], *, source: str | None, in
         columns.append(BoundColumn(name, kind, alias, ticks, hidden))
     extra, order = _order(b, parts)
 
-    def reader(position: int, part: _Part) -> Callable[[str], Scalar]:
+    def reader(position: int, part: Part) -> Callable[[str], Scalar]:
         def read(alias: str) -> Scalar:
             if alias == label:
                 return constant(KqlType.STRING, part.label)
@@ -173,7 +179,7 @@ def union_relations(b: Binder, parts: Sequence[_Part], *, source: str | None, in
     return Relation(Union(aliases, plans, own, strings, node.span), tuple(columns), order)
 
 
-def _layout(parts: Sequence[_Part], inner: bool) -> list[tuple[str, KqlType, str, bool, bool]]:
+def _layout(parts: Sequence[Part], inner: bool) -> list[tuple[str, KqlType, str, bool, bool]]:
     """Output columns: (name, type, name in the parts, hidden, datetime in ticks)."""
     kinds: dict[str, dict[KqlType, bool]] = {}
     shown: set[str] = set()
@@ -207,7 +213,7 @@ def _fill(column: BoundColumn | None, kind: KqlType, ticks: bool) -> Scalar:
     return scalars.to_ticks(column.scalar()) if ticks else column.scalar()
 
 
-def _order(b: Binder, parts: Sequence[_Part]) -> tuple[dict[str, list[Scalar]], tuple[OrderKey, ...]]:
+def _order(b: Binder, parts: Sequence[Part]) -> tuple[dict[str, list[Scalar]], tuple[OrderKey, ...]]:
     """Literal rows keep their order: part by part, row by row. Sorted or stored parts promise nothing after a union."""
     if not all(p.relation.order and not p.relation.sorted and len(p.relation.order) == 1 for p in parts):
         return {}, ()
@@ -225,17 +231,17 @@ def _order(b: Binder, parts: Sequence[_Part]) -> tuple[dict[str, list[Scalar]], 
 
 def _search_source(b: Binder, node: ast.Search, env: Environment) -> Relation:
     tables = list(node.tables) or [ast.Star(node.span, "*")]
-    parts: list[_Part] = []
+    parts: list[Part] = []
     for table in tables:
         parts.extend(_tables(b, table, env, len(parts)))
     return _search(b, parts, node, env)
 
 
 def _search_operator(b: Binder, relation: Relation, node: ast.Search, env: Environment) -> Relation:
-    return _search(b, [_Part(relation, relation.name or "search_arg0")], node, env)
+    return _search(b, [Part(relation, relation.name or "search_arg0")], node, env)
 
 
-def _search(b: Binder, parts: Sequence[_Part], node: ast.Search, env: Environment) -> Relation:
+def _search(b: Binder, parts: Sequence[Part], node: ast.Search, env: Environment) -> Relation:
     cased = (_word(node.params.get("kind")) or "case_insensitive") == "case_sensitive"
     filtered = [
         replace_relation(part, filter_everywhere(b, part.relation, node.predicate, env, cased)) for part in parts
@@ -243,9 +249,9 @@ def _search(b: Binder, parts: Sequence[_Part], node: ast.Search, env: Environmen
     return union_relations(b, filtered, source="$table", inner=False, node=node)
 
 
-def replace_relation(part: _Part, relation: Relation) -> _Part:
+def replace_relation(part: Part, relation: Relation) -> Part:
     """The part over another relation."""
-    return _Part(relation, part.label)
+    return Part(relation, part.label)
 
 
 def filter_everywhere(
@@ -432,17 +438,17 @@ def in_everywhere(b: Binder, node: ast.InList, row: Row) -> Scalar:
 
 def _find_source(b: Binder, node: ast.Find, env: Environment) -> Relation:
     tables = list(node.tables) or [ast.Star(node.span, "*")]
-    parts: list[_Part] = []
+    parts: list[Part] = []
     for table in tables:
         parts.extend(_tables(b, table, env, len(parts)))
     return _find_in(b, parts, node, env)
 
 
 def _find_operator(b: Binder, relation: Relation, node: ast.Find, env: Environment) -> Relation:
-    return _find_in(b, [_Part(relation, relation.name or "find_arg0")], node, env)
+    return _find_in(b, [Part(relation, relation.name or "find_arg0")], node, env)
 
 
-def _find_in(b: Binder, parts: Sequence[_Part], node: ast.Find, env: Environment) -> Relation:
+def _find_in(b: Binder, parts: Sequence[Part], node: ast.Find, env: Environment) -> Relation:
     """find: the rows of any table that satisfy the predicate, with `source_`, the asked columns and the rest as a bag."""
     from tocsin.kql.binder.calls import pack
     from tocsin.kql.binder.operators.rows import column_name
@@ -466,7 +472,7 @@ def _find_in(b: Binder, parts: Sequence[_Part], node: ast.Find, env: Environment
         ]
         wanted = [(n, None) for n in dict.fromkeys([n for n, _ in wanted] + (common if len(parts) > 1 or True else []))]
     away = {column_name(i) for i in node.project_away}
-    made: list[_Part] = []
+    made: list[Part] = []
     for part in parts:
         relation = filter_everywhere(b, part.relation, node.predicate, env)
         columns = []
@@ -483,11 +489,11 @@ def _find_in(b: Binder, parts: Sequence[_Part], node: ast.Find, env: Environment
             relation = relation.with_plan(plan, [*columns, BoundColumn("pack_", KqlType.DYNAMIC, alias)])
         else:
             relation = relation.with_plan(relation.plan, columns)
-        made.append(_Part(relation, part.label))
+        made.append(Part(relation, part.label))
     return union_relations(b, made, source=source, inner=False, node=node)
 
 
-def _names_in(node: ast.Expr, parts: Sequence[_Part]) -> list[str]:
+def _names_in(node: ast.Expr, parts: Sequence[Part]) -> list[str]:
     """Columns that a predicate names, in order."""
     found: list[str] = []
 

@@ -53,7 +53,66 @@ def _terms(texts: pa.Array, needles: pa.Array) -> pa.Array:
     return pa.array([any(has_term(t or "", n) for n in (ns or "").split(SEPARATOR)) for t, ns in rows], pa.bool_())
 
 
+def components(nodes: list[int], starts: list[int], ends: list[int], strong: bool) -> list[int]:
+    """The component of each node, numbered from 0 in the order of their first nodes."""
+    from collections import defaultdict
+
+    forwards: dict[int, list[int]] = defaultdict(list)
+    backwards: dict[int, list[int]] = defaultdict(list)
+    for a, z in zip(starts, ends, strict=True):
+        forwards[a].append(z)
+        backwards[z].append(a)
+    if not strong:
+        for a, z in zip(starts, ends, strict=True):
+            forwards[z].append(a)
+        return _flood(nodes, nodes, forwards)
+    # Kosaraju: in the order of leaving a walk over the edges, the walk against the edges finds one component after another.
+    return _flood(nodes, _leaving_order(nodes, forwards)[::-1], backwards)
+
+
+def _leaving_order(nodes: list[int], edges: dict[int, list[int]]) -> list[int]:
+    seen: set[int] = set()
+    order: list[int] = []
+    for root in nodes:
+        if root in seen:
+            continue
+        seen.add(root)
+        stack = [(root, iter(edges[root]))]
+        while stack:
+            here, following = stack[-1]
+            onward = next((n for n in following if n not in seen), None)
+            if onward is None:
+                order.append(here)
+                stack.pop()
+            else:
+                seen.add(onward)
+                stack.append((onward, iter(edges[onward])))
+    return order
+
+
+def _flood(nodes: list[int], roots: list[int], edges: dict[int, list[int]]) -> list[int]:
+    found: dict[int, int] = {}
+    for root in roots:
+        if root in found:
+            continue
+        found[root] = root
+        stack = [root]
+        while stack:
+            for onward in edges[stack.pop()]:
+                if onward not in found:
+                    found[onward] = root
+                    stack.append(onward)
+    numbers: dict[int, int] = {}
+    return [numbers.setdefault(found[n], len(numbers)) for n in nodes]
+
+
+def _components(nodes: pa.Array, starts: pa.Array, ends: pa.Array, strong: pa.Array) -> pa.Array:
+    rows = zip(nodes.to_pylist(), starts.to_pylist(), ends.to_pylist(), strong.to_pylist(), strict=True)
+    return pa.array([components(n or [], a or [], z or [], s) for n, a, z, s in rows], pa.list_(pa.int64()))
+
+
 OPERATOR_UDFS = (
     Udf("q_term", ("VARCHAR", "VARCHAR", "BOOLEAN", "BOOLEAN"), "BOOLEAN", _term),
+    Udf("q_components", ("BIGINT[]", "BIGINT[]", "BIGINT[]", "BOOLEAN"), "BIGINT[]", _components),
     Udf("q_terms", ("VARCHAR", "VARCHAR"), "BOOLEAN", _terms),
 )
