@@ -22,7 +22,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from tests.portal import mock_data as data
-from tests.portal.mock_content import ACTION_KINDS, RULES, SOURCES, TABLES, actions, audit, schema
+from tests.portal.mock_content import (
+    ACTION_KINDS,
+    AUTOMATION,
+    PERMISSIONS,
+    RULES,
+    SOURCES,
+    TABLES,
+    actions,
+    audit,
+    schema,
+)
 from tocsin.api import shapes
 from tocsin.incidents.view import incident_view
 from tocsin.portal.files import PortalFiles
@@ -60,6 +70,8 @@ class World:
             {"name": "r.haddad", "display_name": "Rana Haddad", "roles": ["Responder"], "disabled": False, "created": now(), "last_sign_in": now()},
             {"name": "auditor", "display_name": "Auditor", "roles": ["Reader"], "disabled": True, "created": now(), "last_sign_in": None},
         ]  # fmt: skip
+        self.automation = [dict(r) for r in AUTOMATION]
+        self.permissions = set(PERMISSIONS)
         self.schema_version = 3
         self.empty = False
         self.fail: dict[str, dict[str, Any]] = {}
@@ -132,11 +144,16 @@ def build_app(world: World | None = None) -> Starlette:
 
         return run
 
-    session_body = {
-        "user": {"name": "admin", "display_name": "Administrator", "roles": ["Administrator"],
-                 "permissions": ["incidents.read", "incidents.write", "actions.approve", "rules.write", "users.write"]},
-        "version": "0.1.0",
-    }  # fmt: skip
+    def session_body() -> dict[str, Any]:
+        return {
+            "user": {
+                "name": "admin",
+                "display_name": "Administrator",
+                "roles": ["Administrator"],
+                "permissions": sorted(w.permissions),
+            },
+            "version": "0.1.0",
+        }
 
     async def sign_in(request: Request) -> Response:
         body = await request.json()
@@ -148,12 +165,12 @@ def build_app(world: World | None = None) -> Starlette:
                 "ACC0002",
                 "After five tries an address waits a minute.",
             )
-        response = JSONResponse(session_body)
+        response = JSONResponse(session_body())
         response.set_cookie("tocsin_session", "mock", httponly=True, samesite="strict")
         return response
 
     async def get_session(request: Request) -> Response:
-        return JSONResponse(session_body)
+        return JSONResponse(session_body())
 
     async def sign_out(request: Request) -> Response:
         response = Response(status_code=204)
@@ -374,6 +391,16 @@ def build_app(world: World | None = None) -> Starlette:
         found |= {k: v for k, v in (await request.json()).items() if k != "password"}
         return JSONResponse(found)
 
+    async def automation(request: Request) -> Response:
+        found = next(r for r in w.automation if r["id"] == request.path_params["id"])
+        found |= await request.json()
+        return JSONResponse(found)
+
+    async def password(request: Request) -> Response:
+        if (await request.json())["current"] != "demo":
+            return problem(403, "Refused", "The current password is wrong.", "ACC0008")
+        return Response(status_code=204)
+
     def fixed(make: Callable[[], Any]) -> Handler:
         async def answer(request: Request) -> Response:
             return JSONResponse(make())
@@ -417,7 +444,9 @@ def build_app(world: World | None = None) -> Starlette:
         Route("/users", guard(users), methods=["GET", "POST"]),
         Route("/users/{name}", guard(user), methods=["PATCH"]),
         Route("/audit", guard(fixed(lambda: {"items": w.audit, "total": len(w.audit)}))),
-        Route("/automation-rules", guard(fixed(lambda: {"items": []}))),
+        Route("/automation-rules", guard(fixed(lambda: {"items": w.automation}))),
+        Route("/automation-rules/{id}", guard(automation), methods=["PATCH"]),
+        Route("/session/password", guard(password), methods=["PUT"]),
         Route("/{rest:path}", unknown),
     ]
     return Starlette(routes=[Mount(API, routes=routes), Mount("/", PortalFiles())])

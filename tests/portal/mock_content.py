@@ -134,6 +134,74 @@ ACTION_KINDS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
+PERMISSIONS = [
+    "actions.approve",
+    "actions.propose",
+    "actions.read",
+    "audit.read",
+    "automation.read",
+    "automation.write",
+    "data.read",
+    "incidents.manage",
+    "incidents.read",
+    "query.run",
+    "rules.read",
+    "rules.write",
+    "tokens.manage",
+    "users.manage",
+    "users.read",
+]
+
+AUTOMATION: list[dict[str, Any]] = [
+    {
+        "id": "auto-1",
+        "name": "High incidents: propose to block the outside address",
+        "description": "Cuts the connection to a command server, after somebody said yes.",
+        "enabled": True,
+        "order": 10,
+        "trigger": "incident",
+        "when": ["created", "updated"],
+        "conditions": {},
+        "reads": "severity is High and an address outside is named",
+        "actions": [
+            {
+                "order": 1,
+                "kind": "host.block-address",
+                "summary": "propose to block each address for an hour",
+                "input": {},
+            },
+            {"order": 2, "kind": "incident.tag", "summary": "add the tag containment", "input": {}},
+        ],
+        "expires": None,
+        "expired": False,
+        "source": "packs/core/automation/BlockOutsideAddress.yaml",
+        "pack": "core",
+        "runs": 14,
+        "last_run": ago(minutes=31),
+        "last_outcome": "Success",
+    },
+    {
+        "id": "auto-2",
+        "name": "Penetration test in week 48",
+        "description": "Closes what the agreed test brings up.",
+        "enabled": False,
+        "order": 20,
+        "trigger": "incident",
+        "when": ["created"],
+        "conditions": {},
+        "reads": "an entity is 10.20.7.5",
+        "actions": [{"order": 1, "kind": "incident.status", "summary": "resolve as security testing", "input": {}}],
+        "expires": ago(days=-4),
+        "expired": False,
+        "source": "site/automation/PenTest.yaml",
+        "pack": "site",
+        "runs": 0,
+        "last_run": None,
+        "last_outcome": None,
+    },
+]
+
+
 def actions(world: Any) -> list[dict[str, Any]]:
     """Proposed and decided actions."""
     incident = next(i for i in world.incidents.values() if i["number"] == 1042)

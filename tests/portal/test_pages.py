@@ -32,6 +32,7 @@ PAGES = [
     ("actions-history", "/actions?tab=history", "text=Undone"),
     ("rules", "/rules", "table tbody tr"),
     ("rule", "/rules?rule=rule-7", "pre"),
+    ("automation", "/rules?tab=automation", "text=Penetration test"),
     ("sources-tables", "/sources", "table tbody tr"),
     ("sources-receivers", "/sources?tab=receivers", "text=Splunk HEC"),
     ("sources-dead-letters", "/sources?tab=dead-letters", "table tbody tr"),

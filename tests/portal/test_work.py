@@ -325,3 +325,50 @@ def test_theme_time_zone_and_skip_link(portal: Watched) -> None:
     page.keyboard.type("mira")
     page.keyboard.press("Enter")
     expect(page.locator("tbody tr")).to_have_count(1)
+
+
+def test_automation_rules_read_as_sentences_and_switch(portal: Watched, server: Server) -> None:
+    page = portal.open("/rules")
+    page.get_by_role("tab", name="Automation").click()
+    page.wait_for_selector("text=severity is High and an address outside is named")
+    page.get_by_role("switch", name="Penetration test").click()
+    expect(page.get_by_role("switch", name="Penetration test")).to_be_checked()
+    assert [r["enabled"] for r in server.world.automation] == [True, True]
+
+
+def test_password_is_changed_from_the_menu(portal: Watched) -> None:
+    portal.allowed.add(403)
+    page = portal.open("/incidents")
+    page.get_by_label("Account of Administrator").click()
+    page.get_by_role("menuitem", name="Change password").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Current password").fill("guess")
+    dialog.locator("input").nth(1).fill("correct horse battery")
+    dialog.get_by_label("New password, again").fill("correct horse")
+    page.wait_for_selector("text=This is not the same.")
+    portal.accessible()
+    dialog.get_by_label("New password, again").fill("correct horse battery")
+    dialog.get_by_role("button", name="Change").click()
+    page.wait_for_selector("text=The current password is wrong.")
+    dialog.get_by_label("Current password").fill("demo")
+    dialog.get_by_role("button", name="Change").click()
+    page.wait_for_selector("text=Password changed")
+
+
+def test_what_would_be_refused_is_not_offered(portal: Watched, server: Server) -> None:
+    server.world.permissions = {p for p in server.world.permissions if p.endswith((".read", ".run"))} - {
+        "users.read",
+        "audit.read",
+    }
+    page = portal.open(INCIDENT)
+    page.wait_for_selector("[role=img][data-ready]")
+    for name in ("Resolve", "Comment", "Add a tag"):
+        assert page.get_by_role("button", name=name, exact=True).count() == 0
+    page = portal.open("/actions")
+    page.wait_for_selector("text=runs without CAP_NET_ADMIN")
+    assert page.get_by_role("button", name="Approve").count() == 0
+    page = portal.open("/settings")
+    page.wait_for_selector("text=Nothing that you may change")
+    page = portal.open("/rules")
+    expect(page.get_by_role("switch").first).to_be_disabled()
+    portal.accessible()

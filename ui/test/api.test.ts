@@ -1,13 +1,23 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { api, onSignedOut, Problem, take } from "~/api/client";
 
-const answer = (status: number, body: unknown, type = "application/json") => vi.fn(async () => new Response(body === undefined ? null : JSON.stringify(body), { status, headers: { "Content-Type": type } }));
+const answer = (status: number, body: unknown, type = "application/json") =>
+  vi.fn(async () => new Response(body === undefined ? null : JSON.stringify(body), { status, headers: { "Content-Type": type } }));
 afterEach(() => vi.unstubAllGlobals());
 
 describe("client", () => {
   it("raises the problem that the server described", async () => {
-    vi.stubGlobal("fetch", answer(409, { title: "Changed meanwhile", detail: "Somebody changed it.", code: "INC0002", hint: "Reload." }, "application/problem+json"));
-    const error = await take(api.PATCH("/api/v1/incidents/{incident_id}", { params: { path: { incident_id: "x" } }, body: {} })).catch((e: unknown) => e);
+    vi.stubGlobal(
+      "fetch",
+      answer(
+        409,
+        { title: "Changed meanwhile", detail: "Somebody changed it.", code: "INC0002", hint: "Reload." },
+        "application/problem+json",
+      ),
+    );
+    const error = await take(api.PATCH("/api/v1/incidents/{incident_id}", { params: { path: { incident_id: "x" } }, body: {} })).catch(
+      (e: unknown) => e,
+    );
     expect(error).toBeInstanceOf(Problem);
     expect(error).toMatchObject({ status: 409, code: "INC0002", hint: "Reload.", message: "Somebody changed it." });
   });
@@ -21,7 +31,10 @@ describe("client", () => {
     expect(write?.url).toContain("/api/v1/rules/a%2Fb");
   });
   it("says so when no answer comes", async () => {
-    vi.stubGlobal("fetch", vi.fn(async () => Promise.reject(new TypeError("down"))));
+    vi.stubGlobal(
+      "fetch",
+      vi.fn(async () => Promise.reject(new TypeError("down"))),
+    );
     await expect(take(api.GET("/api/v1/rules"))).rejects.toMatchObject({ status: 0, title: "Tocsin does not answer" });
   });
   it("tells who listens that the session is over, but not for the question whether there is one", async () => {

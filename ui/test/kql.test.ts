@@ -9,7 +9,13 @@ describe("parseParameters", () => {
     expect(parseParameters('lookback:timespan=1d, names:dynamic=dynamic(["a,b"]), T:(x:string, y:long), U:(*), s:string="a, b"')).toEqual([
       { name: "lookback", type: "System.TimeSpan", cslType: "timespan", cslDefaultValue: "1d" },
       { name: "names", type: "System.Object", cslType: "dynamic", cslDefaultValue: 'dynamic(["a,b"])' },
-      { name: "T", columns: [{ name: "x", type: "System.String", cslType: "string" }, { name: "y", type: "System.Int64", cslType: "long" }] },
+      {
+        name: "T",
+        columns: [
+          { name: "x", type: "System.String", cslType: "string" },
+          { name: "y", type: "System.Int64", cslType: "long" },
+        ],
+      },
       { name: "U", columns: [] },
       { name: "s", type: "System.String", cslType: "string", cslDefaultValue: '"a, b"' },
     ]);
@@ -18,20 +24,41 @@ describe("parseParameters", () => {
 });
 
 it("gives the editor's schema a body with braces and both type names", () => {
-  const schema = toKustoSchema({ version: 7, tables: [{ name: "T", category: "c", doc: "d", has_data: true, columns: [{ name: "A", type: "long", doc: "" }] }], functions: [{ name: "F", parameters: "a:long", body: " T ", doc: "" }] });
+  const schema = toKustoSchema({
+    version: 7,
+    tables: [{ name: "T", category: "c", doc: "d", has_data: true, columns: [{ name: "A", type: "long", doc: "" }] }],
+    functions: [{ name: "F", parameters: "a:long", body: " T ", doc: "" }],
+  });
   expect(schema.database.majorVersion).toBe(7);
   expect(schema.cluster.databases[0]).toBe(schema.database);
-  expect(schema.database.functions[0]).toEqual({ name: "F", docstring: "", body: "{ T }", inputParameters: [{ name: "a", type: "System.Int64", cslType: "long" }] });
+  expect(schema.database.functions[0]).toEqual({
+    name: "F",
+    docstring: "",
+    body: "{ T }",
+    inputParameters: [{ name: "a", type: "System.Int64", cslType: "long" }],
+  });
 });
 
 describe("kqlTokens", () => {
   const kinds = (text: string) => kqlTokens(text).map((t) => [t.kind, t.text]);
   it("loses no character", () => {
     const text = 'T | where A has_any ("x\\"y", @"c:\\") and B > ago(1d) // why\n| summarize count() by bin(C, 5m)';
-    expect(kqlTokens(text).map((t) => t.text).join("")).toBe(text);
+    expect(
+      kqlTokens(text)
+        .map((t) => t.text)
+        .join(""),
+    ).toBe(text);
   });
   it("knows operators from functions", () => {
-    expect(kinds("T | where f(1)")).toEqual([["plain", "T | "], ["operator", "where"], ["plain", " "], ["function", "f"], ["plain", "("], ["number", "1"], ["plain", ")"]]);
+    expect(kinds("T | where f(1)")).toEqual([
+      ["plain", "T | "],
+      ["operator", "where"],
+      ["plain", " "],
+      ["function", "f"],
+      ["plain", "("],
+      ["number", "1"],
+      ["plain", ")"],
+    ]);
   });
 });
 

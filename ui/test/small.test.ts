@@ -17,7 +17,15 @@ describe("time", () => {
     expect(parseTime("2020-01-01T00:00:00")?.toISOString()).toBe("2020-01-01T00:00:00.000Z");
     expect(parseTime("x")).toBeNull();
   });
-  it.each([[0.25, "250 ms"], [45, "45 s"], [125, "2 min"], [12_000, "3 h 20 min"], [80_000, "22 h"], [190_000, "2 d 4 h"], [864_000, "10 d"]])("%d s is %s", (s, text) => expect(duration(s)).toBe(text));
+  it.each([
+    [0.25, "250 ms"],
+    [45, "45 s"],
+    [125, "2 min"],
+    [12_000, "3 h 20 min"],
+    [80_000, "22 h"],
+    [190_000, "2 d 4 h"],
+    [864_000, "10 d"],
+  ])("%d s is %s", (s, text) => expect(duration(s)).toBe(text));
   it("speaks of the future too", () => expect(ago(new Date(3_600_000), new Date(0))).toBe("in 1 h"));
   it("names the year only when it is another", () => {
     expect(shortTime(new Date("2025-03-04T05:06:07Z"), "utc", new Date("2026-01-01Z"))).toBe("4 Mar 2025, 05:06");
@@ -26,8 +34,19 @@ describe("time", () => {
 });
 
 describe("text", () => {
-  it.each([[0, "0 B"], [1023, "1023 B"], [1536, "1.5 KiB"], [50 * 1024 * 1024, "50 MiB"]])("%d bytes", (n, text) => expect(bytes(n)).toBe(text));
-  it("counts", () => expect([count(1, "alert"), count(2000, "alert"), count(0, "entity", "entities"), compact(1_250_000)]).toEqual(["1 alert", "2,000 alerts", "0 entities", "1.3M"]));
+  it.each([
+    [0, "0 B"],
+    [1023, "1023 B"],
+    [1536, "1.5 KiB"],
+    [50 * 1024 * 1024, "50 MiB"],
+  ])("%d bytes", (n, text) => expect(bytes(n)).toBe(text));
+  it("counts", () =>
+    expect([count(1, "alert"), count(2000, "alert"), count(0, "entity", "entities"), compact(1_250_000)]).toEqual([
+      "1 alert",
+      "2,000 alerts",
+      "0 entities",
+      "1.3M",
+    ]));
   it("spaces camel case", () => expect([words("CommandAndControl"), words("queue")]).toEqual(["Command and control", "Queue"]));
 });
 
@@ -43,15 +62,29 @@ describe("entities", () => {
     ["URL", "https://x.example/a", "x.example/a"],
   ])("%s %s is %s", (type, label, short) => expect(shortLabel({ type, label })).toBe(short));
   it("sorts assets first and keys without case", () => {
-    expect(sortEntities([{ type: "IP", label: "1" }, { type: "Account", label: "a" }, { type: "Host", label: "h" }]).map((e) => e.type)).toEqual(["Host", "Account", "IP"]);
+    expect(
+      sortEntities([
+        { type: "IP", label: "1" },
+        { type: "Account", label: "a" },
+        { type: "Host", label: "h" },
+      ]).map((e) => e.type),
+    ).toEqual(["Host", "Account", "IP"]);
     expect(entityKey({ type: "Host", label: "WKS1" })).toBe("Host:wks1");
   });
-  it("escapes what it hunts for", () => expect(huntQuery({ type: "URL", label: "", identifiers: { Url: 'http://x/"' } })).toContain('search "http://x/\\""'));
+  it("escapes what it hunts for", () =>
+    expect(huntQuery({ type: "URL", label: "", identifiers: { Url: 'http://x/"' } })).toContain('search "http://x/\\""'));
 });
 
 describe("attack", () => {
-  it("orders by kill chain, once each, unknown last", () => expect(byKillChain(["Impact", "Weird", "Execution", "Impact"])).toEqual(["Execution", "Impact", "Weird"]));
-  it("names and colours", () => expect([tacticName("DefenseEvasion"), tacticName(""), tacticColor("defense-evasion"), tacticColor("x")]).toEqual(["Defense evasion", "Unclassified", "var(--t-defenseevasion)", "var(--t-unknown)"]));
+  it("orders by kill chain, once each, unknown last", () =>
+    expect(byKillChain(["Impact", "Weird", "Execution", "Impact"])).toEqual(["Execution", "Impact", "Weird"]));
+  it("names and colours", () =>
+    expect([tacticName("DefenseEvasion"), tacticName(""), tacticColor("defense-evasion"), tacticColor("x")]).toEqual([
+      "Defense evasion",
+      "Unclassified",
+      "var(--t-defenseevasion)",
+      "var(--t-unknown)",
+    ]));
 });
 
 describe("raw bytes", () => {
@@ -69,7 +102,12 @@ describe("action forms", () => {
     type: "object",
     required: ["address"],
     $defs: { Way: { enum: ["in", "out"], type: "string" } },
-    properties: { address: { type: "string", title: "Address" }, minutes: { anyOf: [{ type: "integer", minimum: 1 }, { type: "null" }], default: 60 }, way: { $ref: "#/$defs/Way", default: "in" }, quiet: { type: "boolean" } },
+    properties: {
+      address: { type: "string", title: "Address" },
+      minutes: { anyOf: [{ type: "integer", minimum: 1 }, { type: "null" }], default: 60 },
+      way: { $ref: "#/$defs/Way", default: "in" },
+      quiet: { type: "boolean" },
+    },
   });
   it("reads pydantic's schema", () =>
     expect(fields.map((f) => [f.name, f.kind, f.required, f.initial, f.minimum, f.choices])).toEqual([
@@ -78,16 +116,43 @@ describe("action forms", () => {
       ["way", "choice", false, "in", undefined, ["in", "out"]],
       ["quiet", "boolean", false, false, undefined, []],
     ]));
-  it("makes the input", () => expect(formInput(fields, { address: "192.0.2.1", minutes: "5" })).toEqual({ address: "192.0.2.1", minutes: 5, way: "in", quiet: false }));
+  it("makes the input", () =>
+    expect(formInput(fields, { address: "192.0.2.1", minutes: "5" })).toEqual({
+      address: "192.0.2.1",
+      minutes: 5,
+      way: "in",
+      quiet: false,
+    }));
   it("leaves out what was emptied", () => expect(formInput(fields, { address: "a", minutes: "" })).not.toHaveProperty("minutes"));
 });
 
 describe("rules from queries", () => {
   it("maps one column for each kind of entity", () =>
-    expect(suggestMappings(["AccountName", "Computer", "DeviceName", "RemoteIP", "AccountUpn"]).map((m) => [m.type, m.column])).toEqual([["Host", "DeviceName"], ["Account", "AccountUpn"], ["IP", "RemoteIP"]]));
+    expect(suggestMappings(["AccountName", "Computer", "DeviceName", "RemoteIP", "AccountUpn"]).map((m) => [m.type, m.column])).toEqual([
+      ["Host", "DeviceName"],
+      ["Account", "AccountUpn"],
+      ["IP", "RemoteIP"],
+    ]));
   it("cleans the form", () => {
-    const rule = toNewRule({ name: " n ", description: "", severity: "Low", tactics: [], techniques: "t1059.001; T1105 nonsense", frequency: "1h", threshold: "-4", query: " T ", mappings: suggestMappings(["Computer"]) });
-    expect([rule.name, rule.techniques, rule.threshold, rule.query, rule.period, rule.entity_mappings]).toEqual(["n", ["T1059.001", "T1105"], 0, "T", "1h", [{ type: "Host", fields: [{ identifier: "FullName", column: "Computer" }] }]]);
+    const rule = toNewRule({
+      name: " n ",
+      description: "",
+      severity: "Low",
+      tactics: [],
+      techniques: "t1059.001; T1105 nonsense",
+      frequency: "1h",
+      threshold: "-4",
+      query: " T ",
+      mappings: suggestMappings(["Computer"]),
+    });
+    expect([rule.name, rule.techniques, rule.threshold, rule.query, rule.period, rule.entity_mappings]).toEqual([
+      "n",
+      ["T1059.001", "T1105"],
+      0,
+      "T",
+      "1h",
+      [{ type: "Host", fields: [{ identifier: "FullName", column: "Computer" }] }],
+    ]);
   });
 });
 
@@ -110,7 +175,8 @@ describe("queue filter", () => {
     expect(nextSort({ sort: "last" }, "last")).toEqual({ sort: "last", order: "asc" });
     expect(nextSort({ sort: "last" }, "priority")).toEqual({ sort: undefined, order: undefined });
   });
-  it("knows when it is filtered", () => expect([isFiltered({}), isFiltered({ sort: "last" }), isFiltered({ q: "x" })]).toEqual([false, false, true]));
+  it("knows when it is filtered", () =>
+    expect([isFiltered({}), isFiltered({ sort: "last" }), isFiltered({ q: "x" })]).toEqual([false, false, true]));
 });
 
 it("makes grids of evidence, times first", () => {
@@ -118,8 +184,24 @@ it("makes grids of evidence, times first", () => {
     { table: "T", row: { A: 1, TimeGenerated: "2026-01-01T00:00:00Z" } },
     { table: "T", row: { B: { x: 1 }, TimeGenerated: "2026-01-01T00:00:01Z" } },
   ]);
-  expect(table?.columns).toEqual([{ name: "TimeGenerated", type: "datetime" }, { name: "A", type: "long" }, { name: "B", type: "dynamic" }]);
-  expect(table?.rows).toEqual([["2026-01-01T00:00:00Z", 1, null], ["2026-01-01T00:00:01Z", null, { x: 1 }]]);
+  expect(table?.columns).toEqual([
+    { name: "TimeGenerated", type: "datetime" },
+    { name: "A", type: "long" },
+    { name: "B", type: "dynamic" },
+  ]);
+  expect(table?.rows).toEqual([
+    ["2026-01-01T00:00:00Z", 1, null],
+    ["2026-01-01T00:00:01Z", null, { x: 1 }],
+  ]);
 });
 
-it("remembers a query once", () => expect(remember([{ query: "A", at: "1", rows: 1 }, { query: "B", at: "0", rows: 1 }], { query: "B ", at: "2", rows: 3 }).map((p) => p.query)).toEqual(["B ", "A"]));
+it("remembers a query once", () =>
+  expect(
+    remember(
+      [
+        { query: "A", at: "1", rows: 1 },
+        { query: "B", at: "0", rows: 1 },
+      ],
+      { query: "B ", at: "2", rows: 3 },
+    ).map((p) => p.query),
+  ).toEqual(["B ", "A"]));

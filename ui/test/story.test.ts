@@ -2,7 +2,14 @@ import { describe, expect, it } from "vitest";
 import type { Alert, Incident, StoryStep } from "~/api/types";
 import { alertHunt, groupSteps, highlight, nodesOf, tacticCounts } from "~/lib/story";
 
-const step = (time: string, title: string, alert: string, tactic = "Execution"): StoryStep => ({ time, title, tactic, techniques: [], alert_id: alert, entities: [] });
+const step = (time: string, title: string, alert: string, tactic = "Execution"): StoryStep => ({
+  time,
+  title,
+  tactic,
+  techniques: [],
+  alert_id: alert,
+  entities: [],
+});
 const entity = (type: string, label: string) => ({ type, label, identifiers: {} });
 const alert = (id: string, entities: ReturnType<typeof entity>[], more: Partial<Alert> = {}): Alert => ({
   id,
@@ -28,7 +35,12 @@ const alert = (id: string, entities: ReturnType<typeof entity>[], more: Partial<
 
 describe("groupSteps", () => {
   it("joins neighbours that say the same and keeps others apart", () => {
-    const groups = groupSteps([step("2026-11-26T07:00:00Z", "A", "1"), step("2026-11-26T07:00:05Z", "A", "2"), step("2026-11-26T07:30:05Z", "B", "3"), step("2026-11-26T07:31:05Z", "A", "4")]);
+    const groups = groupSteps([
+      step("2026-11-26T07:00:00Z", "A", "1"),
+      step("2026-11-26T07:00:05Z", "A", "2"),
+      step("2026-11-26T07:30:05Z", "B", "3"),
+      step("2026-11-26T07:31:05Z", "A", "4"),
+    ]);
     expect(groups.map((g) => [g.steps.length, g.gap, g.newDay])).toEqual([
       [2, 0, true],
       [1, 1800, false],
@@ -54,7 +66,10 @@ describe("highlight", () => {
       { source: "n0", target: "n2", label: "y", alert_id: "a2" },
     ],
   };
-  const alerts = [alert("a1", [entity("Host", "wks1"), entity("Account", "ann@example.org")]), alert("a2", [entity("Host", "wks1.example.org"), entity("IP", "203.0.113.9")])];
+  const alerts = [
+    alert("a1", [entity("Host", "wks1"), entity("Account", "ann@example.org")]),
+    alert("a2", [entity("Host", "wks1.example.org"), entity("IP", "203.0.113.9")]),
+  ];
   it("finds nodes by short names, since a merged node carries the fullest", () => {
     expect([...nodesOf(graph, alerts[0]!.entities)]).toEqual(["n0", "n1"]);
   });
@@ -64,7 +79,11 @@ describe("highlight", () => {
   });
   it("lights an entity, its neighbours and its alerts", () => {
     const lit = highlight({ graph, alerts }, { entity: "Host:wks1.example.org" });
-    expect([[...lit!.nodes].sort(), [...lit!.edges], [...lit!.alerts]]).toEqual([["n0", "n1", "n2"], [0, 1], ["a1", "a2"]]);
+    expect([[...lit!.nodes].sort(), [...lit!.edges], [...lit!.alerts]]).toEqual([
+      ["n0", "n1", "n2"],
+      [0, 1],
+      ["a1", "a2"],
+    ]);
   });
   it("is null without a selection or for an alert that is gone", () => {
     expect(highlight({ graph, alerts }, {})).toBeNull();
@@ -72,14 +91,24 @@ describe("highlight", () => {
   });
 });
 
-it("counts tactics", () => expect([...tacticCounts([{ tactics: ["Execution", "Impact"] }, { tactics: ["Execution"] }])]).toEqual([["Execution", 2], ["Impact", 1]]));
+it("counts tactics", () =>
+  expect([...tacticCounts([{ tactics: ["Execution", "Impact"] }, { tactics: ["Execution"] }])]).toEqual([
+    ["Execution", 2],
+    ["Impact", 1],
+  ]));
 
 it("hunts over all tables of a rule that joins", () => {
   const hunt = (table: string) => alertHunt(alert("a", [], { events: [{ table, row: {} }] })).split("\n")[0];
-  expect([hunt("EmailEvents, UrlClickEvents"), hunt("T"), hunt("windows.event")]).toEqual(["union EmailEvents, UrlClickEvents", "T", "search *"]);
+  expect([hunt("EmailEvents, UrlClickEvents"), hunt("T"), hunt("windows.event")]).toEqual([
+    "union EmailEvents, UrlClickEvents",
+    "T",
+    "search *",
+  ]);
 });
 
 it("hunts an alert in its surroundings, with the value quoted", () => {
   const text = alertHunt(alert("a", [], { events: [{ table: "DeviceProcessEvents", row: { DeviceName: 'a"b' } }] }));
-  expect(text).toBe('DeviceProcessEvents\n| where TimeGenerated between (datetime(2026-11-26T06:55:00.000Z) .. datetime(2026-11-26T07:15:00.000Z))\n| where DeviceName =~ "a\\"b"\n| sort by TimeGenerated asc');
+  expect(text).toBe(
+    'DeviceProcessEvents\n| where TimeGenerated between (datetime(2026-11-26T06:55:00.000Z) .. datetime(2026-11-26T07:15:00.000Z))\n| where DeviceName =~ "a\\"b"\n| sort by TimeGenerated asc',
+  );
 });

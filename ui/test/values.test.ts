@@ -48,7 +48,12 @@ describe("files", () => {
     { name: "More", type: "dynamic" },
   ];
   it("quotes what needs it and disarms formulas", () => {
-    expect(toCsv(columns, [['=cmd|"x"', -3, { a: 1 }], ["two\nlines", null, null]])).toBe('Name,N,More\r\n"\'=cmd|""x""",-3,"{""a"":1}"\r\n"two\nlines",,\r\n');
+    expect(
+      toCsv(columns, [
+        ['=cmd|"x"', -3, { a: 1 }],
+        ["two\nlines", null, null],
+      ]),
+    ).toBe('Name,N,More\r\n"\'=cmd|""x""",-3,"{""a"":1}"\r\n"two\nlines",,\r\n');
   });
   it("keeps a row on a line for the clipboard", () => expect(toTsv(columns, [["a\tb\nc", 1, null]])).toBe("Name\tN\tMore\na b c\t1\t"));
 });

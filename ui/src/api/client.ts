@@ -31,7 +31,9 @@ const text = (value: unknown): string => (typeof value === "string" ? value : ""
 function fieldErrors(errors: unknown): string {
   if (!Array.isArray(errors)) return "";
   return errors
-    .map((e) => (e && typeof e === "object" ? (text((e as Record<string, unknown>).message) || text((e as Record<string, unknown>).msg)) : text(e)))
+    .map((e) =>
+      e && typeof e === "object" ? text((e as Record<string, unknown>).message) || text((e as Record<string, unknown>).msg) : text(e),
+    )
     .filter(Boolean)
     .join(" ");
 }

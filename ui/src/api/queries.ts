@@ -154,7 +154,8 @@ export const patchIncident = (incident_id: string, body: IncidentPatch) =>
 export function useComment(incident_id: string) {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: (text: string) => take(api.POST("/api/v1/incidents/{incident_id}/comments", { params: { path: { incident_id } }, body: { text } })),
+    mutationFn: (text: string) =>
+      take(api.POST("/api/v1/incidents/{incident_id}/comments", { params: { path: { incident_id } }, body: { text } })),
     onSuccess: () => client.invalidateQueries({ queryKey: ["incident", incident_id] }),
   });
 }
@@ -185,7 +186,8 @@ export function useDecide() {
 export function usePropose() {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: (body: { kind: string; input: Record<string, unknown>; incident_id?: string; comment?: string }) => take(api.POST("/api/v1/actions", { body })),
+    mutationFn: (body: { kind: string; input: Record<string, unknown>; incident_id?: string; comment?: string }) =>
+      take(api.POST("/api/v1/actions", { body })),
     onSettled: () => {
       void client.invalidateQueries({ queryKey: ["actions"] });
       void client.invalidateQueries({ queryKey: ["incident"] });
@@ -199,7 +201,10 @@ export function useToggleRule() {
     mutationFn: ({ id, enabled }: { id: string; enabled: boolean }) =>
       take(api.PATCH("/api/v1/rules/{rule_id}", { params: { path: { rule_id: id } }, body: { enabled } })),
     onMutate: ({ id, enabled }) => {
-      client.setQueryData(rulesQuery.queryKey, (old) => old && { ...old, items: old.items.map((r) => (r.id === id ? { ...r, enabled } : r)) });
+      client.setQueryData(
+        rulesQuery.queryKey,
+        (old) => old && { ...old, items: old.items.map((r) => (r.id === id ? { ...r, enabled } : r)) },
+      );
       client.setQueryData(ruleQuery(id).queryKey, (old) => old && { ...old, enabled });
     },
     onSettled: () => client.invalidateQueries({ queryKey: ["rules"] }),

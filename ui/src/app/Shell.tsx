@@ -1,4 +1,19 @@
-import { Avatar, Button, Input, Menu, MenuDivider, MenuGroup, MenuGroupHeader, MenuItem, MenuItemRadio, MenuList, MenuPopover, MenuTrigger, ProgressBar, Tooltip } from "@fluentui/react-components";
+import {
+  Avatar,
+  Button,
+  Input,
+  Menu,
+  MenuDivider,
+  MenuGroup,
+  MenuGroupHeader,
+  MenuItem,
+  MenuItemRadio,
+  MenuList,
+  MenuPopover,
+  MenuTrigger,
+  ProgressBar,
+  Tooltip,
+} from "@fluentui/react-components";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import { type ReactNode, Suspense, useEffect, useRef, useState } from "react";
@@ -23,7 +38,9 @@ import {
   WeatherMoonRegular,
   WeatherSunnyRegular,
 } from "~/components/icons";
+import { KeyRegular } from "~/components/icons";
 import { Logo } from "~/components/Logo";
+import { PasswordDialog } from "./PasswordDialog";
 import css from "./Shell.module.css";
 
 interface Item {
@@ -143,7 +160,8 @@ function GlobalSearch() {
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement;
-      if (event.key !== "/" || event.ctrlKey || event.metaKey || target.closest("input, textarea, [contenteditable], .monaco-editor")) return;
+      if (event.key !== "/" || event.ctrlKey || event.metaKey || target.closest("input, textarea, [contenteditable], .monaco-editor"))
+        return;
       event.preventDefault();
       input.current?.focus();
     };
@@ -180,7 +198,11 @@ function ThemeToggle() {
   const label = dark ? "Switch to the light theme" : "Switch to the dark theme";
   return (
     <Tooltip content={label} relationship="label">
-      <Button appearance="subtle" icon={dark ? <WeatherSunnyRegular /> : <WeatherMoonRegular />} onClick={() => setThemeChoice(dark ? "light" : "dark")} />
+      <Button
+        appearance="subtle"
+        icon={dark ? <WeatherSunnyRegular /> : <WeatherMoonRegular />}
+        onClick={() => setThemeChoice(dark ? "light" : "dark")}
+      />
     </Tooltip>
   );
 }
@@ -190,6 +212,7 @@ function Person() {
   const { data: session } = useQuery(sessionQuery);
   const client = useQueryClient();
   const navigate = useNavigate();
+  const [password, setPassword] = useState(false);
   const name = session?.user.display_name || session?.user.name || "";
   const signOut = async () => {
     try {
@@ -201,58 +224,72 @@ function Person() {
     }
   };
   return (
-    <Menu
-      checkedValues={{ theme: [themeChoice], zone: [zone] }}
-      onCheckedValueChange={(_, { name: group, checkedItems }) => {
-        const choice = checkedItems[0];
-        if (group === "theme") setThemeChoice(choice as ThemeChoice);
-        if (group === "zone") setZone(choice as ZoneChoice);
-      }}
-    >
-      <MenuTrigger disableButtonEnhancement>
-        <button type="button" className={css.person} aria-label={`Account of ${name}`}>
-          <Avatar name={name} size={28} color="brand" aria-hidden="true" />
-        </button>
-      </MenuTrigger>
-      <MenuPopover>
-        <div className={css.personCard}>
-          <Avatar name={name} size={40} color="brand" aria-hidden="true" />
-          <div>
-            <div className={css.personName}>{name}</div>
-            <div className={css.personRole}>{session?.user.roles.join(", ")}</div>
+    <>
+      <Menu
+        checkedValues={{ theme: [themeChoice], zone: [zone] }}
+        onCheckedValueChange={(_, { name: group, checkedItems }) => {
+          const choice = checkedItems[0];
+          if (group === "theme") setThemeChoice(choice as ThemeChoice);
+          if (group === "zone") setZone(choice as ZoneChoice);
+        }}
+      >
+        <MenuTrigger disableButtonEnhancement>
+          <button type="button" className={css.person} aria-label={`Account of ${name}`}>
+            <Avatar name={name} size={28} color="brand" aria-hidden="true" />
+          </button>
+        </MenuTrigger>
+        <MenuPopover>
+          <div className={css.personCard}>
+            <Avatar name={name} size={40} color="brand" aria-hidden="true" />
+            <div>
+              <div className={css.personName}>{name}</div>
+              <div className={css.personRole}>{session?.user.roles.join(", ")}</div>
+            </div>
           </div>
-        </div>
-        <MenuList>
-          <MenuDivider />
-          <MenuGroup>
-            <MenuGroupHeader>Theme</MenuGroupHeader>
-            <MenuItemRadio name="theme" value="system" icon={<DarkThemeRegular />}>
-              As the system
-            </MenuItemRadio>
-            <MenuItemRadio name="theme" value="light" icon={<WeatherSunnyRegular />}>
-              Light
-            </MenuItemRadio>
-            <MenuItemRadio name="theme" value="dark" icon={<WeatherMoonRegular />}>
-              Dark
-            </MenuItemRadio>
-          </MenuGroup>
-          <MenuDivider />
-          <MenuGroup>
-            <MenuGroupHeader>Times in</MenuGroupHeader>
-            <MenuItemRadio name="zone" value="utc">
-              UTC
-            </MenuItemRadio>
-            <MenuItemRadio name="zone" value="local">
-              This browser's time zone
-            </MenuItemRadio>
-          </MenuGroup>
-          <MenuDivider />
-          <MenuItem icon={<SignOutRegular />} onClick={() => void signOut()}>
-            Sign out
-          </MenuItem>
-        </MenuList>
-        <div className={css.version}>Tocsin {session?.version}</div>
-      </MenuPopover>
-    </Menu>
+          <MenuList>
+            <MenuDivider />
+            <MenuGroup>
+              <MenuGroupHeader>Theme</MenuGroupHeader>
+              <MenuItemRadio name="theme" value="system" icon={<DarkThemeRegular />}>
+                As the system
+              </MenuItemRadio>
+              <MenuItemRadio name="theme" value="light" icon={<WeatherSunnyRegular />}>
+                Light
+              </MenuItemRadio>
+              <MenuItemRadio name="theme" value="dark" icon={<WeatherMoonRegular />}>
+                Dark
+              </MenuItemRadio>
+            </MenuGroup>
+            <MenuDivider />
+            <MenuGroup>
+              <MenuGroupHeader>Times in</MenuGroupHeader>
+              <MenuItemRadio name="zone" value="utc">
+                UTC
+              </MenuItemRadio>
+              <MenuItemRadio name="zone" value="local">
+                This browser's time zone
+              </MenuItemRadio>
+            </MenuGroup>
+            <MenuDivider />
+            <MenuItem icon={<KeyRegular />} onClick={() => setPassword(true)}>
+              Change password
+            </MenuItem>
+            <MenuItem icon={<SignOutRegular />} onClick={() => void signOut()}>
+              Sign out
+            </MenuItem>
+          </MenuList>
+          <div className={css.version}>
+            Tocsin {session?.version} ·{" "}
+            <a href="/licenses.md" target="_blank" rel="noreferrer">
+              Licences
+            </a>{" "}
+            <a href="/notices.md" target="_blank" rel="noreferrer">
+              and notices
+            </a>
+          </div>
+        </MenuPopover>
+      </Menu>
+      {password ? <PasswordDialog close={() => setPassword(false)} /> : null}
+    </>
   );
 }

@@ -5,7 +5,8 @@ import { NotFoundPage, PageError } from "~/components/states";
 import { Shell } from "~/app/Shell";
 import { SignInPage } from "~/pages/SignInPage";
 
-const text = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : typeof value === "number" ? String(value) : undefined);
+const text = (value: unknown): string | undefined =>
+  typeof value === "string" && value !== "" ? value : typeof value === "number" ? String(value) : undefined;
 
 const root = createRootRouteWithContext<{ client: QueryClient }>()({
   component: Outlet,
@@ -106,7 +107,10 @@ const rules = createRoute({
   getParentRoute: () => signedIn,
   path: "/rules",
   component: lazyRouteComponent(() => import("~/pages/rules/RulesPage"), "RulesPage"),
-  validateSearch: (search: Record<string, unknown>): { q?: string; rule?: string; severity?: string; state?: "on" | "off" } => ({
+  validateSearch: (
+    search: Record<string, unknown>,
+  ): { q?: string; rule?: string; severity?: string; state?: "on" | "off"; tab?: "automation" } => ({
+    tab: search.tab === "automation" ? "automation" : undefined,
     q: text(search.q),
     rule: text(search.rule),
     severity: text(search.severity),

@@ -1,4 +1,12 @@
-import { columnResizingFeature, columnSizingFeature, createSortedRowModel, type ColumnDef, rowSortingFeature, tableFeatures, useTable } from "@tanstack/react-table";
+import {
+  columnResizingFeature,
+  columnSizingFeature,
+  createSortedRowModel,
+  type ColumnDef,
+  rowSortingFeature,
+  tableFeatures,
+  useTable,
+} from "@tanstack/react-table";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { type KeyboardEvent, memo, useEffect, useId, useMemo, useRef, useState } from "react";
 import { usePreferences, type ZoneChoice } from "~/app/preferences";
@@ -53,7 +61,12 @@ export function DataGrid({ columns, rows, label, openRow = null, onOpenRow }: Pr
   const headers = table.getHeaderGroups()[0]?.headers ?? [];
   const sizing = table.state.columnSizing;
 
-  const rowVirtual = useVirtualizer({ count: sorted.length, getScrollElement: () => scroller.current, estimateSize: () => ROW_HEIGHT, overscan: 12 });
+  const rowVirtual = useVirtualizer({
+    count: sorted.length,
+    getScrollElement: () => scroller.current,
+    estimateSize: () => ROW_HEIGHT,
+    overscan: 12,
+  });
   const columnVirtual = useVirtualizer({
     horizontal: true,
     count: headers.length,
@@ -131,11 +144,23 @@ export function DataGrid({ columns, rows, label, openRow = null, onOpenRow }: Pr
                 className={css.headCell}
                 style={{ transform: `translateX(${item.start}px)`, width: item.size }}
               >
-                <button type="button" className={css.sort} tabIndex={-1} title={`${column.name} (${column.type})`} onClick={header.column.getToggleSortingHandler()}>
+                <button
+                  type="button"
+                  className={css.sort}
+                  tabIndex={-1}
+                  title={`${column.name} (${column.type})`}
+                  onClick={header.column.getToggleSortingHandler()}
+                >
                   <span>{column.name}</span>
                   <i aria-hidden="true">{sort === "asc" ? "↑" : sort === "desc" ? "↓" : ""}</i>
                 </button>
-                <div className={css.resize} aria-hidden="true" onMouseDown={header.getResizeHandler()} onTouchStart={header.getResizeHandler()} onDoubleClick={() => header.column.resetSize()} />
+                <div
+                  className={css.resize}
+                  aria-hidden="true"
+                  onMouseDown={header.getResizeHandler()}
+                  onTouchStart={header.getResizeHandler()}
+                  onDoubleClick={() => header.column.resetSize()}
+                />
               </div>
             );
           })}
@@ -177,7 +202,25 @@ export function DataGrid({ columns, rows, label, openRow = null, onOpenRow }: Pr
   );
 }
 
-const Cell = memo(function Cell({ id, index, value, type, zone, start, width, active }: { id: string; index: number; value: unknown; type: string; zone: ZoneChoice; start: number; width: number; active: boolean }) {
+const Cell = memo(function Cell({
+  id,
+  index,
+  value,
+  type,
+  zone,
+  start,
+  width,
+  active,
+}: {
+  id: string;
+  index: number;
+  value: unknown;
+  type: string;
+  zone: ZoneChoice;
+  start: number;
+  width: number;
+  active: boolean;
+}) {
   const text = cellText(value, type, zone);
   return (
     <div

@@ -9,13 +9,33 @@ export interface Option {
 }
 
 /** A filter as a pill: its name and what is chosen; opens a list with counts. */
-export function FilterMenu({ name, options, chosen, onChange, all = "All", quiet }: { name: string; options: Option[]; chosen: string[]; onChange: (values: string[]) => void; all?: string; quiet?: boolean }) {
+export function FilterMenu({
+  name,
+  options,
+  chosen,
+  onChange,
+  all = "All",
+  quiet,
+}: {
+  name: string;
+  options: Option[];
+  chosen: string[];
+  onChange: (values: string[]) => void;
+  all?: string;
+  quiet?: boolean;
+}) {
   const labels = chosen.map((value) => options.find((o) => o.value === value)?.label ?? value);
   const summary = labels.length === 0 || labels.length === options.length ? all : labels.join(", ");
   return (
     <Menu checkedValues={{ filter: chosen }} onCheckedValueChange={(_, { checkedItems }) => onChange(checkedItems)}>
       <MenuTrigger disableButtonEnhancement>
-        <Button appearance="outline" icon={<ChevronDownRegular />} iconPosition="after" className={css.pill} data-on={(summary !== all && !quiet) || undefined}>
+        <Button
+          appearance="outline"
+          icon={<ChevronDownRegular />}
+          iconPosition="after"
+          className={css.pill}
+          data-on={(summary !== all && !quiet) || undefined}
+        >
           <span className={css.name}>{name}:</span>
           <span className={css.value}>{summary}</span>
         </Button>
@@ -24,7 +44,12 @@ export function FilterMenu({ name, options, chosen, onChange, all = "All", quiet
         <MenuList>
           {options.length ? null : <MenuItem disabled>Nothing to choose</MenuItem>}
           {options.map((option) => (
-            <MenuItemCheckbox key={option.value} name="filter" value={option.value} secondaryContent={option.count === undefined ? undefined : String(option.count)}>
+            <MenuItemCheckbox
+              key={option.value}
+              name="filter"
+              value={option.value}
+              secondaryContent={option.count === undefined ? undefined : String(option.count)}
+            >
               {option.label}
             </MenuItemCheckbox>
           ))}

@@ -2,7 +2,19 @@ import { type ReactNode, useEffect } from "react";
 import css from "./Page.module.css";
 
 /** A page's frame: its name (also the browser tab's), what it is about, its commands, its content. */
-export function Page({ title, note, actions, children, fill }: { title: string; note?: ReactNode; actions?: ReactNode; children: ReactNode; fill?: boolean }) {
+export function Page({
+  title,
+  note,
+  actions,
+  children,
+  fill,
+}: {
+  title: string;
+  note?: ReactNode;
+  actions?: ReactNode;
+  children: ReactNode;
+  fill?: boolean;
+}) {
   useTitle(title);
   return (
     <div className={css.page} data-fill={fill || undefined}>

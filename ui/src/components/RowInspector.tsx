@@ -7,7 +7,15 @@ import { cellText, rawText } from "~/lib/values";
 import css from "./RowInspector.module.css";
 
 /** One row, column by column, with empty ones left out and dynamic ones as trees. */
-export function RowInspector({ title, fields, onClose }: { title: string; fields: { name: string; type: string; value: unknown }[]; onClose?: () => void }) {
+export function RowInspector({
+  title,
+  fields,
+  onClose,
+}: {
+  title: string;
+  fields: { name: string; type: string; value: unknown }[];
+  onClose?: () => void;
+}) {
   const { zone } = usePreferences();
   const [filter, setFilter] = useState("");
   const filled = fields.filter((f) => f.value !== null && f.value !== undefined && f.value !== "");
@@ -26,13 +34,28 @@ export function RowInspector({ title, fields, onClose }: { title: string; fields
           </Tooltip>
         ) : null}
       </header>
-      {filled.length > 10 ? <Input size="small" aria-label="Filter columns" placeholder="Filter columns" value={filter} onChange={(_, d) => setFilter(d.value)} className={css.filter} /> : null}
+      {filled.length > 10 ? (
+        <Input
+          size="small"
+          aria-label="Filter columns"
+          placeholder="Filter columns"
+          value={filter}
+          onChange={(_, d) => setFilter(d.value)}
+          className={css.filter}
+        />
+      ) : null}
       <div className={css.scroll} tabIndex={0} role="group" aria-label="Columns and values">
         <dl className={css.list}>
           {shown.map((field) => (
             <div key={field.name}>
               <dt>{field.name}</dt>
-              <dd data-kind={field.type}>{field.value !== null && typeof field.value === "object" ? <JsonView value={field.value} open={2} /> : cellText(field.value, field.type, zone)}</dd>
+              <dd data-kind={field.type}>
+                {field.value !== null && typeof field.value === "object" ? (
+                  <JsonView value={field.value} open={2} />
+                ) : (
+                  cellText(field.value, field.type, zone)
+                )}
+              </dd>
             </div>
           ))}
         </dl>

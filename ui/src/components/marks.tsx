@@ -73,7 +73,9 @@ export function PriorityReasons({ score, reasons }: { score: number; reasons: Re
         </span>
         <div>
           <div className={css.reasonsTitle}>Priority</div>
-          <div className={css.reasonsNote}>{sum > 100 ? `Points add up to ${Math.round(sum)}; the scale ends at 100.` : "The sum of these points, of 100."}</div>
+          <div className={css.reasonsNote}>
+            {sum > 100 ? `Points add up to ${Math.round(sum)}; the scale ends at 100.` : "The sum of these points, of 100."}
+          </div>
         </div>
       </div>
       <ReasonList reasons={reasons} most={most} />
@@ -120,7 +122,14 @@ export function EntityChip({ entity, onClick, active, full }: { entity: Entity; 
     );
   }
   return (
-    <button type="button" className={css.entity} title={title} aria-pressed={active} data-active={active || undefined} onClick={(event) => (event.stopPropagation(), onClick())}>
+    <button
+      type="button"
+      className={css.entity}
+      title={title}
+      aria-pressed={active}
+      data-active={active || undefined}
+      onClick={(event) => (event.stopPropagation(), onClick())}
+    >
       {content}
     </button>
   );
@@ -154,7 +163,12 @@ export function TacticTicks({ tactics }: { tactics: string[] }) {
   if (!ordered.length) return null;
   return (
     <Tooltip content={ordered.map(tacticName).join(" → ")} relationship="description">
-      <span className={css.ticks} data-many={ordered.length > 6 || undefined} role="img" aria-label={`Tactics: ${ordered.map(tacticName).join(", ")}`}>
+      <span
+        className={css.ticks}
+        data-many={ordered.length > 6 || undefined}
+        role="img"
+        aria-label={`Tactics: ${ordered.map(tacticName).join(", ")}`}
+      >
         {ordered.map((tactic) => (
           <i key={tactic} style={{ background: tacticColor(tactic) }} />
         ))}

@@ -41,7 +41,15 @@ export function schemaFields(schema: unknown): SchemaField[] {
       name,
       title: string(given.title) || string(record(raw).title) || name,
       description: string(record(raw).description) || string(given.description),
-      kind: choices.length ? "choice" : type === "boolean" ? "boolean" : type === "integer" || type === "number" ? "number" : Number(given.maxLength ?? 0) > 500 ? "long-text" : "text",
+      kind: choices.length
+        ? "choice"
+        : type === "boolean"
+          ? "boolean"
+          : type === "integer" || type === "number"
+            ? "number"
+            : Number(given.maxLength ?? 0) > 500
+              ? "long-text"
+              : "text",
       choices,
       required: required.includes(name),
       initial: record(raw).default ?? given.default ?? (type === "boolean" ? false : ""),

@@ -28,7 +28,9 @@ export function hexDump(bytes: Uint8Array, most = 4096): string {
     const hex = part.map((b) => b.toString(16).padStart(2, "0"));
     const left = hex.slice(0, 8).join(" ").padEnd(23);
     const right = hex.slice(8).join(" ").padEnd(23);
-    lines.push(`${at.toString(16).padStart(8, "0")}  ${left}  ${right}  ${part.map((b) => (b >= 32 && b < 127 ? String.fromCharCode(b) : ".")).join("")}`);
+    lines.push(
+      `${at.toString(16).padStart(8, "0")}  ${left}  ${right}  ${part.map((b) => (b >= 32 && b < 127 ? String.fromCharCode(b) : ".")).join("")}`,
+    );
   }
   if (bytes.length > most) lines.push(`… ${bytes.length - most} more bytes`);
   return lines.join("\n");

@@ -1,7 +1,17 @@
 import type { QueryColumn } from "~/api/types";
 import { isNumeric, rawText, timespanTicks } from "~/lib/values";
 
-export const CHARTS = ["timechart", "linechart", "areachart", "stackedareachart", "columnchart", "barchart", "piechart", "scatterchart", "card"] as const;
+export const CHARTS = [
+  "timechart",
+  "linechart",
+  "areachart",
+  "stackedareachart",
+  "columnchart",
+  "barchart",
+  "piechart",
+  "scatterchart",
+  "card",
+] as const;
 export type ChartKind = (typeof CHARTS)[number];
 
 export interface ChartModel {
@@ -20,7 +30,14 @@ export interface ChartModel {
 type Properties = Record<string, unknown>;
 
 /** The kinds that KQL's `render` names, by the one that draws them. */
-const ALIASES: Record<string, ChartKind> = { anomalychart: "timechart", pivotchart: "columnchart", timepivot: "columnchart", ladderchart: "barchart", treemap: "piechart", scatterchart: "scatterchart" };
+const ALIASES: Record<string, ChartKind> = {
+  anomalychart: "timechart",
+  pivotchart: "columnchart",
+  timepivot: "columnchart",
+  ladderchart: "barchart",
+  treemap: "piechart",
+  scatterchart: "scatterchart",
+};
 
 export function chartKind(visualization: string): ChartKind | null {
   const name = visualization.toLowerCase();
@@ -39,21 +56,49 @@ export function suggestChart(columns: readonly QueryColumn[]): ChartKind | null 
  * A result as a chart, by Kusto's rules: x is the first column (for a time chart the first datetime), numbers are y, a text column between them
  * splits into series; `xcolumn`, `ycolumns` and `series` say otherwise. Null when no column is a number.
  */
-export function toChart(columns: readonly QueryColumn[], rows: readonly (readonly unknown[])[], kind: ChartKind, properties: Properties = {}): ChartModel | null {
+export function toChart(
+  columns: readonly QueryColumn[],
+  rows: readonly (readonly unknown[])[],
+  kind: ChartKind,
+  properties: Properties = {},
+): ChartModel | null {
   const find = (name: unknown) => columns.findIndex((c) => c.name === name);
-  const names = (value: unknown): string[] => (Array.isArray(value) ? value.map(String) : typeof value === "string" ? value.split(",").map((s) => s.trim()) : []);
+  const names = (value: unknown): string[] =>
+    Array.isArray(value) ? value.map(String) : typeof value === "string" ? value.split(",").map((s) => s.trim()) : [];
   let x = find(properties.xcolumn);
   if (x < 0 && kind === "timechart") x = columns.findIndex((c) => c.type === "datetime");
   if (x < 0 && kind === "card") x = -1;
-  else if (x < 0) x = kind === "scatterchart" ? 0 : Math.max(0, columns.findIndex((c) => !isNumeric(c.type)));
-  const wantedY = names(properties.ycolumns).map(find).filter((i) => i >= 0);
-  const wantedSeries = names(properties.series).map(find).filter((i) => i >= 0);
-  const ys = wantedY.length ? wantedY : columns.map((_, i) => i).filter((i) => i !== x && isValue(columns[i]?.type ?? "") && !wantedSeries.includes(i));
+  else if (x < 0)
+    x =
+      kind === "scatterchart"
+        ? 0
+        : Math.max(
+            0,
+            columns.findIndex((c) => !isNumeric(c.type)),
+          );
+  const wantedY = names(properties.ycolumns)
+    .map(find)
+    .filter((i) => i >= 0);
+  const wantedSeries = names(properties.series)
+    .map(find)
+    .filter((i) => i >= 0);
+  const ys = wantedY.length
+    ? wantedY
+    : columns.map((_, i) => i).filter((i) => i !== x && isValue(columns[i]?.type ?? "") && !wantedSeries.includes(i));
   if (kind === "card" && !ys.length && columns.length) return null;
   if (!ys.length) return null;
-  const splits = wantedSeries.length ? wantedSeries : kind === "piechart" ? [] : columns.map((_, i) => i).filter((i) => i !== x && !ys.includes(i) && ["string", "bool", "guid"].includes(columns[i]?.type ?? ""));
+  const splits = wantedSeries.length
+    ? wantedSeries
+    : kind === "piechart"
+      ? []
+      : columns.map((_, i) => i).filter((i) => i !== x && !ys.includes(i) && ["string", "bool", "guid"].includes(columns[i]?.type ?? ""));
   const xType = columns[x]?.type ?? "";
-  const axis = xType === "datetime" ? "time" : isNumeric(xType) && (kind === "scatterchart" || kind === "linechart" || kind === "areachart") ? "value" : "category";
+  const axis =
+    xType === "datetime"
+      ? "time"
+      : isNumeric(xType) && (kind === "scatterchart" || kind === "linechart" || kind === "areachart")
+        ? "value"
+        : "category";
 
   const categories: string[] = [];
   const seen = new Set<string>();
@@ -82,7 +127,10 @@ export function toChart(columns: readonly QueryColumn[], rows: readonly (readonl
     title: text(properties.title, ""),
     xTitle: text(properties.xtitle, ""),
     yTitle: text(properties.ytitle, ys.length === 1 ? (columns[ys[0] as number]?.name ?? "") : ""),
-    stacked: kind === "stackedareachart" || style.startsWith("stacked") || (style === "" && (kind === "barchart" || kind === "columnchart") && splits.length > 0),
+    stacked:
+      kind === "stackedareachart" ||
+      style.startsWith("stacked") ||
+      (style === "" && (kind === "barchart" || kind === "columnchart") && splits.length > 0),
     legend: String(properties.legend ?? "visible") !== "hidden",
     x: axis,
     categories,

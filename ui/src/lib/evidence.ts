@@ -23,7 +23,8 @@ export function evidenceTables(events: readonly EvidenceRow[]): EvidenceTable[] 
   });
 }
 
-const isTime = (column: { name: string; type: string }): boolean => column.type === "datetime" && /^(TimeGenerated|Timestamp)$/.test(column.name);
+const isTime = (column: { name: string; type: string }): boolean =>
+  column.type === "datetime" && /^(TimeGenerated|Timestamp)$/.test(column.name);
 
 /** The KQL type that a column of JSON values looks like. */
 function guessType(values: unknown[]): string {

@@ -4,11 +4,13 @@ export interface KqlToken {
 }
 
 const OPERATORS = new Set(
-  "as consume count datatable distinct evaluate extend externaldata facet find fork getschema invoke join let limit lookup make-series materialize mv-apply mv-expand order parse parse-kv parse-where partition print project project-away project-keep project-rename project-reorder range reduce render sample scan search serialize sort summarize take top top-nested union where by on with kind asc desc and or not in has contains between of to from step default nulls first last"
-    .split(" "),
+  "as consume count datatable distinct evaluate extend externaldata facet find fork getschema invoke join let limit lookup make-series materialize mv-apply mv-expand order parse parse-kv parse-where partition print project project-away project-keep project-rename project-reorder range reduce render sample scan search serialize sort summarize take top top-nested union where by on with kind asc desc and or not in has contains between of to from step default nulls first last".split(
+    " ",
+  ),
 );
 
-const PATTERN = /(\/\/[^\n]*)|(h?@"(?:""|[^"])*"|h?@'(?:''|[^'])*'|h?"(?:\\.|[^"\\\n])*"|h?'(?:\\.|[^'\\\n])*')|(\b\d+(?:\.\d+)?(?:d|h|m|s|ms|us|microsecond|tick)?\b)|([A-Za-z_][\w-]*)(?=\s*\()|([a-z][a-z-]*)/g;
+const PATTERN =
+  /(\/\/[^\n]*)|(h?@"(?:""|[^"])*"|h?@'(?:''|[^'])*'|h?"(?:\\.|[^"\\\n])*"|h?'(?:\\.|[^'\\\n])*')|(\b\d+(?:\.\d+)?(?:d|h|m|s|ms|us|microsecond|tick)?\b)|([A-Za-z_][\w-]*)(?=\s*\()|([a-z][a-z-]*)/g;
 
 /** A light reading of KQL for colours only; the editor's language service is the one that understands it. */
 export function kqlTokens(text: string): KqlToken[] {

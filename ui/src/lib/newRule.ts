@@ -18,7 +18,11 @@ export interface Mapping {
 /** Columns whose name says which entity they name: Microsoft's names first, in the order in which one of a kind is enough. */
 const KNOWN: [type: string, identifier: string, columns: string[]][] = [
   ["Host", "FullName", ["DeviceName", "Computer", "HostName", "DvcHostname", "SourceSystemName"]],
-  ["Account", "FullName", ["AccountUpn", "UserPrincipalName", "InitiatingProcessAccountUpn", "UserId", "AccountName", "TargetUserName", "Account", "User"]],
+  [
+    "Account",
+    "FullName",
+    ["AccountUpn", "UserPrincipalName", "InitiatingProcessAccountUpn", "UserId", "AccountName", "TargetUserName", "Account", "User"],
+  ],
   ["IP", "Address", ["RemoteIP", "IPAddress", "SrcIpAddr", "ClientIP", "SourceIP", "CallerIpAddress", "DestinationIP", "DstIpAddr"]],
   ["URL", "Url", ["Url", "RemoteUrl", "RequestURL"]],
   ["FileHash", "Value", ["SHA256", "SHA1", "MD5"]],

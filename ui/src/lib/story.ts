@@ -114,8 +114,14 @@ export function alertHunt(alert: Alert): string {
   const start = new Date((parseTime(alert.time) ?? EPOCH).getTime() - 300_000).toISOString();
   const end = new Date((parseTime(alert.end) ?? EPOCH).getTime() + 300_000).toISOString();
   // A rule over several tables keeps their names together: "EmailEvents, UrlClickEvents".
-  const tables = (first?.table ?? "").split(",").map((t) => t.trim()).filter((t) => /^\w+$/.test(t));
-  const lines = [tables.length > 1 ? `union ${tables.join(", ")}` : (tables[0] ?? "search *"), `| where TimeGenerated between (datetime(${start}) .. datetime(${end}))`];
+  const tables = (first?.table ?? "")
+    .split(",")
+    .map((t) => t.trim())
+    .filter((t) => /^\w+$/.test(t));
+  const lines = [
+    tables.length > 1 ? `union ${tables.join(", ")}` : (tables[0] ?? "search *"),
+    `| where TimeGenerated between (datetime(${start}) .. datetime(${end}))`,
+  ];
   for (const column of ["DeviceName", "Computer", "AccountUpn", "UserPrincipalName", "UserId"]) {
     const value = first?.row[column];
     if (typeof value === "string" && value) {

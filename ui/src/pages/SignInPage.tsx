@@ -46,7 +46,13 @@ export function SignInPage() {
             <Input size="large" autoFocus autoComplete="username" value={username} onChange={(_, data) => setUsername(data.value)} />
           </Field>
           <Field label="Password" required>
-            <Input size="large" type="password" autoComplete="current-password" value={password} onChange={(_, data) => setPassword(data.value)} />
+            <Input
+              size="large"
+              type="password"
+              autoComplete="current-password"
+              value={password}
+              onChange={(_, data) => setPassword(data.value)}
+            />
           </Field>
           <Button type="submit" size="large" appearance="primary" icon={signIn.isPending ? <Spinner size="tiny" /> : undefined}>
             Sign in

@@ -1,9 +1,29 @@
-import { Button, Dialog, DialogActions, DialogBody, DialogContent, DialogSurface, DialogTitle, Field, Textarea } from "@fluentui/react-components";
+import {
+  Button,
+  Dialog,
+  DialogActions,
+  DialogBody,
+  DialogContent,
+  DialogSurface,
+  DialogTitle,
+  Field,
+  Textarea,
+} from "@fluentui/react-components";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { type Decision, useDecide } from "~/api/queries";
 import type { Action } from "~/api/types";
-import { ArrowUndoRegular, CheckmarkCircleRegular, CheckmarkRegular, ChevronDownRegular, ChevronRightRegular, DismissRegular, ErrorCircleRegular, ProhibitedRegular } from "~/components/icons";
+import { useMay } from "~/app/permissions";
+import {
+  ArrowUndoRegular,
+  CheckmarkCircleRegular,
+  CheckmarkRegular,
+  ChevronDownRegular,
+  ChevronRightRegular,
+  DismissRegular,
+  ErrorCircleRegular,
+  ProhibitedRegular,
+} from "~/components/icons";
 import { Time } from "~/components/marks";
 import { Card } from "~/components/Page";
 import { ProblemBar } from "~/components/states";
@@ -21,10 +41,18 @@ export function ActionCard({ action, open: initiallyOpen }: { action: Action; op
   const [deciding, setDeciding] = useState<Decision | null>(null);
   const status = ACTION_STATUS[action.status];
   const waiting = action.status === "Proposed";
+  const mayDecide = useMay("actions.approve");
+  const mayUndo = useMay("actions.propose");
   return (
     <Card className={css.card} label={action.title}>
       <div className={css.head}>
-        <button type="button" className={css.expand} aria-expanded={open} aria-label={`${open ? "Hide" : "Show"} details of ${action.title}`} onClick={() => setOpen(!open)}>
+        <button
+          type="button"
+          className={css.expand}
+          aria-expanded={open}
+          aria-label={`${open ? "Hide" : "Show"} details of ${action.title}`}
+          onClick={() => setOpen(!open)}
+        >
           {open ? <ChevronDownRegular /> : <ChevronRightRegular />}
         </button>
         <div className={css.what}>
@@ -55,9 +83,15 @@ export function ActionCard({ action, open: initiallyOpen }: { action: Action; op
           </p>
         </div>
         <div className={css.buttons}>
-          {waiting ? (
+          {waiting && mayDecide ? (
             <>
-              <Button appearance="primary" icon={<CheckmarkRegular />} disabled={!action.able} onClick={() => setDeciding("approve")} aria-label={`Approve: ${action.title}`}>
+              <Button
+                appearance="primary"
+                icon={<CheckmarkRegular />}
+                disabled={!action.able}
+                onClick={() => setDeciding("approve")}
+                aria-label={`Approve: ${action.title}`}
+              >
                 Approve
               </Button>
               <Button icon={<DismissRegular />} onClick={() => setDeciding("reject")} aria-label={`Reject: ${action.title}`}>
@@ -65,7 +99,7 @@ export function ActionCard({ action, open: initiallyOpen }: { action: Action; op
               </Button>
             </>
           ) : null}
-          {action.undoable ? (
+          {action.undoable && mayUndo ? (
             <Button icon={<ArrowUndoRegular />} onClick={() => setDeciding("undo")} aria-label={`Undo: ${action.title}`}>
               Undo
             </Button>

@@ -4,6 +4,7 @@ import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useState } from "react";
 import { actionsQuery } from "~/api/queries";
 import type { Action } from "~/api/types";
+import { useMay } from "~/app/permissions";
 import { FilterMenu } from "~/components/FilterMenu";
 import { AddRegular, ArrowDownloadRegular, FlashRegular, HistoryRegular } from "~/components/icons";
 import { Card, Page } from "~/components/Page";
@@ -23,6 +24,7 @@ export function ActionsPage() {
   const navigate = useNavigate();
   const history = search.tab === "history";
   const [chosen, setChosen] = useState<string[]>([]);
+  const mayPropose = useMay("actions.propose");
   const [proposing, setProposing] = useState(false);
   const status = history ? (chosen.length ? chosen : HISTORY).join(",") : PENDING;
   const { data, error, isPending, refetch } = useQuery(actionsQuery({ status, limit: 500 }));
@@ -33,19 +35,34 @@ export function ActionsPage() {
       title="Action centre"
       note="Everything that changes something waits here for its approval, says beforehand whether it can be done, and keeps its history."
       actions={
-        <Button icon={<AddRegular />} onClick={() => setProposing(true)}>
-          Propose an action
-        </Button>
+        mayPropose ? (
+          <Button icon={<AddRegular />} onClick={() => setProposing(true)}>
+            Propose an action
+          </Button>
+        ) : null
       }
     >
-      <TabList selectedValue={history ? "history" : "pending"} onTabSelect={(_, d) => void navigate({ to: "/actions", search: { tab: d.value === "history" ? "history" : undefined } })}>
+      <TabList
+        selectedValue={history ? "history" : "pending"}
+        onTabSelect={(_, d) => void navigate({ to: "/actions", search: { tab: d.value === "history" ? "history" : undefined } })}
+      >
         <Tab value="pending">Pending ({pending})</Tab>
         <Tab value="history">History</Tab>
       </TabList>
       {history ? (
         <div className={css.tools}>
-          <FilterMenu name="Result" options={HISTORY.map((s) => ({ value: s, label: ACTION_STATUS[s].label, count: counts[s] ?? 0 }))} chosen={chosen} onChange={setChosen} />
-          <Button appearance="subtle" icon={<ArrowDownloadRegular />} disabled={!data?.items.length} onClick={() => download("actions.csv", exportCsv(data?.items ?? []))}>
+          <FilterMenu
+            name="Result"
+            options={HISTORY.map((s) => ({ value: s, label: ACTION_STATUS[s].label, count: counts[s] ?? 0 }))}
+            chosen={chosen}
+            onChange={setChosen}
+          />
+          <Button
+            appearance="subtle"
+            icon={<ArrowDownloadRegular />}
+            disabled={!data?.items.length}
+            onClick={() => download("actions.csv", exportCsv(data?.items ?? []))}
+          >
             Export CSV
           </Button>
         </div>
@@ -57,7 +74,11 @@ export function ActionsPage() {
           {history ? (
             <Empty icon={<HistoryRegular />} title="No action matches" text="What was done, refused or undone is listed here for good." />
           ) : (
-            <Empty icon={<FlashRegular />} title="Nothing waits for you" text="When an automation rule or a colleague proposes an action, it waits here until somebody decides." />
+            <Empty
+              icon={<FlashRegular />}
+              title="Nothing waits for you"
+              text="When an automation rule or a colleague proposes an action, it waits here until somebody decides."
+            />
           )}
         </Card>
       ) : null}
@@ -76,9 +97,22 @@ export function ActionsPage() {
 }
 
 function exportCsv(items: readonly Action[]): string {
-  const columns = ["Time", "Action", "Kind", "Input", "Status", "ProposedBy", "DecidedBy", "DecidedAt", "Incident", "Error"].map((name) => ({ name, type: "string" }));
+  const columns = ["Time", "Action", "Kind", "Input", "Status", "ProposedBy", "DecidedBy", "DecidedAt", "Incident", "Error"].map(
+    (name) => ({ name, type: "string" }),
+  );
   return toCsv(
     columns,
-    items.map((a) => [a.proposed_at, a.title, a.kind, JSON.stringify(a.input), a.status, a.proposed_by, a.decided_by, a.decided_at, a.incident_number ?? a.incident_id, a.error]),
+    items.map((a) => [
+      a.proposed_at,
+      a.title,
+      a.kind,
+      JSON.stringify(a.input),
+      a.status,
+      a.proposed_by,
+      a.decided_by,
+      a.decided_at,
+      a.incident_number ?? a.incident_id,
+      a.error,
+    ]),
   );
 }

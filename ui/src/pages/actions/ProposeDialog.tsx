@@ -1,4 +1,18 @@
-import { Button, Checkbox, Dialog, DialogActions, DialogBody, DialogContent, DialogSurface, DialogTitle, Dropdown, Field, Input, Option, Textarea } from "@fluentui/react-components";
+import {
+  Button,
+  Checkbox,
+  Dialog,
+  DialogActions,
+  DialogBody,
+  DialogContent,
+  DialogSurface,
+  DialogTitle,
+  Dropdown,
+  Field,
+  Input,
+  Option,
+  Textarea,
+} from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { actionKindsQuery, usePropose } from "~/api/queries";
@@ -26,7 +40,9 @@ export function ProposeDialog({ incident, close }: { incident?: Incident; close:
       { kind: kindName, input: formInput(fields, values), incident_id: incident?.id, comment: comment.trim() },
       {
         onSuccess: (action) => {
-          notices.done(action.status === "Proposed" ? "Proposed; it waits for approval" : `${action.title}: ${action.status.toLowerCase()}`);
+          notices.done(
+            action.status === "Proposed" ? "Proposed; it waits for approval" : `${action.title}: ${action.status.toLowerCase()}`,
+          );
           close();
         },
       },
@@ -66,7 +82,12 @@ export function ProposeDialog({ incident, close }: { incident?: Incident; close:
               </p>
             ) : null}
             {fields.map((field) => (
-              <SchemaInput key={field.name} field={field} value={values[field.name] ?? field.initial} set={(value) => setValues({ ...values, [field.name]: value })} />
+              <SchemaInput
+                key={field.name}
+                field={field}
+                value={values[field.name] ?? field.initial}
+                set={(value) => setValues({ ...values, [field.name]: value })}
+              />
             ))}
             {kind ? (
               <Field label="Why">
@@ -87,7 +108,8 @@ export function ProposeDialog({ incident, close }: { incident?: Incident; close:
 }
 
 function SchemaInput({ field, value, set }: { field: SchemaField; value: unknown; set: (value: unknown) => void }) {
-  if (field.kind === "boolean") return <Checkbox label={field.title} checked={value === true} onChange={(_, d) => set(d.checked === true)} />;
+  if (field.kind === "boolean")
+    return <Checkbox label={field.title} checked={value === true} onChange={(_, d) => set(d.checked === true)} />;
   const text = value === null || value === undefined ? "" : String(value);
   return (
     <Field label={field.title} required={field.required} hint={field.description || undefined}>
@@ -102,7 +124,13 @@ function SchemaInput({ field, value, set }: { field: SchemaField; value: unknown
       ) : field.kind === "long-text" ? (
         <Textarea rows={3} value={text} onChange={(_, d) => set(d.value)} />
       ) : (
-        <Input type={field.kind === "number" ? "number" : "text"} min={field.minimum} max={field.maximum} value={text} onChange={(_, d) => set(d.value)} />
+        <Input
+          type={field.kind === "number" ? "number" : "text"}
+          min={field.minimum}
+          max={field.maximum}
+          value={text}
+          onChange={(_, d) => set(d.value)}
+        />
       )}
     </Field>
   );

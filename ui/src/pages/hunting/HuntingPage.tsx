@@ -41,7 +41,9 @@ export function HuntingPage() {
   const [height, setHeight] = useStored("hunting.editor.height", 210);
   const editor = useRef<EditorHandle>(null);
   const history = useHistory();
-  const { run, start, cancel } = useRun((finished) => finished.state === "done" && history.add(finished.query, finished.answer?.rows.length ?? null));
+  const { run, start, cancel } = useRun(
+    (finished) => finished.state === "done" && history.add(finished.query, finished.answer?.rows.length ?? null),
+  );
   const live = useDiagnostics(text);
 
   const runQuery = useCallback(
@@ -102,12 +104,24 @@ export function HuntingPage() {
           />
           <div style={{ height }} className={css.editorBox}>
             <Suspense fallback={<LoadingRows rows={4} label="Loading the editor" />}>
-              <QueryEditor ref={editor} value={text} onChange={setText} onRun={() => runQuery()} schema={schema.data} diagnostics={findings} label="KQL query. Ctrl+M lets Tab leave the editor." />
+              <QueryEditor
+                ref={editor}
+                value={text}
+                onChange={setText}
+                onRun={() => runQuery()}
+                schema={schema.data}
+                diagnostics={findings}
+                label="KQL query. Ctrl+M lets Tab leave the editor."
+              />
             </Suspense>
           </div>
           <Splitter height={height} setHeight={setHeight} />
         </Card>
-        <Results run={run} widen={() => (setRange("all"), start(run.query, run.line, "all"))} again={() => start(run.query, run.line, run.range)} />
+        <Results
+          run={run}
+          widen={() => (setRange("all"), start(run.query, run.line, "all"))}
+          again={() => start(run.query, run.line, run.range)}
+        />
       </div>
       {saving !== null ? <SaveRuleDialog query={saving} columns={run.answer?.columns ?? []} close={() => setSaving(null)} /> : null}
     </div>
@@ -123,7 +137,9 @@ function useDiagnostics(text: string): Diagnostic[] {
       // Blank lines separate queries, and each is a text of its own to the server.
       const blocks = splitQueries(text).slice(0, 12);
       try {
-        const answers = await Promise.all(blocks.map((block) => take(api.POST("/api/v1/kql/diagnostics", { body: { query: block.text }, signal: abort.signal }))));
+        const answers = await Promise.all(
+          blocks.map((block) => take(api.POST("/api/v1/kql/diagnostics", { body: { query: block.text }, signal: abort.signal }))),
+        );
         setFound(answers.flatMap((answer, i) => answer.diagnostics.map((d) => ({ ...d, line: d.line + (blocks[i]?.line ?? 1) - 1 }))));
       } catch {
         // Typing goes on; a failed check must not disturb it. Running the query says what is wrong.

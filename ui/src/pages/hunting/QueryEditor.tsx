@@ -109,7 +109,12 @@ export default function QueryEditor({ ref, value, onChange, onRun, schema, diagn
       diagnostics.map((d) => {
         const line = Math.min(d.line, model.getLineCount());
         return {
-          severity: d.severity === "warning" ? monaco.MarkerSeverity.Warning : d.severity === "info" ? monaco.MarkerSeverity.Info : monaco.MarkerSeverity.Error,
+          severity:
+            d.severity === "warning"
+              ? monaco.MarkerSeverity.Warning
+              : d.severity === "info"
+                ? monaco.MarkerSeverity.Info
+                : monaco.MarkerSeverity.Error,
           message: d.hint ? `${d.message} ${d.hint}` : d.message,
           code: d.code,
           source: "Tocsin",

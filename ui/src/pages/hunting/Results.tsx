@@ -30,7 +30,10 @@ export function Results({ run, widen, again }: { run: Run; widen: () => void; ag
   }, [answer, wanted]);
   const shownKind = kind ?? wanted ?? (answer ? suggestChart(answer.columns) : null);
   const model = useMemo(
-    () => (tab === "chart" && answer && shownKind ? toChart(answer.columns, answer.rows, shownKind, answer.render?.properties as Record<string, unknown> | undefined) : null),
+    () =>
+      tab === "chart" && answer && shownKind
+        ? toChart(answer.columns, answer.rows, shownKind, answer.render?.properties as Record<string, unknown> | undefined)
+        : null,
     [tab, answer, shownKind],
   );
 
@@ -73,7 +76,11 @@ export function Results({ run, widen, again }: { run: Run; widen: () => void; ag
         <Empty
           icon={run.state === "cancelled" ? <SearchRegular /> : <CodeRegular />}
           title={run.state === "cancelled" ? "Cancelled" : "Results appear here"}
-          text={run.state === "cancelled" ? "The query was stopped before it finished." : "Write KQL above and press Shift+Enter. Click a table at the left to begin with it."}
+          text={
+            run.state === "cancelled"
+              ? "The query was stopped before it finished."
+              : "Write KQL above and press Shift+Enter. Click a table at the left to begin with it."
+          }
         />
       </Card>
     );
@@ -81,7 +88,10 @@ export function Results({ run, widen, again }: { run: Run; widen: () => void; ag
   const { columns, rows } = answer;
   const copy = async () => {
     await navigator.clipboard.writeText(toTsv(columns, rows.slice(0, COPY_LIMIT)));
-    notices.done(`${count(Math.min(rows.length, COPY_LIMIT), "row")} copied`, rows.length > COPY_LIMIT ? "The clipboard takes the first 5,000; export for all." : undefined);
+    notices.done(
+      `${count(Math.min(rows.length, COPY_LIMIT), "row")} copied`,
+      rows.length > COPY_LIMIT ? "The clipboard takes the first 5,000; export for all." : undefined,
+    );
   };
   return (
     <Card className={css.results} label="Results">
@@ -94,12 +104,19 @@ export function Results({ run, widen, again }: { run: Run; widen: () => void; ag
         </TabList>
         <p className={css.status} role="status">
           <strong>{count(rows.length, "row")}</strong>
-          {answer.truncated ? <span className={css.warn}> of more: the limit is {number(rows.length)}</span> : null} in {answer.seconds < 10 ? answer.seconds.toFixed(2) : Math.round(answer.seconds)} s ·{" "}
-          {rangeLabel(run.range).toLowerCase()}
+          {answer.truncated ? <span className={css.warn}> of more: the limit is {number(rows.length)}</span> : null} in{" "}
+          {answer.seconds < 10 ? answer.seconds.toFixed(2) : Math.round(answer.seconds)} s · {rangeLabel(run.range).toLowerCase()}
         </p>
         <span className={css.spacer} />
         {tab === "chart" && shownKind ? (
-          <Dropdown size="small" aria-label="Kind of chart" value={words(shownKind.replace("chart", " chart"))} selectedOptions={[shownKind]} onOptionSelect={(_, d) => setKind((d.optionValue as ChartKind) ?? null)} className={css.kind}>
+          <Dropdown
+            size="small"
+            aria-label="Kind of chart"
+            value={words(shownKind.replace("chart", " chart"))}
+            selectedOptions={[shownKind]}
+            onOptionSelect={(_, d) => setKind((d.optionValue as ChartKind) ?? null)}
+            className={css.kind}
+          >
             {CHARTS.map((k) => (
               <Option key={k} value={k}>
                 {words(k.replace("chart", " chart"))}
@@ -110,20 +127,46 @@ export function Results({ run, widen, again }: { run: Run; widen: () => void; ag
         <Tooltip content="Copy the rows" relationship="label">
           <Button size="small" appearance="subtle" icon={<CopyRegular />} disabled={!rows.length} onClick={() => void copy()} />
         </Tooltip>
-        <Button size="small" appearance="subtle" icon={<ArrowDownloadRegular />} disabled={!rows.length} onClick={() => download(`hunt-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}.csv`, toCsv(columns, rows))}>
+        <Button
+          size="small"
+          appearance="subtle"
+          icon={<ArrowDownloadRegular />}
+          disabled={!rows.length}
+          onClick={() => download(`hunt-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}.csv`, toCsv(columns, rows))}
+        >
           Export CSV
         </Button>
       </div>
       {!rows.length ? (
-        <Empty icon={<SearchRegular />} title="No rows" text={run.range === "all" ? "The query ran and nothing matched it." : `The query ran and nothing matched it in the range “${rangeLabel(run.range).toLowerCase()}”.`}>
+        <Empty
+          icon={<SearchRegular />}
+          title="No rows"
+          text={
+            run.range === "all"
+              ? "The query ran and nothing matched it."
+              : `The query ran and nothing matched it in the range “${rangeLabel(run.range).toLowerCase()}”.`
+          }
+        >
           {run.range === "all" ? null : <Button onClick={widen}>Search all time</Button>}
         </Empty>
       ) : tab === "chart" ? (
-        <Suspense fallback={<Spinner className={css.waiting} />}>{model ? <Chart model={model} /> : <Empty icon={<DataBarVerticalRegular />} title="No chart of this kind" text="It needs at least one column of numbers." />}</Suspense>
+        <Suspense fallback={<Spinner className={css.waiting} />}>
+          {model ? (
+            <Chart model={model} />
+          ) : (
+            <Empty icon={<DataBarVerticalRegular />} title="No chart of this kind" text="It needs at least one column of numbers." />
+          )}
+        </Suspense>
       ) : (
         <div className={css.grid} data-open={open !== null || undefined}>
           <DataGrid columns={columns} rows={rows} label="Query results" openRow={open} onOpenRow={setOpen} />
-          {open !== null && rows[open] ? <RowInspector title={`Row ${number(open + 1)}`} fields={columns.map((c, i) => ({ name: c.name, type: c.type, value: rows[open]?.[i] }))} onClose={() => setOpen(null)} /> : null}
+          {open !== null && rows[open] ? (
+            <RowInspector
+              title={`Row ${number(open + 1)}`}
+              fields={columns.map((c, i) => ({ name: c.name, type: c.type, value: rows[open]?.[i] }))}
+              onClose={() => setOpen(null)}
+            />
+          ) : null}
         </div>
       )}
     </Card>

@@ -1,4 +1,17 @@
-import { Button, Dialog, DialogActions, DialogBody, DialogContent, DialogSurface, DialogTitle, Dropdown, Field, Input, Option, Textarea } from "@fluentui/react-components";
+import {
+  Button,
+  Dialog,
+  DialogActions,
+  DialogBody,
+  DialogContent,
+  DialogSurface,
+  DialogTitle,
+  Dropdown,
+  Field,
+  Input,
+  Option,
+  Textarea,
+} from "@fluentui/react-components";
 import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { useCreateRule } from "~/api/queries";
@@ -46,7 +59,11 @@ export function SaveRuleDialog({ query, columns, close }: { query: string; colum
             </Field>
             <div className={css.two}>
               <Field label="Severity">
-                <Dropdown value={severity} selectedOptions={[severity]} onOptionSelect={(_, d) => setSeverity((d.optionValue as Severity) ?? "Medium")}>
+                <Dropdown
+                  value={severity}
+                  selectedOptions={[severity]}
+                  onOptionSelect={(_, d) => setSeverity((d.optionValue as Severity) ?? "Medium")}
+                >
                   {SEVERITIES.map((s) => (
                     <Option key={s} value={s}>
                       {s}
@@ -55,7 +72,13 @@ export function SaveRuleDialog({ query, columns, close }: { query: string; colum
                 </Dropdown>
               </Field>
               <Field label="Tactics">
-                <Dropdown multiselect placeholder="None" value={tactics.map(tacticName).join(", ")} selectedOptions={tactics} onOptionSelect={(_, d) => setTactics(d.selectedOptions)}>
+                <Dropdown
+                  multiselect
+                  placeholder="None"
+                  value={tactics.map(tacticName).join(", ")}
+                  selectedOptions={tactics}
+                  onOptionSelect={(_, d) => setTactics(d.selectedOptions)}
+                >
                   {TACTICS.map((t) => (
                     <Option key={t} value={t}>
                       {tacticName(t)}
@@ -67,7 +90,11 @@ export function SaveRuleDialog({ query, columns, close }: { query: string; colum
                 <Input value={techniques} onChange={(_, d) => setTechniques(d.value)} />
               </Field>
               <Field label="Runs every" hint="Over rows that arrived since the run before.">
-                <Dropdown value={FREQUENCIES.find((f) => f.value === frequency)?.label ?? frequency} selectedOptions={[frequency]} onOptionSelect={(_, d) => setFrequency(d.optionValue ?? "1h")}>
+                <Dropdown
+                  value={FREQUENCIES.find((f) => f.value === frequency)?.label ?? frequency}
+                  selectedOptions={[frequency]}
+                  onOptionSelect={(_, d) => setFrequency(d.optionValue ?? "1h")}
+                >
                   {FREQUENCIES.map((f) => (
                     <Option key={f.value} value={f.value}>
                       {f.label}
@@ -84,10 +111,19 @@ export function SaveRuleDialog({ query, columns, close }: { query: string; colum
             </Field>
             <fieldset className={css.mappings}>
               <legend>Entities</legend>
-              {mappings.length ? null : <p>No column has a name that says what it is. Alerts without entities can't be joined to incidents: add one in the rule's file.</p>}
+              {mappings.length ? null : (
+                <p>
+                  No column has a name that says what it is. Alerts without entities can't be joined to incidents: add one in the rule's
+                  file.
+                </p>
+              )}
               {mappings.map((mapping, index) => (
                 <label key={`${mapping.type}${mapping.column}`}>
-                  <input type="checkbox" checked={mapping.on} onChange={(event) => setMappings(mappings.map((m, i) => (i === index ? { ...m, on: event.target.checked } : m)))} />
+                  <input
+                    type="checkbox"
+                    checked={mapping.on}
+                    onChange={(event) => setMappings(mappings.map((m, i) => (i === index ? { ...m, on: event.target.checked } : m)))}
+                  />
                   <span>
                     {mapping.type}: {mapping.identifier}
                   </span>

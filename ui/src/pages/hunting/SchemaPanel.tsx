@@ -27,11 +27,21 @@ export function SchemaPanel({ schema, error, insert }: { schema: Schema | undefi
       if (list) list.push(table);
       else byCategory.set(category, [table]);
     }
-    return [{ name: "With data", tables: filled }, ...[...byCategory].sort(([a], [b]) => a.localeCompare(b)).map(([name, tables]) => ({ name, tables }))].filter((g) => g.tables.length);
+    return [
+      { name: "With data", tables: filled },
+      ...[...byCategory].sort(([a], [b]) => a.localeCompare(b)).map(([name, tables]) => ({ name, tables })),
+    ].filter((g) => g.tables.length);
   }, [schema]);
   const found = useMemo(() => {
     if (!needle || !schema) return null;
-    const score = (t: SchemaTable) => (t.name.toLowerCase().startsWith(needle) ? 0 : t.name.toLowerCase().includes(needle) ? 1 : t.columns.some((c) => c.name.toLowerCase().includes(needle)) ? 2 : 9);
+    const score = (t: SchemaTable) =>
+      t.name.toLowerCase().startsWith(needle)
+        ? 0
+        : t.name.toLowerCase().includes(needle)
+          ? 1
+          : t.columns.some((c) => c.name.toLowerCase().includes(needle))
+            ? 2
+            : 9;
     return schema.tables
       .map((table) => ({ table, rank: score(table) - (table.has_data ? 0.5 : 0) }))
       .filter(({ rank }) => rank < 8)
@@ -42,7 +52,16 @@ export function SchemaPanel({ schema, error, insert }: { schema: Schema | undefi
   return (
     <section className={css.schema} aria-label="Schema">
       <div className={css.schemaHead}>
-        <Input size="small" type="search" contentBefore={<SearchRegular />} placeholder="Tables, columns, functions" aria-label="Filter the schema" value={filter} onChange={(_, d) => setFilter(d.value)} className={css.wide} />
+        <Input
+          size="small"
+          type="search"
+          contentBefore={<SearchRegular />}
+          placeholder="Tables, columns, functions"
+          aria-label="Filter the schema"
+          value={filter}
+          onChange={(_, d) => setFilter(d.value)}
+          className={css.wide}
+        />
       </div>
       <div className={css.schemaBody} tabIndex={0} role="group" aria-label="Tables and functions">
         {error && !schema ? <ProblemBar error={error} /> : null}
@@ -87,12 +106,29 @@ function GroupItem({ group, insert, open: first }: { group: Group; insert: (text
 
 function TableItem({ table, insert, needle }: { table: SchemaTable; insert: (text: string) => void; needle: string }) {
   const [open, setOpen] = useState(false);
-  const columns = needle && !table.name.toLowerCase().includes(needle) ? table.columns.filter((c) => c.name.toLowerCase().includes(needle)) : table.columns;
+  const columns =
+    needle && !table.name.toLowerCase().includes(needle)
+      ? table.columns.filter((c) => c.name.toLowerCase().includes(needle))
+      : table.columns;
   return (
     <div>
       <div className={css.schemaLine}>
-        <Button size="small" appearance="transparent" className={css.twist} icon={open ? <ChevronDownRegular /> : <ChevronRightRegular />} aria-expanded={open} aria-label={`Columns of ${table.name}`} onClick={() => setOpen(!open)} />
-        <button type="button" className={css.schemaName} title={table.doc || table.name} data-data={table.has_data || undefined} onClick={() => insert(table.name)}>
+        <Button
+          size="small"
+          appearance="transparent"
+          className={css.twist}
+          icon={open ? <ChevronDownRegular /> : <ChevronRightRegular />}
+          aria-expanded={open}
+          aria-label={`Columns of ${table.name}`}
+          onClick={() => setOpen(!open)}
+        />
+        <button
+          type="button"
+          className={css.schemaName}
+          title={table.doc || table.name}
+          data-data={table.has_data || undefined}
+          onClick={() => insert(table.name)}
+        >
           <TableRegular aria-hidden="true" />
           <span>{table.name}</span>
         </button>

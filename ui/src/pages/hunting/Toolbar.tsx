@@ -1,7 +1,32 @@
-import { Button, Field, Input, Menu, MenuDivider, MenuItem, MenuItemRadio, MenuList, MenuPopover, MenuTrigger, Popover, PopoverSurface, PopoverTrigger, Tooltip } from "@fluentui/react-components";
+import {
+  Button,
+  Field,
+  Input,
+  Menu,
+  MenuDivider,
+  MenuItem,
+  MenuItemRadio,
+  MenuList,
+  MenuPopover,
+  MenuTrigger,
+  Popover,
+  PopoverSurface,
+  PopoverTrigger,
+  Tooltip,
+} from "@fluentui/react-components";
 import { useState } from "react";
-import { CalendarClockRegular, ChevronDownRegular, HistoryRegular, PlayFilled, SaveRegular, ShareRegular, StopRegular, TextAlignLeftRegular } from "~/components/icons";
+import {
+  CalendarClockRegular,
+  ChevronDownRegular,
+  HistoryRegular,
+  PlayFilled,
+  SaveRegular,
+  ShareRegular,
+  StopRegular,
+  TextAlignLeftRegular,
+} from "~/components/icons";
 import { Time } from "~/components/marks";
+import { useMay } from "~/app/permissions";
 import { parseCustom, RANGES, rangeLabel } from "~/lib/range";
 import { count } from "~/lib/text";
 import type { Past } from "./history";
@@ -22,6 +47,7 @@ interface Props {
 }
 
 export function Toolbar(p: Props) {
+  const maySave = useMay("rules.write");
   return (
     <div className={css.toolbar} role="toolbar" aria-label="Query">
       {p.running ? (
@@ -44,9 +70,11 @@ export function Toolbar(p: Props) {
       <Tooltip content="Copy a link to this query" relationship="label">
         <Button appearance="subtle" icon={<ShareRegular />} onClick={p.share} />
       </Tooltip>
-      <Button icon={<SaveRegular />} onClick={p.save}>
-        Save as rule
-      </Button>
+      {maySave ? (
+        <Button icon={<SaveRegular />} onClick={p.save}>
+          Save as rule
+        </Button>
+      ) : null}
     </div>
   );
 }
@@ -79,27 +107,32 @@ function RangePicker({ range, setRange }: { range: string; setRange: (range: str
           </MenuList>
         </MenuPopover>
       </Menu>
-      <Popover open={custom} onOpenChange={(_, d) => setCustom(d.open)} trapFocus positioning={{ target: anchor, position: "below", align: "start" }}>
-      <PopoverSurface aria-label="Custom time range">
-        <div className={css.custom}>
-          <Field label="From (UTC)">
-            <Input type="datetime-local" value={from} onChange={(_, d) => setFrom(d.value)} />
-          </Field>
-          <Field label="Until (UTC)">
-            <Input type="datetime-local" value={to} onChange={(_, d) => setTo(d.value)} />
-          </Field>
-          <Button
-            appearance="primary"
-            disabled={!wanted}
-            onClick={() => {
-              if (wanted) setRange(`${wanted.start}/${wanted.end}`);
-              setCustom(false);
-            }}
-          >
-            Use this range
-          </Button>
-        </div>
-      </PopoverSurface>
+      <Popover
+        open={custom}
+        onOpenChange={(_, d) => setCustom(d.open)}
+        trapFocus
+        positioning={{ target: anchor, position: "below", align: "start" }}
+      >
+        <PopoverSurface aria-label="Custom time range">
+          <div className={css.custom}>
+            <Field label="From (UTC)">
+              <Input type="datetime-local" value={from} onChange={(_, d) => setFrom(d.value)} />
+            </Field>
+            <Field label="Until (UTC)">
+              <Input type="datetime-local" value={to} onChange={(_, d) => setTo(d.value)} />
+            </Field>
+            <Button
+              appearance="primary"
+              disabled={!wanted}
+              onClick={() => {
+                if (wanted) setRange(`${wanted.start}/${wanted.end}`);
+                setCustom(false);
+              }}
+            >
+              Use this range
+            </Button>
+          </div>
+        </PopoverSurface>
       </Popover>
     </>
   );

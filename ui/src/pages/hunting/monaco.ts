@@ -42,7 +42,12 @@ monaco.editor.defineTheme("tocsin-light", {
     number: "0c6b58",
     annotation: "0c7073",
   }),
-  colors: { "editor.background": "#ffffff", "editor.lineHighlightBackground": "#f5f7fa", "editor.lineHighlightBorder": "#00000000", "editorLineNumber.foreground": "#6e7781" },
+  colors: {
+    "editor.background": "#ffffff",
+    "editor.lineHighlightBackground": "#f5f7fa",
+    "editor.lineHighlightBorder": "#00000000",
+    "editorLineNumber.foreground": "#6e7781",
+  },
 });
 monaco.editor.defineTheme("tocsin-dark", {
   base: "vs-dark",

@@ -18,7 +18,11 @@ export interface Run {
 const NOTHING: Run = { state: "idle", query: "", line: 1, range: "all", answer: null, error: null };
 
 /** Run one query at a time; a new run or a cancel ends the one before, on the server too, since it sees the connection close. */
-export function useRun(done: (run: Run) => void): { run: Run; start: (query: string, line: number, range: string) => void; cancel: () => void } {
+export function useRun(done: (run: Run) => void): {
+  run: Run;
+  start: (query: string, line: number, range: string) => void;
+  cancel: () => void;
+} {
   const [run, setRun] = useState<Run>(NOTHING);
   const abort = useRef<AbortController | null>(null);
   const finished = useRef(done);
@@ -32,7 +36,9 @@ export function useRun(done: (run: Run) => void): { run: Run; start: (query: str
     void (async () => {
       let next: Run;
       try {
-        const answer = await take(api.POST("/api/v1/query", { body: { query, ...rangeBounds(range), limit: ROW_LIMIT }, signal: mine.signal }));
+        const answer = await take(
+          api.POST("/api/v1/query", { body: { query, ...rangeBounds(range), limit: ROW_LIMIT }, signal: mine.signal }),
+        );
         next = { ...base, state: "done", answer };
       } catch (error) {
         if (mine.signal.aborted) return;

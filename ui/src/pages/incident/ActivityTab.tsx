@@ -2,7 +2,16 @@ import { Avatar, Button, Textarea } from "@fluentui/react-components";
 import { type ReactNode, useState } from "react";
 import { useComment } from "~/api/queries";
 import type { Activity, Incident } from "~/api/types";
-import { CheckmarkCircleRegular, CommentRegular, FlashRegular, HistoryRegular, PersonRegular, ShieldErrorRegular, TagRegular } from "~/components/icons";
+import { useMay } from "~/app/permissions";
+import {
+  CheckmarkCircleRegular,
+  CommentRegular,
+  FlashRegular,
+  HistoryRegular,
+  PersonRegular,
+  ShieldErrorRegular,
+  TagRegular,
+} from "~/components/icons";
 import { Time } from "~/components/marks";
 import { Card } from "~/components/Page";
 import { ProblemBar } from "~/components/states";
@@ -22,32 +31,35 @@ const ICONS: Record<string, ReactNode> = {
 export function ActivityTab({ incident }: { incident: Incident }) {
   const [text, setText] = useState("");
   const [only, setOnly] = useState(false);
+  const may = useMay("incidents.manage");
   const comment = useComment(incident.id);
   const entries = [...incident.activity].reverse().filter((entry) => !only || entry.kind === "comment");
   const send = () => comment.mutate(text.trim(), { onSuccess: () => setText("") });
   return (
     <div className={css.activity}>
-      <Card className={css.compose}>
-        {comment.error ? <ProblemBar error={comment.error} title="The comment was not saved" /> : null}
-        <Textarea
-          aria-label="Write a comment"
-          placeholder="Write a comment. Ctrl+Enter adds it."
-          resize="vertical"
-          rows={3}
-          maxLength={30_000}
-          value={text}
-          onChange={(_, data) => setText(data.value)}
-          onKeyDown={(event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && text.trim() && send()}
-        />
-        <div className={css.composeFoot}>
-          <Button appearance="subtle" size="small" aria-pressed={only} onClick={() => setOnly(!only)}>
-            {only ? "Show everything" : "Show comments only"}
-          </Button>
-          <Button appearance="primary" disabled={!text.trim() || comment.isPending} onClick={send}>
-            Add comment
-          </Button>
-        </div>
-      </Card>
+      {may ? (
+        <Card className={css.compose}>
+          {comment.error ? <ProblemBar error={comment.error} title="The comment was not saved" /> : null}
+          <Textarea
+            aria-label="Write a comment"
+            placeholder="Write a comment. Ctrl+Enter adds it."
+            resize="vertical"
+            rows={3}
+            maxLength={30_000}
+            value={text}
+            onChange={(_, data) => setText(data.value)}
+            onKeyDown={(event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && text.trim() && send()}
+          />
+          <div className={css.composeFoot}>
+            <Button appearance="subtle" size="small" aria-pressed={only} onClick={() => setOnly(!only)}>
+              {only ? "Show everything" : "Show comments only"}
+            </Button>
+            <Button appearance="primary" disabled={!text.trim() || comment.isPending} onClick={send}>
+              Add comment
+            </Button>
+          </div>
+        </Card>
+      ) : null}
       <Card>
         {entries.length ? (
           <ol className={css.log}>

@@ -70,7 +70,11 @@ function Detail({ alert }: { alert: Alert }) {
       <div className={css.columns}>
         <section>
           <h3>Why it is linked</h3>
-          {alert.linked_by.length ? <ReasonList reasons={alert.linked_by} /> : <p className={css.prose}>It opened the incident; later alerts were joined to it.</p>}
+          {alert.linked_by.length ? (
+            <ReasonList reasons={alert.linked_by} />
+          ) : (
+            <p className={css.prose}>It opened the incident; later alerts were joined to it.</p>
+          )}
         </section>
         <section>
           <h3>Facts</h3>
@@ -111,7 +115,11 @@ function Detail({ alert }: { alert: Alert }) {
         <div className={css.tables}>
           {tables.length ? null : <p className={css.prose}>No rows were kept with this alert.</p>}
           {tables.map((table) => (
-            <section key={table.name} className={css.table} style={{ flex: `${Math.min(8, table.rows.length) + 1} 0 ${64 + Math.min(4, table.rows.length) * 30}px` }}>
+            <section
+              key={table.name}
+              className={css.table}
+              style={{ flex: `${Math.min(8, table.rows.length) + 1} 0 ${64 + Math.min(4, table.rows.length) * 30}px` }}
+            >
               <h3>
                 <code>{table.name}</code> <span>{count(table.rows.length, "row")}</span>
               </h3>
@@ -128,7 +136,11 @@ function Detail({ alert }: { alert: Alert }) {
           ))}
         </div>
         {open && shown ? (
-          <RowInspector title={`Row of ${shown.name}`} fields={shown.columns.map((c, i) => ({ name: c.name, type: c.type, value: shown.rows[open.row]?.[i] }))} onClose={() => setOpen(null)} />
+          <RowInspector
+            title={`Row of ${shown.name}`}
+            fields={shown.columns.map((c, i) => ({ name: c.name, type: c.type, value: shown.rows[open.row]?.[i] }))}
+            onClose={() => setOpen(null)}
+          />
         ) : null}
       </div>
     </Card>

@@ -1,6 +1,7 @@
 import { Button } from "@fluentui/react-components";
 import { useState } from "react";
 import type { Action, Incident } from "~/api/types";
+import { useMay } from "~/app/permissions";
 import { AddRegular, FlashRegular } from "~/components/icons";
 import { Card } from "~/components/Page";
 import { Empty, LoadingRows, ProblemBar } from "~/components/states";
@@ -11,21 +12,30 @@ import css from "./Tabs.module.css";
 /** What was proposed and done about this incident, and a way to propose more. */
 export function IncidentActions({ incident, actions, error }: { incident: Incident; actions: Action[] | undefined; error: unknown }) {
   const [proposing, setProposing] = useState(false);
+  const mayPropose = useMay("actions.propose");
   return (
     <div className={css.groups}>
-      <div className={css.barEnd}>
-        <Button icon={<AddRegular />} onClick={() => setProposing(true)}>
-          Propose an action
-        </Button>
-      </div>
+      {mayPropose ? (
+        <div className={css.barEnd}>
+          <Button icon={<AddRegular />} onClick={() => setProposing(true)}>
+            Propose an action
+          </Button>
+        </div>
+      ) : null}
       {!actions && error ? <ProblemBar error={error} /> : null}
       {!actions && !error ? <LoadingRows rows={3} /> : null}
       {actions?.length === 0 ? (
         <Card>
-          <Empty icon={<FlashRegular />} title="No action yet" text="Automation rules and analysts propose actions here; each waits for its approval, keeps its history, and can be undone where that is possible." />
+          <Empty
+            icon={<FlashRegular />}
+            title="No action yet"
+            text="Automation rules and analysts propose actions here; each waits for its approval, keeps its history, and can be undone where that is possible."
+          />
         </Card>
       ) : null}
-      {actions?.map((action) => <ActionCard key={action.id} action={action} />)}
+      {actions?.map((action) => (
+        <ActionCard key={action.id} action={action} />
+      ))}
       {proposing ? <ProposeDialog incident={incident} close={() => setProposing(false)} /> : null}
     </div>
   );

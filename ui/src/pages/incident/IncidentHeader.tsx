@@ -4,6 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { sessionQuery, useChangeIncident, usersQuery } from "~/api/queries";
 import { type Incident, type IncidentPatch, SEVERITIES, STATUSES } from "~/api/types";
+import { useMay } from "~/app/permissions";
 import { CheckmarkCircleRegular, ChevronDownRegular, ChevronRightRegular, CommentAddRegular, PersonRegular } from "~/components/icons";
 import { PriorityChip, SeverityMark, StatusMark, statusName, Time } from "~/components/marks";
 import { useNotices } from "~/components/toasts";
@@ -17,9 +18,13 @@ import { Tags } from "./Tags";
 export function IncidentHeader({ incident }: { incident: Incident }) {
   const notices = useNotices();
   const change = useChangeIncident(incident.id);
+  const may = useMay("incidents.manage");
   const [dialog, setDialog] = useState<"resolve" | "comment" | null>(null);
   const apply = (patch: IncidentPatch, done: string) =>
-    change.mutate(patch, { onSuccess: () => notices.done(done), onError: (error) => notices.failed("The incident was not changed", error) });
+    change.mutate(patch, {
+      onSuccess: () => notices.done(done),
+      onError: (error) => notices.failed("The incident was not changed", error),
+    });
   const first = parseTime(incident.first);
   const last = parseTime(incident.last);
   return (
@@ -32,56 +37,68 @@ export function IncidentHeader({ incident }: { incident: Incident }) {
       <div className={css.titleRow}>
         <PriorityChip score={incident.priority} reasons={incident.reasons} large />
         <h1 className={css.title}>{incident.title}</h1>
-        <div className={css.commands}>
-          <OwnerMenu incident={incident} apply={apply} />
-          <Menu>
-            <MenuTrigger disableButtonEnhancement>
-              <Button icon={<ChevronDownRegular />} iconPosition="after">
-                {statusName(incident.status)}
-              </Button>
-            </MenuTrigger>
-            <MenuPopover>
-              <MenuList>
-                {STATUSES.map((status) => (
-                  <MenuItem
-                    key={status}
-                    disabled={status === incident.status}
-                    onClick={() => (status === "Resolved" ? setDialog("resolve") : apply({ status }, `Status is now ${statusName(status)}`))}
-                  >
-                    <StatusMark status={status} />
-                  </MenuItem>
-                ))}
-              </MenuList>
-            </MenuPopover>
-          </Menu>
-          <Button icon={<CommentAddRegular />} onClick={() => setDialog("comment")}>
-            Comment
-          </Button>
-          <Button appearance="primary" icon={<CheckmarkCircleRegular />} onClick={() => setDialog("resolve")}>
-            {incident.status === "Resolved" ? "Reclassify" : "Resolve"}
-          </Button>
-        </div>
-      </div>
-      <dl className={css.facts}>
-        <div>
-          <dt>Severity</dt>
-          <dd>
+        {may ? (
+          <div className={css.commands}>
+            <OwnerMenu incident={incident} apply={apply} />
             <Menu>
               <MenuTrigger disableButtonEnhancement>
-                <button type="button" className={css.quiet} aria-label={`Severity ${incident.severity}, change`}>
-                  <SeverityMark severity={incident.severity} />
-                </button>
+                <Button icon={<ChevronDownRegular />} iconPosition="after">
+                  {statusName(incident.status)}
+                </Button>
               </MenuTrigger>
               <MenuPopover>
                 <MenuList>
-                  {SEVERITIES.map((severity) => (
-                    <MenuItem key={severity} disabled={severity === incident.severity} onClick={() => apply({ severity }, `Severity is now ${severity}`)}>
-                      <SeverityMark severity={severity} />
+                  {STATUSES.map((status) => (
+                    <MenuItem
+                      key={status}
+                      disabled={status === incident.status}
+                      onClick={() =>
+                        status === "Resolved" ? setDialog("resolve") : apply({ status }, `Status is now ${statusName(status)}`)
+                      }
+                    >
+                      <StatusMark status={status} />
                     </MenuItem>
                   ))}
                 </MenuList>
               </MenuPopover>
             </Menu>
+            <Button icon={<CommentAddRegular />} onClick={() => setDialog("comment")}>
+              Comment
+            </Button>
+            <Button appearance="primary" icon={<CheckmarkCircleRegular />} onClick={() => setDialog("resolve")}>
+              {incident.status === "Resolved" ? "Reclassify" : "Resolve"}
+            </Button>
+          </div>
+        ) : null}
+      </div>
+      <dl className={css.facts}>
+        <div>
+          <dt>Severity</dt>
+          <dd>
+            {may ? (
+              <Menu>
+                <MenuTrigger disableButtonEnhancement>
+                  <button type="button" className={css.quiet} aria-label={`Severity ${incident.severity}, change`}>
+                    <SeverityMark severity={incident.severity} />
+                  </button>
+                </MenuTrigger>
+                <MenuPopover>
+                  <MenuList>
+                    {SEVERITIES.map((severity) => (
+                      <MenuItem
+                        key={severity}
+                        disabled={severity === incident.severity}
+                        onClick={() => apply({ severity }, `Severity is now ${severity}`)}
+                      >
+                        <SeverityMark severity={severity} />
+                      </MenuItem>
+                    ))}
+                  </MenuList>
+                </MenuPopover>
+              </Menu>
+            ) : (
+              <SeverityMark severity={incident.severity} />
+            )}
           </dd>
         </div>
         <div>
@@ -103,7 +120,9 @@ export function IncidentHeader({ incident }: { incident: Incident }) {
           <dt>Activity</dt>
           <dd>
             <Time value={incident.first} /> → <Time value={incident.last} />
-            {first && last && last > first ? <span className={css.dim}> ({duration((last.getTime() - first.getTime()) / 1000)})</span> : null}
+            {first && last && last > first ? (
+              <span className={css.dim}> ({duration((last.getTime() - first.getTime()) / 1000)})</span>
+            ) : null}
           </dd>
         </div>
         <div>
@@ -115,7 +134,7 @@ export function IncidentHeader({ incident }: { incident: Incident }) {
         <div className={css.tagFact}>
           <dt>Tags</dt>
           <dd>
-            <Tags incident={incident} apply={apply} />
+            <Tags incident={incident} apply={may ? apply : undefined} />
           </dd>
         </div>
       </dl>
@@ -128,7 +147,8 @@ export function IncidentHeader({ incident }: { incident: Incident }) {
 function OwnerMenu({ incident, apply }: { incident: Incident; apply: (patch: IncidentPatch, done: string) => void }) {
   const me = useQuery(sessionQuery).data?.user.name;
   // Who may not list users may still take an incident.
-  const users = useQuery({ ...usersQuery, retry: false }).data?.items.filter((u) => !u.disabled && u.name !== me) ?? [];
+  const mayList = useMay("users.read");
+  const users = useQuery({ ...usersQuery, enabled: mayList }).data?.items.filter((u) => !u.disabled && u.name !== me) ?? [];
   const assign = (owner: string | null) => apply({ owner }, owner ? `Assigned to ${owner}` : "Assigned to nobody");
   return (
     <Menu>

@@ -25,7 +25,8 @@ export function IncidentPage() {
   const actions = useQuery(actionsQuery({ incident_id: id }));
   useTitle(incident ? `#${incident.number} ${incident.title}` : "Incident");
   const tab: IncidentTab = search.tab ?? "story";
-  const go = (change: { tab?: IncidentTab } & Selection) => void navigate({ to: "/incidents/$id", params: { id }, search: { tab: search.tab, ...change }, replace: true });
+  const go = (change: { tab?: IncidentTab } & Selection) =>
+    void navigate({ to: "/incidents/$id", params: { id }, search: { tab: search.tab, ...change }, replace: true });
 
   if (!incident) {
     return (
@@ -40,7 +41,11 @@ export function IncidentPage() {
   return (
     <div className={css.page} data-fill={tab === "story" || tab === "alerts" || undefined}>
       <IncidentHeader incident={incident} />
-      <TabList selectedValue={tab} onTabSelect={(_, data) => go({ tab: data.value === "story" ? undefined : (data.value as IncidentTab) })} className={css.tabs}>
+      <TabList
+        selectedValue={tab}
+        onTabSelect={(_, data) => go({ tab: data.value === "story" ? undefined : (data.value as IncidentTab) })}
+        className={css.tabs}
+      >
         <Tab value="story">Attack story</Tab>
         <Tab value="alerts">Alerts ({incident.alerts.length})</Tab>
         <Tab value="assets">Assets and evidence ({incident.entities.length})</Tab>
@@ -53,7 +58,12 @@ export function IncidentPage() {
       <div className={css.body} role="tabpanel" aria-label={`Incident ${incident.number}`}>
         {tab === "story" ? (
           <Suspense fallback={<LoadingRows />}>
-            <StoryTab incident={incident} selection={selection} select={(next) => go({ tab: search.tab, ...next })} openAlert={(alert) => go({ tab: "alerts", alert })} />
+            <StoryTab
+              incident={incident}
+              selection={selection}
+              select={(next) => go({ tab: search.tab, ...next })}
+              openAlert={(alert) => go({ tab: "alerts", alert })}
+            />
           </Suspense>
         ) : null}
         {tab === "alerts" ? <AlertsTab incident={incident} chosen={search.alert} choose={(alert) => go({ tab: "alerts", alert })} /> : null}

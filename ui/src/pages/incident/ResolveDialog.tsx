@@ -1,4 +1,18 @@
-import { Button, Dialog, DialogActions, DialogBody, DialogContent, DialogSurface, DialogTitle, Dropdown, Field, Option, Radio, RadioGroup, Textarea } from "@fluentui/react-components";
+import {
+  Button,
+  Dialog,
+  DialogActions,
+  DialogBody,
+  DialogContent,
+  DialogSurface,
+  DialogTitle,
+  Dropdown,
+  Field,
+  Option,
+  Radio,
+  RadioGroup,
+  Textarea,
+} from "@fluentui/react-components";
 import { useState } from "react";
 import { useChangeIncident } from "~/api/queries";
 import type { Classification, Determination, Incident } from "~/api/types";
@@ -17,7 +31,12 @@ export function ResolveDialog({ incident, close }: { incident: Incident; close: 
   const resolved = incident.status === "Resolved";
   const save = () =>
     change.mutate(
-      { ...(resolved ? {} : { status: "Resolved" as const }), classification, determination, ...(note.trim() ? { comment: note.trim() } : {}) },
+      {
+        ...(resolved ? {} : { status: "Resolved" as const }),
+        classification,
+        determination,
+        ...(note.trim() ? { comment: note.trim() } : {}),
+      },
       {
         onSuccess: () => {
           notices.done(resolved ? "Classification changed" : "Incident resolved");
@@ -72,7 +91,14 @@ export function ResolveDialog({ incident, close }: { incident: Incident; close: 
               </Dropdown>
             </Field>
             <Field label="Note">
-              <Textarea rows={3} resize="vertical" maxLength={30_000} value={note} onChange={(_, data) => setNote(data.value)} placeholder="What you found, for whoever reads this next" />
+              <Textarea
+                rows={3}
+                resize="vertical"
+                maxLength={30_000}
+                value={note}
+                onChange={(_, data) => setNote(data.value)}
+                placeholder="What you found, for whoever reads this next"
+              />
             </Field>
           </DialogContent>
           <DialogActions>

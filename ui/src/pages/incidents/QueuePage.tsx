@@ -6,12 +6,21 @@ import { incidentsQuery, sessionQuery } from "~/api/queries";
 import { SEVERITIES, STATUSES } from "~/api/types";
 import type { QueueSearch } from "~/app/router";
 import { FilterMenu } from "~/components/FilterMenu";
-import { ChevronLeftRegular, ChevronRightRegular, DismissRegular, FilterDismissRegular, SearchRegular, ShareRegular, ShieldCheckmarkRegular } from "~/components/icons";
+import {
+  ChevronLeftRegular,
+  ChevronRightRegular,
+  DismissRegular,
+  FilterDismissRegular,
+  SearchRegular,
+  ShareRegular,
+  ShieldCheckmarkRegular,
+} from "~/components/icons";
 import { SeverityMark, statusName } from "~/components/marks";
 import { Card, Page } from "~/components/Page";
 import { Empty, LoadingRows, ProblemBar } from "~/components/states";
 import { useNotices } from "~/components/toasts";
 import { count, number } from "~/lib/text";
+import { useMay } from "~/app/permissions";
 import { BulkBar } from "./BulkBar";
 import { DEFAULT_STATUS, isFiltered, list, nextSort, PAGE_SIZE, toFilter, unlist } from "./filter";
 import { QueueRow } from "./QueueRow";
@@ -36,11 +45,13 @@ export function QueuePage() {
   const notices = useNotices();
   const me = useQuery(sessionQuery).data?.user.name;
   const filter = toFilter(search);
+  const may = useMay("incidents.manage");
   const { data, error, isPending, isPlaceholderData, refetch } = useQuery(incidentsQuery(filter));
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const body = useRef<HTMLTableSectionElement>(null);
 
-  const set = (change: QueueSearch) => void navigate({ to: "/incidents", search: { ...search, page: undefined, ...change }, replace: true });
+  const set = (change: QueueSearch) =>
+    void navigate({ to: "/incidents", search: { ...search, page: undefined, ...change }, replace: true });
   useRowKeys(body);
   // A choice belongs to what is on screen: another page or filter starts afresh.
   const view = JSON.stringify(filter);
@@ -77,7 +88,9 @@ export function QueuePage() {
               type="button"
               className={css.severity}
               aria-pressed={on}
-              onClick={() => set({ severity: unlist(on ? list(search.severity).filter((s) => s !== severity) : [...list(search.severity), severity]) })}
+              onClick={() =>
+                set({ severity: unlist(on ? list(search.severity).filter((s) => s !== severity) : [...list(search.severity), severity]) })
+              }
             >
               <span className={css.severityCount}>{number(data?.counts.severity?.[severity] ?? 0)}</span>
               <SeverityMark severity={severity} />
@@ -92,12 +105,30 @@ export function QueuePage() {
           options={STATUSES.map((s) => ({ value: s, label: statusName(s), count: data?.counts.status?.[s] }))}
           chosen={statuses}
           quiet={!search.status}
-          onChange={(values) => set({ status: values.length === 0 || values.length === STATUSES.length ? "all" : values.join(",") === DEFAULT_STATUS ? undefined : values.join(",") })}
+          onChange={(values) =>
+            set({
+              status:
+                values.length === 0 || values.length === STATUSES.length
+                  ? "all"
+                  : values.join(",") === DEFAULT_STATUS
+                    ? undefined
+                    : values.join(","),
+            })
+          }
         />
         <FilterMenu name="Assigned to" options={owners} chosen={list(search.owner)} onChange={(values) => set({ owner: unlist(values) })} />
-        <FilterMenu name="Tags" options={tags.map((tag) => ({ value: tag, label: tag }))} chosen={list(search.tag)} onChange={(values) => set({ tag: unlist(values) })} />
+        <FilterMenu
+          name="Tags"
+          options={tags.map((tag) => ({ value: tag, label: tag }))}
+          chosen={list(search.tag)}
+          onChange={(values) => set({ tag: unlist(values) })}
+        />
         {isFiltered(search) ? (
-          <Button appearance="subtle" icon={<FilterDismissRegular />} onClick={() => void navigate({ to: "/incidents", search: {}, replace: true })}>
+          <Button
+            appearance="subtle"
+            icon={<FilterDismissRegular />}
+            onClick={() => void navigate({ to: "/incidents", search: {}, replace: true })}
+          >
             Reset
           </Button>
         ) : null}
@@ -106,7 +137,7 @@ export function QueuePage() {
         </span>
       </div>
       {error && !data ? <ProblemBar error={error} retry={() => void refetch()} /> : null}
-      {chosen.size ? <BulkBar ids={[...chosen]} me={me} clear={() => setChosen(new Set())} /> : null}
+      {chosen.size && may ? <BulkBar ids={[...chosen]} me={me} clear={() => setChosen(new Set())} /> : null}
       <Card className={css.card}>
         {isPending ? (
           <LoadingRows />
@@ -125,7 +156,13 @@ export function QueuePage() {
                   />
                 </th>
                 {COLUMNS.map((column) => (
-                  <SortHeader key={column.id} column={column} sort={filter.sort ?? ""} order={filter.order ?? "desc"} onSort={() => set(nextSort(search, column.sort ?? ""))} />
+                  <SortHeader
+                    key={column.id}
+                    column={column}
+                    sort={filter.sort ?? ""}
+                    order={filter.order ?? "desc"}
+                    onSort={() => set(nextSort(search, column.sort ?? ""))}
+                  />
                 ))}
               </tr>
             </thead>
@@ -149,18 +186,40 @@ export function QueuePage() {
       </Card>
       {pages > 1 ? (
         <nav className={css.pager} aria-label="Pages">
-          <Button appearance="subtle" icon={<ChevronLeftRegular />} disabled={page <= 1} aria-label="Previous page" onClick={() => set({ page: page - 1 })} />
+          <Button
+            appearance="subtle"
+            icon={<ChevronLeftRegular />}
+            disabled={page <= 1}
+            aria-label="Previous page"
+            onClick={() => set({ page: page - 1 })}
+          />
           <span className="num">
             {(page - 1) * PAGE_SIZE + 1}–{Math.min(page * PAGE_SIZE, data?.total ?? 0)} of {number(data?.total ?? 0)}
           </span>
-          <Button appearance="subtle" icon={<ChevronRightRegular />} disabled={page >= pages} aria-label="Next page" onClick={() => set({ page: page + 1 })} />
+          <Button
+            appearance="subtle"
+            icon={<ChevronRightRegular />}
+            disabled={page >= pages}
+            aria-label="Next page"
+            onClick={() => set({ page: page + 1 })}
+          />
         </nav>
       ) : null}
     </Page>
   );
 }
 
-function SortHeader({ column, sort, order, onSort }: { column: (typeof COLUMNS)[number]; sort: string; order: string; onSort: () => void }) {
+function SortHeader({
+  column,
+  sort,
+  order,
+  onSort,
+}: {
+  column: (typeof COLUMNS)[number];
+  sort: string;
+  order: string;
+  onSort: () => void;
+}) {
   if (!column.sort) {
     return (
       <th scope="col" className={column.className} style={{ width: column.width }}>
@@ -170,7 +229,12 @@ function SortHeader({ column, sort, order, onSort }: { column: (typeof COLUMNS)[
   }
   const on = sort === column.sort;
   return (
-    <th scope="col" className={column.className} style={{ width: column.width }} aria-sort={on ? (order === "asc" ? "ascending" : "descending") : undefined}>
+    <th
+      scope="col"
+      className={column.className}
+      style={{ width: column.width }}
+      aria-sort={on ? (order === "asc" ? "ascending" : "descending") : undefined}
+    >
       <button type="button" className={css.sort} data-on={on || undefined} onClick={onSort}>
         {column.label}
         <span aria-hidden="true">{on ? (order === "asc" ? "↑" : "↓") : ""}</span>

@@ -15,11 +15,16 @@ export const QueueRow = memo(
         data-chosen={chosen || undefined}
         // The link in the title is the real control; a click anywhere else on the row is a shortcut for the mouse.
         onClick={(event) => {
-          if (!(event.target as HTMLElement).closest("a, button, input, label")) void navigate({ to: "/incidents/$id", params: { id: incident.id } });
+          if (!(event.target as HTMLElement).closest("a, button, input, label"))
+            void navigate({ to: "/incidents/$id", params: { id: incident.id } });
         }}
       >
         <td className={css.check}>
-          <Checkbox aria-label={`Choose incident ${incident.number}`} checked={chosen} onChange={(_, { checked }) => onChoose(checked === true)} />
+          <Checkbox
+            aria-label={`Choose incident ${incident.number}`}
+            checked={chosen}
+            onChange={(_, { checked }) => onChoose(checked === true)}
+          />
         </td>
         <td>
           <PriorityChip score={incident.priority} reasons={incident.reasons} />

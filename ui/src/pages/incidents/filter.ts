@@ -32,4 +32,5 @@ export const list = (text: string | undefined): string[] => (text ? text.split("
 export const unlist = (values: string[]): string | undefined => (values.length ? values.join(",") : undefined);
 
 /** Whether anything but the default view is asked for. */
-export const isFiltered = (search: QueueSearch): boolean => Boolean(search.status || search.severity || search.owner || search.tag || search.q);
+export const isFiltered = (search: QueueSearch): boolean =>
+  Boolean(search.status || search.severity || search.owner || search.tag || search.q);

@@ -1,9 +1,10 @@
-import { Input, Switch } from "@fluentui/react-components";
+import { Input, Switch, Tab, TabList } from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { rulesQuery, useToggleRule } from "~/api/queries";
 import { type RuleSummary, SEVERITIES } from "~/api/types";
+import { useMay } from "~/app/permissions";
 import { FilterMenu } from "~/components/FilterMenu";
 import { RulerRegular, SearchRegular } from "~/components/icons";
 import { None, SeverityMark, TacticTicks, Time } from "~/components/marks";
@@ -12,6 +13,7 @@ import { Empty, LoadingRows, ProblemBar } from "~/components/states";
 import { useNotices } from "~/components/toasts";
 import { byKillChain, tacticName } from "~/lib/attack";
 import { count, number } from "~/lib/text";
+import { Automation } from "./Automation";
 import { RulePanel } from "./RulePanel";
 import css from "./Rules.module.css";
 
@@ -24,7 +26,9 @@ export function RulesPage() {
     const needle = (search.q ?? "").toLowerCase();
     const severities = search.severity?.split(",") ?? [];
     return (data?.items ?? [])
-      .filter((r) => !needle || `${r.name} ${r.tactics.join(" ")} ${r.techniques.join(" ")} ${r.pack} ${r.source}`.toLowerCase().includes(needle))
+      .filter(
+        (r) => !needle || `${r.name} ${r.tactics.join(" ")} ${r.techniques.join(" ")} ${r.pack} ${r.source}`.toLowerCase().includes(needle),
+      )
       .filter((r) => !severities.length || severities.includes(r.severity))
       .filter((r) => !search.state || r.enabled === (search.state === "on"))
       .sort((a, b) => Number(isFailing(b)) - Number(isFailing(a)) || a.name.localeCompare(b.name));
@@ -42,9 +46,30 @@ export function RulesPage() {
           : " "
       }
     >
-      <div className={css.filters}>
-        <Input type="search" aria-label="Filter rules" placeholder="Name, tactic, technique, pack" contentBefore={<SearchRegular />} value={search.q ?? ""} onChange={(_, d) => set({ q: d.value || undefined })} className={css.search} />
-        <FilterMenu name="Severity" options={SEVERITIES.map((s) => ({ value: s, label: s, count: all.filter((r) => r.severity === s).length }))} chosen={search.severity?.split(",") ?? []} onChange={(values) => set({ severity: values.join(",") || undefined })} />
+      <TabList
+        selectedValue={search.tab ?? "rules"}
+        onTabSelect={(_, d) => set({ tab: d.value === "automation" ? "automation" : undefined })}
+      >
+        <Tab value="rules">Detection</Tab>
+        <Tab value="automation">Automation</Tab>
+      </TabList>
+      {search.tab === "automation" ? <Automation /> : null}
+      <div className={css.filters} hidden={search.tab === "automation"}>
+        <Input
+          type="search"
+          aria-label="Filter rules"
+          placeholder="Name, tactic, technique, pack"
+          contentBefore={<SearchRegular />}
+          value={search.q ?? ""}
+          onChange={(_, d) => set({ q: d.value || undefined })}
+          className={css.search}
+        />
+        <FilterMenu
+          name="Severity"
+          options={SEVERITIES.map((s) => ({ value: s, label: s, count: all.filter((r) => r.severity === s).length }))}
+          chosen={search.severity?.split(",") ?? []}
+          onChange={(values) => set({ severity: values.join(",") || undefined })}
+        />
         <FilterMenu
           name="State"
           options={[
@@ -55,8 +80,8 @@ export function RulesPage() {
           onChange={(values) => set({ state: values.length === 1 ? (values[0] as "on" | "off") : undefined })}
         />
       </div>
-      {error && !data ? <ProblemBar error={error} retry={() => void refetch()} /> : null}
-      <div className={css.split} data-open={search.rule ? true : undefined}>
+      {error && !data && search.tab !== "automation" ? <ProblemBar error={error} retry={() => void refetch()} /> : null}
+      <div className={css.split} hidden={search.tab === "automation"} data-open={search.rule ? true : undefined}>
         <Card className={css.card}>
           {isPending ? (
             <LoadingRows />
@@ -85,12 +110,21 @@ export function RulesPage() {
               </thead>
               <tbody>
                 {rules.map((rule) => (
-                  <RuleRow key={rule.id} rule={rule} chosen={rule.id === search.rule} choose={() => set({ rule: rule.id === search.rule ? undefined : rule.id })} />
+                  <RuleRow
+                    key={rule.id}
+                    rule={rule}
+                    chosen={rule.id === search.rule}
+                    choose={() => set({ rule: rule.id === search.rule ? undefined : rule.id })}
+                  />
                 ))}
               </tbody>
             </table>
           ) : (
-            <Empty icon={<RulerRegular />} title={all.length ? "No rule matches" : "No rules"} text={all.length ? "Loosen a filter." : "No pack with rules is loaded. See the settings of Tocsin for its content folders."} />
+            <Empty
+              icon={<RulerRegular />}
+              title={all.length ? "No rule matches" : "No rules"}
+              text={all.length ? "Loosen a filter." : "No pack with rules is loaded. See the settings of Tocsin for its content folders."}
+            />
           )}
         </Card>
         {search.rule ? <RulePanel id={search.rule} close={() => set({ rule: undefined })} /> : null}
@@ -99,10 +133,12 @@ export function RulesPage() {
   );
 }
 
-export const isFailing = (rule: { enabled: boolean; last_status: string | null }): boolean => rule.enabled && /fail|error/i.test(rule.last_status ?? "");
+export const isFailing = (rule: { enabled: boolean; last_status: string | null }): boolean =>
+  rule.enabled && /fail|error/i.test(rule.last_status ?? "");
 
 function RuleRow({ rule, chosen, choose }: { rule: RuleSummary; chosen: boolean; choose: () => void }) {
   const toggle = useToggleRule();
+  const may = useMay("rules.write");
   const notices = useNotices();
   return (
     <tr data-chosen={chosen || undefined}>
@@ -136,7 +172,10 @@ function RuleRow({ rule, chosen, choose }: { rule: RuleSummary; chosen: boolean;
         <Switch
           aria-label={`${rule.name} is on`}
           checked={rule.enabled}
-          onChange={(_, d) => toggle.mutate({ id: rule.id, enabled: d.checked }, { onError: (error) => notices.failed("The rule was not changed", error) })}
+          disabled={!may}
+          onChange={(_, d) =>
+            toggle.mutate({ id: rule.id, enabled: d.checked }, { onError: (error) => notices.failed("The rule was not changed", error) })
+          }
         />
       </td>
     </tr>

@@ -49,7 +49,12 @@ export function Audit() {
       ) : (
         <Empty icon={<HistoryRegular />} title="Nothing yet" />
       )}
-      {data.total > data.items.length ? <p className={css.foot}>The newest {number(data.items.length)} of {number(data.total)}. Each row's hash covers the one before it, so a changed or missing row shows.</p> : null}
+      {data.total > data.items.length ? (
+        <p className={css.foot}>
+          The newest {number(data.items.length)} of {number(data.total)}. Each row's hash covers the one before it, so a changed or missing
+          row shows.
+        </p>
+      ) : null}
     </Card>
   );
 }

@@ -1,4 +1,19 @@
-import { Button, Dialog, DialogActions, DialogBody, DialogContent, DialogSurface, DialogTitle, Dropdown, Field, Input, Option, Radio, RadioGroup, Tooltip } from "@fluentui/react-components";
+import {
+  Button,
+  Dialog,
+  DialogActions,
+  DialogBody,
+  DialogContent,
+  DialogSurface,
+  DialogTitle,
+  Dropdown,
+  Field,
+  Input,
+  Option,
+  Radio,
+  RadioGroup,
+  Tooltip,
+} from "@fluentui/react-components";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { api, take } from "~/api/client";
@@ -84,7 +99,11 @@ function MakeToken({ close }: { close: () => void }) {
   const notices = useNotices();
   const make = useMutation({
     mutationFn: (): Promise<MadeToken> =>
-      take(api.POST("/api/v1/tokens", { body: { name: name.trim(), kind, roles: kind === "api" ? [role] : [], expires_in_days: days ? Number(days) : null } })),
+      take(
+        api.POST("/api/v1/tokens", {
+          body: { name: name.trim(), kind, roles: kind === "api" ? [role] : [], expires_in_days: days ? Number(days) : null },
+        }),
+      ),
     onSuccess: () => client.invalidateQueries({ queryKey: ["tokens"] }),
   });
   const made = make.data;

@@ -1,4 +1,18 @@
-import { Avatar, Button, Dialog, DialogActions, DialogBody, DialogContent, DialogSurface, DialogTitle, Dropdown, Field, Input, Option, Switch } from "@fluentui/react-components";
+import {
+  Avatar,
+  Button,
+  Dialog,
+  DialogActions,
+  DialogBody,
+  DialogContent,
+  DialogSurface,
+  DialogTitle,
+  Dropdown,
+  Field,
+  Input,
+  Option,
+  Switch,
+} from "@fluentui/react-components";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { api, take } from "~/api/client";
@@ -25,7 +39,8 @@ export function Users() {
   const notices = useNotices();
   const [adding, setAdding] = useState(false);
   const change = useMutation({
-    mutationFn: ({ name, ...body }: { name: string; roles?: Role[]; disabled?: boolean }) => take(api.PATCH("/api/v1/users/{name}", { params: { path: { name } }, body })),
+    mutationFn: ({ name, ...body }: { name: string; roles?: Role[]; disabled?: boolean }) =>
+      take(api.PATCH("/api/v1/users/{name}", { params: { path: { name } }, body })),
     onSuccess: (user) => notices.done(`${user.name} changed`),
     onError: (e) => notices.failed("The user was not changed", e),
     onSettled: () => client.invalidateQueries({ queryKey: ["users"] }),
@@ -75,7 +90,9 @@ export function Users() {
                     className={css.roles}
                     value={user.roles.join(", ")}
                     selectedOptions={user.roles}
-                    onOptionSelect={(_, d) => d.selectedOptions.length && change.mutate({ name: user.name, roles: d.selectedOptions as Role[] })}
+                    onOptionSelect={(_, d) =>
+                      d.selectedOptions.length && change.mutate({ name: user.name, roles: d.selectedOptions as Role[] })
+                    }
                   >
                     {ROLES.map((role) => (
                       <Option key={role.value} value={role.value} text={role.value}>
@@ -88,7 +105,12 @@ export function Users() {
                   <Time value={user.last_sign_in} relative />
                 </td>
                 <td>
-                  <Switch aria-label={`${user.name} may sign in`} checked={!user.disabled} disabled={user.name === me} onChange={(_, d) => change.mutate({ name: user.name, disabled: !d.checked })} />
+                  <Switch
+                    aria-label={`${user.name} may sign in`}
+                    checked={!user.disabled}
+                    disabled={user.name === me}
+                    onChange={(_, d) => change.mutate({ name: user.name, disabled: !d.checked })}
+                  />
                 </td>
               </tr>
             ))}

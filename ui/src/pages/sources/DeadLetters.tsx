@@ -16,7 +16,11 @@ export function DeadLetters({ page, error }: { page: { items: DeadLetter[]; tota
   if (!page.items.length) {
     return (
       <Card>
-        <Empty icon={<CheckmarkCircleRegular />} title="Everything could be read" text="Input that no decoder understands is kept here with the reason, and never lost." />
+        <Empty
+          icon={<CheckmarkCircleRegular />}
+          title="Everything could be read"
+          text="Input that no decoder understands is kept here with the reason, and never lost."
+        />
       </Card>
     );
   }
@@ -48,7 +52,12 @@ export function DeadLetters({ page, error }: { page: { items: DeadLetter[]; tota
                 </td>
                 <td>{item.source}</td>
                 <td>
-                  <button type="button" className={css.reason} aria-expanded={index === chosen} onClick={() => setChosen(index === chosen ? null : index)}>
+                  <button
+                    type="button"
+                    className={css.reason}
+                    aria-expanded={index === chosen}
+                    onClick={() => setChosen(index === chosen ? null : index)}
+                  >
                     {item.reason}
                   </button>
                   <code className={css.code}>{item.code}</code>
@@ -58,7 +67,11 @@ export function DeadLetters({ page, error }: { page: { items: DeadLetter[]; tota
             ))}
           </tbody>
         </table>
-        {page.total > page.items.length ? <p className={css.foot}>The newest {number(page.items.length)} of {number(page.total)}. All are in the table DeadLetter_CL.</p> : null}
+        {page.total > page.items.length ? (
+          <p className={css.foot}>
+            The newest {number(page.items.length)} of {number(page.total)}. All are in the table DeadLetter_CL.
+          </p>
+        ) : null}
       </Card>
       {letter ? <Raw key={chosen} letter={letter} close={() => setChosen(null)} /> : null}
     </div>

@@ -8,7 +8,8 @@ import { useNotices } from "~/components/toasts";
 import { bytes, number, words } from "~/lib/text";
 import css from "./Sources.module.css";
 
-const tone = (state: string): "good" | "bad" | "off" => (/listen|run|watch|ok|active|open/i.test(state) ? "good" : /fail|error/i.test(state) ? "bad" : "off");
+const tone = (state: string): "good" | "bad" | "off" =>
+  /listen|run|watch|ok|active|open/i.test(state) ? "good" : /fail|error/i.test(state) ? "bad" : "off";
 
 export function Receivers({ items, error }: { items: Source[] | undefined; error: unknown }) {
   const notices = useNotices();
@@ -16,7 +17,11 @@ export function Receivers({ items, error }: { items: Source[] | undefined; error
   if (!items.length) {
     return (
       <Card>
-        <Empty icon={<PlugConnectedRegular />} title="No receiver is on" text="Turn one on in tocsin.toml: syslog, HTTP event collector, JSON lines or a watched folder." />
+        <Empty
+          icon={<PlugConnectedRegular />}
+          title="No receiver is on"
+          text="Turn one on in tocsin.toml: syslog, HTTP event collector, JSON lines or a watched folder."
+        />
       </Card>
     );
   }
@@ -44,7 +49,9 @@ export function Receivers({ items, error }: { items: Source[] | undefined; error
               />
             </Tooltip>
           </div>
-          {source.detail ? <p className={css.detail}>{typeof source.detail === "string" ? source.detail : JSON.stringify(source.detail)}</p> : null}
+          {source.detail ? (
+            <p className={css.detail}>{typeof source.detail === "string" ? source.detail : JSON.stringify(source.detail)}</p>
+          ) : null}
           <dl className={css.facts}>
             <div>
               <dt>Events</dt>

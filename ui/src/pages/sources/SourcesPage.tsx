@@ -23,7 +23,10 @@ export function SourcesPage() {
   const items = tables.data?.items ?? [];
   const rows = items.reduce((sum, t) => sum + t.rows, 0);
   const size = items.reduce((sum, t) => sum + t.bytes, 0);
-  const last = items.reduce<string | null>((latest, t) => (t.last_received && (!latest || t.last_received > latest) ? t.last_received : latest), null);
+  const last = items.reduce<string | null>(
+    (latest, t) => (t.last_received && (!latest || t.last_received > latest) ? t.last_received : latest),
+    null,
+  );
   return (
     <Page title="Data sources" note="What arrives, where it lands, how late it is, and what could not be read.">
       <dl className={css.totals}>
@@ -33,7 +36,12 @@ export function SourcesPage() {
         <Total label="Last row received" value={last ? <Time value={last} relative /> : "–"} />
         <Total label="Dead letters" value={dead.data ? number(dead.data.total) : "–"} bad={Boolean(dead.data?.total)} />
       </dl>
-      <TabList selectedValue={tab} onTabSelect={(_, d) => void navigate({ to: "/sources", search: { tab: d.value === "tables" ? undefined : (d.value as "receivers" | "dead-letters") } })}>
+      <TabList
+        selectedValue={tab}
+        onTabSelect={(_, d) =>
+          void navigate({ to: "/sources", search: { tab: d.value === "tables" ? undefined : (d.value as "receivers" | "dead-letters") } })
+        }
+      >
         <Tab value="tables">Tables ({items.length})</Tab>
         <Tab value="receivers">Receivers ({sources.data?.items.length ?? 0})</Tab>
         <Tab value="dead-letters">Dead letters ({dead.data?.total ?? 0})</Tab>
@@ -77,7 +85,15 @@ function Tables({ items, error, retry }: { items: TableStats[] | undefined; erro
   }
   return (
     <>
-      <Input type="search" aria-label="Filter tables" placeholder="Filter tables" contentBefore={<SearchRegular />} value={filter} onChange={(_, d) => setFilter(d.value)} className={css.search} />
+      <Input
+        type="search"
+        aria-label="Filter tables"
+        placeholder="Filter tables"
+        contentBefore={<SearchRegular />}
+        value={filter}
+        onChange={(_, d) => setFilter(d.value)}
+        className={css.search}
+      />
       <Card className={css.sheet}>
         <table className={css.table}>
           <caption className="visually-hidden">{count(shown.length, "table")}</caption>
@@ -134,7 +150,11 @@ function Tables({ items, error, retry }: { items: TableStats[] | undefined; erro
                 </td>
                 <td className={css.number}>{table.latency_seconds === null ? <None>unknown</None> : duration(table.latency_seconds)}</td>
                 <td>
-                  <Link to="/hunting" search={{ query: `${table.name}\n| sort by TimeGenerated desc\n| take 100`, range: "all", run: true }} className={css.hunt}>
+                  <Link
+                    to="/hunting"
+                    search={{ query: `${table.name}\n| sort by TimeGenerated desc\n| take 100`, range: "all", run: true }}
+                    className={css.hunt}
+                  >
                     <CodeRegular aria-hidden="true" /> Rows<span className="visually-hidden"> of {table.name}</span>
                   </Link>
                 </td>

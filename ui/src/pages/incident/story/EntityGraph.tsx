@@ -43,7 +43,9 @@ export function EntityGraph({ incident, lit, selection, select }: Props) {
     const edgeColor = (tactic: string) => variable(`--t-${tactic.toLowerCase()}`) || variable("--t-unknown");
     const core = cytoscape({
       container,
-      elements: elements.map((e) => (e.group === "edges" ? { ...e, data: { ...e.data, color: edgeColor(String(e.data.tactic ?? "")) } } : e)),
+      elements: elements.map((e) =>
+        e.group === "edges" ? { ...e, data: { ...e.data, color: edgeColor(String(e.data.tactic ?? "")) } } : e,
+      ),
       style: graphStyle({
         dark,
         text: variable("--colorNeutralForeground1"),
@@ -158,17 +160,32 @@ function toElements(incident: Incident, dark: boolean): ElementDefinition[] {
       const color = nodeColor(node.type, dark);
       return {
         group: "nodes",
-        data: { id: node.id, key, label: node.label, short: shortLabel(node), asset, color, size: asset ? 46 : 34, icon: icon(node.type, color) },
+        data: {
+          id: node.id,
+          key,
+          label: node.label,
+          short: shortLabel(node),
+          asset,
+          color,
+          size: asset ? 46 : 34,
+          icon: icon(node.type, color),
+        },
         // Round the clock in the story's order.
         position: { x: Math.cos(angle) * radius, y: Math.sin(angle) * radius },
       };
     }),
-    ...incident.graph.edges.map(
-      (edge, index): ElementDefinition => ({
-        group: "edges",
-        data: { id: `e${index}`, index, source: edge.source, target: edge.target, label: edge.label, alert: edge.alert_id, tactic: tacticOf.get(edge.alert_id) ?? "" },
-      }),
-    ),
+    ...incident.graph.edges.map((edge, index): ElementDefinition => ({
+      group: "edges",
+      data: {
+        id: `e${index}`,
+        index,
+        source: edge.source,
+        target: edge.target,
+        label: edge.label,
+        alert: edge.alert_id,
+        tactic: tacticOf.get(edge.alert_id) ?? "",
+      },
+    })),
   ];
 }
 

@@ -3,7 +3,15 @@ import { count } from "~/lib/text";
 import css from "./Story.module.css";
 
 /** The tactics that the incident walked, in kill-chain order; choosing one leaves only its steps in the timeline. */
-export function KillChain({ counts, chosen, choose }: { counts: Map<string, number>; chosen: string | null; choose: (tactic: string | null) => void }) {
+export function KillChain({
+  counts,
+  chosen,
+  choose,
+}: {
+  counts: Map<string, number>;
+  chosen: string | null;
+  choose: (tactic: string | null) => void;
+}) {
   const tactics = byKillChain([...counts.keys()]);
   if (!tactics.length) return null;
   return (

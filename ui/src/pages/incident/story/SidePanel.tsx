@@ -59,7 +59,13 @@ function SummaryPanel({ incident }: { incident: Incident }) {
           <dt>Seen by</dt>
           <dd>{products.join(", ")}</dd>
           <dt>Assets</dt>
-          <dd>{assets.length ? sortEntities(assets).map((e) => shortLabel(e)).join(", ") : "none named"}</dd>
+          <dd>
+            {assets.length
+              ? sortEntities(assets)
+                  .map((e) => shortLabel(e))
+                  .join(", ")
+              : "none named"}
+          </dd>
           <dt>Techniques</dt>
           <dd className={css.chips}>
             {incident.techniques.map((id) => (
@@ -155,7 +161,9 @@ function EntityPanel({ incident, entity: key, select }: { incident: Incident; en
   const alerts = alertsOf(incident.alerts, key);
   const entity =
     incident.entities.find((e) => entityKey(e) === key) ??
-    incident.entities.find((e) => alerts.some((a) => a.entities.some((x) => x.type === e.type && shortLabel(x) === shortLabel(e) && entityKey(x) === key)));
+    incident.entities.find((e) =>
+      alerts.some((a) => a.entities.some((x) => x.type === e.type && shortLabel(x) === shortLabel(e) && entityKey(x) === key)),
+    );
   if (!entity) return <SummaryPanel incident={incident} />;
   return (
     <section className={css.side} aria-label="Selected entity">

@@ -25,12 +25,19 @@ export function Timeline({ incident, lit, tactic, selection, select }: Props) {
   const list = useRef<HTMLOListElement>(null);
   const byAlert = useMemo(() => new Map(incident.alerts.map((a) => [a.id, a])), [incident.alerts]);
   const groups = useMemo(
-    () => groupSteps(incident.story.filter((step) => !tactic || step.tactic === tactic || byAlert.get(step.alert_id ?? "")?.tactics.includes(tactic))),
+    () =>
+      groupSteps(
+        incident.story.filter((step) => !tactic || step.tactic === tactic || byAlert.get(step.alert_id ?? "")?.tactics.includes(tactic)),
+      ),
     [incident.story, tactic, byAlert],
   );
   // A step that was chosen in the graph, or by a link, comes into view.
   useEffect(() => {
-    if (selection.alert) list.current?.querySelector(`[data-step=${JSON.stringify(selection.alert)}]`)?.closest("li")?.scrollIntoView({ block: "nearest" });
+    if (selection.alert)
+      list.current
+        ?.querySelector(`[data-step=${JSON.stringify(selection.alert)}]`)
+        ?.closest("li")
+        ?.scrollIntoView({ block: "nearest" });
   }, [selection.alert]);
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
@@ -86,7 +93,11 @@ function Group({
           <span>{duration(group.gap)} later</span>
         </li>
       ) : null}
-      <li className={css.step} data-dim={(lit !== null && !on) || undefined} style={{ "--tactic": tacticColor(group.steps[0]?.tactic ?? "") } as React.CSSProperties}>
+      <li
+        className={css.step}
+        data-dim={(lit !== null && !on) || undefined}
+        style={{ "--tactic": tacticColor(group.steps[0]?.tactic ?? "") } as React.CSSProperties}
+      >
         {many && !open ? (
           <Step
             step={group.steps[0] as StoryStep}
@@ -143,7 +154,13 @@ function Step({
   const entities = sortEntities(step.entities);
   return (
     <div className={css.card} data-selected={selected || undefined}>
-      <button type="button" data-step={step.alert_id ?? ""} className={css.stepMain} aria-pressed={selected} onClick={() => select(selected ? {} : { alert: step.alert_id ?? undefined })}>
+      <button
+        type="button"
+        data-step={step.alert_id ?? ""}
+        className={css.stepMain}
+        aria-pressed={selected}
+        onClick={() => select(selected ? {} : { alert: step.alert_id ?? undefined })}
+      >
         <span className={css.stepTop}>
           <time dateTime={step.time} className="num">
             {date ? timeParts(date, zone).time : step.time}
@@ -163,11 +180,24 @@ function Step({
         <div className={css.stepChips}>
           {entities.slice(0, 3).map((entity) => {
             const key = entityKey(entity);
-            return <EntityChip key={key} entity={entity} active={selection.entity === key} onClick={() => select(selection.entity === key ? {} : { entity: key })} />;
+            return (
+              <EntityChip
+                key={key}
+                entity={entity}
+                active={selection.entity === key}
+                onClick={() => select(selection.entity === key ? {} : { entity: key })}
+              />
+            );
           })}
         </div>
         {entities.length > 3 ? (
-          <span className={css.dim} title={entities.slice(3).map((e) => e.label).join("\n")}>
+          <span
+            className={css.dim}
+            title={entities
+              .slice(3)
+              .map((e) => e.label)
+              .join("\n")}
+          >
             +{entities.length - 3}
           </span>
         ) : null}

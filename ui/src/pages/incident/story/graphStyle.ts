@@ -5,7 +5,8 @@ const PATHS: Record<string, string> = {
   Host: "M3 5h18v11H3z M9 20h6 M12 16v4",
   IoTDevice: "M6 6h12v12H6z M9 3v3 M15 3v3 M9 18v3 M15 18v3 M3 9h3 M3 15h3 M18 9h3 M18 15h3",
   Account: "M12 4a4 4 0 1 1 0 8 4 4 0 0 1 0-8z M4.500 20c.8-3.600 3.800-5.500 7.500-5.500s6.700 1.900 7.500 5.500",
-  SecurityGroup: "M9 5a3.200 3.200 0 1 1 0 6.400A3.200 3.200 0 0 1 9 5z M3 19c.5-3 2.800-4.600 6-4.600s5.500 1.600 6 4.600 M16 5.500a3 3 0 0 1 0 5.800 M17.500 14.500c2 .6 3.200 2.100 3.500 4.500",
+  SecurityGroup:
+    "M9 5a3.200 3.200 0 1 1 0 6.400A3.200 3.200 0 0 1 9 5z M3 19c.5-3 2.800-4.600 6-4.600s5.500 1.600 6 4.600 M16 5.500a3 3 0 0 1 0 5.800 M17.500 14.500c2 .6 3.200 2.100 3.500 4.500",
   Mailbox: "M3 13l3-8h12l3 8v6H3z M3 13h5l1.500 3h5L16 13h5",
   MailMessage: "M3 6h18v12H3z M3 7l9 6 9-6",
   IP: "M12 3a9 9 0 1 1 0 18 9 9 0 0 1 0-18z M3 12h18 M12 3c3 3 3.500 6 3.500 9s-.5 6-3.500 9c-3-3-3.500-6-3.500-9s.5-6 3.500-9z",
@@ -18,7 +19,8 @@ const PATHS: Record<string, string> = {
   AzureResource: "M12 3l8 4.500v9L12 21l-8-4.500v-9z M4 7.500l8 4.500 8-4.500 M12 12v9",
   RegistryKey: "M15 4a5 5 0 1 1-3.800 8.200L6 17.500V20H3v-3l6.800-6.800A5 5 0 0 1 15 4z",
   RegistryValue: "M15 4a5 5 0 1 1-3.800 8.200L6 17.500V20H3v-3l6.800-6.800A5 5 0 0 1 15 4z",
-  Malware: "M8 9a4 4 0 0 1 8 0v6a4 4 0 0 1-8 0z M4 8l4 2 M4 18l4-3 M3 13h5 M20 8l-4 2 M20 18l-4-3 M21 13h-5 M9.500 5.500L8 4 M14.500 5.500L16 4",
+  Malware:
+    "M8 9a4 4 0 0 1 8 0v6a4 4 0 0 1-8 0z M4 8l4 2 M4 18l4-3 M3 13h5 M20 8l-4 2 M20 18l-4-3 M21 13h-5 M9.500 5.500L8 4 M14.500 5.500L16 4",
 };
 const UNKNOWN = "M12 4a8 8 0 1 1 0 16 8 8 0 0 1 0-16z M10 10a2 2 0 1 1 2.800 1.800c-.6.3-.8.7-.8 1.400 M12 16v.2";
 
@@ -109,7 +111,10 @@ export function graphStyle(p: Palette): StylesheetJson {
     { selector: "edge.dim", style: { opacity: 0.1 } },
     { selector: "node.lit", style: { "border-width": 3 } },
     { selector: "edge.lit", style: { width: 3, opacity: 1, "z-index": 9 } },
-    { selector: "node.chosen", style: { "border-width": 4, "underlay-color": p.brand, "underlay-opacity": 0.22, "underlay-padding": 7, "underlay-shape": "ellipse" } },
+    {
+      selector: "node.chosen",
+      style: { "border-width": 4, "underlay-color": p.brand, "underlay-opacity": 0.22, "underlay-padding": 7, "underlay-shape": "ellipse" },
+    },
     { selector: "node:active", style: { "overlay-opacity": 0.06 } },
     { selector: "core", style: { "active-bg-opacity": 0, "selection-box-opacity": 0 } as never },
   ];
