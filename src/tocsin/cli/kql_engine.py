@@ -12,11 +12,42 @@ from tocsin.kql import CompiledQuery, compile_query
 from tocsin.kql.diagnostics import Diagnostic
 from tocsin.lake.engine import Engine, Limits
 from tocsin.query.catalog import WorkspaceCatalog
-from tocsin.tables import catalogue
+from tocsin.tables import Catalogue, catalogue
 
 __all__ = ["CaseEngine"]
 
 _LIMITS = Limits(rows=None, seconds=60.0, result_bytes=None)
+
+
+_OTHERS = frozenset(("Custom log", "AWS", "GCP", "Crowdstrike"))
+_OTHER_NAMES = ("GCP", "GKE", "Google")
+
+
+class _Typical:
+    """Which tables a wildcard means where no lake tells: Microsoft's own.
+
+    No workspace has the tables of all six hundred vendors at once; their columns of the same name and other types would split the common
+    ones (``Operation`` into ``Operation_string`` and ``Operation_dynamic``), which no query over `union *` expects.
+    """
+
+    def __init__(self, declared: Catalogue) -> None:
+        own = {}
+        for name in declared.names():
+            info = declared.info(name)
+            if info is not None and info.category not in _OTHERS and not name.startswith(_OTHER_NAMES):
+                own[name.lower()] = name
+        self._names = sorted(own.values())
+
+    def schema(self, table: str) -> None:
+        """No tables but the declared ones."""
+
+    def tables(self) -> list[str]:
+        """No tables of its own."""
+        return []
+
+    def populated(self) -> list[str]:
+        """What wildcards mean."""
+        return self._names
 
 
 class CaseEngine:
@@ -25,7 +56,7 @@ class CaseEngine:
     def __init__(self, clock: Clock | None = None) -> None:
         functions = {f.name: f for f in load_packs([packs_dir()]).functions}
         declared = catalogue()
-        self.catalog = WorkspaceCatalog(declared, None, functions)  # type: ignore[arg-type]
+        self.catalog = WorkspaceCatalog(declared, _Typical(declared), functions)  # type: ignore[arg-type]
         self._engine = Engine(catalog=declared)
         self._clock = clock or SystemClock()
         self._placeless = False
