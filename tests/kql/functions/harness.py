@@ -21,7 +21,7 @@ ROWS = "range x from 1 to 4 step 1"
 def engine() -> duckdb.DuckDBPyConnection:
     """A connection as the lake opens it."""
     geoip.configure({"81.2.69.142": {"country": {"names": {"en": "United Kingdom"}}}}.get)
-    connection = duckdb.connect()
+    connection = duckdb.connect(config={"memory_limit": "1GB", "threads": 1})
     for udf in dialect.UDFS:
         connection.create_function(
             udf.name,

@@ -12,15 +12,103 @@ from tocsin.kql.functions import registry
 from tocsin.kql.functions.model import ScalarFunction
 
 STRINGS = [
-    *("", "a", "null", "{", "[1,", '{"a":1,"b":{"c":[1,2]}}', '[1,"x",null,{"k":[]},1.5,true]', "0x", "0xFFFFFFFFFFFFFFFFF"),
-    *("99999999999999999999", "1e999", "NaN", "-", ":", "1:2", "::1", "fe80::1/200", "1.2.3.4/33", "1.2.3.4", "999.1.1.1", "\\", "("),
-    *("*", "[", "é😀\u0301", "x" * 3000, "\n\t\r", "%zz", "YQ=", "2020-13-45", "9999-12-31T23:59:59.9999999Z", "0001-01-01", "0000-01-01"),
-    *("-1.00:00:00", "10675200.00:00:00", "1d", "day", "a'b\"c", "$.a[0].b", "$", "\u202e", "<e><a>1</a><a/></e>", "<e", "Europe/Paris"),
-    *("POLYGON ((0 0", "862a1072fffffff", "89c259", "sunny", "70fc66f7-8279-44fc-9092-d364d70fce44", "1.2.3.4.5", "C:\\", "//", "a,\"b"),
+    *(
+        "",
+        "a",
+        "null",
+        "{",
+        "[1,",
+        '{"a":1,"b":{"c":[1,2]}}',
+        '[1,"x",null,{"k":[]},1.5,true]',
+        "0x",
+        "0xFFFFFFFFFFFFFFFFF",
+    ),
+    *(
+        "99999999999999999999",
+        "1e999",
+        "NaN",
+        "-",
+        ":",
+        "1:2",
+        "::1",
+        "fe80::1/200",
+        "1.2.3.4/33",
+        "1.2.3.4",
+        "999.1.1.1",
+        "\\",
+        "(",
+    ),
+    *(
+        "*",
+        "[",
+        "é😀\u0301",
+        "x" * 3000,
+        "\n\t\r",
+        "%zz",
+        "YQ=",
+        "2020-13-45",
+        "9999-12-31T23:59:59.9999999Z",
+        "0001-01-01",
+        "0000-01-01",
+    ),
+    *(
+        "-1.00:00:00",
+        "10675200.00:00:00",
+        "1d",
+        "day",
+        "a'b\"c",
+        "$.a[0].b",
+        "$",
+        "\u202e",
+        "<e><a>1</a><a/></e>",
+        "<e",
+        "Europe/Paris",
+    ),
+    *(
+        "POLYGON ((0 0",
+        "862a1072fffffff",
+        "89c259",
+        "sunny",
+        "70fc66f7-8279-44fc-9092-d364d70fce44",
+        "1.2.3.4.5",
+        "C:\\",
+        "//",
+        'a,"b',
+    ),
 ]
-LONGS = ["0", "1", "-1", "64", "1000000", "2147483648", "-2147483649", "9223372036854775807", "-9223372036854775808", "long(null)"]
-REALS = ["0.0", "-0.0", "1.5", "-2.5", "1e308", "-1e308", "5e-324", "real(nan)", "real(+inf)", "real(-inf)", "real(null)", "1e18"]
-DATES = ["datetime(null)", "datetime(0001-01-01)", "datetime(9999-12-31 23:59:59.9999999)", "datetime(2020-02-29 12:34:56.1234567)", "datetime(1969-12-31)"]
+LONGS = [
+    "0",
+    "1",
+    "-1",
+    "64",
+    "1000000",
+    "2147483648",
+    "-2147483649",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "long(null)",
+]
+REALS = [
+    "0.0",
+    "-0.0",
+    "1.5",
+    "-2.5",
+    "1e308",
+    "-1e308",
+    "5e-324",
+    "real(nan)",
+    "real(+inf)",
+    "real(-inf)",
+    "real(null)",
+    "1e18",
+]
+DATES = [
+    "datetime(null)",
+    "datetime(0001-01-01)",
+    "datetime(9999-12-31 23:59:59.9999999)",
+    "datetime(2020-02-29 12:34:56.1234567)",
+    "datetime(1969-12-31)",
+]
 SPANS = ["timespan(null)", "0s", "1tick", "-1tick", "10675199d", "-10675199d", "36500d"]
 JSONS = ["null", "0", "-1", "1.5e300", "true", '"x"', '""', "[]", "{}", "[null,1,\"a\",[1],{\"a\":null}]", '{"a":{"b":[1,{"c":2}]},"":1,"k\\"q":2}', "[1,2,3,4,5,6,7,8,9]", '{"type":"Polygon","coordinates":[[[0,0],[1,0],[1,1],[0,0]]]}', '{"type":"LineString","coordinates":[[0,0],[0,95]]}', '[[1],"z"]']  # fmt: skip
 COLUMNS = {
@@ -28,7 +116,16 @@ COLUMNS = {
     "long": ("c_l", LONGS),
     "int": ("c_i", ["0", "-1", "2147483647", "-2147483648", "int(null)"]),
     "real": ("c_r", REALS),
-    "decimal": ("c_d", ["decimal(0)", "decimal(1.5)", "decimal(-999999999999999999999)", "decimal(0.00000000000000001)", "decimal(null)"]),
+    "decimal": (
+        "c_d",
+        [
+            "decimal(0)",
+            "decimal(1.5)",
+            "decimal(-999999999999999999999)",
+            "decimal(0.00000000000000001)",
+            "decimal(null)",
+        ],
+    ),
     "bool": ("c_b", ["true", "false", "bool(null)"]),
     "datetime": ("c_t", DATES),
     "timespan": ("c_p", SPANS),
@@ -83,8 +180,14 @@ def variants(function: ScalarFunction) -> list[str]:
     return queries
 
 
+# range() and repeat() make a million items for each hostile row, which the engine's memory limit stops; assert() is there to fail.
+LEFT_OUT = {"range", "repeat", "assert"}
+
+
 @pytest.mark.parametrize(
-    "function", [f for f in registry.all_scalars() if not f.refused and not f.window], ids=lambda f: f.name
+    "function",
+    [f for f in registry.all_scalars() if not f.refused and not f.window and f.name not in LEFT_OUT],
+    ids=lambda f: f.name,
 )
 def test_no_value_fails(function: ScalarFunction) -> None:
     for query in dict.fromkeys(variants(function)):
@@ -98,7 +201,11 @@ def test_no_value_fails(function: ScalarFunction) -> None:
 def test_aggregates_take_any_value(aggregate) -> None:
     first = aggregate.params[0] if aggregate.params else None
     for kind in [] if first is None else [str(t) for t in first.types] or list(COLUMNS):
-        rest = ["true" if p.name == "predicate" else "50" if "percentile" in p.name else "c_l" for p in aggregate.params[1:] if not p.optional]
+        rest = [
+            "true" if p.name == "predicate" else "50" if "percentile" in p.name else "c_l"
+            for p in aggregate.params[1:]
+            if not p.optional
+        ]
         call = f"{aggregate.name}({', '.join([COLUMNS[kind][0], *rest])})"
         for by in ("", " by c_b"):
             try:

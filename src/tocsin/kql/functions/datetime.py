@@ -7,6 +7,7 @@ period and give ticks. Results outside the years 1 to 9999 are null.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from zoneinfo import ZoneInfo
 
 from tocsin.kql.functions.define import scalar
 from tocsin.kql.functions.macros import text_copies
@@ -169,7 +170,9 @@ def _unixtime(factor: str, whole: int) -> Callable[[Sequence[Operand]], Lowered]
     def lower(operands: Sequence[Operand]) -> Lowered:
         value = operands[0]
         if value.type in (R, KqlType.DECIMAL):
-            return _made(f"k_dtr(k_rlong(({value.sql})::DOUBLE * {factor}) + 621355968000000000)", T, in_ticks=True)
+            return _made(
+                f"k_dtr(k_rlong(({value.sql})::DOUBLE * {factor})::HUGEINT + 621355968000000000)", T, in_ticks=True
+            )
         if whole >= 10:
             return _made(f"k_us(({value.sql})::HUGEINT * {whole // 10})", T)
         if whole == 1:
@@ -184,10 +187,20 @@ def _zone(to_local: bool) -> Callable[[Sequence[Operand]], Lowered]:
 
     def lower(operands: Sequence[Operand]) -> Lowered:
         moment, zone = operands
-        if moment.ticks:
+        if zone.constant and isinstance(zone.value, str):
+            try:
+                ZoneInfo(zone.value)
+            except (ValueError, OSError, KeyError):
+                raise FunctionError(
+                    f"'{zone.value}' is not a time zone", 1, hint="Give a name such as 'Europe/Paris'."
+                ) from None
             shifted = f"{function}({micros(moment)}, {zone.sql})"
+        else:
+            # SQL fails for a zone that it does not know.
+            shifted = f"k_us(k_zoned(epoch_us({micros(moment)}), {zone.sql}, {'TRUE' if to_local else 'FALSE'}))"
+        if moment.ticks:
             return _made(f"k_dtr(k_tk({shifted}) + {moment.sql} % 10)", T, in_ticks=True)
-        return _made(f"k_tsr({function}({moment.sql}, {zone.sql}))", T)
+        return _made(f"k_tsr({shifted})", T)
 
     return lower
 
@@ -355,7 +368,11 @@ def _bin_at(operands: Sequence[Operand]) -> Lowered:
             raise FunctionError("a datetime is rounded to a timespan from a datetime", 2)
         return _made(f"k_dtr(k_bin_at({ticks(value)}, {size.sql}, {ticks(fixed)}))", T, in_ticks=True)
     if value.type is P:
+        if fixed.type not in (P, L, I) or size.type not in (P, L, I):
+            raise FunctionError("a timespan is rounded to a timespan from a timespan", 2)
         return _made(f"k_bin_at({value.sql}, {size.sql}, {fixed.sql})", P)
+    if not all(o.type.is_numeric for o in operands):
+        raise FunctionError("a number is rounded to a number from a number", 1)
     if all(o.type in (L, I) for o in operands):
         return _made(f"k_bin_at({value.sql}, {size.sql}, {fixed.sql})", L)
     a, b, c = (f"({o.sql})::DOUBLE" for o in operands)

@@ -24,7 +24,7 @@ Lowering = Callable[[Sequence[Operand]], Lowered]
 
 _NAMED_TYPES: dict[str, tuple[KqlType, ...]] = {
     "any": (),
-    "number": (KqlType.INT, KqlType.LONG, KqlType.REAL, KqlType.DECIMAL),
+    "number": (KqlType.REAL, KqlType.LONG, KqlType.INT, KqlType.DECIMAL),  # a dynamic becomes a real
     "integer": (KqlType.LONG, KqlType.INT),
 }
 _SIGNATURE = re.compile(r"(\w+)\((.*)\)", re.DOTALL)

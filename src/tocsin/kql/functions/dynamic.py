@@ -8,6 +8,7 @@ from tocsin.kql.functions.conversion import to_dynamic, to_text
 from tocsin.kql.functions.define import scalar
 from tocsin.kql.functions.macros import text_copies
 from tocsin.kql.functions.model import FunctionError, Lowered, Operand, RowLowered, ScalarFunction
+from tocsin.kql.functions.sql import ticks
 from tocsin.kql.types import KqlType
 
 __all__ = ["FUNCTIONS"]
@@ -113,8 +114,10 @@ def _sort(descending: bool) -> Callable[[Sequence[Operand]], Lowered]:
 
 def _strcat_array(operands: Sequence[Operand]) -> Lowered:
     array, delimiter = operands
-    sql = f"coalesce(array_to_string(list_transform(k_list({array.sql}), lambda z: coalesce(z->>'$', '')), {delimiter.sql}), '')"
-    return Lowered(sql, S, copies=2)
+    texts = f"list_transform(k_list({array.sql}), lambda z: coalesce(z->>'$', ''))"
+    if delimiter.constant:
+        return Lowered(f"coalesce(array_to_string({texts}, {delimiter.sql}), '')", S, copies=2)
+    return Lowered(f"k_joined({texts}, {delimiter.sql})", S, copies=4)
 
 
 def _array_iff(operands: Sequence[Operand]) -> Lowered:
@@ -123,27 +126,26 @@ def _array_iff(operands: Sequence[Operand]) -> Lowered:
 
 
 def _range(operands: Sequence[Operand]) -> Lowered:
-    start, stop = operands[0], operands[1]
-    kinds = {o.type for o in operands}
+    kinds = [o.type for o in operands]
+    start, stop = kinds[0], kinds[1]
     if KqlType.DATETIME in kinds or KqlType.TIMESPAN in kinds:
-        from tocsin.kql.functions.sql import ticks
-
-        def number(o: Operand) -> str:
-            return ticks(o) if o.type is KqlType.DATETIME else o.sql
-
-        one = "36000000000" if len(operands) == 2 else number(operands[2])
-        macro = "k_range_dt" if start.type is KqlType.DATETIME else "k_range_span"
-        return _json(f"{macro}({number(start)}, {number(stop)}, {one})")
+        if start is not stop or (len(kinds) > 2 and kinds[2] is not KqlType.TIMESPAN):
+            raise FunctionError("datetimes and timespans go to their like by timespans", len(kinds) - 1)
+        step = operands[2].sql if len(operands) > 2 else "36000000000" if start is KqlType.DATETIME else "1"
+        first, last = (ticks(o) if o.type is KqlType.DATETIME else o.sql for o in operands[:2])
+        macro = "k_range_dt" if start is KqlType.DATETIME else "k_range_span"
+        return _json(f"{macro}({first}, {last}, {step})")
     step = operands[2].sql if len(operands) > 2 else "1"
     if R in kinds or KqlType.DECIMAL in kinds:
-        return _json(f"k_range_real(({start.sql})::DOUBLE, ({stop.sql})::DOUBLE, ({step})::DOUBLE)")
-    return _json(f"k_range_long({start.sql}, {stop.sql}, {step})")
+        first, last = (f"({o.sql})::DOUBLE" for o in operands[:2])
+        return _json(f"k_range_real({first}, {last}, ({step})::DOUBLE)")
+    return _json(f"k_range_long({operands[0].sql}, {operands[1].sql}, {step})")
 
 
 def _shift(sign: str) -> Callable[[Sequence[Operand]], Lowered]:
     def lower(operands: Sequence[Operand]) -> Lowered:
         fill = to_dynamic(operands[2]) if len(operands) > 2 else "NULL::JSON"
-        return _json(f"k_shift({operands[0].sql}, {sign}({operands[1].sql}), {fill})")
+        return _json(f"k_shift({operands[0].sql}, {sign}k_place({operands[1].sql}), {fill})")
 
     return lower
 
@@ -294,7 +296,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
     scalar(
         "array_rotate_left(array: dynamic, count: long)",
         J,
-        "k_rotate({0}, {1})",
+        "k_rotate({0}, k_place({1}))",
         "The items moved to the left; what leaves comes in at the other end.",
         "array_rotate_left(dynamic([1,2,3,4,5]), 2) => [3,4,5,1,2]",
         group=_GROUP,
@@ -302,7 +304,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
     scalar(
         "array_rotate_right(array: dynamic, count: long)",
         J,
-        "k_rotate({0}, -({1}))",
+        "k_rotate({0}, -k_place({1}))",
         "The items moved to the right; what leaves comes in at the other end.",
         "array_rotate_right(dynamic([1,2,3,4,5]), 2) => [4,5,1,2,3]",
         group=_GROUP,
@@ -335,7 +337,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         group=_GROUP,
     ),
     scalar(
-        "range(start: any, stop: any, step: any?)",
+        "range(start: number|datetime|timespan, stop: number|datetime|timespan, step: number|timespan?)",
         J,
         _range,
         "An array of equally spaced values, at most 1,048,576.",

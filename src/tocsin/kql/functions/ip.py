@@ -63,7 +63,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         group=_GROUP,
     ),
     scalar(
-        "format_ipv4(ip: any, prefix: long?)",
+        "format_ipv4(ip: string|integer, prefix: long?)",
         S,
         lambda o: _format(o, masked=False),
         "The address as text, cut to the prefix.",
@@ -72,7 +72,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         group=_GROUP,
     ),
     scalar(
-        "format_ipv4_mask(ip: any, prefix: long?)",
+        "format_ipv4_mask(ip: string|integer, prefix: long?)",
         S,
         lambda o: _format(o, masked=True),
         "The address in CIDR form, cut to the prefix.",

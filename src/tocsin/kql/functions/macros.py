@@ -60,14 +60,17 @@ k_rstr(r) := coalesce(k_rtext(r), '')
 
 k_decstr(d) := coalesce(CASE WHEN contains(d::VARCHAR, '.') THEN rtrim(rtrim(d::VARCHAR, '0'), '.') ELSE d::VARCHAR END, '')
 
-k_substr(s, i, n) := CASE WHEN n <= 0 THEN '' WHEN i >= 0 THEN substring(s, i + 1, n)
-  WHEN -i > length(s) THEN '' WHEN i < 0 THEN substring(s, length(s) + i + 1, n) ELSE '' END
+k_place(i) := least(greatest(i, -2147483647), 2147483646)
 
-k_substr_from(s, i) := CASE WHEN i >= 0 THEN substring(s, i + 1) WHEN -i > length(s) THEN '' WHEN i < 0 THEN substring(s, length(s) + i + 1) ELSE '' END
+k_substr(s, i, n) := CASE WHEN n <= 0 THEN '' WHEN i >= 0 THEN substring(s, k_place(i) + 1, k_place(n))
+  WHEN k_place(i) < -length(s) THEN '' WHEN i < 0 THEN substring(s, length(s) + k_place(i) + 1, k_place(n)) ELSE '' END
+
+k_substr_from(s, i) := CASE WHEN i >= 0 THEN substring(s, k_place(i) + 1) WHEN k_place(i) < -length(s) THEN ''
+  WHEN i < 0 THEN substring(s, length(s) + k_place(i) + 1) ELSE '' END
 
 k_find(s, p, i) := CASE WHEN i > length(s) THEN -1 WHEN strpos(substring(s, i + 1), p) = 0 THEN -1 ELSE strpos(substring(s, i + 1), p) - 1 + i END
 
-k_start_index(s, i) := CASE WHEN i >= 0 THEN i WHEN -i > length(s) THEN 0 ELSE length(s) + i END
+k_start_index(s, i) := CASE WHEN i >= 0 THEN k_place(i) WHEN k_place(i) < -length(s) THEN 0 ELSE length(s) + k_place(i) END
 
 k_indexof(s, p, i) := CASE WHEN p = '' THEN NULL::BIGINT ELSE k_find(s, p, k_start_index(s, i))::BIGINT END
 
@@ -76,7 +79,7 @@ k_regex(p) := regexp_replace(regexp_replace(regexp_replace(regexp_replace(p, '\(
 
 k_count(s, p) := CASE WHEN p = '' THEN 0 ELSE (length(s) - length(replace(s, p, ''))) // length(p) END
 
-k_repeat(s, n) := CASE WHEN n <= 0 OR n IS NULL THEN '' ELSE repeat(s, least(n, 1024, 67108864 // greatest(length(s), 1))) END
+k_repeat(s, n) := CASE WHEN n <= 0 OR n IS NULL THEN '' ELSE repeat(s, greatest(least(n, 1024, 4194304 // greatest(length(s), 1)), 1)) END
 
 k_round(r, n) := CASE WHEN NOT isfinite(r) OR abs(r) >= 1e15 THEN r ELSE try_cast(round(r, try_cast(least(greatest(n, -15), 15) AS INTEGER)) AS DOUBLE) END
 

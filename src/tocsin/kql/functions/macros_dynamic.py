@@ -7,7 +7,7 @@ __all__ = ["DYNAMIC_MACROS"]
 DYNAMIC_MACROS = r"""
 k_nn(j) := nullif(j, 'null'::JSON)
 
-k_path(k) := '$."' || replace(replace(k, '\', '\\'), '"', '\"') || '"'
+k_path(k) := '/' || replace(replace(k, '~', '~0'), '/', '~1')
 
 k_get(d, k) := k_nn(json_extract(d, k_path(k)))
 
@@ -61,8 +61,8 @@ k_alen(d) := CASE WHEN json_type(d) = 'ARRAY' THEN json_array_length(d)::BIGINT 
 
 k_listof(d) := CASE json_type(d) WHEN 'ARRAY' THEN d::JSON[] WHEN 'NULL' THEN NULL ELSE [d] END
 
-k_slice(d, a, b) := to_json(list_slice(k_list(d), CASE WHEN a < 0 THEN greatest(1, k_alen(d) + a + 1) ELSE a + 1 END,
-  CASE WHEN b < 0 THEN k_alen(d) + b + 1 ELSE least(b, 2147483646) + 1 END))
+k_slice(d, a, b) := to_json(list_slice(k_list(d), CASE WHEN a < 0 THEN greatest(1, k_alen(d) + k_place(a) + 1) ELSE k_place(a) + 1 END,
+  CASE WHEN b < 0 THEN k_alen(d) + k_place(b) + 1 ELSE k_place(b) + 1 END))
 
 k_dedup(l) := CASE WHEN len(l) <= 1000 THEN list_filter(l, lambda z, i: list_position(l, z) = i) ELSE list_distinct(l) END
 
@@ -87,11 +87,11 @@ k_sortjson(d) := CASE WHEN d IS NULL THEN '' ELSE coalesce(try(d::VARIANT::JSON:
 k_type(d) := CASE json_type(d) WHEN 'VARCHAR' THEN 'string' WHEN 'BOOLEAN' THEN 'bool' WHEN 'DOUBLE' THEN 'double' WHEN 'UBIGINT' THEN 'long'
   WHEN 'BIGINT' THEN 'long' WHEN 'ARRAY' THEN 'array' WHEN 'OBJECT' THEN 'dictionary' ELSE 'null' END
 
-k_shift(d, n, v) := CASE WHEN json_type(d) = 'ARRAY' THEN to_json(list_transform(range(k_alen(d)), lambda i: CASE WHEN i + n BETWEEN 0 AND k_alen(d) - 1
-  THEN json_extract(d, i + n) ELSE v END)) END
+k_shift(d, n, v) := CASE WHEN json_type(d) = 'ARRAY' THEN to_json(list_transform(range(k_alen(d)), lambda i: CASE WHEN i + k_place(n) BETWEEN 0 AND k_alen(d) - 1
+  THEN json_extract(d, i + k_place(n)) ELSE v END)) END
 
 k_rotate(d, n) := CASE WHEN json_type(d) = 'ARRAY' THEN to_json(list_transform(range(k_alen(d)),
-  lambda i: json_extract(d, ((i + n) % k_alen(d) + k_alen(d)) % k_alen(d)))) END
+  lambda i: json_extract(d, ((i + n % k_alen(d)) % k_alen(d) + k_alen(d)) % k_alen(d)))) END
 
 k_doubles(d) := CASE WHEN json_type(d) = 'ARRAY' THEN list_transform(d::JSON[], lambda z: k_ddouble(z)) END
 

@@ -14,7 +14,7 @@ k_ip4(s) := k_ip4parts(string_split(k_ip4gate(s), '.'))
 
 k_ip4len(s) := coalesce(try_cast(regexp_extract(s, '/([0-9]{1,2})\s*$', 1) AS BIGINT), 32)
 
-k_ip4net(a, n) := CASE WHEN n BETWEEN 0 AND 32 THEN a & ((4294967295 << (32 - n)) & 4294967295) END
+k_ip4net(a, n) := CASE WHEN n BETWEEN 0 AND 32 THEN a & (4294967296 - (1::BIGINT << (32 - n))) END
 
 k_ip4text(a) := coalesce(((a >> 24) & 255)::VARCHAR || '.' || ((a >> 16) & 255)::VARCHAR || '.' || ((a >> 8) & 255)::VARCHAR || '.' || (a & 255)::VARCHAR, '')
 

@@ -10,13 +10,13 @@ k_only(l, i) := CASE WHEN i >= 0 AND i < len(l) THEN to_json([l[i + 1]]) END
 k_positions(s, p) := CASE WHEN p = '' THEN [] ELSE list_filter(range(length(s) - length(p) + 1), lambda i: substring(s, i + 1, length(p)) = p) END
 
 k_indexof5(s, p, i, n, k) := CASE WHEN p = '' OR k < 1 THEN NULL::BIGINT ELSE coalesce(list_filter(k_positions(s, p),
-  lambda z: z >= k_start_index(s, i) AND (n < 0 OR z < k_start_index(s, i) + n))[k], -1) END
+  lambda z: z >= k_start_index(s, i) AND (n < 0 OR z < k_start_index(s, i) + k_place(n)))[k], -1) END
 
 k_count_over(s, p) := len(k_positions(s, p))
 
 k_replace_strings(s, a, b) := coalesce(k_replace_texts(s, a::VARCHAR, b::VARCHAR), s)
 
-k_repeat_with(s, n, d) := CASE WHEN n > 0 THEN s || repeat(d || s, least(n, 1024, 67108864 // greatest(length(s) + length(d), 1)) - 1) ELSE '' END
+k_repeat_with(s, n, d) := CASE WHEN n > 0 THEN s || repeat(d || s, greatest(least(n, 1024, 4194304 // greatest(length(s) + length(d), 1)) - 1, 0)) ELSE '' END
 
 k_term(n) := CASE WHEN regexp_matches(n, '^[\p{L}\p{N}]') THEN '(?:^|[^\p{L}\p{N}])' ELSE '' END || regexp_escape(n)
   || CASE WHEN regexp_matches(n, '[\p{L}\p{N}]$') THEN '(?:$|[^\p{L}\p{N}])' ELSE '' END
@@ -44,9 +44,9 @@ k_fromcodes(l) := coalesce(array_to_string(list_transform(l, lambda c: CASE WHEN
 
 k_noempty(l) := CASE WHEN len(l) > 0 THEN to_json(l) END
 
-k_indexof_regex(s, p, i, n, k) := CASE WHEN i < 0 OR k < 1 THEN NULL::BIGINT ELSE k_regex_place(k_window(s, i, n), p, k, i) END
+k_indexof_regex(s, p, i, n, k) := CASE WHEN i < 0 OR k < 1 OR k > 1000 THEN NULL::BIGINT ELSE k_regex_place(k_window(s, k_place(i), n), p, k, i) END
 
-k_window(s, i, n) := CASE WHEN n < 0 THEN substring(s, i + 1) ELSE substring(s, i + 1, n) END
+k_window(s, i, n) := CASE WHEN n < 0 THEN substring(s, i + 1) ELSE substring(s, i + 1, k_place(n)) END
 
 k_regex_head(p, k) := '^(?s:((?:.*?(?:' || p || ')){' || (k - 1)::VARCHAR || '}.*?))(?:' || p || ')'
 
@@ -55,7 +55,7 @@ k_regex_place(s, p, k, i) := CASE WHEN regexp_matches(s, k_regex_head(p, k)) THE
 k_version(v) := CASE WHEN regexp_full_match(v, '\d{1,8}(\.\d{1,8}){0,3}')
   THEN try_cast(array_to_string(list_transform([1, 2, 3, 4], lambda i: lpad(split_part(v, '.', i), 8, '0')), '') AS DECIMAL(38,0)) END
 
-k_hash_mod(h, m) := (h % nullif(m, 0) + abs(m)) % abs(nullif(m, 0))
+k_hash_mod(h, m) := ((h::HUGEINT % nullif(m, 0) + abs(m::HUGEINT)) % abs(nullif(m, 0)::HUGEINT))::BIGINT
 
 k_bytes_text(x, n, u) := coalesce(CASE WHEN n > 0 THEN rtrim(rtrim(printf('%.' || least(n, 15)::VARCHAR || 'f', round(x, least(n, 15))), '0'), '.')
   ELSE printf('%.0f', round(x)) END || u, '')
@@ -64,4 +64,6 @@ k_format_bytes(x, n) := CASE WHEN abs(x) < 1024 THEN k_bytes_text(x, n, ' Bytes'
   WHEN abs(x) < 1073741824 THEN k_bytes_text(x / 1048576, n, ' MB') WHEN abs(x) < 1099511627776 THEN k_bytes_text(x / 1073741824, n, ' GB')
   WHEN abs(x) < 1125899906842624 THEN k_bytes_text(x / 1099511627776, n, ' TB') WHEN abs(x) < 1152921504606846976 THEN k_bytes_text(x / 1125899906842624, n, ' PB')
   ELSE k_bytes_text(x / 1152921504606846976, n, ' EB') END
+
+k_joined(l, d) := CASE WHEN len(l) > 0 THEN list_reduce(l, lambda x, y: x || d || y) ELSE '' END
 """

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from tocsin.kql.functions.conversion import convert
 from tocsin.kql.functions.define import scalar
 from tocsin.kql.functions.macros import text_copies
-from tocsin.kql.functions.model import Lowered, Operand, ScalarFunction
+from tocsin.kql.functions.model import FunctionError, Lowered, Operand, ScalarFunction
 from tocsin.kql.types import KqlType
 
 __all__ = ["FUNCTIONS"]
@@ -89,7 +89,10 @@ def _extreme(function: str) -> Callable[[Sequence[Operand]], Lowered]:
             if any(o.ticks for o in operands):
                 return Lowered(f"{function}({', '.join(ticks(o) for o in operands)})", KqlType.DATETIME, True)
             return Lowered(f"{function}({', '.join(o.sql for o in operands)})", KqlType.DATETIME)
-        kind = operands[0].type
+        typed = [o.type for o in operands if not (o.constant and o.value is None)] or [operands[0].type]
+        if len(set(typed)) > 1:
+            raise FunctionError("the arguments have different types", len(operands) - 1)
+        kind = typed[0]
         items = [o.sql if o.type is kind else convert(o, kind).sql for o in operands]
         sql = f"{function}({', '.join(items)})"
         return Lowered(sql, kind)

@@ -52,16 +52,14 @@ def _user_agent(operands: Sequence[Operand]) -> Lowered:
 
 def _format_bytes(operands: Sequence[Operand]) -> Lowered:
     size = f"({operands[0].sql})::DOUBLE"
-    digits = operands[1].sql if len(operands) > 1 else "0"
+    digits = f"least(greatest({operands[1].sql}, 0), 15)::INTEGER" if len(operands) > 1 else "0"
     unit = operands[2] if len(operands) > 2 else None
     if unit is None:
-        return Lowered(f"k_format_bytes({size}, ({digits})::INTEGER)", S, copies=9)
+        return Lowered(f"k_format_bytes({size}, {digits})", S, copies=9)
     if not unit.constant or str(unit.value) not in _BYTES:
         raise FunctionError("the unit must be one of " + ", ".join(_BYTES), 2)
     name = str(unit.value)
-    return Lowered(
-        f"k_bytes_text({size} / {1024 ** _BYTES.index(name)}.0, ({digits})::INTEGER, {text(' ' + name)})", S, copies=2
-    )
+    return Lowered(f"k_bytes_text({size} / {1024 ** _BYTES.index(name)}.0, {digits}, {text(' ' + name)})", S, copies=2)
 
 
 _BYTES = ("Bytes", "KB", "MB", "GB", "TB", "PB", "EB")
@@ -69,9 +67,17 @@ _BYTES = ("Bytes", "KB", "MB", "GB", "TB", "PB", "EB")
 
 def _around(operands: Sequence[Operand]) -> Lowered:
     value, center, delta = operands
-    if value.type is T:
-        return Lowered(f"(abs(({ticks(value)})::HUGEINT - {ticks(center)}) <= {delta.sql})", B)
-    return Lowered(f"(abs(({value.sql}) - ({center.sql})) <= ({delta.sql}))", B)
+    if value.type in (T, P):
+        if center.type is not value.type or delta.type is not P:
+            raise FunctionError(f"a {value.type} is compared with a {value.type} and a timespan", 1)
+        a, b = (f"({ticks(o)})::HUGEINT" if o.type is T else f"({o.sql})::HUGEINT" for o in (value, center))
+        return Lowered(f"(abs({a} - {b}) <= {delta.sql})", B)
+    if not (center.type.is_numeric and delta.type.is_numeric):
+        raise FunctionError("a number is compared with numbers", 1)
+    if {o.type for o in operands} <= {I, L}:
+        return Lowered(f"(abs(({value.sql})::HUGEINT - ({center.sql})::HUGEINT) <= {delta.sql})", B)
+    a, b, c = (f"({o.sql})::DOUBLE" for o in operands)
+    return Lowered(f"(abs({a} - {b}) <= {c} AND NOT isnan({a} - {b}))", B, copies=2)
 
 
 def _timezones(_operands: Sequence[Operand]) -> Lowered:

@@ -49,7 +49,7 @@ def _substring(operands: Sequence[Operand]) -> Lowered:
     source, start = operands[0], operands[1]
     if len(operands) == 2:
         if start.constant and isinstance(start.value, int) and start.value >= 0:
-            return Lowered(f"substring({source.sql}, {start.value + 1})", S)
+            return Lowered(f"substring({source.sql}, {min(start.value, 1 << 31) + 1})", S)
         return Lowered(f"k_substr_from({source.sql}, {start.sql})", S, copies=4)
     length = operands[2]
     if all(o.constant and isinstance(o.value, int) for o in (start, length)):
@@ -57,7 +57,7 @@ def _substring(operands: Sequence[Operand]) -> Lowered:
         if count <= 0:
             return Lowered("''", S)
         if first >= 0:
-            return Lowered(f"substring({source.sql}, {first + 1}, {count})", S)
+            return Lowered(f"substring({source.sql}, {min(first, 1 << 31) + 1}, {min(count, 1 << 31)})", S)
     return Lowered(f"k_substr({source.sql}, {start.sql}, {length.sql})", S, copies=5)
 
 
@@ -361,7 +361,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         aliases=("to_utf8",),
     ),
     scalar(
-        "unicode_codepoints_to_string(values: any?*)",
+        "unicode_codepoints_to_string(values: dynamic|integer?*)",
         S,
         lambda o: _from_codepoints(o),
         "The text with those code points (integers or arrays of them).",

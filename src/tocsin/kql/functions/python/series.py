@@ -460,7 +460,7 @@ def _related(period: float, other: float) -> bool:
 
 def _periods_detect(series: Any, low: Any, high: Any, count: Any) -> list[Any] | None:
     values = _usable(series)
-    if values is None:
+    if values is None or not 1 <= count <= 16:
         return None
     found = _detect(values, float(low), float(high), int(count))
     found += [(0.0, 0.0)] * (int(count) - len(found))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote_from_bytes
+from zoneinfo import ZoneInfo
 
 from tocsin.kql import values
 from tocsin.kql.functions.model import Udf
@@ -48,7 +50,17 @@ def replace_texts(source: str, lookups: str, rewrites: str) -> str:
     return "".join(piece for piece, _ in pieces)
 
 
+def zoned(micros: int, zone: str, to_local: bool) -> int:
+    """A moment's microseconds since 1970 as local time of a zone, or back."""
+    info = ZoneInfo(zone)
+    moment = datetime(1970, 1, 1, tzinfo=UTC if to_local else None) + timedelta(microseconds=micros)
+    other = moment.astimezone(info) if to_local else moment.replace(tzinfo=info).astimezone(UTC)
+    delta = other.replace(tzinfo=None) - datetime(1970, 1, 1)  # noqa: DTZ001 - a datetime of KQL has no zone
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
 UDFS: tuple[Udf, ...] = (
+    each("k_zoned", "BIGINT VARCHAR BOOLEAN", "BIGINT", zoned),
     each("k_replace_texts", "VARCHAR VARCHAR VARCHAR", "VARCHAR", replace_texts),
     each("k_parse_datetime", "VARCHAR", "BIGINT", values.parse_datetime),
     each("k_parse_timespan", "VARCHAR", "BIGINT", values.parse_timespan),
