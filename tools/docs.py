@@ -142,6 +142,20 @@ def functions_page() -> str:
     return reference()
 
 
+def operators_page() -> str:
+    """KQL's statements and operators, from the parser's table."""
+    from tocsin.kql.operator_reference import reference
+
+    return reference()
+
+
+def mistakes_page() -> str:
+    """What is said of the commonest mistakes in queries."""
+    from tocsin.kql.mistakes import reference
+
+    return reference()
+
+
 def permissions_page() -> str:
     """Roles and what each may do."""
     from tocsin.access import PERMISSIONS, ROLES
@@ -241,6 +255,8 @@ PAGES = {
     "tables.md": tables_page,
     "detections.md": rules_page,
     "kql-functions.md": functions_page,
+    "kql-operators.md": operators_page,
+    "kql-errors.md": mistakes_page,
 }
 
 

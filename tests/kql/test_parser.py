@@ -340,9 +340,8 @@ def faults(text: str) -> list[str]:
         ("T | take 1\nproject a", "KQL0010 2:1 There is no '|' before 'project'. Write | project …."),
         ("let a = 1\nT | take a", "KQL0010 2:1 There is no ';' before 'T'. A statement ends with ';' before the next one begins."),
         ("T | where x in 1, 2", "KQL0010 1:16 Expected '(' after 'in', but found '1'. Write the values in parentheses: in (…)."),
-        ("T | join kind=iner U on a", ("KQL0012 1:15 Expected one of innerunique, inner, leftouter, rightouter, fullouter, leftanti, "
-         "leftantisemi, anti, rightanti, rightantisemi, leftsemi, rightsemi, semi, left, right, outer, full for 'kind', "
-         "but found 'iner'. Did you mean 'inner'?")),
+        ("T | join kind=iner U on a", ("KQL0012 1:15 Expected one of innerunique, inner, leftouter, rightouter, fullouter, leftanti, leftantisemi, anti, … "
+         "for 'kind', but found 'iner'. Did you mean 'inner'?")),
         ("T | extend a = int(b)", "KQL0003 1:16 'b' is not a value of type int. int(…) takes a constant; to convert an expression, use toint(…)."),
         ("T | extend a = datetime(tomorrow)", ("KQL0003 1:16 'tomorrow' is not a value of type datetime. "
          "Write it as datetime(2024-01-31 23:59:59); to convert an expression, use todatetime(…).")),
@@ -351,11 +350,11 @@ def faults(text: str) -> list[str]:
         ('T | extend a = "c:\\dir"', ("KQL0003 1:19 '\\d' is no escape sequence. "
          "Double the backslash, or write the string as @\"…\", which takes every character as it is.")),
         ("T | where a == b == c", "KQL0010 1:18 '==' can't follow another comparison. Put one of the two in parentheses, or join them with 'and'."),
-        ("T | where not a", "KQL0010 1:15 Expected an operator, ',' or '|', but found 'a'."),
+        ("T | where not a", "KQL0010 1:15 Expected an operator, ',' or '|', but found 'a'. Negation is written not(…)."),
         ("T | extend first = 1", "KQL0010 1:12 'first' is a word of the language and no name. Write ['first'] to use it as a name."),
         ("T | extend x = contains(a, 'b')", "KQL0010 1:16 'contains' is an operator, not a function. Write: x contains y."),
         ("datatable(a:str) ['x']", "KQL0012 1:13 Expected a type, but found 'str'. Write string."),
-        ("T | sort a", "KQL0010 1:10 Expected 'by' after 'sort', but found 'a'."),
+        ("T | sort a", "KQL0010 1:10 Expected 'by' after 'sort', but found 'a'. Write: sort by column [asc|desc]."),
         ("T | count()", "KQL0010 1:10 Expected the end of 'count', but found '('. The operator is '| count'; the function is 'summarize count()'."),
         ("T)", "KQL0014 1:2 There is a ')' here that closes nothing. Remove it, or open it before."),
         ("", "KQL0013 1:1 There is no query here."),

@@ -107,7 +107,9 @@ class ColumnOperators(PipelineParser):
     def _sort(self, keyword: str) -> Operator:
         start = self.node_start()
         params = self.params()
-        self.expect("by", f"after '{keyword}'")
+        if not self.at("by"):
+            self.fail_expected(f"'by' after '{keyword}'", hint=f"Write: {keyword} by column [asc|desc].")
+        self.i += 1
         keys = self.separated(self.sort_key)
         return ast.Sort(self.span_from(start), keyword, params, keys)
 

@@ -391,10 +391,14 @@ class ExpressionParser(Cursor):
             self.i += 1
         self.accept(";")
         if values[self.i] != ")" and self.kinds[self.i] != END:
-            self.fail_expected("',' or ')'", known=INFIX_WORDS)
+            self.fail_expected("',' or ')'", known=INFIX_WORDS, hint=self.negation_hint())
         self.close(")", opened)
         self.depth -= 1
         return tuple(args)
+
+    def negation_hint(self) -> str:
+        """Advice for what follows a `not` without parentheses."""
+        return "Negation is written not(…)." if self.values[self.i - 1] == "not" else ""
 
     def _named_argument(self) -> Expr:
         start = self.starts[self.i]

@@ -73,6 +73,7 @@ class PipelineParser(ExpressionParser):
 
     settings: Mapping[str, tuple[str, ...]] = {}
     keyword = ""
+    told = -1  # the token whose missing pipe was reported last
 
     def pipes(self) -> tuple[Operator, ...]:
         """Every ``| operator`` from here on; a fault in one is kept and reading goes on at the next."""
@@ -108,6 +109,9 @@ class PipelineParser(ExpressionParser):
                 and info.piped
                 and self.values[index + keyword.count("-") * 2 + 1] not in _NO_OPERAND_BEFORE
             ):
+                if index == self.told:
+                    return True
+                self.told = index
                 span = self.starts[index], self.starts[index] + len(keyword)
                 message = f"There is no '|' before '{keyword}'."
                 fault = Diagnostic.at(self.text, span, "KQL0010", message, hint=f"Write | {keyword} ….")
@@ -125,7 +129,7 @@ class PipelineParser(ExpressionParser):
             if value in ("let", "set", "declare"):
                 self.fail("KQL0010", f"There is no ';' before '{value}'.", hint="Statements are separated by ';'.")
             self.fail_expected("'|', ';' or the end of the query", known=OPERATORS)
-        self.fail_expected("an operator, ',' or '|'", known=INFIX_WORDS)
+        self.fail_expected("an operator, ',' or '|'", known=INFIX_WORDS, hint=self.negation_hint())
 
     def piped(self) -> Operator:
         """One operator after a ``|`` or at the beginning of a subquery."""
@@ -266,7 +270,8 @@ class PipelineParser(ExpressionParser):
             allowed = self.settings.get(name)
             if allowed and isinstance(value, ast.Name) and value.name.lower() not in allowed:
                 self.i -= 1
-                self.fail_expected(f"one of {', '.join(allowed)} for '{name}'", known=allowed, code="KQL0012")
+                shown = ", ".join(allowed[:8]) + (", …" if len(allowed) > 8 else "")
+                self.fail_expected(f"one of {shown} for '{name}'", known=allowed, code="KQL0012")
             params[name] = value
 
     def more_params(self, params: dict[str, Expr]) -> None:
