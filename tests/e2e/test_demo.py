@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -94,6 +95,22 @@ def test_nothing_answers_without_a_sign_in(serve: Callable[..., Server]) -> None
         == 401
     )
     assert stranger.get("/api/v1/health").status_code == 200
+
+
+def test_a_start_that_fails_makes_no_password_that_nobody_has_seen(serve: Callable[..., Server]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        server = serve(tcp=taken.getsockname()[1])
+        with pytest.raises(AssertionError):
+            server.start()
+        assert server.process is not None
+        assert server.process.returncode == 1
+        assert str(taken.getsockname()[1]) in server.errors.read_text()
+        assert "Traceback" not in server.errors.read_text()
+    server.start()
+    assert server.password
+    server.signed_in()
 
 
 def test_the_password_is_said_once_and_kept_nowhere(serve: Callable[..., Server]) -> None:

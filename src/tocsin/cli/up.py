@@ -53,7 +53,6 @@ def up(
 
     chosen = find_scenario(scenario) if demo else None
     with Workspace.open(settings) as workspace:
-        password = workspace.access.first_start()
         app = create_app(workspace)
         portal = PortalFiles()
         app.mount("/", portal, name="portal")
@@ -64,6 +63,8 @@ def up(
             player = _player(workspace, chosen, address, speed)
 
         def ready() -> None:
+            # Only now that nothing can fail any more before it is shown: a password that nobody saw locks everybody out.
+            password = workspace.access.first_start()
             _say(workspace, address, password, portal.built, chosen.name if chosen else "")
             if player is not None:
                 player.start()
