@@ -109,8 +109,9 @@ class RelpReceiver:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._acks: deque[tuple[_Session, list[bytes], list[bytes], bool]] = deque()
-        self._wake, self._waker = socket.socketpair()
-        self._selector = selectors.DefaultSelector()
+        self._wake: socket.socket
+        self._waker: socket.socket | None = None
+        self._selector: selectors.DefaultSelector
         self._sessions: dict[int, _Session] = {}
 
     def start(self) -> tuple[str, int]:
@@ -118,8 +119,10 @@ class RelpReceiver:
         listener = bind(socket.SOCK_STREAM, self._host, self._port, "ingest.relp_port")
         listener.listen(64)
         listener.setblocking(False)
+        self._wake, self._waker = socket.socketpair()
         self._wake.setblocking(False)
         self._waker.setblocking(False)
+        self._selector = selectors.DefaultSelector()
         address: tuple[str, int] = listener.getsockname()[:2]
         self._intake.listening("syslog", "relp", f"{address[0]}:{address[1]}")
         self._thread = threading.Thread(target=self._run, args=(listener,), name="tocsin-relp", daemon=True)
@@ -132,10 +135,13 @@ class RelpReceiver:
         self._notify()
         if self._thread is not None:
             self._thread.join()
-        self._wake.close()
-        self._waker.close()
+        if self._waker is not None:
+            self._wake.close()
+            self._waker.close()
 
     def _notify(self) -> None:
+        if self._waker is None:
+            return
         # When the pipe is full, the thread wakes up anyway.
         with contextlib.suppress(OSError):
             self._waker.send(b"x")
