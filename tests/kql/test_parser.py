@@ -340,7 +340,8 @@ def faults(text: str) -> list[str]:
         ("T | take 1\nproject a", "KQL0010 2:1 There is no '|' before 'project'. Write | project …."),
         ("let a = 1\nT | take a", "KQL0010 2:1 There is no ';' before 'T'. A statement ends with ';' before the next one begins."),
         ("T | where x in 1, 2", "KQL0010 1:16 Expected '(' after 'in', but found '1'. Write the values in parentheses: in (…)."),
-        ("T | join kind=iner U on a", ("KQL0012 1:15 Expected one of innerunique, inner, leftouter, rightouter, fullouter, leftanti, leftantisemi, anti, … "
+        ("T | join kind=iner U on a", ("KQL0012 1:15 Expected one of innerunique, inner, leftouter, rightouter, fullouter, "
+         "leftanti, leftantisemi, anti, … "
          "for 'kind', but found 'iner'. Did you mean 'inner'?")),
         ("T | extend a = int(b)", "KQL0003 1:16 'b' is not a value of type int. int(…) takes a constant; to convert an expression, use toint(…)."),
         ("T | extend a = datetime(tomorrow)", ("KQL0003 1:16 'tomorrow' is not a value of type datetime. "

@@ -88,7 +88,8 @@ MISTAKES: Final[tuple[Mistake, ...]] = (
 _HEAD = """# KQL: what goes wrong, and what Tocsin says
 
 Made by compiling each text (`src/tocsin/kql/mistakes.py`, `make docs`). Line and column count from 1. A text with several faults gets a
-message for each. Codes: `KQL00xx` text and syntax, `KQL01xx` names and types, `KQL02xx` refused by policy or not supported, `KQL03xx` a function's own refusal.
+message for each. Codes: `KQL00xx` text and syntax, `KQL01xx` names and types, `KQL02xx` refused by policy or not supported, `KQL03xx` a
+function's own refusal.
 """
 
 

@@ -2,7 +2,8 @@
 
     cursor       walking the tokens, refusing with prose, going on after a fault
     literals     the text of a literal to its value
-    expressions  scalar expressions, calls, types            dynamic   the JSON of dynamic(…)
+    names        names, wildcards, types, schemas
+    expressions  scalar expressions and calls                dynamic   the JSON of dynamic(…)
     pipelines    sources, ``|``, the table of operators
     columns, shaping, sources, graphs                        one method an operator, by topic
     statements   let, set, functions, the whole query

@@ -6,18 +6,18 @@ and, tightest of all, the string operators: ``a + b has c`` means ``a + (b has c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, NoReturn
 
 from tocsin.kql import ast
 from tocsin.kql.ast import Expr
 from tocsin.kql.lexer import END, NAME, NUMBER, STRING
-from tocsin.kql.parser.cursor import Cursor
 from tocsin.kql.parser.dynamic import DynamicReader
-from tocsin.kql.parser.literals import TYPE_NAMES, TYPED, clock_ticks, number, typed_value
+from tocsin.kql.parser.literals import TYPED, clock_ticks, number, typed_value
+from tocsin.kql.parser.names import RESERVED, NameParser
 from tocsin.kql.types import KqlType
 
-__all__ = ["ADDITIVE", "INFIX_WORDS", "NO_OPERAND", "RESERVED", "ExpressionParser"]
+__all__ = ["ADDITIVE", "INFIX_WORDS", "NO_OPERAND", "ExpressionParser"]
 
 OR, AND, EQUALITY, RELATION, ADDITIVE, MULTIPLICATIVE, STRINGS = 1, 2, 3, 4, 5, 6, 7
 _PLAIN, _LOGIC, _LIST, _BETWEEN, _STRING, _REGEX, _COLON = range(7)
@@ -62,13 +62,10 @@ INFIX_WORDS: Final = frozenset(op for op in _INFIX if op[-1].isalpha() or op[-1]
 
 _TRUE: Final = frozenset(("true", "True", "TRUE"))
 _FALSE: Final = frozenset(("false", "False", "FALSE"))
-RESERVED: Final = frozenset(("first", "last", "asc", "desc", "and", "or", "between", "matches"))
-"""Words that Kusto refuses as a column's or parameter's name, unless quoted (as recorded of the engine)."""
-
 _BALANCE = 16  # operands of `and` or `or` up to which the tree leans to the left, as a reader expects
 
 
-class ExpressionParser(Cursor):
+class ExpressionParser(NameParser):
     """Reads scalar expressions."""
 
     def expr(self, level: int = 0) -> Expr:
@@ -508,96 +505,6 @@ class ExpressionParser(Cursor):
         self.i = index + 1
         return ast.Name(span, name)
 
-    # ------------------------------------------------------------------------------------ names and types
-
-    def wildcard(self) -> ast.Star | None:
-        """A name with `*` in it (``Device*``, ``*_CL``, ``*``) if one is next; its parts touch."""
-        index = self.i
-        parts: list[str] = []
-        star = False
-        while True:
-            value = self.values[index]
-            if value == "*":
-                star = True
-            elif self.kinds[index] not in (NAME, NUMBER) or (parts and parts[-1] != "*"):
-                break
-            if parts and not self.adjacent(index):
-                break
-            parts.append(value)
-            index += 1
-        if not star:
-            return None
-        span = self.starts[self.i], self.ends[index - 1]
-        self.i = index
-        return ast.Star(span, "".join(parts))
-
-    def type_name(self, extra: Sequence[str] = ()) -> KqlType:
-        """Takes the name of a scalar type."""
-        name = self.values[self.i]
-        type_ = TYPE_NAMES.get(name)
-        if type_ is None:
-            known = [*TYPE_NAMES, *extra]
-            hint = _FOREIGN_TYPES.get(name.lower(), "")
-            hint = f"Write {hint}." if hint else "Types are " + ", ".join(t.value for t in KqlType) + "."
-            self.fail_expected("a type", known=known, code="KQL0012", hint=hint)
-        self.i += 1
-        return type_
-
-    def column_decl(self) -> ast.ColumnDecl:
-        """``name:type``."""
-        start = self.starts[self.i]
-        name = self.declared_name("a column's name")
-        self.expect(":", f"and a type after '{name}'")
-        type_ = self.type_name()
-        return ast.ColumnDecl(self.span_from(start), name, type_)
-
-    def declared_name(self, what: str) -> str:
-        """A name that is given here: a word of the language needs its quotes."""
-        index = self.i
-        if self.values[index] in RESERVED:
-            self.reserved(index, self.values[index])
-        return self.name(what)
-
-    def reserved(self, index: int, name: str) -> NoReturn:
-        """Refuses a word that can't be a name without quotes."""
-        self.fail(
-            "KQL0010",
-            f"'{name}' is a word of the language and no name.",
-            index=index,
-            hint=f"Write ['{name}'] to use it as a name.",
-        )
-
-    def row_schema(self) -> tuple[ast.ColumnDecl, ...]:
-        """``(name:type, …)``; a comma after the last is allowed."""
-        return self.bracketed(self.column_decl)
-
-    def open_schema(self) -> tuple[tuple[ast.ColumnDecl, ...], bool]:
-        """``(name:type, *)``: the columns and whether there is a star."""
-        star = False
-
-        def item() -> ast.ColumnDecl | None:
-            nonlocal star
-            if self.accept("*"):
-                star = True
-                return None
-            return self.column_decl()
-
-        columns = self.bracketed(item)
-        return tuple(c for c in columns if c is not None), star
-
-    def type_of(self) -> tuple[KqlType | None, tuple[ast.ColumnDecl, ...], bool]:
-        """What stands in the parentheses of ``typeof``: a type, or a schema with or without a star."""
-        opened = self.i
-        if self.values[opened] != "(":
-            self.fail_expected("'(' after 'typeof'")
-        if self.values[opened + 2] == ")" and self.values[opened + 1] not in ("*", ")"):
-            self.i = opened + 1
-            type_ = self.type_name()
-            self.close(")", opened)
-            return type_, (), False
-        columns, star = self.open_schema()
-        return None, columns, star
-
 
 def _is_scope(target: Expr) -> bool:
     return isinstance(target, ast.Call | ast.Member) and not (isinstance(target, ast.Member) and target.args is None)
@@ -615,19 +522,6 @@ NO_OPERAND: Final = INFIX_WORDS | RESERVED | {"where", "extend", "summarize", "t
 
 _SPECIAL_NAMES: Final = _TRUE | _FALSE | {"entity_group", "toscalar"} | NO_OPERAND
 _UNIT_HINT = "Units of time are d, h, m, s, ms, microsecond and tick."
-_FOREIGN_TYPES = {
-    "str": "string",
-    "text": "string",
-    "varchar": "string",
-    "integer": "int",
-    "bigint": "long",
-    "float": "real",
-    "number": "real or long",
-    "object": "dynamic",
-    "json": "dynamic",
-    "array": "dynamic",
-    "timestamp": "datetime",
-}
 _LITERAL_HINTS = {
     KqlType.DATETIME: "Write it as datetime(2024-01-31 23:59:59); to convert an expression, use todatetime(…).",
     KqlType.TIMESPAN: "Write it as 1d, 2h, 30m, or time(1.02:03:04); to convert an expression, use totimespan(…).",

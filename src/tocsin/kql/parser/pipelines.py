@@ -12,8 +12,9 @@ from tocsin.kql.ast import Expr, Operator
 from tocsin.kql.diagnostics import Diagnostic
 from tocsin.kql.lexer import END, NAME, NUMBER
 from tocsin.kql.parser.cursor import SyntaxFault
-from tocsin.kql.parser.expressions import INFIX_WORDS, RESERVED, ExpressionParser
+from tocsin.kql.parser.expressions import INFIX_WORDS, ExpressionParser
 from tocsin.kql.parser.literals import TYPED
+from tocsin.kql.parser.names import RESERVED
 from tocsin.kql.types import KqlType
 
 __all__ = ["BOOLEANS", "OPERATORS", "OperatorInfo", "PipelineParser", "operator"]

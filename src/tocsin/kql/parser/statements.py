@@ -97,7 +97,7 @@ class Parser(GraphOperators):
         if self.at_statement():
             return STATEMENTS[self.values[self.i]](self)
         start = self.starts[self.i]
-        if self.values[self.i] in OPERATORS and self.source_here_not():
+        if self._at_piped_operator():
             keyword = self.word()
             self.fail(
                 "KQL0010",
@@ -107,7 +107,7 @@ class Parser(GraphOperators):
         value = self.table_value()
         return ast.ExpressionStatement(self.span_from(start), value)
 
-    def source_here_not(self) -> bool:
+    def _at_piped_operator(self) -> bool:
         """Whether a piped operator stands where a table should."""
         keyword = self.word()
         info = OPERATORS.get(keyword)
