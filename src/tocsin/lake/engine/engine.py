@@ -25,6 +25,7 @@ from tocsin.lake.snapshot import DataFile, Snapshot
 __all__ = ["Engine"]
 
 _log = structlog.get_logger("tocsin.lake.engine")
+_ATTEMPTS = 3
 
 
 class Engine:
@@ -79,7 +80,7 @@ class Engine:
             # "project-away *" is a right query; SQL knows no table without columns.
             return QueryResult((), pa.table({}), seconds=time.monotonic() - started)
         bad: dict[str, LakeError] = {}
-        innocent = True
+        attempts = 0
         while True:
             plan = plan_relations(
                 sorted(compiled.tables),
@@ -94,10 +95,11 @@ class Engine:
                 table, truncated = self._execute(compiled, plan, limits, started, cancel)
                 break
             except _BrokenError as broken:
-                # A defect in the engine takes all its running queries down. Who wasn't the first to notice tries again, once.
-                if not innocent or broken.first:
+                # A defect in the engine takes all its running queries down. Those that only met the ruins try again; several
+                # defects may follow each other, so more than once.
+                attempts += 1
+                if broken.guilty or attempts > _ATTEMPTS:
                     raise self._translated(broken.cause, compiled) from broken.cause
-                innocent = False
             except duckdb.Error as error:
                 found = self._unreadable(plan, snapshot, bad)
                 if not found:
@@ -214,7 +216,8 @@ class Engine:
                         hint="Narrow it, or raise the setting engine.memory_bytes.",
                     ) from error
                 if isinstance(error, duckdb.FatalException | duckdb.InternalException):
-                    raise _BrokenError(error, first=self._replace(database)) from error
+                    self._replace(database)
+                    raise _BrokenError(error, guilty=isinstance(error, duckdb.InternalException)) from error
                 raise
         truncated = False
         if limits.rows is not None and table.num_rows > limits.rows:
@@ -224,17 +227,16 @@ class Engine:
             table, truncated = table.slice(0, keep), True
         return table, truncated
 
-    def _replace(self, database: Database) -> bool:
-        """Lets go of a database that a fatal error has made useless; the next query makes a new one. False when that was done already."""
+    def _replace(self, database: Database) -> None:
+        """Lets go of a database that a fatal error has made useless; the next query makes a new one."""
         with self._lock:
             if database is self._database:
                 self._database = None
-                return True
+                return
             for size, small in self._small.items():
                 if small is database:
                     del self._small[size]
-                    return True
-            return False
+                    return
 
     def _unreadable(
         self, plan: RelationPlan, snapshot: Snapshot | None, known: Mapping[str, LakeError]
@@ -266,12 +268,13 @@ class Engine:
 
 
 class _BrokenError(Exception):
-    """A fatal error of DuckDB: its whole database is unusable. `first`: this query was the first to notice."""
+    """A fatal error of DuckDB: its whole database is unusable. `guilty`: this query met the defect itself; others get DuckDB's FatalException
+    that the database is gone."""
 
-    def __init__(self, cause: duckdb.Error, *, first: bool) -> None:
+    def __init__(self, cause: duckdb.Error, *, guilty: bool) -> None:
         super().__init__(str(cause))
         self.cause = cause
-        self.first = first
+        self.guilty = guilty
 
 
 def _bad_file(table: str, file: DataFile, reason: str) -> LakeError:
