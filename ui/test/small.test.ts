@@ -47,7 +47,15 @@ describe("text", () => {
       "0 entities",
       "1.3M",
     ]));
-  it("spaces camel case", () => expect([words("CommandAndControl"), words("queue")]).toEqual(["Command and control", "Queue"]));
+  it("spaces camel case", () =>
+    expect(["CommandAndControl", "queue", "UPNSuffix", "DnsDomain", "AppId", "include_evidence"].map(words)).toEqual([
+      "Command and control",
+      "Queue",
+      "UPN suffix",
+      "DNS domain",
+      "App ID",
+      "Include evidence",
+    ]));
 });
 
 describe("entities", () => {

@@ -14,7 +14,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = ["PortalBuildError", "build", "is_current", "source_hash"]
@@ -59,9 +61,15 @@ def build(ui: Path, static: Path, *, force: bool = False, say: Callable[[str], N
         raise PortalBuildError(
             f"The portal's source is not at {ui}: this works in a checkout or an unpacked sdist only."
         )
-    if not force and is_current(ui, static):
-        say("portal: up to date")
-        return False
+    with _alone(static):
+        if not force and is_current(ui, static):
+            say("portal: up to date")
+            return False
+        _build(ui, static, say)
+    return True
+
+
+def _build(ui: Path, static: Path, say: Callable[[str], None]) -> None:
     wanted = source_hash(ui)
     npm, environment = _npm()
     _install(ui, npm, environment, say)
@@ -84,7 +92,20 @@ def build(ui: Path, static: Path, *, force: bool = False, say: Callable[[str], N
     fresh.rename(static)
     shutil.rmtree(old, ignore_errors=True)
     say(f"portal: built into {static}")
-    return True
+
+
+@contextmanager
+def _alone(static: Path) -> Iterator[None]:
+    """Only one build of a folder at a time: who comes second waits, and mostly finds it up to date."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows, where builds are nobody's cron job
+        yield
+        return
+    name = hashlib.sha256(str(static.resolve()).encode()).hexdigest()[:16]
+    with (Path(tempfile.gettempdir()) / f"tocsin-portal-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _source_files(ui: Path) -> Iterator[Path]:

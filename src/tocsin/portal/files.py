@@ -1,6 +1,6 @@
 """Serving the built portal: hashed files for a year, `index.html` fresh each time, and the content policy that goes with it.
 
-Facts behind the policy (which of Monaco, Fluent, ECharts need what): `docs/decisions` and the portal's build spike. In short: scripts, workers and
+Why so: `docs/decisions/0004-portal-editor-and-policy.md`. In short: scripts, workers and
 connections only to ourselves, no `eval` anywhere, style elements only with the nonce of this very answer; style *attributes* must be
 allowed because Monaco and Fluent position by them.
 """

@@ -25,10 +25,18 @@ export function bytes(n: number): string {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 
-/** "CommandAndControl" → "Command and control". */
+const ACRONYMS = new Set(["aad", "dns", "id", "ip", "nt", "puid", "sid", "sha", "upn", "url"]);
+
+/** "CommandAndControl" → "Command and control", "UPNSuffix" → "UPN suffix", "DnsDomain" → "DNS domain". */
 export function words(camel: string): string {
-  const spaced = camel.replace(/([a-z0-9])([A-Z])/g, "$1 $2");
-  return spaced.charAt(0).toUpperCase() + spaced.slice(1).toLowerCase();
+  const parts = camel
+    .replace(/([a-z0-9])([A-Z])/g, "$1 $2")
+    .replace(/([A-Z]+)([A-Z][a-z])/g, "$1 $2")
+    .replaceAll("_", " ")
+    .split(" ")
+    .map((word) => (ACRONYMS.has(word.toLowerCase()) ? word.toUpperCase() : word.toLowerCase()));
+  const text = parts.join(" ");
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** A KQL string literal. */

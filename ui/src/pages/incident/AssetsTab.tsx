@@ -36,6 +36,13 @@ export function AssetsTab({ incident, show }: { incident: Incident; show: (entit
                   <caption>
                     <EntityIcon type={type} /> {typePlural(type)} <span>{entities.length}</span>
                   </caption>
+                  <colgroup>
+                    <col style={{ width: "32%" }} />
+                    <col />
+                    <col style={{ width: 120 }} />
+                    <col style={{ width: 130 }} />
+                    <col style={{ width: 170 }} />
+                  </colgroup>
                   <thead className="visually-hidden">
                     <tr>
                       <th scope="col">Name</th>
