@@ -9,7 +9,7 @@ import pytest
 from tests.kql.functions.harness import ROWS, run
 from tocsin.kql import KqlErrors, ast, parse
 from tocsin.kql.functions import registry
-from tocsin.kql.functions.model import ScalarFunction
+from tocsin.kql.functions.model import Aggregate, ScalarFunction
 
 STRINGS = [
     *(
@@ -110,7 +110,25 @@ DATES = [
     "datetime(1969-12-31)",
 ]
 SPANS = ["timespan(null)", "0s", "1tick", "-1tick", "10675199d", "-10675199d", "36500d"]
-JSONS = ["null", "0", "-1", "1.5e300", "true", '"x"', '""', "[]", "{}", "[null,1,\"a\",[1],{\"a\":null}]", '{"a":{"b":[1,{"c":2}]},"":1,"k\\"q":2}', "[1,2,3,4,5,6,7,8,9]", '{"type":"Polygon","coordinates":[[[0,0],[1,0],[1,1],[0,0]]]}', '{"type":"LineString","coordinates":[[0,0],[0,95]]}', '[[1],"z"]']  # fmt: skip
+JSONS = [
+    *(
+        "null",
+        "0",
+        "-1",
+        "1.5e300",
+        "true",
+        '"x"',
+        '""',
+        "[]",
+        "{}",
+        '[null,1,"a",[1],{"a":null}]',
+        "[1,2,3,4,5,6,7,8,9]",
+        '[[1],"z"]',
+    ),
+    '{"a":{"b":[1,{"c":2}]},"":1,"k\\"q":2}',
+    '{"type":"Polygon","coordinates":[[[0,0],[1,0],[1,1],[0,0]]]}',
+    '{"type":"LineString","coordinates":[[0,0],[0,95]]}',
+]
 COLUMNS = {
     "string": ("c_s", [json.dumps(s, ensure_ascii=False) for s in STRINGS]),
     "long": ("c_l", LONGS),
@@ -198,7 +216,7 @@ def test_no_value_fails(function: ScalarFunction) -> None:
 
 
 @pytest.mark.parametrize("aggregate", [a for a in registry.all_aggregates() if not a.refused], ids=lambda a: a.name)
-def test_aggregates_take_any_value(aggregate) -> None:
+def test_aggregates_take_any_value(aggregate: Aggregate) -> None:
     first = aggregate.params[0] if aggregate.params else None
     for kind in [] if first is None else [str(t) for t in first.types] or list(COLUMNS):
         rest = [

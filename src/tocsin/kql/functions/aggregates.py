@@ -68,7 +68,10 @@ def _sum(at: int | None) -> Lower:
         if value.type is R:
             return Lowered(f"coalesce(sum({value.sql}){filter_}, 0.0::DOUBLE)", R)
         if value.type is D:
-            return Lowered(f"coalesce(sum({value.sql}){filter_}, 0::DECIMAL(38,17))", D)
+            # Whole parts and fractions apart: a sum of decimals that does not fit is null, not an error.
+            whole = f"sum(trunc({value.sql})::HUGEINT){filter_}"
+            rest_ = f"sum((({value.sql} - trunc({value.sql})) * 100000000000000000)::HUGEINT){filter_}"
+            return Lowered(f"k_decsum(coalesce({whole}, 0), coalesce({rest_}, 0))", D, copies=4)
         if value.type is T:
             raise FunctionError("datetimes can't be summed", 0)
         return Lowered(f"k_wrap(coalesce(sum({value.sql}){filter_}, 0))", P if value.type is P else L, copies=3)
@@ -85,7 +88,7 @@ def _avg(at: int | None) -> Lower:
         if value.type is T:
             return Lowered(f"k_dtr(k_rlong(avg({ticks(value)}){filter_}))", T, True, copies=8)
         if value.type is D:
-            return Lowered(f"try_cast(avg({value.sql}){filter_} AS DECIMAL(38,17))", D)
+            return Lowered(f"try_cast(avg(({value.sql})::DOUBLE){filter_} AS DECIMAL(38,17))", D)
         return Lowered(f"coalesce(avg({_double(value)}){filter_}, 'nan'::DOUBLE)", R)
 
     return lower

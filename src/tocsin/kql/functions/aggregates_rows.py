@@ -175,8 +175,7 @@ def _expanded(operands: Sequence[Operand]) -> list[Operand]:
     found: list[Operand] = []
     for operand in operands:
         if operand.type is J and operand.constant and operand.value is not None:
-            for number in json.loads(str(operand.value)):
-                found.append(Operand(repr(number), R, True, number))
+            found.extend(Operand(repr(number), R, True, number) for number in json.loads(str(operand.value)))
         else:
             found.append(operand)
     return found

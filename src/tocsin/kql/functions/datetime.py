@@ -249,8 +249,7 @@ def _format_datetime(operands: Sequence[Operand]) -> Lowered:
             pieces.append(text(letter))
             continue
         runs = _split_run(length, longest[letter])
-        for run in runs:
-            pieces.append(_datetime_piece(letter, run, u, t, moment.ticks))
+        pieces.extend(_datetime_piece(letter, run, u, t, moment.ticks) for run in runs)
     if not pieces:
         return Lowered("''", S)
     return Lowered(f"coalesce({' || '.join(_merged(pieces))}, '')", S, copies=max(1, len(pieces)))

@@ -37,7 +37,7 @@ def _hll_of(value: Operand, test: str) -> Lowered:
 
 def _hll_merge_rows(operands: Sequence[Operand], _order: str) -> Lowered:
     state = operands[0].sql
-    lists = f"list(({state})::UBIGINT[]) FILTER (WHERE json_type({state}) = 'ARRAY')"
+    lists = f"list(try_cast({state} AS UBIGINT[])) FILTER (WHERE json_type({state}) = 'ARRAY')"
     return Lowered(f"to_json(list_distinct(flatten(coalesce({lists}, []))))", J, copies=2)
 
 

@@ -24,4 +24,7 @@ k_haversine(lng1, lat1, lng2, lat2) := 2 * 6371010.0 * asin(least(1.0, sqrt(pow(
 
 k_geo_distance(lng1, lat1, lng2, lat2) := CASE WHEN lng1 BETWEEN -180 AND 180 AND lng2 BETWEEN -180 AND 180
   AND lat1 BETWEEN -90 AND 90 AND lat2 BETWEEN -90 AND 90 THEN k_haversine(lng1, lat1, lng2, lat2) END
+
+k_decsum(a, b) := try_cast((a + b // 100000000000000000) AS DECIMAL(38,17))
+  + (b % 100000000000000000)::DECIMAL(18,0) * 0.00000000000000001::DECIMAL(18,17)
 """

@@ -70,7 +70,8 @@ def _ceiling(operands: Sequence[Operand]) -> Lowered:
 def _sign(operands: Sequence[Operand]) -> Lowered:
     value = _real(operands[0])
     return Lowered(
-        f"CASE WHEN {value} > 0 AND NOT isnan({value}) THEN 1.0::DOUBLE WHEN {value} < 0 THEN -1.0::DOUBLE WHEN {value} IS NOT NULL THEN 0.0::DOUBLE END",
+        f"CASE WHEN {value} > 0 AND NOT isnan({value}) THEN 1.0::DOUBLE WHEN {value} < 0 THEN -1.0::DOUBLE "
+        f"WHEN {value} IS NOT NULL THEN 0.0::DOUBLE END",
         R,
         copies=4,
     )

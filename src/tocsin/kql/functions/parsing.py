@@ -171,7 +171,8 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         J,
         _user_agent,
         "Browser, operating system (os) or device of a user agent, by the public uap-core patterns.",
-        "parse_user_agent('Mozilla/5.0 (Windows; U; en-US) AppleWebKit/531.9 (KHTML, like Gecko) AdobeAIR/2.5.1', 'browser').Browser.Family => AdobeAIR",
+        "parse_user_agent('Mozilla/5.0 (Windows; U; en-US) AppleWebKit/531.9 (KHTML, like Gecko) AdobeAIR/2.5.1', 'browser')"
+        ".Browser.Family => AdobeAIR",
         group=_PARSING,
     ),
     scalar(

@@ -294,7 +294,8 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         "replace_strings(source: string, lookups: dynamic, rewrites: dynamic|string)",
         S,
         _replace_strings,
-        "Every text of the array `lookups` replaced by the one at its place in `rewrites`. Earlier lookups win; what was put in is not searched again.",
+        "Every text of the array `lookups` replaced by the one at its place in `rewrites`. Earlier lookups win; "
+        "what was put in is not searched again.",
         "replace_strings('A magic trick can turn a cat into a dog', dynamic(['cat','dog','magic']), dynamic(['dog','pigeon','hard'])) "
         "=> A hard trick can turn a dog into a pigeon",
         group=_GROUP,

@@ -84,7 +84,7 @@ def angle(a: Vector, b: Vector) -> float:
 def check_point(lng: Any, lat: Any) -> Point:
     """A point given by two numbers: -180 to 180 and -90 to 90."""
     if not (isinstance(lng, (int, float)) and isinstance(lat, (int, float))):
-        raise ValueError("not a point")
+        raise TypeError("not a point")
     if not (-180 <= lng <= 180 and -90 <= lat <= 90):
         raise ValueError("out of range")
     return float(lng), float(lat)
