@@ -50,7 +50,9 @@ _UNITS = {
     **dict.fromkeys(("nano", "nanos", "nanosecond", "nanoseconds"), 0.01),
     **dict.fromkeys(("tick", "ticks"), 1),
 }
-_MONTHS = {m: i + 1 for i, m in enumerate(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"])}
+_MONTHS = {
+    m: i + 1 for i, m in enumerate(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"])
+}
 
 
 def ticks_of(moment: datetime) -> int:
@@ -173,7 +175,7 @@ _DATE_FORMATS = tuple(
         r"(?P<y>\d{4})/(?P<mo>\d{1,2})/(?P<d>\d{1,2})",
         r"(?P<mo>\d{1,2})/(?P<d>\d{1,2})/(?P<y>\d{4}|\d{2})",
         r"(?P<mo>\d{1,2})-(?P<d>\d{1,2})-(?P<y>\d{4})",
-        r"(?:[a-z]{3,9},?\s+)?(?P<d>\d{1,2})[ -](?P<mon>[a-z]{3})[a-z]*[ -,]\s*(?P<y>\d{4}|\d{2})",
+        r"(?:[a-z]{3,9},?\s+)?(?P<d>\d{1,2})[ -](?P<mon>[a-z]{3})[a-z]*[- ,]\s*(?P<y>\d{4}|\d{2})",
         r"(?:[a-z]{3,9},?\s+)?(?P<mon>[a-z]{3})[a-z]*\.?\s+(?P<d>\d{1,2}),?\s+(?P<y>\d{4})",
     )
 )

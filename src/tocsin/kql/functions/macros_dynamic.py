@@ -64,7 +64,12 @@ k_listof(d) := CASE json_type(d) WHEN 'ARRAY' THEN d::JSON[] WHEN 'NULL' THEN NU
 k_slice(d, a, b) := to_json(list_slice(k_list(d), CASE WHEN a < 0 THEN greatest(1, k_alen(d) + k_place(a) + 1) ELSE k_place(a) + 1 END,
   CASE WHEN b < 0 THEN k_alen(d) + k_place(b) + 1 ELSE k_place(b) + 1 END))
 
-k_dedup(l) := CASE WHEN len(l) <= 1000 THEN list_filter(l, lambda z, i: list_position(l, z) = i) ELSE list_distinct(l) END
+k_firsts(s) := list_filter(s, lambda e, j: j = 1 OR s[j - 1].z IS DISTINCT FROM e.z)
+
+k_placed(s) := list_transform(list_sort(list_transform(s, lambda e: {'i': e.i, 'z': e.z})), lambda e: e.z)
+
+k_dedup(l) := CASE WHEN len(l) <= 24 THEN list_filter(l, lambda z, i: list_position(l, z) = i)
+  ELSE k_placed(k_firsts(list_sort(list_transform(l, lambda z, i: {'z': z, 'i': i})))) END
 
 k_union(a, b) := k_dedup(list_concat(a, b))
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 __all__ = ["IP_MACROS"]
 
 IP_MACROS = r"""
-k_ip4parts(p) := CASE WHEN p[1] <> '' AND p[1]::INTEGER < 256 AND p[2]::INTEGER < 256 AND p[3]::INTEGER < 256 AND p[4]::INTEGER < 256
-  THEN p[1]::BIGINT * 16777216 + p[2]::BIGINT * 65536 + p[3]::BIGINT * 256 + p[4]::BIGINT END
+k_ip4gate(s) := regexp_extract(s, '^\s*((?:(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])(?:\.|(?:/[0-9]{1,2})?\s*$)){4})', 1)
 
-k_ip4gate(s) := regexp_extract(s, '^\s*([0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3})(?:/[0-9]{1,2})?\s*$', 1)
+k_ip4host(s) := regexp_extract(k_ip4gate(s), '^[0-9.]+')
 
-k_ip4(s) := k_ip4parts(string_split(k_ip4gate(s), '.'))
+k_ip4(s) := list_reduce(list_transform(string_split(k_ip4host(s), '.'), lambda o: try_cast(o AS BIGINT)), lambda a, b: a * 256 + b)
 
 k_ip4len(s) := coalesce(try_cast(regexp_extract(s, '/([0-9]{1,2})\s*$', 1) AS BIGINT), 32)
 
@@ -26,7 +25,7 @@ k_ip4private(s) := k_ip4private_number(k_ip4(s), k_ip4len(s))
 
 k_ip4private_number(a, n) := CASE WHEN a IS NULL THEN NULL ELSE (n >= 8 AND (a >> 24) = 10) OR (n >= 12 AND (a >> 20) = 2753) OR (n >= 16 AND (a >> 16) = 49320) END
 
-k_has_ip4(s, p) := contains(s, p) AND k_ip4gate(p) = p AND k_ip4(p) IS NOT NULL AND regexp_matches(s, '(?:^|[^\p{L}\p{N}.])' || regexp_escape(p) || '(?:$|[^\p{L}\p{N}.]|\.(?:$|[^\p{L}\p{N}]))')
+k_has_ip4(s, p) := contains(s, p) AND k_ip4host(p) = p AND regexp_matches(s, '(?:^|[^\p{L}\p{N}.])' || regexp_escape(p) || '(?:$|[^\p{L}\p{N}.]|\.(?:$|[^\p{L}\p{N}]))')
 
 k_has_ip4_prefix(s, p) := contains(s, p) AND regexp_full_match(p, '(?:[0-9]{1,3}\.){1,3}|(?:[0-9]{1,3}\.){3}[0-9]{1,3}') AND len(list_filter(regexp_extract_all(s,
   '(?:^|[^\p{L}\p{N}.])(' || regexp_escape(p) || '[0-9.]*)(?:$|[^\p{L}\p{N}.]|\.(?:$|[^\p{L}\p{N}]))', 1), lambda z: k_ip4(rtrim(z, '.')) IS NOT NULL)) > 0

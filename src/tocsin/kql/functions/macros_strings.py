@@ -66,4 +66,13 @@ k_format_bytes(x, n) := CASE WHEN abs(x) < 1024 THEN k_bytes_text(x, n, ' Bytes'
   ELSE k_bytes_text(x / 1152921504606846976, n, ' EB') END
 
 k_joined(l, d) := CASE WHEN len(l) > 0 THEN list_reduce(l, lambda x, y: x || d || y) ELSE '' END
+
+k_param(p) := {'k': split_part(p, '=', 1), 'v': to_json(CASE WHEN contains(p, '=') THEN substring(p, strpos(p, '=') + 1) ELSE '' END)}
+
+k_params(q) := CASE WHEN q = '' THEN '{}'::JSON ELSE k_bag(list_transform(list_filter(string_split(q, '&'), lambda p: p <> ''), lambda p: k_param(p))) END
+
+k_url_json(m) := json_object('Scheme', m.s, 'Host', m.h, 'Port', m.o, 'Path', m.p, 'Username', m.u, 'Password', m.w, 'Query Parameters', k_params(m.q), 'Fragment', m.f)
+
+k_url(x) := k_url_json(regexp_extract(k_strip(x), '(?s)^(?:([A-Za-z][A-Za-z0-9+.\-]*):)?(?://(?:([^/?#@:]*)(?::([^/?#@]*))?@)?(\[[^\]]*\]|[^/?#:]*)(?::([0-9]*))?)?([^?#]*)(?:\?([^#]*))?(?:#(.*))?$',
+  ['s', 'u', 'w', 'h', 'o', 'p', 'q', 'f']))
 """

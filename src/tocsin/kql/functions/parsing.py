@@ -107,7 +107,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
     scalar(
         "parse_url(url: string)",
         J,
-        "k_parse_url({0})::JSON",
+        "k_url({0})",
         "The parts of a URL; missing ones are empty.",
         "parse_url('scheme://u:p@host:1234/a/b?k1=v1&k2=v2#f').Host => host",
         "parse_url('https://a.example/x?k=v')['Query Parameters'].k => v",
@@ -116,7 +116,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
     scalar(
         "parse_urlquery(query: string)",
         J,
-        "k_parse_urlquery({0})::JSON",
+        "json_object('Query Parameters', k_params(ltrim({0}, '?')))",
         "The parameters of a URL's query.",
         'parse_urlquery(\'k1=v1&k2=v2\') => {"Query Parameters":{"k1":"v1","k2":"v2"}}',
         group=_PARSING,

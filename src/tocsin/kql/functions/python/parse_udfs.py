@@ -1,4 +1,4 @@
-"""Texts with a grammar of their own: URLs, paths, CSV, command lines, XML, user agents, Punycode."""
+"""Texts with a grammar of their own: paths, CSV, command lines, XML, user agents, Punycode."""
 
 from __future__ import annotations
 
@@ -15,49 +15,6 @@ from tocsin.kql.functions.python.define import each
 from tocsin.kql.functions.python.json_udfs import dumps
 
 __all__ = ["UDFS"]
-
-_URL = re.compile(
-    r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*):)?(?://(?:(?P<user>[^/?#@:]*)(?::(?P<password>[^/?#@]*))?@)?"
-    r"(?P<host>\[[^\]]*\]|[^/?#:]*)(?::(?P<port>\d*))?)?(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#(?P<fragment>.*))?",
-    re.DOTALL,
-)
-
-
-def _query(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for part in text.split("&"):
-        if part:
-            key, _, value = part.partition("=")
-            found.setdefault(key, value)
-    return found
-
-
-def parse_url(text: str) -> str:
-    """parse_url: every part, missing ones empty."""
-    match = _URL.fullmatch(text.strip())
-    parts = (
-        match.groupdict(default="")
-        if match
-        else dict.fromkeys(("scheme", "host", "port", "path", "user", "password", "query", "fragment"), "")
-    )
-    return dumps(
-        {
-            "Scheme": parts["scheme"],
-            "Host": parts["host"],
-            "Port": parts["port"],
-            "Path": parts["path"],
-            "Username": parts["user"],
-            "Password": parts["password"],
-            "Query Parameters": _query(parts["query"]),
-            "Fragment": parts["fragment"],
-        }
-    )
-
-
-def parse_urlquery(text: str) -> str:
-    """parse_urlquery."""
-    return dumps({"Query Parameters": _query(text.lstrip("?"))})
-
 
 _PATH_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+)://")
 _PATH_ROOT = re.compile(r"[A-Za-z]:[\\/]")
@@ -299,8 +256,6 @@ def domain_from_punycode(text: str) -> str:
 
 
 UDFS: tuple[Udf, ...] = (
-    each("k_parse_url", "VARCHAR", "VARCHAR", parse_url),
-    each("k_parse_urlquery", "VARCHAR", "VARCHAR", parse_urlquery),
     each("k_parse_path", "VARCHAR", "VARCHAR", parse_path),
     each("k_parse_csv", "VARCHAR", "VARCHAR", parse_csv),
     each("k_parse_command_line", "VARCHAR VARCHAR", "VARCHAR", parse_command_line),
