@@ -222,7 +222,7 @@ def _operate(b: Binder, node: ast.Binary, left: Scalar, right: Scalar | None, ro
             return scalars.compare(op, left, right, positive=positive)
         left, right = _orderable(node, *comparable(node, left, right))
         return scalars.compare(op, left, right)
-    return _string_operator(b, node, left, right, row)
+    return _string_operator(b, node, left, right, row, positive)
 
 
 def _once(b: Binder, value: Scalar, row: Row) -> Scalar:
@@ -259,7 +259,9 @@ def _as_text(value: Scalar, node: ast.Node, op: str, row: Row) -> Scalar:
     return convert(value, KqlType.STRING)
 
 
-def _string_operator(b: Binder, node: ast.Binary, left: Scalar, right: Scalar, row: Row) -> Scalar:
+def _string_operator(
+    b: Binder, node: ast.Binary, left: Scalar, right: Scalar, row: Row, filtering: bool
+) -> Scalar:
     op = node.op
     if op == ":":
         op = "has"
@@ -274,7 +276,6 @@ def _string_operator(b: Binder, node: ast.Binary, left: Scalar, right: Scalar, r
             return strings.matches_regex(left, right)
         except RegexError as error:
             raise fail("KQL0108", f"The regular expression can't be run: {error}.", node.right) from None
-    negated = op.startswith(("!", "not"))
     name = {"!~": "=~", "notcontains": "contains", "notcontains_cs": "contains_cs", "nothas": "has"}.get(
         op, op.lstrip("!")
     )
@@ -282,7 +283,8 @@ def _string_operator(b: Binder, node: ast.Binary, left: Scalar, right: Scalar, r
         raise fail("KQL0201", f"The operator '{node.op}' is not supported.", node)
     if name.startswith("has") and left.weight > 8:
         left = b.hoist(left, row)
-    value = strings.string_operator(name, left, right)
+    negated = op.startswith(("!", "not"))
+    value = strings.string_operator(name, left, right, filtering=filtering and not negated)
     return strings.negated(value) if negated else value
 
 
@@ -420,7 +422,11 @@ def _ordered(b: Binder, node: ast.Ordered, row: Row) -> Scalar:
 def _call(b: Binder, node: ast.Call, row: Row) -> Scalar:
     from tocsin.kql.binder.calls import bind_call
 
-    return bind_call(b, node, row)
+    # Inside a call null and false differ again, and every row is computed.
+    positive, row.positive = row.positive, False
+    value = bind_call(b, node, row)
+    row.positive = positive
+    return value
 
 
 def _in_list(b: Binder, node: ast.InList, row: Row) -> Scalar:

@@ -31,7 +31,7 @@ def bind_in(b: Binder, node: ast.InList, row: Row) -> Scalar:
         value = _in_table(b, op, left, tables[0], row)
     else:
         items = [b.scalar(item, row) for item in node.items]
-        value = _in_items(b, op, left, items, node, row)
+        value = _in_items(b, op, left, items, node, row, positive and not negated)
     row.positive = positive
     return scalars.inverse(value) if negated else value
 
@@ -48,7 +48,9 @@ def is_tabular(b: Binder, node: ast.Expr, row: Row) -> bool:
 # ---------------------------------------------------------------------------------------------- items
 
 
-def _in_items(b: Binder, op: str, left: Scalar, items: list[Scalar], node: ast.InList, row: Row) -> Scalar:
+def _in_items(
+    b: Binder, op: str, left: Scalar, items: list[Scalar], node: ast.InList, row: Row, filtering: bool
+) -> Scalar:
     flat: list[Scalar] = []
     arrays: list[Scalar] = []
     for item in items:
@@ -61,7 +63,7 @@ def _in_items(b: Binder, op: str, left: Scalar, items: list[Scalar], node: ast.I
         else:
             flat.append(item)
     if op in ("has_any", "has_all"):
-        return _has(b, op, left, flat, arrays, row)
+        return _has(b, op, left, flat, arrays, row, filtering)
     if op == "in~":
         if left.type is not KqlType.STRING and left.type is not KqlType.DYNAMIC:
             op = "in"
@@ -101,13 +103,15 @@ def _array_items(item: Scalar) -> list[Scalar] | None:
     return made
 
 
-def _has(b: Binder, op: str, left: Scalar, flat: list[Scalar], arrays: list[Scalar], row: Row) -> Scalar:
+def _has(
+    b: Binder, op: str, left: Scalar, flat: list[Scalar], arrays: list[Scalar], row: Row, filtering: bool
+) -> Scalar:
     left = convert(left, KqlType.STRING)
     if left.weight > 6 and (len(flat) + len(arrays)) > 1:
         left = b.hoist(left, row)
     parts = []
     if flat or not arrays:
-        parts.append(strings.has_list(op, left, [convert(i, KqlType.STRING) for i in flat]))
+        parts.append(strings.has_list(op, left, [convert(i, KqlType.STRING) for i in flat], filtering=filtering))
     for array in arrays:
         if array.subquery or array.weight > 6:
             array = b.hoist(array, row)

@@ -45,8 +45,12 @@ def is_term_character(char: str) -> bool:
     return unicodedata.category(char)[0] in "LN"
 
 
-def string_operator(op: str, left: Scalar, right: Scalar) -> Scalar:
-    """One of the string operators, `op` without its ``!``; both operands are strings."""
+def string_operator(op: str, left: Scalar, right: Scalar, *, filtering: bool = False) -> Scalar:
+    """One of the string operators, `op` without its ``!``; both operands are strings.
+
+    `filtering`: it is a condition of WHERE itself, where the engine looks at the second part of an AND only for rows that pass
+    the first; everywhere else only CASE spares them.
+    """
     both = (left, right)
     cased = op.endswith("_cs")
     name = op[:-3] if cased else op
@@ -61,12 +65,12 @@ def string_operator(op: str, left: Scalar, right: Scalar) -> Scalar:
         return make(f"suffix({a}, {b})", KqlType.BOOL, both)
     before, after = name != "hassuffix", name != "hasprefix"
     if right.constant and isinstance(right.value, str):
-        test = _term_test(a, right.value if cased else lower(right.value), before, after)
+        test = _term_test(a, right.value if cased else lower(right.value), before, after, filtering)
         return make(f"({test})", KqlType.BOOL, both, copies=5)
     return make(f"q_has({a}, {b}, {before}, {after})", KqlType.BOOL, both, copies=2)
 
 
-def _term_test(haystack: str, needle: str, before: bool, after: bool) -> str:
+def _term_test(haystack: str, needle: str, before: bool, after: bool, filtering: bool = False) -> str:
     if not needle:
         return "TRUE"
     found = f"contains({haystack}, {text(needle)})"
@@ -74,12 +78,12 @@ def _term_test(haystack: str, needle: str, before: bool, after: bool) -> str:
     after = after and is_term_character(needle[-1])
     if not (before or after):
         return found
-    # CASE and not AND: outside of WHERE the engine computes both sides of an AND for all rows.
-    return (
-        f"CASE WHEN {found} THEN CASE WHEN regexp_matches({haystack}, {text(_bounded(needle, before, after))}, 's') THEN TRUE "
+    test = (
+        f"CASE WHEN regexp_matches({haystack}, {text(_bounded(needle, before, after))}, 's') THEN TRUE "
         f"WHEN strlen({haystack}) = length({haystack}) THEN FALSE "
-        f"ELSE q_term({haystack}, {text(needle)}, {before}, {after}) END ELSE FALSE END"
+        f"ELSE q_term({haystack}, {text(needle)}, {before}, {after}) END"
     )
+    return f"{found} AND {test}" if filtering else f"CASE WHEN {found} THEN {test} ELSE FALSE END"
 
 
 def _any_term_test(haystack: str, needles: Sequence[str]) -> str:
@@ -100,7 +104,7 @@ def _bounded(needle: str, before: bool = True, after: bool = True) -> str:
     return head + escape(needle) + tail
 
 
-def has_list(op: str, left: Scalar, needles: Sequence[Scalar]) -> Scalar:
+def has_list(op: str, left: Scalar, needles: Sequence[Scalar], *, filtering: bool = False) -> Scalar:
     """``has_any`` and ``has_all`` over constant or computed strings."""
     everything = op == "has_all"
     constants = [lower(n.value) for n in needles if n.constant and isinstance(n.value, str)]
@@ -113,7 +117,7 @@ def has_list(op: str, left: Scalar, needles: Sequence[Scalar]) -> Scalar:
     if len(constants) >= ALTERNATION_FROM and not everything:
         parts.append(make(f"({_any_term_test(folded, constants)})", KqlType.BOOL, (left,), copies=5))
     else:
-        parts.extend(make(f"({_term_test(folded, n, True, True)})", KqlType.BOOL, (left,), copies=5) for n in constants)
+        parts.extend(make(f"({_term_test(folded, n, True, True, filtering)})", KqlType.BOOL, (left,), copies=5) for n in constants)
     parts.extend(string_operator("has", left, n) for n in others)
     return combine("and" if everything else "or", parts)
 
