@@ -135,6 +135,7 @@ _WORDS = [
 @given(st.lists(st.sampled_from(_WORDS), max_size=25), st.sampled_from(["", " "]))
 @example(["T", "|", "where"], " ")
 @example(["let"], " ")
+@example(["'a-b-c-d-e-f-g-h'"], " ")
 @example(["T", "|", "top", "1", "by", "a", "nulls"], " ")
 @example(["T", "|", "make-graph", "a", "-->"], " ")
 def test_any_words(words: list[str], space: str) -> None:

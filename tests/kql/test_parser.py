@@ -354,6 +354,7 @@ def faults(text: str) -> list[str]:
         ("T | where not a", "KQL0010 1:15 Expected an operator, ',' or '|', but found 'a'. Negation is written not(…)."),
         ("T | extend first = 1", "KQL0010 1:12 'first' is a word of the language and no name. Write ['first'] to use it as a name."),
         ("T | extend x = contains(a, 'b')", "KQL0010 1:16 'contains' is an operator, not a function. Write: x contains y."),
+        ("datatable(true:bool) [1]", "KQL0010 1:11 'true' is a word of the language and no name. Write ['true'] to use it as a name."),
         ("datatable(a:str) ['x']", "KQL0012 1:13 Expected a type, but found 'str'. Write string."),
         ("T | sort a", "KQL0010 1:10 Expected 'by' after 'sort', but found 'a'. Write: sort by column [asc|desc]."),
         ("T | count()", "KQL0010 1:10 Expected the end of 'count', but found '('. The operator is '| count'; the function is 'summarize count()'."),

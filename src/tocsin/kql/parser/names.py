@@ -12,7 +12,7 @@ from tocsin.kql.types import KqlType
 
 __all__ = ["RESERVED", "NameParser"]
 
-RESERVED: Final = frozenset(("first", "last", "asc", "desc", "and", "or", "between", "matches"))
+RESERVED: Final = frozenset(("first", "last", "asc", "desc", "and", "or", "between", "matches", "true", "false"))
 """Words that Kusto refuses as a column's or parameter's name, unless quoted (as recorded of the engine)."""
 
 _FOREIGN_TYPES = {

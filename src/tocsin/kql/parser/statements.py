@@ -111,8 +111,9 @@ class Parser(GraphOperators):
         """Whether a piped operator stands where a table should."""
         keyword = self.word()
         info = OPERATORS.get(keyword)
-        follower = self.kinds[self.i + 1 + 2 * keyword.count("-")]
-        return info is not None and not info.source and follower == NAME and keyword not in ("count", "as", "sample")
+        if info is None or info.source or keyword in ("count", "as", "sample"):
+            return False
+        return self.kinds[self.i + 1 + 2 * keyword.count("-")] == NAME
 
     def _let(self) -> Statement:
         start = self.starts[self.i]
