@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, insert, or_, select, update
 
 from tocsin.state.kv import KeyValues
 from tocsin.state.repository import NotFoundError, Repository
@@ -51,7 +51,8 @@ class IncidentRow:
 
 @dataclass(frozen=True, slots=True)
 class IncidentFilter:
-    """What the queue shows. `owner` "none" means nobody's. Empty members don't filter; without `statuses` merged ones stay hidden."""
+    """What the queue shows. `owner` and `tag` may name several, joined by commas; the owner "none" means nobody's. Empty members don't
+    filter; without `statuses` merged ones stay hidden."""
 
     statuses: Sequence[str] = ()
     severities: Sequence[str] = ()
@@ -203,13 +204,12 @@ class Incidents(Repository):
         chosen = chosen.where(status.in_(wanted.statuses) if wanted.statuses else status != "Redirected")
         if wanted.severities:
             chosen = chosen.where(incidents.c.severity.in_(wanted.severities))
-        if wanted.owner == "none":
-            chosen = chosen.where(incidents.c.owner.is_(None))
-        elif wanted.owner:
-            chosen = chosen.where(incidents.c.owner == wanted.owner)
-        if wanted.tag:
+        if owners := [o for o in wanted.owner.split(",") if o]:
+            named = incidents.c.owner.in_([o for o in owners if o != "none"])
+            chosen = chosen.where(or_(named, incidents.c.owner.is_(None)) if "none" in owners else named)
+        if tags := [t for t in wanted.tag.split(",") if t]:
             chosen = chosen.where(
-                incidents.c.id.in_(select(incident_tags.c.incident_id).where(incident_tags.c.tag == wanted.tag))
+                incidents.c.id.in_(select(incident_tags.c.incident_id).where(incident_tags.c.tag.in_(tags)))
             )
         text = wanted.text.strip().casefold()
         if text.startswith("#") and text[1:].isdigit():
