@@ -74,7 +74,8 @@ def template(text: Template, kind: KqlType, *, ticks: bool = False) -> Lowering:
     def lower(operands: Sequence[Operand]) -> Lowered:
         chosen = text if isinstance(text, str) else text[len(operands)]
         sql = fill(chosen, operands)
-        return Lowered(sql, kind, ticks, text_copies(sql))
+        repeats = max((chosen.count(f"{{{i}}}") for i in range(len(operands))), default=1)
+        return Lowered(sql, kind, ticks, max(repeats, 1) * text_copies(sql))
 
     return lower
 

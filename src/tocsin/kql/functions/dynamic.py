@@ -131,7 +131,7 @@ def _range(operands: Sequence[Operand]) -> Lowered:
     if KqlType.DATETIME in kinds or KqlType.TIMESPAN in kinds:
         if start is not stop or (len(kinds) > 2 and kinds[2] is not KqlType.TIMESPAN):
             raise FunctionError("datetimes and timespans go to their like by timespans", len(kinds) - 1)
-        step = operands[2].sql if len(operands) > 2 else "36000000000" if start is KqlType.DATETIME else "1"
+        step = operands[2].sql if len(operands) > 2 else "36000000000"  # an hour
         first, last = (ticks(o) if o.type is KqlType.DATETIME else o.sql for o in operands[:2])
         macro = "k_range_dt" if start is KqlType.DATETIME else "k_range_span"
         return _json(f"{macro}({first}, {last}, {step})")

@@ -249,18 +249,21 @@ def _densify_line(shape: Any, tolerance: Any = 10, _crossing: Any = False) -> di
     )
 
 
+_DATELINE = 179.999999999999
+
+
 def _split_at_dateline(points: list[list[float]]) -> list[list[list[float]]]:
     """A line that crosses the 180th meridian as two."""
     parts: list[list[list[float]]] = [[points[0]]]
     for a, b in itertools.pairwise(points):
         if abs(b[0] - a[0]) > 180:
-            side = 180.0 if a[0] > 0 else -180.0
-            far = b[0] + math.copysign(360.0, side)
-            part = (side - a[0]) / (far - a[0]) if far != a[0] else 0.0
-            lat = a[1] + (b[1] - a[1]) * part
-            if abs(a[0]) != 180.0:
+            side = math.copysign(_DATELINE, a[0])
+            axis = cross(to_vector(a), to_vector(b))
+            # Where the edge's great circle meets the 180th meridian.
+            lat = math.degrees(math.atan2(axis[0], abs(axis[2]))) * math.copysign(1.0, axis[2])
+            if abs(a[0]) < _DATELINE:
                 parts[-1].append([side, lat])
-            parts.append([[-side, lat]] if abs(b[0]) != 180.0 else [])
+            parts.append([[-side, lat]] if abs(b[0]) < _DATELINE else [])
         parts[-1].append(b)
     return [p for p in parts if len(p) > 1]
 

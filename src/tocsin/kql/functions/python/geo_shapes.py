@@ -117,30 +117,24 @@ def _starting(found: dict[str, Any], order: Order) -> dict[str, Any]:
 
 
 Order = dict[tuple[float, ...], int]
-"""When an edge or a corner was given."""
+"""When a corner was given."""
 
 
-def _key(*points: Sequence[float]) -> tuple[float, ...]:
-    return tuple(round(x, 9) for p in points for x in p)
+def _key(point: Sequence[float]) -> tuple[float, ...]:
+    return tuple(round(x, 9) for x in point)
 
 
 def _note(ring: Sequence[Sequence[float]], order: Order) -> None:
-    """Note the edges and the corners of a ring in the order in which they come."""
-    for a, b in itertools.pairwise(ring):
-        order.setdefault(_key(a, b), len(order))
-        order.setdefault(_key(a), len(order) + (1 << 40))
+    """Note the corners of a ring in the order in which they come."""
+    for corner in ring:
+        order.setdefault(_key(corner), len(order))
 
 
 def _turned(ring: list[list[float]], order: Order) -> list[list[float]]:
-    """The ring from the edge that was given first; where no edge is whole, from the first corner."""
+    """The ring from the corner that was given first."""
     corners = ring[:-1]
-    last = 1 << 60
-
-    def place(i: int) -> int:
-        edge = order.get(_key(ring[i], ring[i + 1]))
-        return edge if edge is not None else order.get(_key(ring[i]), last)
-
-    first = min(range(len(corners)), key=place)
+    last = len(order)
+    first = min(range(len(corners)), key=lambda i: order.get(_key(corners[i]), last))
     return [*corners[first:], *corners[:first], corners[first]]
 
 
