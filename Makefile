@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := .make/env
+# As tools/bootstrap.py finds it.
+UV = $(firstword $(shell command -v uv) $(wildcard .make/uv-env/bin/uv .make/uv $(BIN)/uv) uv)
 DATA ?= data
 PYTEST_ARGS ?=
 
@@ -52,7 +54,7 @@ portal: env ## Build the portal with Node from PyPI; nothing to do when it is up
 	$(BIN)/python -m tocsin.portal.build
 
 wheel: env ## Build sdist and wheel, portal and packs included
-	$(BIN)/uv build || uv build
+	$(UV) build
 
 bench: env portal ## Measure speed and memory; numbers go into bench/README.md
 	$(BIN)/python -m bench
