@@ -72,6 +72,7 @@ def compile_query(
     """
     query = parse(text)
     binder = Binder(catalog, now, parameters or {}, external=external, resolver=resolver)
+    binder.text = text
     try:
         relation = bind_query(binder, query)
         main = _emit(binder, relation)

@@ -7,10 +7,20 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from tocsin.kql import ast
+from tocsin.kql.emit.duckdb.literals import constant
 from tocsin.kql.plan import OrderKey, Plan, Scalar
 from tocsin.kql.types import KqlType
 
-__all__ = ["BoundColumn", "Environment", "FunctionValue", "Relation", "ScalarValue", "TableValue", "Value"]
+__all__ = [
+    "BoundColumn",
+    "Environment",
+    "FunctionValue",
+    "PatternValue",
+    "Relation",
+    "ScalarValue",
+    "TableValue",
+    "Value",
+]
 
 
 class BoundColumn(NamedTuple):
@@ -33,18 +43,39 @@ class BoundColumn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OpenBag:
-    """What a plugin unpacked: names that no row had when the columns were settled are still names, and read as nulls."""
+    """Names that only the data could have made columns: they are still names, and read as nulls.
+
+    After a plugin, those with `prefix`, as `value`. In an open table (`suffixes`), those whose suffix tells a type.
+    """
 
     value: Scalar
     prefix: str = ""
+    suffixes: bool = False
+
+    def read(self, name: str) -> Scalar | None:
+        """The null that stands for the name, or None when it can't be a column."""
+        if not self.suffixes:
+            return self.value if name.startswith(self.prefix) else None
+        kind = _SUFFIXES.get(name[-2:]) if len(name) > 2 else None
+        return constant(kind, None) if kind is not None else None
+
+
+_SUFFIXES = {
+    "_s": KqlType.STRING,
+    "_d": KqlType.REAL,
+    "_g": KqlType.STRING,
+    "_b": KqlType.BOOL,
+    "_t": KqlType.DATETIME,
+}
 
 
 @dataclass(slots=True)
 class Relation:
     """A bound tabular expression: its plan, its ordered columns and the order of its rows.
 
-    `serialized` is KQL's notion: window functions may be used. `partition` are aliases that split the rows into independent
-    sub-tables (inside mv-apply and partition), and `base` reads all those sub-tables' keys, those without rows too. `name` is the table's name where it still is one, for `withsource`.
+    `serialized` is KQL's notion: window functions may be used. `partition` are aliases that split the rows into independent sub-tables
+    (inside mv-apply and partition), and `base` reads all those sub-tables' keys, those without rows too. `name` is the table's name where
+    it still is one, for `withsource`.
     """
 
     plan: Plan
@@ -82,8 +113,7 @@ class Relation:
 
     def open_value(self, name: str) -> Scalar | None:
         """The value of a name that only the data could have made a column, or None where the columns are settled."""
-        bag = self.open_bag
-        return bag.value if bag is not None and name.startswith(bag.prefix) else None
+        return self.open_bag.read(name) if self.open_bag is not None else None
 
     def visible(self) -> tuple[BoundColumn, ...]:
         """The columns that `*` means."""
@@ -126,7 +156,18 @@ class FunctionValue:
     source: str | None = None
 
 
-Value = ScalarValue | TableValue | FunctionValue
+@dataclass(slots=True)
+class PatternValue:
+    """A declared pattern: parameters, the path's name, and the bodies by arguments and path."""
+
+    name: str
+    parameters: tuple[str, ...]
+    path: str | None
+    cases: dict[tuple[tuple[str, ...], str | None], str]
+    environment: Environment
+
+
+Value = ScalarValue | TableValue | FunctionValue | PatternValue
 
 
 @dataclass(slots=True)

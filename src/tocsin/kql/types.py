@@ -48,11 +48,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
-    """A table as the binder sees it: its name and ordered columns (hidden ones included)."""
+    """A table as the binder sees it: its name and ordered columns (hidden ones included).
+
+    An `open` table (AzureDiagnostics) may have columns that no schema lists; their type is the suffix of their name (``_s``, ``_d``,
+    ``_g``, ``_b``, ``_t``). One that no row has is null.
+    """
 
     name: str
     columns: tuple[Column, ...]
     doc: str = ""
+    open: bool = False
 
     def __iter__(self) -> Iterator[Column]:
         return iter(self.columns)

@@ -108,6 +108,8 @@ def custom_schema(name: str, columns: Iterable[Column]) -> TableSchema:
     return TableSchema(name, (*own, *STANDARD_COLUMNS))
 
 
+_OPEN = frozenset(("AzureDiagnostics",))
+"""Tables whose columns depend on what writes to them."""
 _STANDARD_NAMES = frozenset(c.name for c in STANDARD_COLUMNS)
 
 
@@ -121,7 +123,7 @@ def _parse(name: str, raw: Mapping[str, object]) -> TableInfo:
     products = raw.get("products", ())
     assert isinstance(products, list | tuple)
     return TableInfo(
-        schema=TableSchema(name, (*columns, *STANDARD_COLUMNS), str(raw.get("doc", ""))),
+        schema=TableSchema(name, (*columns, *STANDARD_COLUMNS), str(raw.get("doc", "")), name in _OPEN),
         category=str(raw["category"]),
         products=tuple(products),
         time_column="Timestamp" if any(c.name == "Timestamp" for c in columns) else "TimeGenerated",

@@ -90,6 +90,7 @@ class Binder:
         self.uses_now = False
         self.volatile = False
         self.render: tuple[str, dict[str, object]] | None = None
+        self.text = ""
         self.options: dict[str, ast.Expr | None] = {}
         self.more: list[Relation] = []
         self.graph_tables: dict[int, Shared] = {}

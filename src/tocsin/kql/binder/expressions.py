@@ -259,9 +259,7 @@ def _as_text(value: Scalar, node: ast.Node, op: str, row: Row) -> Scalar:
     return convert(value, KqlType.STRING)
 
 
-def _string_operator(
-    b: Binder, node: ast.Binary, left: Scalar, right: Scalar, row: Row, filtering: bool
-) -> Scalar:
+def _string_operator(b: Binder, node: ast.Binary, left: Scalar, right: Scalar, row: Row, filtering: bool) -> Scalar:
     op = node.op
     if op == ":":
         op = "has"

@@ -32,7 +32,9 @@ def bind_statements(b: Binder, statements: Sequence[ast.Statement], env: Environ
         elif isinstance(statement, ast.SetOption):
             b.options[statement.name] = statement.value
         elif isinstance(statement, ast.DeclarePattern):
-            raise fail("KQL0201", "'declare pattern' is not supported.", statement)
+            from tocsin.kql.binder.patterns import declare_pattern
+
+            declare_pattern(b, statement, env)
         elif isinstance(statement, ast.Alias):
             raise fail("KQL0202", "Aliases of other databases are refused: queries stay in this one.", statement)
         elif isinstance(statement, ast.Restrict):

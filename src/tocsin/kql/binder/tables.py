@@ -7,11 +7,21 @@ from collections.abc import Callable
 from tocsin.kql import ast
 from tocsin.kql.binder.core import Binder, Row
 from tocsin.kql.binder.errors import fail, policy, unknown
+from tocsin.kql.binder.patterns import bind_pattern
 from tocsin.kql.binder.typing_rules import convert
 from tocsin.kql.emit import physical_names
 from tocsin.kql.emit.duckdb.literals import constant
 from tocsin.kql.plan import OrderKey, Scalar, Scan, Values
-from tocsin.kql.scope import BoundColumn, Environment, FunctionValue, LazyLet, Relation, TableValue
+from tocsin.kql.scope import (
+    BoundColumn,
+    Environment,
+    FunctionValue,
+    LazyLet,
+    OpenBag,
+    PatternValue,
+    Relation,
+    TableValue,
+)
 from tocsin.kql.types import KqlType, TableSchema
 
 __all__ = ["bind_table", "is_table_expression", "scan_table"]
@@ -38,6 +48,8 @@ def is_table_expression(b: Binder, node: ast.Expr | ast.Operator, env: Environme
         return isinstance(value, TableValue)
     if isinstance(node, ast.Call):
         return _is_table_call(b, node, env)
+    if isinstance(node, (ast.Member, ast.Index)) and _pattern_of(node, env) is not None:
+        return True
     if isinstance(node, ast.Member):
         return isinstance(node.target, (ast.Call, ast.Member)) and _root_callee(node) in (
             "cluster",
@@ -49,6 +61,13 @@ def is_table_expression(b: Binder, node: ast.Expr | ast.Operator, env: Environme
             "resource",
         )
     return False
+
+
+def _pattern_of(node: ast.Expr, env: Environment) -> PatternValue | None:
+    """The declared pattern that a call, or a path after a call, is of."""
+    call = node.target if isinstance(node, (ast.Member, ast.Index)) else node
+    value = env.lookup(call.callee) if isinstance(call, ast.Call) else None
+    return value if isinstance(value, PatternValue) else None
 
 
 def _root_callee(node: ast.Expr) -> str:
@@ -63,6 +82,8 @@ def _is_table_call(b: Binder, node: ast.Call, env: Environment) -> bool:
         from tocsin.kql.binder.lets import resolve
 
         value = resolve(b, value)
+    if isinstance(value, PatternValue):
+        return True
     if isinstance(value, FunctionValue):
         return _gives_table(b, value)
     if node.callee == "materialize":
@@ -120,6 +141,13 @@ def bind_table(b: Binder, node: ast.Expr | ast.Operator, env: Environment) -> Re
         return b.operators(b.table(node.source, env), node.operators, env)
     if isinstance(node, ast.Name):
         return _named_table(b, node, env)
+    if isinstance(node, (ast.Call, ast.Member, ast.Index)):
+        pattern = _pattern_of(node, env)
+        if pattern is not None:
+            call = node.target if isinstance(node, (ast.Member, ast.Index)) else node
+            assert isinstance(call, ast.Call)
+            path = node.name if isinstance(node, ast.Member) else node.index if isinstance(node, ast.Index) else None
+            return bind_pattern(b, pattern, call, path, env)
     if isinstance(node, ast.Call):
         return _call(b, node, env)
     if isinstance(node, ast.Member):
@@ -181,7 +209,13 @@ def scan_table(b: Binder, schema: TableSchema) -> Relation:
         [BoundColumn(c.name, c.type, alias, False, c.hidden, True) for c, alias in zip(listed, aliases, strict=True)]
     )
     physical = dict(zip(aliases, _physical(schema), strict=True))
-    return Relation(Scan(frozenset(aliases), schema.name, physical), columns, name=schema.name, row_wise=True)
+    bag = _OPEN if schema.open else None
+    return Relation(
+        Scan(frozenset(aliases), schema.name, physical), columns, name=schema.name, row_wise=True, open_bag=bag
+    )
+
+
+_OPEN = OpenBag(constant(KqlType.STRING, None), suffixes=True)
 
 
 _PHYSICAL: dict[int, tuple[TableSchema, list[tuple[str, KqlType]]]] = {}

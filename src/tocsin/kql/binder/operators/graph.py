@@ -249,12 +249,9 @@ def _to_table(b: Binder, graph: Graph, node: ast.GraphOther) -> Relation:
         plan = b.compute(table, items)
         result = Relation(plan, (*front, *table.visible()), (OrderKey(order),))
         if "as" in settings:
-            from tocsin.kql.scope import TableValue
+            from tocsin.kql.binder.lets import shared_value
 
-            shared = b.share(result)
-            b.root.declare(
-                settings["as"], TableValue(settings["as"], lambda s=shared, r=result: b.read(s, r), labelled=True)
-            )
+            b.root.declare(settings["as"], shared_value(b, settings["as"], result, weight=1))
         results.append(result)
     b.more.extend(results[1:])
     return results[0]

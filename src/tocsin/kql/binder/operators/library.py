@@ -70,6 +70,22 @@ LIBRARY: dict[str, Template] = {
         | sort by {time} asc
         """,
     ),
+    # Of each value and bin one row; a value is new in the first bin that it has.
+    "activity_counts_metrics": Template(
+        ("{id}", "{time}", "=start", "=end", "=size"),
+        """
+        extend ['$bin'] = bin_at({time}, size, start)
+        | where ['$bin'] between (start .. end)
+        | summarize ['$rows'] = count() by {id}, ['$bin'] {, dims}
+        | sort by {id} asc {, dims asc}, ['$bin'] asc
+        | extend ['$new'] = isnull(prev(['$bin'])) or prev({id}) != {id} {or dims changed}
+        | summarize ['count'] = sum(['$rows']), ['dcount'] = count(), new_dcount = countif(['$new'])
+            by {time} = ['$bin'] {, dims}
+        | sort by {dims asc,} {time} asc
+        | extend aggregated_dcount = row_cumsum(new_dcount, isnull(prev({time})) {or dims changed})
+        | sort by {time} asc
+        """,
+    ),
     "schema_merge": Template(
         (),
         """
@@ -133,6 +149,7 @@ def _fill(text: str, columns: dict[str, str], types: dict[str, KqlType], dimensi
         text = text.replace(f"{{{label}:type}}", str(types[label])).replace(f"{{{label}}}", column)
     text = text.replace("{, dims}", "".join(f", {d}" for d in dimensions))
     text = text.replace("{, dims asc}", "".join(f", {d} asc" for d in dimensions))
+    text = text.replace("{dims asc,}", "".join(f"{d} asc, " for d in dimensions))
     return text.replace("{or dims changed}", "".join(f" or prev({d}) != {d}" for d in dimensions))
 
 

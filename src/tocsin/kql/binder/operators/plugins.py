@@ -14,11 +14,11 @@ from tocsin.kql.binder.names import result_name
 from tocsin.kql.binder.operators.expand import empty_values
 from tocsin.kql.binder.operators.grouping import bind_outputs
 from tocsin.kql.binder.operators.library import LIBRARY, apply_template
-from tocsin.kql.binder.operators.rows import column_name, extend_relation
+from tocsin.kql.binder.operators.rows import column_name, extend_relation, group, limit_relation
 from tocsin.kql.binder.typing_rules import convert, explicit
 from tocsin.kql.emit.duckdb import scalars
 from tocsin.kql.emit.duckdb.literals import constant, text
-from tocsin.kql.plan import Aggregate, Compute, Custom, Join, OrderKey, Plan, Scalar
+from tocsin.kql.plan import Aggregate, Compute, Custom, Filter, Join, OrderKey, Plan, Scalar
 from tocsin.kql.scope import BoundColumn, Environment, OpenBag, Relation, unique_name
 from tocsin.kql.types import KqlType
 
@@ -60,8 +60,8 @@ _KNOWN = frozenset(
     (
         *("autocluster", "basket", "diffpatterns", "diffpatterns_text", "sequence_detect", "funnel_sequence"),
         *("funnel_sequence_completion", "active_users_count"),
-        *("activity_counts_metrics", "activity_metrics", "new_activity_metrics"),
-        *("rolling_percentile", "preview", "rows_near"),
+        *("activity_metrics", "new_activity_metrics"),
+        "rolling_percentile",
     )
 )
 
@@ -430,7 +430,51 @@ def _dcount_intersect(b: Binder, relation: Relation, node: ast.Evaluate, env: En
     return extend_relation(b, relation, bound)
 
 
+def _preview(b: Binder, relation: Relation, node: ast.Evaluate, env: Environment) -> Relation:
+    """The first rows, and how many there are as a second result."""
+    args = _arguments(node, 1, 1)
+    count = b.constant_int(args[0], env, "preview()")
+    shared = b.share(relation, materialized=True)
+    total = b.alias()
+    counted = group(
+        b,
+        b.read(shared, relation),
+        [],
+        [(total, Scalar("count(*)", KqlType.LONG, cheap=False))],
+        [BoundColumn("Count", KqlType.LONG, total)],
+    )
+    b.more.append(counted)
+    return limit_relation(b.read(shared, relation), constant(KqlType.LONG, max(count, 0)))
+
+
+def _rows_near(b: Binder, relation: Relation, node: ast.Evaluate, env: Environment) -> Relation:
+    """The rows that satisfy a condition, with so many rows before and after each."""
+    from tocsin.kql.binder.expressions import bind_boolean
+    from tocsin.kql.emit.duckdb.relations import order_text
+
+    args = _arguments(node, 2, 3)
+    if not relation.serialized:
+        raise fail("KQL0106", "rows_near() needs rows in order.", node.call, "Put 'sort by' or 'serialize' before it.")
+    before = b.constant_int(args[1], env, "rows_near()")
+    after = b.constant_int(args[2], env, "rows_near()") if len(args) > 2 else before
+    row = b.row(relation, env)
+    hit = bind_boolean(b, args[0], row, "rows_near()")
+    relation = b.settle(relation, row)
+    alias = b.alias()
+    order = f"ORDER BY {order_text(relation.order)} " if relation.order else ""
+    frame = f"ROWS BETWEEN {max(before, 0)} PRECEDING AND {max(after, 0)} FOLLOWING"
+    reads = hit.refs | {k.alias for k in relation.order}
+    near = Scalar(
+        f"coalesce(bool_or({hit.sql}) OVER ({order}{frame}), FALSE)", KqlType.BOOL, cheap=False, refs=reads, window=True
+    )
+    plan = b.compute(relation, [(alias, near)])
+    kept = Scalar(alias, KqlType.BOOL, refs=frozenset((alias,)))
+    return relation.with_plan(Filter(plan.aliases, plan, kept))
+
+
 PLUGINS: dict[str, Plugin] = {
+    "preview": _preview,
+    "rows_near": _rows_near,
     "dcount_intersect": _dcount_intersect,
     "geo_polygon_lookup": _geo_lookup,
     "geo_line_lookup": _geo_lookup,

@@ -19,7 +19,8 @@ from tocsin.kql.types import KqlType
 
 __all__ = ["APPLIERS", "SOURCES", "Part", "union_of", "union_relations"]
 
-_ANY_TYPE_ORDER = ("string", "long")
+EMPTY_TABLES = 50
+"""Tables that a wildcard reads where none holds a row."""
 
 
 @dataclass(slots=True)
@@ -123,9 +124,13 @@ def _keeps_name_source(node: ast.Expr | ast.Operator, env: Environment) -> bool:
 def matching_tables(b: Binder, node: ast.Star, env: Environment) -> list[str]:
     """The tables that a wildcard means, in the catalogue's order."""
     expression = re.compile(".*".join(re.escape(part) for part in node.pattern.split("*")), re.DOTALL)
-    # A catalog may know which of its tables hold rows; a wildcard over all of them need not read the others.
-    listed = getattr(b.catalog, "wildcard_names", b.catalog.table_names)()
-    names = [n for n in listed if expression.fullmatch(n)]
+    # A catalog may know which of its tables hold rows: a wildcard over all of them need not read the others.
+    matching = getattr(b.catalog, "matching", None)
+    names = list(matching(node.pattern)) if matching is not None else []
+    names = names or [n for n in b.catalog.table_names() if expression.fullmatch(n)]
+    if not names and hasattr(b.catalog, "all_table_names"):
+        # Nothing holds rows, so any tables answer as well.
+        names = [n for n in b.catalog.all_table_names() if expression.fullmatch(n)][:EMPTY_TABLES]
     for name in env.all_names():
         value = env.lookup(name)
         view = isinstance(value, FunctionValue) and value.function.view
