@@ -29,15 +29,15 @@ CREATE OR REPLACE TEMP MACRO q_range(t) AS CASE WHEN t BETWEEN 0 AND 31553789759
 CREATE OR REPLACE TEMP MACRO q_nn(j) AS nullif(j, 'null'::JSON);
 CREATE OR REPLACE TEMP MACRO q_at(d, i) AS q_nn(CASE WHEN json_type(d) = 'ARRAY' THEN json_extract(d, i::BIGINT) END);
 CREATE OR REPLACE TEMP MACRO q_key(d, k) AS q_nn(CASE WHEN json_type(d) = 'OBJECT'
-  THEN json_extract(d, '$."' || replace(replace(k, '\', '\\'), '"', '\"') || '"') END);
+  THEN json_extract(d, '/' || replace(replace(k, '~', '~0'), '/', '~1')) END);
 CREATE OR REPLACE TEMP MACRO q_has(x, n, before, after) AS CASE WHEN contains(x, n) THEN q_term(x, n, before, after) ELSE FALSE END;
 CREATE OR REPLACE TEMP MACRO q_texts(d) AS CASE json_type(d) WHEN 'ARRAY'
   THEN list_transform(d::JSON[], lambda j: coalesce(j->>'$', '')) WHEN 'NULL' THEN [] ELSE [coalesce(d->>'$', '')] END;
 CREATE OR REPLACE TEMP MACRO q_values(d) AS CASE json_type(d) WHEN 'ARRAY' THEN d::JSON[] WHEN 'NULL' THEN [] ELSE [d] END;
 CREATE OR REPLACE TEMP MACRO q_items(d) AS CASE json_type(d) WHEN 'ARRAY' THEN d::JSON[]
-  WHEN 'OBJECT' THEN list_transform(json_keys(d), lambda k: json_object(k, json_extract(d, '$."' || replace(replace(k, '\', '\\'), '"', '\"') || '"')))
+  WHEN 'OBJECT' THEN list_transform(json_keys(d), lambda k: json_object(k, json_extract(d, '/' || replace(replace(k, '~', '~0'), '/', '~1'))))
   ELSE [d] END;
 CREATE OR REPLACE TEMP MACRO q_pairs(d) AS CASE json_type(d) WHEN 'ARRAY' THEN d::JSON[]
-  WHEN 'OBJECT' THEN list_transform(json_keys(d), lambda k: json_array(k, json_extract(d, '$."' || replace(replace(k, '\', '\\'), '"', '\"') || '"')))
+  WHEN 'OBJECT' THEN list_transform(json_keys(d), lambda k: json_array(k, json_extract(d, '/' || replace(replace(k, '~', '~0'), '/', '~1'))))
   ELSE [d] END;
 """

@@ -249,7 +249,8 @@ def cast(value: Scalar, kind: KqlType) -> Scalar:
 
 def access(target: Scalar, step: Scalar) -> Scalar:
     """``target[step]`` of a dynamic. Constant steps are gathered into one JSON path."""
-    if step.constant and step.value is not None and step.type in (KqlType.STRING, KqlType.INT, KqlType.LONG):
+    # An empty key has no place in a JSON path.
+    if step.constant and step.value not in (None, "") and step.type in (KqlType.STRING, KqlType.INT, KqlType.LONG):
         key = step.value if isinstance(step.value, str) else int(step.value)  # type: ignore[call-overload]
         base, steps = target.path or (target, ())
         path = (*steps, key)
