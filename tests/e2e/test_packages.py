@@ -17,7 +17,9 @@ import pytest
 from tests.e2e.server import ROOT, Server
 
 # Wherever `make env` found it or put it.
-UV = shutil.which("uv", path=f"{Path(sys.executable).parent}:{ROOT}/.make/uv-env/bin:{ROOT}/.make:{os.environ.get('PATH', '')}")
+UV = shutil.which(
+    "uv", path=f"{Path(sys.executable).parent}:{ROOT}/.make/uv-env/bin:{ROOT}/.make:{os.environ.get('PATH', '')}"
+)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),  # where the portal isn't built yet, the build does that first
