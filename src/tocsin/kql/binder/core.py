@@ -13,6 +13,7 @@ from itertools import count, islice
 
 from tocsin.kql import ast
 from tocsin.kql.binder.errors import BindError, fail
+from tocsin.kql.functions.model import FunctionError
 from tocsin.kql.plan import Compute, OrderKey, Plan, Scalar, Shared, SharedRef, Single
 from tocsin.kql.scope import BoundColumn, Environment, FunctionValue, Relation
 from tocsin.kql.types import Catalog, KqlType
@@ -65,6 +66,11 @@ class Row:
         return self.relation is not None and self.sides is None and self.aggregates is None and not self.fixed
 
 
+def _code(error: FunctionError) -> str:
+    """A conversion that does not exist is a matter of types."""
+    return "KQL0105" if error.code == FunctionError.code else error.code
+
+
 class Binder:
     """Binds one query text."""
 
@@ -112,6 +118,8 @@ class Binder:
             raise fail("KQL0110", f"Expressions are nested more than {EXPRESSION_DEPTH_LIMIT} deep.", node)
         try:
             return bind_expression(self, node, row)
+        except FunctionError as error:
+            raise fail(_code(error), error.message.capitalize() + ".", node, error.hint) from None
         finally:
             self.depth -= 1
 
@@ -124,6 +132,8 @@ class Binder:
             raise fail("KQL0110", f"Sub-queries are nested more than {EXPRESSION_DEPTH_LIMIT} deep.", node)
         try:
             return bind_table(self, node, env)
+        except FunctionError as error:
+            raise fail(_code(error), error.message.capitalize() + ".", node, error.hint) from None
         finally:
             self.depth -= 1
 
@@ -136,7 +146,10 @@ class Binder:
             self._weights[-1] += 1
             if self.stages > STAGE_LIMIT:
                 raise fail("KQL0110", f"The query has more than {STAGE_LIMIT} operators.", stage)
-            relation = apply_operator(self, relation, stage, env)
+            try:
+                relation = apply_operator(self, relation, stage, env)
+            except FunctionError as error:
+                raise fail(_code(error), error.message.capitalize() + ".", stage, error.hint) from None
         return relation
 
     # ------------------------------------------------------------------------------------------ helpers

@@ -41,10 +41,10 @@ def convert(value: Scalar, kind: KqlType) -> Scalar:
     """An implicit conversion: numbers widen, a dynamic becomes what is asked, anything else goes through KQL's to…() function."""
     if value.type is kind:
         return value
-    if value.type.is_numeric and kind.is_numeric and _RANK[value.type] <= _RANK[kind]:
-        return scalars.cast(value, kind)
     if value.constant and value.value is None:
         return scalars.null(kind)
+    if value.type.is_numeric and kind.is_numeric and _RANK[value.type] <= _RANK[kind]:
+        return scalars.cast(value, kind)
     if kind is KqlType.DYNAMIC:
         return scalars.to_dynamic(value)
     if kind is KqlType.STRING and value.type is KqlType.GUID:

@@ -131,7 +131,7 @@ def _groups(operand: Operand, groups: int | None, names: dict[str, int]) -> list
     chosen = []
     for group in listed:
         number = names.get(group) if isinstance(group, str) else group
-        if not isinstance(number, int):
+        if not isinstance(number, int) or isinstance(number, bool):
             raise FunctionError(f"the pattern has no group named {group!r}", 1)
         if number < 0 or (groups is not None and number > groups):
             raise FunctionError(f"the pattern has {groups} capture groups", 1)

@@ -472,6 +472,8 @@ def _ascii(arguments: Sequence[object], change: object) -> object:
 
 
 def _from_codepoints(operands: Sequence[Operand]) -> Lowered:
+    if not operands:
+        return Lowered("''", S)
     lists = [f"k_longs({o.sql})" if o.type is J else f"[({o.sql})::BIGINT]" for o in operands]
     joined = lists[0] if len(lists) == 1 else f"list_concat({', '.join(lists)})"
     return Lowered(f"k_fromcodes({joined})", S, copies=2)

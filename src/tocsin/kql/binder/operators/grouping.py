@@ -151,6 +151,8 @@ def _operands(
     assert row.inner is not None
     args = [a.value if isinstance(a, ast.Named) and len(a.names) == 1 else a for a in call.args]
     given = [a.names[0] if isinstance(a, ast.Named) and len(a.names) == 1 else None for a in call.args]
+    if not args and any(not p.optional for p in aggregate.params):
+        raise fail("KQL0104", f"{call.callee}() needs an argument.", call)
     if not aggregate.column_named:
         first = (given[0] or result_name(args[0])) if args else None
         return [aggregate_name(aggregate, call, first)], None

@@ -404,16 +404,19 @@ def _count_value(b: Binder, node: ast.Expr, env: Environment, what: str) -> Scal
     if value.type is KqlType.DYNAMIC or value.type is KqlType.REAL:
         from tocsin.kql.binder.typing_rules import explicit
 
-        value = (
-            explicit(value, KqlType.LONG)
-            if not value.constant
-            else constant(KqlType.LONG, int(float(str(value.value))))
-        )
+        value = _whole(value, node, what) if value.constant else explicit(value, KqlType.LONG)
     if value.type not in (KqlType.INT, KqlType.LONG):
         raise fail("KQL0105", f"{what} needs a number of rows; this is a {value.type}.", node)
     if value.constant:
         return constant(KqlType.LONG, max(int(value.value or 0), 0))  # type: ignore[call-overload]
     return scalars.make(f"greatest(coalesce({value.sql}, 0), 0)", KqlType.LONG, (value,))
+
+
+def _whole(value: Scalar, node: ast.Expr, what: str) -> Scalar:
+    try:
+        return constant(KqlType.LONG, int(float(str(value.value))))
+    except (ValueError, OverflowError):
+        raise fail("KQL0105", f"{what} needs a number of rows.", node) from None
 
 
 def _sample_distinct(b: Binder, relation: Relation, node: ast.SampleDistinct, env: Environment) -> Relation:

@@ -84,6 +84,9 @@ def _axis(b: Binder, node: ast.MakeSeries, row: Row) -> _Axis:
     else:
         raise fail("KQL0105", f"The axis of make-series must be a number or a time; this is a {kind}.", node.axis)
     real = kind in (KqlType.REAL, KqlType.DECIMAL)
+    for bound, written in zip((*bounds, step), (node.start, node.stop, node.step), strict=True):
+        if bound is not None and bound.refs:
+            raise fail("KQL0107", "The bounds and the step of make-series can't differ from row to row.", written or node)
     start, stop = (_number(x, kind, real, node) if x is not None else None for x in bounds)
     start, stop = (b.hoist(x, row) if x is not None and x.subquery else x for x in (start, stop))
     step = _number(step, KqlType.TIMESPAN if kind is KqlType.DATETIME else kind, real, node)
@@ -134,7 +137,7 @@ def _position(axis: _Axis, start: Scalar) -> Scalar:
     """The number of the bin that a row falls into."""
     difference = f"({axis.value.sql} - {start.sql})"
     if axis.real:
-        sql = f"floor({difference} / {axis.step.sql})::BIGINT"
+        sql = f"try_cast(floor({difference} / {axis.step.sql}) AS BIGINT)"
     else:
         sql = f"(({difference} - q_mod({difference}, {axis.step.sql})) // {axis.step.sql})"
     return scalars.make(sql, KqlType.LONG, (axis.value, start, axis.step), copies=2)
@@ -143,7 +146,10 @@ def _position(axis: _Axis, start: Scalar) -> Scalar:
 def _default(b: Binder, aggregate: ast.MakeSeriesAgg, value: Scalar, row: Row) -> Scalar:
     if aggregate.default is None:
         return constant(KqlType.LONG, 0)
-    return b.scalar(aggregate.default, row)
+    default = b.scalar(aggregate.default, row)
+    if value.type.is_numeric and not (default.type.is_numeric or (default.constant and default.value is None)):
+        raise fail("KQL0105", f"The default of a number can't be a {default.type}.", aggregate.default)
+    return default
 
 
 def _series(
@@ -166,7 +172,7 @@ def _series(
     pairs = ", ".join(f"'v{i}': {a}" for i, (a, _) in enumerate(values))
     bins, low, high = b.alias(), b.alias(), b.alias()
     reads = frozenset((bucket, *(a for a, _ in values)))
-    entry = f"map_from_entries(list({{'k': {bucket}, 'v': {{{pairs}}}}}))"
+    entry = f"map_from_entries(list({{'k': {bucket}, 'v': {{{pairs}}}}}) FILTER (WHERE {bucket} IS NOT NULL))"
     aggregates = [
         (bins, Scalar(entry, KqlType.DYNAMIC, cheap=False, refs=reads)),
         (low, Scalar(f"min({bucket})", KqlType.LONG, cheap=False, refs=frozenset((bucket,)))),
@@ -177,7 +183,7 @@ def _series(
     if stop is not None:
         span = f"({stop.sql} - {start.sql})"
         end = (
-            f"ceil({span} / {axis.step.sql})::BIGINT"
+            f"try_cast(ceil({span} / {axis.step.sql}) AS BIGINT)"
             if axis.real
             else f"(({span} + {axis.step.sql} - 1) // {axis.step.sql})"
         )

@@ -92,7 +92,7 @@ def _range_count(start: Scalar, stop: Scalar, step: Scalar, kind: KqlType) -> in
         low, high = start.sql, stop.sql
     if kind is KqlType.REAL:
         steps = f"({high} - {low}) / {step.sql}"
-        return f"CASE WHEN {steps} >= 0 THEN (floor({steps} + 1e-9) + 1)::BIGINT END"
+        return f"CASE WHEN {steps} >= 0 THEN try_cast(floor({steps} + 1e-9) + 1 AS BIGINT) END"
     forwards, backwards = f"{step.sql} > 0 AND {high} >= {low}", f"{step.sql} < 0 AND {high} <= {low}"
     return f"CASE WHEN {forwards} OR {backwards} THEN ({high} - {low}) // {step.sql} + 1 END"
 
