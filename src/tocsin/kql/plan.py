@@ -177,13 +177,13 @@ class Expand(Plan):
     """Zip the lists of each row into rows (mv-expand).
 
     `lists`: alias of the item → scalar that gives a list in the engine's form; `index`: alias of the 0-based position;
-    `limit` caps the rows made from one row. Shorter lists are padded with null.
+    `limit` caps the rows made from one row (None: as many as the list has). Shorter lists are padded with null.
     """
 
     input: Plan
     lists: Sequence[tuple[str, Scalar]]
     index: str
-    limit: int
+    limit: int | None
 
 
 @dataclass(slots=True, eq=False)

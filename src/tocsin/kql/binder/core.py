@@ -5,6 +5,7 @@ The work is in the modules beside this one: they take the binder as their first 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -270,6 +271,8 @@ class Binder:
         value = self.scalar(node, Row(env))
         if not value.constant or isinstance(value.value, bool) or not isinstance(value.value, (int, float)):
             raise fail("KQL0107", f"{what} needs a constant number.", node)
+        if isinstance(value.value, float) and not math.isfinite(value.value):
+            raise fail("KQL0105", f"{what} needs a number of rows.", node)
         return int(value.value)
 
     def constant_text(self, node: ast.Expr, env: Environment, what: str) -> str:

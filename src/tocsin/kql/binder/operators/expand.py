@@ -63,7 +63,7 @@ def _expand(
                 column.value,
                 "Use parse_json() or split() to make an array of it.",
             )
-        value = b.hoist(value, row) if value.subquery or value.weight > 8 else value
+        value = value if value.cheap else b.hoist(value, row)
         alias = b.alias()
         lists.append(
             (
@@ -77,11 +77,11 @@ def _expand(
             item = explicit(Scalar(alias, KqlType.DYNAMIC, refs=frozenset((alias,))), column.to)
         name = column.name or result_name(column.value) or "Column1"
         made.append((name, name, item))
-    count = b.constant_int(limit, env, "limit") if limit is not None else ROW_LIMIT
+    count = b.constant_int(limit, env, "limit") if limit is not None else None
     relation = b.settle(relation, row)
     index = b.alias()
     aliases = relation.plan.aliases | {a for a, _ in lists} | {index}
-    plan: Plan = Expand(aliases, relation.plan, lists, index, max(min(count, ROW_LIMIT * 2), 0))
+    plan: Plan = Expand(aliases, relation.plan, lists, index, None if count is None else max(min(count, ROW_LIMIT * 2), 0))
     order = relation.order
     if order or relation.partition or not _has_scan(relation.plan):
         order = (*order, OrderKey(index))

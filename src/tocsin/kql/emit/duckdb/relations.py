@@ -254,7 +254,7 @@ class Emitter:
         if block.level or any(s.refs & block.items.keys() for _, s in node.lists):
             block = self.seal(block, below)
         limit = node.limit
-        lists = [(alias, f"list_slice({s.sql}, 1, {limit})" if limit else s.sql) for alias, s in node.lists]
+        lists = [(alias, f"list_slice({s.sql}, 1, {limit})" if limit is not None else s.sql) for alias, s in node.lists]
         for alias, sql in lists:
             block.items[alias] = f"unnest({sql})"
             block.closed.add(alias)
