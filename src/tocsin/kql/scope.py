@@ -184,10 +184,11 @@ class LazyLet:
 class Environment:
     """A chain of name → value frames. Inner frames hide outer ones."""
 
-    __slots__ = ("names", "parent")
+    __slots__ = ("names", "parent", "row")
 
     def __init__(self, parent: Environment | None = None) -> None:
         self.parent = parent
+        self.row: object = None
         self.names: dict[str, Value | LazyLet] = {}
 
     def lookup(self, name: str) -> Value | LazyLet | None:
@@ -197,6 +198,15 @@ class Environment:
             value = frame.names.get(name)
             if value is not None:
                 return value
+            frame = frame.parent
+        return None
+
+    def caller_row(self) -> object:
+        """The row context of the caller, inside the body of a scalar function: its lets may depend on that row."""
+        frame: Environment | None = self
+        while frame is not None:
+            if frame.row is not None:
+                return frame.row
             frame = frame.parent
         return None
 

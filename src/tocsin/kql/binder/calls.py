@@ -25,7 +25,7 @@ from tocsin.kql.functions.model import (
     WindowLowered,
 )
 from tocsin.kql.plan import Scalar
-from tocsin.kql.scope import FunctionValue, LazyLet
+from tocsin.kql.scope import FunctionValue, LazyLet, Relation
 from tocsin.kql.types import KqlType
 
 __all__ = ["bind_aggregate", "bind_call", "named_arguments"]
@@ -196,6 +196,8 @@ def _arguments(b: Binder, params: Sequence[Param], node: ast.Call, row: Row, nam
     given = named_arguments(node, params)
     least = sum(1 for p in params if not p.optional)
     repeated = params[-1].repeated if params else False
+    if repeated and row.relation is not None:
+        given = [g for argument in given for g in _expanded(argument, row.relation)]
     if len(given) < least or (len(given) > len(params) and not repeated):
         raise fail("KQL0104", f"{name}() takes {_count_text(params)}, not {len(given)}.", node)
     arguments = []
@@ -204,6 +206,13 @@ def _arguments(b: Binder, params: Sequence[Param], node: ast.Call, row: Row, nam
         value = _type_name(argument) if isinstance(argument, ast.TypeOf) else b.scalar(argument, row)
         arguments.append(_accept(value, param, argument, name))
     return arguments
+
+
+def _expanded(argument: ast.Expr, relation: Relation) -> list[ast.Expr]:
+    """``*`` as an argument: every column (``pack_array(*)``)."""
+    if not isinstance(argument, ast.Star) or argument.pattern != "*":
+        return [argument]
+    return [ast.Name(argument.span, c.name) for c in relation.visible()]
 
 
 def _type_name(node: ast.TypeOf) -> Scalar:

@@ -85,12 +85,31 @@ def _name(b: Binder, node: ast.Name, row: Row) -> Scalar:
         if isinstance(value, LazyLet):
             value = resolve(b, value)
         if isinstance(value, ScalarValue):
+            _same_row(value.scalar, row, node)
             return value.scalar
         if isinstance(value, TableValue):
             return _first_cell(b, node, row)
         if isinstance(value, FunctionValue):
-            raise fail("KQL0106", f"'{node.name}' is a function; call it with '{node.name}()'.", node)
+            return b.scalar(ast.Call(node.span, node.name, (), node.span), row)
     raise unknown("KQL0101", "column or variable", node.name, _known_names(row), node)
+
+
+def _same_row(value: Scalar, row: Row, node: ast.Expr) -> None:
+    """A parameter that stands for a column of a row has no meaning in a table of its own (``toscalar(T | where x == p)``)."""
+    if not value.refs or row.fixed or row.sides is not None:
+        return
+    known: set[str] = set()
+    for here in (row, row.inner):
+        if here is not None:
+            known.update(alias for alias, _ in here.hoists)
+            known.update(here.relation.plan.aliases if here.relation is not None else ())
+    if not value.refs <= known:
+        raise fail(
+            "KQL0106",
+            "A table can't depend on the row that a function is called for.",
+            node,
+            "Use join or lookup to bring the two tables together.",
+        )
 
 
 def _known_names(row: Row) -> list[str]:

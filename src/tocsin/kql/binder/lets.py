@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from tocsin.kql import ast
 from tocsin.kql.binder.core import CALL_DEPTH_LIMIT, Binder, Row
@@ -50,6 +51,7 @@ def declare_let(b: Binder, statement: ast.Let, env: Environment) -> None:
     # The value sees the names declared so far; a later let of the same name must not change it.
     outer.names = dict(env.names)
     outer.parent = env.parent
+    outer.row = env.row
     value = statement.value
     if isinstance(value, ast.Lambda):
         env.declare(statement.name, FunctionValue(statement.name, value, outer))
@@ -93,6 +95,9 @@ def _value_of(b: Binder, name: str, node: ast.Expr, env: Environment) -> Value:
 
 def single_value(b: Binder, node: ast.Expr, env: Environment) -> Scalar:
     """A scalar without rows around it: a constant as such, anything that takes steps as the cell of a row of its own."""
+    caller = env.caller_row()
+    if isinstance(caller, Row):
+        return b.scalar(node, replace(caller, env=env))
     base = b.single()
     row = Row(env, base)
     value = b.scalar(node, row)
@@ -199,12 +204,6 @@ def call_scalar(b: Binder, function: FunctionValue, node: ast.Call, row: Row) ->
     """A call whose result is a scalar: the body in place of the call."""
     inner = _enter(b, function, node, row.env, row)
     try:
-        bind_statements(b, function.function.statements, inner)
-        body = _body(function.function.body)
-        from tocsin.kql.binder.tables import is_table_expression
-
-        if is_table_expression(b, body, inner):
-            raise fail("KQL0106", f"{function.name}() gives a table; a value is needed here.", node, "Use toscalar().")
         # Only parameters are visible in the body, not the caller's columns; but what it hoists belongs to the caller's stage.
         inside = Row(inner, windows=row.windows)
         if row.relation is not None:
@@ -213,6 +212,13 @@ def call_scalar(b: Binder, function: FunctionValue, node: ast.Call, row: Row) ->
         inside.aggregates, inside.inner, inside.sides = row.aggregates, row.inner, row.sides
         if row.inner is not None:
             inside.inner = Row(inner, row.inner.relation, row.inner.hoists, row.inner.windows)
+        inner.row = inside
+        bind_statements(b, function.function.statements, inner)
+        body = _body(function.function.body)
+        from tocsin.kql.binder.tables import is_table_expression
+
+        if is_table_expression(b, body, inner):
+            raise fail("KQL0106", f"{function.name}() gives a table; a value is needed here.", node, "Use toscalar().")
         return b.scalar(body, inside)
     except BindError as error:
         raise _at_call(error, function, node) from None

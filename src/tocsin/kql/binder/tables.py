@@ -324,7 +324,9 @@ def _datatable(b: Binder, node: ast.Datatable, env: Environment) -> Relation:
 
 def _cell(b: Binder, node: ast.Expr, kind: KqlType, row: Row) -> Scalar:
     literal = node.operand if isinstance(node, ast.Unary) else node
-    if not isinstance(literal, (ast.Literal, ast.Call, ast.Name)):
+    # `datetime(8:00)` is a sum in the tree, in one place of the text.
+    written = isinstance(literal, ast.Binary) and literal.left.span != literal.span
+    if written or not isinstance(literal, (ast.Literal, ast.Call, ast.Name, ast.Binary)):
         raise fail("KQL0107", "A datatable holds literals, not expressions.", node)
     value = b.scalar(node, row)
     if not value.constant and value.refs:

@@ -81,7 +81,9 @@ def _expand(
     relation = b.settle(relation, row)
     index = b.alias()
     aliases = relation.plan.aliases | {a for a, _ in lists} | {index}
-    plan: Plan = Expand(aliases, relation.plan, lists, index, None if count is None else max(min(count, ROW_LIMIT * 2), 0))
+    plan: Plan = Expand(
+        aliases, relation.plan, lists, index, None if count is None else max(min(count, ROW_LIMIT * 2), 0)
+    )
     order = relation.order
     if order or relation.partition or not _has_scan(relation.plan):
         order = (*order, OrderKey(index))

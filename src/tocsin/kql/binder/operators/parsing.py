@@ -167,20 +167,25 @@ def _parse_kv(b: Binder, relation: Relation, node: ast.ParseKv, env: Environment
 def _pair_value(value: Scalar, key: str, node: ast.ParseKv, options: dict[str, str], greedy: bool) -> Scalar:
     if "regex" in options:
         return _pair_by_regex(value, key, node, options["regex"])
-    if options.get("escape"):
-        raise fail("KQL0201", "parse-kv with an escape character is not supported.", node)
     pair, sign = escape(options.get("pair_delimiter", " ")), escape(options.get("kv_delimiter", "="))
     quote = options.get("quote", "")
-    start = rf"(?s)(?:^|{pair})\s*{escape(key)}\s*{sign}\s*"
+    name = escape(key)
+    if quote:
+        name = f"(?:{name}|{escape(quote[0])}{name}{escape(quote[-1])})"
+    start = rf"(?s)(?:^|{pair})\s*{name}\s*{sign}\s*"
     # Greedy: the value may hold the pair delimiter; it ends where another pair begins.
     end = rf"(?:{pair}\s*[^\s]+?\s*{sign}|$)" if greedy else f"(?:{pair}|$)"
     plain = f"trim(regexp_extract({value.sql}, {text(start + '(.*?)' + end)}, 1))"
     if not quote:
         return scalars.make(plain, KqlType.STRING, (value,))
     closing = quote[-1]
-    inside = f"[^{escape(closing)}]*"
+    mark = options.get("escape", "")[:1]
+    inside = f"[^{escape(closing)}]*" if not mark else f"(?:{escape(mark)}.|[^{escape(closing)}{escape(mark)}])*"
     quoted = text(f"{start}{escape(quote[0])}({inside}){escape(closing)}")
-    sql = f"CASE WHEN regexp_matches({value.sql}, {quoted}) THEN regexp_extract({value.sql}, {quoted}, 1) ELSE {plain} END"
+    found = f"regexp_extract({value.sql}, {quoted}, 1)"
+    if mark:
+        found = f"regexp_replace({found}, {text(f'(?s){escape(mark)}(.)')}, '\\1', 'g')"
+    sql = f"CASE WHEN regexp_matches({value.sql}, {quoted}) THEN {found} ELSE {plain} END"
     return scalars.make(sql, KqlType.STRING, (value,))
 
 

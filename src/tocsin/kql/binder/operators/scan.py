@@ -74,6 +74,13 @@ def _scan(b: Binder, relation: Relation, node: ast.Scan, env: Environment) -> Re
     position = Scalar(f"row_number() OVER ({over})", KqlType.LONG, cheap=False, refs=reads, window=True)
     plan = b.compute(relation, [*keys, (number, position)])
     machine = _Machine([s.name for s in node.steps], declared, relation, [{} for _ in node.steps])
+    for step in node.steps:
+        for assignment in step.assignments:
+            column = relation.column(assignment.names[0])
+            if assignment.names[0] not in declared and column is not None:
+                declared[assignment.names[0]] = (
+                    column.scalar()
+                )  # a column of the input: where no step assigns to it, it stays
     steps = [_bind_step(b, machine, i, step, env) for i, step in enumerate(node.steps)]
     return _emit(b, machine, node, steps, plan, [a for a, _ in keys], number)
 
@@ -136,7 +143,10 @@ def _field(machine: _Machine, index: int, column: str) -> _Field | None:
     if found is not None:
         return found
     default = machine.declared.get(column)
-    if default is not None:
+    if default is not None and default.refs:
+        empty = Scalar("NULL::BIGINT", KqlType.DATETIME, ticks=True) if default.ticks else scalars.null(default.type)
+        made = _Field(f"f{len(fields)}", default.type, default.ticks, empty, None)
+    elif default is not None:
         made = _Field(f"f{len(fields)}", default.type, default.ticks, default, None)
     else:
         source = machine.relation.column(column)
@@ -213,12 +223,12 @@ def _emit(
     aliases = frozenset((*carried, *outputs.values(), match_alias, order_alias, step_alias))
     reads = frozenset((*carried, *keys, number))
     made = Custom(aliases, [(plan, reads)], build)
-    result = [c for c in columns if c.name not in outputs]
+    own = {name: BoundColumn(name, machine.declared[name].type, alias, ticks[name]) for name, alias in outputs.items()}
+    result = [own.pop(c.name, c) for c in columns]
     if match_name is not None:
         label = match_name.name if isinstance(match_name, ast.Name) else str(getattr(match_name, "value", "match_id"))
         result.append(BoundColumn(label, KqlType.LONG, match_alias))
-    for name, alias in outputs.items():
-        result.append(BoundColumn(name, machine.declared[name].type, alias, ticks[name]))
+    result.extend(own.values())
     # Partitions are walked side by side: their rows come back in the order of the input where it is still known.
     order = (*machine.relation.order, OrderKey(step_alias)) if keys else (OrderKey(order_alias), OrderKey(step_alias))
     kept = tuple(k for k in order if k.alias in aliases)

@@ -86,7 +86,9 @@ def _axis(b: Binder, node: ast.MakeSeries, row: Row) -> _Axis:
     real = kind in (KqlType.REAL, KqlType.DECIMAL)
     for bound, written in zip((*bounds, step), (node.start, node.stop, node.step), strict=True):
         if bound is not None and bound.refs:
-            raise fail("KQL0107", "The bounds and the step of make-series can't differ from row to row.", written or node)
+            raise fail(
+                "KQL0107", "The bounds and the step of make-series can't differ from row to row.", written or node
+            )
     start, stop = (_number(x, kind, real, node) if x is not None else None for x in bounds)
     start, stop = (b.hoist(x, row) if x is not None and x.subquery else x for x in (start, stop))
     step = _number(step, KqlType.TIMESPAN if kind is KqlType.DATETIME else kind, real, node)
