@@ -85,7 +85,11 @@ class Rig:
         return out
 
     def wait(self, table: str, count: int, seconds: float = 10) -> list[dict[str, Any]]:
-        until(lambda: len(self.rows(table)) >= count, seconds, lambda: f"{len(self.rows(table))} rows of {count} in {table}")
+        until(
+            lambda: len(self.rows(table)) >= count,
+            seconds,
+            lambda: f"{len(self.rows(table))} rows of {count} in {table}",
+        )
         return self.rows(table)
 
 

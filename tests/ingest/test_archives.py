@@ -13,7 +13,9 @@ import zstandard
 from tests.ingest.support import OTRF, decode, decode_bytes, gzipped, needs_otrf, tarred, zipped
 from tocsin.ingest import codes
 
-LINES = b"".join(b'{"EventID":%d,"Channel":"Security","Hostname":"h","TimeCreated":"2024-05-01T00:00:00Z"}\n' % n for n in range(3))
+LINES = b"".join(
+    b'{"EventID":%d,"Channel":"Security","Hostname":"h","TimeCreated":"2024-05-01T00:00:00Z"}\n' % n for n in range(3)
+)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +35,21 @@ LINES = b"".join(b'{"EventID":%d,"Channel":"Security","Hostname":"h","TimeCreate
         zipped({"inner.zip": zipped({"deep.gz": gzipped(LINES)})}),
         gzipped(gzipped(LINES)),
     ],
-    ids=["gz", "bz2", "xz", "zst", "gz-members", "zip", "zip-stored", "zip-lzma", "tar", "tar.gz", "tar.zst", "nested", "gz-gz"],
+    ids=[
+        "gz",
+        "bz2",
+        "xz",
+        "zst",
+        "gz-members",
+        "zip",
+        "zip-stored",
+        "zip-lzma",
+        "tar",
+        "tar.gz",
+        "tar.zst",
+        "nested",
+        "gz-gz",
+    ],
 )
 def test_every_container_gives_the_same_rows(tmp_path: Path, packed: bytes) -> None:
     got = decode_bytes(tmp_path, packed)
@@ -54,7 +70,9 @@ def test_a_compressed_file_keeps_its_own_name(tmp_path: Path) -> None:
 
 
 def test_a_bomb_is_refused_by_name_and_the_rest_is_read(tmp_path: Path) -> None:
-    got = decode_bytes(tmp_path, zipped({"bomb.json": b"\n" * (4 << 20), "good.json": LINES}), archive_ratio_floor=1 << 20)
+    got = decode_bytes(
+        tmp_path, zipped({"bomb.json": b"\n" * (4 << 20), "good.json": LINES}), archive_ratio_floor=1 << 20
+    )
     bomb, good = got.reports
     assert bomb.error is not None
     assert bomb.error.code == codes.BOMB_RATIO

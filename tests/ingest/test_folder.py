@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """The watched folder: growing, rotating, dropped files; nothing lost, nothing twice."""
 
 from __future__ import annotations
@@ -16,7 +15,12 @@ from tests.ingest.intake_support import EVENTS, SYSLOG, Parser, Rig
 from tests.ingest.support import EVTX, needs_evtx, zipped
 from tocsin.ingest.receivers.folder import FolderReceiver
 
-AUDIT = Parser("a", "linux.auditd", "LinuxAuditLog", "source | project TimeGenerated = TimeCreated, SerialNumber = tostring(Serial), RecordType = tostring(Types)")
+AUDIT = Parser(
+    "a",
+    "linux.auditd",
+    "LinuxAuditLog",
+    "source | project TimeGenerated = TimeCreated, SerialNumber = tostring(Serial), RecordType = tostring(Types)",
+)
 WINDOWS = Parser("w", "windows.event", "WindowsEvent", "source | project TimeGenerated = TimeCreated, EventID, Channel")
 CONN = Parser("c", "zeek.conn", "Corelight_v2_conn_CL", "source | project TimeGenerated = ts, uid_s = uid")
 
@@ -32,7 +36,9 @@ class Watch:
 
     def open(self) -> None:
         self.rig = Rig(self.base, SYSLOG, EVENTS, AUDIT, WINDOWS, CONN).start()
-        self.receiver = FolderReceiver(self.rig.intake, self.folder, self.base / "book.json", poll_seconds=1, settle_seconds=2)
+        self.receiver = FolderReceiver(
+            self.rig.intake, self.folder, self.base / "book.json", poll_seconds=1, settle_seconds=2
+        )
         self.receiver._load()
 
     def look(self, times: int = 4) -> None:
@@ -138,7 +144,9 @@ def test_a_compressed_rotation_is_not_read_again(watch: Watch) -> None:
     assert watch.messages() == expected(120)
 
 
-def test_nothing_twice_after_a_crash_between_storing_and_the_book(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_twice_after_a_crash_between_storing_and_the_book(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log = watch.folder / "a.log"
     append(log, lines(0, 10))
     watch.look(1)
@@ -177,7 +185,10 @@ def test_tables_keep_their_header_from_piece_to_piece(watch: Watch) -> None:
 
 def test_records_of_an_audit_event_stay_together(watch: Watch) -> None:
     log = watch.folder / "audit.log"
-    append(log, 'type=SYSCALL msg=audit(1.000:1): exe="a"\ntype=CWD msg=audit(1.000:1): cwd="/"\ntype=SYSCALL msg=audit(1.000:2): exe="b"\n')
+    append(
+        log,
+        'type=SYSCALL msg=audit(1.000:1): exe="a"\ntype=CWD msg=audit(1.000:1): cwd="/"\ntype=SYSCALL msg=audit(1.000:2): exe="b"\n',
+    )
     watch.look(1)
     append(log, 'type=CWD msg=audit(1.000:2): cwd="/"\n')
     watch.look()
@@ -238,7 +249,9 @@ def test_a_broken_book_says_so_and_goes_on(watch: Watch) -> None:
 
 
 def test_it_runs_by_itself(watch: Watch) -> None:
-    receiver = FolderReceiver(watch.rig.intake, watch.folder, watch.base / "book2.json", poll_seconds=0.02, settle_seconds=0.1)
+    receiver = FolderReceiver(
+        watch.rig.intake, watch.folder, watch.base / "book2.json", poll_seconds=0.02, settle_seconds=0.1
+    )
     receiver.start()
     append(watch.folder / "a.log", lines(0, 10))
     watch.rig.wait("Syslog", 10)

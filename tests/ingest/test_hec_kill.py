@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """A client of the collector that tries again until it is answered, a server that is killed: each event is there once."""
 
 from __future__ import annotations
@@ -37,7 +36,11 @@ def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
     root = str(Path(__file__).resolve().parents[2])
     with (folder.parent / "server.out").open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(folder), str(port)], stdout=out, stderr=out, cwd=root, env={**os.environ, "PYTHONPATH": root}
+            [sys.executable, "-c", SERVER, str(folder), str(port)],
+            stdout=out,
+            stderr=out,
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": root},
         )
     until(lambda: healthy(port), 60)
     return process
@@ -62,7 +65,10 @@ class Sender(threading.Thread):
     def run(self) -> None:
         client: Any = httpx.Client(timeout=5)
         for start_at in range(self.first, self.last, self.size):
-            events = [{"time": 1714557600 + n / 1000, "host": "h", "event": f"message {n}"} for n in range(start_at, min(start_at + self.size, self.last))]
+            events = [
+                {"time": 1714557600 + n / 1000, "host": "h", "event": f"message {n}"}
+                for n in range(start_at, min(start_at + self.size, self.last))
+            ]
             body = "".join(json.dumps(e) for e in events)
             while True:
                 try:

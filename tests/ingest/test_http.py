@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """The HTTP receivers over a real lake: Splunk's collector as its clients know it, and JSON lines."""
 
 from __future__ import annotations
@@ -33,7 +32,10 @@ class Door:
 
     def __init__(self, rig: Rig, **limits: Any) -> None:
         self.rig = rig
-        routes = [*HecReceiver(rig.intake, TOKENS.get, **limits).routes(), *JsonLinesReceiver(rig.intake, TOKENS.get, **limits).routes()]
+        routes = [
+            *HecReceiver(rig.intake, TOKENS.get, **limits).routes(),
+            *JsonLinesReceiver(rig.intake, TOKENS.get, **limits).routes(),
+        ]
         self.app = Starlette(routes=routes)
 
     def __call__(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -86,7 +88,9 @@ def test_health_needs_no_token(door: Door) -> None:
     ],
 )
 def test_tokens(door: Door, headers: dict[str, str], query: str, expected: tuple[int, int]) -> None:
-    assert code(door("POST", "/services/collector/event" + query, content=b'{"event":"x"}', headers=headers)) == expected
+    assert (
+        code(door("POST", "/services/collector/event" + query, content=b'{"event":"x"}', headers=headers)) == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,7 +139,9 @@ def test_compressed_bodies_and_their_bounds(rig: Rig) -> None:
     door = Door(rig, max_body_bytes=10_000)
     body = b'{"event":"x"}\n' * 500
     assert code(door.event(gzip.compress(body), headers={"Content-Encoding": "gzip"})) == (200, 0)
-    assert code(door.event(gzip.compress(body[:700]) + gzip.compress(body[700:]), headers={"Content-Encoding": "gzip"})) == (200, 0)
+    assert code(
+        door.event(gzip.compress(body[:700]) + gzip.compress(body[700:]), headers={"Content-Encoding": "gzip"})
+    ) == (200, 0)
     assert code(door.event(zstandard.compress(body), headers={"Content-Encoding": "zstd"})) == (200, 0)
     assert code(door.event(gzip.compress(body * 100), headers={"Content-Encoding": "gzip"})) == (413, 27)
     assert code(door.event(zstandard.compress(body * 100), headers={"Content-Encoding": "zstd"})) == (413, 27)
@@ -148,9 +154,17 @@ def test_compressed_bodies_and_their_bounds(rig: Rig) -> None:
 
 def test_events_of_every_shape_find_their_table(door: Door, rig: Rig) -> None:
     events = [
-        {"time": 1714557600.5, "host": "pc1", "event": {"EventID": 4624, "Channel": "Security", "Hostname": "pc1", "TargetUserName": "u"}},
+        {
+            "time": 1714557600.5,
+            "host": "pc1",
+            "event": {"EventID": 4624, "Channel": "Security", "Hostname": "pc1", "TargetUserName": "u"},
+        },
         {"event": "<34>Oct 11 22:14:15 web su: failed", "sourcetype": "syslog"},
-        {"event": {"UserPrincipalName": "u", "AppDisplayName": "a", "IPAddress": "1.2.3.4"}, "sourcetype": "SigninLogs", "time": 1714557600},
+        {
+            "event": {"UserPrincipalName": "u", "AppDisplayName": "a", "IPAddress": "1.2.3.4"},
+            "sourcetype": "SigninLogs",
+            "time": 1714557600,
+        },
         {"event": "free text", "host": "h9", "time": 1714557600},
         {"event": '{"Type":"AuditLogs","OperationName":"x","TimeGenerated":"2024-05-01T10:00:00Z"}'},
     ]
@@ -214,7 +228,12 @@ def test_a_full_intake_says_so_before_reading(door: Door, rig: Rig, monkeypatch:
     assert door("POST", "/ingest/v1/jsonl", content=b"{}", headers=BEARER).status_code == 503
 
 
-@given(st.lists(st.dictionaries(st.text(max_size=4), st.text(max_size=6) | st.integers() | st.none(), max_size=3), max_size=5), st.sampled_from(["", "\n", " ", "\r\n\n"]))
+@given(
+    st.lists(
+        st.dictionaries(st.text(max_size=4), st.text(max_size=6) | st.integers() | st.none(), max_size=3), max_size=5
+    ),
+    st.sampled_from(["", "\n", " ", "\r\n\n"]),
+)
 def test_event_objects_come_back_whatever_stands_between(objects: list[dict[str, object]], between: str) -> None:
     data = between.join(json.dumps(o) for o in objects).encode()
     assert [value for _, value, _ in hec_objects(data, 1 << 20)] == objects
@@ -233,7 +252,9 @@ def test_no_body_breaks_the_collector(door: Door, body: bytes) -> None:
 
 def test_json_lines(door: Door, rig: Rig) -> None:
     body = b'{"EventID":4624,"Channel":"Security"}\nbroken\n{"Type":"AuditLogs","OperationName":"x"}\n'
-    answer = door("POST", "/ingest/v1/jsonl", content=zstandard.compress(body), headers={**BEARER, "Content-Encoding": "zstd"})
+    answer = door(
+        "POST", "/ingest/v1/jsonl", content=zstandard.compress(body), headers={**BEARER, "Content-Encoding": "zstd"}
+    )
     assert answer.status_code == 200
     assert answer.json()["accepted"] == len(body)
     assert not answer.json()["duplicate"]
@@ -244,7 +265,10 @@ def test_json_lines(door: Door, rig: Rig) -> None:
 
 
 def test_the_table_may_be_named(door: Door, rig: Rig) -> None:
-    for options in ({"headers": {**BEARER, "X-Tocsin-Table": "SigninLogs"}}, {"headers": BEARER, "params": {"table": "SigninLogs"}}):
+    for options in (
+        {"headers": {**BEARER, "X-Tocsin-Table": "SigninLogs"}},
+        {"headers": BEARER, "params": {"table": "SigninLogs"}},
+    ):
         assert door("POST", "/ingest/v1/jsonl", content=b'{"UserPrincipalName":"u"}', **options).status_code == 200
     assert len(rig.wait("SigninLogs", 2)) == 2
     wrong = door("POST", "/ingest/v1/jsonl", content=b"{}", headers={**BEARER, "X-Tocsin-Table": "SigninLog"})
@@ -258,7 +282,9 @@ def test_a_request_id_makes_a_repetition_harmless(door: Door, rig: Rig, tmp_path
     headers = {**BEARER, "X-Request-Id": "r1"}
     assert not door("POST", "/ingest/v1/jsonl", content=b'{"a":1}', headers=headers).json()["duplicate"]
     assert door("POST", "/ingest/v1/jsonl", content=b'{"a":1}', headers=headers).json()["duplicate"]
-    assert not door("POST", "/ingest/v1/jsonl", content=b'{"a":1}', headers={**headers, "X-Request-Id": "r2"}).json()["duplicate"]
+    assert not door("POST", "/ingest/v1/jsonl", content=b'{"a":1}', headers={**headers, "X-Request-Id": "r2"}).json()[
+        "duplicate"
+    ]
     assert len(rig.wait("Unparsed_CL", 2)) == 2
     # Also after the rows have left the log, and after a restart.
     rig.close()
@@ -284,7 +310,9 @@ def test_concurrent_repetitions_wait_for_the_first(rig: Rig) -> None:
     async def run() -> list[dict[str, Any]]:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(door.app), base_url="http://t") as client:
             headers = {**BEARER, "X-Request-Id": "same"}
-            answers = await asyncio.gather(*(client.post("/ingest/v1/jsonl", content=b'{"a":1}', headers=headers) for _ in range(8)))
+            answers = await asyncio.gather(
+                *(client.post("/ingest/v1/jsonl", content=b'{"a":1}', headers=headers) for _ in range(8))
+            )
             return [a.json() for a in answers]
 
     answers = asyncio.run(run())

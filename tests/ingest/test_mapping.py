@@ -61,7 +61,12 @@ def test_a_parser_makes_rows_of_its_table(engine: Engine) -> None:
     (made,) = mapper(engine, PROCESS).map(batch, received=received)
     assert made.table == "DeviceProcessEvents"
     first, second = made.rows.to_pylist()
-    assert (first["DeviceName"], first["FileName"], first["ProcessId"], json.loads(first["AdditionalFields"])) == ("pc1", "a.exe", 7, {"a": "x"})
+    assert (first["DeviceName"], first["FileName"], first["ProcessId"], json.loads(first["AdditionalFields"])) == (
+        "pc1",
+        "a.exe",
+        7,
+        {"a": "x"},
+    )
     assert (second["DeviceName"], second["FileName"], second["ProcessId"]) == ("pc3", "", None)
     assert first["Timestamp"] == first["TimeGenerated"] == datetime(2024, 5, 1, 10)
     assert first["_TimeReceived"] == datetime(2024, 6, 1)
@@ -73,13 +78,24 @@ def test_without_a_time_of_receipt_it_is_left_to_the_caller(engine: Engine) -> N
 
 
 def test_several_parsers_of_one_table_give_one_batch(engine: Engine) -> None:
-    other = Parser("q", "windows.event", "DeviceProcessEvents", "source | where EventID == 2 | project Timestamp = TimeCreated, DeviceId = Computer")
-    made = mapper(engine, PROCESS, other).map(events({"EventID": 1, "Channel": "Sysmon"}, {"EventID": 2, "Channel": "x", "Hostname": "h"}))
+    other = Parser(
+        "q",
+        "windows.event",
+        "DeviceProcessEvents",
+        "source | where EventID == 2 | project Timestamp = TimeCreated, DeviceId = Computer",
+    )
+    made = mapper(engine, PROCESS, other).map(
+        events({"EventID": 1, "Channel": "Sysmon"}, {"EventID": 2, "Channel": "x", "Hostname": "h"})
+    )
     assert [(b.table, b.rows.num_rows) for b in made] == [("DeviceProcessEvents", 2)]
 
 
 def test_rows_that_no_parser_knows_are_kept(engine: Engine) -> None:
-    batch = SourceBatch("zeek.odd", pa.table({"ts": pa.array([datetime(2024, 1, 1)], pa.timestamp("us")), "uid": ["C"], "x": [None]}), "o")
+    batch = SourceBatch(
+        "zeek.odd",
+        pa.table({"ts": pa.array([datetime(2024, 1, 1)], pa.timestamp("us")), "uid": ["C"], "x": [None]}),
+        "o",
+    )
     (made,) = mapper(engine).map(batch)
     assert made.table == "Unparsed_CL"
     (row,) = made.rows.to_pylist()
@@ -161,17 +177,33 @@ def test_casts_from_text(kind: KqlType, values: list[object], expected: list[obj
     assert got == expected
 
 
-@given(st.sampled_from(list(KqlType)), st.lists(st.none() | st.text(max_size=12) | st.from_regex(r"-?[0-9.x:]{1,12}", fullmatch=True), max_size=6))
+@given(
+    st.sampled_from(list(KqlType)),
+    st.lists(st.none() | st.text(max_size=12) | st.from_regex(r"-?[0-9.x:]{1,12}", fullmatch=True), max_size=6),
+)
 def test_no_text_breaks_a_cast(kind: KqlType, values: list[str | None]) -> None:
     assert len(cast_column(column(*values), kind)) == len(values)
 
 
 def test_table_rows_are_cast_and_their_times_filled(engine: Engine) -> None:
-    rows = pa.table({"TimeGenerated": ["2024-05-01T10:00:00Z", None], "ProcessId": ["7", "x"], "devicename": ["pc", "pc"], "Nonsense": ["a", "b"]})
-    (made,) = mapper(engine).map(SourceBatch("table.DeviceProcessEvents", rows, "o"), received=datetime(2024, 6, 1, tzinfo=UTC))
+    rows = pa.table(
+        {
+            "TimeGenerated": ["2024-05-01T10:00:00Z", None],
+            "ProcessId": ["7", "x"],
+            "devicename": ["pc", "pc"],
+            "Nonsense": ["a", "b"],
+        }
+    )
+    (made,) = mapper(engine).map(
+        SourceBatch("table.DeviceProcessEvents", rows, "o"), received=datetime(2024, 6, 1, tzinfo=UTC)
+    )
     first, second = made.rows.to_pylist()
     assert (first["Timestamp"], first["ProcessId"], first["DeviceName"]) == (datetime(2024, 5, 1, 10), 7, "pc")
-    assert (second["Timestamp"], second["TimeGenerated"], second["ProcessId"]) == (datetime(2024, 6, 1), datetime(2024, 6, 1), None)
+    assert (second["Timestamp"], second["TimeGenerated"], second["ProcessId"]) == (
+        datetime(2024, 6, 1),
+        datetime(2024, 6, 1),
+        None,
+    )
     assert "Nonsense" not in made.rows.column_names
 
 

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Intake: the log's order, restarts, the watermark, and what can't be stored."""
 
 from __future__ import annotations
@@ -86,7 +85,9 @@ def test_the_watermark_never_passes_what_is_not_visible(rig: Rig, monkeypatch: p
 
 def test_observers_see_what_is_visible(rig: Rig) -> None:
     seen: list[Any] = []
-    rig.intake.observers.append(lambda sources, tables: seen.append(([s.source for s in sources], [t.table for t in tables], operations(rig))))
+    rig.intake.observers.append(
+        lambda sources, tables: seen.append(([s.source for s in sources], [t.table for t in tables], operations(rig)))
+    )
     rig.intake.observers.append(lambda *_: 1 / 0)
     rig.intake.submit([body(1)]).result(10)
     until(lambda: bool(seen))
@@ -95,7 +96,14 @@ def test_observers_see_what_is_visible(rig: Rig) -> None:
 
 
 def test_undecodable_bodies_become_dead_letters(rig: Rig) -> None:
-    rig.intake.submit([Body("batch", b"no arrow", NOW), Body("hec", b"}{", NOW, {"form": "event"}), body(3), Body("odd", bytes(range(256)) * 9, NOW)]).result(10)
+    rig.intake.submit(
+        [
+            Body("batch", b"no arrow", NOW),
+            Body("hec", b"}{", NOW, {"form": "event"}),
+            body(3),
+            Body("odd", bytes(range(256)) * 9, NOW),
+        ]
+    ).result(10)
     assert operations(rig) == [3] or rig.wait("AuditLogs", 1)
     letters = rig.wait("DeadLetter_CL", 3)
     assert {r["Source_s"] for r in letters} >= {"batch", "hec", "odd"}
@@ -175,7 +183,11 @@ def test_what_was_acknowledged_survives_kill_9_once_each(tmp_path: Path) -> None
     for delay in (0.4, 0.15, 0.7, 0.3):
         root = str(Path(__file__).resolve().parents[2])
         process = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path), str(start)], stdout=subprocess.PIPE, text=True, cwd=root, env={**os.environ, "PYTHONPATH": root}
+            [sys.executable, "-c", WRITER, str(tmp_path), str(start)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": root},
         )
         assert process.stdout is not None
         while not (first := process.stdout.readline().strip()).isdigit():

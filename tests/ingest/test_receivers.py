@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Syslog over real sockets: UDP, TCP with both framings, RELP with its acknowledgements."""
 
 from __future__ import annotations
@@ -49,7 +48,12 @@ def numbers(rig: Rig) -> list[int]:
 # ---------------------------------------------------------------------------------------------- framing
 
 
-MESSAGES = st.lists(st.binary(min_size=1, max_size=40).filter(lambda m: b"\n" not in m and b"\0" not in m and m.strip(b"\r") == m and not m[:1].isdigit()), max_size=8)
+MESSAGES = st.lists(
+    st.binary(min_size=1, max_size=40).filter(
+        lambda m: b"\n" not in m and b"\0" not in m and m.strip(b"\r") == m and not m[:1].isdigit()
+    ),
+    max_size=8,
+)
 
 
 @given(MESSAGES, st.lists(st.booleans(), min_size=8, max_size=8), st.integers(1, 30))

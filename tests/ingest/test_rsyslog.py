@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """A real rsyslog delivers by RELP, TCP and UDP; by RELP nothing is lost or doubled when the receiver is killed in the middle."""
 
 from __future__ import annotations
@@ -19,9 +18,16 @@ import pytest
 from tests.ingest.intake_support import Rig, until
 
 RSYSLOGD = shutil.which("rsyslogd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-RELP = any(Path(p, "omrelp.so").exists() for p in ("/usr/lib/x86_64-linux-gnu/rsyslog", "/usr/lib/aarch64-linux-gnu/rsyslog", "/usr/lib/rsyslog"))
+RELP = any(
+    Path(p, "omrelp.so").exists()
+    for p in ("/usr/lib/x86_64-linux-gnu/rsyslog", "/usr/lib/aarch64-linux-gnu/rsyslog", "/usr/lib/rsyslog")
+)
 
-pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.skipif(RSYSLOGD is None, reason="rsyslog isn't installed (apt-get install rsyslog rsyslog-relp)")]
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.slow,
+    pytest.mark.skipif(RSYSLOGD is None, reason="rsyslog isn't installed (apt-get install rsyslog rsyslog-relp)"),
+]
 
 COUNT = 10_000
 SERVER = """
@@ -64,7 +70,11 @@ class Server:
         root = str(Path(__file__).resolve().parents[2])
         self.output = (folder.parent / "server.out").open("a+b")
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(folder), str(port)], stdout=self.output, stderr=self.output, cwd=root, env={**os.environ, "PYTHONPATH": root}
+            [sys.executable, "-c", SERVER, str(folder), str(port)],
+            stdout=self.output,
+            stderr=self.output,
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": root},
         )
 
     def text(self) -> str:

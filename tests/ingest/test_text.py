@@ -54,7 +54,12 @@ def test_records_of_an_audit_event_are_merged(tmp_path: Path) -> None:
     connect = json.loads(by_serial[92734]["Fields"])
     assert (connect["saddr_fam"], connect["laddr"], connect["lport"]) == ("inet", "10.0.0.1", "4444")
     login = json.loads(by_serial[92740]["Fields"])
-    assert (login["acct"], login["addr"], login["res"], by_serial[92740]["Computer"]) == ("root", "10.0.0.9", "failed", "web1")
+    assert (login["acct"], login["addr"], login["res"], by_serial[92740]["Computer"]) == (
+        "root",
+        "10.0.0.9",
+        "failed",
+        "web1",
+    )
 
 
 def test_a_bad_line_in_an_audit_log_is_a_dead_letter(tmp_path: Path) -> None:
@@ -86,9 +91,13 @@ def test_arguments_come_back_as_they_were(tmp_path_factory: pytest.TempPathFacto
         plain = all(0x21 <= ord(c) < 0x7F and c not in "\"'" for c in text)
         return f'"{text}"' if plain else text.encode("utf-8", "replace").hex().upper()
 
-    line = f"type=EXECVE msg=audit(1604994496.155:7): argc={len(argv)} " + " ".join(f"a{i}={encode(a)}" for i, a in enumerate(argv))
+    line = f"type=EXECVE msg=audit(1604994496.155:7): argc={len(argv)} " + " ".join(
+        f"a{i}={encode(a)}" for i, a in enumerate(argv)
+    )
     got = decode_bytes(tmp_path_factory.mktemp("a"), line.encode())
-    assert json.loads(got.rows("linux.auditd")[0]["Fields"])["argv"] == [a.encode("utf-8", "replace").decode() for a in argv]
+    assert json.loads(got.rows("linux.auditd")[0]["Fields"])["argv"] == [
+        a.encode("utf-8", "replace").decode() for a in argv
+    ]
 
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
@@ -125,7 +134,10 @@ def test_a_year_is_guessed_around_new_year() -> None:
     received = datetime(2024, 1, 1, 0, 0, 5, tzinfo=UTC)
     assert str(parse_syslog("<1>Dec 31 23:59:59 h a: b", received=received)["TimeCreated"])[:10] == "2023-12-31"
     assert str(parse_syslog("<1>Jan  1 10:00:00 h a: b", received=received)["TimeCreated"])[:10] == "2024-01-01"
-    assert str(parse_syslog("<1>Feb 29 10:00:00 h a: b", received=datetime(2025, 1, 2, tzinfo=UTC))["TimeCreated"])[:10] == "2024-02-29"
+    assert (
+        str(parse_syslog("<1>Feb 29 10:00:00 h a: b", received=datetime(2025, 1, 2, tzinfo=UTC))["TimeCreated"])[:10]
+        == "2024-02-29"
+    )
 
 
 def test_a_syslog_file(tmp_path: Path) -> None:
@@ -162,7 +174,12 @@ def test_no_text_breaks_the_syslog_parser(text: str, priority: bool) -> None:
 )
 def test_5424_messages_come_back(priority: int, host: str, app: str, pid: int, message: str) -> None:
     row = parse_syslog(f"<{priority}>1 2024-05-01T10:00:00Z {host} {app} {pid} - - {message}")
-    assert (row["HostName"], row["ProcessName"], row["ProcessID"], row["SyslogMessage"]) == (host, app, str(pid), message.removeprefix("\ufeff"))
+    assert (row["HostName"], row["ProcessName"], row["ProcessID"], row["SyslogMessage"]) == (
+        host,
+        app,
+        str(pid),
+        message.removeprefix("\ufeff"),
+    )
 
 
 ZEEK = (
@@ -186,10 +203,43 @@ def test_zeek_tsv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        {"_path": "dns", "ts": 1692161622.5, "uid": "C", "id.orig_h": "1.1.1.1", "query": "x", "answers": ["a"], "AA": True},
-        {"@stream": "dns", "@proc": "zeek", "ts": 1692161622.5, "uid": "C", "id_orig_h": "1.1.1.1", "query": "x", "answers": ["a"], "AA": True},
-        {"ts": "2023-08-16T04:53:42.5Z", "uid": "C", "id.orig_h": "1.1.1.1", "query": "x", "trans_id": 1, "answers": ["a"], "AA": True},
-        {"_path": "dns", "ts": 1692161622.5, "uid": "C", "id": {"orig_h": "1.1.1.1"}, "query": "x", "answers": ["a"], "AA": True},
+        {
+            "_path": "dns",
+            "ts": 1692161622.5,
+            "uid": "C",
+            "id.orig_h": "1.1.1.1",
+            "query": "x",
+            "answers": ["a"],
+            "AA": True,
+        },
+        {
+            "@stream": "dns",
+            "@proc": "zeek",
+            "ts": 1692161622.5,
+            "uid": "C",
+            "id_orig_h": "1.1.1.1",
+            "query": "x",
+            "answers": ["a"],
+            "AA": True,
+        },
+        {
+            "ts": "2023-08-16T04:53:42.5Z",
+            "uid": "C",
+            "id.orig_h": "1.1.1.1",
+            "query": "x",
+            "trans_id": 1,
+            "answers": ["a"],
+            "AA": True,
+        },
+        {
+            "_path": "dns",
+            "ts": 1692161622.5,
+            "uid": "C",
+            "id": {"orig_h": "1.1.1.1"},
+            "query": "x",
+            "answers": ["a"],
+            "AA": True,
+        },
     ],
 )
 def test_zeek_json(tmp_path: Path, row: dict[str, object]) -> None:
@@ -198,7 +248,12 @@ def test_zeek_json(tmp_path: Path, row: dict[str, object]) -> None:
     assert got[0]["ts"] == datetime(2023, 8, 16, 4, 53, 42, 500_000)
 
 
-@given(st.dictionaries(st.sampled_from(["ts", "_path", "uid", "id", "@stream", "query"]), st.none() | st.text() | st.integers() | st.lists(st.none())))
+@given(
+    st.dictionaries(
+        st.sampled_from(["ts", "_path", "uid", "id", "@stream", "query"]),
+        st.none() | st.text() | st.integers() | st.lists(st.none()),
+    )
+)
 def test_no_object_breaks_the_zeek_shapes(row: dict[str, object]) -> None:
     assert zeek_row(row) is None or isinstance(zeek_row(row), tuple)
 
@@ -228,7 +283,11 @@ def test_a_sentinel_export_as_csv(tmp_path: Path) -> None:
     got = decode_bytes(tmp_path, text.encode())
     assert got.report.format == "csv"
     first, second = got.rows("table.SigninLogs")
-    assert (first["AppDisplayName"], first["DeviceDetail"], first["TimeGenerated"]) == ("Office, 365", '{"os": "W"}', "8/2/2021, 1:29:25.983 PM")
+    assert (first["AppDisplayName"], first["DeviceDetail"], first["TimeGenerated"]) == (
+        "Office, 365",
+        '{"os": "W"}',
+        "8/2/2021, 1:29:25.983 PM",
+    )
     assert second["UserPrincipalName"] == "b\n@x.com"
     assert [(d.code, d.place.line) for d in got.dead] == [(codes.CSV_ROW, 5)]
 
@@ -273,7 +332,9 @@ def test_csv_cells_come_back(tmp_path_factory: pytest.TempPathFactory, rows: lis
 
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_csv_decoder(tmp_path_factory: pytest.TempPathFactory, tail: bytes) -> None:
-    got = decode_bytes(tmp_path_factory.mktemp("c"), b"alpha,beta,gamma\n" + b"1,2,3\n" * 400 + tail, max_record_bytes=1000)
+    got = decode_bytes(
+        tmp_path_factory.mktemp("c"), b"alpha,beta,gamma\n" + b"1,2,3\n" * 400 + tail, max_record_bytes=1000
+    )
     assert got.report.error is None
     assert got.report.events >= 400 or got.dead
 
@@ -327,7 +388,9 @@ def test_windows_events_in_syslog_lines(tmp_path: Path) -> None:
 
 
 def test_batches_are_bounded_by_bytes(tmp_path: Path) -> None:
-    got = decode_bytes(tmp_path, b"".join(b'{"alpha":"%b"}\n' % (b"x" * 200_000) for _ in range(40)), batch_bytes=1_000_000)
+    got = decode_bytes(
+        tmp_path, b"".join(b'{"alpha":"%b"}\n' % (b"x" * 200_000) for _ in range(40)), batch_bytes=1_000_000
+    )
     assert max(len(b) for b in got.batches) <= 11
     assert got.report.events == 40
 
@@ -346,7 +409,11 @@ def test_missing_and_forbidden_files_and_odd_entries(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "d" / "pipe")
     (tmp_path / "d" / "loop").symlink_to(tmp_path / "d")
     (tmp_path / "d" / "empty").touch()
-    assert {Path(r.path).name: bool(r.skipped) for r in decode(tmp_path / "d").reports} == {"pipe": True, "loop": True, "empty": True}
+    assert {Path(r.path).name: bool(r.skipped) for r in decode(tmp_path / "d").reports} == {
+        "pipe": True,
+        "loop": True,
+        "empty": True,
+    }
 
 
 @given(st.binary(max_size=600))
@@ -359,7 +426,19 @@ def test_no_file_raises(tmp_path_factory: pytest.TempPathFactory, data: bytes) -
     assert len(decode_bytes(tmp_path_factory.mktemp("n"), data).reports) == 1
 
 
-@pytest.mark.parametrize("magic", [b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b\x08", b"BZh91AY&SY", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"ElfFile\0", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "magic",
+    [
+        b"PK\x03\x04",
+        b"PK\x05\x06",
+        b"\x1f\x8b\x08",
+        b"BZh91AY&SY",
+        b"\xfd7zXZ\0",
+        b"\x28\xb5\x2f\xfd",
+        b"ElfFile\0",
+        b"\xff\xfe",
+    ],
+)
 @given(tail=st.binary(max_size=300))
 def test_no_damaged_container_raises(tmp_path_factory: pytest.TempPathFactory, magic: bytes, tail: bytes) -> None:
     got = decode_bytes(tmp_path_factory.mktemp("m"), magic + tail)

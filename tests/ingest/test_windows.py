@@ -95,7 +95,13 @@ def test_every_shape_gives_the_same_event(tmp_path: Path, data: bytes) -> None:
 
 
 def test_wfp_keeps_its_own_process_id(tmp_path: Path) -> None:
-    flat = {"EventID": 5156, "Channel": "Security", "SourceName": "s", "ProcessID": "3428", "TimeCreated": "2020-10-19 12:28:44.333"}
+    flat = {
+        "EventID": 5156,
+        "Channel": "Security",
+        "SourceName": "s",
+        "ProcessID": "3428",
+        "TimeCreated": "2020-10-19 12:28:44.333",
+    }
     (row,) = decode_bytes(tmp_path, json.dumps(flat).encode()).rows("windows.event")
     assert row["ProcessID"] is None
     assert json.loads(row["EventData"]) == {"ProcessID": "3428"}
@@ -103,17 +109,28 @@ def test_wfp_keeps_its_own_process_id(tmp_path: Path) -> None:
 
 def test_a_local_clock_is_set_right_by_the_rows_that_know_utc(tmp_path: Path) -> None:
     rows = [
-        {"EventID": 1, "Channel": "Sysmon", "TimeCreated": "2020-10-19 08:00:00.500", "UtcTime": "2020-10-19 12:00:00.400"},
+        {
+            "EventID": 1,
+            "Channel": "Sysmon",
+            "TimeCreated": "2020-10-19 08:00:00.500",
+            "UtcTime": "2020-10-19 12:00:00.400",
+        },
         {"EventID": 4688, "Channel": "Security", "TimeCreated": "2020-10-19 08:00:01.000"},
     ]
     got = decode_bytes(tmp_path, b"\n".join(json.dumps(r).encode() for r in rows)).rows("windows.event")
-    assert [r["TimeCreated"] for r in got] == [datetime(2020, 10, 19, 12, 0, 0, 400_000), datetime(2020, 10, 19, 12, 0, 1)]
+    assert [r["TimeCreated"] for r in got] == [
+        datetime(2020, 10, 19, 12, 0, 0, 400_000),
+        datetime(2020, 10, 19, 12, 0, 1),
+    ]
 
 
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ('<EventData xmlns="x"><Data Name="A">1</Data><Data>two</Data><Data>three</Data></EventData>', {"A": "1", "Data": "two", "Data_1": "three"}),
+        (
+            '<EventData xmlns="x"><Data Name="A">1</Data><Data>two</Data><Data>three</Data></EventData>',
+            {"A": "1", "Data": "two", "Data_1": "three"},
+        ),
         ('<DataItem type="System.XmlData"><EventData><Data>x &lt; y</Data></EventData></DataItem>', {"Data": "x < y"}),
         ('["one","two"]', {"Data": "one", "Data_1": "two"}),
         (["one", 2], {"Data": "one", "Data_1": "2"}),
@@ -121,11 +138,20 @@ def test_a_local_clock_is_set_right_by_the_rows_that_know_utc(tmp_path: Path) ->
         ({"Data": [{"@Name": "A", "#text": "1"}, {"@Name": "B"}]}, {"A": "1", "B": ""}),
         ("<EventData><Data Name='A'>1</Data>", {"Data": "<EventData><Data Name='A'>1</Data>"}),
         ("plain", {"Data": "plain"}),
-        ("<!DOCTYPE x [<!ENTITY a 'b'>]><EventData>&a;</EventData>", {"Data": "<!DOCTYPE x [<!ENTITY a 'b'>]><EventData>&a;</EventData>"}),
+        (
+            "<!DOCTYPE x [<!ENTITY a 'b'>]><EventData>&a;</EventData>",
+            {"Data": "<!DOCTYPE x [<!ENTITY a 'b'>]><EventData>&a;</EventData>"},
+        ),
     ],
 )
 def test_event_data_in_every_form_of_exports(tmp_path: Path, value: object, expected: dict[str, str]) -> None:
-    row = {"TimeGenerated": "2024-05-01T10:00:00Z", "Type": "SecurityEvent", "EventID": 1, "Channel": "Security", "EventData_dynamic": value}
+    row = {
+        "TimeGenerated": "2024-05-01T10:00:00Z",
+        "Type": "SecurityEvent",
+        "EventID": 1,
+        "Channel": "Security",
+        "EventData_dynamic": value,
+    }
     got = decode_bytes(tmp_path, json.dumps(row).encode())
     assert got.batches[0].event_data()[0] == expected
 
@@ -165,7 +191,11 @@ def count_records(data: bytes) -> int:
 
 @needs_evtx
 def test_every_evtx_record_is_read() -> None:
-    expected = {str(p): count_records(p.read_bytes()) for p in EVTX.rglob("*") if p.is_file() and p.read_bytes()[:8] == b"ElfFile\0"}
+    expected = {
+        str(p): count_records(p.read_bytes())
+        for p in EVTX.rglob("*")
+        if p.is_file() and p.read_bytes()[:8] == b"ElfFile\0"
+    }
     got = decode(EVTX)
     assert {r.path: r.events for r in got.reports if r.format == "evtx"} == expected
     assert sum(expected.values()) > 5000
@@ -274,5 +304,10 @@ def test_a_large_json_file_is_read_whole() -> None:
     assert got.kinds()["windows.event"] == 53_698
     assert got.kinds()["zeek.conn"] == 112
     assert max(len(b) for b in got.batches) < 12_000
-    first = min(r["TimeCreated"] for b in got.batches if b.source == "windows.event" for r in b.rows.select(["TimeCreated"]).to_pylist())
+    first = min(
+        r["TimeCreated"]
+        for b in got.batches
+        if b.source == "windows.event"
+        for r in b.rows.select(["TimeCreated"]).to_pylist()
+    )
     assert first == datetime(2023, 8, 15, 9, 53, 46, 118_000)

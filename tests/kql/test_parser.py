@@ -58,7 +58,10 @@ from tocsin.kql.parser import OPERATORS, parse, parse_partial
         ("x has_any (names)", "<InList has_any x (names)>"),
         ("x in (T | project c)", "<InList in x (T | <Project project (c)>)>"),
         ("x between (1 .. 2)", "<Between x 1 2>"),
-        ("x !between (ago(1d) .. now() - 1h)", "<Between True x ago(timespan:864000000000) (- now() timespan:36000000000)>"),
+        (
+            "x !between (ago(1d) .. now() - 1h)",
+            "<Between True x ago(timespan:864000000000) (- now() timespan:36000000000)>",
+        ),
         ("toscalar(T | count)", "<ToScalar T | <Count count>>"),
         ("toscalar(T)", "<ToScalar T>"),
         ("iff(a, b, c)", "iff(a b c)"),
@@ -278,7 +281,14 @@ def test_operators(text: str, tree: str) -> None:
 
 def test_every_operator_has_a_case() -> None:
     texts = " ".join(text for text, _ in OPERATOR_CASES) + " "
-    exempt = {"execute-and-cache", "external_data", "inline_external_table", "mvapply", "__partitionby", "graph-where-edges"}
+    exempt = {
+        "execute-and-cache",
+        "external_data",
+        "inline_external_table",
+        "mvapply",
+        "__partitionby",
+        "graph-where-edges",
+    }
     assert [k for k in OPERATORS if f"{k} " not in texts and f"{k}(" not in texts and k not in exempt] == []
 
 
@@ -320,7 +330,9 @@ def test_statements(text: str, tree: str) -> None:
 def faults(text: str) -> list[str]:
     with pytest.raises(KqlErrors) as caught:
         parse(text)
-    return [f"{d.code} {d.line}:{d.column} {d.message}{' ' + d.hint if d.hint else ''}" for d in caught.value.diagnostics]
+    return [
+        f"{d.code} {d.line}:{d.column} {d.message}{' ' + d.hint if d.hint else ''}" for d in caught.value.diagnostics
+    ]
 
 
 @pytest.mark.parametrize(
@@ -377,7 +389,9 @@ def test_faults(text: str, fault: str) -> None:
 
 
 def test_several_faults_are_told_at_once() -> None:
-    found = faults("T | wher a\n| where b == \n| project c d\n| join kind=x (U | tak 1 | where) on a;\nlet = 1; print 2 3")
+    found = faults(
+        "T | wher a\n| where b == \n| project c d\n| join kind=x (U | tak 1 | where) on a;\nlet = 1; print 2 3"
+    )
     assert [f.split(" ")[1] for f in found] == ["1:5", "3:1", "3:13", "4:13", "5:5", "5:18"]
 
 
@@ -431,7 +445,13 @@ AUTHORS_ERRORS = 14
 
 @pytest.mark.parametrize(
     ("name", "refused"),
-    [("kql-hunting", AUTHORS_ERRORS), ("kql-oracle-docs", 0), ("kql-oracle-fuzz", 0), ("kql-docs", 1), ("kql-docs-noout", 3)],
+    [
+        ("kql-hunting", AUTHORS_ERRORS),
+        ("kql-oracle-docs", 0),
+        ("kql-oracle-fuzz", 0),
+        ("kql-docs", 1),
+        ("kql-docs-noout", 3),
+    ],
 )
 def test_corpora_parse(name: str, refused: int) -> None:
     bad = []

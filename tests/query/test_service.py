@@ -125,7 +125,9 @@ def test_stored_functions(queries: QueryService) -> None:
 
 def test_watchlists(queries: QueryService) -> None:
     vips = "_GetWatchlist('Vips') | project SearchKey, Owner"
-    text = f"SecurityEvent | join kind=inner ({vips}) on $left.Computer == $right.SearchKey | summarize count() by Owner"
+    text = (
+        f"SecurityEvent | join kind=inner ({vips}) on $left.Computer == $right.SearchKey | summarize count() by Owner"
+    )
     assert queries.run(text).rows() == [["Ines", 30]]
     assert queries.run("_GetWatchlist('nothing') | project SearchKey").rows() == []
     assert queries.run("_GetWatchlistAlias").rows() == [["Vips"]]

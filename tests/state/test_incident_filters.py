@@ -16,7 +16,14 @@ from tocsin.tables import Entity
 
 @pytest.mark.parametrize(
     ("owner", "tag", "wanted"),
-    [("ann", "", {1}), ("none", "", {3}), ("ann,none", "", {1, 3}), ("ann,bob", "", {1, 2}), ("", "vip,lab", {1, 2}), ("bob", "vip", set())],
+    [
+        ("ann", "", {1}),
+        ("none", "", {3}),
+        ("ann,none", "", {1, 3}),
+        ("ann,bob", "", {1, 2}),
+        ("", "vip,lab", {1, 2}),
+        ("bob", "vip", set()),
+    ],
 )
 def test_owner_and_tag_take_several(tmp_path: Path, owner: str, tag: str, wanted: set[int]) -> None:
     state = State.open(tmp_path / "state.db", clock=ManualClock(T0))

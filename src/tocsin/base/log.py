@@ -34,5 +34,12 @@ def configure(level: Level = "warning", *, as_json: bool = False) -> None:
     logging.basicConfig(
         level=chosen, stream=sys.stderr, format="%(asctime)s [%(levelname)s] %(name)s %(message)s", force=True
     )
-    for chatty in ("httpx", "httpcore", "alembic", "uvicorn", "asyncio", "watchfiles"):  # libraries speak from warnings on
+    for chatty in (
+        "httpx",
+        "httpcore",
+        "alembic",
+        "uvicorn",
+        "asyncio",
+        "watchfiles",
+    ):  # libraries speak from warnings on
         logging.getLogger(chatty).setLevel(max(chosen, logging.WARNING))

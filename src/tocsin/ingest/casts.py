@@ -52,7 +52,9 @@ def _fill_times(out: dict[str, pa.Array], exact: Mapping[str, Any], rows: pa.Tab
     given = [out[n] for n in times if n in out]
     if not given:
         other = next((n for n in _OTHER_TIMES if n in rows.column_names), None)
-        given = [cast_column(rows.column(other), KqlType.DATETIME) if other else pa.nulls(rows.num_rows, pa.timestamp("us"))]
+        given = [
+            cast_column(rows.column(other), KqlType.DATETIME) if other else pa.nulls(rows.num_rows, pa.timestamp("us"))
+        ]
     for name in times:
         own = [out[name]] if name in out else []
         out[name] = pc.coalesce(*own, *given)

@@ -157,7 +157,9 @@ class Mapper:
             made, given = rows.column(item.name), batch.rows.column(item.name)
             if made.null_count <= given.null_count or not pa.types.is_string(given.type):
                 continue
-            lost = pc.and_(pc.is_null(made), pc.and_(pc.is_valid(given), pc.not_equal(pc.utf8_trim_whitespace(given), "")))
+            lost = pc.and_(
+                pc.is_null(made), pc.and_(pc.is_valid(given), pc.not_equal(pc.utf8_trim_whitespace(given), ""))
+            )
             count = pc.sum(lost).as_py()
             if count and (batch.origin in self._lost or len(self._lost) < _NOTED):
                 columns = self._lost.setdefault(batch.origin, {})
@@ -194,7 +196,10 @@ class Mapper:
                 continue
             if rows.num_rows:
                 by_table.setdefault(parser.table, []).append(rows)
-        made = [TableBatch(t, r[0] if len(r) == 1 else pa.concat_tables(r, promote_options="default")) for t, r in by_table.items()]
+        made = [
+            TableBatch(t, r[0] if len(r) == 1 else pa.concat_tables(r, promote_options="default"))
+            for t, r in by_table.items()
+        ]
         if failed:
             made.append(TableBatch(DEAD_LETTERS, dead_letter_rows(failed)))
         if not made and all(p.compiled and not any(p.compiled.values()) for p in parsers):
@@ -229,7 +234,9 @@ class Mapper:
                 parser.compiled[key] = self._compile(parser, batch)
             except TocsinError as error:
                 parser.compiled[key] = None
-                self._problem(ContentError(f"Parser {parser.id} can't be used: {error}", code="CNT0040", place=parser.place))
+                self._problem(
+                    ContentError(f"Parser {parser.id} can't be used: {error}", code="CNT0040", place=parser.place)
+                )
         return parser.compiled[key]
 
     def _compile(self, parser: _Parser, batch: SourceBatch) -> _Compiled:
@@ -245,8 +252,12 @@ class Mapper:
                 if shredded.text == parser.query:
                     raise
         if query.uses_now:
-            raise ContentError("A parser must not depend on the current time.", place=parser.place, hint="Leave out now() and ago().")
-        schema = self._catalog.table(parser.table) or custom_schema(parser.table, [Column(c.name, c.type) for c in query.columns])
+            raise ContentError(
+                "A parser must not depend on the current time.", place=parser.place, hint="Leave out now() and ago()."
+            )
+        schema = self._catalog.table(parser.table) or custom_schema(
+            parser.table, [Column(c.name, c.type) for c in query.columns]
+        )
         known = {c.name for c in schema.columns}
         unknown = [c.name for c in query.columns if c.name not in known]
         if unknown:
@@ -285,7 +296,14 @@ class Mapper:
                 kept = {k: _parsed_json(k, v) for k, v in row.items() if v is not None}
                 texts.append(orjson.dumps(kept, default=as_text).decode())
             raw = pa.array(texts, pa.string())
-        time = next((rows.column(n) for n in ("TimeCreated", "ts") if n in names and pa.types.is_timestamp(rows.column(n).type)), None)
+        time = next(
+            (
+                rows.column(n)
+                for n in ("TimeCreated", "ts")
+                if n in names and pa.types.is_timestamp(rows.column(n).type)
+            ),
+            None,
+        )
         host = next((rows.column(n) for n in ("Computer", "HostName") if n in names), None)
         columns = {
             "TimeGenerated": time if time is not None else pa.nulls(rows.num_rows, pa.timestamp("us")),
@@ -316,7 +334,9 @@ def _prepared(parser: ParserLike) -> _Parser:
         listed = when.get("Channel")
         channels = frozenset(map(str, listed if isinstance(listed, list) else [listed])) if listed is not None else None
         listed = when.get("EventID")
-        event_ids = frozenset(map(int, listed if isinstance(listed, list) else [listed])) if listed is not None else None
+        event_ids = (
+            frozenset(map(int, listed if isinstance(listed, list) else [listed])) if listed is not None else None
+        )
     path = getattr(parser, "path", None)
     return _Parser(parser.id, parser.table, parser.query, Place(str(path)) if path else None, channels, event_ids)
 
@@ -334,7 +354,8 @@ class _Groups:
         self._order = np.argsort(self._inverse, kind="stable")
         self._bounds = np.searchsorted(self._inverse[self._order], np.arange(len(self._unique) + 1))
         self._pairs = [
-            (self._channels[k // (1 << 33) - 1] if k >= (1 << 33) else None, k % (1 << 33) - (1 << 32)) for k in self._unique.tolist()
+            (self._channels[k // (1 << 33) - 1] if k >= (1 << 33) else None, k % (1 << 33) - (1 << 32))
+            for k in self._unique.tolist()
         ]
 
     def rows_for(self, parser: _Parser) -> np.ndarray[Any, Any] | None:
@@ -344,7 +365,8 @@ class _Groups:
         wanted = [
             n
             for n, (channel, number) in enumerate(self._pairs)
-            if (parser.channels is None or channel in parser.channels) and (parser.event_ids is None or number in parser.event_ids)
+            if (parser.channels is None or channel in parser.channels)
+            and (parser.event_ids is None or number in parser.event_ids)
         ]
         if not wanted:
             return np.empty(0, np.int64)

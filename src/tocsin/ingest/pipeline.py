@@ -228,7 +228,10 @@ class Intake:
     def wait_visible(self, seq: int, timeout: float | None = None) -> bool:
         """Waits until the rows of the log records up to `seq` are visible: for tests and for clean stops."""
         with self._condition:
-            return self._condition.wait_for(lambda: self._next > seq or self._failed is not None, timeout) and self._failed is None
+            return (
+                self._condition.wait_for(lambda: self._next > seq or self._failed is not None, timeout)
+                and self._failed is None
+            )
 
     def sources(self) -> list[SourceState]:
         """Every source that has sent something or listens, by name."""
@@ -332,7 +335,9 @@ class Intake:
                 kept.append(batch)
             except LakeError as reason:
                 sample = str(batch.rows.slice(0, 20).to_pylist()).encode()[: self.limits.dead_letter_bytes]
-                letters.append(DeadLetter(str(reason), codes.MAPPING, Place(batch.table), sample, batch.table, "rows", len(sample)))
+                letters.append(
+                    DeadLetter(str(reason), codes.MAPPING, Place(batch.table), sample, batch.table, "rows", len(sample))
+                )
         if not letters:
             # Not to be told apart: nothing may stop the log's order, the bodies stay readable in the error's record.
             kept = []
@@ -370,7 +375,9 @@ class Intake:
             if group.dead:
                 rows = dead_letter_rows(group.dead, group.received)
                 stamp = pa.scalar(group.received.replace(tzinfo=None), pa.timestamp("us"))
-                tables.append(TableBatch(DEAD_LETTERS, rows.append_column("_TimeReceived", pa.repeat(stamp, len(group.dead)))))
+                tables.append(
+                    TableBatch(DEAD_LETTERS, rows.append_column("_TimeReceived", pa.repeat(stamp, len(group.dead))))
+                )
         return sources, tables
 
     def _decode(self, body: Body, group: _Group) -> None:
@@ -388,7 +395,9 @@ class Intake:
             errors += 1
             reason = f"The decoder failed ({type(error).__name__}: {error})."
             raw = body.data[: self.limits.dead_letter_bytes]
-            group.dead.append(DeadLetter(reason, codes.INTERNAL, Place(body.source), raw, body.source, body.source, len(body.data)))
+            group.dead.append(
+                DeadLetter(reason, codes.INTERNAL, Place(body.source), raw, body.source, body.source, len(body.data))
+            )
         meta = body.meta
         name = meta.get("token") or meta.get("peer") or meta.get("path") or meta.get("origin") or body.source
         with self._condition:

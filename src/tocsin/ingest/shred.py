@@ -79,7 +79,13 @@ def shred(text: str, schema: TableSchema) -> Shredded:
             field, end = "", 0
             if values[i + 3] == "." and kinds[i + 4] == NAME and values[i + 5] == ")":
                 field, end = values[i + 4], i + 5
-            elif values[i + 3] == "[" and kinds[i + 4] == STRING and i + 6 < count and values[i + 5] == "]" and values[i + 6] == ")":
+            elif (
+                values[i + 3] == "["
+                and kinds[i + 4] == STRING
+                and i + 6 < count
+                and values[i + 5] == "]"
+                and values[i + 6] == ")"
+            ):
                 literal = values[i + 4]
                 if literal[0] in "\"'" and "\\" not in literal:
                     field, end = literal[1:-1], i + 6

@@ -144,7 +144,10 @@ def _zip_members(source: Source, budget: Budget) -> Iterator[tuple[Source | None
                     continue
                 name = f"{source.name}!{entry.filename}"
                 budget.member(source.name)
-                if entry.file_size > limits.archive_ratio_floor and entry.file_size > entry.compress_size * limits.archive_ratio:
+                if (
+                    entry.file_size > limits.archive_ratio_floor
+                    and entry.file_size > entry.compress_size * limits.archive_ratio
+                ):
                     yield None, name, IngestError(
                         f"It would expand from {entry.compress_size} to {entry.file_size} bytes, more than {limits.archive_ratio} times: "
                         "taken for an archive bomb and not read.",

@@ -90,7 +90,9 @@ def decode_body(
         yield from _lines(body, context, LINE_DECODERS[meta["format"]])
     elif body.source == "file" and meta.get("format") == "csv":
         context.format = "csv"
-        yield from _lines(body, context, lambda source, context: decode_csv(source, context, meta.get("delimiter", ",")))
+        yield from _lines(
+            body, context, lambda source, context: decode_csv(source, context, meta.get("delimiter", ","))
+        )
     else:
         yield from _unknown(body, origin, context, limits, matcher)
         return
@@ -173,15 +175,26 @@ def _hec(body: BodyLike, context: Context) -> Iterator[SourceBatch | DeadLetter]
             yield context.dead("It isn't an event object.", codes.JSON_NOT_OBJECT, place, raw)
             continue
         event = envelope["event"]
-        meta = {**default, **{k: v for k, v in envelope.items() if k in ("host", "source", "sourcetype", "index") and v.__class__ is str}}
+        meta = {
+            **default,
+            **{
+                k: v
+                for k, v in envelope.items()
+                if k in ("host", "source", "sourcetype", "index") and v.__class__ is str
+            },
+        }
         context.host = meta.get("host", "")
-        context.hint_table = hint or next((meta[k] for k in ("sourcetype", "index") if meta.get(k, "") in context.matcher), "")
+        context.hint_table = hint or next(
+            (meta[k] for k in ("sourcetype", "index") if meta.get(k, "") in context.matcher), ""
+        )
         time = envelope.get("time")
         if event.__class__ is dict:
             fields = envelope.get("fields")
             if fields.__class__ is dict:
                 event = {**fields, **event}
-            if time is not None and not any(k in event for k in ("time", "TimeGenerated", "@timestamp", "Timestamp", "timestamp")):
+            if time is not None and not any(
+                k in event for k in ("time", "TimeGenerated", "@timestamp", "Timestamp", "timestamp")
+            ):
                 context.default_time = time
             if not add_object(event, context):
                 yield context.dead("The event is empty.", codes.JSON_NOT_OBJECT, place, raw)
@@ -266,7 +279,9 @@ def pack_letters(letters: Sequence[DeadLetter]) -> bytes:
 def unpack_letters(data: bytes) -> Iterator[DeadLetter]:
     """The dead letters of a `dead` body."""
     for d in orjson.loads(data):
-        yield DeadLetter(d["reason"], d["code"], Place(*d["place"]), base64.b64decode(d["raw"]), d["source"], d["format"], d["size"])
+        yield DeadLetter(
+            d["reason"], d["code"], Place(*d["place"]), base64.b64decode(d["raw"]), d["source"], d["format"], d["size"]
+        )
 
 
 def pack_batch(batch: SourceBatch) -> tuple[bytes, dict[str, str]]:
@@ -275,5 +290,3 @@ def pack_batch(batch: SourceBatch) -> tuple[bytes, dict[str, str]]:
     with pa.ipc.new_stream(sink, batch.rows.schema) as writer:
         writer.write_table(batch.rows)
     return sink.getvalue().to_pybytes(), {"kind": batch.source, "origin": batch.origin}
-
-

@@ -40,7 +40,9 @@ def as_text(value: object) -> str | None:
 class Context:
     """Collects the rows of one file or body and hands them on as batches."""
 
-    def __init__(self, origin: str, limits: DecodeLimits, matcher: TableMatcher, *, hint_table: str = "", host: str = "") -> None:
+    def __init__(
+        self, origin: str, limits: DecodeLimits, matcher: TableMatcher, *, hint_table: str = "", host: str = ""
+    ) -> None:
         self.origin = origin
         self.limits = limits
         self.matcher = matcher
@@ -67,7 +69,9 @@ class Context:
         self._pending = 0
         self._pending_bytes = 0
 
-    def dead(self, reason: str, code: str, place: Place, raw: bytes, *, size: int | None = None, hint: str = "") -> DeadLetter:
+    def dead(
+        self, reason: str, code: str, place: Place, raw: bytes, *, size: int | None = None, hint: str = ""
+    ) -> DeadLetter:
         """Counts and makes a dead letter. `hint` names the setting that refused the input."""
         self.dead_letters += 1
         if hint:
@@ -154,8 +158,12 @@ class Context:
         bounds = pc.min_max(times)
         low, high = bounds["min"].as_py(), bounds["max"].as_py()
         if low is not None and (low < _EARLIEST or high > _LATEST):
-            far = pc.or_(pc.less(times, pa.scalar(_EARLIEST, times.type)), pc.greater(times, pa.scalar(_LATEST, times.type)))
-            self._note_rows(far, pc.sum(far).as_py(), f"an event's time is before {_EARLIEST.year} or after {_LATEST.year}")
+            far = pc.or_(
+                pc.less(times, pa.scalar(_EARLIEST, times.type)), pc.greater(times, pa.scalar(_LATEST, times.type))
+            )
+            self._note_rows(
+                far, pc.sum(far).as_py(), f"an event's time is before {_EARLIEST.year} or after {_LATEST.year}"
+            )
         if "EventID" in rows.column_names:
             numbers = rows.column("EventID")
             self._note_rows(pc.is_null(numbers), numbers.null_count, "an event has no event id that can be read")
@@ -230,4 +238,3 @@ def _table(kind: str, rows: Sequence[dict[str, Any]]) -> pa.Table:
         arrays.append(pa.array([v if v.__class__ is str else as_text(v) for v in values], pa.string()))
         fields.append(pa.field(name, pa.string()))
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-

@@ -65,7 +65,9 @@ def decode_csv(source: Source, context: Context, delimiter: str) -> Iterator[Dec
         try:
             row = next(reader, None)
         except csv.Error as error:
-            yield context.dead(f"The row can't be read: {error}.", codes.CSV_ROW, Place(source.name, line=started), numbers.recent())
+            yield context.dead(
+                f"The row can't be read: {error}.", codes.CSV_ROW, Place(source.name, line=started), numbers.recent()
+            )
             reader = csv.reader(numbers, delimiter=delimiter, strict=False)
             continue
         yield from numbers.dead()
@@ -78,11 +80,15 @@ def decode_csv(source: Source, context: Context, delimiter: str) -> Iterator[Dec
             columns = frozenset(header)
             table = context.hint_table or context.matcher.of_columns(columns)
             by_row = not context.hint_table and "ActionType" in columns
-            windows = "EventID" in columns and ("Channel" in columns or "SourceName" in columns or "EventSourceName" in columns)
+            windows = "EventID" in columns and (
+                "Channel" in columns or "SourceName" in columns or "EventSourceName" in columns
+            )
             continue
         if len(row) != len(header):
             reason = f"The row has {len(row)} fields; the header has {len(header)}."
-            yield context.dead(reason, codes.CSV_ROW, Place(source.name, line=started), delimiter.join(row).encode("utf-8", "replace"))
+            yield context.dead(
+                reason, codes.CSV_ROW, Place(source.name, line=started), delimiter.join(row).encode("utf-8", "replace")
+            )
             continue
         context.record_bytes = sum(map(len, row))
         record = {name: value for name, value in zip(header, row, strict=True) if value != ""}
@@ -103,7 +109,9 @@ def _distinct(names: list[str], context: Context, line: int) -> list[str]:
     for name in names:
         seen[name] = seen.get(name, 0) + 1
         if seen[name] > 1:
-            context.note("a column's name stands twice; the further ones are kept as Name_2 and so on", f"line {line}, '{name}'")
+            context.note(
+                "a column's name stands twice; the further ones are kept as Name_2 and so on", f"line {line}, '{name}'"
+            )
             name = f"{name}_{seen[name]}"
         out.append(name)
     return out
@@ -135,7 +143,12 @@ class _Lines(Iterator[str]):
                 place = Place(self._source.name, line=self.line)
                 self._dead.append(
                     self._context.dead(
-                        f"The line is {raw.size} bytes long.", codes.TOO_LONG, place, raw.head, size=raw.size, hint="max_record_bytes"
+                        f"The line is {raw.size} bytes long.",
+                        codes.TOO_LONG,
+                        place,
+                        raw.head,
+                        size=raw.size,
+                        hint="max_record_bytes",
                     )
                 )
                 continue

@@ -37,5 +37,3 @@ def add_event_xml(text: str, buffer: EventBuffer) -> bool:
         values[tag] = dict(child.attrib) if child.attrib and tag != "EventID" else child.text
     buffer.add_parts(values, fields, message)
     return True
-
-

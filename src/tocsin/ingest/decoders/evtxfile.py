@@ -48,7 +48,9 @@ def _decode_file(file: BinaryIO, name: str, context: Context) -> Generator[Decod
     file.seek(0)
     if len(header) < HEADER:
         return IngestError(
-            f"The file ends after {size} bytes, within its header.", code=codes.EVTX_TRUNCATED, place=Place(name, offset=size)
+            f"The file ends after {size} bytes, within its header.",
+            code=codes.EVTX_TRUNCATED,
+            place=Place(name, offset=size),
         )
     yield from _records(PyEvtxParser(file, 1), file, name, context, 0)
     whole = (size - HEADER) // CHUNK
@@ -72,12 +74,16 @@ def _decode_file(file: BinaryIO, name: str, context: Context) -> Generator[Decod
         )  # fmt: skip
     if whole < announced:
         return IngestError(
-            f"The file ends after {whole} of {announced} chunks.", code=codes.EVTX_TRUNCATED, place=Place(name, offset=size)
+            f"The file ends after {whole} of {announced} chunks.",
+            code=codes.EVTX_TRUNCATED,
+            place=Place(name, offset=size),
         )
     return None
 
 
-def _records(parser: Any, file: BinaryIO | None, name: str, context: Context, first_chunk: int) -> Iterator[DecodedItem]:
+def _records(
+    parser: Any, file: BinaryIO | None, name: str, context: Context, first_chunk: int
+) -> Iterator[DecodedItem]:
     buffer = context.windows
     records = parser.records_json()
     errors = count = 0
@@ -98,7 +104,9 @@ def _records(parser: Any, file: BinaryIO | None, name: str, context: Context, fi
             event = None
         if event.__class__ is not dict or not buffer.add_system(event):
             place = Place(name, line=int(record["event_record_id"]))
-            yield context.dead("The record isn't an event.", codes.EVTX_CHUNK, place, record["data"].encode("utf-8", "replace"))
+            yield context.dead(
+                "The record isn't an event.", codes.EVTX_CHUNK, place, record["data"].encode("utf-8", "replace")
+            )
         count += 1
         if not count % 512:
             yield from context.full()

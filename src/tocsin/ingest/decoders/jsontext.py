@@ -140,7 +140,9 @@ def _add_odd(line: bytes, place: Place, context: Context) -> Iterator[DecodedIte
     if value.__class__ is list and any(v.__class__ is dict for v in value):
         for item in value:
             if item.__class__ is not dict or not add_object(item, context):
-                yield context.dead("An element of the array isn't an object.", codes.JSON_NOT_OBJECT, place, _dump(item))
+                yield context.dead(
+                    "An element of the array isn't an object.", codes.JSON_NOT_OBJECT, place, _dump(item)
+                )
         return
     if value is not None:
         yield context.dead("The JSON value isn't an object.", codes.JSON_NOT_OBJECT, place, text)
@@ -372,7 +374,11 @@ class _Joined:
 def _add_piece(piece: bytes, place: Place, too_long: bool, context: Context) -> Iterator[DecodedItem]:
     if too_long:
         yield context.dead(
-            f"A JSON value is longer than {context.limits.max_record_bytes} bytes.", codes.TOO_LONG, place, piece, hint="max_record_bytes"
+            f"A JSON value is longer than {context.limits.max_record_bytes} bytes.",
+            codes.TOO_LONG,
+            place,
+            piece,
+            hint="max_record_bytes",
         )
         return
     try:

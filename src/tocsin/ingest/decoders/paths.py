@@ -56,7 +56,9 @@ def decode_paths(
         yield from decode_path(path, limits=limits, matcher=matcher)
 
 
-def decode_path(path: Path | str, *, limits: DecodeLimits | None = None, matcher: TableMatcher | None = None) -> Iterator[DecodedItem]:
+def decode_path(
+    path: Path | str, *, limits: DecodeLimits | None = None, matcher: TableMatcher | None = None
+) -> Iterator[DecodedItem]:
     """Decodes a file, an archive, or every file below a folder (by name; links to folders aren't followed).
 
     Yields batches and dead letters as they are read and one `FileReport` for each file and archive member after its rows. Nothing
@@ -144,7 +146,9 @@ def _check_depth(depth: int, budget: Budget, name: str) -> None:
         )  # fmt: skip
 
 
-def _decode_archive(source: Source, kind: str, budget: Budget, matcher: TableMatcher, depth: int) -> Iterator[DecodedItem]:
+def _decode_archive(
+    source: Source, kind: str, budget: Budget, matcher: TableMatcher, depth: int
+) -> Iterator[DecodedItem]:
     count = 0
     last: IngestError | None = None
     try:
@@ -169,7 +173,9 @@ def _decode_archive(source: Source, kind: str, budget: Budget, matcher: TableMat
         yield FileReport(source.name, kind, skipped="The archive is empty.")
 
 
-def _decode_leaf(source: Source, kind: str, detail: str, limits: DecodeLimits, matcher: TableMatcher) -> Iterator[DecodedItem]:
+def _decode_leaf(
+    source: Source, kind: str, detail: str, limits: DecodeLimits, matcher: TableMatcher
+) -> Iterator[DecodedItem]:
     name = source.name
     if kind == "utf-16":
         source = _transcoded(source, "utf-16-le" if detail == "fffe" else "utf-16-be")
@@ -183,7 +189,11 @@ def _decode_leaf(source: Source, kind: str, detail: str, limits: DecodeLimits, m
         return
     if kind in ("binary", "7z", "rar"):
         code = codes.BINARY if kind == "binary" else codes.UNSUPPORTED_ARCHIVE
-        what = "The file is binary data of no known format." if kind == "binary" else f"Archives of format {kind} aren't read."
+        what = (
+            "The file is binary data of no known format."
+            if kind == "binary"
+            else f"Archives of format {kind} aren't read."
+        )
         yield FileReport(name, kind, error=IngestError(what, code=code, place=Place(name, offset=0)))
         return
     context = Context(name, limits, matcher)
@@ -198,7 +208,9 @@ def _decode_leaf(source: Source, kind: str, detail: str, limits: DecodeLimits, m
         error = failure
     except Exception as failure:
         error = IngestError(
-            f"The decoder failed ({type(failure).__name__}: {failure}).", code=codes.INTERNAL, place=Place(name, offset=source.position)
+            f"The decoder failed ({type(failure).__name__}: {failure}).",
+            code=codes.INTERNAL,
+            place=Place(name, offset=source.position),
         )
     yield from context.rest()
     yield report(context, name, error, source.position)
@@ -246,7 +258,9 @@ def _drained(source: Source, found: FileReport) -> FileReport:
     except IngestError as failure:
         error = failure
     # One word on each file: what is damaged isn't also "empty".
-    return FileReport(found.path, found.format, error=error, skipped="" if error else found.skipped, bytes=source.position)
+    return FileReport(
+        found.path, found.format, error=error, skipped="" if error else found.skipped, bytes=source.position
+    )
 
 
 def _transcoded(source: Source, encoding: str) -> Source:

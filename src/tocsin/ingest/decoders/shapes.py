@@ -18,7 +18,19 @@ WINDOWS_TABLES = frozenset({"SecurityEvent", "Event", "WindowsEvent"})
 
 _HEC = frozenset({"time", "host", "source", "sourcetype", "index", "event", "fields"})
 _WRAPPERS = ("Records", "records", "value", "values", "events", "Events", "Results", "results", "logs", "hits")
-_TIMES = ("TimeGenerated", "Timestamp", "@timestamp", "timestamp", "time", "eventTime", "EventTime", "TimeCreated", "ts", "date", "datetime")
+_TIMES = (
+    "TimeGenerated",
+    "Timestamp",
+    "@timestamp",
+    "timestamp",
+    "time",
+    "eventTime",
+    "EventTime",
+    "TimeCreated",
+    "ts",
+    "date",
+    "datetime",
+)
 _HOSTS = ("Computer", "DeviceName", "Hostname", "HostName", "hostname", "host")
 _MAX_UNWRAP = 4
 
@@ -74,7 +86,12 @@ def _unwrap(d: Mapping[str, Any]) -> Iterator[Any] | None:
             return iter((event,))
         return None
     tables = d.get("tables") or d.get("Tables")
-    if isinstance(tables, list) and tables and isinstance(tables[0], dict) and ("rows" in tables[0] or "Rows" in tables[0]):
+    if (
+        isinstance(tables, list)
+        and tables
+        and isinstance(tables[0], dict)
+        and ("rows" in tables[0] or "Rows" in tables[0])
+    ):
         return _log_analytics_rows(tables)
     if len(d) <= 6:
         for name in _WRAPPERS:

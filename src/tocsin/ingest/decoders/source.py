@@ -114,7 +114,9 @@ def translate(failure: BaseException, name: str, offset: int) -> IngestError:
     place = Place(name, offset=offset)
     text = str(failure) or type(failure).__name__
     if isinstance(failure, EOFError | zlib.error | lzma.LZMAError | zstandard.ZstdError):
-        return IngestError(f"The compressed data is damaged or ends too early ({text}).", code=codes.BAD_GZIP, place=place)
+        return IngestError(
+            f"The compressed data is damaged or ends too early ({text}).", code=codes.BAD_GZIP, place=place
+        )
     if isinstance(failure, zipfile.BadZipFile | tarfile.TarError):
         return IngestError(f"The archive is damaged ({text}).", code=codes.CORRUPT_ARCHIVE, place=place)
     if isinstance(failure, RuntimeError) and "password" in text:

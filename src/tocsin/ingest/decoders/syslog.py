@@ -38,9 +38,13 @@ _ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
 _BSD = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ 0-3]?\d \d\d:\d\d:\d\d(?:\.\d{1,9})?"
 _CISCO = r"\*?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ 0-3]?\d \d{4} \d\d:\d\d:\d\d(?:\.\d+)?"
 _3164 = re.compile(rf"(?P<time>{_ISO}|{_CISCO}|{_BSD}):? +(?P<rest>.*)", re.DOTALL)
-_HOST_TAG = re.compile(r"(?:(?P<host>[A-Za-z0-9_.:\-]{1,255}) +)?(?P<app>[^\s\[\]:]{1,64})(?:\[(?P<pid>[^\]\s]{1,32})\])?: ?", re.DOTALL)
+_HOST_TAG = re.compile(
+    r"(?:(?P<host>[A-Za-z0-9_.:\-]{1,255}) +)?(?P<app>[^\s\[\]:]{1,64})(?:\[(?P<pid>[^\]\s]{1,32})\])?: ?", re.DOTALL
+)
 _LINE_START = re.compile(rf"^(?:<\d{{1,3}}>|{_BSD} |{_ISO} \S+ [^\s\[\]:]{{1,64}}(?:\[\d+\])?: |{_CISCO})")
-_MONTHS = {m: i for i, m in enumerate(("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), 1)}
+_MONTHS = {
+    m: i for i, m in enumerate(("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), 1)
+}
 
 
 def looks_like_syslog(line: str) -> bool:
@@ -106,7 +110,8 @@ def _structured(text: str) -> str | None:
     if text == "-":
         return None
     out = {
-        element[1]: {k: re.sub(r"\\([\"\\\]])", r"\1", v) for k, v in _SD_PARAM.findall(element[2])} for element in _SD_ELEMENT.finditer(text)
+        element[1]: {k: re.sub(r"\\([\"\\\]])", r"\1", v) for k, v in _SD_PARAM.findall(element[2])}
+        for element in _SD_ELEMENT.finditer(text)
     }
     return orjson.dumps(out).decode()
 
@@ -145,13 +150,19 @@ def add_syslog_line(line: str, context: Context, *, received: datetime | None, p
             value = orjson.loads(message)
         except orjson.JSONDecodeError:
             value = None
-        if value.__class__ is dict and ("winlog" in value or "EventID" in value or "Event" in value) and add_object(value, context):
+        if (
+            value.__class__ is dict
+            and ("winlog" in value or "EventID" in value or "Event" in value)
+            and add_object(value, context)
+        ):
             return
     context.add("syslog", row)
     add_carried(message, row["HostName"], context)
 
 
-def decode_syslog(source: Source, context: Context, *, received: datetime | None = None, peer: str = "") -> Iterator[DecodedItem]:
+def decode_syslog(
+    source: Source, context: Context, *, received: datetime | None = None, peer: str = ""
+) -> Iterator[DecodedItem]:
     """Reads syslog lines from a file. Lines that start with white space continue the message before."""
     held: str | None = None
     for number, lines in line_blocks(source, context.limits.max_record_bytes, context.limits.dead_letter_bytes):
@@ -159,7 +170,12 @@ def decode_syslog(source: Source, context: Context, *, received: datetime | None
             if isinstance(raw, LongLine):
                 place = Place(source.name, line=number + index)
                 yield context.dead(
-                    f"The line is {raw.size} bytes long.", codes.TOO_LONG, place, raw.head, size=raw.size, hint="max_record_bytes"
+                    f"The line is {raw.size} bytes long.",
+                    codes.TOO_LONG,
+                    place,
+                    raw.head,
+                    size=raw.size,
+                    hint="max_record_bytes",
                 )
                 continue
             line = context.text(raw, number + index).rstrip("\r\n\0")

@@ -28,7 +28,10 @@ _ACTIONS = (
     (re.compile(r"^Registry(?:Key|Value)(?:Created|Deleted|Set|Renamed)$"), "DeviceRegistryEvents"),
     (re.compile(r"^Logon(?:Success|Failed|Attempted)$"), "DeviceLogonEvents"),
     (re.compile(r"^ImageLoaded$"), "DeviceImageLoadEvents"),
-    (re.compile(r"Connection(?:Success|Failed|Found|Request|Attempt|Acknowledged|Inspected|Created|Accepted)"), "DeviceNetworkEvents"),
+    (
+        re.compile(r"Connection(?:Success|Failed|Found|Request|Attempt|Acknowledged|Inspected|Created|Accepted)"),
+        "DeviceNetworkEvents",
+    ),
 )
 _CATEGORY_PENALTY = re.compile(r"_CL$")
 
@@ -116,7 +119,13 @@ class TableMatcher:
         # The share of the row that the table holds decides; then the share of everything listed; then the least spare columns.
         best = max(
             hits,
-            key=lambda t: (hits[t], all_hits[t], not _CATEGORY_PENALTY.search(t), -self._sizes[t], [-ord(c) for c in t]),
+            key=lambda t: (
+                hits[t],
+                all_hits[t],
+                not _CATEGORY_PENALTY.search(t),
+                -self._sizes[t],
+                [-ord(c) for c in t],
+            ),
         )
         return best if hits[best] >= _MIN_MATCHES and hits[best] >= _MIN_SHARE * len(filled) else None
 

@@ -42,12 +42,17 @@ def parse_times(values: Sequence[object]) -> pl.Series:
         # Epoch times as text (Zeek): one pass for the column, seconds only; larger numbers are sorted out one by one.
         seconds = column.cast(pl.Float64, strict=False)
         epoch = pl.select(
-            pl.when((seconds >= 100_000_000) & (seconds < 100_000_000_000)).then((seconds * 1_000_000).round()).cast(pl.Int64, strict=False).cast(_US)
+            pl.when((seconds >= 100_000_000) & (seconds < 100_000_000_000))
+            .then((seconds * 1_000_000).round())
+            .cast(pl.Int64, strict=False)
+            .cast(_US)
         ).to_series()
         out = out.fill_null(epoch)
     left = out.is_null()
     if left.any():
-        rest = {i: parse_time(values[i]) for i in left.arg_true().to_list() if values[i] is not None and values[i] != ""}
+        rest = {
+            i: parse_time(values[i]) for i in left.arg_true().to_list() if values[i] is not None and values[i] != ""
+        }
         found = {i: t for i, t in rest.items() if t is not None}
         if found:
             out = out.scatter(list(found), pl.Series(list(found.values()), dtype=_US))

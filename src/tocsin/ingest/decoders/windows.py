@@ -55,7 +55,9 @@ _TRANSPORT = (
     "ERROR_EVT_UNRESOLVED",
     "Category",
 )
-_NXLOG_EVENT_TYPES = frozenset({"INFO", "ERROR", "WARNING", "AUDIT_SUCCESS", "AUDIT_FAILURE", "CRITICAL", "VERBOSE", "DEBUG"})
+_NXLOG_EVENT_TYPES = frozenset(
+    {"INFO", "ERROR", "WARNING", "AUDIT_SUCCESS", "AUDIT_FAILURE", "CRITICAL", "VERBOSE", "DEBUG"}
+)
 _LOG_ANALYTICS_ADMIN = (
     "TenantId",
     "SourceSystem",
@@ -466,13 +468,22 @@ def _event_times(times: list[tuple[Any, Any, Any, Any]]) -> pa.Array:
     zoned = [c if c.__class__ is not str or c[-1:] == "Z" or c[-6:-5] in ("+", "-") else None for c in created]
     if None not in zoned:
         return parse_times(zoned).to_arrow()
-    naive = pl.Series.fill_null(parse_times(local), parse_times([c if z is None else None for c, z in zip(created, zoned, strict=True)]))
+    naive = pl.Series.fill_null(
+        parse_times(local), parse_times([c if z is None else None for c, z in zip(created, zoned, strict=True)])
+    )
     sysmon, shipped = parse_times(utc), parse_times(stamp)
     frame = pl.DataFrame(
-        {"zoned": parse_times(zoned), "naive": naive, "sysmon": sysmon, "shipped": shipped, "reference": sysmon.fill_null(shipped)}
+        {
+            "zoned": parse_times(zoned),
+            "naive": naive,
+            "sysmon": sysmon,
+            "shipped": shipped,
+            "reference": sysmon.fill_null(shipped),
+        }
     )
     offset = frame.select(
-        ((pl.col("reference") - pl.col("naive")).dt.total_seconds() / 900).round().median().fill_null(0).cast(pl.Int64) * 900
+        ((pl.col("reference") - pl.col("naive")).dt.total_seconds() / 900).round().median().fill_null(0).cast(pl.Int64)
+        * 900
     ).item()
     frame = frame.select(
         pl.coalesce(

@@ -56,4 +56,6 @@ def decode_xml(source: Source, context: Context) -> Iterator[DecodedItem]:
         yield from context.full()
     if skipped or _START.match(pending):
         place = Place(source.name, offset=offset - skipped)
-        yield context.dead("The file ends within an event.", codes.XML_EVENT, place, pending, size=skipped + len(pending))
+        yield context.dead(
+            "The file ends within an event.", codes.XML_EVENT, place, pending, size=skipped + len(pending)
+        )

@@ -88,7 +88,12 @@ def decode_zeek_tsv(source: Source, context: Context) -> Iterator[DecodedItem]:
             place = Place(source.name, line=number + index)
             if isinstance(raw, LongLine):
                 yield context.dead(
-                    f"The line is {raw.size} bytes long.", codes.TOO_LONG, place, raw.head, size=raw.size, hint="max_record_bytes"
+                    f"The line is {raw.size} bytes long.",
+                    codes.TOO_LONG,
+                    place,
+                    raw.head,
+                    size=raw.size,
+                    hint="max_record_bytes",
                 )
                 continue
             line = context.text(raw.rstrip(b"\r"), number + index)

@@ -139,7 +139,12 @@ class FolderReceiver:
         except FileNotFoundError:
             entries = []
         except (OSError, msgspec.DecodeError) as error:
-            _log.error("ingest.folder.book", file=str(self._book), error=str(error), hint="Files may be read again from their beginning.")
+            _log.error(
+                "ingest.folder.book",
+                file=str(self._book),
+                error=str(error),
+                hint="Files may be read again from their beginning.",
+            )
             entries = []
         for entry in entries:
             self._entries[entry.id] = entry
@@ -213,7 +218,9 @@ class FolderReceiver:
                 self._save()
             if entry.offset < 0:
                 if found.st_size != entry.size and entry.format not in COMPRESSED:
-                    _log.warning("ingest.folder.changed", file=str(path), hint="It was read whole before and isn't read again.")
+                    _log.warning(
+                        "ingest.folder.changed", file=str(path), hint="It was read whole before and isn't read again."
+                    )
                 return
             if entry.format:
                 self._read_lines(file.fileno(), entry, found.st_size, settled=settled)
@@ -239,13 +246,21 @@ class FolderReceiver:
         for entry in list(self._entries.values()):
             if (entry.device, entry.inode) == inode or entry.offset <= 0 or not entry.tail_hash:
                 continue
-            if found.st_size < entry.offset or entry.head_size < _LEAST_HEAD or head(entry.head_size) != entry.head_hash:
+            if (
+                found.st_size < entry.offset
+                or entry.head_size < _LEAST_HEAD
+                or head(entry.head_size) != entry.head_hash
+            ):
                 continue
             if self._tail(fd, entry.offset) == entry.tail_hash:
                 # The original's inode holds something else by now, or is read on under its own entry.
                 return self._enter(
                     msgspec.structs.replace(
-                        entry, id=self._identity(found, entry.head_hash), path=str(path), device=found.st_dev, inode=found.st_ino
+                        entry,
+                        id=self._identity(found, entry.head_hash),
+                        path=str(path),
+                        device=found.st_dev,
+                        inode=found.st_ino,
                     )
                 )
         return None
@@ -290,7 +305,11 @@ class FolderReceiver:
 
     def _is_rotated(self, path: Path, kind: str) -> bool:
         """Whether a compressed file holds what was read as lines before."""
-        known = {(e.head_size, e.head_hash): e for e in self._entries.values() if e.offset > 0 and e.tail_hash and e.head_size >= _LEAST_HEAD}
+        known = {
+            (e.head_size, e.head_hash): e
+            for e in self._entries.values()
+            if e.offset > 0 and e.tail_hash and e.head_size >= _LEAST_HEAD
+        }
         if not known:
             return False
         with path.open("rb") as file:
@@ -380,7 +399,9 @@ class FolderReceiver:
         head = os.pread(fd, HEAD_BYTES, 0)
         if entry.format == "csv":
             return head[: head.find(b"\n") + 1]
-        return b"".join(line + b"\n" for line in head.split(b"\n")[:-1] if line.startswith(b"#") and not line.startswith(b"#close"))
+        return b"".join(
+            line + b"\n" for line in head.split(b"\n")[:-1] if line.startswith(b"#") and not line.startswith(b"#close")
+        )
 
     def _store(self, bodies: list[Body]) -> bool:
         """Makes bodies durable, unless their keys say that they are. False when the receiver stops meanwhile."""
@@ -421,7 +442,15 @@ def _letter(item: DeadLetter | FileReport) -> DeadLetter | None:
     if isinstance(item, DeadLetter):
         return item
     if item.error is not None:
-        return DeadLetter(item.error.message, item.error.code, item.error.place or Place(item.path), b"", item.path, item.format, item.bytes)
+        return DeadLetter(
+            item.error.message,
+            item.error.code,
+            item.error.place or Place(item.path),
+            b"",
+            item.path,
+            item.format,
+            item.bytes,
+        )
     if item.skipped and item.format in ("pcap", "pcapng"):
         return DeadLetter(item.skipped, codes.PCAP, Place(item.path), b"", item.path, item.format, item.bytes)
     return None

@@ -52,7 +52,14 @@ _IN_LOOP_BYTES = 1 << 17
 class HecReceiver:
     """The collector's routes."""
 
-    def __init__(self, intake: Port, tokens: TokenCheck, *, max_body_bytes: int = DEFAULT_MAX_BODY, max_record_bytes: int = 16 << 20) -> None:
+    def __init__(
+        self,
+        intake: Port,
+        tokens: TokenCheck,
+        *,
+        max_body_bytes: int = DEFAULT_MAX_BODY,
+        max_record_bytes: int = 16 << 20,
+    ) -> None:
         self._intake = intake
         self._tokens = tokens
         self._max_body = max_body_bytes
@@ -62,13 +69,18 @@ class HecReceiver:
         """The routes, to be mounted at the server's root."""
         base = "/services/collector"
         routes = [
-            Route(f"{base}/health{version}", self._health, methods=["GET"], include_in_schema=False) for version in ("", "/1.0")
+            Route(f"{base}/health{version}", self._health, methods=["GET"], include_in_schema=False)
+            for version in ("", "/1.0")
         ]
         routes += [Route(f"{base}/ack", self._ack, methods=["GET", "POST"], include_in_schema=False)]
         for path in (base, f"{base}/event", f"{base}/event/1.0"):
-            routes.append(Route(path, self._event, methods=["POST", "GET", "PUT", "DELETE", "OPTIONS"], include_in_schema=False))
+            routes.append(
+                Route(path, self._event, methods=["POST", "GET", "PUT", "DELETE", "OPTIONS"], include_in_schema=False)
+            )
         for path in (f"{base}/raw", f"{base}/raw/1.0"):
-            routes.append(Route(path, self._raw, methods=["POST", "GET", "PUT", "DELETE", "OPTIONS"], include_in_schema=False))
+            routes.append(
+                Route(path, self._raw, methods=["POST", "GET", "PUT", "DELETE", "OPTIONS"], include_in_schema=False)
+            )
         return routes
 
     async def _health(self, _: Request) -> Response:
@@ -88,7 +100,9 @@ class HecReceiver:
 
     async def _take(self, request: Request, form: str) -> Response:
         if request.method != "POST":
-            return JSONResponse({"text": "The requested URL was not found on this server.", "code": 404}, 405, {"Allow": "POST"})
+            return JSONResponse(
+                {"text": "The requested URL was not found on this server.", "code": 404}, 405, {"Allow": "POST"}
+            )
         sender = self._sender(request)
         if isinstance(sender, Response):
             self._intake.refused("hec", request.client.host if request.client else "unknown")

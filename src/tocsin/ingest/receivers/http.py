@@ -69,14 +69,20 @@ async def read_body(request: Request, limit: int) -> bytes:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
-        raise BodyError(f"The body of {length} bytes is above the limit of {limit}.", 413, hint="The setting is ingest.max_body_bytes.")
+        raise BodyError(
+            f"The body of {length} bytes is above the limit of {limit}.",
+            413,
+            hint="The setting is ingest.max_body_bytes.",
+        )
     chunks: list[bytes] = []
     size = 0
     try:
         async for chunk in request.stream():
             size += len(chunk)
             if size > limit:
-                raise BodyError(f"The body is above the limit of {limit} bytes.", 413, hint="The setting is ingest.max_body_bytes.")
+                raise BodyError(
+                    f"The body is above the limit of {limit} bytes.", 413, hint="The setting is ingest.max_body_bytes."
+                )
             chunks.append(chunk)
     except ClientDisconnect as gone:
         raise BodyError("The sender went away before the end of the body.", 400) from gone
@@ -108,7 +114,9 @@ async def store(intake: Port, body: Body, key: str) -> int:
             intake.requests.abandon(key)
         raise
     if key:
-        future.add_done_callback(lambda f: intake.requests.abandon(key) if f.exception() else intake.requests.durable(key))
+        future.add_done_callback(
+            lambda f: intake.requests.abandon(key) if f.exception() else intake.requests.durable(key)
+        )
     return await asyncio.shield(asyncio.wrap_future(future))
 
 
@@ -117,7 +125,9 @@ def _expand(raw: bytes, encoding: str, limit: int) -> bytes:
         if encoding in ("gzip", "x-gzip", "deflate"):
             return _inflate(raw, limit)
         if encoding == "zstd":
-            with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(raw, read_across_frames=True) as reader:
+            with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
+                raw, read_across_frames=True
+            ) as reader:
                 out = reader.read(limit + 1)
             return _bounded(out, limit)
     except (zlib.error, zstandard.ZstdError, EOFError) as error:
@@ -140,5 +150,7 @@ def _inflate(raw: bytes, limit: int) -> bytes:
 
 def _bounded(out: bytes, limit: int) -> bytes:
     if len(out) > limit:
-        raise BodyError(f"The body expands to more than {limit} bytes.", 413, hint="The setting is ingest.max_body_bytes.")
+        raise BodyError(
+            f"The body expands to more than {limit} bytes.", 413, hint="The setting is ingest.max_body_bytes."
+        )
     return out

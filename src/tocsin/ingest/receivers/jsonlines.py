@@ -27,7 +27,12 @@ class JsonLinesReceiver:
     """The route."""
 
     def __init__(
-        self, intake: Port, tokens: TokenCheck, *, max_body_bytes: int = DEFAULT_MAX_BODY, matcher: TableMatcher | None = None
+        self,
+        intake: Port,
+        tokens: TokenCheck,
+        *,
+        max_body_bytes: int = DEFAULT_MAX_BODY,
+        matcher: TableMatcher | None = None,
     ) -> None:
         self._intake = intake
         self._tokens = tokens
@@ -52,7 +57,9 @@ class JsonLinesReceiver:
     async def _take_from(self, sender: str, request: Request) -> Response:
         table = request.headers.get("x-tocsin-table") or request.query_params.get("table") or ""
         if table and table not in self._matcher:
-            return _problem(400, codes.NO_TABLE, f"There is no table {table!r}.", hint=did_you_mean(table, self._matcher.names()))
+            return _problem(
+                400, codes.NO_TABLE, f"There is no table {table!r}.", hint=did_you_mean(table, self._matcher.names())
+            )
         if not self._intake.healthy or self._intake.pressure >= 1.0:
             return _busy("Too much waits to be stored.")
         try:
@@ -84,5 +91,12 @@ def _busy(message: str) -> Response:
 
 
 def _problem(status: int, code: str, detail: str, *, hint: str = "", headers: dict[str, str] | None = None) -> Response:
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, "code": code, "hint": hint}
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "hint": hint,
+    }
     return JSONResponse(body, status, headers, media_type="application/problem+json")

@@ -99,7 +99,13 @@ class RelpReceiver:
     """The server side of RELP without TLS."""
 
     def __init__(
-        self, intake: Port, host: str = "127.0.0.1", port: int = 2514, *, tails: SessionTails | None = None, max_message_bytes: int = 1 << 20
+        self,
+        intake: Port,
+        host: str = "127.0.0.1",
+        port: int = 2514,
+        *,
+        tails: SessionTails | None = None,
+        max_message_bytes: int = 1 << 20,
     ) -> None:
         self._intake = intake
         self._host = host
@@ -221,7 +227,9 @@ class RelpReceiver:
 
     def _frames(self, session: _Session) -> None:
         """Takes the whole frames that have come. A new session waits while an ended one of its peer is still on its way to the disk."""
-        if session.expected is None and any(s.gone and s.waiting and s.peer == session.peer for s in self._sessions.values()):
+        if session.expected is None and any(
+            s.gone and s.waiting and s.peer == session.peer for s in self._sessions.values()
+        ):
             session.held = True
             return
         session.held = False
@@ -287,7 +295,12 @@ class RelpReceiver:
         return False
 
     def _store(self, session: _Session, messages: list[bytes], numbers: list[bytes]) -> None:
-        body = Body("syslog", frame_syslog(messages), self._intake.now(), {"peer": session.peer, "via": "relp", "session": session.id})
+        body = Body(
+            "syslog",
+            frame_syslog(messages),
+            self._intake.now(),
+            {"peer": session.peer, "via": "relp", "session": session.id},
+        )
         future = submit_patiently(self._intake, [body], self._stopping)
         if future is None:
             # Not taken and not acknowledged: the sender keeps it.

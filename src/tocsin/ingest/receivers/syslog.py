@@ -72,7 +72,9 @@ def bind(kind: int, host: str, port: int, setting: str) -> socket.socket:
 class SyslogUdpReceiver:
     """Datagrams, each a message."""
 
-    def __init__(self, intake: Port, host: str = "127.0.0.1", port: int = 5514, *, buffer_bytes: int = _WANTED_BUFFER) -> None:
+    def __init__(
+        self, intake: Port, host: str = "127.0.0.1", port: int = 5514, *, buffer_bytes: int = _WANTED_BUFFER
+    ) -> None:
         self._intake = intake
         self._host = host
         self._port = port
@@ -103,7 +105,12 @@ class SyslogUdpReceiver:
             granted = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
             if granted >= self._wanted:
                 return granted
-        _log.warning("ingest.syslog.buffer", granted=granted, wanted=self._wanted, hint="Raise net.core.rmem_max; bursts may be lost.")
+        _log.warning(
+            "ingest.syslog.buffer",
+            granted=granted,
+            wanted=self._wanted,
+            hint="Raise net.core.rmem_max; bursts may be lost.",
+        )
         return granted
 
     def stop(self) -> None:
@@ -143,7 +150,10 @@ class SyslogUdpReceiver:
                 found = peers[sender[0]] = []
             found.append(message)
         now = self._intake.now()
-        bodies = [Body("syslog", frame_syslog(messages), now, {"peer": peer, "via": "udp"}) for peer, messages in peers.items()]
+        bodies = [
+            Body("syslog", frame_syslog(messages), now, {"peer": peer, "via": "udp"})
+            for peer, messages in peers.items()
+        ]
         if bodies:
             submit_patiently(self._intake, bodies, self._stopping)
 
@@ -231,7 +241,9 @@ class SyslogTcpReceiver:
             self._hand_over(rest)
         listener.close()
 
-    def _accept(self, listener: socket.socket, selector: selectors.BaseSelector, connections: dict[int, _Connection]) -> None:
+    def _accept(
+        self, listener: socket.socket, selector: selectors.BaseSelector, connections: dict[int, _Connection]
+    ) -> None:
         try:
             sock, address = listener.accept()
         except OSError:
@@ -267,5 +279,8 @@ class SyslogTcpReceiver:
         if not gathered:
             return
         now = self._intake.now()
-        bodies = [Body("syslog", frame_syslog(messages), now, {"peer": peer, "via": "tcp"}) for peer, messages in gathered.items()]
+        bodies = [
+            Body("syslog", frame_syslog(messages), now, {"peer": peer, "via": "tcp"})
+            for peer, messages in gathered.items()
+        ]
         submit_patiently(self._intake, bodies, self._stopping)

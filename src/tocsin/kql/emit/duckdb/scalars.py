@@ -167,6 +167,10 @@ def compare(op: str, left: Scalar, right: Scalar, *, positive: bool = False) -> 
     both = (left, right)
     kind = left.type
     a, b = left.sql, right.sql
+    if kind is KqlType.DECIMAL and not right.constant:
+        # Decimals of functions may have other scales, and one may not fit the other's: then the difference is plain as doubles.
+        sign = {"==": "=", "!=": "<>"}.get(op, op)
+        return make(f"coalesce(try({a} {sign} {b}), ({a})::DOUBLE {sign} ({b})::DOUBLE)", KqlType.BOOL, both, copies=2)
     if kind is KqlType.DATETIME and left.ticks != right.ticks:
         if right.constant and right.ticks and isinstance(right.value, int):
             # A stored (µs) column against a tick-exact constant: compare in µs, so that the scan can skip row groups.

@@ -117,7 +117,10 @@ def has_list(op: str, left: Scalar, needles: Sequence[Scalar], *, filtering: boo
     if len(constants) >= ALTERNATION_FROM and not everything:
         parts.append(make(f"({_any_term_test(folded, constants)})", KqlType.BOOL, (left,), copies=5))
     else:
-        parts.extend(make(f"({_term_test(folded, n, True, True, filtering)})", KqlType.BOOL, (left,), copies=5) for n in constants)
+        parts.extend(
+            make(f"({_term_test(folded, n, True, True, filtering)})", KqlType.BOOL, (left,), copies=5)
+            for n in constants
+        )
     parts.extend(string_operator("has", left, n) for n in others)
     return combine("and" if everything else "or", parts)
 
