@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.ingest.support import decode_bytes, gzipped
 from tocsin.ingest import codes
-from tocsin.ingest.decoders.jsontext import JsonSplitter, load_tolerant, split_json
+from tocsin.ingest.decoders.jsontext import JsonSplitter, key_twice, load_tolerant, split_json
 
 
 def events(count: int) -> list[dict[str, object]]:
@@ -238,3 +238,30 @@ def test_tolerant_loading_agrees_with_strict_loading(value: object) -> None:
     if value is not None and "\\ud" not in json.dumps(value).lower():
         assert got == json.loads(json.dumps(value)) or isinstance(value, int | float | list | dict)
     assert isinstance(note, str)
+
+
+_SPACE = st.sampled_from(["", " ", "\t", "\n", "  "])
+_TEXT = st.text(st.sampled_from('ab"\\: é'), max_size=3)
+
+
+@st.composite
+def _spelled(draw: st.DrawFn, depth: int = 0) -> tuple[str, bool]:
+    """An object's text with free white space, and whether any object in it names a key twice."""
+    parts, names, twice = [], [], False
+    for _ in range(draw(st.integers(0, 3))):
+        name = draw(_TEXT)
+        twice |= name in names
+        names.append(name)
+        if depth < 2 and draw(st.booleans()):
+            inner, inner_twice = draw(_spelled(depth + 1))
+            twice |= inner_twice
+        else:
+            inner = json.dumps(draw(_TEXT))
+        parts.append(f"{draw(_SPACE)}{json.dumps(name)}{draw(_SPACE)}:{draw(_SPACE)}{inner}{draw(_SPACE)}")
+    return "{" + ",".join(parts) + "}", twice
+
+
+@given(_spelled())
+def test_a_key_named_twice_is_seen_however_it_is_spaced(case: tuple[str, bool]) -> None:
+    text, twice = case
+    assert (key_twice(text.encode(), json.loads(text)) is not None) == twice

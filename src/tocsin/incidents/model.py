@@ -12,7 +12,7 @@ from tocsin.base.ids import stable_id
 from tocsin.detect.alert import SEVERITIES, TACTICS, Alert, iso
 from tocsin.tables.entities import Entity, EntityKey
 
-__all__ = ["Incident", "LinkedAlert", "Reason", "Status", "ordered_tactics"]
+__all__ = ["Incident", "LinkedAlert", "Reason", "Status", "ordered_tactics", "spaced"]
 
 
 class Status(StrEnum):
@@ -153,10 +153,10 @@ class Incident:
             return f"{rules[0]}{place}"
         tactics = self.tactics
         if len(tactics) > 1:
-            words = f"{_spaced(tactics[0])} & {_spaced(tactics[-1])}"
+            words = f"{spaced(tactics[0])} & {spaced(tactics[-1])}"
             sources = " reported by multiple sources" if len({a.alert.product for a in self.alerts}) > 1 else ""
             return f"Multi-stage incident involving {words}{place}{sources}"
-        stage = _spaced(tactics[0]) if tactics else "Suspicious activity"
+        stage = spaced(tactics[0]) if tactics else "Suspicious activity"
         return f"{stage} incident{place}: {rules[0]} and {len(rules) - 1} more"
 
     def to_record(self) -> dict[str, Any]:
@@ -207,6 +207,6 @@ def ordered_tactics(tactics: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(tactics), key=lambda t: (TACTICS.index(t) if t in TACTICS else len(TACTICS), t)))
 
 
-def _spaced(tactic: str) -> str:
+def spaced(tactic: str) -> str:
     """``LateralMovement`` as people read it: Lateral movement."""
     return "".join(f" {c.lower()}" if c.isupper() and i else c for i, c in enumerate(tactic))

@@ -6,7 +6,7 @@ independent rules and products agree, how much it touches. Points are ours (writ
 
 from __future__ import annotations
 
-from tocsin.incidents.model import Incident, Reason
+from tocsin.incidents.model import Incident, Reason, spaced
 
 __all__ = ["priority"]
 
@@ -28,11 +28,14 @@ def priority(incident: Incident) -> tuple[int, tuple[Reason, ...]]:
     tactics = incident.tactics
     if len(tactics) > 1:
         reasons.append(
-            Reason(f"{len(tactics)} stages of an attack: {', '.join(tactics)}", min(24.0, 6.0 * (len(tactics) - 1)))
+            Reason(
+                f"{len(tactics)} stages of an attack: {', '.join(spaced(t) for t in tactics)}",
+                min(24.0, 6.0 * (len(tactics) - 1)),
+            )
         )
     late = max((t for t in tactics if t in _LATE), key=lambda t: _LATE[t], default=None)
     if late:
-        reasons.append(Reason(f"has reached {late}", _LATE[late]))
+        reasons.append(Reason(f"has reached {spaced(late)}", _LATE[late]))
     rules = {a.alert.rule_id for a in incident.alerts}
     if len(rules) > 1:
         reasons.append(Reason(f"{len(rules)} different rules agree", min(10.0, 2.0 * (len(rules) - 1))))

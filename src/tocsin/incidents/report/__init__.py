@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tocsin.incidents.model import Incident
+from tocsin.incidents.model import Incident, spaced
 from tocsin.incidents.report.layout import lay_out
 from tocsin.incidents.view import incident_view
 
@@ -31,7 +31,7 @@ def html_report(incidents: Sequence[Incident], *, facts: Mapping[str, Any], crea
     )
     environment.filters["clock"] = _clock
     environment.filters["pretty"] = _pretty
-    environment.filters["words"] = _words
+    environment.filters["words"] = spaced
     views = [incident_view(i) for i in incidents]
     views.sort(key=lambda v: (-v["priority"], v["first"]))
     for view in views:
@@ -48,7 +48,3 @@ def _clock(text: str) -> str:
 
 def _pretty(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _words(tactic: str) -> str:
-    return "".join(f" {c.lower()}" if c.isupper() and i else c for i, c in enumerate(tactic))

@@ -25,22 +25,25 @@ _WRAPPER = re.compile(rb'\s*\{\s*(?:"@?[\w.]+"\s*:\s*(?:"[^"]*"|[\d.]+|null|true
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+_SPACED_KEY = re.compile(rb'(?<!\\)"\s+:')
 _TWICE = "an object names a key twice; the last value counts"
 
 
-def key_twice(text: bytes, value: dict[str, Any]) -> str:
-    """A key that one object in the text names twice, or "". Parsers keep the last value; a reader that keeps the first sees another event.
+def key_twice(text: bytes, value: dict[str, Any]) -> str | None:
+    """A key that one object in the text names twice, or None. Parsers keep the last value; a reader that keeps the first sees another event.
 
     Cheap for the usual text: as many keys are written as the value holds.
     """
-    written = text.count(b'":')
-    if written <= len(value):
-        return ""
-    try:
-        if written - text.count(b'\\":') <= _keys(value):
-            return ""
-    except RecursionError:
-        return ""
+    # A quote after an escaped backslash ends a key; then no count is sure and the slow way decides.
+    if b'\\\\"' not in text:
+        written = text.count(b'":')
+        if any(quote in text for quote in (b'" ', b'"\t', b'"\n', b'"\r')):
+            written += len(_SPACED_KEY.findall(text))
+        try:
+            if written <= len(value) or written - text.count(b'\\":') <= _keys(value):
+                return None
+        except RecursionError:
+            return None
     found: list[str] = []
 
     def seen(pairs: list[tuple[str, Any]]) -> None:
@@ -53,8 +56,8 @@ def key_twice(text: bytes, value: dict[str, Any]) -> str:
     try:
         json.loads(text, object_pairs_hook=seen)
     except (ValueError, RecursionError):
-        return ""
-    return found[0][:128] if found else ""
+        return None
+    return found[0][:128] if found else None
 
 
 def _keys(value: Any) -> int:
@@ -109,7 +112,7 @@ def decode_json_lines(source: Source, context: Context) -> Iterator[DecodedItem]
                 if value.__class__ is dict:
                     twice = key_twice(line, value)  # type: ignore[arg-type]
                     if add_object(value, context):
-                        if twice:
+                        if twice is not None:
                             context.note(_TWICE, f"line {number + index}, '{twice}'")
                         continue
             except orjson.JSONDecodeError:
@@ -386,7 +389,7 @@ def _add_piece(piece: bytes, place: Place, too_long: bool, context: Context) -> 
         if value.__class__ is dict:
             twice = key_twice(piece, value)
             if add_object(value, context):
-                if twice:
+                if twice is not None:
                     context.note(_TWICE, f"byte {place.offset}, '{twice}'")
                 return
     except orjson.JSONDecodeError:

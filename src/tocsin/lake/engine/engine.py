@@ -282,7 +282,7 @@ def _bad_file(table: str, file: DataFile, reason: str) -> LakeError:
         f"A file of table {table} can't be read: {reason}.",
         code="LAK0005",
         place=Place(file.path),
-        hint="Its rows are left out; restore the file from a backup, or remove it with `tocsin lake repair`.",
+        hint="Its rows are left out; restore the file from a backup to have them again.",
     )
 
 
