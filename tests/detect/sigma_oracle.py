@@ -9,6 +9,7 @@ import fnmatch
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from sigma.types import (
     SigmaRegularExpression,
     SigmaRegularExpressionFlag,
     SigmaString,
+    SigmaTimestampPart,
     SpecialChars,
 )
 
@@ -151,6 +153,13 @@ class Event:
         if isinstance(wanted, SigmaString):
             flags = re.DOTALL if isinstance(wanted, SigmaCasedString) else re.DOTALL | re.IGNORECASE
             return re.fullmatch(pattern(wanted), text, flags) is not None
+        if isinstance(wanted, SigmaTimestampPart):
+            try:
+                moment = datetime.fromisoformat(text)
+            except ValueError:
+                return False
+            code = {"MINUTE": "%M", "HOUR": "%H", "DAY": "%d", "WEEK": "%V", "MONTH": "%m", "YEAR": "%Y"}
+            return int(moment.strftime(code[wanted.timestamp_part.name])) == int(wanted.number)
         if isinstance(wanted, SigmaNumber):
             return text == str(wanted.number)
         if isinstance(wanted, SigmaBool):

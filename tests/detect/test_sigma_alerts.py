@@ -227,7 +227,6 @@ def test_live_correlations_keep_state_between_batches() -> None:
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        (COUNT.replace("gte: 5", "lt: 5"), "DET0007"),
         (COUNT.replace("rules: [failed]", "rules: [nobody]"), "DET0010"),
         (COUNT.replace("timespan: 10m", "timespan: soon"), "DET0007"),
         (COUNT.replace("type: event_count", "type: magic"), "DET0007"),

@@ -292,7 +292,16 @@ def _correlations(
             for reference in rule.compiled.rules:
                 fed[reference] = fed.get(reference, False) or bool(each.rule.generate)
         if len(later) == len(waiting):
+            waiting_for = {
+                name: set(_references(e.rule)) for e in later for name in (e.rule.name, str(e.rule.id)) if name
+            }
             for each in later:
+                circle = _circle(str(each.rule.name or each.rule.id), waiting_for)
+                if circle:
+                    problems.append(
+                        _error(each, f"The correlations wait for each other: {' → '.join(circle)}.", "DET0010")
+                    )
+                    continue
                 missing = sorted({str(r) for r in _references(each.rule) if r not in names})
                 problems.append(
                     _error(each, f"The correlation names rules that aren't here: {', '.join(missing)}.", "DET0010")
@@ -303,6 +312,21 @@ def _correlations(
         if not generate:
             rule = rules[rule_id]
             rules[rule_id] = replace(rule, compiled=replace(rule.compiled, silent=True))
+
+
+def _circle(start: str, waiting_for: Mapping[str, set[str]]) -> list[str]:
+    """The way from a correlation back to itself through the rules that it names, empty where there is none."""
+    ways = [[start]]
+    seen = {start}
+    while ways:
+        way = ways.pop()
+        for name in sorted(waiting_for.get(way[-1], ())):
+            if name == start:
+                return [*way, start]
+            if name in waiting_for and name not in seen:
+                seen.add(name)
+                ways.append([*way, name])
+    return []
 
 
 class _Unknown(Exception):  # noqa: N818 - a signal within this module, never seen outside
@@ -339,13 +363,6 @@ def _correlation(parsed: _Parsed, names: Mapping[str, str]) -> Rule:
         given = condition.fieldref
         fields = (given,) if isinstance(given, str) else tuple(given or ())
         percentile = float(condition.percentile) if condition.percentile is not None else 50.0
-    if op in ("lt", "lte", "eq", "neq") or (expression is not None and _negates(expression)):
-        raise DetectError(
-            f"The condition '{op if expression is None else 'not'}' isn't supported: it asks that nothing more comes.",
-            code="DET0007",
-            place=parsed.document.place(("correlation", "condition")),
-            hint="gt and gte are.",
-        )
     body = CorrelationBody(
         kind=kind,
         rules=references,
@@ -371,10 +388,6 @@ _KINDS = (
     "value_median",
     "value_percentile",
 )
-
-
-def _negates(expression: Expression) -> bool:
-    return expression.op == "not" or any(_negates(p) for p in expression.parts)
 
 
 def _expression(node: Any, resolve: Any) -> Expression:

@@ -3,15 +3,20 @@
 Hits come nearly in time order (as batches arrive); each group keeps those of the last time span. When the condition holds, the
 correlation is itself a hit, made of the hits that fulfil it, and its group starts anew: a thousand failed logons complete a
 correlation of ten a hundred times, not nine hundred and ninety-one times.
+
+A condition that more hits could undo (`lt`, `lte`, `eq`, `neq`, `not`) is judged when its span has ended: the span begins with a group's
+first hit and ends when a later hit, `Correlations.close` or `Correlations.finish` says that the time has passed. A group without any hit has
+no span: as in the backends that turn correlations into queries, what never happened isn't counted as zero.
 """
 
 from __future__ import annotations
 
 import bisect
+import heapq
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin.detect.make import assets_of
@@ -68,6 +73,10 @@ class _State:
     rule: Rule
     body: CorrelationBody
     groups: dict[tuple[str, ...], list[Hit]] = field(default_factory=dict)
+    at_end: bool = False
+    """Judged when its span has ended."""
+    ends: list[tuple[datetime, tuple[str, ...]]] = field(default_factory=list)
+    """A heap of open spans' ends, where `at_end`."""
 
 
 class Correlations:
@@ -75,9 +84,12 @@ class Correlations:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._by_rule: dict[str, list[_State]] = {}
+        self._at_end: list[_State] = []
         for rule in rules:
             if isinstance(rule.compiled, CorrelationBody):
-                state = _State(rule, rule.compiled)
+                state = _State(rule, rule.compiled, at_end=_undone_by_more(rule.compiled))
+                if state.at_end:
+                    self._at_end.append(state)
                 for reference in rule.compiled.rules:
                     self._by_rule.setdefault(reference, []).append(state)
 
@@ -89,11 +101,31 @@ class Correlations:
         return hit.rule.id in self._by_rule
 
     def add(self, hits: Sequence[Hit]) -> list[Hit]:
-        """The correlation hits that these hits complete."""
+        """The correlation hits that these hits complete, or whose span they show to have ended."""
         found: list[Hit] = []
-        queue = sorted((h for h in hits if h.rule.id in self._by_rule), key=lambda h: h.time)
+        for hit in sorted((h for h in hits if h.rule.id in self._by_rule), key=lambda h: h.time):
+            found.extend(self.close(hit.time))
+            found.extend(self._spread([hit]))
+        return found
+
+    def close(self, now: datetime) -> list[Hit]:
+        """The correlation hits of spans that ended before `now`."""
+        return self._spread([h for state in self._at_end for h in _ended(state, now)]) if self._at_end else []
+
+    def finish(self) -> list[Hit]:
+        """The correlation hits of spans that are still open, when nothing more will come."""
+        found: list[Hit] = []
+        while any(state.ends for state in self._at_end):
+            now = min(state.ends[0][0] for state in self._at_end if state.ends)
+            found.extend(self.close(now + timedelta.resolution))
+        return found
+
+    def _spread(self, hits: Sequence[Hit]) -> list[Hit]:
+        """Gives hits to the correlations of their rules, and those that come of it to theirs; the correlations' hits."""
+        found = [h for h in hits if isinstance(h.rule.compiled, CorrelationBody)]
+        queue = list(hits)
         while queue:
-            later: list[Hit] = []
+            later = []
             for hit in queue:
                 for state in self._by_rule.get(hit.rule.id, ()):
                     made = self._take(state, hit)
@@ -108,6 +140,9 @@ class Correlations:
         key = _group(body, hit)
         if key is None:
             return None
+        if state.at_end:
+            _open(state, key, hit)
+            return None
         group = state.groups.pop(key, [])
         bisect.insort(group, hit, key=lambda h: h.time)
         oldest = group[-1].time - body.timespan
@@ -119,6 +154,41 @@ class Correlations:
             return None
         del state.groups[key]
         return _hit(state.rule, body, key, group)
+
+
+def _undone_by_more(body: CorrelationBody) -> bool:
+    """Whether further hits can make the condition false."""
+    if body.expression is not None:
+        return _negates(body.expression)
+    return body.op not in ("gt", "gte") or body.kind in ("value_avg", "value_median", "value_percentile")
+
+
+def _negates(expression: Expression) -> bool:
+    return expression.op == "not" or any(_negates(p) for p in expression.parts)
+
+
+def _open(state: _State, key: tuple[str, ...], hit: Hit) -> None:
+    """Puts a hit into the open span of its group, or begins one."""
+    group = state.groups.get(key)
+    if group is None:
+        if len(state.groups) >= GROUPS:
+            del state.groups[next(iter(state.groups))]
+        group = state.groups[key] = []
+        heapq.heappush(state.ends, (hit.time + state.body.timespan, key))
+    if len(group) < GROUP_HITS:
+        bisect.insort(group, hit, key=lambda h: h.time)
+
+
+def _ended(state: _State, now: datetime) -> Iterator[Hit]:
+    """Judges the spans that ended before `now`."""
+    while state.ends and state.ends[0][0] < now:
+        end, key = heapq.heappop(state.ends)
+        group = state.groups.get(key)
+        if not group or group[0].time + state.body.timespan > end:
+            continue  # the group was forgotten for want of room, and began anew
+        del state.groups[key]
+        if _holds(state.body, group):
+            yield _hit(state.rule, state.body, key, group)
 
 
 def _group(body: CorrelationBody, hit: Hit) -> tuple[str, ...] | None:

@@ -13,7 +13,7 @@ from tocsin.detect.make import moment
 from tocsin.ingest.model import SourceBatch
 from tocsin.tables.entities import Entity
 
-__all__ = ["event_entities", "event_row", "event_time"]
+__all__ = ["EPOCH", "event_entities", "event_row", "event_time"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES = ("TimeCreated", "TimeGenerated", "Timestamp", "ts", "EventTime", "CreationTime")

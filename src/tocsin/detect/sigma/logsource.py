@@ -146,13 +146,17 @@ _NETWORK_5156 = {
 }  # fmt: skip
 _SET_4657 = _is("OperationType", "%%1904", "%%1905")
 _DELETE_4657 = _is("OperationType", "%%1906")
+_FILE_4663 = {"filename": "ObjectName", "image": "ProcessName", "user": "@security.user"}
+"""Sysmon tells no reads; the object access audit does (the specification's own source is the kernel's ETW provider)."""
 _SECURITY_CATEGORIES: Mapping[str, tuple[int, Mapping[str, str], Node]] = {
     "process_creation": (4688, _PROCESS_4688, TRUE),
     "registry_set": (4657, _REGISTRY_4657, _SET_4657),
     "registry_delete": (4657, _REGISTRY_4657, _DELETE_4657),
     "registry_event": (4657, _REGISTRY_4657, TRUE),
     "network_connection": (5156, _NETWORK_5156, TRUE),
+    "file_access": (4663, _FILE_4663, _is("ObjectType", "File")),
 }
+RPC_FIREWALL = frozenset({"rpcfw"})
 _ANTIVIRUS = frozenset({1006, 1007, 1008, 1009, 1010, 1011, 1012, 1015, 1017, 1018, 1019, 1115, 1116, 1117, 1118, 1119})
 
 # Defender's tables, by the column mappings of pySigma's kusto backend.
@@ -296,6 +300,7 @@ def _syslog(service: str) -> list[Binding]:
 
 # ---------------------------------------------------------------------------------------------- clouds
 
+_OFFICE = {"eventname": "Operation", "eventsource": "OfficeWorkload", "status": "ResultStatus"}
 _CLOUD: Mapping[tuple[str, str], tuple[tuple[str, ...], Mapping[str, str]]] = {
     ("azure", "activitylogs"): (("AzureActivity",), {"operationname": "OperationNameValue", "properties.message": "OperationNameValue"}),
     ("azure", "auditlogs"): (("AuditLogs",), {"properties.message": "OperationName", "activitydisplayname": "ActivityDisplayName"}),
@@ -303,7 +308,9 @@ _CLOUD: Mapping[tuple[str, str], tuple[tuple[str, ...], Mapping[str, str]]] = {
     ("azure", "riskdetection"): (("AADUserRiskEvents",), {}),
     ("azure", "pim"): (("AADUserRiskEvents",), {}),
     ("m365", "audit"): (("OfficeActivity", "CloudAppEvents"), {"workload": "OfficeWorkload"}),
-    ("m365", "exchange"): (("OfficeActivity",), {"eventname": "Operation", "eventsource": "OfficeWorkload", "status": "ResultStatus"}),
+    ("m365", "exchange"): (("OfficeActivity",), _OFFICE),
+    ("m365", "threat_management"): (("OfficeActivity",), _OFFICE),
+    ("m365", "threat_detection"): (("OfficeActivity",), _OFFICE),
     ("aws", "cloudtrail"): (("AWSCloudTrail",), {"useragent": "UserAgent"}),
     ("gcp", "gcp.audit"): (("GCPAuditLogs",), {"gcp.audit.method_name": "MethodName", "data.protopayload.methodname": "MethodName",
                                                "data.protopayload.servicename": "ServiceName", "data.protopayload.logname": "LogName"}),
@@ -324,6 +331,9 @@ def bindings(product: str | None, category: str | None, service: str | None) -> 
     elif product == "zeek":
         fields = _ZEEK_HTTP if service == "http" else {}
         found = [Binding(f"zeek.{service}", fields=fields)] if service else []
+    elif (product, category) == ("rpc_firewall", "application"):
+        # zeronetworks' RPC Firewall writes to an event log of its own.
+        found = [Binding("windows.event", RPC_FIREWALL)]
     elif product == "macos" and category in _XDR:
         table, mapped, actions = _XDR[category]
         found = [Binding(f"table.{table}", fields=mapped, where=_is("ActionType", *actions) if actions else TRUE)]

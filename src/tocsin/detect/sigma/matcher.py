@@ -6,6 +6,7 @@ to a `Program` that holds only the rules which such an event can satisfy.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from tocsin.detect.make import assets_of
 from tocsin.detect.rule import Rule
 from tocsin.detect.sigma.computed import COMPUTED
 from tocsin.detect.sigma.correlation import Correlations, Hit
-from tocsin.detect.sigma.events import event_entities, event_row, event_time
+from tocsin.detect.sigma.events import EPOCH, event_entities, event_row, event_time
 from tocsin.detect.sigma.gather import Gatherer
 from tocsin.detect.sigma.logsource import plain_name
 from tocsin.detect.sigma.model import CorrelationBody, SigmaBody
@@ -38,6 +39,8 @@ _SYSTEM_NAMES: Mapping[str, str] = {
     "level": "Level", "task": "Task", "opcode": "Opcode", "version": "Version", "keywords": "Keywords", "userid": "UserSid",
     "usersid": "UserSid", "message": "Message", "eventrecordid": "EventRecordID", "executionprocessid": "ProcessID",
 }  # fmt: skip
+LATE = timedelta(minutes=5)
+"""How much later than its time a live event may come and still be counted in a correlation that waits for the end of its span."""
 _COLUMN = "\x02"
 """Marks a getter that reads a column of the batch instead of the event's own fields."""
 
@@ -59,7 +62,14 @@ class SigmaMatcher:
     gives the alerts of everything, complete with counts.
     """
 
-    def __init__(self, rules: Iterable[Rule], *, live: bool = False, burst: timedelta = timedelta(hours=1)) -> None:
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        *,
+        live: bool = False,
+        burst: timedelta = timedelta(hours=1),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.rules = [r for r in rules if r.enabled and isinstance(r.compiled, SigmaBody | CorrelationBody)]
         self.stats = SigmaStats()
         self._by_source: dict[str, list[Bound]] = defaultdict(list)
@@ -73,6 +83,9 @@ class SigmaMatcher:
         self._live = live
         self._correlations = Correlations(self.rules)
         self._waiting: list[Hit] = []
+        self._clock = clock
+        self._latest: tuple[datetime, float] | None = None
+        """The latest hit's time, and the clock when it came: the stream's own time goes on from there."""
 
     @property
     def sources(self) -> frozenset[str]:
@@ -83,7 +96,7 @@ class SigmaMatcher:
         """Looks at a batch; see the class for when alerts come out."""
         self.stats.rows += len(batch)
         if batch.source not in self._by_source or not len(batch):
-            return []
+            return self._raise(self._correlations.close(self._now([]) - LATE)) if self._live else []
         hits = self.hits(batch)
         self.stats.hits += len(hits)
         alerts = []
@@ -93,7 +106,8 @@ class SigmaMatcher:
                 alerts.extend(self._gather.add(hit))
         if self._correlations:
             if self._live:
-                alerts.extend(self._correlate(hits))
+                alerts.extend(self._raise(self._correlations.add(hits)))
+                alerts.extend(self._raise(self._correlations.close(self._now(hits) - LATE)))
             else:
                 # Files come in any order; correlations need the order of time.
                 self._waiting.extend(h for h in hits if self._correlations.wants(h))
@@ -101,13 +115,21 @@ class SigmaMatcher:
 
     def finish(self) -> list[Alert]:
         """What is left to say at the end of a scan, by time."""
-        self._correlate(self._waiting)
+        self._raise(self._correlations.add(self._waiting))
         self._waiting = []
+        self._raise(self._correlations.finish())
         return self._gather.finish()
 
-    def _correlate(self, hits: Sequence[Hit]) -> list[Alert]:
+    def _now(self, hits: Sequence[Hit]) -> datetime:
+        """What time it is in the stream, by its latest hit and the time since; a replay of old data has old times."""
+        for hit in hits:
+            if self._latest is None or hit.time > self._latest[0]:
+                self._latest = (hit.time, self._clock())
+        return self._latest[0] + timedelta(seconds=self._clock() - self._latest[1]) if self._latest else EPOCH + LATE
+
+    def _raise(self, hits: Sequence[Hit]) -> list[Alert]:
         alerts = []
-        for hit in self._correlations.add(hits):
+        for hit in hits:
             if not hit.rule.compiled.silent:
                 alerts.extend(self._gather.add(hit))
         return alerts
