@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
+from typing import ClassVar
 
 import pytest
 
@@ -222,3 +223,134 @@ def test_any_place_of_real_queries_has_an_answer() -> None:
                 hover(text, offset, CATALOG)
                 signature_help(text, offset, CATALOG)
             diagnostics(text, CATALOG, NOW)
+
+
+class _Lake(MappingCatalog):
+    """A catalog with watchlists, as a workspace has."""
+
+    watchlists: ClassVar[dict[str, object]] = {"vips": None, "it's": None}
+
+
+@pytest.mark.parametrize(
+    ("marked", "wanted", "unwanted"),
+    [
+        ("Events | where Time > a¦", ["ago"], []),
+        ("Events | extend X = parse_j¦", ["parse_json"], []),
+        ("let x = dyn¦", ["dynamic"], []),
+        ("let T = mat¦", ["materialize"], []),
+        ("let n = toscalar(Events | count) + 1 ¦", ["|", "and"], []),
+        ("Events | where Host matches ¦", ["regex"], ["Host"]),
+        ("Events | sort by Time desc nulls ¦", ["first", "last"], ["Time"]),
+        ("Events | where ¦", ["strlen"], ["sum", "make_set"]),
+        ("Events | summarize ¦", ["sum", "make_set", "strlen"], []),
+        ("Events | summarize count() by ¦", ["Host", "bin"], ["sum", "make_set"]),
+        ("Events | summarize n = countif(Size > 1) by Host, b¦", ["bin"], ["sum"]),
+        ("Events | make-series n = count() on Time from a¦", ["ago"], ["avg"]),
+        ("Events | join kind=inner (Hosts) on ¦", ["Host", "$left", "$right"], ["Time", "strlen", "Owner"]),
+        ("Events | join kind=inner Hosts on ¦", ["Host"], ["Time"]),
+        ("Events | evaluate sess¦", ["session_count"], []),
+        ("Events | summarize arg_max(Time, *) by Host | where ¦", ["Time", "Bag"], []),
+        ("union Events, Hosts | where ¦", ["Time", "Owner"], []),
+        ("Events | project-rename H = Host | where ¦", ["H"], ["Host"]),
+        ("Events | project-away Host | where ¦", ["Size"], ["Host"]),
+        ("print datetime_add('¦", ["year", "nanosecond"], []),
+        ("print datetime_diff('h¦our', now(), now())", ["hour"], ["day"]),
+        ("print convert_length(1, 'Me¦", ["Meter"], ["Yard"]),
+        ("table('Ho¦')", ["Hosts"], []),
+        ("Events | where Host == '¦", [], ["Host"]),
+        ("_GetWatchlist('¦')", ["vips", "it's"], []),
+        ('Events | where Host in ((_GetWatchlist("v¦', ["vips"], ["it's"]),
+        ("externaldata(a:string)['https://example.org/x'] ¦", ["with ("], []),
+    ],
+)
+def test_what_is_offered_where_and_what_is_not(marked: str, wanted: list[str], unwanted: list[str]) -> None:
+    text, offset = at(marked)
+    offered = {item.label for item in completion(text, offset, _Lake(CATALOG.tables, CATALOG.functions))}
+    assert set(wanted) <= offered
+    assert not set(unwanted) & offered
+
+
+def test_a_text_in_quotes_is_replaced_within_them() -> None:
+    catalog = _Lake(CATALOG.tables, CATALOG.functions)
+    text, offset = at("_GetWatchlist('i¦x') | take 1")
+    (item,) = [i for i in completion(text, offset, catalog) if i.label == "it's"]
+    assert text[slice(*item.span)] == "ix"
+    assert item.insert == "it\\'s"
+    text, offset = at("_GetWatchlist('v¦")
+    assert completion(text, offset, catalog)[0].span == (15, 16)
+
+
+def test_a_workspaces_tables_with_rows_come_first() -> None:
+    from tocsin.query.catalog import WorkspaceCatalog
+
+    class Lake:
+        def schema(self, table: str) -> TableSchema | None:
+            return None
+
+        def tables(self) -> list[str]:
+            return ["Hosts"]
+
+        def populated(self) -> list[str]:
+            return ["Hosts"]
+
+    catalog = WorkspaceCatalog(CATALOG, Lake())
+    tables = [item.label for item in completion("", 0, catalog) if item.kind == "table"]
+    assert tables == ["Hosts", "Events"]
+
+
+def test_the_columns_of_a_watchlist_are_known() -> None:
+    import pyarrow as pa
+
+    from tocsin.query.catalog import WorkspaceCatalog
+
+    catalog = WorkspaceCatalog(CATALOG, None, {}, {"vips": pa.table({"Mail": ["a"], "Desk": ["b"]})})
+    text, offset = at("_GetWatchlist('vips') | where ¦")
+    offered = [item.label for item in completion(text, offset, catalog)]
+    assert offered[:2] == ["Mail", "Desk"]
+    assert "SearchKey" in offered
+
+
+def test_special_functions_are_known_to_hover_and_signature_help() -> None:
+    text, offset = at("print ag¦o(1d)")
+    found = hover(text, offset, CATALOG)
+    assert found is not None
+    assert "ago(span: timespan) → datetime" in found.text
+    text, offset = at("print column_ifexists('a', ¦)")
+    help_ = signature_help(text, offset, CATALOG)
+    assert help_ is not None
+    assert (help_.label, help_.active) == ("column_ifexists(name: string!, default: any)", 1)
+    text, offset = at("print parse_js¦on('1')")
+    found = hover(text, offset, CATALOG)
+    assert found is not None
+    assert "parse_json(" in found.text
+    assert "Another spelling of todynamic." in found.text
+
+
+@pytest.mark.parametrize(
+    ("query", "mended"),
+    [
+        ("Evnts | take 1", "Events | take 1"),
+        ("Events | wher Size > 1", "Events | where Size > 1"),
+        ("Events | where Hots == ''", "Events | where Host == ''"),
+        ("Events | where Size = 1", "Events | where Size == 1"),
+        ("Events\nwhere Size == 1", "Events\n| where Size == 1"),
+        ("let a = 1\nprint a", "let a = 1;\nprint a"),
+        ("Events | where (Size == 1", "Events | where (Size == 1)"),
+        ("Events | where (Size == 1))", "Events | where (Size == 1)"),
+        ("Events | join kind=iner Hosts on Host", "Events | join kind=inner Hosts on Host"),
+        ("Events | extend first = 1", "Events | extend ['first'] = 1"),
+        ("datatable(a:varchar)['x']", "datatable(a:string)['x']"),
+        ("Events | where Host matches 'x.*'", "Events | where Host matches regex 'x.*'"),
+        ("Events | orderby Size", "Events | order by Size"),
+        ("print “a”", 'print "a"'),
+    ],
+)
+def test_fixes_mend_what_they_are_for(query: str, mended: str) -> None:
+    for _ in range(3):
+        fixes = [d.fix for d in diagnostics(query, CATALOG, NOW) if d.fix is not None]
+        if not fixes:
+            break
+        (start, end), text = fixes[0]
+        query = query[:start] + text + query[end:]
+    assert query == mended
+    assert [d for d in diagnostics(query, CATALOG, NOW) if d.severity == "error"] == []

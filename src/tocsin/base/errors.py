@@ -24,6 +24,7 @@ from difflib import get_close_matches
 __all__ = [
     "AccessError",
     "ActionError",
+    "Advice",
     "ConfigError",
     "ContentError",
     "DetectError",
@@ -146,11 +147,31 @@ class ActionError(TocsinError):
     code = "ACT0001"
 
 
+class Advice(str):
+    """A hint that a program can follow: `replacement` is what to write in place of what is wrong, or at `span` where that is elsewhere.
+
+    It is a text like any other hint; who only shows it needs to know nothing of this.
+    """
+
+    replacement: str
+    span: tuple[int, int] | None
+
+    def __new__(cls, text: str, replacement: str, span: tuple[int, int] | None = None) -> Advice:
+        advice = super().__new__(cls, text)
+        advice.replacement = replacement
+        advice.span = span
+        return advice
+
+
 def did_you_mean(name: str, known: object) -> str:
-    """A hint ``Did you mean 'x'?`` from the nearest of `known` (an iterable of names), or an empty string."""
+    """A hint ``Did you mean 'x'?`` from the nearest of `known` (an iterable of names), or an empty string.
+
+    The hint is an `Advice` whose replacement is that name.
+    """
     options = sorted({str(k) for k in known})  # type: ignore[attr-defined]
     folded = {o.lower(): o for o in options}
-    if name.lower() in folded:
-        return f"Did you mean '{folded[name.lower()]}'?"
-    near = get_close_matches(name, options, n=1, cutoff=0.6)
-    return f"Did you mean '{near[0]}'?" if near else ""
+    found = folded.get(name.lower())
+    if found is None:
+        near = get_close_matches(name, options, n=1, cutoff=0.6)
+        found = near[0] if near else None
+    return Advice(f"Did you mean '{found}'?", found) if found is not None else ""

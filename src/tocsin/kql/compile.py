@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -70,13 +71,47 @@ def compile_query(
     name of a relation to read, None for an empty table, or raises; without it externaldata is refused. `resolver(compiled)`
     runs a compiled query and gives its rows, for the few plugins whose columns depend on the data; without it they are refused.
     """
+    with _refusals(text):
+        binder, relation = _bound(text, catalog, now, parameters, external, resolver)
+        main = _emit(binder, relation)
+        more = tuple(_emit(binder, other) for other in binder.more)
+    return replace(main, more=more) if more else main
+
+
+def columns_of(
+    text: str,
+    catalog: Catalog,
+    *,
+    now: datetime,
+    parameters: Mapping[str, object] | None = None,
+    external: Callable[..., object] | None = None,
+    resolver: Callable[[CompiledQuery], Iterable[Sequence[object]]] | None = None,
+) -> tuple[tuple[OutColumn, ...], frozenset[str]]:
+    """The columns that a query gives and the tables that it reads, without making its SQL: for editors. Raises as `compile_query`."""
+    with _refusals(text):
+        binder, relation = _bound(text, catalog, now, parameters, external, resolver)
+    return tuple(OutColumn(c.name, c.type, c.ticks) for c in relation.visible()), frozenset(binder.tables)
+
+
+def _bound(
+    text: str,
+    catalog: Catalog,
+    now: datetime,
+    parameters: Mapping[str, object] | None,
+    external: Callable[..., object] | None,
+    resolver: Callable[[CompiledQuery], Iterable[Sequence[object]]] | None,
+) -> tuple[Binder, Relation]:
     query = parse(text)
     binder = Binder(catalog, now, parameters or {}, external=external, resolver=resolver)
     binder.text = text
+    return binder, bind_query(binder, query)
+
+
+@contextmanager
+def _refusals(text: str) -> Iterator[None]:
+    """What binder and emitter raise, as KqlErrors with places in the text."""
     try:
-        relation = bind_query(binder, query)
-        main = _emit(binder, relation)
-        more = tuple(_emit(binder, other) for other in binder.more)
+        yield
     except BindError as error:
         raise KqlErrors([Diagnostic.at(text, error.span, error.code, error.message, hint=error.hint)], text) from None
     except EmitLimitError as error:
@@ -85,7 +120,6 @@ def compile_query(
     except RecursionError:
         message = "The query is nested too deeply."
         raise KqlErrors([Diagnostic.at(text, (0, len(text)), "KQL0110", message)], text) from None
-    return replace(main, more=more) if more else main
 
 
 def _emit(binder: Binder, relation: Relation) -> CompiledQuery:

@@ -7,7 +7,7 @@ query before the cursor, with the statements before it, is bound as a query of i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
@@ -28,6 +28,9 @@ _QUERY_CALLS: Final = frozenset(("toscalar", "totable", "materialize", "view"))
 _NO_CALL: Final = frozenset(
     ("by", "on", "with", "where", "and", "or", "as", "to", "of", "from", "step", "declare", "not in", "kind")
 )
+_CLAUSE_WORDS: Final = frozenset(("by", "on", "from", "with", "of", "to", "where", "project", "declare"))
+_FOLLOWED: Final = frozenset(("matches", "nulls"))
+_DESCRIBED = 20  # tables of one scope whose columns' texts are looked up
 _RETRIES = 6  # operators before the cursor that are left out one by one where they can't be bound
 
 
@@ -47,6 +50,8 @@ class Where(StrEnum):
     VISUALIZATION = "visualization"
     LEFT = "left"
     RIGHT = "right"
+    STRING = "string"
+    WORD = "word"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +67,9 @@ class CallPlace:
 class Place:
     """A place in a text. `word` is what is written of a word so far, `span` the whole word; `keyword` the operator it is in.
 
-    `setting` is the name before ``=`` where a setting's value is written. `queries` are texts that give the columns in scope, best first;
-    `right` one that gives those of a join's right side; `prelude` the statements before.
+    `setting` is the name before ``=`` where a setting's value is written, and the word before where that decides (`WORD`). `clause` is
+    the last word of the operator that opened a clause (``by``, ``on``). In a STRING, `word` is its text so far. `queries` are texts that
+    give the columns in scope, best first; `right` one that gives those of a join's right side; `prelude` the statements before.
     """
 
     where: Where
@@ -75,6 +81,7 @@ class Place:
     prelude: str = ""
     queries: tuple[str, ...] = ()
     right: str = ""
+    clause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +117,7 @@ def place_at(text: str, offset: int) -> Place:
     if any(end == offset for _, end in comments(text, last_end, offset)):
         return nowhere
     if count and tokens.kinds[count - 1] == BAD and tokens.values[count - 1].lstrip("hH@")[:1] in "\"'`~":
-        return nowhere
+        return _in_string(text, offset, tokens, count - 1)
     if count and tokens.kinds[count - 1] == STRING and last_end == offset:
         return nowhere
     word = ""
@@ -139,6 +146,23 @@ def place_at(text: str, offset: int) -> Place:
         end += 1
     span = (offset - len(word), end)
     return _Reader(text, tokens, count).place(word, span)
+
+
+def _in_string(text: str, offset: int, tokens: Tokens, index: int) -> Place:
+    """The place in a string that is not closed before it: its text so far is the word, up to its closing quote the span."""
+    value = tokens.values[index]
+    opening = len(value) - len(value.lstrip("hH@"))
+    quote = value[opening : opening + 1]
+    if quote not in "\"'":
+        return Place(Where.NOWHERE, "", (offset, offset))
+    start = tokens.starts[index] + opening + 1
+    end = offset
+    while end < len(text) and text[end] not in (quote, "\n"):
+        end += 1
+    if text[end : end + 1] != quote:
+        end = offset
+    place = _Reader(text, tokens, index).place(text[start:offset], (start, end))
+    return replace(place, where=Where.STRING)
 
 
 class _Reader:
@@ -175,7 +199,21 @@ class _Reader:
         where, setting = self._where(frame, keyword, owner)
         queries = tuple(self._queries(owner)) if owner is not None else ()
         right = self._right(owner) if owner is not None and keyword in ("join", "lookup") else ""
-        return Place(where, word, span, keyword, setting, self._call(), self._prelude(), queries, right)
+        clause = self._clause(owner) if owner is not None else ""
+        return Place(where, word, span, keyword, setting, self._call(), self._prelude(), queries, right, clause)
+
+    def _clause(self, level: int) -> str:
+        """The last word on a frame's own level that opens a clause of its operator."""
+        depth, first = 0, self.frames[level].segment
+        for k in range(self.count - 1, first, -1):
+            value = self.values[k]
+            if value in (")", "]", "}"):
+                depth += 1
+            elif value in ("(", "[", "{"):
+                depth = max(depth - 1, 0)  # a bracket that is still open lies around the place
+            elif depth == 0 and value in _CLAUSE_WORDS:
+                return value
+        return ""
 
     # ------------------------------------------------------------------------------------ what may be written
 
@@ -202,6 +240,8 @@ class _Reader:
                 return Where.VALUE, setting
         if segment[0] == "let" and len(segment) < 3:
             return Where.NOWHERE, ""
+        if last in _FOLLOWED and (last == "matches" or len(segment) > 1):
+            return Where.WORD, last
         if frame is self.frames[-1] and owner == len(self.frames) - 1:
             found = self._in_operator(segment, keyword)
             if found is not None:
@@ -439,29 +479,36 @@ class _Reader:
 
 def scope_at(place: Place, catalog: Catalog, *, right: bool = False) -> Scope:
     """The columns in scope at a place, or those of a join's right side."""
-    queries = (place.right,) if right else place.queries
-    for query in queries:
-        for prelude in (place.prelude, "") if place.prelude else ("",):
-            scope = _bound(f"{prelude}\n{query}", catalog) if query.strip() else None
-            if scope is not None:
-                return scope
+    queries = [query for query in ((place.right,) if right else place.queries) if query.strip()]
+    prelude = place.prelude.strip() and place.prelude + "\n"
+    while queries:
+        found = _bound(prelude + queries[0], catalog)
+        if isinstance(found, Scope):
+            return found
+        # The fault's place tells what to leave out: the statements before, or the operators from the wrong one on.
+        if found < len(prelude):
+            prelude = ""
+            continue
+        length = min(found - len(prelude), len(queries[0]) - 1)
+        queries = [query for query in queries[1:] if len(query) <= length] or queries[-1:] * (len(queries) > 1)
     return Scope()
 
 
-def _bound(text: str, catalog: Catalog) -> Scope | None:
-    from tocsin.kql.compile import compile_query
+def _bound(text: str, catalog: Catalog) -> Scope | int:
+    """The columns that a text gives, or where it is wrong."""
+    from tocsin.kql.compile import columns_of
 
     try:
-        compiled = compile_query(
+        columns, tables = columns_of(
             text, catalog, now=_MOMENT, external=lambda *_: None, resolver=lambda _: (), parameters=_AnyValue()
         )
-    except KqlErrors:
-        return None
+    except KqlErrors as error:
+        return error.diagnostics[0].span[0]
     docs: dict[str, str] = {}
-    for name in sorted(compiled.tables):
+    for name in sorted(tables) if len(tables) <= _DESCRIBED else ():
         for column in catalog.table(name) or ():
             docs.setdefault(column.name, column.doc)
-    return Scope(tuple(Column(c.name, c.type, docs.get(c.name, "")) for c in compiled.columns), compiled.tables)
+    return Scope(tuple(Column(c.name, c.type, docs.get(c.name, "")) for c in columns), tables)
 
 
 class _AnyValue(dict[str, object]):

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from tocsin.base.errors import KqlError, Place
+from tocsin.base.errors import Advice, KqlError, Place
 
 __all__ = ["Diagnostic", "KqlErrors", "Severity", "line_and_column"]
 
@@ -55,6 +55,13 @@ class Diagnostic:
         """A finding at a span of `text`; line and column are computed."""
         line, column = line_and_column(text, span[0])
         return cls(code, message, span, line, column, hint, severity)
+
+    @property
+    def fix(self) -> tuple[tuple[int, int], str] | None:
+        """An edit that follows the hint: what to replace, and by what; None where that takes thought."""
+        if isinstance(self.hint, Advice):
+            return self.hint.span or self.span, self.hint.replacement
+        return None
 
     def render(self, text: str) -> str:
         """The finding as a person reads it: the sentence, the line it is about, a caret under the place, the advice."""

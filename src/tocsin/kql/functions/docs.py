@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from tocsin.kql.functions import registry
 from tocsin.kql.functions.model import Aggregate, Example, Param, ScalarFunction
+from tocsin.kql.functions.specials import SpecialFunction, all_specials
 
 __all__ = ["reference", "signature"]
 
@@ -58,18 +59,28 @@ def _entry(function: ScalarFunction | Aggregate) -> list[str]:
     return [*lines, *_examples(function.examples)]
 
 
+def _special_entry(function: SpecialFunction) -> list[str]:
+    returns = f" → {function.returns}" if function.returns else ""
+    lines = [f"### {function.name}", "", f"`{function.signature}{returns}`", "", function.doc, ""]
+    if function.aliases:
+        lines += [f"Also written {', '.join(f'`{a}`' for a in function.aliases)}.", ""]
+    return [*lines, "```kusto", function.example, "```", ""]
+
+
 def reference() -> str:
     """The whole page."""
-    groups: dict[str, list[ScalarFunction]] = {}
+    groups: dict[str, list[ScalarFunction | SpecialFunction]] = {}
     for function in registry.all_scalars():
         groups.setdefault(function.group, []).append(function)
+    for special in all_specials():
+        groups.setdefault(special.group, []).append(special)
     lines = [_HEAD]
     names = [*sorted(groups), "Aggregates"]
     lines += [", ".join(f"[{n}](#{_anchor(n)})" for n in names), ""]
     for group in sorted(groups):
         lines += [f"## {group}", ""]
         for function in sorted(groups[group], key=lambda f: f.name):
-            lines += _entry(function)
+            lines += _special_entry(function) if isinstance(function, SpecialFunction) else _entry(function)
     lines += ["## Aggregates", "", "The examples run over the rows 1 to 4 of a column `x`.", ""]
     for aggregate in sorted(registry.all_aggregates(), key=lambda f: f.name):
         lines += _entry(aggregate)

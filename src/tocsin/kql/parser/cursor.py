@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NoReturn, TypeVar
 
-from tocsin.base.errors import did_you_mean
+from tocsin.base.errors import Advice, did_you_mean
 from tocsin.kql.ast import Expr, Operator
 from tocsin.kql.diagnostics import Diagnostic
 from tocsin.kql.lexer import BAD, END, NAME, NUMBER, STRING, tokenize, unquote
@@ -103,7 +103,9 @@ class Cursor:
             line, column = self.place(opened)
             what = f"the '{self.values[opened]}' at line {line}, column {column}"
             if self.kinds[self.i] == END:
-                self.fail("KQL0013", f"The query ends, but {what} is not closed.", hint=f"Add '{value}'.")
+                self.fail(
+                    "KQL0013", f"The query ends, but {what} is not closed.", hint=Advice(f"Add '{value}'.", value)
+                )
             self.fail_expected(f"'{value}' to close {what}")
         self.i += 1
 
@@ -262,8 +264,17 @@ class Cursor:
         return (
             "KQL0001",
             f"The character {shown} has no meaning in a query.",
-            (f"Write {twin} instead." if twin else ""),
+            (self._plain(index, twin) if twin else ""),
         )
+
+    def _plain(self, index: int, twin: str) -> Advice:
+        """Advice to write a plain character instead of a typographic one; of a quote, both at once."""
+        start, end = self.starts[index], self.ends[index]
+        closing = {"“": "”", "‘": "’"}.get(self.values[index])
+        last = self.text.find(closing, end) if closing else -1
+        if last < 0 or "\n" in self.text[end:last]:
+            return Advice(f"Write {twin} instead.", twin)
+        return Advice(f"Write {twin} instead.", f"{twin}{self.text[end:last]}{twin}", (start, last + 1))
 
     # ------------------------------------------------------------------------------------ going on
 

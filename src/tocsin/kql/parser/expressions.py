@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NoReturn
 
+from tocsin.base.errors import Advice
 from tocsin.kql import ast
 from tocsin.kql.ast import Expr
 from tocsin.kql.lexer import END, NAME, NUMBER, STRING
@@ -17,7 +18,7 @@ from tocsin.kql.parser.literals import TYPED, clock_ticks, number, typed_value
 from tocsin.kql.parser.names import RESERVED, NameParser
 from tocsin.kql.types import KqlType
 
-__all__ = ["ADDITIVE", "INFIX_WORDS", "NO_OPERAND", "ExpressionParser"]
+__all__ = ["ADDITIVE", "EQUALITY_HINT", "INFIX_WORDS", "NO_OPERAND", "ExpressionParser"]
 
 OR, AND, EQUALITY, RELATION, ADDITIVE, MULTIPLICATIVE, STRINGS = 1, 2, 3, 4, 5, 6, 7
 _PLAIN, _LOGIC, _LIST, _BETWEEN, _STRING, _REGEX, _COLON = range(7)
@@ -59,6 +60,8 @@ def _infix_table() -> dict[str, _Infix]:
 _INFIX: Final = _infix_table()
 INFIX_WORDS: Final = frozenset(op for op in _INFIX if op[-1].isalpha() or op[-1] == "~")
 """Operators that are words: the legal set for suggestions after an operand."""
+
+EQUALITY_HINT: Final = Advice("Equality is written ==.", "==")
 
 _TRUE: Final = frozenset(("true", "True", "TRUE"))
 _FALSE: Final = frozenset(("false", "False", "FALSE"))
@@ -114,7 +117,10 @@ class ExpressionParser(NameParser):
                 left = ast.InList((start, self.ends[self.i - 1]), op, left, items)
             elif form == _REGEX:
                 if values[self.i] != "regex":
-                    self.fail_expected("'regex' after 'matches'", hint="The operator is 'matches regex'.")
+                    at = self.starts[self.i - 1], self.ends[self.i - 1]
+                    self.fail_expected(
+                        "'regex' after 'matches'", hint=Advice("The operator is 'matches regex'.", "matches regex", at)
+                    )
                 self.i += 1
                 right = self.operand()
                 left = ast.Binary((start, right.span[1]), op, left, right)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NoReturn
 
+from tocsin.base.errors import Advice
 from tocsin.kql import ast
 from tocsin.kql.lexer import NAME, NUMBER
 from tocsin.kql.parser.cursor import Cursor
@@ -60,7 +61,7 @@ class NameParser(Cursor):
         type_ = TYPE_NAMES.get(name)
         if type_ is None:
             hint = _FOREIGN_TYPES.get(name.lower(), "")
-            hint = f"Write {hint}." if hint else "Types are " + ", ".join(t.value for t in KqlType) + "."
+            hint = Advice(f"Write {hint}.", hint) if hint else "Types are " + ", ".join(t.value for t in KqlType) + "."
             self.fail_expected("a type", known=TYPE_NAMES, code="KQL0012", hint=hint)
         self.i += 1
         return type_
@@ -86,7 +87,7 @@ class NameParser(Cursor):
             "KQL0010",
             f"'{name}' is a word of the language and no name.",
             index=index,
-            hint=f"Write ['{name}'] to use it as a name.",
+            hint=Advice(f"Write ['{name}'] to use it as a name.", f"['{name}']"),
         )
 
     def row_schema(self) -> tuple[ast.ColumnDecl, ...]:

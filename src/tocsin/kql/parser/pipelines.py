@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
 
-from tocsin.base.errors import did_you_mean
+from tocsin.base.errors import Advice, did_you_mean
 from tocsin.kql import ast
 from tocsin.kql.ast import Expr, Operator
 from tocsin.kql.diagnostics import Diagnostic
 from tocsin.kql.lexer import END, NAME, NUMBER
 from tocsin.kql.parser.cursor import SyntaxFault
-from tocsin.kql.parser.expressions import INFIX_WORDS, ExpressionParser
+from tocsin.kql.parser.expressions import EQUALITY_HINT, INFIX_WORDS, ExpressionParser
 from tocsin.kql.parser.literals import TYPED
 from tocsin.kql.parser.names import RESERVED
 from tocsin.kql.types import KqlType
@@ -115,7 +115,8 @@ class PipelineParser(ExpressionParser):
                 self.told = index
                 span = self.starts[index], self.starts[index] + len(keyword)
                 message = f"There is no '|' before '{keyword}'."
-                fault = Diagnostic.at(self.text, span, "KQL0010", message, hint=f"Write | {keyword} ….")
+                advice = Advice(f"Write | {keyword} ….", f"| {keyword}")
+                fault = Diagnostic.at(self.text, span, "KQL0010", message, hint=advice)
                 self.report(SyntaxFault(fault, index))
                 return True
         return False
@@ -125,10 +126,12 @@ class PipelineParser(ExpressionParser):
         index = self.i
         value = self.values[index]
         if value == "=":
-            self.fail("KQL0010", "A value is not assigned here.", hint="Equality is written ==.")
+            self.fail("KQL0010", "A value is not assigned here.", hint=EQUALITY_HINT)
         if self.begins_line(index):
             if value in ("let", "set", "declare"):
-                self.fail("KQL0010", f"There is no ';' before '{value}'.", hint="Statements are separated by ';'.")
+                end = self.ends[index - 1]
+                hint = Advice("Statements are separated by ';'.", ";", (end, end))
+                self.fail("KQL0010", f"There is no ';' before '{value}'.", hint=hint)
             self.fail_expected("'|', ';' or the end of the query", known=OPERATORS)
         self.fail_expected("an operator, ',' or '|'", known=INFIX_WORDS, hint=self.negation_hint())
 
@@ -394,6 +397,6 @@ _OTHER_LANGUAGES: Final = {
     "rex": "Extract with 'extend x = extract(…)' or with 'parse'.",
     "append": "Append rows with 'union'.",
     "fillnull": "Replace nulls with 'extend x = coalesce(x, …)'.",
-    "orderby": "Write 'order by' as two words.",
-    "sortby": "Write 'sort by' as two words.",
+    "orderby": Advice("Write 'order by' as two words.", "order by"),
+    "sortby": Advice("Write 'sort by' as two words.", "sort by"),
 }

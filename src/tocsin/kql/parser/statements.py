@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from tocsin.base.errors import Advice
 from tocsin.kql import ast
 from tocsin.kql.ast import Expr, Operator, Statement
 from tocsin.kql.diagnostics import Diagnostic
 from tocsin.kql.lexer import END, NAME, NUMBER
 from tocsin.kql.parser.cursor import StopParsing, SyntaxFault
-from tocsin.kql.parser.expressions import INFIX_WORDS
+from tocsin.kql.parser.expressions import EQUALITY_HINT, INFIX_WORDS
 from tocsin.kql.parser.graphs import GraphOperators
 from tocsin.kql.parser.pipelines import OPERATORS, operator
 
@@ -61,7 +62,9 @@ class Parser(GraphOperators):
         value = self.values[index]
         if value in (")", "]", "}"):
             self.fail(
-                "KQL0014", f"There is a '{value}' here that closes nothing.", hint="Remove it, or open it before."
+                "KQL0014",
+                f"There is a '{value}' here that closes nothing.",
+                hint=Advice("Remove it, or open it before.", ""),
             )
         if self.begins_line(index):
             if isinstance(statement, ast.ExpressionStatement) and self.lacks_pipe():
@@ -70,11 +73,12 @@ class Parser(GraphOperators):
             if self.at_statement() or not isinstance(statement, ast.ExpressionStatement):
                 span = self.starts[index], self.ends[index]
                 message = f"There is no ';' before {self.found(index)}."
-                hint = "A statement ends with ';' before the next one begins."
+                end = self.ends[index - 1]
+                hint: str = Advice("A statement ends with ';' before the next one begins.", ";", (end, end))
                 self.report(SyntaxFault(Diagnostic.at(self.text, span, "KQL0010", message, hint=hint), index))
                 return  # and the next statement is read from here
         known = OPERATORS if self.begins_line(index) else INFIX_WORDS
-        hint = "Equality is written ==." if value == "=" else ""
+        hint = EQUALITY_HINT if value == "=" else ""
         self.fail_expected("'|', ';' or the end of the query", known=known, hint=hint)
 
     # ------------------------------------------------------------------------------------ statements
