@@ -79,8 +79,8 @@ def reference() -> str:
     lines += [", ".join(f"[{n}](#{_anchor(n)})" for n in names), ""]
     for group in sorted(groups):
         lines += [f"## {group}", ""]
-        for function in sorted(groups[group], key=lambda f: f.name):
-            lines += _special_entry(function) if isinstance(function, SpecialFunction) else _entry(function)
+        for entry in sorted(groups[group], key=lambda f: f.name):
+            lines += _special_entry(entry) if isinstance(entry, SpecialFunction) else _entry(entry)
     lines += ["## Aggregates", "", "The examples run over the rows 1 to 4 of a column `x`.", ""]
     for aggregate in sorted(registry.all_aggregates(), key=lambda f: f.name):
         lines += _entry(aggregate)
