@@ -79,7 +79,7 @@ def test_diagnostics(reader: httpx.Client) -> None:
     }
     assert reader.post("/api/v1/kql/diagnostics", json={"query": ""}).json() == {"diagnostics": []}
     (found,) = reader.post("/api/v1/kql/diagnostics", json={"query": "SecurityEvent | tke 5"}).json()["diagnostics"]
-    assert found.keys() == {"code", "message", "severity", "line", "column", "start", "end", "hint"}
+    assert {"code", "message", "severity", "line", "column", "start", "end", "hint"} < found.keys()
 
 
 def test_a_query_ends_when_its_asker_goes_away(filled: Served) -> None:

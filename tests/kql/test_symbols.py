@@ -64,6 +64,8 @@ def test_a_new_name_must_be_free() -> None:
         rename("let a = 1; let b = 2; print a + b", 4, "b", CATALOG)
     with pytest.raises(KqlErrors, match="already"):
         rename("let a = 1; Events | where Size > a", 4, "Size", CATALOG)
+    with pytest.raises(KqlErrors, match="'Host' is a column"):
+        rename("let a = 1; Events | where Size > a", 4, "Host", CATALOG)
     assert rename("Events | take 1", 3, "x", CATALOG) == []
 
 

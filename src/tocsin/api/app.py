@@ -14,7 +14,19 @@ from starlette.types import Receive, Scope, Send
 from tocsin.api import problems
 from tocsin.api.middleware import BodyLimit, SecurityHeaders, Unexpected
 from tocsin.api.ports import Workspace
-from tocsin.api.routes import actions, admin, automation, data, health, incidents, query, rules, schema, session
+from tocsin.api.routes import (
+    actions,
+    admin,
+    automation,
+    data,
+    health,
+    incidents,
+    language,
+    query,
+    rules,
+    schema,
+    session,
+)
 from tocsin.api.security import COOKIE, permission_of
 from tocsin.api.shapes import Problem
 from tocsin.base.errors import did_you_mean
@@ -53,7 +65,7 @@ def create_app(workspace: Workspace) -> FastAPI:
     app.state.workspace = workspace
     problems.install(app)
     api = APIRouter(prefix=BASE, responses=_PROBLEM)
-    for module in (session, incidents, query, schema, rules, data, actions, automation, admin, health):
+    for module in (session, incidents, query, language, schema, rules, data, actions, automation, admin, health):
         api.include_router(module.router)
     app.include_router(api)
     for route in workspace.intake.routes():

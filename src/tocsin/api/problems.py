@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from tocsin.access import TooManyAttemptsError
+from tocsin.api.positions import Positions
 from tocsin.base.errors import (
     AccessError,
     ActionError,
@@ -31,6 +32,7 @@ from tocsin.base.errors import (
     TocsinError,
     UsageError,
 )
+from tocsin.kql.diagnostics import Diagnostic
 
 __all__ = ["MEDIA_TYPE", "diagnostic", "install", "problem"]
 
@@ -93,19 +95,22 @@ def problem(
     return Response(orjson.dumps(body, default=str), status, dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-def diagnostic(found: Any) -> dict[str, Any]:
-    """The JSON form of a `tocsin.kql` Diagnostic."""
-    span = found.span
-    start, end = (span.start, span.end) if hasattr(span, "start") else span
+def diagnostic(found: Diagnostic, positions: Positions | None) -> dict[str, Any]:
+    """The JSON form of a finding about the text of `positions`; without the text its place is told as the finding has it."""
+    if positions is None:
+        start, end = found.span
+        at, fix = {"start": start, "end": end, "line": found.line, "column": found.column}, None
+        at |= {"end_line": found.line, "end_column": found.column + max(end - start, 1)}
+    else:
+        at = positions.range(found.span)
+        fix = None if found.fix is None else {"range": positions.range(found.fix[0]), "text": found.fix[1]}
     return {
         "code": found.code,
         "message": found.message,
-        "severity": str(getattr(found, "severity", "error")).lower(),
-        "line": found.line,
-        "column": found.column,
-        "start": start,
-        "end": end,
-        "hint": getattr(found, "hint", "") or "",
+        "severity": found.severity,
+        "hint": str(found.hint),
+        "fix": fix,
+        **at,
     }
 
 
@@ -133,7 +138,9 @@ async def _tocsin(_request: Request, error: Exception) -> Response:
     if isinstance(error, TooManyAttemptsError):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, KqlError):
-        more["diagnostics"] = [diagnostic(d) for d in getattr(error, "diagnostics", ())]
+        text = getattr(error, "text", "")
+        positions = Positions(text) if text else None
+        more["diagnostics"] = [diagnostic(d, positions) for d in getattr(error, "diagnostics", ())]
     if status >= 500:
         _log.error("request failed: %s", error)
     return problem(

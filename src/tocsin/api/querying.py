@@ -7,19 +7,16 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from fastapi import Request
 from starlette.responses import Response
 
 from tocsin.access import Principal
 from tocsin.api.ports import Workspace
-from tocsin.api.problems import diagnostic
 from tocsin.api.wire import to_json
-from tocsin.base.errors import KqlError
 from tocsin.lake.engine import Window
 
-__all__ = ["diagnostics", "run"]
+__all__ = ["run"]
 
 _LOOK = 0.25
 """Seconds between looks whether the asker is still there."""
@@ -75,17 +72,6 @@ def _answer(
             else {"visualization": render.visualization, "properties": dict(render.properties)},
         }
     )
-
-
-def diagnostics(workspace: Workspace, text: str) -> list[dict[str, Any]]:
-    """What is wrong with a text."""
-    if not text.strip():
-        return []
-    try:
-        compiled = workspace.queries.compile(text, workspace.clock.now())
-    except KqlError as error:
-        return [diagnostic(d) for d in getattr(error, "diagnostics", ())]
-    return [diagnostic(d) for d in getattr(compiled, "warnings", ())]
 
 
 def _utc(moment: datetime | None) -> datetime | None:

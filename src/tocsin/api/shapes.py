@@ -16,6 +16,7 @@ __all__ = [
     "Classification",
     "Determination",
     "Diagnostic",
+    "DiagnosticFix",
     "EntityShape",
     "EventRow",
     "Graph",
@@ -30,6 +31,7 @@ __all__ = [
     "Severity",
     "Status",
     "StoryStep",
+    "TextRange",
 ]
 
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -69,17 +71,35 @@ class Output(BaseModel):
     model_config = ConfigDict(extra="ignore", json_schema_serialization_defaults_required=True)
 
 
-class Diagnostic(Output):
-    """One finding about a query text. `line` and `column` count from 1; `start` and `end` are character offsets from 0."""
+class TextRange(Output):
+    """A part of a text: offsets from 0, lines and columns from 1; `end` and `end_column` are behind its last character.
+
+    Offsets and columns count UTF-16 code units, as JavaScript, Java, C# and Monaco do, unless the request asked for code points.
+    """
+
+    start: int
+    end: int
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+
+class DiagnosticFix(Output):
+    """An edit that follows the finding's hint: `text` goes in place of the range."""
+
+    range: TextRange
+    text: str
+
+
+class Diagnostic(TextRange):
+    """One finding about a query text and where it is."""
 
     code: str
     message: str
     severity: Literal["error", "warning", "info"] = "error"
-    line: int
-    column: int
-    start: int
-    end: int
     hint: str = ""
+    fix: DiagnosticFix | None = None
 
 
 class Problem(BaseModel):

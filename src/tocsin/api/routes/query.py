@@ -1,4 +1,4 @@
-"""/query and /kql: run KQL, and say what is wrong with a text before it runs."""
+"""/query: run KQL."""
 
 from __future__ import annotations
 
@@ -6,27 +6,24 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from tocsin.access import Principal
 from tocsin.api.security import needs, workspace_of
-from tocsin.api.shapes import Diagnostic, Input, Output
+from tocsin.api.shapes import Input, Output
 
 router = APIRouter(tags=["query"])
 
 Run = Annotated[Principal, Depends(needs("query.run"))]
 
 
-class QueryText(Input):
-    """A KQL text."""
+class QueryRequest(Input):
+    """A KQL text and the time range of its rows, half-open. Places in an error's `diagnostics` count UTF-16 code units."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)  # places count from the text's beginning
 
     query: str = Field(max_length=100_000)
-
-
-class QueryRequest(QueryText):
-    """A KQL text and the time range of its rows, half-open."""
-
     start: datetime | None = None
     end: datetime | None = None
     limit: int | None = Field(default=None, ge=1, le=500_000)
@@ -56,23 +53,9 @@ class QueryAnswer(Output):
     render: QueryRender | None = None
 
 
-class Diagnostics(Output):
-    """Findings about a text; none when it can run."""
-
-    diagnostics: list[Diagnostic]
-
-
 @router.post("/query", response_model=QueryAnswer)
 async def run_query(body: QueryRequest, request: Request, principal: Run) -> Response:
     """Runs a query. A text that can't run is answered 400 with `diagnostics`."""
     from tocsin.api.querying import run
 
     return await run(workspace_of(request), body.query, body.start, body.end, body.limit, principal, request)
-
-
-@router.post("/kql/diagnostics", dependencies=[Depends(needs("query.run"))])
-def diagnose(body: QueryText, request: Request) -> Diagnostics:
-    """What is wrong with a query text, without running it."""
-    from tocsin.api.querying import diagnostics
-
-    return Diagnostics.model_validate({"diagnostics": diagnostics(workspace_of(request), body.query)})

@@ -166,14 +166,20 @@ def rename(text: str, offset: int, name: str, catalog: Catalog) -> list[tuple[tu
     token = tokenize(name)
     if token.kinds != [NAME, END] or token.values[0] != name or name in RESERVED or name.startswith(("$", "!")):
         hint = "A name has letters, digits and underscores, and is no word of the language."
-        raise KqlErrors([Diagnostic.at(text, symbol.name_span, "KQL0010", f"'{name}' can't be a name.", hint=hint)])
+        raise KqlErrors(
+            [Diagnostic.at(text, symbol.name_span, "KQL0010", f"'{name}' can't be a name.", hint=hint)], text
+        )
     if name != symbol.name and any(isinstance(n, ast.Name) and n.name == name for n in walk(reader.tree)):
         message = f"The query uses the name '{name}' already."
-        raise KqlErrors([Diagnostic.at(text, symbol.name_span, "KQL0109", message, hint="Choose another one.")])
+        raise KqlErrors([Diagnostic.at(text, symbol.name_span, "KQL0109", message, hint="Choose another one.")], text)
     if name != symbol.name and any(s.name == name for s in reader.symbols):
         message = f"The query defines '{name}' already."
-        raise KqlErrors([Diagnostic.at(text, symbol.name_span, "KQL0109", message, hint="Choose another one.")])
-    return [(span, name) for span in _places(reader, symbol, catalog)]
+        raise KqlErrors([Diagnostic.at(text, symbol.name_span, "KQL0109", message, hint="Choose another one.")], text)
+    places = _places(reader, symbol, catalog)
+    if symbol.kind in ("value", "parameter") and any(_is_column(text, span, name, catalog) for span in places[1:]):
+        message = f"'{name}' is a column where the name is used, and would be read as that."
+        raise KqlErrors([Diagnostic.at(text, symbol.name_span, "KQL0109", message, hint="Choose another one.")], text)
+    return [(span, name) for span in places]
 
 
 def _at(reader: _Reader, offset: int) -> Symbol | None:
