@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.api.conftest import Served
 from tocsin.api.positions import Positions
 
+
 @pytest.fixture
 def reader(clients: dict[str, httpx.Client]) -> httpx.Client:
     return clients["Reader"]
