@@ -180,7 +180,7 @@ def _print_incident(console: Console, incident: Incident) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from tocsin.incidents import priority, story
+    from tocsin.incidents import priority, spaced, story
 
     score, reasons = priority(incident)
     console.rule(Text(f"Incident {incident.number}: {incident.title}", style="bold"), align="left")
@@ -206,7 +206,7 @@ def _print_incident(console: Console, incident: Incident) -> None:
         title = Text(step.title)
         if step.techniques:
             title.append("  " + " ".join(step.techniques), style="dim")
-        table.add_row(Text(_when(step.time)), Text(step.tactic), title, Text(touched))
+        table.add_row(Text(_when(step.time)), Text(spaced(step.tactic)), title, Text(touched))
     console.print(table)
     console.print(Text("entities  " + ", ".join(f"{e.type} {e.label}" for e in incident.entities()[:14]), style="dim"))
     for linked in incident.alerts:
