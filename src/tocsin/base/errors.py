@@ -77,7 +77,8 @@ class TocsinError(Exception):
 
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place and str(self.place) else ""
-        advice = f" {self.hint}" if self.hint else ""
+        stop = "" if self.message.endswith((".", "!", "?", ":")) else "."
+        advice = f"{stop} {self.hint}" if self.hint else ""
         return f"{self.code} {where}{self.message}{advice}"
 
 

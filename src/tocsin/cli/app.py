@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tocsin.cli import doctor, kql, query, rules, scan, settings, up, user
+from tocsin.cli import doctor, kql, lake, query, rules, scan, settings, up, user
 
 __all__ = ["app"]
 
@@ -21,7 +21,10 @@ app.command("query")(query.query)
 app.command("up")(up.up)
 app.command("doctor")(doctor.doctor)
 app.command("settings")(settings.settings)
+app.command("backup")(lake.backup)
+app.command("restore")(lake.restore)
 app.add_typer(kql.app, name="kql")
+app.add_typer(lake.app, name="lake")
 app.add_typer(rules.app, name="rules")
 app.add_typer(user.app, name="user")
 

@@ -1,7 +1,7 @@
 """Incidents: alerts that belong together become one incident with a priority, a story and a life."""
 
 from tocsin.incidents.correlate import CorrelationSettings, Correlator, IncidentChange
-from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
+from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status, spaced
 from tocsin.incidents.priority import priority
 from tocsin.incidents.story import Step, graph, story
 from tocsin.incidents.view import incident_summary, incident_view
@@ -19,5 +19,6 @@ __all__ = [
     "incident_summary",
     "incident_view",
     "priority",
+    "spaced",
     "story",
 ]

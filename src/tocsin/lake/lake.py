@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -30,8 +30,9 @@ from tocsin.lake.frames import Body
 from tocsin.lake.hot import Segment, merged_bounds
 from tocsin.lake.lockfile import LockFile
 from tocsin.lake.log import Log
+from tocsin.lake.retention import Deletion, read_book, write_book
 from tocsin.lake.settings import LakeSettings
-from tocsin.lake.snapshot import Snapshot
+from tocsin.lake.snapshot import DataFile, Snapshot
 from tocsin.lake.store import Store
 from tocsin.tables import INGESTION_TIME, catalogue
 
@@ -97,6 +98,9 @@ class Lake:
         except LakeError as error:
             self._store.problem(error)
             self._rolled = 0
+        self._book = path / "retention.json"
+        self.on_deleted: Callable[[Deletion], None] = lambda _: None
+        """Called for each deletion that retention did, after it is done: for the audit."""
         # Held while records become visible, so that a roll seals between two puts.
         self._put_lock = threading.Lock()
         self._bulk_lock = threading.Lock()
@@ -355,6 +359,30 @@ class Lake:
         with self._store.delta_lock:
             return maintain.compact(self._store, table, at_least=2) if table in self._store.states else 0
 
+    def retain(self) -> list[Deletion]:
+        """Deletes what the settings of retention no longer keep (see `tocsin.lake.retention`); the background thread does it by itself.
+
+        What went is told to `on_deleted`. Raises LakeError LAK0020 when the book of retention is damaged.
+        """
+        self._require_open()
+        with self._store.delta_lock:
+            found = maintain.retain(self._store, self._book)
+        for deletion in found:
+            self.on_deleted(deletion)
+        return found
+
+    def hold(self, reason: str) -> None:
+        """Stops (with a reason) or allows again (with "") all deletion by retention, until told otherwise."""
+        self._require_open()
+        with self._store.delta_lock:
+            write_book(self._book, replace(read_book(self._book), hold=reason))
+
+    def set_aside(self, table: str, files: Sequence[DataFile]) -> list[Path]:
+        """Takes damaged files out of a table and keeps them in the folder ``damaged``; gives where they are now."""
+        self._require_open()
+        with self._store.delta_lock:
+            return maintain.set_aside(self._store, table, files)
+
     def sweep(self) -> int:
         """Deletes files that no table lists and that are older than `orphan_seconds`; gives how many went."""
         self._require_open()
@@ -484,6 +512,7 @@ class Lake:
                 if now >= next_sweep:
                     next_sweep = now + _SWEEP_SECONDS
                     self.sweep()
+                    self.retain()
                 elif self._replayed:
                     self.roll()
                     retry = 0.0

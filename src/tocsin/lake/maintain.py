@@ -1,12 +1,13 @@
-"""Housekeeping: merging small files, deleting old rows, sweeping files that no table lists."""
+"""Housekeeping: merging small files, retention, setting damaged files aside, sweeping files that no table lists."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,11 +18,13 @@ from tocsin.base.errors import LakeError, Place
 from tocsin.lake.delta import DeltaLog
 from tocsin.lake.engine.physical import arrow_schema, naive_utc
 from tocsin.lake.hot import TableState
-from tocsin.lake.parquet import write_rows
+from tocsin.lake.parquet import PART, write_rows
+from tocsin.lake.retention import Deletion, budget_bytes, evicted, read_book, write_book
 from tocsin.lake.snapshot import DataFile
 from tocsin.lake.store import Store
+from tocsin.tables import INGESTION_TIME
 
-__all__ = ["compact", "delete_before", "sweep"]
+__all__ = ["compact", "delete_before", "retain", "set_aside", "sweep"]
 
 _log = structlog.get_logger("tocsin.lake.maintain")
 _MERGE_ROWS = 200_000
@@ -87,6 +90,85 @@ def delete_before(store: Store, name: str, moment: datetime) -> int:
     return deleted
 
 
+def retain(store: Store, book_path: Path) -> list[Deletion]:
+    """Deletes what the settings of retention no longer keep; gives what went. The caller holds `delta_lock`.
+
+    Raises LakeError LAK0020 for a damaged book (then nothing is deleted).
+    """
+    settings = store.settings.retention
+    book = read_book(book_path)
+    if book.hold:
+        return []
+    now = store.clock.now()
+    undo = timedelta(days=settings.undo_days)
+    found: list[Deletion] = []
+    before = book
+    for name in sorted(store.states):
+        own = settings.tables.get(name)
+        wanted = settings.days if own is None or own.days is None else own.days
+        days, book = book.in_force(name, wanted, now, undo)
+        if days:
+            try:
+                found += _expire(store, name, naive_utc(now - timedelta(days=days)), timedelta(days=days), days)
+            except LakeError as error:
+                store.problem(error)  # the other tables go on
+    if book != before:
+        write_book(book_path, book)
+    files = {n: s.files for n, s in store.states.items()}
+    limits = {n: t.bytes for n, t in settings.tables.items() if t.bytes}
+    floor = naive_utc(now - timedelta(hours=settings.floor_hours))
+    spent: dict[tuple[str, str], list[DataFile]] = defaultdict(list)
+    for name, file, reason in evicted(files, budget_bytes(settings, store.folder), newest=floor, limits=limits):
+        spent[name, reason].append(file)
+    for (name, reason), gone in spent.items():
+        found.append(_drop(store, name, gone, reason))
+    return found
+
+
+def _expire(store: Store, name: str, limit: datetime, span: timedelta, days: int) -> Iterator[Deletion]:
+    """Drops files whose rows all came in before the limit; rewrites those that reach far beyond it."""
+    reason = f"older than {days} days"
+    old = [f for f in store.states[name].files if f.received is not None and f.received[1] < limit]
+    if old:
+        yield _drop(store, name, old, reason)
+    for file in store.states[name].files:
+        if file.received is not None and file.received[0] < limit - span / 10:
+            rows = _read(store, name, [file])
+            if rows is None:
+                continue
+            times = rows.column(INGESTION_TIME)
+            keep = rows.filter(pc.fill_null(pc.greater_equal(times, pa.scalar(limit, times.type)), True))
+            kept = [write_rows(store.folder / name, keep, store.settings, label="kept")] if keep.num_rows else []
+            _swap(store, name, [file], kept, data_change=True)
+            yield Deletion(name, rows.num_rows - keep.num_rows, file.size - sum(f.size for f in kept), reason)
+
+
+def _drop(store: Store, name: str, files: Sequence[DataFile], reason: str) -> Deletion:
+    _swap(store, name, files, [], data_change=True)
+    gone = Deletion(name, sum(f.rows for f in files), sum(f.size for f in files), reason)
+    _log.info("lake.deleted", table=name, files=len(files), rows=gone.rows, bytes=gone.bytes, reason=reason)
+    return gone
+
+
+def set_aside(store: Store, name: str, files: Sequence[DataFile]) -> list[Path]:
+    """Takes damaged files out of a table and moves them to ``damaged/<table>`` beside the tables; gives where they are now.
+
+    The caller holds `delta_lock`. Other programs that read the table work again afterwards. Raises LakeError LAK0003 when the commit fails.
+    """
+    if not files:
+        return []
+    _swap(store, name, files, [], data_change=True)
+    folder = store.folder.parent / "damaged" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    moved = []
+    for file in files:
+        path = Path(file.path)
+        if path.exists():  # a file that is missing has nothing to move
+            moved.append(path.rename(folder / path.name))
+    _log.warning("lake.set_aside", table=name, files=len(files), rows=sum(f.rows for f in files))
+    return moved
+
+
 def sweep(store: Store) -> int:
     """Deletes Parquet files that no table lists and that are older than any query may run; gives how many went."""
     limit = store.settings.orphan_seconds
@@ -94,7 +176,7 @@ def sweep(store: Store) -> int:
     gone = 0
     for folder in [p for p in store.folder.iterdir() if p.is_dir()]:
         name = folder.name
-        found = list(folder.glob("*.parquet"))
+        found = [*folder.glob("*.parquet"), *folder.glob(f"*{PART}")]
         try:
             listed = _listed(store, name)
         except LakeError as error:

@@ -11,12 +11,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tocsin.base.errors import LakeError, Place
+from tocsin.lake.checksum import digest_of
 from tocsin.lake.durable import sync_file, sync_folder
 from tocsin.lake.hot import bounds_of
 from tocsin.lake.settings import LakeSettings
 from tocsin.lake.snapshot import DataFile
 
-__all__ = ["write_rows"]
+__all__ = ["PART", "write_rows"]
+
+PART = ".part"
+"""Suffix of a file that is being written; one that is left over belongs to nobody."""
 
 
 def write_rows(folder: Path, rows: pa.Table, settings: LakeSettings, *, label: str, spilled: bool = False) -> DataFile:
@@ -26,7 +30,8 @@ def write_rows(folder: Path, rows: pa.Table, settings: LakeSettings, *, label: s
     when the disk refuses; nothing is left then.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{label}-{uuid.uuid4().hex[:16]}.parquet"
+    unique = uuid.uuid4().hex[:8]
+    path = folder / f"{label}-{unique}{PART}"
     kept = [name for name in rows.column_names if rows.column(name).null_count < rows.num_rows]
     rows = rows.select(kept or rows.column_names[:1])
     if "TimeGenerated" in kept and rows.num_rows > 1:
@@ -41,6 +46,7 @@ def write_rows(folder: Path, rows: pa.Table, settings: LakeSettings, *, label: s
             store_schema=False,
         )
         sync_file(path)
+        path = path.rename(folder / f"{label}-{unique}-{digest_of(path)}.parquet")
         sync_folder(folder)
     except (OSError, pa.ArrowException) as error:
         path.unlink(missing_ok=True)

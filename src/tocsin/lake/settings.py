@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["MIB", "EngineSettings", "LakeSettings"]
+__all__ = ["MIB", "EngineSettings", "LakeSettings", "RetentionSettings", "TableRetention"]
 
 MIB = 1024 * 1024
 
@@ -30,6 +30,53 @@ class EngineSettings(BaseModel):
     )
     connections: int = Field(
         default=16, ge=1, description="Queries that may run at the same time; others wait for their turn."
+    )
+
+
+class TableRetention(BaseModel):
+    """How long one table's rows stay, where it differs from the others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    days: int | None = Field(
+        default=None, ge=0, description="Days; 0 keeps rows for ever, left out means as all tables."
+    )
+    bytes: int = Field(
+        default=0, ge=0, description="Bytes that the table's files may take; 0 sets no limit of its own."
+    )
+
+
+class RetentionSettings(BaseModel):
+    """How long rows stay."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    days: int = Field(
+        default=90,
+        ge=0,
+        description="Days that rows stay after they came in; 0 keeps them until the budget is used up.",
+    )
+    budget_percent: float = Field(
+        default=80.0,
+        gt=0,
+        le=100,
+        description="Share of the disk that all tables together may take; above it the rows that came in first go.",
+    )
+    budget_bytes: int = Field(
+        default=0, ge=0, description="Bytes that all tables together may take, instead of a share of the disk."
+    )
+    floor_hours: float = Field(
+        default=24.0,
+        ge=0,
+        description="Rows that came in this recently are never deleted for space; intake is refused instead.",
+    )
+    undo_days: float = Field(
+        default=30.0,
+        ge=0,
+        description="Days for which a shortened time doesn't take effect, so that it can be put back.",
+    )
+    tables: dict[str, TableRetention] = Field(
+        default={}, description="Tables with a time or size of their own, by name: `{SecurityAlert = {days = 365}}`."
     )
 
 
@@ -83,6 +130,7 @@ class LakeSettings(BaseModel):
         gt=0,
         description="Age at which a file that no table lists is deleted; longer than any query may run.",
     )
+    retention: RetentionSettings = RetentionSettings()
     background: bool = Field(
         default=True, description="Whether a background thread rolls, merges and sweeps; without it only `roll()` does."
     )

@@ -192,6 +192,8 @@ def scan(
         for number, incident in enumerate(incidents, 1):
             incident.number = number
         if keep is not None:
+            # What was scanned is evidence, often older than any retention: a server over this folder deletes nothing of it by itself.
+            lake.hold("kept by tocsin scan")
             _keep_incidents(keep, alerts, clock)
         stages["correlate"] = clock.monotonic() - began - sum(stages.values())
         return ScanResult(

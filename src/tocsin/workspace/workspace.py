@@ -23,6 +23,7 @@ from tocsin.ingest.pipeline import Intake
 from tocsin.ingest.settings import DecodeLimits
 from tocsin.lake import Lake
 from tocsin.lake.engine import Engine
+from tocsin.lake.retention import Deletion
 from tocsin.query import QueryService
 from tocsin.respond import Gate, all_kinds
 from tocsin.respond.automation import Automation
@@ -53,6 +54,7 @@ class Workspace:
         stack.callback(self.lake.close)
         self.state = State.open(settings.database or data / "state.db", clock=clock)
         stack.callback(self.state.close)
+        self.lake.on_deleted = self._deleted
         self.access = Access(self.state, settings=settings.access)
         engine = Engine(
             folders=[self.lake.path], spill=self.lake.path / "spill", catalog=catalogue(), settings=settings.engine
@@ -124,6 +126,16 @@ class Workspace:
         self._stack.callback(self.detection.stop)
         self.intake.start()
         self._stack.callback(self.intake.stop)
+
+    def _deleted(self, deletion: Deletion) -> None:
+        with self.state.write() as unit:
+            unit.audit.add(
+                "system:retention",
+                "lake.delete",
+                "table",
+                deletion.table,
+                detail={"rows": deletion.rows, "bytes": deletion.bytes, "reason": deletion.reason},
+            )
 
     def close(self) -> None:
         """Stops in the order in which nothing is lost: receivers, detection, automation, intake (all rows visible), lake, state."""

@@ -143,7 +143,7 @@ class HecReceiver:
         except IntakeBusyError:
             return _answer(9)
         except LakeError as error:
-            return _answer(8, {"detail": str(error)})
+            return _answer(9, {"detail": str(error)})  # a full disk, for one: the sender keeps it and comes again
         if not key or await request.is_disconnected():
             return _answer(0)
         return _Answered(self._intake, key)

@@ -81,8 +81,8 @@ class JsonLinesReceiver:
             sequence = await store(self._intake, Body("jsonl", data, self._intake.now(), meta), key)
         except IntakeBusyError as error:
             return _busy(error.message)
-        except LakeError as error:
-            return _problem(500, error.code, error.message, hint=error.hint)
+        except LakeError as error:  # a full disk, for one: the sender keeps it and comes again
+            return _problem(503, error.code, error.message, hint=error.hint, headers={"Retry-After": "10"})
         return JSONResponse({"accepted": len(data), "sequence": sequence, "duplicate": False})
 
 

@@ -1,0 +1,260 @@
+"""`tocsin lake`, `tocsin backup`, `tocsin restore`: what is stored, whether it is whole, and copies of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from tocsin.lake.verify import Verdict
+
+__all__ = ["app", "backup", "restore"]
+
+app = typer.Typer(
+    help="The stored tables: what is there, whether it is whole, how long it stays.", no_args_is_help=True
+)
+Data = Annotated[Path | None, typer.Option(help="The data folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+
+
+@app.command("status")
+def status(data: Data = None, as_json: AsJson = False) -> None:
+    """Print each table's rows, bytes, first and last row, and how long its rows stay. A server may be running."""
+    from tocsin.lake import Lake
+    from tocsin.lake.retention import budget_bytes, read_book
+    from tocsin.tables import catalogue
+
+    settings = _settings(data)
+    folder = settings.data / "lake"
+    with Lake.open(folder, settings=settings.lake, catalog=catalogue(), read_only=True) as lake:
+        stats, problems = lake.stats(), lake.problems
+    book, terms = read_book(folder / "retention.json"), settings.lake.retention
+    rows = []
+    for table in stats:
+        own = terms.tables.get(table.table)
+        wanted = terms.days if own is None or own.days is None else own.days
+        rows.append(
+            {
+                "table": table.table,
+                "rows": table.rows,
+                "bytes": table.bytes,
+                "first_event": _iso(table.first_event),
+                "last_event": _iso(table.last_event),
+                "last_received": _iso(table.last_received),
+                "days": book.days.get(table.table, wanted),
+                "days_set": wanted,
+            }
+        )
+    total, budget = sum(t.bytes for t in stats), budget_bytes(terms, folder)
+    if as_json:
+        found = {"tables": rows, "bytes": total, "budget_bytes": budget, "hold": book.hold}
+        print(json.dumps({**found, "problems": [str(p) for p in problems]}, indent=2))
+        return
+    for row in rows:
+        stays = f"{row['days']} days" if row["days"] else "for ever"
+        if row["days"] != row["days_set"]:
+            stays += f" (set to {row['days_set'] or 'for ever'}; waits for retention.undo_days)"
+        print(
+            f"{row['table']:32} {row['rows']:>12,} rows {_size(row['bytes']):>10}  last {row['last_event'] or '-'}  {stays}"
+        )
+    print(
+        f"{_size(total)} of a budget of {_size(budget)}" + (f"; nothing is deleted: {book.hold}" if book.hold else "")
+    )
+    for problem in problems:
+        print(problem, file=sys.stderr)
+
+
+@app.command("verify")
+def verify(
+    data: Data = None,
+    set_aside: Annotated[
+        bool,
+        typer.Option(
+            "--set-aside",
+            help="Take damaged files out of their tables and keep them in lake/damaged. Stop the server first.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check every stored file by its checksum, and the log. Ends with 1 when something is damaged. A server may be running."""
+    from tocsin.lake.verify import verify as check
+
+    settings = _settings(data)
+    with _bar("Checking", quiet or as_json) as progress:
+        verdict = check(settings.data / "lake", progress)
+    moved = _set_aside(settings, verdict) if set_aside else []
+    problems = list(verdict.problems())
+    if as_json:
+        tables = [
+            {
+                "table": t.table,
+                "files": t.files,
+                "rows": t.rows,
+                "bytes": t.bytes,
+                "damaged": [f.path for f, _ in t.damaged],
+            }
+            for t in verdict.tables
+        ]
+        print(
+            json.dumps(
+                {"whole": not problems, "tables": tables, "problems": [str(p) for p in problems], "set_aside": moved},
+                indent=2,
+            )
+        )
+    else:
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        for path in moved:
+            print(f"set aside  {path}")
+        files, size = sum(t.files for t in verdict.tables), sum(t.bytes for t in verdict.tables)
+        print(
+            f"{files:,} files of {len(verdict.tables)} tables, {_size(size)}: {f'{len(problems)} problems' if problems else 'whole'}"
+        )
+        unnamed = sum(t.unnamed for t in verdict.tables)
+        if unnamed:
+            print(f"{unnamed:,} of them carry no checksum; those were read through instead")
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command("hold")
+def hold(
+    reason: Annotated[str, typer.Argument(help='Why nothing may be deleted, such as a case number; "" ends the hold.')],
+    data: Data = None,
+) -> None:
+    """Stop retention from deleting anything, or let it go on. The server must be stopped."""
+    from tocsin.lake import Lake
+    from tocsin.lake.settings import LakeSettings
+    from tocsin.state import State
+
+    settings = _settings(data)
+    with Lake.open(settings.data / "lake", settings=LakeSettings(background=False)) as lake:
+        lake.hold(reason)
+    state = State.open(settings.database or settings.data / "state.db")
+    try:
+        with state.write() as unit:
+            unit.audit.add("system:command-line", "lake.hold", "lake", "", after={"reason": reason})
+    finally:
+        state.close()
+    print(f"nothing is deleted from now on: {reason}" if reason else "retention deletes again")
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(help="A new folder for the copy.")],
+    data: Data = None,
+    config: Annotated[
+        Path | None, typer.Option(help="The settings file; by default tocsin.toml where you are.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Copy everything that must survive: tables, log, state, your content. The server may go on."""
+    from tocsin.workspace.backup import backup as copy
+    from tocsin.workspace.settings import load_settings
+
+    settings = load_settings(config, data=data)
+    with _bar("Copying", quiet or as_json) as progress:
+        made = copy(settings, target, progress)
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "folder": str(made.folder),
+                    "files": made.files,
+                    "bytes": made.bytes,
+                    "created": made.created,
+                    "state": made.state,
+                }
+            )
+        )
+        return
+    print(f"{made.files:,} files, {_size(made.bytes)} in {made.folder}")
+    if not made.state:
+        print(
+            "The state lies in PostgreSQL and isn't in it: back it up with pg_dump at the same time.", file=sys.stderr
+        )
+
+
+def restore(
+    source: Annotated[Path, typer.Argument(help="The folder that `tocsin backup` made.")],
+    data: Annotated[Path, typer.Option(help="The data folder to make; it must not exist or be empty.")] = Path("data"),
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a data folder of a backup, after proving each file of it by its checksum."""
+    from tocsin.workspace.backup import restore as bring
+
+    with _bar("Restoring", quiet or as_json) as progress:
+        made = bring(source, data, progress)
+    if as_json:
+        print(
+            json.dumps({"folder": str(made.folder), "files": made.files, "bytes": made.bytes, "created": made.created})
+        )
+        return
+    print(
+        f"{made.files:,} files, {_size(made.bytes)}, as of {made.created}; start it with: tocsin up --data {made.folder}"
+    )
+
+
+def _set_aside(settings: Any, verdict: Verdict) -> list[str]:
+    from tocsin.lake import Lake
+    from tocsin.lake.settings import LakeSettings
+
+    damaged = [(t.table, [f for f, _ in t.damaged]) for t in verdict.tables if t.damaged]
+    if not damaged:
+        return []
+    with Lake.open(settings.data / "lake", settings=LakeSettings(background=False)) as lake:
+        return [str(path) for table, files in damaged for path in lake.set_aside(table, files)]
+
+
+def _settings(data: Path | None) -> Any:
+    from tocsin.base.errors import UsageError
+    from tocsin.workspace.settings import load_settings
+
+    settings = load_settings(data=data)
+    if not (settings.data / "lake" / "tables").is_dir():
+        raise UsageError(
+            f"there is no data in '{settings.data}'", code="USE0006", hint="Name the data folder with --data."
+        )
+    return settings
+
+
+@contextmanager
+def _bar(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar of bytes on standard error, when that is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _iso(moment: Any) -> str | None:
+    return moment.isoformat(timespec="seconds") + "Z" if moment is not None else None
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} TiB"
