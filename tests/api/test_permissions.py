@@ -69,10 +69,24 @@ def test_the_matrix_is_whole() -> None:
 def test_there_is_no_other_way_in(served: Served) -> None:
     """Besides the API's routes: the document, what catches the rest of /api, and the intake, which checks tokens itself."""
     others = {r.path for r in served.app.routes if isinstance(r, Route | Mount)}
-    assert {p for p in others if not p.startswith(("/services/collector", "/ingest/"))} == {
-        "/api/v1/openapi.json",
-        "/api/{path:path}",
-    }
+    intake = {r.path for r in served.workspace.intake.routes() if isinstance(r, Route)}
+    assert others - intake == {"/api/v1/openapi.json", "/api/{path:path}"}
+
+
+def test_intake_asks_for_a_token(served: Served) -> None:
+    asked = 0
+    with served.client() as client:
+        for route in served.workspace.intake.routes():
+            assert isinstance(route, Route)
+            if route.path.startswith("/services/collector/health"):
+                continue
+            path = re.sub(r"\{\w+(:path)?\}", "none", route.path)
+            for method in sorted(route.methods or ()):
+                answer = client.request(method, path, headers={"Accept": "application/json"}, content=b"{}")
+                # 405: the collector's own answer to another method than POST.
+                assert answer.status_code in (401, 403, 405), (method, path)
+                asked += answer.status_code != 405
+    assert asked > 60
 
 
 @pytest.mark.parametrize(("path", "method", "permission"), MATRIX, ids=lambda v: str(v))

@@ -131,8 +131,46 @@ def test_nothing_of_a_refused_body_is_stored(door: Door, rig: Rig) -> None:
 def test_get_on_the_collector_and_acknowledgement(door: Door) -> None:
     answer = door("GET", "/services/collector/event", headers=AUTH)
     assert code(answer) == (405, 404)
-    assert code(door("POST", "/services/collector/ack?channel=x", headers=AUTH, content=b'{"acks":[0]}')) == (400, 14)
     assert code(door("POST", "/services/collector/ack", content=b"{}")) == (401, 2)
+
+
+CHANNEL = "FE0ECFAD-13D5-401B-847D-77833BD77131"
+
+
+def test_what_is_durable_is_acknowledged_by_channel(door: Door, rig: Rig, tmp_path: Path) -> None:
+    headers = {"X-Splunk-Request-Channel": CHANNEL}
+    timed = b'{"time":1,"event":"a"}'
+    ids = [door.event(timed, headers=headers).json()["ackId"] for _ in range(2)]
+    ids.append(door.event(b"raw", f"/services/collector/raw?channel={CHANNEL}").json()["ackId"])
+    assert len(set(ids)) == 3
+    assert "ackId" not in door.event(timed).json()
+
+    def ask(door: Door, **body: Any) -> Any:
+        return door("POST", f"/services/collector/ack?channel={CHANNEL}", headers=AUTH, json=body)
+
+    never = (rig.intake.durable + 1) << 10
+    assert ask(door, acks=[*ids, never, 0]).json() == {
+        "acks": {**{str(i): True for i in ids}, str(never): False, "0": False}
+    }
+    assert code(ask(door, acks="x")) == (400, 6)
+    assert code(door("POST", "/services/collector/ack", headers=AUTH, json={"acks": ids})) == (400, 10)
+    assert code(door("POST", "/services/collector/ack?channel=x", headers=AUTH, json={"acks": ids})) == (400, 11)
+    assert code(door.event(timed, headers={"X-Splunk-Request-Channel": "x"})) == (400, 11)
+    rig.crash()
+    again = Rig(tmp_path).start()
+    try:
+        assert ask(Door(again), acks=ids).json() == {"acks": {str(i): True for i in ids}}
+    finally:
+        again.close()
+        rig.close = lambda: None  # type: ignore[method-assign]
+
+
+def test_raw_text_with_a_request_id_is_taken_once(door: Door, rig: Rig) -> None:
+    for _ in range(2):
+        assert code(door.event(b"line", "/services/collector/raw", headers={"X-Request-Id": "r1"})) == (200, 0)
+        assert code(door.event(b"line", "/services/collector/raw")) == (200, 0)
+    rig.intake.wait_visible(rig.intake.durable, 5)
+    assert len(rig.rows("Unparsed_CL")) == 3
 
 
 def test_compressed_bodies_and_their_bounds(rig: Rig) -> None:

@@ -22,6 +22,7 @@ import structlog
 from tocsin.base.errors import ContentError, LakeError, Place, QueryError, TocsinError
 from tocsin.ingest import codes
 from tocsin.ingest.casts import cast_rows
+from tocsin.ingest.custom import custom_rows, is_custom
 from tocsin.ingest.decoders.context import as_text
 from tocsin.ingest.model import DeadLetter, SourceBatch
 from tocsin.ingest.schemas import DYNAMIC_COLUMNS, SOURCE, schema_of
@@ -30,7 +31,7 @@ from tocsin.kql.diagnostics import KqlErrors
 from tocsin.kql.types import Catalog, Column, FunctionSource, KqlType, TableSchema
 from tocsin.lake import TableBatch
 from tocsin.lake.engine import Engine, Limits, conform
-from tocsin.tables import INGESTION_TIME, custom_schema
+from tocsin.tables import INGESTION_TIME, catalogue, custom_schema
 
 __all__ = ["DEAD_LETTERS", "Mapper", "ParserLike", "dead_letter_rows"]
 
@@ -119,6 +120,7 @@ class Mapper:
         """`catalog` gives the schemas of the tables and the stored functions that parsers may call."""
         self._engine = engine
         self._catalog = catalog
+        self._declared = catalogue().names()
         self._parsers: dict[str, list[_Parser]] = {}
         self.problems: list[TocsinError] = []
         self._lost: dict[str, dict[tuple[str, str], tuple[int, str]]] = {}
@@ -143,6 +145,8 @@ class Mapper:
     def _table_rows(self, batch: SourceBatch) -> list[TableBatch]:
         name = batch.source[len("table.") :]
         schema = self._catalog.table(name)
+        if is_custom(name) and (schema is None or name not in self._declared):
+            return [TableBatch(name, custom_rows(batch.rows, schema))]
         if schema is None:
             return [self._unparsed(batch)]
         rows = cast_rows(batch.rows, schema)

@@ -80,7 +80,7 @@ class _Group:
     """Rows of bodies that were received at the same instant, merged by source kind."""
 
     received: datetime
-    batches: dict[tuple[str, tuple[str, ...]], list[SourceBatch]] = field(default_factory=dict)
+    batches: dict[tuple[object, ...], list[SourceBatch]] = field(default_factory=dict)
     dead: list[DeadLetter] = field(default_factory=list)
 
 
@@ -164,6 +164,11 @@ class Intake:
         moment -= (moment - _EPOCH) % (self._tick * _COARSE if lagging else self._tick)
         self._stamp = max(self._stamp, moment)
         return self._stamp
+
+    @property
+    def durable(self) -> int:
+        """The highest sequence number that is durable."""
+        return self.lake.log.last
 
     @property
     def pressure(self) -> float:
@@ -389,7 +394,8 @@ class Intake:
                     group.dead.append(item)
                 else:
                     events += len(item)
-                    group.batches.setdefault((item.source, tuple(item.rows.column_names)), []).append(item)
+                    types = item.rows.schema.types if item.source.startswith("table.") else ()
+                    group.batches.setdefault((item.source, *item.rows.column_names, *types), []).append(item)
         except Exception as error:
             _log.exception("ingest.decode", source=body.source)
             errors += 1
@@ -401,7 +407,8 @@ class Intake:
         meta = body.meta
         name = meta.get("token") or meta.get("peer") or meta.get("path") or meta.get("origin") or body.source
         with self._condition:
-            state = self._source("file" if body.source == "batch" else body.source, name)
+            kind = meta.get("receiver") or ("file" if body.source == "batch" else body.source)
+            state = self._source(kind, name)
             state.events += events
             state.bytes += len(body.data)
             state.errors += errors

@@ -10,14 +10,22 @@ from starlette.routing import BaseRoute
 from tocsin.access import Access
 from tocsin.detect.alert import iso
 from tocsin.ingest.pipeline import Intake
+from tocsin.ingest.receivers.azure import AzureReceiver
+from tocsin.ingest.receivers.elastic import ElasticReceiver
 from tocsin.ingest.receivers.folder import FolderReceiver
 from tocsin.ingest.receivers.hec import HecReceiver
 from tocsin.ingest.receivers.jsonlines import JsonLinesReceiver
+from tocsin.ingest.receivers.loki import LokiReceiver
+from tocsin.ingest.receivers.otlp import OtlpReceiver
 from tocsin.ingest.receivers.relp import RelpReceiver, SessionTails
 from tocsin.ingest.receivers.syslog import SyslogTcpReceiver, SyslogUdpReceiver
 from tocsin.workspace.settings import Settings
 
 __all__ = ["Receiving"]
+
+
+class _Routed(Protocol):
+    def routes(self) -> Sequence[BaseRoute]: ...
 
 
 class _Running(Protocol):
@@ -37,9 +45,14 @@ class Receiving:
             principal = access.may_ingest(token)
             return principal.name if principal is not None else None
 
-        self._http = (
-            HecReceiver(intake, sender, max_body_bytes=limits.max_body_bytes, max_record_bytes=limits.max_record_bytes),
+        bounds: Any = {"max_body_bytes": limits.max_body_bytes, "max_record_bytes": limits.max_record_bytes}
+        self._http: tuple[_Routed, ...] = (
+            HecReceiver(intake, sender, **bounds),
             JsonLinesReceiver(intake, sender, max_body_bytes=limits.max_body_bytes),
+            ElasticReceiver(intake, sender, version=limits.elastic.version, **bounds),
+            AzureReceiver(intake, sender, shared_keys=limits.azure.shared_keys, **bounds),
+            OtlpReceiver(intake, sender, **bounds),
+            LokiReceiver(intake, sender, **bounds),
         )
         self._running: list[_Running] = []
         if limits.syslog_udp_port >= 0:

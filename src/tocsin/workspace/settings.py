@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from tocsin.access.settings import AccessSettings
 from tocsin.base.errors import ConfigError, Place, did_you_mean
+from tocsin.ingest.receivers.settings import AzureSettings, ElasticSettings
 from tocsin.lake.settings import EngineSettings, LakeSettings
 from tocsin.query.settings import QuerySettings
 from tocsin.respond.settings import RespondSettings
@@ -74,6 +75,8 @@ class IngestSettings(_Section):
         default=16 * 1024 * 1024, ge=1024, description="Longest record; a longer one becomes a dead letter."
     )
     max_body_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, description="Largest HTTP body after decompression.")
+    elastic: ElasticSettings = ElasticSettings()
+    azure: AzureSettings = AzureSettings()
 
 
 class DetectSettings(_Section):

@@ -3,6 +3,9 @@
 How a body's bytes are framed depends on its source:
 
 - `hec`: Splunk's event objects one after another (`meta["form"]` is `event`), or raw text (`raw`).
+- any receiver whose `meta["form"]` is `event` keeps its events as such objects too, with `more` beside them: what the protocol said of an event
+  and only a row of unknown shape shows.
+- any receiver whose `meta["form"]` is `table` keeps rows of `meta["table"]`, as JSON.
 - `jsonl`: JSON in any of the ways that `jsontext` knows; `meta["table"]` names a catalogue table when the sender did.
 - `syslog`: octet-counted messages (`LEN SP MESSAGE`) of one peer (`meta["peer"]`), whatever framing they had on the wire.
 - `file`: lines of a watched file (`meta["path"]`; `meta["format"]` and `meta["delimiter"]` as its head told).
@@ -24,12 +27,13 @@ import pyarrow as pa
 
 from tocsin.base.errors import IngestError, Place
 from tocsin.ingest import codes
+from tocsin.ingest.custom import is_custom
 from tocsin.ingest.decoders.auditd import AUDIT_LINE, add_audit_text, decode_auditd
 from tocsin.ingest.decoders.context import Context
 from tocsin.ingest.decoders.csvtext import decode_csv
 from tocsin.ingest.decoders.jsontext import JsonSplitter, decode_json, decode_json_lines, load_tolerant
 from tocsin.ingest.decoders.paths import decode_source
-from tocsin.ingest.decoders.shapes import add_object, add_unknown
+from tocsin.ingest.decoders.shapes import WINDOWS_TABLES, add_object, add_table_row, add_unknown
 from tocsin.ingest.decoders.source import Source
 from tocsin.ingest.decoders.syslog import add_syslog_line, decode_syslog, looks_like_syslog
 from tocsin.ingest.decoders.tables import TableMatcher, default_matcher
@@ -79,8 +83,11 @@ def decode_body(
         return
     context = Context(origin, limits, matcher, hint_table=_table(meta, matcher), host=meta.get("host", ""))
     context.format = body.source
-    if body.source == "hec" and meta.get("form", "event") == "event":
+    form = meta.get("form", "event" if body.source == "hec" else "")
+    if form == "event":
         yield from _hec(body, context)
+    elif form == "table" and context.hint_table:
+        yield from _table_rows(body, context)
     elif body.source == "syslog":
         yield from _syslog(body, context)
     elif body.source == "jsonl":
@@ -101,7 +108,21 @@ def decode_body(
 
 def _table(meta: Mapping[str, str], matcher: TableMatcher) -> str:
     name = meta.get("table", "")
-    return name if name in matcher else ""
+    return name if name in matcher or is_custom(name) else ""
+
+
+def _table_rows(body: BodyLike, context: Context) -> Iterator[SourceBatch | DeadLetter]:
+    """Rows whose sender named their table: nothing of them is guessed."""
+    table = context.hint_table
+    for number, row, raw in hec_objects(body.data, context.limits.max_record_bytes):
+        if row.__class__ is not dict or not row:
+            yield context.dead("It isn't a row.", codes.JSON_NOT_OBJECT, Place(context.origin, line=number), raw)
+        elif table in WINDOWS_TABLES:
+            add_object({**row, "Type": table}, context)
+        else:
+            add_table_row(table, row, context)
+        yield from context.full()
+    yield from context.rest()
 
 
 Decoder = Callable[[Source, Context], Iterator[DecodedItem]]
@@ -143,19 +164,26 @@ def _unknown(
             yield context.dead(item.skipped, codes.UNKNOWN_TEXT, Place(origin), body.data)
 
 
-def add_text(text: str, meta: Mapping[str, str], context: Context, received: datetime, time: object = None) -> None:
-    """Adds one event that arrived as text: an event in XML, JSON, an audit record, a syslog line, or a message of unknown shape."""
+def _add_known_text(text: str, meta: Mapping[str, str], context: Context, received: datetime) -> bool:
+    """Adds one event that arrived as text of a known shape: an event in XML, JSON, an audit record, a syslog line."""
     start = text.lstrip()[:1]
     if start == "<" and "<Event" in text[:64] and context.add_event(text.strip()):
-        return
+        return True
     if start == "{":
         value, _ = load_tolerant(text.encode("utf-8", "surrogatepass"))
         if value.__class__ is dict and add_object(value, context):
-            return
+            return True
     if AUDIT_LINE.match(text) and add_audit_text(text, meta.get("host", ""), context):
-        return
+        return True
     if looks_like_syslog(text) or meta.get("sourcetype", "").startswith(("syslog", "linux_")):
         add_syslog_line(text, context, received=received, peer=meta.get("peer", ""))
+        return True
+    return False
+
+
+def add_text(text: str, meta: Mapping[str, str], context: Context, received: datetime, time: object = None) -> None:
+    """Adds one event that arrived as text: of a known shape, or a message of unknown shape."""
+    if _add_known_text(text, meta, context, received):
         return
     unknown: dict[str, Any] = {"message": text}
     for name in ("host", "source", "sourcetype", "index"):
@@ -185,8 +213,16 @@ def _hec(body: BodyLike, context: Context) -> Iterator[SourceBatch | DeadLetter]
         }
         context.host = meta.get("host", "")
         context.hint_table = hint or next(
-            (meta[k] for k in ("sourcetype", "index") if meta.get(k, "") in context.matcher), ""
+            (
+                meta[k]
+                for k in ("sourcetype", "index")
+                if meta.get(k, "") in context.matcher or is_custom(meta.get(k, ""))
+            ),
+            "",
         )
+        more = envelope.get("more")
+        context.envelope = more if more.__class__ is dict else {}
+        context.carried = lambda text, meta=meta: _add_known_text(text, meta, context, body.received)
         time = envelope.get("time")
         if event.__class__ is dict:
             fields = envelope.get("fields")
@@ -203,6 +239,7 @@ def _hec(body: BodyLike, context: Context) -> Iterator[SourceBatch | DeadLetter]
             add_text(event, meta, context, body.received, time)
         else:
             add_text(orjson.dumps(event).decode(), meta, context, body.received, time)
+        context.carried = None
         yield from context.full()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.base.errors import Place
+from tocsin.ingest.custom import is_custom, typed_rows
 from tocsin.ingest.decoders.eventxml import add_event_xml
 from tocsin.ingest.decoders.jsonvalue import json_text
 from tocsin.ingest.decoders.tables import TableMatcher
@@ -50,6 +51,10 @@ class Context:
         self.host = host
         self.default_time: object = None
         """Time of an event that names none itself: what its envelope says."""
+        self.envelope: Mapping[str, Any] = {}
+        """What the protocol said of the event in hand besides: kept beside an event of unknown shape."""
+        self.carried: Callable[[str], bool] | None = None
+        """Reads the text of known shape that an event of unknown shape carries as its message."""
         self.format = ""
         self.skipped = ""
         self.events = 0
@@ -213,6 +218,8 @@ _FIXED: dict[str, pa.Schema] = {
 
 
 def _table(kind: str, rows: Sequence[dict[str, Any]]) -> pa.Table:
+    if kind.startswith("table.") and is_custom(kind[len("table.") :]):
+        return typed_rows(rows)
     fixed = _FIXED.get(kind)
     if fixed is not None:
         arrays = []

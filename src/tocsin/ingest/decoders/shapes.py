@@ -7,6 +7,7 @@ from typing import Any
 
 from tocsin.ingest.decoders.auditd import add_audit_text
 from tocsin.ingest.decoders.context import Context, as_text
+from tocsin.ingest.decoders.journal import journal_row
 from tocsin.ingest.decoders.jsonvalue import json_text
 from tocsin.ingest.decoders.tables import plain_name
 from tocsin.ingest.decoders.zeek import zeek_row
@@ -47,6 +48,9 @@ def add_object(d: dict[str, Any], context: Context, depth: int = 0) -> bool:
                 d["TimeCreated"] = context.default_time
             context.windows.add_flat(d)
             return True
+    if d.get("event_id").__class__ is dict and "provider" in d and "channel" in d:
+        context.windows.add_otel(d)
+        return True
     if "winlog" in d or ("event_data" in d and "event_id" in d) or ("log_name" in d and "event_id" in d):
         context.windows.add_winlogbeat(d)
         return True
@@ -70,12 +74,38 @@ def add_object(d: dict[str, Any], context: Context, depth: int = 0) -> bool:
             return count > 0
     if not d:
         return False
-    table = context.hint_table or context.matcher.of(d)
+    table: str | None = context.hint_table or context.matcher.named(d)
+    if table is None and depth == 0 and context.carried is not None and _add_carried_message(d, context):
+        return True
+    if table is None and not ("@timestamp" in d and ("ecs" in d or "agent" in d or "@metadata" in d)):
+        # The Elastic Common Schema's names are nobody's table.
+        table = context.matcher.of(d)
     if table is not None and table not in WINDOWS_TABLES:
         add_table_row(table, d, context)
         return True
     add_unknown("json", d, context)
     return True
+
+
+def _add_carried_message(d: Mapping[str, Any], context: Context) -> bool:
+    """Reads the log line that a shipper put into an object: Beats' and Fluentd's `message`, Fluent Bit's `log`, the journal's `MESSAGE`."""
+    if "MESSAGE" in d and ("SYSLOG_IDENTIFIER" in d or "_SYSTEMD_UNIT" in d or "_TRANSPORT" in d):
+        context.add("syslog", journal_row(d, context.default_time))
+        return True
+    carried, context.carried = context.carried, None
+    host = context.host
+    try:
+        for name in ("message", "log", "MESSAGE", "System"):
+            text = d.get(name)
+            if text.__class__ is str and text:
+                own = d.get("host")
+                own = own.get("name") or own.get("hostname") if own.__class__ is dict else own
+                context.host = own if own.__class__ is str and own else host
+                if carried is not None and carried(text):
+                    return True
+    finally:
+        context.carried, context.host = carried, host
+    return False
 
 
 def _unwrap(d: Mapping[str, Any]) -> Iterator[Any] | None:
@@ -142,4 +172,8 @@ def add_unknown(kind: str, d: Mapping[str, Any], context: Context) -> None:
     """Keeps a row of unknown shape whole."""
     time = next((d[k] for k in _TIMES if d.get(k)), context.default_time)
     host = next((d[k] for k in _HOSTS if d.get(k).__class__ is str and d[k]), None)
+    if host is None and d.get("host").__class__ is dict:
+        host = d["host"].get("name")
+    if context.envelope:
+        d = {**context.envelope, **d}
     context.add(kind, {"TimeCreated": time, "Computer": host or context.host or None, "RawData": json_text(d)})

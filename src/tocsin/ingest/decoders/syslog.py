@@ -16,18 +16,13 @@ import orjson
 from tocsin.base.errors import Place
 from tocsin.ingest import codes
 from tocsin.ingest.decoders.context import Context
+from tocsin.ingest.decoders.journal import FACILITIES, SEVERITIES
 from tocsin.ingest.decoders.lines import LongLine, line_blocks
 from tocsin.ingest.decoders.shapes import add_carried, add_object
 from tocsin.ingest.decoders.source import Source
 from tocsin.ingest.model import DecodedItem
 
 __all__ = ["FACILITIES", "SEVERITIES", "add_syslog_line", "decode_syslog", "looks_like_syslog", "parse_syslog"]
-
-FACILITIES = (
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp", "audit", "alert", "clock",
-    "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
-)  # fmt: skip
-SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 
 _PRI = re.compile(r"<(\d{1,3})>")
 _5424 = re.compile(

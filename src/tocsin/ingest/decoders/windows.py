@@ -410,6 +410,34 @@ class EventBuffer:
             ),
         )  # fmt: skip
 
+    def add_otel(self, d: Mapping[str, Any]) -> None:
+        """OpenTelemetry's `windowseventlog` receiver: `event_id.id`, `provider.name`, `event_data` as an object or as `data` of one-key objects."""
+        event_id, provider = d.get("event_id"), _attributes(d.get("provider"))
+        execution, security = _attributes(d.get("execution")), _attributes(d.get("security"))
+        data = d.get("event_data") or d.get("user_data")
+        if isinstance(data, dict) and isinstance(data.get("data"), list):
+            merged: dict[str, Any] = {}
+            unnamed = []
+            for item in data["data"]:
+                if isinstance(item, dict):
+                    # An element without a name has the empty key.
+                    merged |= {k: v for k, v in item.items() if k}
+                    unnamed += [v for k, v in item.items() if not k]
+                else:
+                    unnamed.append(item)
+            data = {**dict(zip((f"param{n}" for n in range(1, len(unnamed) + 1)), unnamed, strict=True)), **merged}
+        correlation = _attributes(d.get("correlation"))
+        self._add(
+            (d.get("system_time"), None, None, None),
+            (
+                _opt(d.get("channel")), _opt(provider.get("name")), _int32(event_id.get("id") if isinstance(event_id, dict) else event_id),
+                _opt(d.get("computer")), _int64(d.get("record_id")), _level(d.get("level")), _int32(d.get("task")), _int32(d.get("opcode")),
+                _int32(d.get("version")), _keywords(d.get("keywords")), _opt(security.get("user_id")), _int32(execution.get("process_id")),
+                _int32(execution.get("thread_id")), _opt(provider.get("guid")), _opt(correlation.get("activity_id")), _opt(d.get("message")),
+                _dumps(event_data_of(data)),
+            ),
+        )  # fmt: skip
+
     def take(self) -> pa.Table:
         """The collected events as a table of `EVENT_SCHEMA`; the buffer is empty afterwards."""
         columns = list(zip(*self._rows, strict=True))

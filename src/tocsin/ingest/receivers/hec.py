@@ -1,8 +1,13 @@
 """Splunk's HTTP Event Collector, as its clients know it: paths, tokens, codes.
 
 `POST /services/collector[/event[/1.0]]`: event objects one after another. `POST /services/collector/raw[/1.0]`: text, a line an event.
-`GET /services/collector/health[/1.0]`: no token. Acknowledgement by channel is refused as disabled (code 14): an answer 200 here means
-durable already. A body is taken or refused as a whole; a refusal names the first bad event.
+`GET /services/collector/health[/1.0]`: no token. A body is taken or refused as a whole; a refusal names the first bad event.
+
+An answer 200 means durable. Clients that ask all the same (`X-Splunk-Request-Channel`, or `?channel=`) get an `ackId`, and
+`POST /services/collector/ack?channel=` says of each whether it is durable, also after a restart: the id holds the body's number in the log.
+
+A body that comes twice because its answer was lost is kept once when each of its events carries its `time`, or when the sender names the request
+(`X-Request-Id` or `Idempotency-Key`). Raw text has neither: two equal bodies may be two events, so both are kept.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +25,9 @@ from starlette.routing import Route
 
 from tocsin.base.errors import LakeError
 from tocsin.ingest.decoders.body import hec_objects
+from tocsin.ingest.decoders.jsontext import load_tolerant
 from tocsin.ingest.pipeline import IntakeBusyError
+from tocsin.ingest.receivers.door import lasting_key
 from tocsin.ingest.receivers.http import DEFAULT_MAX_BODY, BodyError, Port, TokenCheck, claim, read_body, store
 from tocsin.ingest.requests import body_key
 from tocsin.lake import Body
@@ -35,9 +43,10 @@ _TEXTS = {
     6: (400, "Invalid data format"),
     8: (500, "Internal server error"),
     9: (503, "Server is busy"),
+    10: (400, "Data channel is missing"),
+    11: (400, "Invalid data channel"),
     12: (400, "Event field is required"),
     13: (400, "Event field cannot be blank"),
-    14: (400, "ACK is disabled"),
     15: (400, "Error in handling indexed fields"),
     16: (400, "Query string authorization is not enabled"),
     17: (200, "HEC is healthy"),
@@ -47,6 +56,9 @@ _TEXTS = {
 }
 _META = ("host", "source", "sourcetype", "index")
 _IN_LOOP_BYTES = 1 << 17
+_CHANNEL = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
+_ACK_BYTES = 1 << 20
+_ACK_SPARE = 10
 
 
 class HecReceiver:
@@ -64,6 +76,7 @@ class HecReceiver:
         self._tokens = tokens
         self._max_body = max_body_bytes
         self._max_record = max_record_bytes
+        self._acks = 0
 
     def routes(self) -> list[Route]:
         """The routes, to be mounted at the server's root."""
@@ -72,15 +85,13 @@ class HecReceiver:
             Route(f"{base}/health{version}", self._health, methods=["GET"], include_in_schema=False)
             for version in ("", "/1.0")
         ]
-        routes += [Route(f"{base}/ack", self._ack, methods=["GET", "POST"], include_in_schema=False)]
-        for path in (base, f"{base}/event", f"{base}/event/1.0"):
-            routes.append(
-                Route(path, self._event, methods=["POST", "GET", "PUT", "DELETE", "OPTIONS"], include_in_schema=False)
-            )
-        for path in (f"{base}/raw", f"{base}/raw/1.0"):
-            routes.append(
-                Route(path, self._raw, methods=["POST", "GET", "PUT", "DELETE", "OPTIONS"], include_in_schema=False)
-            )
+        every = ["POST", "GET", "PUT", "DELETE", "OPTIONS"]
+        for work, methods, paths in (
+            (self._ack, ["POST"], (f"{base}/ack", f"{base}/ack/1.0")),
+            (self._event, every, (base, f"{base}/event", f"{base}/event/1.0")),
+            (self._raw, every, (f"{base}/raw", f"{base}/raw/1.0")),
+        ):
+            routes += [Route(path, work, methods=methods, include_in_schema=False) for path in paths]
         return routes
 
     async def _health(self, _: Request) -> Response:
@@ -90,7 +101,22 @@ class HecReceiver:
 
     async def _ack(self, request: Request) -> Response:
         sender = self._sender(request)
-        return sender if isinstance(sender, Response) else _answer(14)
+        if isinstance(sender, Response):
+            self._intake.refused("hec", request.client.host if request.client else "unknown")
+            return sender
+        channel = _channel(request)
+        if not channel:
+            return _answer(10)
+        if not _CHANNEL.fullmatch(channel):
+            return _answer(11)
+        try:
+            asked = load_tolerant(await read_body(request, _ACK_BYTES))[0]
+        except BodyError as error:
+            return _answer(27 if error.status == 413 else 6, {"detail": str(error)})
+        ids = asked.get("acks") if asked.__class__ is dict else None
+        if ids.__class__ is not list or not all(i.__class__ is int for i in ids):
+            return _answer(6)
+        return JSONResponse({"acks": {str(i): 0 < i >> _ACK_SPARE <= self._intake.durable for i in ids}})
 
     async def _event(self, request: Request) -> Response:
         return await self._take(request, "event")
@@ -124,6 +150,9 @@ class HecReceiver:
             return _answer(27 if error.status == 413 else 6, {"detail": str(error)})
         if not data.strip():
             return _answer(5)
+        channel = _channel(request)
+        if channel and not _CHANNEL.fullmatch(channel):
+            return _answer(11)
         meta = {k: v for k in _META if (v := request.query_params.get(k))}
         meta |= {"form": form, "token": sender, "peer": request.client.host if request.client else ""}
         timed = False
@@ -133,20 +162,29 @@ class HecReceiver:
             code, number, timed = found if isinstance(found, tuple) else await found
             if code:
                 return _answer(code, {"invalid-event-number": number})
-        key = body_key("hec", sender, data) if timed else ""
+        given = request.headers.get("x-request-id") or request.headers.get("idempotency-key") or ""
+        key = lasting_key("hec", sender, given, data) if given else body_key("hec", sender, data) if timed else ""
         if key:
             if not await claim(self._intake, key):
-                return _answer(0)
+                return _answer(0, self._ack_id(channel, self._intake.durable))
             meta["request"] = key
         try:
-            await store(self._intake, Body("hec", data, self._intake.now(), meta), key)
+            number = await store(self._intake, Body("hec", data, self._intake.now(), meta), key)
         except IntakeBusyError:
             return _answer(9)
         except LakeError as error:
             return _answer(9, {"detail": str(error)})  # a full disk, for one: the sender keeps it and comes again
+        more = self._ack_id(channel, number)
         if not key or await request.is_disconnected():
-            return _answer(0)
-        return _Answered(self._intake, key)
+            return _answer(0, more)
+        return _Answered(self._intake, key, more)
+
+    def _ack_id(self, channel: str, number: int) -> dict[str, int]:
+        """The id that a client may ask about: the body's number in the log, and a count, so that none is given twice in a row."""
+        if not channel:
+            return {}
+        self._acks = (self._acks + 1) % (1 << _ACK_SPARE)
+        return {"ackId": number << _ACK_SPARE | self._acks}
 
     def _sender(self, request: Request) -> str | Response:
         """The name of the sender, or the refusal."""
@@ -167,6 +205,10 @@ class HecReceiver:
         return self._tokens(value) or _answer(4)
 
 
+def _channel(request: Request) -> str:
+    return (request.headers.get("x-splunk-request-channel") or request.query_params.get("channel") or "").strip()
+
+
 def _answer(code: int, more: Mapping[str, object] | None = None) -> Response:
     status, text = _TEXTS[code]
     headers = {"Retry-After": "2"} if status == 503 else None
@@ -176,8 +218,8 @@ def _answer(code: int, more: Mapping[str, object] | None = None) -> Response:
 class _Answered(JSONResponse):
     """Success that forgets the body's key once the answer has been handed to the connection."""
 
-    def __init__(self, intake: Port, key: str) -> None:
-        super().__init__({"text": "Success", "code": 0})
+    def __init__(self, intake: Port, key: str, more: Mapping[str, object]) -> None:
+        super().__init__({"text": "Success", "code": 0, **more})
         self._intake = intake
         self._key = key
 

@@ -20,6 +20,8 @@ from tocsin.lake import Body
 __all__ = ["DEFAULT_MAX_BODY", "BodyError", "Port", "TokenCheck", "claim", "read_body", "store"]
 
 DEFAULT_MAX_BODY = 64 << 20
+_CHUNK_SECONDS = 30.0
+_BODY_SECONDS = 300.0
 
 TokenCheck = Callable[[str], str | None]
 """Gives the name of the sender that a token belongs to, or None when it isn't valid for intake."""
@@ -40,6 +42,10 @@ class Port(Protocol):
     @property
     def healthy(self) -> bool:
         """Whether bodies can be taken at all."""
+
+    @property
+    def durable(self) -> int:
+        """The highest sequence number that is durable."""
 
     def submit(self, bodies: Sequence[Body]) -> Future[int]:
         """Hands bodies over; the future resolves when they are durable. Raises IntakeBusyError."""
@@ -76,16 +82,27 @@ async def read_body(request: Request, limit: int) -> bytes:
         )
     chunks: list[bytes] = []
     size = 0
+    stream = request.stream()
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise BodyError(
-                    f"The body is above the limit of {limit} bytes.", 413, hint="The setting is ingest.max_body_bytes."
-                )
-            chunks.append(chunk)
+        async with asyncio.timeout(_BODY_SECONDS):
+            while True:
+                # A sender that drips holds nothing for long.
+                async with asyncio.timeout(_CHUNK_SECONDS):
+                    chunk = await anext(stream, None)
+                if chunk is None:
+                    break
+                size += len(chunk)
+                if size > limit:
+                    raise BodyError(
+                        f"The body is above the limit of {limit} bytes.",
+                        413,
+                        hint="The setting is ingest.max_body_bytes.",
+                    )
+                chunks.append(chunk)
     except ClientDisconnect as gone:
         raise BodyError("The sender went away before the end of the body.", 400) from gone
+    except TimeoutError as slow:
+        raise BodyError("The body comes too slowly.", 408) from slow
     raw = b"".join(chunks)
     if encoding in ("", "identity"):
         return raw

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from tocsin.base.errors import LakeError, did_you_mean
 from tocsin.ingest import codes
+from tocsin.ingest.custom import is_custom
 from tocsin.ingest.decoders.tables import TableMatcher, default_matcher
 from tocsin.ingest.pipeline import IntakeBusyError
 from tocsin.ingest.receivers.http import DEFAULT_MAX_BODY, BodyError, Port, TokenCheck, claim, read_body, store
@@ -56,7 +57,7 @@ class JsonLinesReceiver:
 
     async def _take_from(self, sender: str, request: Request) -> Response:
         table = request.headers.get("x-tocsin-table") or request.query_params.get("table") or ""
-        if table and table not in self._matcher:
+        if table and table not in self._matcher and not is_custom(table):
             return _problem(
                 400, codes.NO_TABLE, f"There is no table {table!r}.", hint=did_you_mean(table, self._matcher.names())
             )
