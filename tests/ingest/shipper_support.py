@@ -61,7 +61,14 @@ def serve(routes: Sequence[BaseRoute], certificates: Certificates | None = None)
     if certificates is not None:
         more = {"ssl_certfile": str(certificates.cert), "ssl_keyfile": str(certificates.key)}
     server = uvicorn.Server(
-        uvicorn.Config(Starlette(routes=list(routes)), port=0, log_level="warning", lifespan="off", **more)
+        uvicorn.Config(
+            Starlette(routes=list(routes)),
+            port=0,
+            log_level="warning",
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+            **more,
+        )
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
