@@ -63,6 +63,7 @@ def _load() -> None:
         joins,
         parsing,
         plugins,
+        reducing,
         rows,
         scan,
         series,
@@ -71,6 +72,6 @@ def _load() -> None:
         unions,
     )
 
-    for module in (rows, forks, graph, grouping, joins, unions, expand, parsing, plugins, scan, series, sources, tops):
+    for module in (rows, forks, graph, grouping, joins, unions, expand, parsing, plugins, reducing, scan, series, sources, tops):
         _APPLIERS.update(getattr(module, "APPLIERS", {}))
         _SOURCES.update(getattr(module, "SOURCES", {}))
