@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,8 @@ from tocsin.kql.diagnostics import Diagnostic
 from tocsin.lake.engine import Engine, Limits
 from tocsin.query.catalog import WorkspaceCatalog
 from tocsin.tables import Catalogue, catalogue
+from tocsin.workspace.places import use_places
+from tocsin.workspace.settings import load_settings
 
 __all__ = ["CaseEngine"]
 
@@ -58,6 +61,9 @@ class CaseEngine:
         declared = catalogue()
         self.catalog = WorkspaceCatalog(declared, _Typical(declared), functions)  # type: ignore[arg-type]
         self._engine = Engine(catalog=declared)
+        self._stack = ExitStack()
+        self._stack.callback(self._engine.close)
+        self._stack.enter_context(use_places(load_settings().geoip.database))
         self._clock = clock or SystemClock()
         self._placeless = False
 
@@ -65,7 +71,7 @@ class CaseEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._engine.close()
+        self._stack.close()
         if self._placeless:
             from tocsin.kql.functions.python import geoip
 

@@ -53,11 +53,14 @@ def scan(
             raise UsageError(f"there is no folder '{path}'", code="USE0003")
     # Only now what takes a second to load: a mistyped path is told at once.
     from tocsin.workspace import scan as work
+    from tocsin.workspace.settings import load_settings
+
+    places = load_settings().geoip.database
 
     errors = Console(stderr=True)
     show = errors.is_terminal and not quiet
     with _Bar(errors) if show else _Silent() as bar:
-        result = work.scan(paths, sigma=sigma or (), packs=packs or (), keep=keep, progress=bar.update)
+        result = work.scan(paths, sigma=sigma or (), packs=packs or (), keep=keep, progress=bar.update, places=places)
     if html is not None:
         _write_report(html, result)
     if as_json:

@@ -15,6 +15,7 @@ from importlib.resources import files
 from time import perf_counter
 from typing import Literal
 
+from tocsin.base.errors import ConfigError
 from tocsin.workspace.settings import Settings
 
 __all__ = ["Check", "examine"]
@@ -43,6 +44,7 @@ def examine(settings: Settings) -> Iterator[Check]:
         ("query engine", _engine),
         ("packs", _packs),
         ("portal", _portal),
+        ("places", _places),
         ("http port", _http),
         ("syslog udp", _syslog_udp),
         ("syslog tcp", _syslog_tcp),
@@ -155,6 +157,26 @@ def _packs(settings: Settings) -> Check:
             "tocsin rules validate",
         )
     return Check("packs", "ok" if content.rules else "failed", fact)
+
+
+def _places(settings: Settings) -> Check:
+    from tocsin.workspace.places import Places
+
+    if settings.geoip.database is None:
+        return Check(
+            "places",
+            "ok",
+            "no database of places: geo_info_from_ip_address() is refused",
+            "Name a MaxMind database in geoip.database to have it.",
+        )
+    try:
+        places = Places(settings.geoip.database)
+    except ConfigError as error:
+        return Check("places", "failed", error.message, error.hint)
+    try:
+        return Check("places", "ok", places.fact)
+    finally:
+        places.close()
 
 
 def _portal(_: Settings) -> Check:

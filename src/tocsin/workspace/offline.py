@@ -12,6 +12,8 @@ from tocsin.content import load_packs, packs_dir
 from tocsin.lake import Lake
 from tocsin.query import QueryService
 from tocsin.tables import catalogue
+from tocsin.workspace.places import use_places
+from tocsin.workspace.settings import load_settings
 
 __all__ = ["open_queries"]
 
@@ -32,7 +34,10 @@ def open_queries(data: Path) -> Iterator[QueryService]:
     clock = SystemClock()
     site = data / "site"
     content = load_packs([packs_dir(), *([site] if site.is_dir() else [])])
-    with Lake.open(folder, clock=clock, catalog=catalogue(), read_only=True) as lake:
+    with (
+        use_places(load_settings(data=data).geoip.database),
+        Lake.open(folder, clock=clock, catalog=catalogue(), read_only=True) as lake,
+    ):
         queries = QueryService(lake, catalogue=catalogue(), functions=content.functions, clock=clock)
         try:
             yield queries

@@ -32,6 +32,7 @@ from tocsin.lake import Lake, TableBatch
 from tocsin.lake.settings import EngineSettings, LakeSettings
 from tocsin.query import QueryService
 from tocsin.tables import INGESTION_TIME, catalogue
+from tocsin.workspace.places import use_places
 
 __all__ = ["Progress", "ScanResult", "scan"]
 
@@ -114,6 +115,7 @@ def scan(
     progress: Callable[[Progress], None] = lambda _: None,
     lake_settings: LakeSettings | None = None,
     engine_settings: EngineSettings | None = None,
+    places: Path | None = None,
 ) -> ScanResult:
     """Scans files and folders.
 
@@ -123,6 +125,7 @@ def scan(
         packs: further packs, over the shipped ones.
         keep: a data folder in which the tables stay; None for a temporary one.
         progress: called now and then.
+        places: a MaxMind database for geo_info_from_ip_address().
 
     Raises:
         TocsinError: the folder to keep can't be used. Unreadable input is no exception but a file report.
@@ -131,6 +134,7 @@ def scan(
     began = clock.monotonic()
     stages: dict[str, float] = {}
     with ExitStack() as stack:
+        stack.enter_context(use_places(places))
         folder = (
             keep if keep is not None else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tocsin-scan-")))
         )

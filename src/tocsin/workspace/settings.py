@@ -23,6 +23,7 @@ from tocsin.respond.settings import RespondSettings
 
 __all__ = [
     "DetectSettings",
+    "GeoipSettings",
     "IngestSettings",
     "RespondSettings",
     "ServerSettings",
@@ -93,6 +94,16 @@ class DetectSettings(_Section):
     )
 
 
+class GeoipSettings(_Section):
+    """Where addresses are."""
+
+    database: Path | None = Field(
+        default=None,
+        description="MaxMind database (MMDB) of cities or countries, such as GeoLite2-City.mmdb, for geo_info_from_ip_address(). "
+        "Without one the function is refused; a replaced file is taken up at once.",
+    )
+
+
 class Settings(BaseSettings):
     """All sections. `data` is where everything that must survive lives: log, tables, state, site content."""
 
@@ -110,6 +121,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     detect: DetectSettings = DetectSettings()
     query: QuerySettings = QuerySettings()
+    geoip: GeoipSettings = GeoipSettings()
     access: AccessSettings = AccessSettings()
     respond: RespondSettings = RespondSettings()
 

@@ -30,6 +30,7 @@ from tocsin.respond.automation import Automation
 from tocsin.state import State
 from tocsin.tables import catalogue
 from tocsin.workspace.detection import Detection
+from tocsin.workspace.places import use_places
 from tocsin.workspace.receiving import Receiving
 from tocsin.workspace.rulebook import RuleBook
 from tocsin.workspace.settings import Settings
@@ -56,6 +57,7 @@ class Workspace:
         stack.callback(self.state.close)
         self.lake.on_deleted = self._deleted
         self.access = Access(self.state, settings=settings.access)
+        stack.enter_context(use_places(settings.geoip.database))
         engine = Engine(
             folders=[self.lake.path], spill=self.lake.path / "spill", catalog=catalogue(), settings=settings.engine
         )

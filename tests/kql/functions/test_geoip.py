@@ -1,55 +1,17 @@
-"""The reader of MaxMind databases, on one that the test makes."""
+"""What geo_info_from_ip_address answers, over a real MaxMind file."""
 
 from __future__ import annotations
 
-import ipaddress
-import struct
+from pathlib import Path
+from typing import Any
 
 import pytest
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
 
-from tocsin.kql.functions.python.geoip import Mmdb, configure, configured, geo_info
-
-
-def encode(value: object) -> bytes:
-    """A value in the format's data section (the kinds that the test needs)."""
-    if isinstance(value, str):
-        raw = value.encode()
-        return bytes([2 << 5 | len(raw)]) + raw if len(raw) < 29 else bytes([2 << 5 | 29, len(raw) - 29]) + raw
-    if isinstance(value, float):
-        return bytes([3 << 5 | 8]) + struct.pack(">d", value)
-    if isinstance(value, int):
-        raw = value.to_bytes(4, "big")
-        return bytes([6 << 5 | 4]) + raw
-    if isinstance(value, dict):
-        return bytes([7 << 5 | len(value)]) + b"".join(encode(k) + encode(v) for k, v in value.items())
-    if isinstance(value, list):
-        return bytes([len(value), 4]) + b"".join(encode(v) for v in value)
-    raise TypeError(value)
-
-
-def database(network: str, record: dict[str, object], bits: int = 24, version: int = 4) -> bytes:
-    """A database with one network."""
-    net = ipaddress.ip_network(network)
-    count = net.prefixlen
-    number = int(net.network_address)
-    nodes = []
-    for depth in range(count):
-        side = number >> (net.max_prefixlen - 1 - depth) & 1
-        following = depth + 1 if depth + 1 < count else count + 16
-        nodes.append((following, count) if side == 0 else (count, following))
-    tree = b""
-    for left, right in nodes:
-        if bits == 28:
-            tree += (
-                (left & 0xFFFFFF).to_bytes(3, "big")
-                + bytes([(left >> 24) << 4 | right >> 24])
-                + (right & 0xFFFFFF).to_bytes(3, "big")
-            )
-        else:
-            tree += left.to_bytes(bits // 8, "big") + right.to_bytes(bits // 8, "big")
-    metadata = {"node_count": count, "record_size": bits, "ip_version": version}
-    return tree + b"\0" * 16 + encode(record) + b"\xab\xcd\xefMaxMind.com" + encode(metadata)
-
+from tests.kql.executor import rows
+from tocsin.kql import KqlErrors
+from tocsin.kql.functions.python import geoip
 
 RECORD = {
     "country": {"names": {"en": "Sweden"}},
@@ -59,35 +21,80 @@ RECORD = {
 }
 
 
-@pytest.mark.parametrize("bits", [24, 28, 32])
-def test_reads_what_is_there(bits: int) -> None:
-    reader = Mmdb(database("89.160.20.0/24", RECORD, bits))
-    assert reader.find("89.160.20.112") == RECORD
-    assert reader.find("89.160.21.1") is None
-    assert reader.find("2001:db8::1") is None
+def database(path: Path, networks: dict[str, Any]) -> Path:
+    """An MMDB file of these networks."""
+    writer = MMDBWriter(6, "Tocsin-Test-City", languages=["en"], ipv4_compatible=True, float_type="f64")
+    for network, record in networks.items():
+        writer.insert_network(IPSet([network]), record)
+    writer.to_db_file(str(path))
+    return path
 
 
-def test_reads_ipv6() -> None:
-    reader = Mmdb(database("2001:db8::/32", RECORD, version=6))
-    assert reader.find("2001:db8::5") == RECORD
-    assert reader.find("2001:db9::5") is None
+@pytest.fixture(autouse=True)
+def untouched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lookup that others set stays theirs."""
+    monkeypatch.setattr(geoip, "_lookup", None)
 
 
-def test_refuses_other_files() -> None:
-    with pytest.raises(ValueError, match="MaxMind"):
-        Mmdb(b"something else")
+def test_answers_what_is_known(tmp_path: Path) -> None:
+    from tocsin.workspace.places import use_places
+
+    path = database(tmp_path / "city.mmdb", {"89.160.20.0/24": RECORD, "2001:db8::/32": {"country": "AU"}})
+    with use_places(path) as ready:
+        assert ready
+        assert rows("print p = geo_info_from_ip_address('89.160.20.112')") == [
+            [
+                {
+                    "country": "Sweden",
+                    "state": "Östergötland",
+                    "city": "Linköping",
+                    "latitude": 58.4167,
+                    "longitude": 15.6167,
+                }
+            ]
+        ]
+        assert rows("print tostring(geo_info_from_ip_address('2001:db8::5').country)") == [["AU"]]
+        assert rows("print geo_info_from_ip_address('1.1.1.1'), geo_info_from_ip_address('no address')") == [[{}, None]]
+    with pytest.raises(KqlErrors, match="no database of places"):
+        rows("print geo_info_from_ip_address('1.1.1.1')")
 
 
-def test_answer_has_what_is_known() -> None:
-    from tocsin.kql.functions.python import geoip
+def test_takes_up_a_replaced_file_and_keeps_the_old_one_when_it_is_broken(tmp_path: Path) -> None:
+    from tocsin.workspace.places import Places
 
-    before = geoip._lookup
-    try:
-        configure(Mmdb(database("89.160.20.0/24", RECORD)).find)
-        assert configured()
-        assert geo_info("89.160.20.112") == (
-            '{"country":"Sweden","state":"Östergötland","city":"Linköping","latitude":58.4167,"longitude":15.6167}'
-        )
-        assert geo_info("1.1.1.1") == "{}"
-    finally:
-        configure(before)
+    path = database(tmp_path / "city.mmdb", {"10.0.0.0/8": {"country": "A"}})
+    places = Places(path)
+    assert places.find("10.1.1.1") == {"country": "A"}
+    database(tmp_path / "new.mmdb", {"10.0.0.0/8": {"country": "B"}}).rename(path)
+    assert places.find("10.1.1.1") == {"country": "B"}
+    (tmp_path / "bad.mmdb").write_bytes(b"no database")
+    (tmp_path / "bad.mmdb").rename(path)
+    assert places.find("10.1.1.1") == {"country": "B"}
+    path.unlink()
+    assert places.find("10.1.1.1") == {"country": "B"}
+    places.close()
+
+
+def test_a_file_that_is_none_is_said_and_the_function_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from tocsin.workspace.doctor import examine
+    from tocsin.workspace.places import use_places
+    from tocsin.workspace.settings import Settings
+
+    path = tmp_path / "city.mmdb"
+    path.write_bytes(b"something else")
+    with use_places(path) as ready:
+        assert not ready
+        assert not geoip.configured()
+    assert "geoip.database" in caplog.text
+
+    def finding(database: Path | None) -> tuple[str, str]:
+        settings = Settings.model_validate({"data": tmp_path, "geoip": {"database": database}})
+        [check] = [c for c in examine(settings) if c.name == "places"]
+        return check.verdict, check.fact
+
+    assert finding(path)[0] == "failed"
+    assert finding(tmp_path / "absent.mmdb")[0] == "failed"
+    assert finding(None) == ("ok", "no database of places: geo_info_from_ip_address() is refused")
+    verdict, fact = finding(database(path, {"10.0.0.0/8": RECORD}))
+    assert verdict == "ok"
+    assert "Tocsin-Test-City" in fact

@@ -72,6 +72,21 @@ def _load() -> None:
         unions,
     )
 
-    for module in (rows, forks, graph, grouping, joins, unions, expand, parsing, plugins, reducing, scan, series, sources, tops):
+    for module in (
+        rows,
+        forks,
+        graph,
+        grouping,
+        joins,
+        unions,
+        expand,
+        parsing,
+        plugins,
+        reducing,
+        scan,
+        series,
+        sources,
+        tops,
+    ):
         _APPLIERS.update(getattr(module, "APPLIERS", {}))
         _SOURCES.update(getattr(module, "SOURCES", {}))

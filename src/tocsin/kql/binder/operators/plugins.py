@@ -60,8 +60,6 @@ _KNOWN = frozenset(
     (
         *("autocluster", "basket", "diffpatterns", "diffpatterns_text", "sequence_detect", "funnel_sequence"),
         *("funnel_sequence_completion", "active_users_count"),
-        *("activity_metrics", "new_activity_metrics"),
-        "rolling_percentile",
     )
 )
 

@@ -27,6 +27,8 @@ __all__ = [
 ]
 
 _INTEGERS = (KqlType.INT, KqlType.LONG)
+_SHIFT_COPIES = 8
+"""How often an exact shift of a datetime repeats its operands, macros written out."""
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 _ARITHMETIC = {"+": "q_add", "-": "q_sub", "*": "q_mul", "/": "q_div", "%": "q_mod"}
 
@@ -146,7 +148,8 @@ def _datetime_shift(op: str, left: Scalar, right: Scalar) -> Scalar:
             return null(KqlType.DATETIME)
         return make(f"q_micros(epoch_us({moment.sql}) + ({shift}))", KqlType.DATETIME, (moment,))
     function = "q_add" if op == "+" else "q_sub"
-    return make(f"q_range({function}({ticks(moment)}, {span.sql}))", KqlType.DATETIME, (left, right), ticks=True)
+    shifted = f"q_range({function}({ticks(moment)}, {span.sql}))"
+    return make(shifted, KqlType.DATETIME, (left, right), ticks=True, copies=_SHIFT_COPIES)
 
 
 def negate(value: Scalar) -> Scalar:
