@@ -33,6 +33,7 @@ from tests.portal.mock_content import (
     audit,
     schema,
 )
+from tests.portal.mock_language import Language
 from tocsin.api import shapes
 from tocsin.incidents.view import incident_view
 from tocsin.portal.files import PortalFiles
@@ -73,6 +74,7 @@ class World:
         self.automation = [dict(r) for r in AUTOMATION]
         self.permissions = set(PERMISSIONS)
         self.schema_version = 3
+        self.patched: list[dict[str, Any]] = []
         self.empty = False
         self.fail: dict[str, dict[str, Any]] = {}
         self.audit = audit()
@@ -238,6 +240,16 @@ def build_app(world: World | None = None) -> Starlette:
             )
         if request.method == "PATCH":
             body = await request.json()
+            wanted = body.pop("version", found["version"])
+            w.patched.append({**body, "version": wanted})
+            if wanted != found["version"]:
+                return problem(
+                    409,
+                    "Conflict",
+                    f"Incident #{found['number']} was changed by somebody else meanwhile.",
+                    "STA0003",
+                    "Look at it again, then decide.",
+                )
             removed = body.pop("remove_tags", [])
             found["tags"] = [t for t in found["tags"] if t not in removed] + body.pop("add_tags", [])
             comment = body.pop("comment", None)
@@ -270,9 +282,6 @@ def build_app(world: World | None = None) -> Starlette:
             {"columns": [{"name": n, "type": t} for n, t in data.PROCESS_COLUMNS], "rows": data.process_rows(min(count, 30_000)),
              "truncated": count > 30_000, "seconds": 0.234, "render": None}
         )  # fmt: skip
-
-    async def diagnostics(request: Request) -> Response:
-        return JSONResponse({"diagnostics": diagnose((await request.json())["query"])})
 
     async def rules(request: Request) -> Response:
         if request.method == "POST":
@@ -429,7 +438,6 @@ def build_app(world: World | None = None) -> Starlette:
         Route("/incidents/{id}", guard(incident), methods=["GET", "PATCH"]),
         Route("/incidents/{id}/comments", guard(comment), methods=["POST"]),
         Route("/query", guard(query), methods=["POST"]),
-        Route("/kql/diagnostics", guard(diagnostics), methods=["POST"]),
         Route("/schema", guard(fixed(lambda: schema(w.schema_version)))),
         Route("/rules", guard(rules), methods=["GET", "POST"]),
         Route("/rules/{id}", guard(rule), methods=["GET", "PATCH"]),
@@ -449,7 +457,7 @@ def build_app(world: World | None = None) -> Starlette:
         Route("/session/password", guard(password), methods=["PUT"]),
         Route("/{rest:path}", unknown),
     ]
-    return Starlette(routes=[Mount(API, routes=routes), Mount("/", PortalFiles())])
+    return Starlette(routes=[Mount(f"{API}/kql", Language(API)), Mount(API, routes=routes), Mount("/", PortalFiles())])
 
 
 def diagnose(text: str) -> list[dict[str, Any]]:
@@ -466,6 +474,9 @@ def diagnose(text: str) -> list[dict[str, Any]]:
             "severity": "error",
             "line": line,
             "column": column,
+            "end_line": line,
+            "end_column": column + 4,
+            "fix": None,
             "start": at,
             "end": at + 4,
             "hint": "Did you mean 'DeviceProcessEvents'?",

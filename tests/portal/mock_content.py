@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.portal.mock_data import NOW
+from tocsin.kql.types import Column, KqlType, TableSchema
 from tocsin.tables import catalogue
 
 
@@ -296,6 +297,20 @@ def audit() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+CUSTOM_TABLES = (
+    TableSchema(
+        "Firewall_CL",
+        (
+            Column("TimeGenerated", KqlType.DATETIME, "When the firewall saw it."),
+            Column("Zone_s", KqlType.STRING, "Zone that the packet came from."),
+            Column("Bytes_d", KqlType.REAL, "Bytes in both directions."),
+        ),
+        "Packets that our firewalls refused.",
+    ),
+)
+"""Tables that no catalogue declares."""
+
+
 def schema(version: int) -> dict[str, Any]:
     """The declared catalogue, as the server gives it, and two functions."""
     with_data = {t["name"] for t in TABLES()}
@@ -304,6 +319,9 @@ def schema(version: int) -> dict[str, Any]:
         "tables": [
             {"name": i.name, "category": i.category, "doc": i.schema.doc, "has_data": i.name in with_data, "columns": [{"name": c.name, "type": c.type.value, "doc": c.doc} for c in i.schema.columns if not c.hidden]}
             for i in catalogue()
+        ] + [
+            {"name": t.name, "category": "Custom", "doc": t.doc, "has_data": True, "columns": [{"name": c.name, "type": c.type.value, "doc": c.doc} for c in t.columns]}
+            for t in CUSTOM_TABLES
         ],
         "functions": [
             {"name": "RareAddresses", "parameters": "lookback:timespan=1d, maximum:long=5", "body": " DeviceNetworkEvents | where TimeGenerated > ago(lookback) | summarize Devices=dcount(DeviceName) by RemoteIP | where Devices <= maximum ", "doc": "Addresses that few devices talk to."},

@@ -1,9 +1,22 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { basedOn } from "~/api/queries";
 import { api, onSignedOut, Problem, take } from "~/api/client";
 
 const answer = (status: number, body: unknown, type = "application/json") =>
   vi.fn(async () => new Response(body === undefined ? null : JSON.stringify(body), { status, headers: { "Content-Type": type } }));
 afterEach(() => vi.unstubAllGlobals());
+
+describe("a change of an incident", () => {
+  it("carries the version that it is based on where it would overwrite", () => {
+    expect(basedOn({ owner: "ann" }, 7)).toEqual({ owner: "ann", version: 7 });
+    expect(basedOn({ owner: null }, 7)).toEqual({ owner: null, version: 7 });
+    expect(basedOn({ status: "Resolved", version: 3 }, 7)).toEqual({ status: "Resolved", version: 3 });
+  });
+  it("carries none for what only adds up", () => {
+    expect(basedOn({ add_tags: ["x"] }, 7)).toEqual({ add_tags: ["x"] });
+    expect(basedOn({ remove_tags: ["x"] }, 7)).toEqual({ remove_tags: ["x"] });
+  });
+});
 
 describe("client", () => {
   it("raises the problem that the server described", async () => {

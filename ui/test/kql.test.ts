@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { parseParameters, toKustoSchema } from "~/lib/kqlSchema";
 import { kqlTokens } from "~/lib/kqlTokens";
 import { kqlString } from "~/lib/text";
-import { splitQueries } from "~/lib/splitQueries";
+import { blockAt, movedFinding, splitQueries } from "~/lib/splitQueries";
 
 describe("parseParameters", () => {
   it("reads scalars with defaults, tables and strings that hold commas", () => {
@@ -65,9 +65,23 @@ describe("kqlTokens", () => {
 describe("splitQueries", () => {
   it("splits at blank lines and remembers where each begins", () => {
     expect(splitQueries("// note\nA\n| take 1\n\n\nB\n\n// only a note\n")).toEqual([
-      { text: "// note\nA\n| take 1", line: 1 },
-      { text: "B", line: 6 },
+      { text: "// note\nA\n| take 1", line: 1, last: 3 },
+      { text: "B", line: 6, last: 6 },
     ]);
+  });
+  it("finds the query of a line, and none on blank ones", () => {
+    expect(blockAt("A\n| take 1\n\nB", 2)?.line).toBe(1);
+    expect(blockAt("A\n| take 1\n\nB", 3)).toBeUndefined();
+    expect(blockAt("A\n| take 1\n\nB", 4)?.text).toBe("B");
+  });
+  it("moves a finding with its edit to where its query stands", () => {
+    const at = { start: 0, end: 2, line: 2, column: 1, end_line: 2, end_column: 3 };
+    expect(movedFinding({ ...at, fix: { range: at, text: "x" } }, 5)).toEqual({
+      ...at,
+      line: 6,
+      end_line: 6,
+      fix: { range: { ...at, line: 6, end_line: 6 }, text: "x" },
+    });
   });
 });
 

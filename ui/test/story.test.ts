@@ -8,6 +8,7 @@ const step = (time: string, title: string, alert: string, tactic = "Execution"):
   tactic,
   techniques: [],
   alert_id: alert,
+  severity: "High",
   entities: [],
 });
 const entity = (type: string, label: string) => ({ type, label, identifiers: {} });
@@ -62,9 +63,10 @@ describe("highlight", () => {
       { id: "n2", ...entity("IP", "203.0.113.9") },
     ],
     edges: [
-      { source: "n1", target: "n0", label: "x", alert_id: "a1" },
-      { source: "n0", target: "n2", label: "y", alert_id: "a2" },
+      { source: "n1", target: "n0", label: "x", alert_id: "a1", alerts: [] },
+      { source: "n0", target: "n2", label: "y", alert_id: "a2", alerts: [] },
     ],
+    left_out: 0,
   };
   const alerts = [
     alert("a1", [entity("Host", "wks1"), entity("Account", "ann@example.org")]),

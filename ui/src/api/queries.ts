@@ -115,11 +115,25 @@ export const automationQuery = queryOptions({
   refetchInterval: CALM,
 });
 
-/** Change an incident; the page shows it at once, and the server's answer replaces the guess. */
+/** Members of which one value holds: who changes them must have seen the newest. Tags and notes only add up. */
+const EXCLUSIVE = ["status", "severity", "owner", "classification", "determination", "title"] as const;
+
+/** A change with the version that it is based on, where it would overwrite what somebody else did meanwhile. */
+export const basedOn = (change: IncidentPatch, version: number | undefined): IncidentPatch =>
+  EXCLUSIVE.some((name) => name in change) ? { version, ...change } : change;
+
+/**
+ * Change an incident; the page shows it at once, and the server's answer replaces the guess. What an analyst decided upon an older state is
+ * refused (409). Changes of one incident go one after another, each based on the answer to the one before. A dialog gives the `version` that
+ * it was opened on.
+ */
 export function useChangeIncident(incident_id: string) {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: (change: IncidentPatch) => patchIncident(incident_id, change),
+    mutationFn: (change: IncidentPatch) =>
+      patchIncident(incident_id, basedOn(change, client.getQueryData(incidentQuery(incident_id).queryKey)?.version)),
+    scope: { id: `incident-${incident_id}` },
+    onSuccess: (incident) => client.setQueryData(incidentQuery(incident_id).queryKey, incident),
     onMutate: async (change) => {
       const key = incidentQuery(incident_id).queryKey;
       await client.cancelQueries({ queryKey: key });

@@ -332,6 +332,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/kql/completion": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Complete
+         * @description What can be written at a place of a query text, likeliest first.
+         */
+        post: operations["complete"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/kql/definition": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Find Definition
+         * @description Where the name at a place is defined in the query text, and every place where it is used.
+         */
+        post: operations["find_definition"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/kql/diagnostics": {
         parameters: {
             query?: never;
@@ -343,9 +383,109 @@ export interface paths {
         put?: never;
         /**
          * Diagnose
-         * @description What is wrong with a query text, without running it.
+         * @description What is wrong with a query text, without running it: also what policy or the caller's rights would refuse.
          */
         post: operations["diagnose"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/kql/format": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Format Text
+         * @description The query text with Tocsin's layout. A text that can't be parsed is answered 400 with `diagnostics`.
+         */
+        post: operations["format_text"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/kql/hover": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Explain Word
+         * @description What the word at a place of a query text is: a column's type, a function's signature, a table's columns.
+         */
+        post: operations["explain_word"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/kql/rename": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rename Symbol
+         * @description The edits that give a name of the query text's own another; none where none stands. 400 when the new name can't be one or is taken.
+         */
+        post: operations["rename_symbol"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/kql/signature": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Help With Call
+         * @description The signature of the call whose arguments are being written at a place.
+         */
+        post: operations["help_with_call"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/kql/symbols": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * List Symbols
+         * @description The names that a query text defines, and what of it can be folded.
+         */
+        post: operations["list_symbols"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1114,6 +1254,70 @@ export interface components {
             items: components["schemas"]["AutomationRun"][];
         };
         /**
+         * CompletionItem
+         * @description A suggestion: `insert` goes in place of the answer's `range`.
+         */
+        CompletionItem: {
+            /**
+             * Detail
+             * @description A type, or a signature
+             * @default
+             */
+            detail: string;
+            /**
+             * Doc
+             * @description Markdown
+             * @default
+             */
+            doc: string;
+            /** Insert */
+            insert: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "table" | "column" | "function" | "aggregate" | "operator" | "statement" | "keyword" | "value" | "type" | "variable" | "plugin" | "setting";
+            /** Label */
+            label: string;
+        };
+        /**
+         * CompletionRequest
+         * @description Where completion is asked, and for how many suggestions.
+         */
+        CompletionRequest: {
+            /** Column */
+            column?: number | null;
+            /**
+             * Limit
+             * @default 200
+             */
+            limit?: number;
+            /** Line */
+            line?: number | null;
+            /** Offset */
+            offset?: number | null;
+            /** Query */
+            query: string;
+            /**
+             * Units
+             * @description What offsets and columns count: UTF-16 code units (JavaScript, Java, C#, Monaco) or code points (Python)
+             * @default utf16
+             * @enum {string}
+             */
+            units?: "utf16" | "codepoints";
+        };
+        /**
+         * Completions
+         * @description Suggestions, likeliest first. `incomplete`: there were more than asked for, so ask again with the next letter.
+         */
+        Completions: {
+            /** Incomplete */
+            incomplete: boolean;
+            /** Items */
+            items: components["schemas"]["CompletionItem"][];
+            range: components["schemas"]["TextRange"];
+        };
+        /**
          * Credentials
          * @description A name and its password.
          */
@@ -1172,8 +1376,20 @@ export interface components {
             comment?: string;
         };
         /**
+         * DefinitionAnswer
+         * @description `definition` is null for words that the text doesn't define. `references` are all places of the name, the definition's too.
+         */
+        DefinitionAnswer: {
+            definition: components["schemas"]["KqlSymbol"] | null;
+            /**
+             * References
+             * @default []
+             */
+            references: components["schemas"]["TextRange"][];
+        };
+        /**
          * Diagnostic
-         * @description One finding about a query text. `line` and `column` count from 1; `start` and `end` are character offsets from 0.
+         * @description One finding about a query text and where it is.
          */
         Diagnostic: {
             /** Code */
@@ -1182,6 +1398,11 @@ export interface components {
             column: number;
             /** End */
             end: number;
+            /** End Column */
+            end_column: number;
+            /** End Line */
+            end_line: number;
+            fix: components["schemas"]["DiagnosticFix"] | null;
             /**
              * Hint
              * @default
@@ -1201,12 +1422,29 @@ export interface components {
             start: number;
         };
         /**
+         * DiagnosticFix
+         * @description An edit that follows the finding's hint: `text` goes in place of the range.
+         */
+        DiagnosticFix: {
+            range: components["schemas"]["TextRange"];
+            /** Text */
+            text: string;
+        };
+        /**
          * Diagnostics
          * @description Findings about a text; none when it can run.
          */
         Diagnostics: {
             /** Diagnostics */
             diagnostics: components["schemas"]["Diagnostic"][];
+        };
+        /**
+         * Edits
+         * @description Edits that belong together; they don't overlap.
+         */
+        Edits: {
+            /** Edits */
+            edits: components["schemas"]["KqlEdit"][];
         };
         /**
          * EntityMapping
@@ -1255,8 +1493,18 @@ export interface components {
             identifier: string;
         };
         /**
+         * Formatted
+         * @description The text laid out; `changed` when it is another one.
+         */
+        Formatted: {
+            /** Changed */
+            changed: boolean;
+            /** Text */
+            text: string;
+        };
+        /**
          * Graph
-         * @description The entity graph of an incident.
+         * @description The entity graph of an incident. `left_out`: how many entities were too many to draw.
          */
         Graph: {
             /**
@@ -1264,6 +1512,11 @@ export interface components {
              * @default []
              */
             edges: components["schemas"]["GraphEdge"][];
+            /**
+             * Left Out
+             * @default 0
+             */
+            left_out: number;
             /**
              * Nodes
              * @default []
@@ -1277,6 +1530,12 @@ export interface components {
         GraphEdge: {
             /** Alert Id */
             alert_id: string | null;
+            /**
+             * Alerts
+             * @description Ids of every alert that ties the two
+             * @default []
+             */
+            alerts: string[];
             /**
              * Label
              * @default
@@ -1311,6 +1570,22 @@ export interface components {
              * @enum {string}
              */
             status: "ok" | "failing";
+        };
+        /**
+         * HoverAnswer
+         * @description `hover` is null where there is nothing to say.
+         */
+        HoverAnswer: {
+            hover: components["schemas"]["HoverText"] | null;
+        };
+        /**
+         * HoverText
+         * @description What the word there is, as Markdown.
+         */
+        HoverText: {
+            range: components["schemas"]["TextRange"];
+            /** Text */
+            text: string;
         };
         /**
          * Incident
@@ -1351,6 +1626,7 @@ export interface components {
             /**
              * @default {
              *       "edges": [],
+             *       "left_out": 0,
              *       "nodes": []
              *     }
              */
@@ -1369,10 +1645,21 @@ export interface components {
             /** Priority */
             priority: number;
             /**
+             * Products
+             * @description Makers of its alerts
+             * @default []
+             */
+            products: string[];
+            /**
              * Reasons
              * @default []
              */
             reasons: components["schemas"]["Reason"][];
+            /**
+             * Redirect To
+             * @description Id of the incident that it was merged into
+             */
+            redirect_to: string | null;
             /**
              * Severity
              * @enum {string}
@@ -1382,7 +1669,7 @@ export interface components {
              * Status
              * @enum {string}
              */
-            status: "New" | "InProgress" | "Resolved";
+            status: "New" | "InProgress" | "Resolved" | "Redirected";
             /**
              * Story
              * @default []
@@ -1447,7 +1734,9 @@ export interface components {
         };
         /**
          * IncidentPatch
-         * @description What to change; members left out stay. `owner` null unassigns. `version`: refuse when somebody changed it since (409).
+         * @description What to change; members left out stay. Null unassigns, clears the classification, or gives severity and title back to correlation.
+         *
+         *     `version`: refuse (409) when the incident's isn't that any more, because somebody changed it since.
          */
         IncidentPatch: {
             /**
@@ -1526,10 +1815,21 @@ export interface components {
             /** Priority */
             priority: number;
             /**
+             * Products
+             * @description Makers of its alerts
+             * @default []
+             */
+            products: string[];
+            /**
              * Reasons
              * @default []
              */
             reasons: components["schemas"]["Reason"][];
+            /**
+             * Redirect To
+             * @description Id of the incident that it was merged into
+             */
+            redirect_to: string | null;
             /**
              * Severity
              * @enum {string}
@@ -1539,7 +1839,7 @@ export interface components {
              * Status
              * @enum {string}
              */
-            status: "New" | "InProgress" | "Resolved";
+            status: "New" | "InProgress" | "Resolved" | "Redirected";
             /**
              * Tactics
              * @default []
@@ -1567,6 +1867,81 @@ export interface components {
              * @default 1
              */
             version: number;
+        };
+        /**
+         * KqlEdit
+         * @description `text` goes in place of the range.
+         */
+        KqlEdit: {
+            range: components["schemas"]["TextRange"];
+            /** Text */
+            text: string;
+        };
+        /**
+         * KqlFold
+         * @description Lines of which all but the first can be hidden.
+         */
+        KqlFold: {
+            /** First */
+            first: number;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "region" | "comment";
+            /** Last */
+            last: number;
+        };
+        /**
+         * KqlPlace
+         * @description A place in a KQL text: either `offset` (from 0) or `line` and `column` (from 1). Past the end means the end.
+         */
+        KqlPlace: {
+            /** Column */
+            column?: number | null;
+            /** Line */
+            line?: number | null;
+            /** Offset */
+            offset?: number | null;
+            /** Query */
+            query: string;
+            /**
+             * Units
+             * @description What offsets and columns count: UTF-16 code units (JavaScript, Java, C#, Monaco) or code points (Python)
+             * @default utf16
+             * @enum {string}
+             */
+            units?: "utf16" | "codepoints";
+        };
+        /**
+         * KqlSymbol
+         * @description A name that the text defines.
+         */
+        KqlSymbol: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "function" | "table" | "value" | "parameter";
+            /** Name */
+            name: string;
+            name_range: components["schemas"]["TextRange"];
+            range: components["schemas"]["TextRange"];
+        };
+        /**
+         * KqlText
+         * @description A KQL text as it stands in the editor: white space at its ends counts.
+         */
+        KqlText: {
+            /** Query */
+            query: string;
+            /**
+             * Units
+             * @description What offsets and columns count: UTF-16 code units (JavaScript, Java, C#, Monaco) or code points (Python)
+             * @default utf16
+             * @enum {string}
+             */
+            units?: "utf16" | "codepoints";
         };
         /**
          * MadeToken
@@ -1823,7 +2198,7 @@ export interface components {
         };
         /**
          * QueryRequest
-         * @description A KQL text and the time range of its rows, half-open.
+         * @description A KQL text and the time range of its rows, half-open. Places in an error's `diagnostics` count UTF-16 code units.
          */
         QueryRequest: {
             /** End */
@@ -1836,14 +2211,6 @@ export interface components {
             start?: string | null;
         };
         /**
-         * QueryText
-         * @description A KQL text.
-         */
-        QueryText: {
-            /** Query */
-            query: string;
-        };
-        /**
          * Reason
          * @description Why: a sentence and the weight that it added.
          */
@@ -1852,6 +2219,29 @@ export interface components {
             text: string;
             /** Weight */
             weight: number;
+        };
+        /**
+         * RenameRequest
+         * @description Which name is to be what.
+         */
+        RenameRequest: {
+            /** Column */
+            column?: number | null;
+            /** Line */
+            line?: number | null;
+            /** Name */
+            name: string;
+            /** Offset */
+            offset?: number | null;
+            /** Query */
+            query: string;
+            /**
+             * Units
+             * @description What offsets and columns count: UTF-16 code units (JavaScript, Java, C#, Monaco) or code points (Python)
+             * @default utf16
+             * @enum {string}
+             */
+            units?: "utf16" | "codepoints";
         };
         /**
          * Rule
@@ -2081,6 +2471,40 @@ export interface components {
             roles: string[];
         };
         /**
+         * SignatureAnswer
+         * @description `signature` is null outside of the arguments of known functions.
+         */
+        SignatureAnswer: {
+            signature: components["schemas"]["SignatureHelp"] | null;
+        };
+        /**
+         * SignatureHelp
+         * @description The call around the place. `active`: the index of the parameter that is being written; past the end when there are too many.
+         */
+        SignatureHelp: {
+            /** Active */
+            active: number;
+            /** Doc */
+            doc: string;
+            /** Label */
+            label: string;
+            /** Parameters */
+            parameters: components["schemas"]["SignatureParameter"][];
+        };
+        /**
+         * SignatureParameter
+         * @description A parameter: `label` is its part of the signature's label.
+         */
+        SignatureParameter: {
+            /**
+             * Doc
+             * @default
+             */
+            doc: string;
+            /** Label */
+            label: string;
+        };
+        /**
          * Source
          * @description A receiver. `state`: listening, waiting, off, failing, or stale.
          */
@@ -2139,6 +2563,11 @@ export interface components {
              * @default []
              */
             entities: components["schemas"]["EntityShape"][];
+            /**
+             * Severity
+             * @default
+             */
+            severity: string;
             /** Tactic */
             tactic: string | null;
             /**
@@ -2153,6 +2582,16 @@ export interface components {
             time: string;
             /** Title */
             title: string;
+        };
+        /**
+         * Symbols
+         * @description What a text defines, and what of it can be folded.
+         */
+        Symbols: {
+            /** Folds */
+            folds: components["schemas"]["KqlFold"][];
+            /** Symbols */
+            symbols: components["schemas"]["KqlSymbol"][];
         };
         /**
          * TableList
@@ -2183,6 +2622,26 @@ export interface components {
             name: string;
             /** Rows */
             rows: number;
+        };
+        /**
+         * TextRange
+         * @description A part of a text: offsets from 0, lines and columns from 1; `end` and `end_column` are behind its last character.
+         *
+         *     Offsets and columns count UTF-16 code units, as JavaScript, Java, C# and Monaco do, unless the request asked for code points.
+         */
+        TextRange: {
+            /** Column */
+            column: number;
+            /** End */
+            end: number;
+            /** End Column */
+            end_column: number;
+            /** End Line */
+            end_line: number;
+            /** Line */
+            line: number;
+            /** Start */
+            start: number;
         };
         /**
          * Token
@@ -2877,6 +3336,72 @@ export interface operations {
             };
         };
     };
+    complete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CompletionRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Completions"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    find_definition: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KqlPlace"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DefinitionAnswer"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     diagnose: {
         parameters: {
             query?: never;
@@ -2886,7 +3411,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["QueryText"];
+                "application/json": components["schemas"]["KqlText"];
             };
         };
         responses: {
@@ -2897,6 +3422,171 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Diagnostics"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    format_text: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KqlText"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Formatted"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    explain_word: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KqlPlace"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HoverAnswer"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rename_symbol: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RenameRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Edits"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    help_with_call: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KqlPlace"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignatureAnswer"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_symbols: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KqlText"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Symbols"];
                 };
             };
             /** @description Problem details (RFC 9457) */

@@ -6,7 +6,8 @@ type S = components["schemas"];
 export type Severity = S["AlertBrief"]["severity"];
 export const SEVERITIES: readonly Severity[] = ["High", "Medium", "Low", "Informational"];
 export type Status = S["IncidentSummary"]["status"];
-export const STATUSES: readonly Status[] = ["New", "InProgress", "Resolved"];
+/** Those that an analyst may set; Redirected comes of a merge. */
+export const STATUSES: readonly NonNullable<S["IncidentPatch"]["status"]>[] = ["New", "InProgress", "Resolved"];
 
 export type Session = S["Session"];
 export type Reason = S["Reason"];
@@ -26,6 +27,7 @@ export type Activity = S["Activity"];
 export type QueryAnswer = S["QueryAnswer"];
 export type QueryColumn = S["QueryColumn"];
 export type Diagnostic = S["Diagnostic"];
+export type TextRange = S["TextRange"];
 export type Schema = S["Schema"];
 export type SchemaTable = S["SchemaTable"];
 export type SchemaFunction = S["SchemaFunction"];

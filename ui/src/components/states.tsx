@@ -5,7 +5,7 @@ import { Problem } from "~/api/client";
 import css from "./states.module.css";
 
 /** A problem in the API's own words: what was wrong, its code, what to do, and a way to try again. */
-export function ProblemBar({ error, retry, title }: { error: unknown; retry?: () => void; title?: string }) {
+export function ProblemBar({ error, retry, title, again }: { error: unknown; retry?: () => void; title?: string; again?: string }) {
   const problem = error instanceof Problem ? error : null;
   return (
     <MessageBar intent="error" layout="multiline" role="alert">
@@ -18,7 +18,7 @@ export function ProblemBar({ error, retry, title }: { error: unknown; retry?: ()
       {retry ? (
         <MessageBarActions>
           <Button size="small" onClick={retry}>
-            Try again
+            {again ?? "Try again"}
           </Button>
         </MessageBarActions>
       ) : null}

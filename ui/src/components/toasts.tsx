@@ -1,4 +1,5 @@
-import { Toast, ToastBody, ToastTitle, useToastController } from "@fluentui/react-components";
+import { Link, Toast, ToastBody, ToastTitle, ToastTrigger, useToastController } from "@fluentui/react-components";
+import { useQueryClient } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { Problem } from "~/api/client";
 
@@ -7,6 +8,7 @@ export const TOASTER = "tocsin-toaster";
 /** Short notices at the corner: what was done, or why not. */
 export function useNotices() {
   const { dispatchToast } = useToastController(TOASTER);
+  const client = useQueryClient();
   return useMemo(
     () => ({
       done: (title: string, body?: string) =>
@@ -20,15 +22,28 @@ export function useNotices() {
       failed: (title: string, error: unknown) =>
         dispatchToast(
           <Toast>
-            <ToastTitle>{title}</ToastTitle>
+            <ToastTitle
+              action={
+                isConflict(error) ? (
+                  <ToastTrigger>
+                    <Link onClick={() => void client.invalidateQueries()}>Reload</Link>
+                  </ToastTrigger>
+                ) : undefined
+              }
+            >
+              {title}
+            </ToastTitle>
             <ToastBody>{errorText(error)}</ToastBody>
           </Toast>,
           { intent: "error", timeout: 10_000 },
         ),
     }),
-    [dispatchToast],
+    [dispatchToast, client],
   );
 }
+
+/** Somebody changed the same thing meanwhile: the change was not made, and the page shows an older state. */
+export const isConflict = (error: unknown): boolean => error instanceof Problem && error.code === "STA0003";
 
 /** What went wrong and what to do, in one line. */
 export function errorText(error: unknown): string {

@@ -9,7 +9,7 @@ import { Card, useTitle } from "~/components/Page";
 import { LoadingRows } from "~/components/states";
 import { useNotices } from "~/components/toasts";
 import { DEFAULT_RANGE } from "~/lib/range";
-import { splitQueries } from "~/lib/splitQueries";
+import { movedFinding, splitQueries } from "~/lib/splitQueries";
 import { useHistory } from "./history";
 import css from "./Hunting.module.css";
 import type { EditorHandle } from "./QueryEditor";
@@ -71,7 +71,7 @@ export function HuntingPage() {
   }, [text]);
 
   const findings = useMemo<Diagnostic[]>(() => {
-    const failed = run.state === "failed" ? (run.error?.diagnostics ?? []).map((d) => ({ ...d, line: d.line + run.line - 1 })) : [];
+    const failed = run.state === "failed" ? (run.error?.diagnostics ?? []).map((d) => movedFinding(d, run.line)) : [];
     return failed.length ? failed : live;
   }, [run, live]);
 
@@ -128,7 +128,7 @@ export function HuntingPage() {
   );
 }
 
-/** The server's word on the text as it stands, half a second after the last key. Its word counts: Microsoft's language knows more than our engine. */
+/** The server's word on the text as it stands, a moment after the last key. Its word counts: Microsoft's language knows more than our engine. */
 function useDiagnostics(text: string): Diagnostic[] {
   const [found, setFound] = useState<Diagnostic[]>([]);
   useEffect(() => {
@@ -140,11 +140,11 @@ function useDiagnostics(text: string): Diagnostic[] {
         const answers = await Promise.all(
           blocks.map((block) => take(api.POST("/api/v1/kql/diagnostics", { body: { query: block.text }, signal: abort.signal }))),
         );
-        setFound(answers.flatMap((answer, i) => answer.diagnostics.map((d) => ({ ...d, line: d.line + (blocks[i]?.line ?? 1) - 1 }))));
+        setFound(answers.flatMap((answer, i) => answer.diagnostics.map((d) => movedFinding(d, blocks[i]?.line ?? 1))));
       } catch {
         // Typing goes on; a failed check must not disturb it. Running the query says what is wrong.
       }
-    }, 500);
+    }, 300);
     return () => {
       clearTimeout(later);
       abort.abort();

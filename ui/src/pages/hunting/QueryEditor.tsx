@@ -1,8 +1,10 @@
 import { type Ref, useEffect, useImperativeHandle, useRef } from "react";
 import type { Diagnostic, Schema } from "~/api/types";
 import { usePreferences } from "~/app/preferences";
+import { useNotices } from "~/components/toasts";
 import { toKustoSchema } from "~/lib/kqlSchema";
 import css from "./Hunting.module.css";
+import { onCannotFormat, showFindings } from "./language";
 import { getCurrentCommandRange, getKustoWorker, monaco, themeFor } from "./monaco";
 
 export interface EditorHandle {
@@ -24,9 +26,10 @@ interface Props {
   label: string;
 }
 
-/** Microsoft's KQL editor: colours, completion and hover from the schema, Shift+Enter runs. */
+/** Microsoft's KQL editor: colours and completion from the schema; findings, hovers, signatures and layout from the server. Shift+Enter runs. */
 export default function QueryEditor({ ref, value, onChange, onRun, schema, diagnostics, label }: Props) {
   const { dark } = usePreferences();
+  const notices = useNotices();
   const box = useRef<HTMLDivElement>(null);
   const editor = useRef<monaco.editor.IStandaloneCodeEditor | null>(null);
   const calls = useRef({ onChange, onRun });
@@ -84,6 +87,7 @@ export default function QueryEditor({ ref, value, onChange, onRun, schema, diagn
   }, [value]);
 
   useEffect(() => monaco.editor.setTheme(themeFor(dark)), [dark]);
+  useEffect(() => onCannotFormat((error) => notices.failed("The query can't be laid out", error)), [notices]);
 
   useEffect(() => {
     const model = editor.current?.getModel();
@@ -102,29 +106,7 @@ export default function QueryEditor({ ref, value, onChange, onRun, schema, diagn
 
   useEffect(() => {
     const model = editor.current?.getModel();
-    if (!model) return;
-    monaco.editor.setModelMarkers(
-      model,
-      "tocsin",
-      diagnostics.map((d) => {
-        const line = Math.min(d.line, model.getLineCount());
-        return {
-          severity:
-            d.severity === "warning"
-              ? monaco.MarkerSeverity.Warning
-              : d.severity === "info"
-                ? monaco.MarkerSeverity.Info
-                : monaco.MarkerSeverity.Error,
-          message: d.hint ? `${d.message} ${d.hint}` : d.message,
-          code: d.code,
-          source: "Tocsin",
-          startLineNumber: line,
-          startColumn: d.column,
-          endLineNumber: line,
-          endColumn: Math.max(d.column + 1, Math.min(d.column + Math.max(1, d.end - d.start), model.getLineMaxColumn(line))),
-        };
-      }),
-    );
+    if (model) showFindings(model, diagnostics);
   }, [diagnostics]);
 
   useImperativeHandle(ref, () => ({

@@ -16,10 +16,20 @@ kustoDefaults.setLanguageSettings({
   useTokenColorization: true,
   openSuggestionDialogAfterPreviousSuggestionAccepted: false,
   enableQuickFixes: true,
+  // The server's findings bring their own "write this instead"; the worker's refactorings stay.
+  quickFixCodeActions: ["Extract Expression", "Extract Function"],
+  // Hovers come from the server (language.ts), which knows our functions with examples and the columns at each place.
+  enableHover: false,
   // Links into the web would leave the machine.
   documentationBaseUrl: undefined,
   formatter: { indentationSize: 4, pipeOperatorStyle: "Smart" },
 });
+
+// Two languages that judge one text only confuse: what our engine says is shown (language.ts), what Microsoft's would say is not. Its package has
+// no setting for that.
+const setModelMarkers = monaco.editor.setModelMarkers;
+(monaco.editor as { setModelMarkers: typeof setModelMarkers }).setModelMarkers = (model, owner, markers) =>
+  setModelMarkers(model, owner, owner === "kusto" ? [] : markers);
 
 // Kusto's own dark theme colours nothing, and both have backgrounds that are not ours.
 const rules = (colors: Record<string, string>) => Object.entries(colors).map(([token, foreground]) => ({ token, foreground }));

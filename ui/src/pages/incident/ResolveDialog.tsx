@@ -14,10 +14,11 @@ import {
   Textarea,
 } from "@fluentui/react-components";
 import { useState } from "react";
-import { useChangeIncident } from "~/api/queries";
+import { useQueryClient } from "@tanstack/react-query";
+import { incidentQuery, useChangeIncident } from "~/api/queries";
 import type { Classification, Determination, Incident } from "~/api/types";
 import { ProblemBar } from "~/components/states";
-import { useNotices } from "~/components/toasts";
+import { isConflict, useNotices } from "~/components/toasts";
 import { CLASSIFICATIONS, classificationHint, DETERMINATIONS, verdictName } from "~/lib/classification";
 import css from "./Incident.module.css";
 
@@ -28,6 +29,14 @@ export function ResolveDialog({ incident, close }: { incident: Incident; close: 
   const [note, setNote] = useState("");
   const change = useChangeIncident(incident.id);
   const notices = useNotices();
+  // What is decided here is decided upon what was seen when the dialog opened, though the page behind goes on.
+  const [version, setVersion] = useState(incident.version);
+  const client = useQueryClient();
+  const reload = async () => {
+    await client.invalidateQueries({ queryKey: incidentQuery(incident.id).queryKey });
+    setVersion(client.getQueryData(incidentQuery(incident.id).queryKey)?.version ?? incident.version);
+    change.reset();
+  };
   const resolved = incident.status === "Resolved";
   const save = () =>
     change.mutate(
@@ -35,6 +44,7 @@ export function ResolveDialog({ incident, close }: { incident: Incident; close: 
         ...(resolved ? {} : { status: "Resolved" as const }),
         classification,
         determination,
+        version,
         ...(note.trim() ? { comment: note.trim() } : {}),
       },
       {
@@ -52,7 +62,13 @@ export function ResolveDialog({ incident, close }: { incident: Incident; close: 
             {resolved ? "Reclassify" : "Resolve"} #{incident.number}
           </DialogTitle>
           <DialogContent className={css.form}>
-            {change.error ? <ProblemBar error={change.error} title="The incident was not changed" /> : null}
+            {change.error ? (
+              <ProblemBar
+                error={change.error}
+                title="The incident was not changed"
+                {...(isConflict(change.error) ? { retry: () => void reload(), again: "Reload" } : {})}
+              />
+            ) : null}
             <Field label="What was it?" required>
               <RadioGroup
                 value={classification ?? ""}

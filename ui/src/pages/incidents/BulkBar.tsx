@@ -1,6 +1,6 @@
 import { Button, Menu, MenuItem, MenuList, MenuPopover, MenuTrigger } from "@fluentui/react-components";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
-import { patchIncident } from "~/api/queries";
+import { basedOn, patchIncident } from "~/api/queries";
 import { type IncidentPatch, STATUSES } from "~/api/types";
 import { DismissRegular, PersonAddRegular } from "~/components/icons";
 import { statusName } from "~/components/marks";
@@ -9,12 +9,22 @@ import { count } from "~/lib/text";
 import css from "./Queue.module.css";
 
 /** What can be done to all chosen incidents at once. Each is its own request, so that one refusal doesn't hide the others' success. */
-export function BulkBar({ ids, me, clear }: { ids: string[]; me: string | undefined; clear: () => void }) {
+export function BulkBar({
+  ids,
+  versions,
+  me,
+  clear,
+}: {
+  ids: string[];
+  versions: Map<string, number>;
+  me: string | undefined;
+  clear: () => void;
+}) {
   const client = useQueryClient();
   const notices = useNotices();
   const change = useMutation({
     mutationFn: async (body: IncidentPatch) => {
-      const results = await Promise.allSettled(ids.map((id) => patchIncident(id, body)));
+      const results = await Promise.allSettled(ids.map((id) => patchIncident(id, basedOn(body, versions.get(id)))));
       const failed = results.find((r) => r.status === "rejected");
       const done = results.filter((r) => r.status === "fulfilled").length;
       if (failed) throw Object.assign(new Error(`${done} of ${ids.length} changed. ${(failed.reason as Error).message}`));

@@ -1,0 +1,189 @@
+"""The query editor: names from Microsoft's worker, everything else from the server's language service; and changes that came too late."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.portal.conftest import Server, Watched
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.system
+
+EDITOR = "document.querySelector('[data-testid=editor]').editor"
+
+
+def editor(portal: Watched, text: str = "") -> Page:
+    """The hunting page with that text, its schema loaded, the cursor at the end."""
+    page = portal.open("/hunting")
+    page.wait_for_selector("[data-testid=editor][data-schema]", timeout=60_000, state="attached")
+    page.locator(".monaco-editor .view-lines").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.press("Delete")
+    if text:
+        page.keyboard.insert_text(text)
+    return page
+
+
+def suggestions(page: Page, wanted: str) -> list[str]:
+    """Labels that the open list shows, once it shows that one."""
+    page.wait_for_selector(f".suggest-widget.visible .monaco-list-row[aria-label^='{wanted}']", timeout=20_000)
+    page.wait_for_timeout(300)
+    return [str(row.get_attribute("aria-label")) for row in page.locator(".suggest-widget .monaco-list-row").all()]
+
+
+def value(page: Page) -> str:
+    """The editor's text."""
+    return str(page.evaluate(f"{EDITOR}.getValue()"))
+
+
+def markers(page: Page) -> list[dict[str, Any]]:
+    """What is marked in the editor."""
+    return list(
+        page.evaluate(
+            f"""() => [...{EDITOR}.getModel().getAllDecorations()].filter(d => /squiggly/.test(d.options.className ?? ''))
+                .map(d => ({{ kind: d.options.className, text: {EDITOR}.getModel().getValueInRange(d.range) }}))"""
+        )
+    )
+
+
+def test_a_custom_table_and_its_columns_are_completed_once(portal: Watched) -> None:
+    page = editor(portal)
+    page.keyboard.type("Firew", delay=40)
+    assert [s for s in suggestions(page, "Firewall_CL") if s.startswith("Firewall_CL")] == ["Firewall_CL"]
+    portal.shot("hunting-completion-custom-light")
+    page.keyboard.press("Escape")
+    page.keyboard.insert_text("all_CL\n| where ")
+    page.keyboard.type("Zon", delay=40)
+    assert [s for s in suggestions(page, "Zone_s") if s.startswith("Zone_s")] == ["Zone_s"]
+
+
+def test_watchlists_are_completed_in_quotes(portal: Watched) -> None:
+    page = editor(portal, "DeviceInfo\n| where DeviceName in ((_GetWatchlist(")
+    page.keyboard.type("'V", delay=60)
+    page.wait_for_selector(".suggest-widget.visible .monaco-list-row >> text=VIPs", timeout=20_000)
+    portal.shot("hunting-completion-watchlist-light")
+    page.keyboard.press("Enter")
+    assert "_GetWatchlist('VIPs'" in value(page)
+
+
+def test_the_servers_findings_are_the_only_ones_and_bring_their_fix(portal: Watched) -> None:
+    page = editor(
+        portal, "// the second query is wrong\nprint 1\n\nFirewall_CL\n| extend Icon = '😀', n = strlenn(Zone_s)"
+    )
+    page.wait_for_selector(".squiggly-error", timeout=20_000, state="attached")
+    page.wait_for_timeout(1200)  # Microsoft's worker has had its say by now
+    assert markers(page) == [{"kind": "squiggly-error", "text": "strlenn"}]
+    page.keyboard.press("ArrowLeft")
+    page.evaluate(f"{EDITOR}.setPosition({{ lineNumber: 5, column: 30 }})")
+    page.keyboard.press("F8")
+    page.wait_for_selector("text=There is no function named 'strlenn' here. Did you mean 'strlen'?")
+    portal.shot("hunting-finding-light")
+    page.keyboard.press("Escape")
+    page.evaluate(f"{EDITOR}.setPosition({{ lineNumber: 5, column: 30 }})")
+    page.keyboard.press("Control+.")
+    page.wait_for_selector("text=Write strlen")
+    portal.shot("hunting-fix-light")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".squiggly-error", timeout=20_000, state="detached")
+    assert value(page).endswith("n = strlen(Zone_s)")
+
+
+def test_what_policy_refuses_is_marked_though_microsofts_language_knows_it(portal: Watched) -> None:
+    page = editor(portal, "cluster('a').database('b').T\n| take 1")
+    page.wait_for_selector(".squiggly-error", timeout=20_000, state="attached")
+    assert [m["kind"] for m in markers(page)] == ["squiggly-error"]
+
+
+def test_hover_tells_what_our_engine_knows(portal: Watched) -> None:
+    page = editor(portal, "Firewall_CL\n| where Zone_s startswith 'dmz'\n| extend Day = startofday(TimeGenerated)")
+    page.locator(".view-line span", has_text="startofday").last.hover()
+    page.wait_for_selector(".monaco-hover:visible >> text=startofday(", timeout=20_000)
+    expect(page.locator(".monaco-hover:visible")).to_have_count(1)
+    assert "startofday" in page.locator(".monaco-hover:visible").inner_text()
+    portal.shot("hunting-hover-light")
+
+
+def test_the_signature_of_the_call_is_shown(portal: Watched) -> None:
+    page = editor(portal, "Firewall_CL\n| extend n = substring")
+    page.keyboard.type("(Zone_s, ", delay=40)
+    page.wait_for_selector(".parameter-hints-widget.visible >> text=substring", timeout=20_000)
+    assert "start" in page.locator(".parameter-hints-widget .parameter.active").inner_text()
+
+
+def test_format_lays_out_each_query_and_says_what_it_cannot(portal: Watched) -> None:
+    portal.allowed.add(400)
+    page = editor(portal, "Firewall_CL|where Zone_s=='dmz'|take 5\n\n// kept\nDeviceInfo|count")
+    page.get_by_role("button", name="Format").click()
+    deadline = time.monotonic() + 20
+    while "| take 5" not in value(page) and time.monotonic() < deadline:
+        page.wait_for_timeout(100)
+    assert value(page) == "Firewall_CL\n| where Zone_s == 'dmz'\n| take 5\n\n// kept\nDeviceInfo\n| count"
+    page.locator(".monaco-editor .view-lines").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text("Firewall_CL | wher x")
+    page.get_by_role("button", name="Format").click()
+    page.wait_for_selector("text=The query can't be laid out")
+    assert value(page) == "Firewall_CL | wher x"
+
+
+def test_an_incident_that_somebody_changed_meanwhile_is_not_overwritten(portal: Watched, server: Server) -> None:
+    portal.allowed.add(409)
+    page = portal.open("/incidents/inc-7f3a9c21")
+    page.get_by_role("button", name="Resolve", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("True positive").click()
+    dialog.get_by_role("combobox").click()
+    page.get_by_role("option").first.click()
+    found = server.world.incidents["inc-7f3a9c21"]
+    seen = found["version"]
+    found["owner"], found["version"] = "r.haddad", seen + 1
+    page.wait_for_timeout(5500)  # the page behind the dialog has asked again: what was seen is still what counts
+    dialog.get_by_role("button", name="Resolve").click()
+    page.wait_for_selector("text=was changed by somebody else meanwhile")
+    assert server.world.patched[-1]["version"] == seen
+    assert found["status"] != "Resolved"
+    portal.accessible()
+    portal.shot("incident-conflict-light")
+    dialog.get_by_role("button", name="Reload").click()
+    page.wait_for_selector("text=was changed by somebody else meanwhile", state="detached")
+    dialog.get_by_role("button", name="Resolve").click()
+    page.wait_for_selector("text=Incident resolved")
+    assert (found["status"], found["owner"]) == ("Resolved", "r.haddad")
+
+
+def test_tags_add_up_whoever_else_works_on_the_incident(portal: Watched, server: Server) -> None:
+    page = portal.open("/incidents/inc-7f3a9c21")
+    server.world.incidents["inc-7f3a9c21"]["version"] += 1
+    page.get_by_role("button", name="Add a tag").click()
+    page.get_by_label("New tag").fill("mine")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=Tagged mine")
+
+
+def test_a_late_assignment_offers_to_reload(portal: Watched, server: Server) -> None:
+    portal.allowed.add(409)
+    server.world.incidents["inc-7f3a9c21"]["owner"] = None
+    page = portal.open("/incidents/inc-7f3a9c21")
+    page.get_by_role("button", name="Assign", exact=True).click()
+    server.world.incidents["inc-7f3a9c21"]["version"] += 1
+    page.get_by_role("menuitem", name="Assign to me").click()
+    page.wait_for_selector("text=was changed by somebody else meanwhile")
+    page.get_by_text("Reload", exact=True).click()
+    page.get_by_role("button", name="Assign", exact=True).click()
+    page.get_by_role("menuitem", name="Assign to me").click()
+    page.wait_for_selector("text=Assigned to")
+
+
+def test_a_link_opens_a_query_whose_run_tells_places_in_utf16(portal: Watched) -> None:
+    portal.allowed.add(400)
+    page = portal.open("/hunting?range=all&run=true&query=" + quote("DeviceProcessEvents\n| where Nope == 1"))
+    page.wait_for_selector("[data-testid=editor][data-schema]", timeout=60_000, state="attached")
+    page.wait_for_selector(".squiggly-error", timeout=20_000, state="attached")
+    assert [m["text"] for m in markers(page)] == ["Nope"]
