@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tocsin.kql.binder import Binder, BindError, bind_query
 from tocsin.kql.diagnostics import Diagnostic, KqlErrors
 from tocsin.kql.emit.duckdb.relations import EmitLimitError, Emitter
+from tocsin.kql.needs import Clauses
 from tocsin.kql.parser import parse
+from tocsin.kql.scan_needs import scan_needs
 from tocsin.kql.scope import Relation
 from tocsin.kql.types import Catalog, KqlType
 
@@ -40,8 +42,9 @@ class CompiledQuery:
 
     Tables stand in `sql` as quoted relations under their own names; `columns` describe the result by position (the SQL names are
     ``c1, c2 …``). `row_wise`: only filters, computed columns and expansions over one table, independent of time, so that it
-    may run on any batch of rows alone. `ordered`: the query sorted its rows. `more`: further results, of a second tabular statement,
-    of fork and of facet, in order.
+    may run on any batch of rows alone. `ordered`: the query sorted its rows. `needs`: for a table, what each of its scans needs of
+    a file to find a row in it (`tocsin.kql.needs`); a table that isn't in it must be read whole. `more`: further results, of a second
+    tabular statement, of fork and of facet, in order.
     """
 
     sql: str
@@ -53,6 +56,7 @@ class CompiledQuery:
     uses_now: bool = False
     ordered: bool = False
     volatile: bool = False
+    needs: Mapping[str, tuple[Clauses, ...]] = field(default_factory=dict)
     more: tuple[CompiledQuery, ...] = ()
 
 
@@ -124,8 +128,9 @@ def _refusals(text: str) -> Iterator[None]:
 
 def _emit(binder: Binder, relation: Relation) -> CompiledQuery:
     visible = relation.visible()
+    sql = Emitter(binder.shared).query(relation.plan, [c.alias for c in visible], relation.order)
     return CompiledQuery(
-        sql=Emitter(binder.shared).query(relation.plan, [c.alias for c in visible], relation.order),
+        sql=sql,
         parameters=binder.sql_parameters,
         columns=tuple(OutColumn(c.name, c.type, c.ticks) for c in visible),
         tables=frozenset(binder.tables),
@@ -134,4 +139,5 @@ def _emit(binder: Binder, relation: Relation) -> CompiledQuery:
         uses_now=binder.uses_now,
         ordered=relation.sorted,
         volatile=binder.volatile,
+        needs=scan_needs(relation.plan, binder.shared, sql),
     )

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tocsin.kql.functions.model import Operand
+from tocsin.kql.needs import Clauses
 from tocsin.kql.types import KqlType
 
 __all__ = [
@@ -50,6 +51,7 @@ class Scalar(Operand):
     `subquery` marks a text that holds a SELECT and so may not stand inside an engine lambda; `volatile` marks rand() and kin.
     `weight` estimates how many engine expressions the text becomes once macros are expanded, which copy their arguments;
     `spread` is how often it repeats the alias that it repeats most.
+    `must` is what has to hold in a scanned file for this condition to be true of one of its rows (`tocsin.kql.needs`).
     `parts` are all columns of a function that gives several (name template, value), of which this scalar is the first.
     """
 
@@ -61,6 +63,7 @@ class Scalar(Operand):
     weight: int = 1
     spread: int = 1
     parts: tuple[tuple[str, Scalar], ...] = ()
+    must: Clauses = ()
 
 
 @dataclass(frozen=True, slots=True)

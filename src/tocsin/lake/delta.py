@@ -38,6 +38,7 @@ __all__ = ["ROLL_APP", "DeltaLog", "check_name"]
 ROLL_APP = "tocsin-roll"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _CHECKPOINT_EVERY = 50
+_STATISTICS = "TimeGenerated,_TimeReceived,Timestamp"
 
 
 def check_name(name: str) -> None:
@@ -106,7 +107,7 @@ class DeltaLog:
                     name=schema.name,
                     configuration={
                         "delta.checkpointInterval": str(_CHECKPOINT_EVERY),
-                        "delta.dataSkippingStatsColumns": "TimeGenerated,_TimeReceived",
+                        "delta.dataSkippingStatsColumns": _STATISTICS,
                     },
                     commit_properties=properties,
                 )
@@ -157,6 +158,7 @@ class DeltaLog:
                 int(row["size_bytes"]),
                 _bounds(row, "TimeGenerated"),
                 _bounds(row, "_TimeReceived"),
+                stamps=_bounds(row, "Timestamp"),
             )
             for row in actions.to_pylist()
         ]
@@ -178,7 +180,7 @@ class DeltaLog:
 
     def _add(self, file: DataFile, data_change: bool) -> AddAction:
         stats: dict[str, object] = {"numRecords": file.rows}
-        bounds = {"TimeGenerated": file.times, "_TimeReceived": file.received}
+        bounds = {"TimeGenerated": file.times, "_TimeReceived": file.received, "Timestamp": file.stamps}
         known = {name: b for name, b in bounds.items() if b is not None}
         stats["minValues"] = {name: b[0].isoformat(timespec="microseconds") for name, b in known.items()}
         stats["maxValues"] = {name: b[1].isoformat(timespec="microseconds") for name, b in known.items()}

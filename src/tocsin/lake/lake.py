@@ -359,6 +359,11 @@ class Lake:
         with self._store.delta_lock:
             return maintain.compact(self._store, table, at_least=2) if table in self._store.states else 0
 
+    def index(self) -> int:
+        """Makes every term filter that is missing; gives how many. The background thread does it by itself, a file at a time."""
+        self._require_open()
+        return maintain.index(self._store, at_most=1 << 30)
+
     def retain(self) -> list[Deletion]:
         """Deletes what the settings of retention no longer keep (see `tocsin.lake.retention`); the background thread does it by itself.
 
@@ -498,6 +503,7 @@ class Lake:
         store, settings = self._store, self.settings
         next_sweep = time.monotonic() + _SWEEP_SECONDS
         retry = 0.0
+        unindexed = True
         while not self._stopping.is_set():
             with store.condition:
                 now = time.monotonic()
@@ -505,10 +511,14 @@ class Lake:
                 if self._oldest is not None:
                     full = store.hot_bytes >= min(settings.roll_bytes, settings.hot_bytes)
                     due = min(due, max(retry, now if full else self._oldest + settings.roll_seconds))
-                if due > now:
+                if due > now and not unindexed:
                     store.condition.wait(due - now)
                     continue
             try:
+                if due > now:
+                    unindexed = maintain.index(store) > 0
+                    continue
+                unindexed = True
                 if now >= next_sweep:
                     next_sweep = now + _SWEEP_SECONDS
                     self.sweep()

@@ -15,8 +15,12 @@ import pyarrow.parquet as pq
 import structlog
 
 from tocsin.base.errors import LakeError, Place
+from tocsin.kql.types import KqlType
 from tocsin.lake.delta import DeltaLog
-from tocsin.lake.engine.physical import arrow_schema, naive_utc
+from tocsin.lake.engine.files import columns_of
+from tocsin.lake.engine.physical import arrow_schema, naive_utc, shape_of
+from tocsin.lake.engine.terms import SUFFIX as TERMS
+from tocsin.lake.engine.terms import build_filter, filter_path
 from tocsin.lake.hot import TableState
 from tocsin.lake.parquet import PART, write_rows
 from tocsin.lake.retention import Deletion, budget_bytes, evicted, read_book, write_book
@@ -24,7 +28,7 @@ from tocsin.lake.snapshot import DataFile
 from tocsin.lake.store import Store
 from tocsin.tables import INGESTION_TIME
 
-__all__ = ["compact", "delete_before", "retain", "set_aside", "sweep"]
+__all__ = ["compact", "delete_before", "index", "retain", "set_aside", "sweep"]
 
 _log = structlog.get_logger("tocsin.lake.maintain")
 _MERGE_ROWS = 200_000
@@ -88,6 +92,36 @@ def delete_before(store: Store, name: str, moment: datetime) -> int:
         _swap(store, name, [file], kept, data_change=True)
         deleted += rows.num_rows - keep.num_rows
     return deleted
+
+
+def index(store: Store, *, at_most: int = 1) -> int:
+    """Makes the term filters of files that are large enough and have none; gives how many. Takes no lock: files never change.
+
+    A file that can't be indexed is a problem, named once, and is read whole by queries.
+    """
+    least = store.settings.term_filter_rows
+    made = 0
+    if not least:
+        return 0
+    for name, state in sorted(store.states.items()):
+        strings = [n for n, c in shape_of(state.schema).physical.items() if c.type is KqlType.STRING]
+        for file in state.files:
+            if made >= at_most:
+                return made
+            if file.rows < least or file.path in store.indexed:
+                continue
+            store.indexed.add(file.path)
+            if filter_path(file.path).exists():
+                continue
+            held = columns_of([file])
+            try:
+                terms = build_filter(file.path, [n for n in strings if held is None or n in held])
+            except LakeError as error:
+                store.problem(error)
+                continue
+            made += 1
+            _log.debug("lake.indexed", table=name, file=file.path, terms=terms)
+    return made
 
 
 def retain(store: Store, book_path: Path) -> list[Deletion]:
@@ -194,6 +228,10 @@ def sweep(store: Store) -> int:
                     gone += 1
             except OSError as error:
                 _log.warning("lake.sweep.failed", file=str(path), error=str(error))
+        for beside in folder.glob(f"*{TERMS}"):
+            if not beside.with_suffix(".parquet").exists():
+                beside.unlink(missing_ok=True)
+                store.indexed.discard(str(beside.with_suffix(".parquet")))
     return gone
 
 

@@ -62,4 +62,5 @@ def write_rows(folder: Path, rows: pa.Table, settings: LakeSettings, *, label: s
         bounds_of(rows, "_TimeReceived"),
         spilled=spilled,
         columns=frozenset(rows.column_names),
+        stamps=bounds_of(rows, "Timestamp"),
     )

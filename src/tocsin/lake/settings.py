@@ -125,6 +125,11 @@ class LakeSettings(BaseModel):
         ge=0,
         description="Small files of one table that make the background thread merge them; 0 switches it off.",
     )
+    term_filter_rows: int = Field(
+        default=10_000,
+        ge=0,
+        description="Rows from which on a file gets a filter of its terms, so that searches for rare words skip it; 0 makes none.",
+    )
     orphan_seconds: float = Field(
         default=900.0,
         gt=0,

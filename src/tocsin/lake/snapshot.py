@@ -17,7 +17,7 @@ __all__ = ["DataFile", "Snapshot", "TableSnapshot"]
 class DataFile:
     """A Parquet file of a table, with what the Delta log says about it. Instants are naive UTC; None means unknown.
 
-    `times` and `received` are the least and greatest TimeGenerated and _TimeReceived. `spilled` files belong to bulk-written
+    `times`, `received` and `stamps` are the least and greatest TimeGenerated, _TimeReceived and Timestamp. `spilled` files belong to bulk-written
     rows that aren't committed yet. `columns` are the physical names that the file holds, where they are known; the others are null.
     """
 
@@ -28,12 +28,12 @@ class DataFile:
     received: tuple[datetime, datetime] | None = None
     spilled: bool = False
     columns: frozenset[str] | None = field(default=None, compare=False, repr=False)
+    stamps: tuple[datetime, datetime] | None = None
 
     def bounds(self, column: str) -> tuple[datetime, datetime] | None:
-        """The least and greatest value of TimeGenerated or _TimeReceived, if known."""
-        if column == "TimeGenerated":
-            return self.times
-        return self.received if column == "_TimeReceived" else None
+        """The least and greatest value of TimeGenerated, _TimeReceived or Timestamp, if known."""
+        known = {"TimeGenerated": self.times, "_TimeReceived": self.received, "Timestamp": self.stamps}
+        return known.get(column)
 
 
 @dataclass(frozen=True, slots=True)

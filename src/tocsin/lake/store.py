@@ -44,6 +44,8 @@ class Store:
         """Held while a Delta log is written: roll, flush, merge and retention take turns."""
         self.retired: dict[str, float] = {}
         """Files that no table lists any more, with the monotonic time since when: a running query may still read them."""
+        self.indexed: set[str] = set()
+        """Files whose term filter has been looked for or made since the start."""
         self._schema_lock = threading.Lock()
         self._states: dict[str, TableState] = {}
         self._logs: dict[str, DeltaLog] = {}

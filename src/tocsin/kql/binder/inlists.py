@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tocsin.kql import ast
+from dataclasses import replace
+
+from tocsin.kql import ast, needs
 from tocsin.kql.binder import fold
 from tocsin.kql.binder.core import Binder, Row
 from tocsin.kql.binder.errors import fail
@@ -164,7 +166,8 @@ def _in_values(b: Binder, left: Scalar, items: list[Scalar], node: ast.InList) -
     if kind is KqlType.STRING:
         items = [convert(i, KqlType.STRING) for i in items]
         if all(i.constant for i in items):
-            return _constant_list(b, left, list(dict.fromkeys(str(i.value or "") for i in items)))
+            values = list(dict.fromkeys(str(i.value or "") for i in items))
+            return _implying(_constant_list(b, left, values), left, values)
     elif kind.is_numeric:
         items = [comparable(node, left, i)[1] if i.type is KqlType.STRING else i for i in items]
         for item in items:
@@ -190,10 +193,17 @@ def _constant_list(b: Binder, left: Scalar, values: list[str]) -> Scalar:
     return scalars.make(f"({left.sql} IN ({listed}))", KqlType.BOOL, (left,))
 
 
+def _implying(found: Scalar, left: Scalar, values: list[str]) -> Scalar:
+    """The test with what it implies of a stored column: it is one of the values."""
+    column = scalars.stored(left)
+    return found if column is None else replace(found, must=needs.when_any_term(column, values))
+
+
 def _caseless(b: Binder, left: Scalar, items: list[Scalar]) -> Scalar:
     folded = scalars.make(strings.fold(left), KqlType.STRING, (left,))
     if all(i.constant for i in items):
-        return _constant_list(b, folded, list(dict.fromkeys(strings.lower(str(i.value or "")) for i in items)))
+        values = list(dict.fromkeys(strings.lower(str(i.value or "")) for i in items))
+        return _implying(_constant_list(b, folded, values), left, values)
     listed = ", ".join(strings.fold(i) for i in items)
     return scalars.make(f"({folded.sql} IN ({listed}))", KqlType.BOOL, (left, *items))
 

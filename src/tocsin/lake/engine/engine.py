@@ -12,6 +12,7 @@ import pyarrow as pa
 import structlog
 
 from tocsin.base.errors import LakeError, Place, QueryError, TocsinError
+from tocsin.kql.needs import Clauses
 from tocsin.kql.types import Catalog
 from tocsin.lake.engine.connection import Database
 from tocsin.lake.engine.files import why_unreadable
@@ -90,6 +91,7 @@ class Engine:
                 catalog=catalog or self.catalog,
                 window=window,
                 without=frozenset(bad),
+                needs=_needs(compiled),
             )
             try:
                 table, truncated = self._execute(compiled, plan, limits, started, cancel)
@@ -115,12 +117,7 @@ class Engine:
             seconds=time.monotonic() - started,
             render=getattr(compiled, "render", None),
             problems=tuple(bad.values()),
-            scanned=Scanned(
-                len(plan.files),
-                plan.pruned,
-                sum(f.rows for _, f in plan.files),
-                sum(rows.num_rows for rows in plan.arrow.values()),
-            ),
+            scanned=_scanned(plan),
         )
 
     def explain(
@@ -140,6 +137,7 @@ class Engine:
             relations=relations or {},
             catalog=catalog or self.catalog,
             window=window,
+            needs=_needs(compiled),
         )
         try:
             with self._main().connection(self.settings_wait) as held:
@@ -150,7 +148,7 @@ class Engine:
                 ).fetchall()
         except duckdb.Error as error:
             raise self._translated(error, compiled) from error
-        return "\n".join(str(row[-1]) for row in found)
+        return f"{_scanned(plan).said()}\n" + "\n".join(str(row[-1]) for row in found)
 
     @property
     def settings_wait(self) -> float:
@@ -283,6 +281,23 @@ def _bad_file(table: str, file: DataFile, reason: str) -> LakeError:
         code="LAK0005",
         place=Place(file.path),
         hint="Its rows are left out; restore the file from a backup to have them again.",
+    )
+
+
+def _needs(compiled: Compiled) -> Mapping[str, Sequence[Clauses]]:
+    found: Mapping[str, Sequence[Clauses]] = getattr(compiled, "needs", {})
+    return found
+
+
+def _scanned(plan: RelationPlan) -> Scanned:
+    return Scanned(
+        files=len(plan.files),
+        file_rows=sum(f.rows for _, f in plan.files),
+        file_bytes=sum(f.size for _, f in plan.files),
+        memory_rows=sum(rows.num_rows for rows in plan.arrow.values()),
+        skipped_by_time=len(plan.skipped["time"]),
+        skipped_by_terms=len(plan.skipped["terms"]),
+        skipped_bytes=sum(f.size for files in plan.skipped.values() for f in files),
     )
 
 

@@ -10,10 +10,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 
 import pyarrow as pa
 
 from tocsin.base.errors import QueryError, did_you_mean
+from tocsin.kql.needs import Clauses
 from tocsin.kql.types import Catalog, Column, TableSchema
 from tocsin.lake.engine.files import columns_of
 from tocsin.lake.engine.model import Window
@@ -28,6 +30,7 @@ from tocsin.lake.engine.physical import (
     quote_text,
     shape_of,
 )
+from tocsin.lake.engine.pruning import needed_files
 from tocsin.lake.snapshot import DataFile, Snapshot
 
 __all__ = ["RelationPlan", "plan_relations"]
@@ -43,7 +46,8 @@ class RelationPlan:
     ctes: list[str] = field(default_factory=list)
     arrow: dict[str, pa.Table] = field(default_factory=dict)
     files: list[tuple[str, DataFile]] = field(default_factory=list)
-    pruned: int = 0
+    skipped: dict[str, list[DataFile]] = field(default_factory=lambda: {"time": [], "terms": []})
+    """Files that needn't be read, by what ruled them out."""
 
 
 def plan_relations(
@@ -55,8 +59,9 @@ def plan_relations(
     catalog: Catalog | None,
     window: Window | None,
     without: frozenset[str] = frozenset(),
+    needs: Mapping[str, Sequence[Clauses]] = MappingProxyType({}),
 ) -> RelationPlan:
-    """Plans every named relation. `without` are file paths to leave out because they can't be read.
+    """Plans every named relation. `without` are file paths to leave out because they can't be read; `needs` as in `CompiledQuery`.
 
     Raises QueryError QRY0005 for a name that is neither an extra relation, nor a table of the catalogue, nor one of the lake.
     """
@@ -83,8 +88,10 @@ def plan_relations(
         columns = _columns(schema, sql, window)
         where = _where(schema, window)
         if stored is not None:
-            files = [f for f in stored.files if f.path not in without and _overlaps(f, window)]
-            plan.pruned += len(stored.files) - len(files)
+            present = [f for f in stored.files if f.path not in without]
+            files, ruled_out = needed_files(present, window, needs.get(name, ()))
+            for reason, skipped in ruled_out.items():
+                plan.skipped[reason] += skipped
             if files:
                 plan.files += [(name, f) for f in files]
                 parts.append(_from_parquet(files, columns, schema) + where)
@@ -174,15 +181,3 @@ def _where(schema: TableSchema, window: Window | None) -> str:
 
 def _stamp(moment: datetime) -> str:
     return f"TIMESTAMP '{naive_utc(moment).isoformat(sep=' ')}'"
-
-
-def _overlaps(file: DataFile, window: Window | None) -> bool:
-    if window is None:
-        return True
-    bounds = file.bounds(window.column)
-    if bounds is None:
-        return True
-    least, greatest = bounds
-    if window.start is not None and greatest < naive_utc(window.start):
-        return False
-    return window.end is None or least < naive_utc(window.end)

@@ -20,12 +20,27 @@ __all__ = ["QueryResult", "Scanned"]
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """What a query had to look at: Parquet files and their rows, files that the time window spared, rows in memory."""
+    """What a query had to look at, and what it was spared: Parquet files by their times or by their terms; bytes as on disk."""
 
     files: int = 0
-    pruned: int = 0
     file_rows: int = 0
+    file_bytes: int = 0
     memory_rows: int = 0
+    skipped_by_time: int = 0
+    skipped_by_terms: int = 0
+    skipped_bytes: int = 0
+
+    @property
+    def pruned(self) -> int:
+        """Files that were skipped."""
+        return self.skipped_by_time + self.skipped_by_terms
+
+    def said(self) -> str:
+        """In a line, for people."""
+        return (
+            f"files: {self.files} with {self.file_rows:,} rows, {self.file_bytes:,} bytes; rows in memory: {self.memory_rows:,}; "
+            f"skipped: {self.skipped_by_time} files by time, {self.skipped_by_terms} by terms, {self.skipped_bytes:,} bytes"
+        )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ has already refused what KQL refuses.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from tocsin.kql import needs
 from tocsin.kql.emit.duckdb.literals import EPOCH_TICKS, constant, literal, sql_type, text
 from tocsin.kql.plan import Scalar
 from tocsin.kql.types import KqlType
@@ -22,6 +24,7 @@ __all__ = [
     "micros",
     "negate",
     "null",
+    "stored",
     "ticks",
     "to_ticks",
 ]
@@ -167,6 +170,29 @@ def compare(op: str, left: Scalar, right: Scalar, *, positive: bool = False) -> 
     """``== != < <= > >=`` of operands of one type. `positive`: null may stand for false (a conjunct of `where`)."""
     if left.constant and not right.constant:
         left, right, op = right, left, _FLIPPED[op]
+    found = _compared(op, left, right, positive)
+    column = stored(left)
+    if column is None or not right.constant:
+        return found
+    if op == "==" and left.type is KqlType.STRING and isinstance(right.value, str):
+        return replace(found, must=needs.when_terms(column, right.value))
+    if left.type is KqlType.DATETIME and not left.ticks and isinstance(right.value, int) and op != "!=":
+        return replace(found, must=_when_time(op, column, right.value))
+    return found
+
+
+def _when_time(op: str, column: str, moment: int) -> needs.Clauses:
+    """What a comparison with a constant (in ticks) implies of a datetime column, in whole µs that take in the constant."""
+    least, most = (moment - EPOCH_TICKS) // 10, -((EPOCH_TICKS - moment) // 10)
+    clauses = []
+    if op in (">", ">=", "=="):
+        clauses.append(frozenset((needs.Atom(column, "from", least),)))
+    if op in ("<", "<=", "=="):
+        clauses.append(frozenset((needs.Atom(column, "to", most),)))
+    return tuple(clauses)
+
+
+def _compared(op: str, left: Scalar, right: Scalar, positive: bool) -> Scalar:
     both = (left, right)
     kind = left.type
     a, b = left.sql, right.sql
@@ -218,9 +244,21 @@ def _compare_micros(op: str, column: Scalar, value: int) -> Scalar:
     return make(f"({column.sql} {'<=' if op[0] == '<' else '>'} {below})", KqlType.BOOL, (column,))
 
 
+def stored(value: Scalar) -> str | None:
+    """The alias when the value is nothing but a column."""
+    return value.sql if value.sql in value.refs else None
+
+
 def logic(op: str, left: Scalar, right: Scalar) -> Scalar:
     """``and``, ``or``."""
-    return make(f"({left.sql} {op.upper()} {right.sql})", KqlType.BOOL, (left, right))
+    made = make(f"({left.sql} {op.upper()} {right.sql})", KqlType.BOOL, (left, right))
+    return _implied(made, op, (left, right))
+
+
+def _implied(made: Scalar, op: str, parts: Sequence[Scalar]) -> Scalar:
+    musts = [p.must for p in parts]
+    must = needs.both(musts) if op == "and" else needs.either(musts)
+    return replace(made, must=must) if must else made
 
 
 def combine(op: str, parts: Sequence[Scalar]) -> Scalar:
@@ -229,7 +267,7 @@ def combine(op: str, parts: Sequence[Scalar]) -> Scalar:
         return constant(KqlType.BOOL, op == "and")
     if len(parts) == 1:
         return parts[0]
-    return make("(" + f" {op.upper()} ".join(p.sql for p in parts) + ")", KqlType.BOOL, parts)
+    return _implied(make("(" + f" {op.upper()} ".join(p.sql for p in parts) + ")", KqlType.BOOL, parts), op, parts)
 
 
 def inverse(value: Scalar) -> Scalar:
@@ -239,7 +277,7 @@ def inverse(value: Scalar) -> Scalar:
 
 def truth(value: Scalar) -> Scalar:
     """The predicate with null as false."""
-    return make(f"coalesce({value.sql}, FALSE)", KqlType.BOOL, (value,))
+    return replace(make(f"coalesce({value.sql}, FALSE)", KqlType.BOOL, (value,)), must=value.must)
 
 
 def cast(value: Scalar, kind: KqlType) -> Scalar:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 
+from tocsin.kql import needs
 from tocsin.kql.emit.duckdb.literals import constant, text
 from tocsin.kql.emit.duckdb.regex import escape, translate
-from tocsin.kql.emit.duckdb.scalars import combine, inverse, make
+from tocsin.kql.emit.duckdb.scalars import combine, inverse, make, stored
 from tocsin.kql.emit.duckdb.udfs import SEPARATOR
 from tocsin.kql.plan import Scalar
 from tocsin.kql.types import KqlType
@@ -55,19 +57,28 @@ def string_operator(op: str, left: Scalar, right: Scalar, *, filtering: bool = F
     cased = op.endswith("_cs")
     name = op[:-3] if cased else op
     if name == "=~":
-        return make(f"({fold(left)} = {fold(right)})", KqlType.BOOL, both)
+        return _implying(make(f"({fold(left)} = {fold(right)})", KqlType.BOOL, both), left, right)
     a, b = (left.sql, right.sql) if cased else (fold(left), fold(right))
     if name == "contains":
-        return make(f"contains({a}, {b})", KqlType.BOOL, both)
+        return _implying(make(f"contains({a}, {b})", KqlType.BOOL, both), left, right, before=False, after=False)
     if name == "startswith":
-        return make(f"starts_with({a}, {b})", KqlType.BOOL, both)
+        return _implying(make(f"starts_with({a}, {b})", KqlType.BOOL, both), left, right, after=False)
     if name == "endswith":
-        return make(f"suffix({a}, {b})", KqlType.BOOL, both)
+        return _implying(make(f"suffix({a}, {b})", KqlType.BOOL, both), left, right, before=False)
     before, after = name != "hassuffix", name != "hasprefix"
     if right.constant and isinstance(right.value, str):
         test = _term_test(a, right.value if cased else lower(right.value), before, after, filtering)
-        return make(f"({test})", KqlType.BOOL, both, copies=5)
+        found = make(f"({test})", KqlType.BOOL, both, copies=5)
+        return _implying(found, left, right, before=before, after=after)
     return make(f"q_has({a}, {b}, {before}, {after})", KqlType.BOOL, both, copies=2)
+
+
+def _implying(found: Scalar, left: Scalar, right: Scalar, *, before: bool = True, after: bool = True) -> Scalar:
+    """The test with what it implies of a stored column."""
+    column = stored(left)
+    if column is None or not (right.constant and isinstance(right.value, str)):
+        return found
+    return replace(found, must=needs.when_terms(column, right.value, before=before, after=after))
 
 
 def _term_test(haystack: str, needle: str, before: bool, after: bool, filtering: bool = False) -> str:
@@ -122,7 +133,12 @@ def has_list(op: str, left: Scalar, needles: Sequence[Scalar], *, filtering: boo
             for n in constants
         )
     parts.extend(string_operator("has", left, n) for n in others)
-    return combine("and" if everything else "or", parts)
+    found = combine("and" if everything else "or", parts)
+    column = stored(left)
+    if column is None or (others and not everything):
+        return found
+    each = [needs.when_terms(column, n) for n in constants]
+    return replace(found, must=needs.both(each) if everything else needs.either(each))
 
 
 def has_dynamic(op: str, left: Scalar, array: Scalar) -> Scalar:
