@@ -14,6 +14,7 @@ PACKAGES = {  # a command or file that the package brings → the package
     "chromium": "chromium",
     "rsyslogd": "rsyslog",
     "/usr/lib/*/rsyslog/omrelp.so": "rsyslog-relp",
+    "/usr/lib/*/rsyslog/lmnsd_gtls.so": "rsyslog-gnutls",
     "nft": "nftables",
     "ip": "iproute2",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import ssl
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +21,7 @@ from tests.ingest.intake_support import Rig
 from tocsin.content import load_packs
 from tocsin.ingest.mapping import Mapper
 from tocsin.ingest.receivers.http import BodyError
+from tocsin.ingest.receivers.streams import server_tls
 from tocsin.kql.types import FunctionSource
 from tocsin.query.catalog import WorkspaceCatalog
 from tocsin.tables import catalogue
@@ -47,11 +48,9 @@ class Certificates:
             blob.write_to_path(self.cert, append=number > 0)
         issued.private_key_pem.write_to_path(self.key)
 
-    def server(self) -> ssl.SSLContext:
+    def server(self) -> Any:
         """What a receiver presents."""
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self.cert, self.key)
-        return context
+        return server_tls(self.cert, self.key)
 
 
 @contextmanager
@@ -66,6 +65,7 @@ def serve(routes: Sequence[BaseRoute], certificates: Certificates | None = None)
             port=0,
             log_level="warning",
             lifespan="off",
+            loop="asyncio",
             timeout_graceful_shutdown=1,
             **more,
         )
@@ -98,6 +98,14 @@ def packed_rig(folder: Path) -> Rig:
     known = WorkspaceCatalog(catalogue(), rig.lake, functions)
     rig.mapper = rig.intake.mapper = Mapper(content.parsers, engine=rig.engine, catalog=known)
     return rig
+
+
+def closes(sock: socket.socket) -> bool:
+    """Whether the peer closes without another word."""
+    try:
+        return sock.recv(100) == b""
+    except (ConnectionResetError, BrokenPipeError):
+        return True
 
 
 def refused(work: Callable[[], object]) -> BodyError | None:

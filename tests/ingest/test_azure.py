@@ -51,6 +51,17 @@ def receiver(rig: Rig) -> AzureReceiver:
     return AzureReceiver(rig.intake, TOKENS.get, max_body_bytes=1 << 20, shared_keys={WORKSPACE.upper(): KEY})
 
 
+def refusal(client: LogsIngestionClient, stream: str) -> tuple[int | None, str, bool]:
+    """(status, name, whether it names the nearest table) of a refused upload."""
+    try:
+        client.upload(rule_id="dcr-1", stream_name=stream, logs=[{"a": 1}])
+    except HttpResponseError as error:
+        said: Any = error
+        said.response.internal_response.close()
+        return error.status_code, said.error.code, "Syslog'" in error.message
+    return None, "", False
+
+
 def test_the_official_sdk(rig: Rig, receiver: AzureReceiver, tmp_path: Path) -> None:
     certificates = Certificates(tmp_path / "tls")
     with (
@@ -74,16 +85,9 @@ def test_the_official_sdk(rig: Rig, receiver: AzureReceiver, tmp_path: Path) -> 
             stream_name="Microsoft-SecurityEvent",
             logs=[{"TimeGenerated": "2024-05-01T10:00:00Z", "EventID": 4625, "Channel": "Security", "TargetUserName": "mallory", "Computer": "dc"}],
         )  # fmt: skip
-        with pytest.raises(HttpResponseError) as wrong:
-            client.upload(rule_id="dcr-1", stream_name="Custom-Syslogg", logs=[{"a": 1}])
-        assert wrong.value.status_code == 400
-        assert wrong.value.error is not None
-        assert wrong.value.error.code == "InvalidStream"
-        assert "Syslog" in wrong.value.message
-        bad = LogsIngestionClient(url, Credential("bad"), connection_verify=str(certificates.ca))
-        with bad, pytest.raises(HttpResponseError) as denied:
-            bad.upload(rule_id="dcr-1", stream_name="Custom-Mine_CL", logs=[{"a": 1}])
-        assert denied.value.status_code == 401
+        assert refusal(client, "Custom-Syslogg") == (400, "InvalidStream", True)
+        with LogsIngestionClient(url, Credential("bad"), connection_verify=str(certificates.ca)) as bad:
+            assert refusal(bad, "Custom-Mine_CL") == (401, "InvalidToken", False)
     rows = rig.wait("Mine_CL", 4)
     first = next(r for r in rows if r.get("Who") == "u2")
     assert (first["Count"], first["Ratio"], first["Ok"], json.loads(first["More"])) == (2, 1.0, True, {"a": [2]})

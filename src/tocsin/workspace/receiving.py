@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from ssl import SSLContext
 from typing import Any, Protocol
 
 from starlette.routing import BaseRoute
@@ -11,15 +12,21 @@ from tocsin.access import Access
 from tocsin.detect.alert import iso
 from tocsin.ingest.pipeline import Intake
 from tocsin.ingest.receivers.azure import AzureReceiver
+from tocsin.ingest.receivers.beats import BeatsReceiver
 from tocsin.ingest.receivers.elastic import ElasticReceiver
+from tocsin.ingest.receivers.fluent import FluentReceiver
 from tocsin.ingest.receivers.folder import FolderReceiver
+from tocsin.ingest.receivers.gelf import GelfHttpReceiver, GelfTcpReceiver, GelfUdpReceiver
 from tocsin.ingest.receivers.hec import HecReceiver
 from tocsin.ingest.receivers.jsonlines import JsonLinesReceiver
 from tocsin.ingest.receivers.loki import LokiReceiver
 from tocsin.ingest.receivers.otlp import OtlpReceiver
 from tocsin.ingest.receivers.relp import RelpReceiver, SessionTails
+from tocsin.ingest.receivers.settings import TlsSettings
+from tocsin.ingest.receivers.streams import StreamLimits, server_tls
 from tocsin.ingest.receivers.syslog import SyslogTcpReceiver, SyslogUdpReceiver
-from tocsin.workspace.settings import Settings
+from tocsin.ingest.receivers.syslogtls import SyslogTlsReceiver
+from tocsin.workspace.settings import IngestSettings, Settings
 
 __all__ = ["Receiving"]
 
@@ -53,17 +60,29 @@ class Receiving:
             AzureReceiver(intake, sender, shared_keys=limits.azure.shared_keys, **bounds),
             OtlpReceiver(intake, sender, **bounds),
             LokiReceiver(intake, sender, **bounds),
+            GelfHttpReceiver(intake, sender, **bounds),
         )
         self._running: list[_Running] = []
         if limits.syslog_udp_port >= 0:
             self._running.append(SyslogUdpReceiver(intake, limits.syslog_host, limits.syslog_udp_port))
         if limits.syslog_tcp_port >= 0:
             self._running.append(SyslogTcpReceiver(intake, limits.syslog_host, limits.syslog_tcp_port))
-        if limits.relp_port >= 0:
+        tls = limits.tls
+        if limits.relp_port >= 0 or tls.relp_port >= 0:
             # RELP is acknowledged syslog: what a crash left unanswered comes again, and its tail tells what was durable already.
             tails = SessionTails()
             intake.on_replay.append(tails.replayed)
-            self._running.append(RelpReceiver(intake, limits.syslog_host, limits.relp_port, tails=tails))
+            if limits.relp_port >= 0:
+                self._running.append(RelpReceiver(intake, limits.syslog_host, limits.relp_port, tails=tails))
+            if tls.relp_port >= 0:
+                self._running.append(
+                    RelpReceiver(intake, limits.syslog_host, tls.relp_port, tails=tails, tls=_context(tls))
+                )
+        if tls.syslog_port >= 0:
+            self._running.append(
+                SyslogTlsReceiver(intake, limits.syslog_host, tls.syslog_port, tls=_context(tls), limits=_SYSLOG)
+            )
+        self._running += _streams(intake, limits)
         folder = limits.folder or settings.data / "drop"
         folder.mkdir(parents=True, exist_ok=True)
         self._running.append(FolderReceiver(intake, folder, settings.data / "intake" / "folder.json"))
@@ -101,3 +120,32 @@ class Receiving:
                 "errors": source.errors,
                 "last_event": iso(source.last_event) if source.last_event else None,
             }
+
+
+_SYSLOG = StreamLimits(frame_bytes=1 << 20)
+
+
+def _context(tls: TlsSettings) -> SSLContext:
+    return server_tls(tls.certificate, tls.key, tls.client_ca)
+
+
+def _streams(intake: Intake, limits: IngestSettings) -> list[_Running]:
+    """The receivers with frames and ports of their own that are switched on."""
+    frames = StreamLimits(frame_bytes=limits.max_body_bytes)
+    fluent, gelf, beats = limits.fluent, limits.gelf, limits.beats
+    made: list[_Running] = []
+    if fluent.port >= 0:
+        context = _context(limits.tls) if fluent.tls else None
+        made.append(
+            FluentReceiver(intake, fluent.host, fluent.port, shared_key=fluent.shared_key, tls=context, limits=frames)
+        )
+    if gelf.udp_port >= 0:
+        made.append(GelfUdpReceiver(intake, gelf.host, gelf.udp_port))
+    if gelf.tcp_port >= 0:
+        context = _context(limits.tls) if gelf.tls else None
+        bounds = StreamLimits(frame_bytes=limits.max_record_bytes)
+        made.append(GelfTcpReceiver(intake, gelf.host, gelf.tcp_port, tls=context, limits=bounds))
+    if beats.port >= 0:
+        context = _context(limits.tls) if beats.tls else None
+        made.append(BeatsReceiver(intake, beats.host, beats.port, tls=context, limits=frames))
+    return made

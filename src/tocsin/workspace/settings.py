@@ -16,7 +16,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from tocsin.access.settings import AccessSettings
 from tocsin.base.errors import ConfigError, Place, did_you_mean
-from tocsin.ingest.receivers.settings import AzureSettings, ElasticSettings
+from tocsin.ingest.receivers.settings import (
+    AzureSettings,
+    BeatsSettings,
+    ElasticSettings,
+    FluentSettings,
+    GelfSettings,
+    TlsSettings,
+)
 from tocsin.lake.settings import EngineSettings, LakeSettings
 from tocsin.query.settings import QuerySettings
 from tocsin.respond.settings import RespondSettings
@@ -78,6 +85,10 @@ class IngestSettings(_Section):
     max_body_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, description="Largest HTTP body after decompression.")
     elastic: ElasticSettings = ElasticSettings()
     azure: AzureSettings = AzureSettings()
+    tls: TlsSettings = TlsSettings()
+    fluent: FluentSettings = FluentSettings()
+    gelf: GelfSettings = GelfSettings()
+    beats: BeatsSettings = BeatsSettings()
 
 
 class DetectSettings(_Section):

@@ -1,8 +1,7 @@
 """What the HTTP receivers of foreign protocols share: who sends, bounded bodies, decoding beside the loop, durable before the answer.
 
 A receiver gives its routes and how it words a refusal; everything between the token and the answer is here. Events are kept in one form
-whatever protocol they came by: event objects as Splunk's collector knows them (`event`, `time`, `host`, `source`, `sourcetype`, `index`,
-`fields`), one a line, so that one decoder reads them all.
+whatever protocol they came by (`envelopes.envelope`), so that one decoder reads them all.
 """
 
 from __future__ import annotations
@@ -12,23 +11,21 @@ import base64
 import binascii
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
-import orjson
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tocsin.base.errors import LakeError
 from tocsin.ingest.decoders.body import pack_letters
-from tocsin.ingest.decoders.jsonvalue import json_text
 from tocsin.ingest.model import DeadLetter
 from tocsin.ingest.pipeline import IntakeBusyError
 from tocsin.ingest.receivers.http import DEFAULT_MAX_BODY, BodyError, Port, TokenCheck, claim, read_body
 from tocsin.ingest.requests import body_key
 from tocsin.lake import Body
 
-__all__ = ["HttpReceiver", "RefusedError", "envelope", "lasting_key", "token_of"]
+__all__ = ["HttpReceiver", "RefusedError", "lasting_key", "token_of"]
 
 T = TypeVar("T")
 _IN_LOOP_BYTES = 1 << 16
@@ -64,16 +61,6 @@ def token_of(header: str) -> tuple[str, str]:
             return scheme, pair.partition(":")[2]
         return (scheme, value) if scheme == "apikey" else ("", "")
     return (scheme, value) if value else ("", "")
-
-
-def envelope(event: object, **fields: object) -> bytes:
-    """One event as it is kept: `time`, `host`, `source`, `sourcetype`, `index`, `fields` where they say something."""
-    kept: dict[str, object] = {k: v for k, v in fields.items() if v is not None and v != "" and v != {}}
-    kept["event"] = event
-    try:
-        return orjson.dumps(kept, default=str)
-    except TypeError:
-        return json_text(kept).encode("utf-8", "replace")
 
 
 def lasting_key(kind: str, sender: str, given: str, data: bytes) -> str:
@@ -210,8 +197,3 @@ async def _stored(intake: Port, bodies: Sequence[Body], key: str) -> int:
 
 def _address(request: Request) -> str:
     return request.client.host if request.client else ""
-
-
-def problem(error: BodyError, **more: Any) -> dict[str, Any]:
-    """A refusal as a JSON object for protocols whose errors are plain objects."""
-    return {"code": error.code, "message": error.message, "hint": error.hint, **more}

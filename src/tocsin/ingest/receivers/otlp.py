@@ -26,7 +26,8 @@ from tocsin.base.errors import Place
 from tocsin.ingest import codes
 from tocsin.ingest.decoders.jsontext import load_tolerant
 from tocsin.ingest.model import DeadLetter
-from tocsin.ingest.receivers.door import HttpReceiver, RefusedError, envelope
+from tocsin.ingest.receivers.door import HttpReceiver, RefusedError
+from tocsin.ingest.receivers.envelopes import envelope
 from tocsin.ingest.receivers.http import BodyError
 
 __all__ = ["OtlpReceiver", "Record", "read_json", "read_protobuf"]

@@ -13,7 +13,9 @@ import re
 import secrets
 import selectors
 import socket
+import ssl
 import threading
+import time
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -93,10 +95,12 @@ class _Session:
     closing: bool = False
     held: bool = False
     gone: bool = False
+    shaking: bool = False
+    since: float = 0.0
 
 
 class RelpReceiver:
-    """The server side of RELP without TLS."""
+    """The server side of RELP, with or without TLS. A session that leaves a frame or a handshake unfinished for half a minute is closed."""
 
     def __init__(
         self,
@@ -106,12 +110,18 @@ class RelpReceiver:
         *,
         tails: SessionTails | None = None,
         max_message_bytes: int = 1 << 20,
+        max_sessions: int = 1024,
+        frame_seconds: float = 30.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._intake = intake
         self._host = host
         self._port = port
         self._limit = max_message_bytes
         self._tails = tails or SessionTails()
+        self._max_sessions = max_sessions
+        self._frame_seconds = frame_seconds
+        self._tls = tls
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._acks: deque[tuple[_Session, list[bytes], list[bytes], bool]] = deque()
@@ -122,7 +132,12 @@ class RelpReceiver:
 
     def start(self) -> tuple[str, int]:
         """Binds and begins; gives the address. Raises IngestError when it can't listen."""
-        listener = bind(socket.SOCK_STREAM, self._host, self._port, "ingest.relp_port")
+        listener = bind(
+            socket.SOCK_STREAM,
+            self._host,
+            self._port,
+            "ingest.relp_port" if self._tls is None else "ingest.tls.relp_port",
+        )
         listener.listen(64)
         listener.setblocking(False)
         self._wake, self._waker = socket.socketpair()
@@ -130,7 +145,7 @@ class RelpReceiver:
         self._waker.setblocking(False)
         self._selector = selectors.DefaultSelector()
         address: tuple[str, int] = listener.getsockname()[:2]
-        self._intake.listening("syslog", "relp", f"{address[0]}:{address[1]}")
+        self._intake.listening("syslog", "relp" if self._tls is None else "relp+tls", f"{address[0]}:{address[1]}")
         self._thread = threading.Thread(target=self._run, args=(listener,), name="tocsin-relp", daemon=True)
         self._thread.start()
         return address
@@ -170,11 +185,16 @@ class RelpReceiver:
                     if events & selectors.EVENT_WRITE:
                         self._write(session)
             self._acknowledge()
+            slow = time.monotonic() - self._frame_seconds
             for session in list(sessions.values()):
                 if session.gone or (session.closing and not session.waiting and not session.to_send):
                     self._end(session, sessions)
                 elif session.held:
                     self._frames(session)
+                elif session.since and session.since < slow:
+                    _log.warning("ingest.relp.slow", peer=session.peer)
+                    self._intake.refused("syslog", session.peer)
+                    session.gone = True
             if self._stopping.is_set() and not any(s.waiting for s in sessions.values()):
                 break
         for session in list(sessions.values()):
@@ -189,8 +209,15 @@ class RelpReceiver:
             sock, address = listener.accept()
         except OSError:
             return
+        if len(sessions) >= self._max_sessions:
+            _log.warning("ingest.relp.sessions", limit=self._max_sessions, peer=address[0])
+            self._intake.refused("syslog", address[0])
+            sock.close()
+            return
         sock.setblocking(False)
-        session = _Session(sock, address[0])
+        if self._tls is not None:
+            sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        session = _Session(sock, address[0], shaking=self._tls is not None, since=time.monotonic())
         sessions[id(session)] = session
         self._selector.register(sock, selectors.EVENT_READ, session)
 
@@ -213,9 +240,14 @@ class RelpReceiver:
     def _read(self, session: _Session) -> None:
         if session.gone:
             return
+        if session.shaking and not self._shaken(session):
+            return
         try:
             data = session.sock.recv(_READ)
-        except (BlockingIOError, InterruptedError):
+            while self._tls is not None and len(data) < _READ and session.sock.pending():  # type: ignore[attr-defined]
+                # What TLS has decrypted already wakes no selector.
+                data += session.sock.recv(_READ)
+        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
         except OSError:
             data = b""
@@ -223,7 +255,27 @@ class RelpReceiver:
             session.gone = True
             return
         session.received += data
+        size = len(session.received)
         self._frames(session)
+        left = len(session.received)
+        if not left or session.held:
+            session.since = 0.0
+        elif left < size or not session.since:
+            session.since = time.monotonic()
+
+    def _shaken(self, session: _Session) -> bool:
+        """Goes on with the handshake of TLS; whether it is done."""
+        try:
+            session.sock.do_handshake()  # type: ignore[attr-defined]
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        except OSError as error:
+            _log.warning("ingest.relp.handshake", peer=session.peer, error=str(error))
+            self._intake.refused("syslog", session.peer)
+            session.gone = True
+            return False
+        session.shaking = False
+        return True
 
     def _frames(self, session: _Session) -> None:
         """Takes the whole frames that have come. A new session waits while an ended one of its peer is still on its way to the disk."""
@@ -331,12 +383,12 @@ class RelpReceiver:
         session.to_send += b"%b rsp %d%b\n" % (number, len(text), b" " + text if text else b"")
 
     def _write(self, session: _Session) -> None:
-        if session.gone or session.sock.fileno() < 0:
+        if session.gone or session.shaking or session.sock.fileno() < 0:
             return
         try:
             while session.to_send:
                 del session.to_send[: session.sock.send(session.to_send)]
-        except (BlockingIOError, InterruptedError):
+        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         except OSError:
             session.gone = True

@@ -25,7 +25,7 @@ from tocsin.ingest.receivers.framing import SyslogFramer
 from tocsin.ingest.receivers.http import Port
 from tocsin.lake import Body
 
-__all__ = ["SyslogTcpReceiver", "SyslogUdpReceiver", "bind", "submit_patiently"]
+__all__ = ["SyslogTcpReceiver", "SyslogUdpReceiver", "bind", "enlarge", "submit_patiently"]
 
 _log = structlog.get_logger("tocsin.ingest.syslog")
 _WANTED_BUFFER = 16 << 20
@@ -69,6 +69,22 @@ def bind(kind: int, host: str, port: int, setting: str) -> socket.socket:
     return sock
 
 
+def enlarge(sock: socket.socket, wanted: int) -> int:
+    """Asks the kernel for a receive buffer of that size; gives what was granted, and warns when it is less."""
+    granted = 0
+    for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, option, wanted)
+        # The kernel reports twice what it grants, for its own bookkeeping.
+        granted = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+        if granted >= wanted:
+            return granted
+    _log.warning(
+        "ingest.udp.buffer", granted=granted, wanted=wanted, hint="Raise net.core.rmem_max; bursts may be lost."
+    )
+    return granted
+
+
 class SyslogUdpReceiver:
     """Datagrams, each a message."""
 
@@ -88,7 +104,7 @@ class SyslogUdpReceiver:
     def start(self) -> tuple[str, int]:
         """Binds and begins; gives the address. Raises IngestError when it can't listen."""
         sock = bind(socket.SOCK_DGRAM, self._host, self._port, "ingest.syslog_udp_port")
-        self.buffer_bytes = self._enlarge(sock)
+        self.buffer_bytes = enlarge(sock, self._wanted)
         sock.setblocking(False)
         self._socket = sock
         address: tuple[str, int] = sock.getsockname()[:2]
@@ -96,22 +112,6 @@ class SyslogUdpReceiver:
         self._thread = threading.Thread(target=self._run, args=(sock,), name="tocsin-syslog-udp", daemon=True)
         self._thread.start()
         return address
-
-    def _enlarge(self, sock: socket.socket) -> int:
-        for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, option, self._wanted)
-            # The kernel reports twice what it grants, for its own bookkeeping.
-            granted = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
-            if granted >= self._wanted:
-                return granted
-        _log.warning(
-            "ingest.syslog.buffer",
-            granted=granted,
-            wanted=self._wanted,
-            hint="Raise net.core.rmem_max; bursts may be lost.",
-        )
-        return granted
 
     def stop(self) -> None:
         """Takes what the socket still holds, then ends."""
