@@ -10,6 +10,7 @@ SHARED = Path("../shared")
 COMMANDS: dict[str, list[str]] = {
     "lake": [],
     "scan": [],
+    "search": [],
     "sigma": [str(SHARED / "data/sigma/rules"), "--", str(SHARED / "data/otrf/compound/LSASS_campaign_01")],
     "start": [],
 }
