@@ -93,6 +93,9 @@ def api_page() -> str:
                 f"| `{method.upper()} {path}` | {text} | {'none' if operation.get('security') == [] else needs} |"
             )
     lines += [
+        "| `POST /v1/rest/query`, `/v2/rest/query`, `/v1/rest/mgmt` | Kusto (Azure Data Explorer): see [Kusto and Log Analytics](kusto.md) | `query.run` |",
+        "| `GET`, `POST /v1/workspaces/{id}/query`, `POST /v1/$batch`, `GET /v1/workspaces/{id}/metadata` | Log Analytics: see [Kusto and Log Analytics](kusto.md) | `query.run` |",
+        "| `GET /v1/rest/auth/metadata`, `/metadata/endpoints`, `/{tenant}/v2.0/.well-known/openid-configuration`, `POST /{tenant}/oauth2/v2.0/token` | Where Azure's clients find sign-in, and the token for a client secret that is one of ours | none |",
         "| `POST /services/collector/event`, `/raw`, `GET /services/collector/health` | Splunk HTTP Event Collector; tokens of kind *ingest* | `ingest.write` |",
         "| `POST /ingest/v1/jsonl?table=` | JSON lines; tokens of kind *ingest* | `ingest.write` |",
     ]

@@ -11,18 +11,45 @@ from typing import Any
 
 import httpx
 import pytest
+import trustme
 import uvicorn
 from argon2 import PasswordHasher
 
 from tests.respond.fakes import Lamp
-from tocsin.access import Access, Principal
+from tocsin.access import Access, Principal, permissions_of
 from tocsin.access.passwords import Passwords
 from tocsin.api.app import create_app
+from tocsin.lake.settings import EngineSettings
+from tocsin.query import QuerySettings
+from tocsin.workspace.server import Server
 from tocsin.workspace.settings import DetectSettings, IngestSettings, Settings
 from tocsin.workspace.workspace import Workspace
 
 PHRASE = "seven quiet otters"
 ROLES = ("Reader", "Responder", "Contributor", "Administrator")
+
+
+@dataclass(frozen=True)
+class Tls:
+    """A certificate for 127.0.0.1, its key, and the authority that clients are to trust."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    """A certificate of the test run's own."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1", "localhost")
+    made = Tls(folder / "server.pem", folder / "server.key", folder / "ca.pem")
+    authority.cert_pem.write_to_path(made.authority)
+    issued.private_key_pem.write_to_path(made.key)
+    for blob in issued.cert_chain_pems:
+        blob.write_to_path(made.certificate, append=True)
+    return made
 
 
 @dataclass
@@ -34,6 +61,11 @@ class Served:
     app: Any
     lamp: Lamp
 
+    def token(self, role: str = "Reader") -> str:
+        """An access token of that role, as somebody makes one under Settings, Tokens."""
+        owner = Principal("administrator", permissions=permissions_of(ROLES))
+        return str(self.workspace.access.make_token("wire", kind="api", roles=[role], by=owner)["token"])
+
     @contextmanager
     def client(self, name: str | None = None) -> Iterator[httpx.Client]:
         """A client, signed in as the user of that name (users are named as their role, in lower case)."""
@@ -44,9 +76,18 @@ class Served:
             yield made
 
 
-def open_served(folder: Path, *, start: bool) -> Iterator[Served]:
+def open_served(
+    folder: Path,
+    *,
+    start: bool,
+    query: QuerySettings | None = None,
+    engine: EngineSettings | None = None,
+    tls: Tls | None = None,
+) -> Iterator[Served]:
     settings = Settings(
         data=folder,
+        query=query or QuerySettings(),
+        engine=engine or EngineSettings(),
         ingest=IngestSettings(syslog_udp_port=-1, syslog_tcp_port=-1, relp_port=-1),
         detect=DetectSettings(poll_seconds=0.2),
     )
@@ -64,8 +105,16 @@ def open_served(folder: Path, *, start: bool) -> Iterator[Served]:
         if start:
             workspace.start()
         app = create_app(workspace)
-        server = uvicorn.Server(
-            uvicorn.Config(app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=2)
+        server = Server(
+            uvicorn.Config(
+                app,
+                port=0,
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=2,
+                ssl_certfile=tls.certificate if tls else None,
+                ssl_keyfile=tls.key if tls else None,
+            )
         )
         thread = threading.Thread(target=server.run)
         thread.start()
@@ -74,7 +123,7 @@ def open_served(folder: Path, *, start: bool) -> Iterator[Served]:
                 assert thread.is_alive()
                 thread.join(0.01)
             port = server.servers[0].sockets[0].getsockname()[1]
-            yield Served(workspace, f"http://127.0.0.1:{port}", app, lamp)
+            yield Served(workspace, f"http{'s' if tls else ''}://127.0.0.1:{port}", app, lamp)
         finally:
             server.should_exit = True
             thread.join()

@@ -25,7 +25,8 @@ __all__ = [
 
 PERMISSIONS: dict[str, str] = {
     "incidents.read": "See incidents and alerts with their evidence",
-    "query.run": "Run KQL over the tables",
+    "query.run": "Run KQL over the tables; see and cancel one's own running queries",
+    "query.manage": "See and cancel everybody's running queries",
     "rules.read": "See detection rules",
     "data.read": "See tables, sources and dead letters",
     "actions.read": "See actions and their kinds",

@@ -11,7 +11,9 @@ from starlette.middleware import Middleware
 from starlette.routing import Route, compile_path
 from starlette.types import Receive, Scope, Send
 
-from tocsin.api import problems
+from tocsin.api import entra, problems
+from tocsin.api.kusto import routes as kusto
+from tocsin.api.loganalytics import routes as loganalytics
 from tocsin.api.middleware import BodyLimit, SecurityHeaders, Unexpected
 from tocsin.api.ports import Workspace
 from tocsin.api.routes import (
@@ -68,9 +70,13 @@ def create_app(workspace: Workspace) -> FastAPI:
     for module in (session, incidents, query, language, schema, rules, data, actions, automation, admin, health):
         api.include_router(module.router)
     app.include_router(api)
+    for wire in (entra.router, kusto.router, loganalytics.router):
+        # Other houses' protocols: not in our document, which is for clients of our own API.
+        app.include_router(wire)
     for route in workspace.intake.routes():
         app.router.routes.append(route)
-    app.router.routes.append(Route("/api/{path:path}", _NoSuchPath(app), include_in_schema=False))
+    for prefix in ("api", "v1", "v2"):
+        app.router.routes.append(Route(f"/{prefix}/{{path:path}}", _NoSuchPath(app), include_in_schema=False))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
     return app
 

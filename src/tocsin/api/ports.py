@@ -161,10 +161,27 @@ class QueryPort(Protocol):
         *,
         principal: Principal | None = None,
         window: Any = None,
+        parameters: Mapping[str, Any] | None = None,
         limits: Any = None,
+        now: datetime | None = None,
+        relations: Mapping[str, Any] | None = None,
         cancel: Event | None = None,
+        client_id: str = "",
+        application: str = "",
     ) -> Any:
         """Runs a query: a `tocsin.lake.engine.QueryResult` with `.render`."""
+
+    def limits_for(self, principal: Principal | None) -> Any:
+        """The most that a principal may ask for: a `tocsin.query.Limits`."""
+
+    def catalog_for(self, principal: Principal | None) -> Any:
+        """The catalog as that principal sees it."""
+
+    def visible(self, principal: Principal | None) -> Sequence[Any]:
+        """The running queries that a principal may see and cancel: `tocsin.query.RunningQuery`s."""
+
+    def cancel(self, query_id: int) -> bool:
+        """Ends a running query; False when there is none of that id."""
 
 
 class RulesPort(Protocol):
@@ -229,6 +246,14 @@ class Workspace(Protocol):
 
     @property
     def version(self) -> str: ...
+
+    @property
+    def id(self) -> str:
+        """The workspace's GUID, as Azure's clients know one."""
+
+    @property
+    def name(self) -> str:
+        """The workspace's name: Kusto's database, Log Analytics' workspace."""
 
     @property
     def clock(self) -> Clock: ...

@@ -34,9 +34,12 @@ from tocsin.base.errors import (
 )
 from tocsin.kql.diagnostics import Diagnostic
 
-__all__ = ["MEDIA_TYPE", "diagnostic", "install", "problem"]
+__all__ = ["MEDIA_TYPE", "RETRY_AFTER", "diagnostic", "install", "problem", "status_of"]
 
 MEDIA_TYPE = "application/problem+json"
+
+RETRY_AFTER = "5"
+"""Seconds after which it is worth to ask again when the server is busy."""
 
 _log = logging.getLogger("tocsin.api")
 
@@ -54,6 +57,8 @@ _BY_CODE: Mapping[str, int] = {
     "ACT0005": 409,
     "INC0001": 422,
     "CNT0020": 422,
+    "QRY0008": 503,
+    "QRY0013": 429,
 }
 
 _BY_CLASS: tuple[tuple[type[TocsinError], int], ...] = (
@@ -141,6 +146,8 @@ async def _tocsin(_request: Request, error: Exception) -> Response:
         text = getattr(error, "text", "")
         positions = Positions(text) if text else None
         more["diagnostics"] = [diagnostic(d, positions) for d in getattr(error, "diagnostics", ())]
+    if status in (429, 503) and "Retry-After" not in headers:
+        headers["Retry-After"] = RETRY_AFTER
     if status >= 500:
         _log.error("request failed: %s", error)
     return problem(

@@ -27,6 +27,12 @@ def up(
     ] = 120.0,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="PEM file of the server's certificate: everything is served over HTTPS.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="PEM file of its key; by default it stands in the certificate's file.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="The settings file; by default tocsin.toml where you are.")
     ] = None,
@@ -35,7 +41,7 @@ def up(
     """Start the server: intake, lake, rules, correlation, API and portal in one process. Ctrl-C or SIGTERM stops it cleanly."""
     from tocsin.base import log as logs
     from tocsin.base.errors import UsageError
-    from tocsin.workspace.server import bind, serve
+    from tocsin.workspace.server import bind, check_tls, serve
     from tocsin.workspace.settings import load_settings
 
     if log not in ("debug", "info", "warning", "error"):
@@ -43,8 +49,10 @@ def up(
             f"there is no log level '{log}'", code="USE0008", hint="There are debug, info, warning and error."
         )
     logs.configure(log)  # type: ignore[arg-type]
-    server = {k: v for k, v in (("host", host), ("port", port)) if v is not None}
+    flags = {"host": host, "port": port, "tls_cert": tls_cert, "tls_key": tls_key}
+    server = {k: v for k, v in flags.items() if v is not None}
     settings = load_settings(config, data=data, **({"server": server} if server else {}))
+    check_tls(settings.server)
     sock = bind(settings.server)
     from tocsin.api.app import create_app
     from tocsin.portal import PortalFiles
@@ -57,7 +65,7 @@ def up(
         portal = PortalFiles()
         app.mount("/", portal, name="portal")
         workspace.start()
-        address = f"http://{_shown(sock.getsockname())}"
+        address = f"http{'s' if settings.server.tls_cert else ''}://{_shown(sock.getsockname())}"
         player: Player | None = None
         if chosen is not None:
             player = _player(workspace, chosen, address, speed)
@@ -70,7 +78,7 @@ def up(
                 player.start()
 
         try:
-            serve(app, sock, ready=ready)
+            serve(app, sock, ready=ready, settings=settings.server)
         finally:
             if player is not None:
                 player.stop()
@@ -89,7 +97,14 @@ def _player(workspace: Workspace, scenario: Any, address: str, speed: float) -> 
     made = workspace.access.make_token(
         "demo", kind="ingest", roles=(), expires_in_days=1, by=system("system:demo", "tokens.manage")
     )
-    return Player(scenario, address=address, token=made["token"], clock=workspace.clock, speed=speed)
+    return Player(
+        scenario,
+        address=address,
+        token=made["token"],
+        clock=workspace.clock,
+        speed=speed,
+        certificate=workspace.settings.server.tls_cert,
+    )
 
 
 def _say(workspace: Workspace, address: str, password: str | None, built: bool, demo: str) -> None:

@@ -2,8 +2,9 @@
 
 from tocsin.lake.engine import Limits, QueryResult, Window
 from tocsin.query.catalog import WorkspaceCatalog
+from tocsin.query.options import RequestOptions, read_options, read_parameters
 from tocsin.query.service import QueryService, QueryStatistics, RunningQuery, check_scopes
-from tocsin.query.settings import QuerySettings
+from tocsin.query.settings import QuerySettings, RoleLimits, RolesLimits
 
 __all__ = [
     "Limits",
@@ -11,8 +12,13 @@ __all__ = [
     "QueryService",
     "QuerySettings",
     "QueryStatistics",
+    "RequestOptions",
+    "RoleLimits",
+    "RolesLimits",
     "RunningQuery",
     "Window",
     "WorkspaceCatalog",
     "check_scopes",
+    "read_options",
+    "read_parameters",
 ]

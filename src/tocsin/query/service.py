@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 import structlog
 
+from tocsin.access import person_of
 from tocsin.access.errors import ForbiddenError
 from tocsin.base.clock import Clock, SystemClock
 from tocsin.base.errors import KqlError, TocsinError
@@ -22,6 +24,7 @@ from tocsin.lake import EngineSettings, Lake
 from tocsin.lake.engine import Engine, Limits, QueryResult, Window
 from tocsin.query.catalog import WATCHLIST, WorkspaceCatalog
 from tocsin.query.settings import QuerySettings
+from tocsin.query.turns import Turns
 from tocsin.tables import catalogue as shipped
 
 if TYPE_CHECKING:
@@ -48,12 +51,15 @@ class StoredFunction(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunningQuery:
-    """A query that runs now. `by` is the principal's name, "" for Tocsin itself."""
+    """A query that runs now. `by` is the principal's name, "" for Tocsin itself; `client_id` and `application` are what the client calls
+    the request and itself."""
 
     id: int
     text: str
     by: str
     started: datetime
+    client_id: str = ""
+    application: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,7 @@ class QueryService:
         self._compiled: OrderedDict[tuple[Any, ...], CompiledQuery] = OrderedDict()
         self._generation = 0
         self._statistics = QueryStatistics()
+        self._turns = Turns(self.settings.concurrent, self.settings.queue_seconds)
         self._running: dict[int, tuple[RunningQuery, threading.Event]] = {}
         self._numbers = count(1)
 
@@ -170,6 +177,8 @@ class QueryService:
         now: datetime | None = None,
         relations: Mapping[str, pa.Table] | None = None,
         cancel: threading.Event | None = None,
+        client_id: str = "",
+        application: str = "",
     ) -> QueryResult:
         """The rows of a query.
 
@@ -178,19 +187,22 @@ class QueryService:
             principal: who asks; None for Tocsin itself, which may read everything and ask for any limits.
             window: cuts every table at the scan.
             parameters: values of ``declare query_parameters``.
-            limits: what the query may take; by default the settings'. A principal gets at most `most_rows` and `most_seconds`.
+            limits: what the query may take; by default the settings'. A principal gets at most what the settings give its roles.
             now: what now() gives; by default the clock's time.
             relations: extra tables of this run; one with a table's name stands in for it.
             cancel: ends the query when set.
+            client_id: what the client calls the request; `application`: what it calls itself. `running` shows both.
 
         Raises:
             KqlErrors: the text is wrong.
             ForbiddenError: the principal may not read a table.
-            QueryError: a limit, or cancelled.
+            QueryError: a limit, too many queries at once, or cancelled.
         """
         cancel = cancel or threading.Event()
         limits = self._limits(limits, principal)
-        running = RunningQuery(next(self._numbers), text, getattr(principal, "name", ""), self._clock.now())
+        running = RunningQuery(
+            next(self._numbers), text, getattr(principal, "name", ""), self._clock.now(), client_id, application
+        )
         with self._lock:
             self._running[running.id] = running, cancel
         started = time.perf_counter()
@@ -198,36 +210,35 @@ class QueryService:
         compiling = 0.0
         result: QueryResult | None = None
         try:
-            catalog = self._catalog_for(principal, relations)
-            snapshot = self.lake.snapshot() if self.lake is not None else None
-            given = {**(relations or {}), **{f"{WATCHLIST}{a}": t for a, t in catalog.watchlists.items()}}
+            with self._turn(principal, cancel):
+                catalog = self._catalog_for(principal, relations)
+                snapshot = self.lake.snapshot() if self.lake is not None else None
+                given = {**(relations or {}), **{f"{WATCHLIST}{a}": t for a, t in catalog.watchlists.items()}}
 
-            def ask(part: CompiledQuery) -> Sequence[Sequence[object]]:
-                # Only what the query reads anyway, so the same authorisation holds.
-                self._authorise(principal, part.tables)
-                few = replace(limits, rows=_PLUGIN_ROWS)
-                return self.engine.run(
-                    part,
-                    snapshot=snapshot,
-                    relations=given,
-                    window=window,
-                    limits=few,
-                    cancel=cancel,
-                    catalog=catalog,
-                ).rows()
+                def execute(part: CompiledQuery, within: Limits) -> QueryResult:
+                    # What is handed over is no table of the lake; names in it may stand in for one.
+                    self._authorise(principal, part.tables - (relations or {}).keys())
+                    return self.engine.run(
+                        part,
+                        snapshot=snapshot,
+                        relations=given,
+                        window=window,
+                        limits=within,
+                        cancel=cancel,
+                        catalog=catalog,
+                    )
 
-            compiled, again = self._compiled_query(text, now, parameters, catalog, relations, ask)
-            compiling = time.perf_counter() - started
-            self._authorise(principal, compiled.tables)
-            result = self.engine.run(
-                compiled,
-                snapshot=snapshot,
-                relations=given,
-                window=window,
-                limits=limits,
-                cancel=cancel,
-                catalog=catalog,
-            )
+                def ask(part: CompiledQuery) -> Sequence[Sequence[object]]:
+                    return execute(part, replace(limits, rows=_PLUGIN_ROWS)).rows()
+
+                begun = time.perf_counter()
+                compiled, again = self._compiled_query(text, now, parameters, catalog, relations, ask)
+                compiling = time.perf_counter() - begun
+                for part in compiled.more:
+                    self._authorise(principal, part.tables - (relations or {}).keys())
+                result = execute(compiled, limits)
+                if compiled.more:
+                    result = replace(result, more=tuple(execute(part, limits) for part in compiled.more))
             return result
         except TocsinError as error:
             if not isinstance(error, KqlError):
@@ -267,6 +278,12 @@ class QueryService:
         with self._lock:
             return [query for query, _ in self._running.values()]
 
+    def visible(self, principal: Any) -> list[RunningQuery]:
+        """The running queries that a principal may see and cancel: its person's own, and everybody's with the permission query.manage."""
+        if principal is None or principal.may("query.manage"):
+            return self.running()
+        return [q for q in self.running() if q.by and person_of(q.by) == principal.person]
+
     def cancel(self, query_id: int) -> bool:
         """Ends a running query; False when there is none of that id."""
         with self._lock:
@@ -288,6 +305,10 @@ class QueryService:
 
     # ---------------------------------------------------------------------------------------------- inside
 
+    def catalog_for(self, principal: Any) -> WorkspaceCatalog:
+        """What that principal's queries can name: the catalog, its wildcards bounded to the tables that the principal may read."""
+        return self._catalog_for(principal, None)
+
     def _catalog_for(self, principal: Any, relations: Mapping[str, pa.Table] | None) -> WorkspaceCatalog:
         catalog = self.catalog
         scopes = getattr(principal, "table_scopes", None)
@@ -295,17 +316,33 @@ class QueryService:
             catalog = replace(catalog, allowed=frozenset(scopes))
         return catalog.with_relations(relations) if relations else catalog
 
-    def _limits(self, limits: Limits | None, principal: Any) -> Limits:
-        if limits is None:
-            return self.settings.limits
+    def _turn(self, principal: Any, cancel: threading.Event) -> AbstractContextManager[None]:
+        """A turn for somebody's query. Tocsin's own, of rules above all, wait for nobody."""
         if principal is None:
-            return limits
-        settings = self.settings
-        return replace(
-            limits,
-            rows=min(limits.rows or settings.most_rows, settings.most_rows),
-            seconds=min(limits.seconds or settings.most_seconds, settings.most_seconds),
-        )
+            return nullcontext()
+        most, setting = self.settings.turns(getattr(principal, "roles", ()))
+        return self._turns.turn(getattr(principal, "person", ""), most, setting, cancel)
+
+    def limits_for(self, principal: Any) -> Limits:
+        """The most that a principal may ask for, by its roles; None, Tocsin itself, has no limits."""
+        if principal is None:
+            return Limits(rows=None, seconds=None, result_bytes=None)
+        return self.settings.most(getattr(principal, "roles", ()))
+
+    def _limits(self, limits: Limits | None, principal: Any) -> Limits:
+        asked = self.settings.limits if limits is None else limits
+        if principal is None:
+            return asked
+        most = self.limits_for(principal)
+        found: dict[str, Any] = {}
+        names = dict(asked.settings)
+        for name in ("rows", "seconds", "result_bytes", "memory_bytes", "spill_bytes"):
+            mine, theirs = getattr(asked, name), getattr(most, name)
+            if theirs is not None and (mine is None or mine >= theirs):
+                found[name] = theirs
+                if mine != theirs or name not in names:
+                    names[name] = most.settings[name]
+        return replace(asked, **found, settings=names)
 
     def _compiled_query(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -191,6 +192,19 @@ class State:
                 version += 1
                 unit.kv.set(f"{name}.version", {"version": version, "digest": digest})
             return version
+
+    def workspace_id(self) -> str:
+        """A GUID that stays this state's own: what Azure's clients call the workspace."""
+        with self.read() as unit:
+            known = unit.kv.get("workspace.id")
+        if isinstance(known, str):
+            return known
+        with self.write() as unit:
+            known = unit.kv.get("workspace.id")
+            if not isinstance(known, str):
+                known = str(uuid.uuid4())
+                unit.kv.set("workspace.id", known)
+            return known
 
     def close(self) -> None:
         """Closes every connection."""

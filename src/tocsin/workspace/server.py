@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 
 import uvicorn
@@ -13,7 +14,7 @@ from starlette.types import ASGIApp
 from tocsin.base.errors import ConfigError
 from tocsin.workspace.settings import ServerSettings
 
-__all__ = ["bind", "serve"]
+__all__ = ["Server", "bind", "check_tls", "serve"]
 
 
 def bind(settings: ServerSettings) -> socket.socket:
@@ -33,10 +34,48 @@ def bind(settings: ServerSettings) -> socket.socket:
     return sock
 
 
-def serve(app: ASGIApp, sock: socket.socket, *, ready: Callable[[], None]) -> None:
+def check_tls(settings: ServerSettings) -> None:
+    """Reads certificate and key once, so that a wrong one is told before anything starts. Raises ConfigError CFG0007."""
+    if settings.tls_cert is None:
+        return
+    for path in (settings.tls_cert, settings.tls_key):
+        if path is not None and not path.is_file():
+            raise ConfigError(
+                f"there is no file {path}", code="CFG0007", hint="See server.tls_cert and server.tls_key."
+            )
+
+    def no_passphrase() -> str:
+        raise ConfigError(
+            f"the key {settings.tls_key or settings.tls_cert} is encrypted",
+            code="CFG0007",
+            hint="Write it without a passphrase and let only this user read it: openssl pkey -in KEY -out NEW.",
+        )
+
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, no_passphrase)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError(
+            f"{settings.tls_cert} and its key can't be used: {error}",
+            code="CFG0007",
+            hint="Both are PEM files; the key belongs to the first certificate.",
+        ) from error
+
+
+def serve(
+    app: ASGIApp, sock: socket.socket, *, ready: Callable[[], None], settings: ServerSettings | None = None
+) -> None:
     """Answers requests until SIGTERM or SIGINT; open requests are finished first (ten seconds at most)."""
+    tls = settings if settings is not None and settings.tls_cert is not None else None
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, timeout_graceful_shutdown=10, server_header=False, date_header=False
+        app,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
+        server_header=False,
+        date_header=False,
+        ssl_certfile=tls.tls_cert if tls else None,
+        ssl_keyfile=tls.tls_key if tls else None,
     )
     server = _Server(config, ready)
 
@@ -49,7 +88,24 @@ def serve(app: ASGIApp, sock: socket.socket, *, ready: Callable[[], None]) -> No
     asyncio.run(run())
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
+    """A server that stops also when clients don't: connections that are still there after the graceful time are cut.
+
+    uvloop otherwise waits for a TLS client that neither reads nor closes for as long as that likes.
+    """
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn; then no connection is left."""
+        await super().shutdown(sockets=sockets)
+        for connection in list(self.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+        # Their ends are told to them in the loop's next turns.
+        await asyncio.sleep(0.05)
+
+
+class _Server(Server):
     """A server that says when it is ready and takes its signals from the loop, so that the caller can clean up after them."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:

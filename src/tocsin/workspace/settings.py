@@ -9,9 +9,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from tocsin.access.settings import AccessSettings
@@ -49,14 +49,29 @@ class ServerSettings(_Section):
 
     host: str = Field(
         default="127.0.0.1",
-        description="Address that portal, API and HTTP intake listen on. Anything but loopback needs a TLS proxy before it.",
+        description="Address that portal, API and HTTP intake listen on. Anything but loopback needs tls_cert, or a TLS proxy before it.",
     )
     port: int = Field(
         default=7443, ge=0, le=65535, description="TCP port of portal, API and HTTP intake; 0 takes a free one."
     )
     secure_cookie: bool = Field(
-        default=False, description="Whether the session cookie is sent over HTTPS only. Set it behind a TLS proxy."
+        default=False,
+        description="Whether the session cookie is sent over HTTPS only. Set it behind a TLS proxy; with tls_cert it always is.",
     )
+    tls_cert: Path | None = Field(
+        default=None,
+        description="PEM file of the server's certificate, its chain after it: everything is then served over HTTPS.",
+    )
+    tls_key: Path | None = Field(
+        default=None,
+        description="PEM file of the certificate's key, unencrypted; by default it stands in tls_cert too.",
+    )
+
+    @model_validator(mode="after")
+    def _key_needs_certificate(self) -> Self:
+        if self.tls_key is not None and self.tls_cert is None:
+            raise ValueError("tls_key needs tls_cert beside it")
+        return self
 
 
 class IngestSettings(_Section):

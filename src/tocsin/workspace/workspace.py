@@ -56,6 +56,8 @@ class Workspace:
         self.state = State.open(settings.database or data / "state.db", clock=clock)
         stack.callback(self.state.close)
         self.lake.on_deleted = self._deleted
+        self.id = (settings.query.workspace_id or self.state.workspace_id()).lower()
+        self.name = settings.query.workspace
         self.access = Access(self.state, settings=settings.access)
         stack.enter_context(use_places(settings.geoip.database))
         engine = Engine(

@@ -492,6 +492,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/queries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Queries
+         * @description The caller's running queries; with `query.manage` everybody's, rules' too.
+         */
+        get: operations["list_queries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/queries/{query_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Cancel Query
+         * @description Ends a running query: one's own, or with `query.manage` anybody's. 404 when there is none of that id (any more).
+         */
+        delete: operations["cancel_query"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/query": {
         parameters: {
             query?: never;
@@ -2158,11 +2198,16 @@ export interface components {
         };
         /**
          * QueryAnswer
-         * @description A result. `truncated`: there were more rows than the limit.
+         * @description A result. `truncated`: there was more than a limit allows; `cut` says which one and where it is set.
          */
         QueryAnswer: {
             /** Columns */
             columns: components["schemas"]["QueryColumn"][];
+            /**
+             * Cut
+             * @default
+             */
+            cut: string;
             render: components["schemas"]["QueryRender"] | null;
             /** Rows */
             rows: unknown[][];
@@ -2380,6 +2425,41 @@ export interface components {
              * @default []
              */
             techniques: string[];
+        };
+        /**
+         * RunningQueries
+         * @description Running queries, oldest first.
+         */
+        RunningQueries: {
+            /** Items */
+            items: components["schemas"]["RunningQuery"][];
+        };
+        /**
+         * RunningQuery
+         * @description A query that runs now. `client_id` and `application` are what the client calls the request and itself.
+         */
+        RunningQuery: {
+            /**
+             * Application
+             * @default
+             */
+            application: string;
+            /** By */
+            by: string;
+            /**
+             * Client Id
+             * @default
+             */
+            client_id: string;
+            /** Id */
+            id: number;
+            /** Query */
+            query: string;
+            /**
+             * Started
+             * Format: date-time
+             */
+            started: string;
         };
         /**
          * Schema
@@ -3588,6 +3668,64 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Symbols"];
                 };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_queries: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunningQueries"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancel_query: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                query_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Problem details (RFC 9457) */
             default: {

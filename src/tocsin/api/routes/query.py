@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from tocsin.access import Principal
 from tocsin.api.security import needs, workspace_of
-from tocsin.api.shapes import Input, Output
+from tocsin.api.shapes import Input, Moment, Output
+from tocsin.state import NotFoundError, text_of
 
 router = APIRouter(tags=["query"])
 
@@ -44,13 +45,31 @@ class QueryRender(Output):
 
 
 class QueryAnswer(Output):
-    """A result. `truncated`: there were more rows than the limit."""
+    """A result. `truncated`: there was more than a limit allows; `cut` says which one and where it is set."""
 
     columns: list[QueryColumn]
     rows: list[list[Any]]
     truncated: bool
+    cut: str = ""
     seconds: float
     render: QueryRender | None = None
+
+
+class RunningQuery(Output):
+    """A query that runs now. `client_id` and `application` are what the client calls the request and itself."""
+
+    id: int
+    query: str
+    by: str
+    started: Moment
+    client_id: str = ""
+    application: str = ""
+
+
+class RunningQueries(Output):
+    """Running queries, oldest first."""
+
+    items: list[RunningQuery]
 
 
 @router.post("/query", response_model=QueryAnswer)
@@ -59,3 +78,28 @@ async def run_query(body: QueryRequest, request: Request, principal: Run) -> Res
     from tocsin.api.querying import run
 
     return await run(workspace_of(request), body.query, body.start, body.end, body.limit, principal, request)
+
+
+@router.get("/queries")
+def list_queries(request: Request, principal: Run) -> RunningQueries:
+    """The caller's running queries; with `query.manage` everybody's, rules' too."""
+    items = [
+        {
+            "id": q.id,
+            "query": q.text,
+            "by": q.by,
+            "started": text_of(q.started),
+            "client_id": q.client_id,
+            "application": q.application,
+        }
+        for q in workspace_of(request).queries.visible(principal)
+    ]
+    return RunningQueries.model_validate({"items": items})
+
+
+@router.delete("/queries/{query_id}", status_code=204)
+def cancel_query(query_id: int, request: Request, principal: Run) -> None:
+    """Ends a running query: one's own, or with `query.manage` anybody's. 404 when there is none of that id (any more)."""
+    queries = workspace_of(request).queries
+    if query_id not in {q.id for q in queries.visible(principal)} or not queries.cancel(query_id):
+        raise NotFoundError(f"No query {query_id} of yours runs now.")

@@ -66,8 +66,10 @@ class Database:
         folders: Sequence[Path] = (),
         spill: Path | None = None,
         memory_bytes: int | None = None,
+        spill_bytes: int | None = None,
         connections: int | None = None,
     ) -> None:
+        self.broken = False
         self._limit = connections or settings.connections
         self._slots = threading.Semaphore(self._limit)
         self._lock = threading.Lock()
@@ -96,7 +98,7 @@ class Database:
             spill.mkdir(parents=True, exist_ok=True)
             statements += [
                 f"SET temp_directory = {quote_text(str(spill.resolve()))}",
-                f"SET max_temp_directory_size = '{settings.spill_bytes}B'",
+                f"SET max_temp_directory_size = '{settings.spill_bytes if spill_bytes is None else spill_bytes}B'",
             ]
         else:
             statements.append("SET temp_directory = ''")

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -14,7 +15,7 @@ import structlog
 from tocsin.base.errors import LakeError, Place, QueryError, TocsinError
 from tocsin.kql.needs import Clauses
 from tocsin.kql.types import Catalog
-from tocsin.lake.engine.connection import Database
+from tocsin.lake.engine.databases import Databases
 from tocsin.lake.engine.files import why_unreadable
 from tocsin.lake.engine.model import Compiled, Limits, Window
 from tocsin.lake.engine.relations import RelationPlan, plan_relations
@@ -27,6 +28,9 @@ __all__ = ["Engine"]
 
 _log = structlog.get_logger("tocsin.lake.engine")
 _ATTEMPTS = 3
+_BATCH = 8_192
+_SPILL_FULL = "max_temp_directory_size"
+"""What DuckDB's out-of-memory error says when it is the disk for spilling that is full; it has no class of its own for that."""
 
 
 class Engine:
@@ -46,11 +50,7 @@ class Engine:
     ) -> None:
         self.settings = settings or EngineSettings()
         self.catalog = catalog
-        self._folders = tuple(folders)
-        self._spill = spill
-        self._lock = threading.Lock()
-        self._database: Database | None = None
-        self._small: dict[int, Database] = {}
+        self._databases = Databases(self.settings, folders=tuple(folders), spill=spill)
         self._watchdog = Watchdog()
 
     def run(
@@ -70,8 +70,8 @@ class Engine:
         snapshot at the scan. `cancel` ends the query when set.
 
         Raises QueryError: QRY0002 time limit, QRY0003 cancelled, QRY0004 memory limit, QRY0005 no such table, QRY0006 the engine refused
-        the query (a defect of ours; logged with its SQL), QRY0008 too many queries at once; LakeError LAK0006/LAK0007 for a relation that
-        doesn't fit its schema.
+        the query (a defect of ours; logged with its SQL), QRY0008 too many queries at once, QRY0012 spill
+        limit; LakeError LAK0006/LAK0007 for a relation that doesn't fit its schema.
         """
         limits = limits or Limits()
         started = time.monotonic()
@@ -94,7 +94,7 @@ class Engine:
                 needs=_needs(compiled),
             )
             try:
-                table, truncated = self._execute(compiled, plan, limits, started, cancel)
+                table, cut = self._execute(compiled, plan, limits, started, cancel)
                 break
             except _BrokenError as broken:
                 # A defect in the engine takes all its running queries down. Those that only met the ruins try again; several
@@ -113,7 +113,8 @@ class Engine:
         return QueryResult(
             columns=tuple(compiled.columns),
             table=table,
-            truncated=truncated,
+            truncated=cut is not None,
+            cut=cut,
             seconds=time.monotonic() - started,
             render=getattr(compiled, "render", None),
             problems=tuple(bad.values()),
@@ -140,7 +141,7 @@ class Engine:
             needs=_needs(compiled),
         )
         try:
-            with self._main().connection(self.settings_wait) as held:
+            with self._databases.main().connection(self.settings_wait) as held:
                 for name, rows in plan.arrow.items():
                     held.register(name, rows)
                 found = held.raw.execute(
@@ -158,83 +159,77 @@ class Engine:
     def close(self) -> None:
         """Closes all connections."""
         self._watchdog.close()
-        with self._lock:
-            opened = [*([self._database] if self._database else []), *self._small.values()]
-            self._database, self._small = None, {}
-        for database in opened:
-            database.close()
-
-    def _main(self) -> Database:
-        with self._lock:
-            if self._database is None:
-                self._database = Database(self.settings, folders=self._folders, spill=self._spill)
-            return self._database
-
-    def _sized(self, memory_bytes: int | None) -> Database:
-        """The shared database, or a small one of its own for a query that may take only so much memory."""
-        if memory_bytes is None or memory_bytes >= self.settings.memory_bytes:
-            return self._main()
-        with self._lock:
-            found = self._small.get(memory_bytes)
-            if found is None:
-                if len(self._small) >= 4:
-                    self._small.pop(next(iter(self._small))).close()
-                found = self._small[memory_bytes] = Database(
-                    self.settings, folders=self._folders, memory_bytes=memory_bytes, connections=1
-                )
-            return found
+        self._databases.close()
 
     def _execute(
         self, compiled: Compiled, plan: RelationPlan, limits: Limits, started: float, cancel: threading.Event | None
-    ) -> tuple[pa.Table, bool]:
+    ) -> tuple[pa.Table, QueryError | None]:
         statement = _statement(compiled, plan, limits.rows)
         left = None if limits.seconds is None else limits.seconds - (time.monotonic() - started)
         wait = self.settings_wait if left is None else max(0.0, min(self.settings_wait, left))
-        database = self._sized(limits.memory_bytes)
-        with database.connection(wait) as held:
+        with (
+            self._databases.lease(limits.memory_bytes, limits.spill_bytes, wait) as database,
+            database.connection(wait) as held,
+        ):
             watch: Watch | None = None
+            left = None if limits.seconds is None else limits.seconds - (time.monotonic() - started)
             try:
                 with self._watchdog.watching(held.raw.interrupt, left, cancel) as watch:
                     for name, rows in plan.arrow.items():
                         held.register(name, rows)
-                    table: pa.Table = held.raw.sql(statement, params=dict(compiled.parameters)).to_arrow_table()
+                    table, large = _fetch(held.raw.sql(statement, params=dict(compiled.parameters)), limits)
             except duckdb.Error as error:
                 if watch is not None and watch.reason == "time":
                     raise QueryError(
-                        f"The query was ended after {limits.seconds:g} s, its time limit.",
+                        f"The query was ended after {limits.seconds:g} s, its time limit ({limits.named('seconds')}).",
                         code="QRY0002",
-                        hint="Narrow the time range, or raise the setting query.seconds.",
+                        hint=f"Narrow the time range, or raise {limits.settings.get('seconds', 'query.seconds')}.",
                     ) from error
                 if watch is not None and watch.reason == "cancel":
                     raise QueryError("The query was cancelled.", code="QRY0003") from error
                 if isinstance(error, duckdb.OutOfMemoryException):
-                    raise QueryError(
-                        f"The query needs more than {(limits.memory_bytes or self.settings.memory_bytes) >> 20} MiB, its memory limit.",
-                        code="QRY0004",
-                        hint="Narrow it, or raise the setting engine.memory_bytes.",
-                    ) from error
+                    raise self._too_much(limits, spilling=_SPILL_FULL in str(error)) from error
                 if isinstance(error, duckdb.FatalException | duckdb.InternalException):
-                    self._replace(database)
+                    self._databases.broke(database)
                     raise _BrokenError(error, guilty=isinstance(error, duckdb.InternalException)) from error
                 raise
-        truncated = False
+        if large:
+            cut = QueryError(
+                f"The result is larger than {limits.result_bytes} bytes ({limits.named('result_bytes')}); "
+                f"the rows after the first {table.num_rows} were cut off.",
+                code="QRY0011",
+                hint="Project fewer columns, summarize, or take fewer rows.",
+            )
+            return table, cut
         if limits.rows is not None and table.num_rows > limits.rows:
-            table, truncated = table.slice(0, limits.rows), True
-        if limits.result_bytes is not None and table.nbytes > limits.result_bytes:
-            keep = max(1, int(table.num_rows * limits.result_bytes / table.nbytes))
-            table, truncated = table.slice(0, keep), True
-        return table, truncated
+            cut = QueryError(
+                f"The result has more than {limits.rows} rows ({limits.named('rows')}); the rest was cut off.",
+                code="QRY0010",
+                hint="Narrow the time range, summarize, or take fewer rows.",
+            )
+            return table.slice(0, limits.rows), cut
+        return table, None
 
-    def _replace(self, database: Database) -> None:
-        """Lets go of a database that a fatal error has made useless; the next query makes a new one."""
-        with self._lock:
-            if database is self._database:
-                self._database = None
-                return
-            for size, small in self._small.items():
-                if small is database:
-                    del self._small[size]
-                    return
+    def _too_much(self, limits: Limits, *, spilling: bool) -> QueryError:
+        """The error of a query that needs more memory or more room for spilling than it may have."""
+        memory = min(limits.memory_bytes or self.settings.memory_bytes, self.settings.memory_bytes)
+        if not spilling:
+            own = limits.memory_bytes is not None and limits.memory_bytes < self.settings.memory_bytes
+            name = limits.named("memory_bytes") if own else f"engine.memory_bytes = {memory}"
+            return QueryError(
+                f"The query needs more than {memory >> 20} MiB, its memory limit ({name}).",
+                code="QRY0004",
+                hint=f"Narrow it, or raise {name.partition(' ')[0]}.",
+            )
+        spill = self.settings.spill_bytes if limits.spill_bytes is None else limits.spill_bytes
+        own = limits.spill_bytes is not None and limits.spill_bytes < self.settings.spill_bytes
+        name = limits.named("spill_bytes") if own else f"engine.spill_bytes = {spill}"
+        return QueryError(
+            f"The query needs more than {spill >> 20} MiB of disk to spill what doesn't fit in {memory >> 20} MiB of memory, "
+            f"its spill limit ({name}).",
+            code="QRY0012",
+            hint=f"Narrow it, or raise {name.partition(' ')[0]}.",
+        )
 
     def _unreadable(
         self, plan: RelationPlan, snapshot: Snapshot | None, known: Mapping[str, LakeError]
@@ -299,6 +294,28 @@ def _scanned(plan: RelationPlan) -> Scanned:
         skipped_by_terms=len(plan.skipped["terms"]),
         skipped_bytes=sum(f.size for files in plan.skipped.values() for f in files),
     )
+
+
+def _fetch(relation: Any, limits: Limits) -> tuple[pa.Table, bool]:
+    """The rows, and whether they were cut at the size limit. What is fetched lies outside the database's memory limit, so it is fetched in
+    pieces and no further than the limit."""
+    if limits.result_bytes is None:
+        return relation.to_arrow_table(), False
+    reader = relation.to_arrow_reader(_BATCH)
+    kept: list[pa.RecordBatch] = []
+    size = 0
+    for batch in reader:
+        kept.append(batch)
+        size += batch.nbytes
+        if size > limits.result_bytes:
+            rows = sum(b.num_rows for b in kept)
+            over = size - limits.result_bytes
+            fit = rows - max(1, -(-batch.num_rows * over // max(1, batch.nbytes)))
+            # One row at least, however large: an answer without rows would look as if there were none.
+            keep = max(1, min(fit, rows))
+            more = keep < rows or next(reader, None) is not None
+            return pa.Table.from_batches(kept, reader.schema).slice(0, keep), more
+    return pa.Table.from_batches(kept, reader.schema), False
 
 
 def _statement(compiled: Compiled, plan: RelationPlan, rows: int | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -52,14 +52,32 @@ class Compiled(Protocol):
 class Limits:
     """What one query may take. None means no limit of that kind beyond the engine's own.
 
-    `rows` and `result_bytes` cut the result and mark it truncated; `seconds` and `memory_bytes` end the query with an error that names
-    the limit. `memory_bytes` below the engine's shared memory makes the query run in a small engine of its own.
+    `rows` and `result_bytes` cut the result and mark it truncated; `seconds`, `memory_bytes` and `spill_bytes` end the query with an error
+    that names the limit. `memory_bytes` or `spill_bytes` below the engine's own make the query run in a small database of its own.
+    `settings` names, by field, the setting or request property that each limit comes from; errors say it.
     """
 
     rows: int | None = 30_000
     seconds: float | None = 60.0
     memory_bytes: int | None = None
     result_bytes: int | None = 64 * 1024 * 1024
+    spill_bytes: int | None = None
+    settings: Mapping[str, str] = field(default_factory=dict, hash=False, compare=False)
+
+    def named(self, limit: str) -> str:
+        """Where a limit is set and its value, as errors say it: ``query.seconds = 60``."""
+        name, value = self.settings.get(limit, _OWN[limit]), getattr(self, limit)
+        return name if value is None else f"{name} = {value:g}" if isinstance(value, float) else f"{name} = {value}"
+
+
+_OWN = {
+    "rows": "query.rows",
+    "seconds": "query.seconds",
+    "result_bytes": "query.result_bytes",
+    "memory_bytes": "engine.memory_bytes",
+    "spill_bytes": "engine.spill_bytes",
+}
+"""Settings of limits that nobody named."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from tocsin.base.errors import TocsinError
+from tocsin.base.errors import QueryError, TocsinError
 from tocsin.kql.types import KqlType
 
 __all__ = ["QueryResult", "Scanned"]
@@ -48,8 +48,9 @@ class QueryResult:
     """The rows of a query.
 
     `columns` are the compiled query's result columns; `table` has them by position under the names c1, c2… in physical form.
-    `truncated` says that a row or size limit cut the rows; `seconds` is how long the engine took; `render` is the query's chart, if it asked
-    for one; `problems` are errors of parts of the lake that were left out (an unreadable file), each naming its file.
+    `truncated` says that a row or size limit cut the rows, `cut` which one (QRY0010 rows, QRY0011 size); `seconds` is how long the engine
+    took; `render` is the query's chart, if it asked for one; `problems` are errors of parts of the lake that were left out (an unreadable
+    file), each naming its file.
     """
 
     columns: tuple[Any, ...]
@@ -59,6 +60,9 @@ class QueryResult:
     render: Any = None
     problems: tuple[TocsinError, ...] = ()
     scanned: Scanned = Scanned()
+    cut: QueryError | None = None
+    more: tuple[QueryResult, ...] = ()
+    """Further results in order: of a second statement, of `fork` and `facet`."""
 
     @property
     def names(self) -> list[str]:
