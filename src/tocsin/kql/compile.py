@@ -128,7 +128,7 @@ def _refusals(text: str) -> Iterator[None]:
 
 def _emit(binder: Binder, relation: Relation) -> CompiledQuery:
     visible = relation.visible()
-    sql = Emitter(binder.shared).query(relation.plan, [c.alias for c in visible], relation.order)
+    sql = _sql(binder, relation)
     return CompiledQuery(
         sql=sql,
         parameters=binder.sql_parameters,
@@ -141,3 +141,16 @@ def _emit(binder: Binder, relation: Relation) -> CompiledQuery:
         volatile=binder.volatile,
         needs=scan_needs(relation.plan, binder.shared, sql),
     )
+
+
+def _sql(binder: Binder, relation: Relation) -> str:
+    """The text; unions that are too wide to plan are first rid of the tables that have no rows for them."""
+    thinned: list[object] = []
+    while True:
+        try:
+            return Emitter(binder.shared).query(relation.plan, [c.alias for c in relation.visible()], relation.order)
+        except EmitLimitError as error:
+            if binder.resolver is None or error.union in thinned:
+                raise
+            thinned.append(error.union)
+            binder.leave_out_empty(error.union)

@@ -166,13 +166,15 @@ class Join(Plan):
 class Union(Plan):
     """Rows of all parts. Each part tells the scalar of an output alias over itself; only those that are read are asked for.
 
-    `own` are the aliases that a part has a column for; the others are null (or '') there. `strings` are the aliases of strings.
+    `own` are the aliases that a part has a column for; the others are null (or '') there: `nulls` gives that value. `strings` are the
+    aliases of strings.
     """
 
     parts: Sequence[tuple[Plan, Callable[[str], Scalar]]]
     own: Sequence[frozenset[str]]
     strings: frozenset[str]
     span: tuple[int, int]
+    nulls: Callable[[str], Scalar]
 
 
 @dataclass(slots=True, eq=False)

@@ -20,6 +20,7 @@ __all__ = [
     "ScalarValue",
     "TableValue",
     "Value",
+    "open_columns",
 ]
 
 
@@ -220,6 +221,14 @@ class Environment:
         while frame is not None:
             yield from frame.names
             frame = frame.parent
+
+
+def open_columns(*relations: Relation) -> OpenBag | None:
+    """What stays open of columns that no schema lists where whole rows of these relations become one: see `OpenBag.suffixes`."""
+    for relation in relations:
+        if relation.open_bag is not None and relation.open_bag.suffixes:
+            return relation.open_bag
+    return None
 
 
 def unique_name(wanted: str, taken: Iterable[str]) -> str:

@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import count, islice
 
 from tocsin.kql import ast
 from tocsin.kql.binder.errors import BindError, fail
+from tocsin.kql.emit.duckdb.literals import constant
+from tocsin.kql.emit.duckdb.scalars import null
 from tocsin.kql.functions.model import FunctionError
-from tocsin.kql.plan import Compute, OrderKey, Plan, Scalar, Shared, SharedRef, Single
+from tocsin.kql.plan import Compute, Limit, OrderKey, Plan, Scalar, Shared, SharedRef, Single, Union
 from tocsin.kql.scope import BoundColumn, Environment, FunctionValue, Relation
 from tocsin.kql.types import Catalog, KqlType
 
@@ -65,6 +68,10 @@ class Row:
     def can_hoist(self) -> bool:
         """True where there is a stage below to compute a column in."""
         return self.relation is not None and self.sides is None and self.aggregates is None and not self.fixed
+
+
+def _renamed(names: Mapping[str, str], alias: str) -> Scalar:
+    return Scalar(names[alias], KqlType.LONG, refs=frozenset((names[alias],)))
 
 
 def _code(error: FunctionError) -> str:
@@ -251,6 +258,24 @@ class Binder:
             tables=frozenset(self.tables),
         )
         return list(self.resolver(compiled))
+
+    def leave_out_empty(self, union: Union) -> None:
+        """Take the parts that have no row now out of a union that is too wide to plan: `search` finds rows in few of the tables."""
+        parts = []
+        for number, (tree, _) in enumerate(union.parts):
+            alias = self.alias()
+            first = Limit(tree.aliases, tree, constant(KqlType.LONG, 1), ())
+            one = Compute(tree.aliases | {alias}, first, [(alias, constant(KqlType.LONG, number))])
+            parts.append((one, alias))
+        answer = self.alias()
+        readers = [(tree, partial(_renamed, {answer: alias})) for tree, alias in parts]
+        own = [frozenset((answer,))] * len(parts)
+        probe = Union(frozenset((answer,)), readers, own, frozenset(), union.span, lambda _: null(KqlType.LONG))
+        column = BoundColumn("Part", KqlType.LONG, answer)
+        found = {row[0] for row in self.ask(Relation(probe, (column,)), "A wide union", ast.Star(union.span, "*"))}
+        kept = [i for i in range(len(union.parts)) if i in found]
+        union.parts = [union.parts[i] for i in kept]
+        union.own = [union.own[i] for i in kept]
 
     @contextmanager
     def weighing(self) -> Iterator[Callable[[], int]]:

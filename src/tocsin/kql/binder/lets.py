@@ -282,11 +282,27 @@ def _enter(
             parameters = parameters[1:]
         for parameter in parameters:
             argument = arguments.get(parameter.name)
+            if first is not None and function.source is not None:
+                argument = _column_by_name(argument, parameter, first, env)
             inner.declare(parameter.name, _argument(b, function, parameter, argument, node, env, row, inner))
         return inner
     except BaseException:
         b.calls.pop()
         raise
+
+
+def _column_by_name(
+    argument: ast.Expr | None, parameter: ast.Parameter, first: Relation, env: Environment
+) -> ast.Expr | None:
+    """A bare column of the invoked table stands for its name where a stored function wants text: ``invoke FileProfile(SHA1, 500)``."""
+    if (
+        isinstance(argument, ast.Name)
+        and parameter.type is KqlType.STRING
+        and env.lookup(argument.name) is None
+        and first.column(argument.name) is not None
+    ):
+        return ast.Literal(argument.span, KqlType.STRING, argument.name)
+    return argument
 
 
 def _match(function: FunctionValue, node: ast.Call, *, skip: int) -> Mapping[str, ast.Expr]:

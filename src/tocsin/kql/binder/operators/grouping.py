@@ -14,7 +14,7 @@ from tocsin.kql.binder.operators.rows import _free, group, own_name
 from tocsin.kql.functions import registry
 from tocsin.kql.functions.model import Aggregate, RowLowered
 from tocsin.kql.plan import OrderKey, Pick, Scalar
-from tocsin.kql.scope import BoundColumn, Environment, Relation
+from tocsin.kql.scope import BoundColumn, Environment, Relation, open_columns
 from tocsin.kql.types import KqlType
 
 __all__ = ["APPLIERS", "Output", "bind_outputs"]
@@ -51,6 +51,8 @@ def _summarize(b: Binder, relation: Relation, node: ast.Summarize, env: Environm
     relation = b.settle(relation, inner)
     grouped = group(b, relation, keys.items, use.calls, keys.columns)
     result = _finish(b, grouped, keys.columns, outputs)
+    if any(isinstance(a, ast.Star) for item in node.aggregates for a in _arguments(item)):
+        result.open_bag = open_columns(relation)
     if relation.partition and not node.by:
         from tocsin.kql.binder.operators.expand import fill_empty_aggregate
 
@@ -259,7 +261,14 @@ def _single_pick(b: Binder, relation: Relation, node: ast.Summarize, inner: Row,
     descending = aggregate.name == "arg_max"
     order = (OrderKey(order_alias, descending, nulls_first=False), *relation.order)
     picked = Pick(plan.aliases, plan, tuple(a for a, _ in keys.items), order)
-    return Relation(picked, tuple(columns), () if relation.sorted else relation.order)
+    whole = any(isinstance(a, ast.Star) for a in item.args)
+    kept = open_columns(relation) if whole else None
+    return Relation(picked, tuple(columns), () if relation.sorted else relation.order, open_bag=kept)
+
+
+def _arguments(item: ast.Expr) -> Sequence[ast.Expr]:
+    call = item.value if isinstance(item, ast.Named) else item
+    return call.args if isinstance(call, ast.Call) else ()
 
 
 APPLIERS = {ast.Summarize: _summarize}

@@ -8,7 +8,7 @@ from tocsin.kql.binder.errors import fail, unknown
 from tocsin.kql.binder.typing_rules import comparable, convert
 from tocsin.kql.emit.duckdb import scalars
 from tocsin.kql.plan import Compute, Join, Pick, Scalar
-from tocsin.kql.scope import BoundColumn, Environment, Relation, unique_name
+from tocsin.kql.scope import BoundColumn, Environment, Relation, open_columns, unique_name
 from tocsin.kql.types import KqlType
 
 __all__ = ["APPLIERS", "join_relations"]
@@ -109,6 +109,7 @@ def join_relations(
         order=(*left.order, *right.order) if left.order and kind != "right" else (),
         partition=left.partition,
         base=left.base,
+        open_bag=open_columns(left, right),
     )
     return _fill(b, joined, kind, left.plan.aliases, right.plan.aliases)
 
@@ -188,6 +189,9 @@ def _conditions(
 def _column(relation: Relation, node: ast.Name, side: str) -> Scalar:
     column = relation.column(node.name)
     if column is None:
+        unlisted = relation.open_value(node.name)
+        if unlisted is not None:
+            return unlisted
         raise unknown("KQL0101", f"column of the {side} side", node.name, (c.name for c in relation.columns), node)
     return column.scalar()
 

@@ -231,11 +231,18 @@ def _project_keep(b: Binder, relation: Relation, node: ast.Project, env: Environ
 
 def _project_rename(b: Binder, relation: Relation, node: ast.Project, env: Environment) -> Relation:
     columns = list(relation.columns)
+    absent: list[tuple[str, Scalar]] = []
     for item in node.items:
         if not isinstance(item, ast.Named) or len(item.names) != 1:
             raise fail("KQL0105", "project-rename takes NewName = OldName.", item)
         name = column_name(item.value)
         old = relation.column(name) if name is not None else None
+        unlisted = relation.open_value(name) if old is None and name is not None else None
+        if unlisted is not None:
+            alias = b.alias()
+            absent.append((alias, unlisted))
+            columns.append(BoundColumn(item.names[0], unlisted.type, alias))
+            continue
         if old is None:
             raise unknown("KQL0101", "column", name or "?", (c.name for c in relation.columns), item.value)
         columns = [
@@ -247,7 +254,7 @@ def _project_rename(b: Binder, relation: Relation, node: ast.Project, env: Envir
         assert isinstance(item, ast.Named)
         if names.count(item.names[0]) > 1:
             raise fail("KQL0109", f"There is already a column '{item.names[0]}'.", item)
-    return relation.with_plan(relation.plan, columns)
+    return relation.with_plan(b.compute(relation, absent), columns)
 
 
 def _project_reorder(b: Binder, relation: Relation, node: ast.Project, env: Environment) -> Relation:

@@ -14,7 +14,7 @@ from tocsin.kql.binder.errors import BindError, fail
 from tocsin.kql.emit.duckdb import scalars
 from tocsin.kql.emit.duckdb.literals import constant
 from tocsin.kql.plan import Filter, OrderKey, Scalar, Union
-from tocsin.kql.scope import BoundColumn, Environment, FunctionValue, Relation, TableValue
+from tocsin.kql.scope import BoundColumn, Environment, FunctionValue, Relation, TableValue, open_columns
 from tocsin.kql.types import KqlType
 
 __all__ = ["APPLIERS", "SOURCES", "Part", "union_of", "union_relations"]
@@ -171,6 +171,11 @@ def union_relations(b: Binder, parts: Sequence[Part], *, source: str | None, inn
 
         return read
 
+    def nulls(alias: str) -> Scalar:
+        if alias in origins:
+            return _fill(None, *origins[alias][1:])
+        return constant(KqlType.STRING, "") if alias == label else scalars.null(KqlType.LONG)
+
     aliases = frozenset((label, *origins, *extra))
     by_origin = {(name, kind): alias for alias, (name, kind, _) in origins.items()}
     own = [
@@ -181,7 +186,8 @@ def union_relations(b: Binder, parts: Sequence[Part], *, source: str | None, inn
     ]
     strings = frozenset(c.alias for c in columns if c.type is KqlType.STRING)
     plans = [(part.relation.plan, reader(i, part)) for i, part in enumerate(parts)]
-    return Relation(Union(aliases, plans, own, strings, node.span), tuple(columns), order)
+    kept = open_columns(*(p.relation for p in parts))
+    return Relation(Union(aliases, plans, own, strings, node.span, nulls), tuple(columns), order, open_bag=kept)
 
 
 def _layout(parts: Sequence[Part], inner: bool) -> list[tuple[str, KqlType, str, bool, bool]]:

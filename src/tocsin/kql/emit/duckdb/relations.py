@@ -26,6 +26,10 @@ SPARSE_FROM = 20_000
 """Cells (columns by tables) of a union from which each table gives only the columns that it has."""
 CELL_LIMIT = 1_000_000
 """Cells of a union that the engine can still plan."""
+NESTED_FROM = 16
+"""Parts of a union from which the levels of a part are subqueries."""
+NESTED_LEVELS = 20
+"""Subqueries inside one another before a CTE is used again: the engine's tree may not be too deep."""
 INLINE_LIMIT = 64
 """Stages that reading a shared tree in place may add before it is materialised instead."""
 
@@ -50,11 +54,11 @@ class Block:
 
 
 class EmitLimitError(Exception):
-    """A plan that would be too large as SQL: what, where, and what to do."""
+    """A plan that would be too large as SQL: what, where, what to do, and the union that is to blame."""
 
-    def __init__(self, message: str, span: tuple[int, int], hint: str) -> None:
+    def __init__(self, message: str, span: tuple[int, int], hint: str, union: p.Union) -> None:
         super().__init__(message)
-        self.message, self.span, self.hint = message, span, hint
+        self.message, self.span, self.hint, self.union = message, span, hint, union
 
 
 class Emitter:
@@ -64,6 +68,7 @@ class Emitter:
         self.ctes: list[str] = []
         self.shared = list(shared)
         self.count = 0
+        self.nesting = 0  # levels that may still become subqueries instead of CTEs
         self.trees: dict[str, int] = {}
 
     # ------------------------------------------------------------------------------------------ entry
@@ -111,10 +116,18 @@ class Emitter:
         """Close `block` as a CTE that gives `needed`; the new block reads it."""
         if block.plain and block.source:
             return block
+        source = self._level(self._select(block, needed))
+        return Block(source, (block.passes | block.items.keys()) & needed)
+
+    def _level(self, text: str) -> str:
+        """A SELECT as something to read from, once: a CTE, or a subquery where `nesting` allows it."""
         self.count += 1
         name = f"s{self.count}"
-        self.ctes.append(f"{name} AS ({self._select(block, needed)})")
-        return Block(name, (block.passes | block.items.keys()) & needed)
+        if self.nesting > 0:
+            self.nesting -= 1
+            return f"({text}) AS {name}"
+        self.ctes.append(f"{name} AS ({text})")
+        return name
 
     def _as_source(self, block: Block, needed: frozenset[str]) -> str:
         return block.source if block.plain and block.source else f"({self._select(block, needed)})"
@@ -215,10 +228,8 @@ class Emitter:
 
     def _closed(self, block: Block, needed: frozenset[str], suffix: str) -> Block:
         """Seal the block with a trailing clause (ORDER BY, LIMIT, QUALIFY)."""
-        self.count += 1
-        name = f"s{self.count}"
-        self.ctes.append(f"{name} AS ({self._select(block, needed)}{suffix})")
-        return Block(name, (block.passes | block.items.keys()) & needed)
+        source = self._level(self._select(block, needed) + suffix)
+        return Block(source, (block.passes | block.items.keys()) & needed)
 
     def _aggregate(self, node: p.Aggregate, block: Block, needed: frozenset[str], below: frozenset[str]) -> Block:
         used = [(a, s) for a, s in node.aggregates if a in needed]
@@ -234,10 +245,7 @@ class Emitter:
             text += " WHERE " + " AND ".join(block.where)
         if node.keys:
             text += " GROUP BY " + ", ".join(str(i) for i in range(1, len(node.keys) + 1))
-        self.count += 1
-        name = f"s{self.count}"
-        self.ctes.append(f"{name} AS ({text})")
-        return Block(name, frozenset(a for a, _ in (*node.keys, *used)))
+        return Block(self._level(text), frozenset(a for a, _ in (*node.keys, *used)))
 
     def _limit(self, node: p.Limit, block: Block, needed: frozenset[str], below: frozenset[str]) -> Block:
         if block.level:
@@ -286,7 +294,9 @@ class Emitter:
         if isinstance(node, p.Union):
             return self._union(node, needed)
         assert isinstance(node, p.Custom)
+        nesting, self.nesting = self.nesting, 0  # a name may be read several times
         names = [self._name_of(tree, reads) for tree, reads in node.inputs]
+        self.nesting = nesting
         self.count += 1
         name = f"s{self.count}"
         self.ctes.append(f"{name} AS ({node.build(names)})")
@@ -334,6 +344,7 @@ class Emitter:
                 f"The tables of this union have {len(names)} columns between them, and there are {len(node.parts)} tables.",
                 node.span,
                 "Name the tables, or project the columns that you need.",
+                node,
             )
         sparse = cells > SPARSE_FROM
         parts = []
@@ -341,10 +352,11 @@ class Emitter:
             listed = [a for a in names if a in own] if sparse else names
             scalars = [mapping(a) for a in listed]
             reads: frozenset[str] = frozenset().union(*(s.refs for s in scalars)) if scalars else frozenset()
-            # The CTEs of a part stay inside it: planning time grows faster than the number of CTEs of one WITH.
-            outer, self.ctes = self.ctes, []
+            # The CTEs of a part stay inside it, and in many parts they are subqueries: planning time grows faster than their number.
+            (outer, self.ctes), nesting = (self.ctes, []), self.nesting
+            self.nesting = NESTED_LEVELS if len(node.parts) >= NESTED_FROM else 0
             block = self.emit(tree, reads)
-            inner, self.ctes = self.ctes, outer
+            (inner, self.ctes), self.nesting = (self.ctes, outer), nesting
             columns = ", ".join(f"{s.sql} AS {a}" for a, s in zip(listed, scalars, strict=True)) or "1 AS _"
             if block.items:
                 part = f"SELECT {columns} FROM {self._as_source(block, reads)}"
@@ -352,6 +364,11 @@ class Emitter:
                 where = " WHERE " + " AND ".join(block.where) if block.where else ""
                 part = f"SELECT {columns}" + (f" FROM {block.source}" if block.source else "") + where
             parts.append(f"(WITH {', '.join(inner)} {part})" if inner else part)
+        if sparse or not parts:
+            # No part may have a column that is read: parts without rows are left out of wide unions.
+            given = frozenset[str]().union(*node.own) if sparse and parts else frozenset[str]()
+            absent = [f"{node.nulls(a).sql} AS {a}" for a in names if a not in given]
+            parts.append(f"SELECT {', '.join(absent) or '1 AS _'} WHERE FALSE")
         self.count += 1
         name = f"s{self.count}"
         word = " UNION ALL BY NAME " if sparse else " UNION ALL "
