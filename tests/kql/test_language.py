@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -199,6 +200,35 @@ def test_every_operator_statement_and_setting_is_documented() -> None:
         assert doc.doc.endswith(".")
         if doc.example:
             parse(doc.example)
+
+
+def test_every_plugin_is_documented_and_its_example_runs() -> None:
+    from tests.kql.executor import rows
+    from tocsin.kql.binder.operators.plugins import REFUSED, plugin_names
+    from tocsin.kql.functions import registry
+    from tocsin.kql.plugin_docs import PLUGIN_DOCS
+
+    assert sorted(PLUGIN_DOCS) == plugin_names()
+    assert not set(PLUGIN_DOCS) & set(REFUSED)
+    for name, doc in PLUGIN_DOCS.items():
+        assert doc.syntax.startswith(f"{name}(")
+        assert doc.doc.endswith(".")
+        assert rows(doc.example), name
+    page = (Path(__file__).parents[2] / "docs/reference/kql-operators.md").read_text()
+    functions = (Path(__file__).parents[2] / "docs/reference/kql-functions.md").read_text()
+    assert [n for n in (*PLUGIN_DOCS, *OPERATOR_DOCS) if f"### {n}\n" not in page and not n.startswith("__")] == []
+    assert all(f"`{name}`" in page for name in REFUSED)
+    entries = (*registry.all_scalars(), *registry.all_aggregates())
+    assert [f.name for f in entries if f"### {f.name}\n" not in functions] == []
+
+
+def test_plugins_are_completed_and_hovered() -> None:
+    text = "Events | evaluate bas"
+    (found,) = [c for c in completion(text, len(text), CATALOG) if c.label == "basket"]
+    assert found.detail.startswith("basket([threshold")
+    shown = hover("Events | evaluate basket(0.1)", 20, CATALOG)
+    assert shown is not None
+    assert "at least a share" in shown.text
 
 
 def test_the_examples_run() -> None:

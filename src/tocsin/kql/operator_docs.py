@@ -206,8 +206,10 @@ OPERATOR_DOCS: Final[dict[str, OperatorDoc]] = {
         "range name from start to stop step size", "A table of evenly spaced values.", "range x from 1 to 10 step 2"
     ),
     "reduce": OperatorDoc(
-        "reduce by text [with threshold=0.1, characters='…']",
-        "Groups texts that look alike and shows the pattern of each group.",
+        "reduce [kind=source] by text [with threshold=0.1, characters='…']",
+        "Groups texts by the terms that more than `threshold` of all rows have at the same place (Vaarandi's SLCT); all other terms become *. "
+        "Texts of groups smaller than that are `others`. Terms are runs of ASCII letters and digits, or what stands between the "
+        "given characters. kind=source adds the pattern to each row.",
         f"{_EVENTS} | reduce by ProcessCommandLine",
     ),
     "render": OperatorDoc(

@@ -22,6 +22,7 @@ from tocsin.kql.parser import OPERATORS, parse_partial
 from tocsin.kql.parser.expressions import INFIX_WORDS
 from tocsin.kql.parser.literals import TYPE_NAMES
 from tocsin.kql.parser.sources import VISUALIZATIONS
+from tocsin.kql.plugin_docs import PLUGIN_DOCS
 from tocsin.kql.types import Catalog
 
 __all__ = ["AGGREGATING", "MOST", "Completion", "completion", "lets_of"]
@@ -148,7 +149,8 @@ def _candidates(place: Place, catalog: Catalog) -> Iterator[Completion]:
             yield _item(place, name, "value", "visualization")
     elif where is Where.PLUGIN:
         for name in plugin_names():
-            yield _item(place, name, "plugin", "plugin", insert=name + "(")
+            doc = PLUGIN_DOCS[name]
+            yield _item(place, name, "plugin", doc.syntax, operator_text(doc), insert=name + "(")
     elif where is Where.WORD:
         for name in _NEXT_WORDS[place.setting]:
             yield _item(place, name, "keyword")

@@ -15,6 +15,7 @@ from tocsin.kql.language.texts import function_text, operator_text, special_text
 from tocsin.kql.lexer import NAME, NUMBER, tokenize
 from tocsin.kql.operator_docs import OPERATOR_DOCS, STATEMENT_DOCS
 from tocsin.kql.parser import STATEMENTS
+from tocsin.kql.plugin_docs import PLUGIN_DOCS
 from tocsin.kql.types import Catalog
 
 __all__ = ["Hover", "Parameter", "Signature", "hover", "signature_help"]
@@ -74,6 +75,8 @@ def hover(text: str, offset: int, catalog: Catalog) -> Hover | None:
     span = (tokens.starts[k], tokens.ends[k])
     place = place_at(text, tokens.starts[k])
     called = tokens.values[k + 1 : k + 2] == ["("]
+    if called and place.keyword == "evaluate" and word in PLUGIN_DOCS:
+        return Hover(span, operator_text(PLUGIN_DOCS[word]))
     found = (_about_function(word, place, catalog) if called else None) or _about_name(word, place, catalog)
     return Hover(span, found) if found else None
 

@@ -57,10 +57,9 @@ def special_text(function: SpecialFunction) -> str:
 
 def plugin_names() -> list[str]:
     """The plugins that run here."""
-    from tocsin.kql.binder.operators.library import LIBRARY
-    from tocsin.kql.binder.operators.plugins import PLUGINS
+    from tocsin.kql.binder.operators import plugins
 
-    return sorted({*PLUGINS, *LIBRARY})
+    return plugins.plugin_names()
 
 
 def known_texts(call: CallPlace, catalog: Catalog) -> Iterator[tuple[str, str]]:

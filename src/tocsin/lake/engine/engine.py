@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -246,6 +247,9 @@ class Engine:
 
     def _translated(self, error: Exception, compiled: Compiled) -> TocsinError:
         text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        said = _KQL_ERROR.search(text)
+        if said is not None:  # what a part of the query had to say of its data, such as a search with too many patterns
+            return QueryError(said[2], code=said[1])
         _log.error("query.refused", error=str(error), kind=type(error).__name__, sql=compiled.sql)
         if isinstance(error, duckdb.IOException) and "No space" in text:
             return QueryError(
@@ -258,6 +262,9 @@ class Engine:
             code="QRY0006",
             hint="This is a defect of Tocsin; the log has the query's SQL.",
         )
+
+
+_KQL_ERROR = re.compile(r"^Invalid Input Error: (KQL\d{4}) (.+)")
 
 
 class _BrokenError(Exception):

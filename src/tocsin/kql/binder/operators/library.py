@@ -18,7 +18,7 @@ from tocsin.kql.plan import Scalar
 from tocsin.kql.scope import Environment, Relation, ScalarValue, TableValue
 from tocsin.kql.types import KqlType
 
-__all__ = ["LIBRARY", "Template", "apply_template", "bind_text"]
+__all__ = ["LIBRARY", "Call", "Template", "apply_template", "bind_call", "bind_text", "sort_out"]
 
 LIBRARY = TEXTS
 
@@ -27,7 +27,7 @@ _NAMED_COLUMN = re.compile(r"\b(\w*)\{(\w+):name\}(\w*)(?:\{(\w+):text\})?")
 
 
 @dataclass(slots=True)
-class _Call:
+class Call:
     """A call's arguments, sorted out."""
 
     columns: dict[str, str] = field(default_factory=dict)
@@ -40,7 +40,11 @@ class _Call:
 
 def apply_template(b: Binder, relation: Relation, node: ast.Evaluate, template: Template, env: Environment) -> Relation:
     """Bind the template in place of the plugin's call."""
-    call = _sort_out(b, relation, node, template, env)
+    return bind_call(b, relation, node, template, sort_out(b, relation, node, template, env))
+
+
+def bind_call(b: Binder, relation: Relation, node: ast.Evaluate, template: Template, call: Call) -> Relation:
+    """Bind the template with arguments that are sorted out."""
     text = _fill(b, template.text, call, node)
     inner = Environment(b.root_catalogue)
     for label, value in call.scalars.items():
@@ -53,7 +57,10 @@ def apply_template(b: Binder, relation: Relation, node: ast.Evaluate, template: 
 def bind_text(
     b: Binder, relation: Relation, text: str, inner: Environment, node: ast.Evaluate, *, query: bool = False
 ) -> Relation:
-    """Bind a text of operators over `relation`, or a query in which it is called ``T``; what is wrong is said of the plugin's call."""
+    """Bind a text of operators over `relation`, or a query in which it is called ``T``; what is wrong is said of the plugin's call.
+
+    A query may give several results: the first is the plugin's, the others are handed out beside it.
+    """
     try:
         if not query:
             return b.operators(relation, _operators(text), inner)
@@ -61,19 +68,21 @@ def bind_text(
 
         shared = b.share(relation, materialized=True)
         inner.declare("T", TableValue("T", lambda: b.read(shared, relation)))
-        [result] = bind_statements(b, _statements(text), inner)
-        return b.table(result.value, inner)
+        first, *others = [b.table(s.value, inner) for s in bind_statements(b, _statements(text), inner)]
+        b.more.extend(others)
+        return first
     except BindError as error:
         name = node.call.callee
         raise BindError(error.code, f"In {name}(): {error.message}", node.call.span, error.hint) from None
 
 
-def _sort_out(b: Binder, relation: Relation, node: ast.Evaluate, template: Template, env: Environment) -> _Call:
+def sort_out(b: Binder, relation: Relation, node: ast.Evaluate, template: Template, env: Environment) -> Call:
+    """The arguments of a call by the template's parameters. Raises BindError for too few, too many or wrong ones."""
     name = node.call.callee
     args = list(node.call.args)
     named = {a.names[0]: a.value for a in args if isinstance(a, ast.Named)}
     args = [a for a in args if not isinstance(a, ast.Named)]
-    call = _Call()
+    call = Call()
     if template.table and args:
         call.table = _table(b, relation, args[-1], env)
         args = args[:-1] if call.table is not None else args
@@ -147,7 +156,7 @@ def _quoted(name: str) -> str:
     return "['" + name.replace("\\", "\\\\").replace("'", "\\'") + "']"
 
 
-def _fill(b: Binder, text: str, call: _Call, node: ast.Evaluate) -> str:
+def _fill(b: Binder, text: str, call: Call, node: ast.Evaluate) -> str:
     text = _periods(b, text, call, node)
     text = _NAMED_COLUMN.sub(lambda m: _made_name(m, call, node), text)
     for label, column in call.columns.items():
@@ -161,14 +170,14 @@ def _fill(b: Binder, text: str, call: _Call, node: ast.Evaluate) -> str:
     return text.replace("{or dims changed}", "".join(f" or prev({d}) != {d}" for d in dims))
 
 
-def _made_name(match: re.Match[str], call: _Call, node: ast.Evaluate) -> str:
+def _made_name(match: re.Match[str], call: Call, node: ast.Evaluate) -> str:
     """A column's name made of arguments: ``from_{time:name}``, ``rolling_{bins:text}_percentile_{value:name}_{percent:text}``."""
     before, label, between, last = match.groups()
     column = call.columns[label][2:-2].replace("\\'", "'").replace("\\\\", "\\")
     return _quoted(f"{before}{column}{between}{_plain(call, last, node) if last else ''}")
 
 
-def _plain(call: _Call, label: str, node: ast.Evaluate) -> str:
+def _plain(call: Call, label: str, node: ast.Evaluate) -> str:
     value = call.scalars[label]
     if not value.constant or not isinstance(value.value, (int, float)):
         raise fail("KQL0107", f"{node.call.callee}() needs a constant number.", node.call)
@@ -176,7 +185,7 @@ def _plain(call: _Call, label: str, node: ast.Evaluate) -> str:
     return str(int(number)) if number.is_integer() else repr(number)
 
 
-def _periods(b: Binder, text: str, call: _Call, node: ast.Evaluate) -> str:
+def _periods(b: Binder, text: str, call: Call, node: ast.Evaluate) -> str:
     """Fill in what a period is: spans of a size counted from the start, or weeks, months and years of the calendar."""
     dated = "start" in call.scalars
     text = text.replace("{where in range}", "where {time} between (start .. end) |" if dated else "")

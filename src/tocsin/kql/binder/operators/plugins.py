@@ -14,7 +14,9 @@ from tocsin.kql.binder.names import result_name
 from tocsin.kql.binder.operators.expand import empty_values
 from tocsin.kql.binder.operators.grouping import bind_outputs
 from tocsin.kql.binder.operators.library import LIBRARY, apply_template
+from tocsin.kql.binder.operators.mining import PLUGINS as MINING
 from tocsin.kql.binder.operators.rows import column_name, extend_relation, group, limit_relation
+from tocsin.kql.binder.operators.sequences import PLUGINS as SEQUENCES
 from tocsin.kql.binder.typing_rules import convert, explicit
 from tocsin.kql.emit.duckdb import scalars
 from tocsin.kql.emit.duckdb.literals import constant, text
@@ -22,46 +24,46 @@ from tocsin.kql.plan import Aggregate, Compute, Custom, Filter, Join, OrderKey, 
 from tocsin.kql.scope import BoundColumn, Environment, OpenBag, Relation, unique_name
 from tocsin.kql.types import KqlType
 
-__all__ = ["APPLIERS", "SOURCES"]
+__all__ = ["APPLIERS", "PLUGINS", "REFUSED", "SOURCES", "plugin_names"]
 
 COLUMN_LIMIT = 1000
 """Columns that one plugin may make."""
 
-_REFUSED = dict.fromkeys(
-    (
-        *("python", "r", "http_request", "http_request_post", "sql_request", "mysql_request", "postgresql_request"),
-        *("cosmosdb_sql_request", "azure_digital_twins_query_request", "ai_embed_text", "ai_embeddings"),
-        *("ai_chat_completion", "infer_storage_schema"),
+_OUTSIDE = "queries do not run foreign code or reach other systems from here"
+REFUSED = {
+    **dict.fromkeys(
+        (
+            *("python", "r", "http_request", "http_request_post", "sql_request", "mysql_request", "postgresql_request"),
+            *("cosmosdb_sql_request", "azure_digital_twins_query_request", "ai_embed_text", "ai_embeddings"),
+            "ai_chat_completion",
+            "ai_chat_completion_prompt",
+        ),
+        _OUTSIDE,
     ),
-    "queries do not run foreign code or reach other systems from here",
-)
+    **dict.fromkeys(
+        ("infer_storage_schema", "infer_storage_schema_with_suggestions"),
+        "queries do not read storage outside of the workspace; externaldata does where the policy allows the address",
+    ),
+    "diffpatterns_text": "Kusto itself has given it up; diffpatterns() is its successor",
+}
+"""Plugins that are refused whatever the engine can do, and why."""
 
 Plugin = Callable[[Binder, Relation, ast.Evaluate, Environment], Relation]
 
 
 def _evaluate(b: Binder, relation: Relation, node: ast.Evaluate, env: Environment) -> Relation:
     name = node.call.callee
-    if name in _REFUSED:
-        raise policy(f"The plugin {name}()", _REFUSED[name], node.call.callee_span)
+    if name in REFUSED:
+        raise policy(f"The plugin {name}()", REFUSED[name], node.call.callee_span)
     plugin = PLUGINS.get(name)
     template = LIBRARY.get(name)
     if template is not None:
         return apply_template(b, relation, node, template, env)
     if plugin is None:
-        if name in _KNOWN:
-            raise unsupported(f"The plugin {name}()", node.call.callee_span)
-        raise unknown("KQL0103", "plugin", name, (*PLUGINS, *LIBRARY, *_KNOWN), node.call.callee_span)
+        raise unknown("KQL0103", "plugin", name, (*PLUGINS, *LIBRARY), node.call.callee_span)
     if relation.partition:
         raise unsupported("evaluate inside mv-apply or partition", node)
     return plugin(b, relation, node, env)
-
-
-_KNOWN = frozenset(
-    (
-        *("autocluster", "basket", "diffpatterns", "diffpatterns_text", "sequence_detect", "funnel_sequence"),
-        *("funnel_sequence_completion", "active_users_count"),
-    )
-)
 
 
 def _arguments(node: ast.Evaluate, least: int, most: int) -> list[ast.Expr]:
@@ -481,7 +483,15 @@ PLUGINS: dict[str, Plugin] = {
     "narrow": _narrow,
     "ipv4_lookup": _ip_lookup,
     "ipv6_lookup": _ip_lookup,
+    **SEQUENCES,
+    **MINING,
 }
+
+
+def plugin_names() -> list[str]:
+    """Every plugin that runs, by name."""
+    return sorted((*PLUGINS, *LIBRARY))
+
 
 APPLIERS = {ast.Evaluate: _evaluate}
 SOURCES: dict[type, object] = {}

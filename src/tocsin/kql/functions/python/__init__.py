@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from tocsin.kql.functions.model import Udf
-from tocsin.kql.functions.python import calls, geoip, hash_udfs, json_udfs, math_udfs, net_udfs, parse_udfs, text_udfs
+from tocsin.kql.functions.python import (
+    calls,
+    geoip,
+    hash_udfs,
+    json_udfs,
+    math_udfs,
+    net_udfs,
+    parse_udfs,
+    patterns,
+    text_udfs,
+)
 
 __all__ = ["UDFS"]
 
@@ -16,4 +26,5 @@ UDFS: tuple[Udf, ...] = (
     *parse_udfs.UDFS,
     *calls.UDFS,
     *geoip.UDFS,
+    *patterns.UDFS,
 )
