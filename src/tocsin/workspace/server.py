@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -15,6 +16,9 @@ from tocsin.base.errors import ConfigError
 from tocsin.workspace.settings import ServerSettings
 
 __all__ = ["Server", "bind", "check_tls", "serve"]
+
+_POLITE = 0.5
+"""Seconds that a stopping server gives idle connections to close."""
 
 
 def bind(settings: ServerSettings) -> socket.socket:
@@ -89,20 +93,30 @@ def serve(
 
 
 class Server(uvicorn.Server):
-    """A server that stops also when clients don't: connections that are still there after the graceful time are cut.
+    """A server that stops also when clients don't: idle connections are cut at once, those with a request after the graceful time.
 
-    uvloop otherwise waits for a TLS client that neither reads nor closes for as long as that likes.
+    A TLS connection otherwise ends only when the client agrees, and uvloop waits for one that neither reads nor closes for as long as that likes.
     """
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """See uvicorn; then no connection is left."""
+        idle = asyncio.create_task(self._cut_idle())
         await super().shutdown(sockets=sockets)
-        for connection in list(self.server_state.connections):
-            transport = getattr(connection, "transport", None)
-            if transport is not None:
-                transport.abort()
+        idle.cancel()
+        self._cut(lambda _: True)
         # Their ends are told to them in the loop's next turns.
         await asyncio.sleep(0.05)
+
+    async def _cut_idle(self) -> None:
+        while True:
+            await asyncio.sleep(_POLITE)
+            self._cut(lambda cycle: cycle is None or cycle.response_complete)
+
+    def _cut(self, which: Callable[[Any], bool]) -> None:
+        for connection in list(self.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None and which(getattr(connection, "cycle", None)):
+                transport.abort()
 
 
 class _Server(Server):

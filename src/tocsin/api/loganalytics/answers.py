@@ -14,7 +14,7 @@ from tocsin.api.loganalytics.errors import partial
 from tocsin.api.ports import Workspace
 from tocsin.tables import catalogue
 
-__all__ = ["body", "metadata"]
+__all__ = ["body", "metadata", "resource_tables"]
 
 _CHART = {
     "visualization": None, "title": None, "accumulate": False, "isQuerySorted": False, "kind": None, "annotation": None,
@@ -131,3 +131,33 @@ def metadata(workspace: Workspace, principal: Principal) -> dict[str, Any]:
         ],
         "permissions": {"workspaces": [{"resourceId": workspace.id, "denyTables": []}]},
     }
+
+
+def resource_tables(workspace: Workspace, principal: Principal, resource: str) -> dict[str, Any]:
+    """The tables as Azure Resource Manager lists those of a workspace."""
+    catalog = workspace.queries.catalog_for(principal)
+    found = []
+    for name in catalog.all_table_names():
+        table = catalog.table(name)
+        if table is None or (catalog.allowed is not None and name not in catalog.allowed):
+            continue
+        columns = [{"name": c.name, "type": c.type.value} for c in table.columns if not c.hidden]
+        custom = name.endswith("_CL")
+        found.append(
+            {
+                "id": f"/subscriptions/{resource}/tables/{name}",
+                "name": name,
+                "type": "Microsoft.OperationalInsights/workspaces/tables",
+                "properties": {
+                    "plan": "Analytics",
+                    "provisioningState": "Succeeded",
+                    "schema": {
+                        "name": name,
+                        "tableType": "CustomLog" if custom else "Microsoft",
+                        "standardColumns": [] if custom else columns,
+                        "customColumns": columns if custom else [],
+                    },
+                },
+            }
+        )
+    return {"value": found}

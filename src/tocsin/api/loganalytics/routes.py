@@ -55,12 +55,16 @@ async def get_query_workspace(workspace_id: str, request: Request, principal: Ru
 @router.post("/v1/subscriptions/{resource:path}/query")
 async def query_resource(resource: str, request: Request, principal: Run) -> Response:
     """Runs a query on a resource by its Azure id, which can only be a workspace here."""
-    kind, _, name = resource.rpartition("/")
-    if not kind.lower().endswith("/providers/microsoft.operationalinsights/workspaces"):
-        raise UsageError(
-            f"'{resource[:200]}' is no workspace: queries by other Azure resources are not supported.", code="USE0023"
-        )
-    return await _query(name, await json_object(request, MAX_BODY), request, principal)
+    return await _query(_workspace_in(resource), await json_object(request, MAX_BODY), request, principal)
+
+
+@router.get("/subscriptions/{resource:path}/tables")
+def resource_tables(resource: str, request: Request, principal: Run) -> Response:
+    """The workspace's tables, asked the way of Azure Resource Manager. msticpy reads its schema here."""
+    workspace = workspace_of(request)
+    check_workspace(workspace, _workspace_in(resource))
+    found = orjson.dumps(answers.resource_tables(workspace, principal, resource))
+    return Response(found, media_type="application/json", headers=ids_of(request))
 
 
 @router.get("/v1/workspaces/{workspace_id}/metadata")
@@ -112,6 +116,16 @@ async def _part(part: Mapping[str, Any], request: Request, principal: Principal)
         answer = orjson.dumps({"error": found})
     head = {"id": str(part.get("id", "")), "status": status, "headers": {}}
     return orjson.dumps(head)[:-1] + b',"body":' + answer + b"}"
+
+
+def _workspace_in(resource: str) -> str:
+    """The workspace's name in an Azure resource id."""
+    kind, _, name = resource.rpartition("/")
+    if not kind.lower().endswith("/providers/microsoft.operationalinsights/workspaces"):
+        raise UsageError(
+            f"'{resource[:200]}' is no workspace: queries by other Azure resources are not supported.", code="USE0023"
+        )
+    return name
 
 
 async def _query(workspace_id: str, body: Mapping[str, Any], request: Request, principal: Principal) -> Response:
