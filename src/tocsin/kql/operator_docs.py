@@ -58,8 +58,9 @@ OPERATOR_DOCS: Final[dict[str, OperatorDoc]] = {
     ),
     "external_data": OperatorDoc("external_data (…) [uri, …] [with (…)]", "Another spelling of externaldata.", ""),
     "externaldata": OperatorDoc(
-        "externaldata (Name:type, …) [uri, …] [with (format='csv', …)]",
-        "Rows of files elsewhere, if the workspace's policy allows the address.",
+        "externaldata (Name:type, …) [uri, …] [with (format='csv', ignoreFirstRecord=true, ingestionMapping='[…]')]",
+        "Rows of files and web addresses that the setting query.external.allow names; nothing is by default. Formats: csv, tsv, tsve, psv, "
+        "scsv, sohsv, txt, raw, json (a line each), multijson, singlejson, parquet; packed by gzip or zip or not.",
         "externaldata(Domain:string) ['https://example.org/list.txt'] with (format='txt')",
     ),
     "facet": OperatorDoc(

@@ -23,6 +23,7 @@ from tocsin.kql.types import Catalog, FunctionSource
 from tocsin.lake import EngineSettings, Lake
 from tocsin.lake.engine import Engine, Limits, QueryResult, Window
 from tocsin.query.catalog import WATCHLIST, WorkspaceCatalog
+from tocsin.query.external import EXTERNAL, ExternalData
 from tocsin.query.settings import QuerySettings
 from tocsin.query.turns import Turns
 from tocsin.tables import catalogue as shipped
@@ -117,6 +118,7 @@ class QueryService:
         self._generation = 0
         self._statistics = QueryStatistics()
         self._turns = Turns(self.settings.concurrent, self.settings.queue_seconds)
+        self._external = ExternalData(self.settings.external, self._clock)
         self._running: dict[int, tuple[RunningQuery, threading.Event]] = {}
         self._numbers = count(1)
 
@@ -150,8 +152,11 @@ class QueryService:
         parameters: Mapping[str, object] | None = None,
         catalog: Catalog | None = None,
         resolver: Callable[[CompiledQuery], Sequence[Sequence[object]]] | None = None,
+        external: Callable[..., object] | None = None,
     ) -> CompiledQuery:
         """The compiled query. `now` is what now() gives, by default the clock's time.
+
+        Without `external` nothing is read by externaldata: what the policy allows stands as an empty table.
 
         Raises KqlErrors with a diagnostic and place for everything that is wrong with the text.
         """
@@ -164,6 +169,7 @@ class QueryService:
             now=moment if moment.tzinfo else moment.replace(tzinfo=UTC),
             parameters=parameters,
             resolver=resolver,
+            external=external or self._external.check,
         )
 
     def run(
@@ -217,7 +223,8 @@ class QueryService:
 
                 def execute(part: CompiledQuery, within: Limits) -> QueryResult:
                     # What is handed over is no table of the lake; names in it may stand in for one.
-                    self._authorise(principal, part.tables - (relations or {}).keys())
+                    tables = frozenset(t for t in part.tables if not t.startswith(EXTERNAL))
+                    self._authorise(principal, tables - (relations or {}).keys())
                     return self.engine.run(
                         part,
                         snapshot=snapshot,
@@ -232,10 +239,11 @@ class QueryService:
                     return execute(part, replace(limits, rows=_PLUGIN_ROWS)).rows()
 
                 begun = time.perf_counter()
-                compiled, again = self._compiled_query(text, now, parameters, catalog, relations, ask)
+                compiled, again = self._compiled_query(text, now, parameters, catalog, relations, ask, given)
                 compiling = time.perf_counter() - begun
                 for part in compiled.more:
-                    self._authorise(principal, part.tables - (relations or {}).keys())
+                    tables = frozenset(t for t in part.tables if not t.startswith(EXTERNAL))
+                    self._authorise(principal, tables - (relations or {}).keys())
                 result = execute(compiled, limits)
                 if compiled.more:
                     result = replace(result, more=tuple(execute(part, limits) for part in compiled.more))
@@ -352,6 +360,7 @@ class QueryService:
         catalog: WorkspaceCatalog,
         relations: Mapping[str, pa.Table] | None,
         resolver: Callable[[CompiledQuery], Sequence[Sequence[object]]],
+        given: dict[str, pa.Table],
     ) -> tuple[CompiledQuery, bool]:
         """The compiled query, and whether it was compiled already. Only what doesn't depend on time or data is kept."""
         asked = False
@@ -361,6 +370,13 @@ class QueryService:
             asked = True
             return resolver(part)
 
+        read = self._external.reader(given)
+
+        def fetched(*args: Any) -> object:
+            nonlocal asked
+            asked = True
+            return read(*args)
+
         key = self._key(text, parameters, catalog, relations)
         if key is not None:
             with self._lock:
@@ -368,7 +384,7 @@ class QueryService:
                 if found is not None:
                     self._compiled.move_to_end(key)
                     return found, True
-        compiled = self.compile(text, now, parameters=parameters, catalog=catalog, resolver=noted)
+        compiled = self.compile(text, now, parameters=parameters, catalog=catalog, resolver=noted, external=fetched)
         if key is not None and not asked and not compiled.uses_now and not compiled.volatile:
             with self._lock:
                 self._compiled[key] = compiled

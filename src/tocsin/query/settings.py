@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tocsin.lake.engine import Limits
 from tocsin.lake.settings import MIB
 
-__all__ = ["QuerySettings", "RoleLimits", "RolesLimits"]
+__all__ = ["ExternalSettings", "QuerySettings", "RoleLimits", "RolesLimits"]
 
 
 class RoleLimits(BaseModel):
@@ -60,6 +62,35 @@ class RolesLimits(BaseModel):
     administrator: RoleLimits = RoleLimits()
 
 
+class ExternalSettings(BaseModel):
+    """What externaldata may read (`[query.external]`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    allow: tuple[str, ...] = Field(
+        default=(),
+        description="Web addresses (`https://lists.example.org/intel/`) and absolute folders (`/srv/lists`) that externaldata may read, with all "
+        "that lies below them. Nothing may be read by default.",
+    )
+    max_bytes: int = Field(
+        default=64 * MIB, ge=1024, description="Size of one file of externaldata, packed and unpacked."
+    )
+    seconds: float = Field(default=10.0, gt=0, description="How long externaldata waits for a web server.")
+    keep_seconds: float = Field(
+        default=300.0, ge=0, description="How long what externaldata read from the web is used again."
+    )
+
+    @field_validator("allow")
+    @classmethod
+    def _addresses(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in entries:
+            parts = urlsplit(entry)
+            site = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.username
+            if not site and ("://" in entry or not PurePath(entry).is_absolute()):
+                raise ValueError(f"{entry!r} is neither a web address nor an absolute folder")
+        return entries
+
+
 class QuerySettings(BaseModel):
     """What one query may take when its caller says nothing, and what callers may ask for at most."""
 
@@ -90,6 +121,7 @@ class QuerySettings(BaseModel):
         default=30.0, ge=0, description="How long a query waits for its turn before it is refused with 429."
     )
     roles: RolesLimits = RolesLimits()
+    external: ExternalSettings = ExternalSettings()
     compiled: int = Field(
         default=256, ge=0, description="Compiled queries that are kept for the next run of the same text."
     )

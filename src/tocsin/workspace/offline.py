@@ -34,11 +34,14 @@ def open_queries(data: Path) -> Iterator[QueryService]:
     clock = SystemClock()
     site = data / "site"
     content = load_packs([packs_dir(), *([site] if site.is_dir() else [])])
+    settings = load_settings(data=data)
     with (
-        use_places(load_settings(data=data).geoip.database),
+        use_places(settings.geoip.database),
         Lake.open(folder, clock=clock, catalog=catalogue(), read_only=True) as lake,
     ):
-        queries = QueryService(lake, catalogue=catalogue(), functions=content.functions, clock=clock)
+        queries = QueryService(
+            lake, catalogue=catalogue(), functions=content.functions, clock=clock, settings=settings.query
+        )
         try:
             yield queries
         finally:

@@ -6,6 +6,7 @@ KQL0103  unknown function or plugin                   KQL0109  duplicate or ambi
 KQL0104  wrong number or names of arguments           KQL0110  a limit of the compiler
 KQL0105  wrong type                                   KQL0201  not supported by this engine
 KQL0106  misplaced (aggregate, window, tabular …)     KQL0202  refused by policy
+                                                      KQL0203  data from elsewhere can't be read
 """
 
 from __future__ import annotations

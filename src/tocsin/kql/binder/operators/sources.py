@@ -6,13 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tocsin.base.errors import TocsinError
 from tocsin.kql import ast
 from tocsin.kql.binder import fold
 from tocsin.kql.binder.core import Binder, Row
 from tocsin.kql.binder.errors import fail, policy
-from tocsin.kql.binder.typing_rules import convert, promote
+from tocsin.kql.binder.typing_rules import convert, explicit, promote
 from tocsin.kql.emit.duckdb import scalars
 from tocsin.kql.emit.duckdb.literals import constant
+from tocsin.kql.functions import registry
 from tocsin.kql.plan import Compute, Custom, OrderKey, Scalar
 from tocsin.kql.scope import BoundColumn, Environment, Relation
 from tocsin.kql.types import KqlType
@@ -124,17 +126,34 @@ def _externaldata(b: Binder, node: ast.ExternalData, env: Environment) -> Relati
             raise fail("KQL0107", "externaldata needs constant addresses.", uri)
         uris.append(str(value.value))
     options = {k: getattr(v, "value", None) for k, v in node.options.items()}
-    name = b.external(tuple((c.name, c.type) for c in node.schema), tuple(uris), options)
+    try:
+        name = b.external(tuple((c.name, c.type) for c in node.schema), tuple(uris), options)
+    except TocsinError as error:
+        refused = "KQL0202" if error.code == "QRY0010" else "KQL0203"
+        raise fail(refused, error.message.rstrip(".") + ".", node, error.hint) from error
     if name is None:
         from tocsin.kql.binder.operators.rows import values_relation
 
         columns = [BoundColumn(c.name, c.type, b.alias()) for c in node.schema]
         return values_relation(b, columns, [])
+    from tocsin.kql.binder.operators.rows import project_relation
     from tocsin.kql.binder.tables import scan_table
     from tocsin.kql.types import Column, TableSchema
 
-    schema = TableSchema(str(name), tuple(Column(c.name, c.type) for c in node.schema))
-    return scan_table(b, schema)
+    schema = TableSchema(str(name), tuple(Column(c.name, KqlType.STRING) for c in node.schema))
+    relation = scan_table(b, schema)
+    cells = zip(node.schema, relation.columns, strict=True)
+    bound = [(None, c.name, _typed(column.scalar(), c.type)) for c, column in cells]
+    return project_relation(b, relation, bound, node)
+
+
+def _typed(cell: Scalar, kind: KqlType) -> Scalar:
+    """A cell of a file as the declared type, by the conversion that a query would write."""
+    if kind is KqlType.DYNAMIC:
+        parse = registry.scalar("parse_json")
+        assert parse is not None
+        return scalars.make(parse.lower((cell,)).sql, kind, (cell,), copies=2)
+    return cell if kind is KqlType.STRING else explicit(cell, kind)
 
 
 SOURCES = {ast.Project: _print, ast.Range: _range, ast.ExternalData: _externaldata}
