@@ -10,8 +10,9 @@ STAMP := .make/env
 UV = $(firstword $(shell command -v uv) $(wildcard .make/uv-env/bin/uv .make/uv $(BIN)/uv) uv)
 DATA ?= data
 PYTEST_ARGS ?=
+FUZZ_SECONDS ?= 900
 
-.PHONY: help up test check lint types imports format unit env system portal wheel bench soak kill docs screenshots clean
+.PHONY: help up test check lint types imports format unit env system portal wheel bench soak fuzz kill docs screenshots clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -58,6 +59,10 @@ wheel: env ## Build sdist and wheel, portal and packs included
 
 bench: env portal ## Measure speed and memory; numbers go into bench/README.md
 	$(BIN)/python -m bench
+
+fuzz: env ## Look for texts that break the KQL compiler, for FUZZ_SECONDS (900); what it finds is in .make/fuzz/found
+	$(UV) sync --quiet --locked --inexact --group fuzz
+	$(BIN)/python -m tests.kql.fuzz $(FUZZ_SECONDS)
 
 kill: env ## The long form of the kill -9 tests
 	TOCSIN_KILLS=200 $(BIN)/pytest tests/lake/test_kill.py -q

@@ -9,6 +9,7 @@ from pathlib import Path
 SHARED = Path("../shared")
 COMMANDS: dict[str, list[str]] = {
     "lake": [],
+    "kql": [],
     "scan": [],
     "search": [],
     "sigma": [str(SHARED / "data/sigma/rules"), "--", str(SHARED / "data/otrf/compound/LSASS_campaign_01")],

@@ -644,7 +644,7 @@ class DeclareParameters(Statement):
 
 @dataclass(frozen=True, slots=True)
 class DeclarePattern(Statement):
-    """``declare pattern …``: kept as text; the binder refuses it by name."""
+    """``declare pattern …``: kept as text; the binder reads it."""
 
     name: str
 

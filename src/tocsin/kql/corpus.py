@@ -68,7 +68,7 @@ def read_cases(lines: Iterable[str], source: str, *, rows: bool) -> Iterator[Map
 
 def kind_of(error: TocsinError) -> str:
     """Why a query was refused, as one of a few words. By code, never by text."""
-    if isinstance(error, KqlError):
+    if isinstance(error, KqlError) or error.code.startswith("KQL"):
         return _KINDS.get(error.code, "author's error")
     return "limit" if error.code in ("QRY0001", "QRY0002", "QRY0004", "QRY0008") else "defect"
 

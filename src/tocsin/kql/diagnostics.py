@@ -52,9 +52,11 @@ class Diagnostic:
     def at(
         cls, text: str, span: tuple[int, int], code: str, message: str, *, hint: str = "", severity: Severity = "error"
     ) -> Diagnostic:
-        """A finding at a span of `text`; line and column are computed."""
+        """A finding at a span of `text`; line and column are computed. Sentences may quote the text, so they are made printable."""
         line, column = line_and_column(text, span[0])
-        return cls(code, message, span, line, column, hint, severity)
+        if not message.isprintable():
+            message = _printable(message)
+        return cls(code, message, span, line, column, hint if hint.isprintable() else _printable(hint), severity)
 
     @property
     def fix(self) -> tuple[tuple[int, int], str] | None:

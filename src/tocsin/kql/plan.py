@@ -52,6 +52,8 @@ class Scalar(Operand):
     `weight` estimates how many engine expressions the text becomes once macros are expanded, which copy their arguments;
     `spread` is how often it repeats the alias that it repeats most.
     `must` is what has to hold in a scanned file for this condition to be true of one of its rows (`tocsin.kql.needs`).
+    `json_text` is the alias of the string that this dynamic is the JSON of, where there is one: members can be read from it without
+    parsing it first. `texts` is the engine's list of strings that this dynamic is the array of.
     `parts` are all columns of a function that gives several (name template, value), of which this scalar is the first.
     """
 
@@ -62,6 +64,8 @@ class Scalar(Operand):
     volatile: bool = False
     weight: int = 1
     spread: int = 1
+    json_text: str = field(default="", kw_only=True)
+    texts: str = field(default="", kw_only=True)
     parts: tuple[tuple[str, Scalar], ...] = ()
     must: Clauses = ()
 

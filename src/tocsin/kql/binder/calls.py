@@ -147,6 +147,10 @@ def _lower(b: Binder, function: ScalarFunction, arguments: Sequence[Scalar], nod
             arguments = prepared
             lowered = _lower_once(function, arguments, node)
     made = scalars.make(lowered.sql, lowered.type, arguments, ticks=lowered.ticks, copies=max(lowered.copies, 1))
+    if lowered.texts:
+        made = replace(made, texts=lowered.texts)
+    if function.name == "todynamic" and arguments[0].type is KqlType.STRING and arguments[0].sql in arguments[0].refs:
+        made = replace(made, json_text=arguments[0].sql)
     if isinstance(lowered, RowLowered):
         return _several(b, lowered, made, row)
     if function.deterministic:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from tocsin.kql import ast
 from tocsin.kql.binder import fold
@@ -68,6 +69,9 @@ def _name(b: Binder, node: ast.Name, row: Row) -> Scalar:
     if row.relation is not None:
         column = row.relation.column(node.name)
         if column is not None:
+            source = b.json_texts.get(column.alias, "")
+            if source in row.relation.plan.aliases:
+                return replace(column.scalar(), json_text=source)
             return column.scalar()
     if row.sides is not None:
         for side in row.sides:

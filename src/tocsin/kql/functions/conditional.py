@@ -104,13 +104,17 @@ def _size(operands: Sequence[Operand]) -> Lowered:
     return Lowered(f"({' + '.join(parts) or '0'})::BIGINT", L)
 
 
+_ASSERTION = "KQL0105 An assertion of the query failed: "
+"""How an error begins that ``assert`` raises while a query runs (a code, as the engine's door wants it); the query's own message follows."""
+
+
 def _assert(operands: Sequence[Operand]) -> Lowered:
     test, message = operands
     if test.constant:
         if not test.value:
             raise FunctionError(str(message.value or "the assertion failed"), 0)
         return Lowered("TRUE", B)
-    return Lowered(f"CASE WHEN {test.sql} THEN TRUE ELSE error({message.sql}) END", B)
+    return Lowered(f"CASE WHEN {test.sql} THEN TRUE ELSE error('{_ASSERTION}' || {message.sql}) END", B)
 
 
 def _new_guid(_operands: Sequence[Operand]) -> Lowered:

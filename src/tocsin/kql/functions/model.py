@@ -66,13 +66,14 @@ class Lowered:
     """A result of a lowering: SQL text, its KQL type and, for a datetime, its physical form.
 
     `copies` says how often the text, its macros written out, repeats the argument that it repeats most: where it is above 1
-    an argument that is not `cheap` had better be a column of a stage below.
+    an argument that is not `cheap` had better be a column of a stage below. `texts`, of an array of strings, is the engine's list of them.
     """
 
     sql: str
     type: KqlType
     ticks: bool = False
     copies: int = 1
+    texts: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

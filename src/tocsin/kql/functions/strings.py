@@ -71,7 +71,7 @@ def _split(operands: Sequence[Operand]) -> Lowered:
     if len(operands) == 3:
         index = operands[2].sql
         return Lowered(f"k_only({pieces}, {index})", J, copies=2)
-    return Lowered(f"to_json({pieces})", J)
+    return Lowered(f"to_json({pieces})", J, texts=pieces)
 
 
 def _indexof(operands: Sequence[Operand]) -> Lowered:

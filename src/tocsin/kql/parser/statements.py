@@ -13,6 +13,7 @@ from tocsin.kql.lexer import END, NAME, NUMBER
 from tocsin.kql.parser.cursor import StopParsing, SyntaxFault
 from tocsin.kql.parser.expressions import EQUALITY_HINT, INFIX_WORDS
 from tocsin.kql.parser.graphs import GraphOperators
+from tocsin.kql.parser.patterns import read_pattern
 from tocsin.kql.parser.pipelines import OPERATORS, operator
 
 __all__ = ["STATEMENTS", "Parser"]
@@ -21,7 +22,9 @@ _LOOK_AHEAD: Final = 400  # tokens of a parameter list that are looked through f
 
 
 class Parser(GraphOperators):
-    """Reads one text."""
+    """Reads one text. `in_pattern`: it is the body of a pattern's case."""
+
+    in_pattern = False
 
     def query(self) -> ast.Query:
         """The whole text, as far as it could be read; what is wrong with it is in `diagnostics`."""
@@ -167,7 +170,37 @@ class Parser(GraphOperators):
         while self.kinds[self.i] != END and (level > 0 or not self.at(";")):
             level += {"{": 1, "}": -1}.get(self.values[self.i], 0)
             self.i += 1
-        return ast.DeclarePattern(self.span_from(start), name)
+        statement = ast.DeclarePattern(self.span_from(start), name)
+        self._check_pattern(statement)
+        return statement
+
+    def _check_pattern(self, statement: ast.DeclarePattern) -> None:
+        """The binder reads a case's body when it is called; what is wrong with it is said here."""
+        start, end = statement.span
+        text = self.text[start:end]
+        if "=" not in text:
+            return
+        if self.in_pattern:  # reading bodies within bodies would read the innermost as often as they are deep
+            message = "A pattern can't be declared inside a pattern."
+            self.diagnostics.append(Diagnostic.at(self.text, statement.span, "KQL0010", message))
+            return
+        found = read_pattern(text)
+        if found is None:
+            message = f"The pattern '{statement.name}' is not written as one."
+            hint = 'declare pattern name = (argument:string) [path:string] { ("value").["path"] = { query }; }'
+            self.diagnostics.append(Diagnostic.at(self.text, statement.span, "KQL0010", message, hint=hint))
+            return
+        for _, body, begin in found[2]:
+            inner = Parser(body)
+            inner.in_pattern = True
+            inner.query()
+            for fault in inner.diagnostics:
+                a, b = (start + begin + place for place in fault.span)
+                self.diagnostics.append(
+                    Diagnostic.at(
+                        self.text, (a, b), fault.code, fault.message, hint=fault.hint, severity=fault.severity
+                    )
+                )
 
     # ------------------------------------------------------------------------------------ functions
 

@@ -257,10 +257,11 @@ class Engine:
                 code="QRY0004",
                 hint="Free disk space or lower engine.spill_bytes.",
             )
+        # What the engine says speaks of SQL that the user never wrote; the log has it.
         return QueryError(
-            f"The engine could not run the query: {text}",
+            "The engine could not run the query.",
             code="QRY0006",
-            hint="This is a defect of Tocsin; the log has the query's SQL.",
+            hint="This is a defect of Tocsin; the log has the engine's words and the SQL. Please report both with the query.",
         )
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tocsin.lake.snapshot import DataFile
 
-__all__ = ["columns_of", "why_damaged", "why_unreadable"]
+__all__ = ["columns_of", "hold_exactly", "why_damaged", "why_unreadable"]
 
 _MAGIC = b"PAR1"
 _COLUMNS: dict[str, frozenset[str]] = {}
+_SCHEMAS: dict[str, dict[str, pa.DataType]] = {}
 
 
 def columns_of(files: Sequence[DataFile]) -> frozenset[str] | None:
@@ -31,6 +32,25 @@ def columns_of(files: Sequence[DataFile]) -> frozenset[str] | None:
             _COLUMNS[file.path] = columns
         found |= columns
     return frozenset(found)
+
+
+def hold_exactly(files: Sequence[DataFile], wanted: Mapping[str, pa.DataType]) -> bool:
+    """True where every file that has one of the columns holds it in that very type, and each column is in some file."""
+    missing = set(wanted)
+    for file in files:
+        types = _SCHEMAS.get(file.path)
+        if types is None:
+            try:
+                schema = pq.read_schema(file.path)
+            except (OSError, pa.ArrowException):
+                return False
+            if len(_SCHEMAS) >= 10_000:
+                _SCHEMAS.clear()
+            types = _SCHEMAS[file.path] = {f.name: f.type for f in schema}
+        if any(types.get(name, kind) != kind for name, kind in wanted.items()):
+            return False
+        missing -= types.keys()
+    return not missing
 
 
 def why_damaged(file: DataFile) -> str:

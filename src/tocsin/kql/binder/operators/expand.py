@@ -63,8 +63,14 @@ def _expand(
                 column.value,
                 "Use parse_json() or split() to make an array of it.",
             )
-        value = value if value.cheap else b.hoist(value, row)
         alias = b.alias()
+        name = column.name or result_name(column.value) or "Column1"
+        if value.texts and column.to is KqlType.STRING and len(wanted) == 1:
+            # An array that split() makes needs no JSON on the way to strings; alone it is never padded with nulls.
+            lists.append((alias, replace(value, sql=value.texts)))
+            made.append((name, name, Scalar(alias, KqlType.STRING, refs=frozenset((alias,)))))
+            continue
+        value = value if value.cheap else b.hoist(value, row)
         lists.append(
             (
                 alias,
@@ -75,7 +81,6 @@ def _expand(
         item = scalars.make(f"q_nn({alias})", KqlType.DYNAMIC, (item,))
         if column.to is not None and column.to is not KqlType.DYNAMIC:
             item = explicit(Scalar(alias, KqlType.DYNAMIC, refs=frozenset((alias,))), column.to)
-        name = column.name or result_name(column.value) or "Column1"
         made.append((name, name, item))
     count = b.constant_int(limit, env, "limit") if limit is not None else None
     relation = b.settle(relation, row)

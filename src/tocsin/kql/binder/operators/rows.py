@@ -141,6 +141,8 @@ def _column(b: Binder, name: str, value: Scalar) -> tuple[BoundColumn, tuple[str
     if len(value.refs) == 1 and value.sql in value.refs:
         return BoundColumn(name, value.type, value.sql, value.ticks), None
     alias = b.alias()
+    if value.json_text:
+        b.json_texts[alias] = value.json_text
     return BoundColumn(name, value.type, alias, value.ticks), (alias, value)
 
 

@@ -25,6 +25,10 @@ POINT_LIMIT = 1_048_576
 """Points of one series (the engine's own limit for an array)."""
 
 
+_EPOCH = 62_135_596_800_000_000
+"""Microseconds from year 1 to 1970."""
+
+
 @dataclass(slots=True)
 class _Axis:
     """The axis as 64-bit numbers (ticks for times) or as reals, and how its points are written."""
@@ -36,6 +40,17 @@ class _Axis:
     stop: Scalar | None
     step: Scalar
     real: bool
+    moment: Scalar | None = None  # the axis as a stored time, where start and step are constants of whole microseconds
+
+    @property
+    def micros(self) -> tuple[Scalar, int, int] | None:
+        """The stored time, and start and step in microseconds since year 1."""
+        if self.moment is None or self.start is None:
+            return None
+        start, step = self.start.value, self.step.value
+        if not (self.start.constant and self.step.constant and isinstance(start, int) and isinstance(step, int)):
+            return None
+        return (self.moment, start // 10, step // 10) if start % 10 == step % 10 == 0 else None
 
 
 def _make_series(b: Binder, relation: Relation, node: ast.MakeSeries, env: Environment) -> Relation:
@@ -94,7 +109,8 @@ def _axis(b: Binder, node: ast.MakeSeries, row: Row) -> _Axis:
     step = _number(step, KqlType.TIMESPAN if kind is KqlType.DATETIME else kind, real, node)
     if step.constant and not (isinstance(step.value, (int, float)) and step.value > 0):
         raise fail("KQL0105", "The step of make-series must be above zero.", node.step)
-    return _Axis(name, kind, _number(value, kind, real, node), start, stop, step, real)
+    moment = value if kind is KqlType.DATETIME and not value.ticks and value.cheap else None
+    return _Axis(name, kind, _number(value, kind, real, node), start, stop, step, real, moment)
 
 
 def _number(value: Scalar, kind: KqlType, real: bool, node: ast.Node) -> Scalar:
@@ -115,6 +131,13 @@ def _number(value: Scalar, kind: KqlType, real: bool, node: ast.Node) -> Scalar:
 def _bounded(b: Binder, relation: Relation, axis: _Axis) -> tuple[Plan, Scalar, Scalar | None]:
     """The rows inside the axis, and its bounds; a start that is not given is the first bin that has data."""
     value, plan = axis.value, relation.plan
+    if axis.micros is not None and (axis.stop is None or axis.stop.constant) and axis.start is not None:
+        # As times, so that the scan can leave out row groups.
+        moment = axis.micros[0]
+        bounds = [(">=", axis.start), *([("<", axis.stop)] if axis.stop is not None else [])]
+        whole = [scalars.compare(op, moment, constant(KqlType.DATETIME, bound.value)) for op, bound in bounds]
+        plan = Filter(plan.aliases, plan, scalars.combine("and", whole))
+        return plan, axis.start, axis.stop
     if not value.cheap:
         alias = b.alias()
         plan = Compute(plan.aliases | {alias}, plan, [(alias, value)])
@@ -137,9 +160,17 @@ def _bounded(b: Binder, relation: Relation, axis: _Axis) -> tuple[Plan, Scalar, 
 
 def _position(axis: _Axis, start: Scalar) -> Scalar:
     """The number of the bin that a row falls into."""
+    if axis.micros is not None:
+        moment, first, width = axis.micros
+        # Rows before the start are left out, so that the engine's division, which cuts towards zero, is the bin's.
+        sql = f"((epoch_us({moment.sql}) - ({first - _EPOCH})) // {width})"
+        return scalars.make(sql, KqlType.LONG, (moment,))
     difference = f"({axis.value.sql} - {start.sql})"
     if axis.real:
         sql = f"try_cast(floor({difference} / {axis.step.sql}) AS BIGINT)"
+    elif axis.start is not None and axis.step.constant:
+        # Rows before the start are left out, so that the engine's division, which cuts towards zero, is the bin's.
+        sql = f"({difference} // {axis.step.sql})"
     else:
         sql = f"(({difference} - q_mod({difference}, {axis.step.sql})) // {axis.step.sql})"
     return scalars.make(sql, KqlType.LONG, (axis.value, start, axis.step), copies=2)

@@ -297,13 +297,13 @@ def access(target: Scalar, step: Scalar) -> Scalar:
     # An empty key has no place in a JSON path.
     if step.constant and step.value not in (None, "") and step.type in (KqlType.STRING, KqlType.INT, KqlType.LONG):
         key = step.value if isinstance(step.value, str) else int(step.value)  # type: ignore[call-overload]
-        base, steps = target.path or (target, ())
+        base, steps = target.path or (_json_text(target) or target, ())
         path = (*steps, key)
         return Scalar(
-            f"q_nn(json_extract({base.sql}, {json_path(path)}))",
+            f"q_nn({_at_path(base, path)})",
             KqlType.DYNAMIC,
             cheap=False,
-            refs=target.refs,
+            refs=base.refs,
             path=(base, path),
             window=target.window,
             subquery=target.subquery,
@@ -330,7 +330,7 @@ def raw_path(value: Scalar) -> Scalar:
     if value.path is None:
         return value
     base, steps = value.path
-    return make(f"json_extract({base.sql}, {json_path(steps)})", KqlType.DYNAMIC, (value,))
+    return make(_at_path(base, steps), KqlType.DYNAMIC, (value,))
 
 
 def path_text(value: Scalar) -> Scalar | None:
@@ -338,7 +338,21 @@ def path_text(value: Scalar) -> Scalar | None:
     if value.path is None:
         return None
     base, steps = value.path
-    return make(f"coalesce({base.sql}->>{json_path(steps)}, '')", KqlType.STRING, (value,))
+    read = f"{base.sql}->>{json_path(steps)}"
+    return make(f"coalesce({f'try({read})' if base.type is KqlType.STRING else read}, '')", KqlType.STRING, (value,))
+
+
+def _json_text(value: Scalar) -> Scalar | None:
+    """The string that a dynamic is the JSON of. Its members are read from it at once: parsing it first would read it three times."""
+    if not value.json_text:
+        return None
+    return Scalar(value.json_text, KqlType.STRING, refs=frozenset((value.json_text,)))
+
+
+def _at_path(base: Scalar, steps: Sequence[str | int]) -> str:
+    """The member at a path. A text that is no JSON is a string in KQL and has no members; the engine calls it an error."""
+    read = f"json_extract({base.sql}, {json_path(steps)})"
+    return f"try({read})" if base.type is KqlType.STRING else read
 
 
 def epoch_constant() -> int:

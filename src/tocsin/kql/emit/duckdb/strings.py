@@ -27,6 +27,10 @@ ALTERNATION_FROM = 8
 """From so many needles on, one alternation is faster than an OR of tests (measured: 10 needles 1.86 s against 2.09 s)."""
 
 
+TERMS_FROM = 3
+"""The same where text and needles are ASCII (measured over 720,000 command lines: 5 needles 320 ms against 750 ms, one 250 against 130)."""
+
+
 def fold(value: Scalar) -> str:
     """SQL of the case-folded value; constants are folded here."""
     if value.constant and isinstance(value.value, str):
@@ -47,6 +51,11 @@ def is_term_character(char: str) -> bool:
     return unicodedata.category(char)[0] in "LN"
 
 
+def _caseless(needle: str) -> bool:
+    """True for ASCII without letters (``4444``, ``10.0.0.1``): no other character folds to one of these, so the text needs no folding."""
+    return needle.isascii() and not any(c.isalpha() for c in needle)
+
+
 def string_operator(op: str, left: Scalar, right: Scalar, *, filtering: bool = False) -> Scalar:
     """One of the string operators, `op` without its ``!``; both operands are strings.
 
@@ -58,6 +67,8 @@ def string_operator(op: str, left: Scalar, right: Scalar, *, filtering: bool = F
     name = op[:-3] if cased else op
     if name == "=~":
         return _implying(make(f"({fold(left)} = {fold(right)})", KqlType.BOOL, both), left, right)
+    if not cased and right.constant and isinstance(right.value, str) and _caseless(right.value):
+        cased = True
     a, b = (left.sql, right.sql) if cased else (fold(left), fold(right))
     if name == "contains":
         return _implying(make(f"contains({a}, {b})", KqlType.BOOL, both), left, right, before=False, after=False)
@@ -97,6 +108,22 @@ def _term_test(haystack: str, needle: str, before: bool, after: bool, filtering:
     return f"{found} AND {test}" if filtering else f"CASE WHEN {found} THEN {test} ELSE FALSE END"
 
 
+def _any_ascii_term(value: Scalar, needles: Sequence[str]) -> str:
+    """Any of several ASCII terms in a text: where it is ASCII too, one alternation without case, which spares folding the text for each needle.
+
+    The engine's matching without case knows two characters outside ASCII that fold to ASCII letters (``ſ`` and the Kelvin sign), so
+    other texts are tested in the general way.
+    """
+    if all(is_term_character(n[0]) and is_term_character(n[-1]) for n in needles):
+        alternatives = f"{_BEFORE}(?:{'|'.join(escape(n) for n in needles)}){_AFTER}"
+    else:
+        alternatives = "|".join(_bounded(n) for n in needles)
+    return (
+        f"CASE WHEN strlen({value.sql}) = length({value.sql}) THEN regexp_matches({value.sql}, {text(alternatives)}, 'is') "
+        f"ELSE {_any_term_test(fold(value), needles)} END"
+    )
+
+
 def _any_term_test(haystack: str, needles: Sequence[str]) -> str:
     """Any of many terms: one alternation for the substrings, one for the terms."""
     plain = "|".join(escape(n) for n in needles)
@@ -125,7 +152,9 @@ def has_list(op: str, left: Scalar, needles: Sequence[Scalar], *, filtering: boo
         return constant(KqlType.BOOL, True)
     parts: list[Scalar] = []
     folded = fold(left)
-    if len(constants) >= ALTERNATION_FROM and not everything:
+    if len(constants) >= TERMS_FROM and not everything and all(n.isascii() for n in constants):
+        parts.append(make(f"({_any_ascii_term(left, constants)})", KqlType.BOOL, (left,), copies=6))
+    elif len(constants) >= ALTERNATION_FROM and not everything:
         parts.append(make(f"({_any_term_test(folded, constants)})", KqlType.BOOL, (left,), copies=5))
     else:
         parts.extend(

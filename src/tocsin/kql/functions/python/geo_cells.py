@@ -321,6 +321,8 @@ def _covering(shape: Any, level: Any, radius: Any, what: Any) -> list[str] | Non
     what(shape)
     target = geography(shape)
     spherely.prepare(target)
+    if _least_cells(target, int(level), float(radius or 0)) > _MOST_CELLS:
+        return None
     cells = [(f << 61) | 1 << 60 for f in range(6)]
     for depth in range(int(level) + 1):
         shapes = np.array([spherely.create_polygon([tuple(to_point(v)) for v in _corners(c)]) for c in cells])
@@ -334,6 +336,19 @@ def _covering(shape: Any, level: Any, radius: Any, what: Any) -> list[str] | Non
             quarter = 1 << 2 * (_LEVELS - depth - 1)
             cells = [c + (2 * k - 3) * quarter for c in cells for k in range(4)]
     return [_token(c) for c in sorted(cells)]
+
+
+def _least_cells(target: Any, level: int, radius: float) -> float:
+    """Cells that a covering has at least: refusing by it spares growing millions of them.
+
+    No cell of a level is larger than 1.7 times the mean of its level, or wider than 2.44 radii of the earth at level 0, halved by each level
+    (the constants kMaxArea and kMaxDiag of the S2 library's metrics).
+    """
+    widest = 2.439 * EARTH_RADIUS / (1 << level)
+    largest = 2.636 * EARTH_RADIUS**2 / 4**level
+    area = max(float(spherely.area(target, radius=EARTH_RADIUS)), min(3.0 * radius**2, EARTH_RADIUS**2))
+    length = float(spherely.length(target, radius=EARTH_RADIUS))
+    return float(max(area / largest, length / widest))
 
 
 def _polygon_s2(shape: Any, level: Any = 11, radius: Any = None) -> list[str] | None:
