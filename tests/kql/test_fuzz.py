@@ -47,11 +47,11 @@ class _Sql:
 
     columns = (type("Column", (), {"name": "x", "type": "long", "ticks": False})(),)
     tables: frozenset[str] = frozenset()
-    parameters: dict[str, object] = {}
     more: tuple[object, ...] = ()
 
     def __init__(self, sql: str) -> None:
         self.sql = sql
+        self.parameters: dict[str, object] = {}
 
 
 def test_mutated_texts_reach_the_engine() -> None:

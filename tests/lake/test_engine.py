@@ -304,6 +304,20 @@ def test_lock_down(engine: Engine, sql: str) -> None:
         engine.run(Compiled(sql, (Col("n", KqlType.LONG),), frozenset()))
 
 
+def test_every_connection_has_the_settings(engine: Engine) -> None:
+    """Some settings belong to a connection, and the pool's connections don't inherit the first one's."""
+    names = (
+        "TimeZone",
+        "parquet_metadata_cache",
+        "python_enable_replacements",
+        "enable_external_access",
+        "lock_configuration",
+    )
+    columns = ", ".join(f"current_setting('{name}')::VARCHAR" for name in names)
+    text = Compiled(f"SELECT concat_ws(' ', {columns}) AS c1", (Col("x", KqlType.STRING),), frozenset())
+    assert engine.run(text).rows() == [["UTC true false false true"]]
+
+
 def test_values() -> None:
     engine = Engine()
     columns = (

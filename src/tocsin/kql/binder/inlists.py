@@ -74,7 +74,7 @@ def _in_items(
             parts = [_caseless(b, text, [convert(i, KqlType.STRING) for i in flat])] if flat else []
             parts += [_in_array_caseless(text, a) for a in arrays]
             return scalars.combine("or", parts)
-    return _in(b, left, flat, arrays, node)
+    return _in(b, left, flat, arrays, node, filtering)
 
 
 def _array_items(item: Scalar) -> list[Scalar] | None:
@@ -121,7 +121,7 @@ def _has(
     return scalars.combine("and" if op == "has_all" else "or", parts)
 
 
-def _in(b: Binder, left: Scalar, flat: list[Scalar], arrays: list[Scalar], node: ast.InList) -> Scalar:
+def _in(b: Binder, left: Scalar, flat: list[Scalar], arrays: list[Scalar], node: ast.InList, filtering: bool) -> Scalar:
     parts: list[Scalar] = []
     if left.type is KqlType.DYNAMIC:
         left = _like_items(left, flat)
@@ -133,7 +133,7 @@ def _in(b: Binder, left: Scalar, flat: list[Scalar], arrays: list[Scalar], node:
             continue
         groups.append(item)
     if groups:
-        parts.append(_in_values(b, left, groups, node))
+        parts.append(_in_values(b, left, groups, node, filtering))
     parts.extend(_in_array(left, array) for array in arrays)
     if not parts:
         return constant(KqlType.BOOL, False)
@@ -161,7 +161,7 @@ def _never_equal(left: Scalar, item: Scalar) -> bool:
     return left.type.is_numeric and item.type is KqlType.STRING and item.value == ""
 
 
-def _in_values(b: Binder, left: Scalar, items: list[Scalar], node: ast.InList) -> Scalar:
+def _in_values(b: Binder, left: Scalar, items: list[Scalar], node: ast.InList, filtering: bool) -> Scalar:
     kind = left.type
     if kind is KqlType.STRING:
         items = [convert(i, KqlType.STRING) for i in items]
@@ -180,7 +180,8 @@ def _in_values(b: Binder, left: Scalar, items: list[Scalar], node: ast.InList) -
         if kind is KqlType.DATETIME and any(i.ticks for i in (left, *items)):
             left, items = scalars.to_ticks(left), [scalars.to_ticks(i) for i in items]
     listed = scalars.make(f"({left.sql} IN ({', '.join(i.sql for i in items)}))", KqlType.BOOL, (left, *items))
-    return listed if kind is KqlType.STRING else scalars.truth(listed)
+    # As a condition of WHERE a null is as good as false, and the scan can test the list itself.
+    return listed if kind is KqlType.STRING or filtering else scalars.truth(listed)
 
 
 def _constant_list(b: Binder, left: Scalar, values: list[str]) -> Scalar:

@@ -87,11 +87,12 @@ class Database:
             "SET autoinstall_known_extensions = false",
             "SET autoload_known_extensions = false",
             "SET allow_community_extensions = false",
+            # GLOBAL where a setting belongs to a connection: the pool's connections don't inherit the root's own.
             # Otherwise a relation that doesn't exist is looked for among the caller's Python variables.
-            "SET python_enable_replacements = false",
-            "SET TimeZone = 'UTC'",
+            "SET GLOBAL python_enable_replacements = false",
+            "SET GLOBAL TimeZone = 'UTC'",
             # Files never change once written, so their footers can be kept.
-            "SET parquet_metadata_cache = true",
+            "SET GLOBAL parquet_metadata_cache = true",
             "SET enable_external_file_cache = false",
         ]
         if spill is not None:

@@ -226,6 +226,8 @@ def _equality(op: str, left: Scalar, right: Scalar, a: str, b: str, positive: bo
             return f"(CASE WHEN ({a}) IS NOT NULL THEN {'FALSE' if op == '==' else 'TRUE'} END)"
         if right.type is KqlType.REAL and right.value != right.value:
             return f"(({a}) IS {'NULL AND FALSE' if op == '==' else 'NULL OR TRUE'})"
+        if positive and op == "==":
+            return f"({a} = {b})"
         return f"({a} {distinct} {b})"
     if left.type is KqlType.REAL or right.type is KqlType.REAL:
         if op == "==":
@@ -286,6 +288,9 @@ def cast(value: Scalar, kind: KqlType) -> Scalar:
         return value
     if value.constant and kind in (KqlType.LONG, KqlType.REAL) and isinstance(value.value, int):
         return constant(kind, value.value if kind is KqlType.LONG else float(value.value))
+    if kind in (KqlType.LONG, KqlType.REAL) and value.type in _INTEGERS:
+        # A plain cast, which the engine moves to the constant beside it, so that the scan can test the column itself.
+        return make(f"({value.sql})::{sql_type(kind)}", kind, (value,), cheap=value.cheap)
     return make(f"try_cast({value.sql} AS {sql_type(kind)})", kind, (value,), cheap=value.cheap)
 
 
