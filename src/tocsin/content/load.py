@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -191,12 +191,15 @@ class _Loader:
             self._keep(self.parsers, item.id, item, document, ("id",), "parser")
 
     def _function(self, pack: Pack, path: Path) -> None:
-        if (document := self._read(path, schemas.FUNCTION)) is not None:
+        for document in self._documents(path, schemas.FUNCTION):
             text = _texts(document)
             item = FunctionFile(
                 text("name"), text("parameters").strip(), text("body").strip(), text("doc"), path, pack.id
             )
             self._keep(self.functions, item.name, item, document, ("name",), "function")
+            for alias in document.value.get("aliases") or ():
+                other = replace(item, name=alias)
+                self._keep(self.functions, alias, other, document, ("aliases",), "function")
 
     def _hunt(self, pack: Pack, path: Path) -> None:
         document = self._read(path, schemas.HUNT)
@@ -266,6 +269,22 @@ class _Loader:
         except ContentError as error:
             self.problems.append(error)
             return None
+
+    def _documents(self, path: Path, schema: Schema) -> Iterator[Document]:
+        """The good ones of a file's documents."""
+        text = self._text(path)
+        if text is None:
+            return
+        try:
+            documents = parse_yaml(text, str(path))
+        except ContentError as error:
+            self.problems.append(error)
+            return
+        for document in documents:
+            found = check(document, schema)
+            self.problems.extend(found)
+            if all(is_warning(p) for p in found):
+                yield document
 
     def _read(self, path: Path, schema: Schema | None) -> Document | None:
         text = self._text(path)

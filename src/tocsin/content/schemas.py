@@ -43,6 +43,7 @@ FUNCTION = Schema(
     {
         "id": Field("text"),
         "name": Field("text", required=True, pattern=_NAME, longest=256),
+        "aliases": Field("list", item=Field("text", pattern=_NAME, longest=256)),
         "parameters": Field("text", longest=10_000),
         "body": Field("text", required=True, longest=200_000),
         "doc": Field("text", longest=5000),

@@ -227,6 +227,9 @@ class Mapper:
         table = conform(table, compiled.schema)
         if "TimeGenerated" not in table.column_names and "Timestamp" in table.column_names:
             table = table.append_column("TimeGenerated", table.column("Timestamp"))
+        if "SourceSystem" not in table.column_names and any(c.name == "SourceSystem" for c in compiled.schema.columns):
+            # One event becomes rows of several tables. What unites those (ASIM's parsers) must know which have the same origin.
+            table = table.append_column("SourceSystem", pa.repeat(batch.source, table.num_rows))
         return table
 
     def _compiled(self, parser: _Parser, batch: SourceBatch) -> _Compiled | None:

@@ -40,7 +40,12 @@ def open_queries(data: Path) -> Iterator[QueryService]:
         Lake.open(folder, clock=clock, catalog=catalogue(), read_only=True) as lake,
     ):
         queries = QueryService(
-            lake, catalogue=catalogue(), functions=content.functions, clock=clock, settings=settings.query
+            lake,
+            catalogue=catalogue(),
+            functions=content.functions,
+            watchlists={w.alias: w.table for w in content.watchlists},
+            clock=clock,
+            settings=settings.query,
         )
         try:
             yield queries

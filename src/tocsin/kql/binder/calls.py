@@ -580,7 +580,30 @@ def _fold_array(arguments: Sequence[Scalar]) -> Scalar | None:
     return fold.json_constant(values)
 
 
+def _fold_length(arguments: Sequence[Scalar]) -> Scalar | None:
+    value = _fold_parse(arguments)
+    if value is None or not isinstance(value.value, str):
+        return None
+    import json
+
+    try:
+        items = json.loads(value.value, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+    return constant(KqlType.LONG, len(items)) if isinstance(items, list) else None
+
+
+def _fold_isnull(arguments: Sequence[Scalar]) -> Scalar | None:
+    value = arguments[0]
+    # Of a dynamic, its text may be null's; that is for the engine to tell.
+    if value.type in (KqlType.STRING, KqlType.DYNAMIC):
+        return None
+    return constant(KqlType.BOOL, value.value is None)
+
+
 _FOLDS: dict[str, Callable[[Sequence[Scalar]], Scalar | None]] = {
+    "array_length": _fold_length,
+    "isnull": _fold_isnull,
     "strcat": _fold_strcat,
     "tostring": _fold_text,
     "tolower": _fold_lower,

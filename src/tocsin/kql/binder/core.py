@@ -112,6 +112,7 @@ class Binder:
         self.stages = 0
         self.depth = 0
         self.calls: list[str] = []
+        self.stored = 0
         self.sql_parameters: dict[str, object] = {}
         self._aliases = count(1)
         self._weights: list[int] = [0]

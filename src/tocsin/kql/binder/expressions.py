@@ -202,11 +202,15 @@ def _binary(b: Binder, node: ast.Binary, row: Row) -> Scalar:
         current = spine[i]
         if current.op in ("and", "or"):
             # A run of the same connective is one flat list, so that neither we nor the engine nest.
+            settled = current.op == "or"
             parts = [_as_predicate(value, left if i == 0 else spine[i - 1])]
             while i < len(spine) and spine[i].op == current.op:
-                parts.append(bind_boolean(b, spine[i].right, row, f"'{current.op}'"))
+                # A parameter that isn't given settles its whole test. In the text of a stored function, which is right, the rest of the
+                # test needs no binding then; in the query's own text it is bound for what may be wrong with it.
+                if not (b.stored and _is(parts[-1], settled)):
+                    parts.append(bind_boolean(b, spine[i].right, row, f"'{current.op}'"))
                 i += 1
-            value = scalars.combine(current.op, parts)
+            value = _combined(current.op, parts)
             continue
         row.positive = False
         right = b.scalar(current.right, row) if not _is_table(b, current.right, row) else None
@@ -214,6 +218,18 @@ def _binary(b: Binder, node: ast.Binary, row: Row) -> Scalar:
         row.positive = positive
         i += 1
     return value
+
+
+def _is(value: Scalar, truth: bool) -> bool:
+    return value.constant and value.type is KqlType.BOOL and value.value is truth
+
+
+def _combined(op: str, parts: list[Scalar]) -> Scalar:
+    """The predicates joined; constants among them settle it or go."""
+    settled = op == "or"
+    if any(_is(p, settled) for p in parts):
+        return constant(KqlType.BOOL, settled)
+    return scalars.combine(op, [p for p in parts if not _is(p, not settled)])
 
 
 def _as_predicate(value: Scalar, node: ast.Expr) -> Scalar:
@@ -230,6 +246,14 @@ def _is_table(b: Binder, node: ast.Expr, row: Row) -> bool:
     return isinstance(node, ast.Pipeline) and bool(node.operators)
 
 
+_PLAIN = frozenset((KqlType.STRING, KqlType.INT, KqlType.LONG, KqlType.BOOL))
+"""Types whose constants are equal when their Python values are."""
+
+
+def _plain(value: Scalar) -> bool:
+    return value.constant and value.type in _PLAIN and value.value is not None
+
+
 def _operate(b: Binder, node: ast.Binary, left: Scalar, right: Scalar | None, row: Row, positive: bool) -> Scalar:
     op = node.op
     if right is None:
@@ -240,6 +264,8 @@ def _operate(b: Binder, node: ast.Binary, left: Scalar, right: Scalar | None, ro
         op = "!=" if op == "<>" else op
         if op in ("==", "!="):
             left, right = comparable(node, left, right, equality=True)
+            if _plain(left) and _plain(right) and left.type is right.type:
+                return constant(KqlType.BOOL, (left.value == right.value) is (op == "=="))
             if left.weight > 8 or right.weight > 8:
                 left, right = _once(b, left, row), _once(b, right, row)
             return scalars.compare(op, left, right, positive=positive)

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from tocsin.kql import ast
 from tocsin.kql.binder.core import CALL_DEPTH_LIMIT, Binder, Row
 from tocsin.kql.binder.errors import BindError, fail
 from tocsin.kql.binder.typing_rules import convert
+from tocsin.kql.diagnostics import KqlErrors
 from tocsin.kql.emit.duckdb import scalars
 from tocsin.kql.emit.duckdb.literals import constant
+from tocsin.kql.parser import parse
 from tocsin.kql.plan import Scalar
 from tocsin.kql.scope import BoundColumn, Environment, FunctionValue, LazyLet, Relation, ScalarValue, TableValue, Value
 from tocsin.kql.types import FunctionSource, KqlType
@@ -172,28 +175,29 @@ def parameter_value(kind: KqlType, value: object, where: ast.Node) -> Scalar:
 
 def stored_function(b: Binder, source: FunctionSource, where: ast.Node) -> FunctionValue:
     """A stored function as a value: its text is parsed as the lambda it is."""
-    from tocsin.kql.parser import parse
-
-    text = f"let {_quoted(source.name)} = ({source.parameters}) {{\n{source.body}\n}};\nprint 0"
     cache = b.function_cache
     found = cache.get(source.name)
     if found is None:
+        text = f"let {_quoted(source.name)} = ({source.parameters}) {{\n{source.body}\n}};\nprint 0"
         try:
-            query = parse(text)
-        except Exception as error:
-            from tocsin.kql.diagnostics import KqlErrors
-
-            if not isinstance(error, KqlErrors):
-                raise
+            function = _parsed_function(text)
+        except KqlErrors as error:
             raise fail(
                 "KQL0103", f"The stored function '{source.name}' can't be read: {error.message}", where
             ) from None
-        first = query.statements[0]
-        assert isinstance(first, ast.Let)
-        assert isinstance(first.value, ast.Lambda)
-        found = FunctionValue(source.name, first.value, Environment(), source=text)
+        found = FunctionValue(source.name, function, Environment(), source=text)
         cache[source.name] = found
     return found
+
+
+@lru_cache(maxsize=2048)
+def _parsed_function(text: str) -> ast.Lambda:
+    """The lambda of a function's text. Nothing changes a tree once it is made, so all queries share it: a query over an ASIM schema
+    calls dozens of functions, and reading them again each time costs more than all the rest of its compilation."""
+    first = parse(text).statements[0]
+    assert isinstance(first, ast.Let)
+    assert isinstance(first.value, ast.Lambda)
+    return first.value
 
 
 def _quoted(name: str) -> str:
@@ -223,7 +227,7 @@ def call_scalar(b: Binder, function: FunctionValue, node: ast.Call, row: Row) ->
     except BindError as error:
         raise _at_call(error, function, node) from None
     finally:
-        b.calls.pop()
+        _leave(b, function)
 
 
 def call_table(
@@ -238,7 +242,7 @@ def call_table(
     except BindError as error:
         raise _at_call(error, function, node) from None
     finally:
-        b.calls.pop()
+        _leave(b, function)
 
 
 def _at_call(error: BindError, function: FunctionValue, node: ast.Call) -> BindError:
@@ -285,10 +289,16 @@ def _enter(
             if first is not None and function.source is not None:
                 argument = _column_by_name(argument, parameter, first, env)
             inner.declare(parameter.name, _argument(b, function, parameter, argument, node, env, row, inner))
-        return inner
     except BaseException:
         b.calls.pop()
         raise
+    b.stored += function.source is not None
+    return inner
+
+
+def _leave(b: Binder, function: FunctionValue) -> None:
+    b.calls.pop()
+    b.stored -= function.source is not None
 
 
 def _column_by_name(
