@@ -12,7 +12,7 @@ DATA ?= data
 PYTEST_ARGS ?=
 FUZZ_SECONDS ?= 900
 
-.PHONY: help up test check lint types imports format unit env system portal wheel bench soak fuzz kill docs screenshots clean
+.PHONY: help up test check lint types imports format unit env system portal wheel bench soak fuzz kill garbage docs screenshots clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -66,6 +66,9 @@ fuzz: env ## Look for texts that break the KQL compiler, for FUZZ_SECONDS (900);
 
 kill: env ## The long form of the kill -9 tests
 	TOCSIN_KILLS=200 $(BIN)/pytest tests/lake/test_kill.py -q
+
+garbage: env ## Garbage at every intake port, ten times as much as the tests send
+	TOCSIN_FUZZ_CONNECTIONS=10000 TOCSIN_FUZZ_SEED=$$(date +%s) $(BIN)/pytest tests/ingest/test_garbage.py -q
 
 docs: env ## Write the reference pages that the code generates
 	$(BIN)/python tools/docs.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -54,11 +55,10 @@ class Certificates:
 
 
 @contextmanager
-def serve(routes: Sequence[BaseRoute], certificates: Certificates | None = None) -> Iterator[str]:
+def serve(routes: Sequence[BaseRoute], certificates: Certificates | None = None, **more: Any) -> Iterator[str]:
     """Serves the routes on a free port of the loopback address; gives the base URL."""
-    more: dict[str, Any] = {}
     if certificates is not None:
-        more = {"ssl_certfile": str(certificates.cert), "ssl_keyfile": str(certificates.key)}
+        more |= {"ssl_certfile": str(certificates.cert), "ssl_keyfile": str(certificates.key)}
     server = uvicorn.Server(
         uvicorn.Config(
             Starlette(routes=list(routes)),
@@ -117,9 +117,13 @@ def refused(work: Callable[[], object]) -> BodyError | None:
     return None
 
 
-def open_handles() -> int:
-    """How many file handles this process has open."""
-    return len(os.listdir("/proc/self/fd"))
+def open_handles() -> list[str]:
+    """What this process has open."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/self/fd/{name}"))
+    return sorted(found)
 
 
 WINLOGBEAT: dict[str, Any] = {

@@ -19,13 +19,16 @@ from tocsin.ingest.receivers.folder import FolderReceiver
 from tocsin.ingest.receivers.gelf import GelfHttpReceiver, GelfTcpReceiver, GelfUdpReceiver
 from tocsin.ingest.receivers.hec import HecReceiver
 from tocsin.ingest.receivers.jsonlines import JsonLinesReceiver
+from tocsin.ingest.receivers.kafka import KafkaReceiver
 from tocsin.ingest.receivers.loki import LokiReceiver
+from tocsin.ingest.receivers.objects import S3Receiver
 from tocsin.ingest.receivers.otlp import OtlpReceiver
 from tocsin.ingest.receivers.relp import RelpReceiver, SessionTails
 from tocsin.ingest.receivers.settings import TlsSettings
 from tocsin.ingest.receivers.streams import StreamLimits, server_tls
 from tocsin.ingest.receivers.syslog import SyslogTcpReceiver, SyslogUdpReceiver
 from tocsin.ingest.receivers.syslogtls import SyslogTlsReceiver
+from tocsin.ingest.settings import DecodeLimits
 from tocsin.workspace.settings import IngestSettings, Settings
 
 __all__ = ["Receiving"]
@@ -83,6 +86,16 @@ class Receiving:
                 SyslogTlsReceiver(intake, limits.syslog_host, tls.syslog_port, tls=_context(tls), limits=_SYSLOG)
             )
         self._running += _streams(intake, limits)
+        if limits.kafka.brokers:
+            kafka = limits.kafka
+            self._running.append(
+                KafkaReceiver(
+                    intake, kafka.brokers, kafka.topics, group=kafka.group, start=kafka.start, options=kafka.options
+                )
+            )
+        if limits.s3.bucket or limits.s3.queue:
+            records = DecodeLimits(max_record_bytes=limits.max_record_bytes)
+            self._running.append(S3Receiver(intake, limits.s3, settings.data / "intake" / "s3.txt", limits=records))
         folder = limits.folder or settings.data / "drop"
         folder.mkdir(parents=True, exist_ok=True)
         self._running.append(FolderReceiver(intake, folder, settings.data / "intake" / "folder.json"))

@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from tocsin.base.errors import ConfigError
+from tocsin.workspace.patience import PatientProtocol
 from tocsin.workspace.settings import ServerSettings
 
 __all__ = ["Server", "bind", "check_tls", "serve"]
@@ -73,6 +74,7 @@ def serve(
     tls = settings if settings is not None and settings.tls_cert is not None else None
     config = uvicorn.Config(
         app,
+        http=PatientProtocol,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=10,

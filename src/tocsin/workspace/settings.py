@@ -22,6 +22,8 @@ from tocsin.ingest.receivers.settings import (
     ElasticSettings,
     FluentSettings,
     GelfSettings,
+    KafkaSettings,
+    S3Settings,
     TlsSettings,
 )
 from tocsin.lake.settings import EngineSettings, LakeSettings
@@ -104,6 +106,8 @@ class IngestSettings(_Section):
     fluent: FluentSettings = FluentSettings()
     gelf: GelfSettings = GelfSettings()
     beats: BeatsSettings = BeatsSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    s3: S3Settings = S3Settings()
 
 
 class DetectSettings(_Section):

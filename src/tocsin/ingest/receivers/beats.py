@@ -13,16 +13,12 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import orjson
 
 from tocsin.base.errors import Place
 from tocsin.ingest import codes
 from tocsin.ingest.decoders.body import pack_letters
-from tocsin.ingest.decoders.jsontext import load_tolerant
 from tocsin.ingest.model import DeadLetter
-from tocsin.ingest.receivers.envelopes import envelope
+from tocsin.ingest.receivers.envelopes import envelope, enveloped
 from tocsin.ingest.receivers.streams import FrameError, Stream, StreamReceiver
 from tocsin.lake import Body
 
@@ -180,32 +176,14 @@ def _lines(events: list[Event], peer: str) -> tuple[list[bytes], list[DeadLetter
     letters: list[DeadLetter] = []
     for event in events:
         if isinstance(event.data, dict):
-            lines.append(_line(dict(event.data)))
+            lines.append(envelope(event.data))
             continue
-        value: Any
-        try:
-            value = orjson.loads(event.data)
-        except orjson.JSONDecodeError:
-            value, _ = load_tolerant(event.data)
-        if isinstance(value, dict) and value:
-            lines.append(_line(value, event.data))
+        line, value = enveloped(event.data)
+        if line:
+            lines.append(line)
             continue
         code = codes.JSON_SYNTAX if value is None else codes.JSON_NOT_OBJECT
         reason = "The event isn't valid JSON." if value is None else "The event isn't an object, or is empty."
         raw = event.data[: 64 << 10]
         letters.append(DeadLetter(reason, code, Place(peer, line=event.number), raw, peer, "beats", len(event.data)))
     return lines, letters
-
-
-def _line(value: dict[str, Any], raw: bytes = b"") -> bytes:
-    metadata = value.get("@metadata")
-    beat = metadata.get("beat") if isinstance(metadata, dict) else None
-    if raw and b"\n" not in raw and b"\r" not in raw:
-        try:
-            head = orjson.dumps({"index": beat} if isinstance(beat, str) and beat else {})
-            orjson.loads(raw)
-        except (orjson.JSONDecodeError, TypeError):
-            pass
-        else:
-            return (head[:-1] + b"," if len(head) > 2 else b"{") + b'"event":' + raw + b"}"
-    return envelope(value, index=beat if isinstance(beat, str) else "")

@@ -8,7 +8,9 @@ from typing import Any
 
 import orjson
 
-__all__ = ["clean", "envelope"]
+from tocsin.ingest.decoders.jsontext import load_tolerant
+
+__all__ = ["clean", "envelope", "enveloped"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DEEPEST = 64
@@ -28,6 +30,25 @@ def envelope(event: object, **fields: object) -> bytes:
         return orjson.dumps(kept)
     except TypeError:
         return orjson.dumps(clean(kept))
+
+
+def enveloped(raw: bytes, **fields: object) -> tuple[bytes, Any]:
+    """(the event as it is kept or b"", its parsed value or None) of JSON text. Kept only when it is an object that isn't empty.
+
+    The text itself is kept where it is good: nothing is written anew. `fields` as for `envelope`.
+    """
+    try:
+        value = orjson.loads(raw)
+        good = b"\n" not in raw and b"\r" not in raw
+    except orjson.JSONDecodeError:
+        value, _ = load_tolerant(raw)
+        good = False
+    if not isinstance(value, dict) or not value:
+        return b"", value
+    if not good:
+        return envelope(value, **fields), value
+    head = envelope(None, **fields)
+    return head[: head.rindex(b"null")] + raw + b"}", value
 
 
 def clean(value: Any, levels: int = _DEEPEST) -> Any:

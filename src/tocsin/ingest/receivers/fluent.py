@@ -13,7 +13,7 @@ import secrets
 import socket
 import ssl
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import sha512
 from typing import Any
 
@@ -26,13 +26,13 @@ from tocsin.ingest.receivers.http import Port, claim
 from tocsin.ingest.receivers.streams import FrameError, Stream, StreamLimits, StreamReceiver, is_loopback
 from tocsin.lake import Body
 
-__all__ = ["FluentReceiver", "Handshake", "read_message", "unpacker"]
+__all__ = ["FluentReceiver", "Handshake", "read_message", "unpacked", "unpacker"]
 
 _ASIDE_BYTES = 1 << 18
 _LONGEST = 1 << 16
 _HOSTS = ("hostname", "host", "Computer", "_HOSTNAME", "node_name", "host_name")
 _TEXTS = frozenset({"log", "message", "stream", "time", "_p", "file", "source", "container_id", "container_name"})
-_UNPACK_ERRORS = (ValueError, msgpack.exceptions.UnpackException, RecursionError)
+_UNPACK_ERRORS = (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError)
 
 
 class Handshake:
@@ -98,24 +98,18 @@ class FluentReceiver(StreamReceiver):
         fed = consumed = 0
         while data := await stream.some():
             before = consumed
-            try:
-                frames.feed(data)
-                fed += len(data)
-                for message in frames:
-                    consumed = frames.tell()
-                    if shaking is not None:
-                        good, pong = shaking.answer(message)
-                        await stream.send(pong)
-                        if not good:
-                            raise FrameError("The sender doesn't know the shared key.")
-                        shaking = None
-                        continue
-                    if message is not None:
-                        await self._message(stream, message)
-            except msgpack.exceptions.BufferFull as error:
-                raise FrameError(f"A message is above the limit of {self.limits.frame_bytes} bytes.") from error
-            except _UNPACK_ERRORS as error:
-                raise FrameError(f"It isn't the forward protocol ({type(error).__name__}: {error}).") from error
+            fed += len(data)
+            for message, position in unpacked(frames, data):
+                consumed = position
+                if shaking is not None:
+                    good, pong = shaking.answer(message)
+                    await stream.send(pong)
+                    if not good:
+                        raise FrameError("The sender doesn't know the shared key.")
+                    shaking = None
+                    continue
+                if message is not None:
+                    await self._message(stream, message)
             if fed - consumed > self.limits.frame_bytes:
                 raise FrameError(f"A message is above the limit of {self.limits.frame_bytes} bytes.")
             if consumed > before:
@@ -124,7 +118,8 @@ class FluentReceiver(StreamReceiver):
 
     async def _message(self, stream: Stream, message: Any) -> None:
         limit = self.limits.frame_bytes
-        large = len(message) > 1 and isinstance(message[1], bytes | str) and len(message[1]) > _ASIDE_BYTES
+        packed = message[1] if isinstance(message, list) and len(message) > 1 else None
+        large = isinstance(packed, bytes | str) and len(packed) > _ASIDE_BYTES
         lines, chunk = await asyncio.to_thread(read_message, message, limit) if large else read_message(message, limit)
         data = b"\n".join(lines)
         key = lasting_key(self.kind, stream.peer, chunk, data) if chunk and data else ""
@@ -155,6 +150,18 @@ def unpacker(limit: int) -> Any:
         max_map_len=_LONGEST,
         ext_hook=_extension,
     )
+
+
+def unpacked(frames: Any, data: bytes) -> Iterator[tuple[Any, int]]:
+    """(message, where it ends in all that was fed) of those that are whole now. Raises FrameError for what is no msgpack or above a limit."""
+    try:
+        frames.feed(data)
+        for message in frames:
+            yield message, frames.tell()
+    except msgpack.exceptions.BufferFull as error:
+        raise FrameError("A message is above the limit.") from error
+    except _UNPACK_ERRORS as error:
+        raise FrameError(f"It isn't msgpack as it is used here ({type(error).__name__}: {error}).") from error
 
 
 def _extension(code: int, data: bytes) -> Any:
@@ -190,7 +197,10 @@ def read_message(message: Any, limit: int) -> tuple[list[bytes], str]:
         entries = ([second, message[2]],)
         option = message[3] if len(message) > 3 else None
     chunk = option.get("chunk", "") if isinstance(option, dict) else ""
-    return [_line(tag, entry) for entry in entries], _text(chunk)
+    chunk = _text(chunk)
+    if any("\ud800" <= c <= "\udfff" for c in chunk):
+        raise FrameError("The chunk's id isn't UTF-8.")
+    return [_line(tag, entry) for entry in entries], chunk
 
 
 def _is_time(value: list[Any]) -> bool:
@@ -201,13 +211,9 @@ def _is_time(value: list[Any]) -> bool:
 def _entries(packed: bytes, limit: int) -> Iterable[Any]:
     frames = unpacker(max(limit, len(packed)))
     found, consumed = [], 0
-    try:
-        frames.feed(packed)
-        for entry in frames:
-            found.append(entry)
-            consumed = frames.tell()
-    except _UNPACK_ERRORS as error:
-        raise FrameError(f"The packed entries are damaged ({type(error).__name__}).") from error
+    for entry, position in unpacked(frames, packed):
+        found.append(entry)
+        consumed = position
     if consumed != len(packed):
         raise FrameError("The packed entries end within an entry.")
     return found

@@ -216,7 +216,14 @@ class RelpReceiver:
             return
         sock.setblocking(False)
         if self._tls is not None:
-            sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            try:
+                sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            except (OSError, ValueError) as error:
+                # The peer was gone before it was looked at.
+                _log.warning("ingest.relp.handshake", peer=address[0], error=str(error))
+                self._intake.refused("syslog", address[0])
+                sock.close()
+                return
         session = _Session(sock, address[0], shaking=self._tls is not None, since=time.monotonic())
         sessions[id(session)] = session
         self._selector.register(sock, selectors.EVENT_READ, session)

@@ -116,10 +116,10 @@ class Stream(asyncio.Protocol):
         self._wake()
 
     def eof_received(self) -> bool:
-        """See `asyncio.Protocol`. The answer to what came may still be written."""
+        """See `asyncio.Protocol`. Without TLS the answer to what came may still be written."""
         self._ended = True
         self._wake()
-        return True
+        return self._transport is not None and self._transport.get_extra_info("sslcontext") is None
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """See `asyncio.Protocol`."""

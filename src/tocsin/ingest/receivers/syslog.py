@@ -163,6 +163,8 @@ class _Connection:
     sock: socket.socket
     peer: str
     framer: SyslogFramer
+    since: float = 0.0
+    """When the message began of which a part has come; 0 between messages."""
 
 
 class SyslogTcpReceiver:
@@ -176,12 +178,15 @@ class SyslogTcpReceiver:
         *,
         max_message_bytes: int = 1 << 20,
         max_connections: int = 1024,
+        frame_seconds: float = 30.0,
     ) -> None:
+        """A connection whose last message isn't whole after `frame_seconds` is closed; what came of it is kept."""
         self._intake = intake
         self._host = host
         self._port = port
         self._max_message = max_message_bytes
         self._max_connections = max_connections
+        self._frame_seconds = frame_seconds
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
@@ -229,6 +234,7 @@ class SyslogTcpReceiver:
                         selector.unregister(connection.sock)
                         connections.pop(connection.sock.fileno(), None)
                         connection.sock.close()
+                self._close_slow(selector, connections, gathered)
                 self._hand_over(gathered)
                 if gathered and not stopping:
                     time.sleep(0.002)
@@ -241,6 +247,25 @@ class SyslogTcpReceiver:
             self._hand_over(rest)
         listener.close()
 
+    def _close_slow(
+        self,
+        selector: selectors.BaseSelector,
+        connections: dict[int, _Connection],
+        gathered: dict[str, list[bytes]],
+    ) -> None:
+        late = time.monotonic() - self._frame_seconds
+        for number, connection in list(connections.items()):
+            if not connection.since or connection.since > late:
+                continue
+            _log.warning("ingest.syslog.slow", peer=connection.peer)
+            self._intake.refused("syslog", connection.peer)
+            left = connection.framer.rest()
+            if left:
+                gathered.setdefault(connection.peer, []).append(left)
+            selector.unregister(connection.sock)
+            del connections[number]
+            connection.sock.close()
+
     def _accept(
         self, listener: socket.socket, selector: selectors.BaseSelector, connections: dict[int, _Connection]
     ) -> None:
@@ -250,6 +275,7 @@ class SyslogTcpReceiver:
             return
         if len(connections) >= self._max_connections:
             _log.warning("ingest.syslog.connections", limit=self._max_connections, peer=address[0])
+            self._intake.refused("syslog", address[0])
             sock.close()
             return
         sock.setblocking(False)
@@ -270,6 +296,10 @@ class SyslogTcpReceiver:
             return ([left] if left else []), True
         cut = connection.framer.cut
         messages = connection.framer.feed(data)
+        if not connection.framer.pending:
+            connection.since = 0.0
+        elif messages or not connection.since:
+            connection.since = time.monotonic()
         if connection.framer.cut > cut:
             _log.warning("ingest.syslog.cut", peer=connection.peer, limit=self._max_message)
             self._intake.refused("syslog", connection.peer)
