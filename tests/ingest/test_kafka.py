@@ -70,6 +70,7 @@ def test_messages_of_every_shape(rig: Rig, producer: Producer) -> None:
     assert {(s.kind, s.events, s.errors) for s in rig.intake.sources() if s.events} == {("kafka", 5, 0)}
 
 
+@pytest.mark.slow
 def test_what_was_durable_and_not_committed_comes_once(tmp_path: Path, producer: Producer) -> None:
     rig = packed_rig(tmp_path / "rig").start()
     address = brokers(producer)
