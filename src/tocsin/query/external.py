@@ -56,7 +56,7 @@ class ExternalData:
 
         return read
 
-    def check(self, schema: Schema, uris: Sequence[str], options: Mapping[str, object]) -> None:
+    def check(self, _schema: Schema, uris: Sequence[str], options: Mapping[str, object]) -> None:
         """Only the policy, for compiling without running: the table is empty then. Raises QueryError as `read`."""
         for uri in uris:
             self._place(uri)

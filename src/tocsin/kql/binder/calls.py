@@ -44,21 +44,18 @@ _CONVERSIONS = {
     "todecimal": KqlType.DECIMAL,
 }
 
-REFUSED_BY_POLICY = dict.fromkeys(
-    [
-        "workspace",
-        "cluster",
-        "database",
-        "adx",
-        "arg",
-        "app",
-        "resource",
-        "external_table",
-        "external_data",
-        "cosmosdb_sql_request",
-    ],
-    "queries do not reach other systems from here",
-)
+REFUSED_BY_POLICY = {
+    **dict.fromkeys(
+        (
+            *("workspace", "cluster", "database", "adx", "arg", "app", "resource", "external_table", "external_data"),
+            "cosmosdb_sql_request",
+        ),
+        "queries do not reach other systems from here",
+    ),
+    "materialized_view": "this workspace has no materialized views; its tables are read as they are",
+    "stored_query_result": "results of earlier queries are not stored here",
+    "graph": "this workspace has no graph models; make-graph makes a graph of tables",
+}
 
 HEAVY = 40
 """From this weight on an argument becomes a column of its own, because functions may use it several times."""

@@ -274,7 +274,7 @@ class Parser(GraphOperators):
         default = self.expr() if self.accept("=") else None
         return ast.Parameter(self.span_from(start), name, type_, None, default)
 
-    @operator("macro-expand", source=True, piped=False, settings={"kind": ()})
+    @operator("macro-expand", source=True, piped=False, settings={"kind": (), "isfuzzy": ("true", "false")})
     def _macro_expand(self, keyword: str) -> Operator:
         start = self.node_start()
         params = self.params()

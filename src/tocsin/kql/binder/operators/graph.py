@@ -159,8 +159,6 @@ def _nodes(
     if given is not None and not tables:
         id_names = [given.name if isinstance(given, ast.Name) else str(getattr(given, "value", "id"))]
     name = id_names[0] if id_names else source.name
-    if len(set(id_names)) > 1:
-        raise unsupported("make-graph with node tables whose id columns have different names", node)
     tables.append(Part(_named_by_edges(b, edges, ends, name), ""))
     together = union_relations(b, tables, source=None, inner=False, node=node)
     known = hidden(together, "$id").alias

@@ -83,6 +83,9 @@ def sort_out(b: Binder, relation: Relation, node: ast.Evaluate, template: Templa
     named = {a.names[0]: a.value for a in args if isinstance(a, ast.Named)}
     args = [a for a in args if not isinstance(a, ast.Named)]
     call = Call()
+    if template.defaults and not template.parameters and len(args) <= len(template.defaults):
+        named |= {label: a for (label, _), a in zip(template.defaults, args, strict=False)}
+        args = []
     if template.table and args:
         call.table = _table(b, relation, args[-1], env)
         args = args[:-1] if call.table is not None else args

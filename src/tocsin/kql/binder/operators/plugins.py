@@ -494,4 +494,13 @@ def plugin_names() -> list[str]:
 
 
 APPLIERS = {ast.Evaluate: _evaluate}
-SOURCES: dict[type, object] = {}
+
+
+def _evaluate_source(b: Binder, node: ast.Evaluate, env: Environment) -> Relation:
+    """Plugins that start a query reach outside, and are refused."""
+    if node.call.callee in REFUSED:
+        raise policy(f"The plugin {node.call.callee}()", REFUSED[node.call.callee], node.call.callee_span)
+    raise fail("KQL0106", f"The plugin {node.call.callee}() needs a table before it.", node)
+
+
+SOURCES = {ast.Evaluate: _evaluate_source}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tocsin.kql import ast
 from tocsin.kql.binder.core import AggregateUse, Binder, Row
-from tocsin.kql.binder.errors import fail, unsupported
+from tocsin.kql.binder.errors import fail
 from tocsin.kql.binder.names import result_name
 from tocsin.kql.binder.operators.grouping import bind_outputs
 from tocsin.kql.binder.operators.rows import limit_relation
@@ -47,14 +49,90 @@ def _top_nested(b: Binder, relation: Relation, node: ast.TopNested, env: Environ
     shared = b.share(_with_levels(b, relation, node, env), materialized=True)
     base_columns = _LEVELS.pop(id(node))
     base = Relation(shared.plan, base_columns)
-    previous: Relation | None = None
+    # A level's rows are read by the level below and by those that gather what it left out.
+    reader: Callable[[], Relation] | None = None
+    others: list[Relation] = []
     for depth, level in enumerate(node.levels):
+        kept = _level(b, b.read(shared, base), reader() if reader is not None else None, level, depth, env)
+        above, reader = reader, _reader(b, kept)
         if level.others is not None:
-            raise unsupported("top-nested with others", level)
-        previous = _level(b, b.read(shared, base), previous, level, depth, env)
-    assert previous is not None
+            before = above() if above is not None else None
+            others.append(_others(b, b.read(shared, base), before, reader(), node, depth, env))
+    assert reader is not None
+    previous = reader()
     columns = tuple(c for c in previous.columns if not c.hidden)
-    return Relation(previous.plan, columns)
+    made = Relation(previous.plan, columns)
+    if not others:
+        return made
+    from tocsin.kql.binder.operators.unions import Part, union_relations
+
+    return union_relations(b, [Part(made, ""), *(Part(o, "") for o in others)], source=None, inner=False, node=node)
+
+
+def _reader(b: Binder, relation: Relation) -> Callable[[], Relation]:
+    shared = b.share(relation, materialized=True)
+    return lambda: b.read(shared, relation)
+
+
+def _same(rows: Relation, other: Relation, depth: int) -> Scalar:
+    """The rows' values of the first levels are those of the other side."""
+    pairs = [(rows.column(f"${up}"), other.column(f"${up}")) for up in range(depth)]
+    aliases = [(own.alias, theirs.alias) for own, theirs in pairs if own is not None and theirs is not None]
+    return Scalar(
+        " AND ".join(f"{a} IS NOT DISTINCT FROM {c}" for a, c in aliases) or "TRUE",
+        KqlType.BOOL,
+        cheap=False,
+        refs=frozenset(x for pair in aliases for x in pair),
+    )
+
+
+def _others(
+    b: Binder,
+    rows: Relation,
+    above: Relation | None,
+    kept: Relation,
+    node: ast.TopNested,
+    depth: int,
+    env: Environment,
+) -> Relation:
+    """One row for what a level left out of each value of the levels above. Levels below that ask for others show the same rows' aggregate;
+    those that don't show nothing."""
+    plan = rows.plan
+    parents: list[BoundColumn] = []
+    if above is not None:
+        plan = Join(plan.aliases | above.plan.aliases, "inner", plan, above.plan, _same(rows, above, depth))
+        parents = [c for c in above.columns if not c.hidden]
+    plan = Join(plan.aliases, "anti", plan, kept.plan, _same(rows, kept, depth + 1))
+    inner = b.row(Relation(plan, rows.columns, rows.order), env)
+    use = AggregateUse(order=rows.order)
+    row = Row(env, relation=None, aggregates=use, inner=inner)
+    made: list[tuple[str, Scalar]] = []
+    for place, level in enumerate(node.levels[depth:], depth):
+        if level.others is None:
+            continue
+        key = rows.column(f"${place}")
+        assert key is not None
+        label = b.scalar(level.others, Row(env))
+        if label.type is not key.type:
+            raise fail(
+                "KQL0105", f"The value for the others is a {label.type}, the level's a {key.type}.", level.others
+            )
+        output = bind_outputs(b, [level.by.value], row, rows, ())[0]
+        name = (level.of.names[0] if isinstance(level.of, ast.Named) else result_name(level.of)) or "Column1"
+        written = isinstance(level.by.value, ast.Named)
+        made += [(name, label), (output.name if written else f"aggregated_{name}", output.value)]
+    settled = b.settle(Relation(plan, rows.columns), inner)
+    keys = [(b.alias(), c.scalar()) for c in parents]
+    count = b.alias()
+    calls = [*use.calls, (count, Scalar("count(*)", KqlType.LONG, cheap=False))]
+    grouped: Plan = Aggregate(frozenset(a for a, _ in (*keys, *calls)), settled.plan, keys, calls)
+    some = Scalar(f"{count} > 0", KqlType.BOOL, cheap=False, refs=frozenset((count,)))
+    grouped = Filter(grouped.aliases, grouped, some)
+    items = [(b.alias(), value) for _, value in made]
+    grouped = Compute(grouped.aliases | {a for a, _ in items}, grouped, items)
+    columns = [c._replace(alias=a) for c, (a, _) in zip(parents, keys, strict=True)]
+    columns += [BoundColumn(n, v.type, a, v.ticks) for (n, v), (a, _) in zip(made, items, strict=True)]
+    return Relation(grouped, tuple(columns))
 
 
 _LEVELS: dict[int, tuple[BoundColumn, ...]] = {}
@@ -87,18 +165,7 @@ def _level(
     plan = rows.plan
     parents: list[BoundColumn] = []
     if previous is not None:
-        pairs = []
-        for up in range(depth):
-            own, theirs = rows.column(f"${up}"), previous.column(f"${up}")
-            assert own is not None
-            assert theirs is not None
-            pairs.append((own.alias, theirs.alias))
-        condition = Scalar(
-            " AND ".join(f"{a} IS NOT DISTINCT FROM {c}" for a, c in pairs),
-            KqlType.BOOL,
-            cheap=False,
-            refs=frozenset(x for pair in pairs for x in pair),
-        )
+        condition = _same(rows, previous, depth)
         plan = Join(plan.aliases | previous.plan.aliases, "inner", plan, previous.plan, condition)
         parents = list(previous.columns)
     inner = b.row(Relation(plan, rows.columns, rows.order), env)

@@ -468,7 +468,7 @@ def _find_in(b: Binder, parts: Sequence[Part], node: ast.Find, env: Environment)
     wanted: list[tuple[str, KqlType | None]] = []
     packed = False
     for item in node.project:
-        if (isinstance(item, ast.Call) and item.callee == "pack_all") or isinstance(item, ast.Star):
+        if (isinstance(item, ast.Call) and item.callee in ("pack_all", "pack")) or isinstance(item, ast.Star):
             packed = True
         else:
             name = column_name(item.value if isinstance(item, ast.Named) else item)
