@@ -53,7 +53,7 @@ def test_shared_host_joins_and_says_why() -> None:
     )
     assert [r.text for r in incident.alerts[1].linked_by] == [
         "same host ws1.contoso.com",
-        "CredentialAccess follows Execution",
+        "Credential access follows Execution",
     ]
 
 

@@ -121,8 +121,26 @@ class GatePort(Protocol):
     def undo(self, action_id: str, *, by: Principal, comment: str = "") -> Json: ...
 
 
+class MergePreviewPort(Protocol):
+    """What a merge would make (`tocsin.incidents.reshape.Preview`)."""
+
+    @property
+    def incident(self) -> Mapping[str, Any]: ...
+
+    @property
+    def vetoes(self) -> Sequence[str]: ...
+
+    @property
+    def shared(self) -> Sequence[str]: ...
+
+    @property
+    def alerts(self) -> int: ...
+
+
 class IncidentsPort(Protocol):
     """Incidents as people see them (`tocsin.incidents.desk.IncidentDesk`)."""
+
+    def preview_merge(self, incident_id: str, sources: Sequence[str]) -> MergePreviewPort: ...
 
     def page(
         self,

@@ -15,10 +15,13 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from tocsin.detect.alert import SEVERITIES, TACTICS, Alert
-from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
+from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status, spaced
 from tocsin.tables.entities import Entity, EntityKey
 
-__all__ = ["CorrelationSettings", "Correlator", "IncidentChange"]
+__all__ = ["ENTITY_CAP", "CorrelationSettings", "Correlator", "IncidentChange", "entity_keys", "merge_vetoes"]
+
+ENTITY_CAP = 1000
+"""Entities above which an incident takes in no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,15 @@ class Correlator:
     Alerts are taken in the order given; for a replay give them by time. The same alerts in the same order give the same incidents.
     """
 
-    def __init__(self, incidents: Iterable[Incident] = (), settings: CorrelationSettings | None = None) -> None:
+    def __init__(
+        self,
+        incidents: Iterable[Incident] = (),
+        settings: CorrelationSettings | None = None,
+        *,
+        apart: frozenset[frozenset[str]] = frozenset(),
+    ) -> None:
+        """`apart`: pairs of incidents' ids that are never merged, because people took them apart."""
+        self._apart = apart
         self.settings = settings or CorrelationSettings()
         self._weights = dict(self.settings.weights)
         self._incidents: dict[str, Incident] = {}
@@ -161,7 +172,7 @@ class Correlator:
 
     def _candidates(self, alert: Alert) -> list[tuple[float, Incident, tuple[Reason, ...]]]:
         """Open incidents that reach the threshold, best first."""
-        keys = _keys(alert.entities)
+        keys = entity_keys(alert.entities)
         found: dict[str, None] = {}
         for key in keys:
             for incident_id in sorted(self._index.holders.get(key, ())):
@@ -218,7 +229,7 @@ class Correlator:
         shared: set[EntityKey] = set()
         for linked in incident.alerts:
             other = linked.alert
-            common = keys.keys() & _keys(other.entities).keys()
+            common = keys.keys() & entity_keys(other.entities).keys()
             if not common:
                 continue
             shared |= common
@@ -230,22 +241,13 @@ class Correlator:
         known = {TACTICS.index(t) for t in incident.tactics if t in TACTICS}
         new = {TACTICS.index(t) for t in alert.tactics if t in TACTICS} - known
         if known and new and max(new) > min(known):
-            return f"{TACTICS[max(new)]} follows {TACTICS[min(known)]}"
+            return f"{spaced(TACTICS[max(new)])} follows {spaced(TACTICS[min(known)])}"
         return ""
 
     # ------------------------------------------------------------------ merging
 
-    @staticmethod
-    def _may_merge(one: Incident, other: Incident) -> bool:
-        """Defender's vetoes: a closed one, different owners, classifications or determinations. Nothing on one side is compatible."""
-        if Status.RESOLVED in (one.status, other.status):
-            return False
-        pairs = (
-            (one.owner, other.owner),
-            (one.classification, other.classification),
-            (one.determination, other.determination),
-        )
-        return all(not a or not b or a == b for a, b in pairs)
+    def _may_merge(self, one: Incident, other: Incident) -> bool:
+        return frozenset((one.id, other.id)) not in self._apart and not merge_vetoes(one, other)
 
     @staticmethod
     def _direction(one: Incident, other: Incident) -> tuple[Incident, Incident]:
@@ -294,7 +296,7 @@ class Correlator:
         self._alerts[alert.id] = incident.id
         hosts = {e.label.lower() for e in alert.entities if e.type == "Host"}
         accounts = {e.label.lower() for e in alert.entities if e.type == "Account"}
-        for key, entity in _keys(alert.entities).items():
+        for key, entity in entity_keys(alert.entities).items():
             self._index.holders[key].add(incident.id)
             self._index.company[key] |= accounts if entity.type == "Host" else hosts
 
@@ -302,12 +304,36 @@ class Correlator:
         self._incidents.pop(incident.id, None)
         for linked in incident.alerts:
             self._alerts.pop(linked.alert.id, None)
-            for key in _keys(linked.alert.entities):
+            for key in entity_keys(linked.alert.entities):
                 holders = self._index.holders.get(key)
                 if holders is not None:
                     holders.discard(incident.id)
                     if not holders:
                         del self._index.holders[key]
+
+
+def merge_vetoes(target: Incident, source: Incident) -> list[str]:
+    """What speaks against emptying one incident into another, a sentence each (Defender's vetoes).
+
+    A closed one, different owners, classifications or determinations (nothing on one side is compatible), too many entities.
+    """
+    found = [
+        f"#{i.number} is {'resolved' if i.status is Status.RESOLVED else 'merged into another already'}."
+        for i in (target, source)
+        if i.status in (Status.RESOLVED, Status.REDIRECTED)
+    ]
+    for name in ("owner", "classification", "determination"):
+        here, there = getattr(target, name), getattr(source, name)
+        if here and there and here != there:
+            found.append(f"The {name} of #{target.number} is {here}, that of #{source.number} {there}.")
+    entities = len(target.entities()) + len(source.entities())
+    if entities > ENTITY_CAP and len({*_labels(target), *_labels(source)}) > ENTITY_CAP:
+        found.append(f"#{target.number} would have more than {ENTITY_CAP} entities.")
+    return found
+
+
+def _labels(incident: Incident) -> set[tuple[str, str]]:
+    return {(e.type, e.label.lower()) for e in incident.entities()}
 
 
 _WORDS = {
@@ -325,7 +351,8 @@ _WORDS = {
 }
 
 
-def _keys(entities: Iterable[Entity]) -> dict[EntityKey, Entity]:
+def entity_keys(entities: Iterable[Entity]) -> dict[EntityKey, Entity]:
+    """Every key of the entities, strong and weak, with the first that has it."""
     keys: dict[EntityKey, Entity] = {}
     for entity in entities:
         for key in (*entity.strong_keys(), *entity.weak_keys()):

@@ -12,13 +12,17 @@ from datetime import timedelta
 from typing import Any
 
 from tocsin.detect.alert import Alert, iso
-from tocsin.incidents import life, store
+from tocsin.incidents import life, reshape, store
 from tocsin.incidents.correlate import CorrelationSettings, Correlator, IncidentChange
 from tocsin.incidents.life import Actor
 from tocsin.incidents.model import Status
 from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, Unit, text_of
 
 __all__ = ["IncidentDesk"]
+
+
+class _OutdatedError(Exception):
+    """Memory is older than what people have made of the incidents."""
 
 
 class IncidentDesk:
@@ -28,6 +32,7 @@ class IncidentDesk:
         self._state = state
         self._settings = settings or CorrelationSettings()
         self._lock = threading.RLock()
+        self._reshapes = 0
         self._listeners: list[Callable[[], None]] = []
         self._correlator = self._load()
 
@@ -35,7 +40,8 @@ class IncidentDesk:
         # Twice the horizon: an incident's last event may lie back as far as an alert that is late by as much.
         since = self._state.clock.now() - 2 * self._settings.horizon
         with self._state.read() as unit:
-            return Correlator(store.load_growing(unit, since), self._settings)
+            self._reshapes = reshape.reshapes(unit)
+            return Correlator(store.load_growing(unit, since), self._settings, apart=reshape.apart(unit))
 
     def on_event(self, listener: Callable[[], None]) -> None:
         """Calls that after each transaction that put events into the outbox. It must be quick."""
@@ -50,15 +56,22 @@ class IncidentDesk:
         durable together). When the transaction fails, memory goes back to what the database holds.
         """
         with self._lock:
-            try:
-                changes = self._correlator.add(alerts)
-                with self._state.write() as unit:
-                    store.save(unit, self._correlator, alerts, changes, self._state.clock)
-                    if within is not None:
-                        within(unit)
-            except BaseException:
-                self._correlator = self._load()
-                raise
+            while True:
+                try:
+                    changes = self._correlator.add(alerts)
+                    with self._state.write() as unit:
+                        if reshape.reshapes(unit) != self._reshapes:
+                            raise _OutdatedError
+                        store.save(unit, self._correlator, alerts, changes, self._state.clock)
+                        if within is not None:
+                            within(unit)
+                    break
+                except _OutdatedError:
+                    # People merged or moved since memory was read: look again at what is there now.
+                    self._correlator = self._load()
+                except BaseException:
+                    self._correlator = self._load()
+                    raise
         if changes:
             self._tell()
         return changes
@@ -82,6 +95,35 @@ class IncidentDesk:
         entry = life.comment(unit, incident_id, text, actor=actor)
         unit.afterwards(self._tell)
         return entry
+
+    def preview_merge(self, incident_id: str, sources: Sequence[str]) -> reshape.Preview:
+        """See `reshape.preview`."""
+        with self._state.read() as unit:
+            return reshape.preview(unit, incident_id, sources)
+
+    def merge(
+        self, unit: Unit, incident_id: str, sources: Sequence[str], *, reason: str, actor: Actor
+    ) -> dict[str, Any]:
+        """See `reshape.merge`."""
+        unit.afterwards(self._tell)
+        return reshape.merge(unit, incident_id, sources, reason=reason, actor=actor)
+
+    def unmerge(self, unit: Unit, undo: Mapping[str, Any], *, actor: Actor) -> str:
+        """See `reshape.unmerge`."""
+        unit.afterwards(self._tell)
+        return reshape.unmerge(unit, undo, actor=actor)
+
+    def move(
+        self, unit: Unit, incident_id: str, alerts: Sequence[str], target: str | None, *, reason: str, actor: Actor
+    ) -> dict[str, Any]:
+        """See `reshape.move`."""
+        unit.afterwards(self._tell)
+        return reshape.move(unit, incident_id, alerts, target, reason=reason, actor=actor)
+
+    def unmove(self, unit: Unit, undo: Mapping[str, Any], *, actor: Actor) -> str:
+        """See `reshape.unmove`."""
+        unit.afterwards(self._tell)
+        return reshape.unmove(unit, undo, actor=actor)
 
     def _mirror(self, incident_id: str) -> None:
         with self._lock:

@@ -15,7 +15,7 @@ from tocsin.incidents.model import Incident, Status
 from tocsin.incidents.store import from_row, write
 from tocsin.state import ConflictError, IncidentRow, Unit
 
-__all__ = ["CLASSIFICATIONS", "COMMENT_LENGTH", "Actor", "change", "comment", "uncomment"]
+__all__ = ["CLASSIFICATIONS", "COMMENT_LENGTH", "Actor", "IncidentChangeError", "change", "comment", "uncomment"]
 
 CLASSIFICATIONS: Mapping[str, tuple[str, ...]] = {
     "TruePositive": (

@@ -17,7 +17,7 @@ from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
 from tocsin.incidents.view import incident_view
 from tocsin.state import IncidentRow, Unit
 
-__all__ = ["from_row", "load_growing", "save", "write"]
+__all__ = ["from_row", "load_growing", "record", "save", "write"]
 
 CORRELATION = "correlation"
 """The actor of changes that correlation makes."""
@@ -54,8 +54,8 @@ def from_row(row: IncidentRow, alerts: Sequence[dict[str, Any]]) -> Incident:
     )
 
 
-def _record(linked: LinkedAlert) -> dict[str, Any]:
-    """The alert's JSON form with what only correlation needs to know."""
+def record(linked: LinkedAlert) -> dict[str, Any]:
+    """The alert's JSON form for `put_alert`, with what only correlation needs to know."""
     alert = linked.alert
     flags = {"correlate": alert.correlate, "create_incident": alert.create_incident}
     return {**linked.to_dict(), **{name: value for name, value in flags.items() if not value}}
@@ -103,7 +103,7 @@ def _save(unit: Unit, incident: Incident, absorbed: set[str], clock: Clock) -> N
         incident.number = unit.incidents.next_number()
     write(unit, incident, by=CORRELATION, clock=clock)
     for linked in new:
-        unit.incidents.put_alert(incident.id, _record(linked))
+        unit.incidents.put_alert(incident.id, record(linked))
     for emptied in came_from - absorbed:
         unit.incidents.remove_hidden(emptied)
     if not incident.promoted:

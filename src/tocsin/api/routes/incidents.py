@@ -106,6 +106,64 @@ def add_comment(incident_id: str, body: NewComment, request: Request, principal:
     return Incident.model_validate(workspace.incidents.get(incident_id))
 
 
+class MergeRequest(Input):
+    """Incidents to merge into the one in the path, and why."""
+
+    sources: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(min_length=1, max_length=5)
+    reason: str = Field(default="", max_length=1000)
+
+
+class MergePreview(Output):
+    """What a merge would make of them. With `vetoes` it would be refused."""
+
+    incident: IncidentSummary
+    vetoes: list[str]
+    shared: list[str] = Field(description="What the incidents have in common: type and label of each entity")
+    alerts: int = Field(description="Alerts that would come in")
+
+
+class MoveRequest(Input):
+    """Alerts to move out of the incident in the path. `target` null makes a new incident of them."""
+
+    alerts: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(min_length=1, max_length=1000)
+    target: str | None = Field(default=None, max_length=64)
+    reason: str = Field(default="", max_length=1000)
+
+
+class Moved(Output):
+    """Where the alerts are now, and the action whose undo brings them back."""
+
+    action: str
+    incident: str
+    number: int
+
+
+@router.post("/{incident_id}/merge/preview", dependencies=[Depends(needs("incidents.read"))])
+def preview_merge(incident_id: str, body: MergeRequest, request: Request) -> MergePreview:
+    """What merging other incidents into this one would give, what speaks against it and what they share. Changes nothing."""
+    found = workspace_of(request).incidents.preview_merge(incident_id, body.sources)
+    return MergePreview.model_validate(
+        {"incident": found.incident, "vetoes": found.vetoes, "shared": found.shared, "alerts": found.alerts}
+    )
+
+
+@router.post("/{incident_id}/merge")
+def merge_incidents(incident_id: str, body: MergeRequest, request: Request, principal: Manage) -> Incident:
+    """Empties other incidents into this one. It is an action: its undo takes them apart again."""
+    workspace = workspace_of(request)
+    workspace.gate.perform("incident.merge", body.model_dump(), incident_id=incident_id, by=principal)
+    return Incident.model_validate(workspace.incidents.get(incident_id))
+
+
+@router.post("/{incident_id}/move-alerts")
+def move_alerts(incident_id: str, body: MoveRequest, request: Request, principal: Manage) -> Moved:
+    """Moves alerts to another incident or to a new one. It is an action: its undo brings them back."""
+    done = workspace_of(request).gate.perform(
+        "incident.move-alerts", body.model_dump(), incident_id=incident_id, by=principal
+    )
+    return Moved(action=done["id"], incident=done["result"]["incident"], number=done["result"]["number"])
+
+
 def _split(text: str) -> tuple[str, ...]:
     return tuple(part for part in (p.strip() for p in text.split(",")) if part)
 

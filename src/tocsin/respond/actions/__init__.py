@@ -10,6 +10,8 @@ from tocsin.respond.actions.block_address import BlockAddress
 from tocsin.respond.actions.incident import (
     AssignIncident,
     CommentIncident,
+    MergeIncidents,
+    MoveAlerts,
     RetitleIncident,
     SetIncidentSeverity,
     SetIncidentStatus,
@@ -29,6 +31,8 @@ KINDS: tuple[type[ActionKind[Any]], ...] = (
     RetitleIncident,
     TagIncident,
     CommentIncident,
+    MergeIncidents,
+    MoveAlerts,
     Webhook,
     BlockAddress,
 )
@@ -45,6 +49,8 @@ def all_kinds(state: State, desk: IncidentDesk, settings: RespondSettings) -> li
         RetitleIncident(desk),
         TagIncident(desk),
         CommentIncident(desk),
+        MergeIncidents(desk),
+        MoveAlerts(desk),
         Webhook(state, client, settings.webhook),
         BlockAddress(settings.block),
     ]

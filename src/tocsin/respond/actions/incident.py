@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from tocsin.incidents import life
+from tocsin.incidents import life, reshape
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.respond.kind import ActionInput, Context, I, InsideKind, Outcome
 from tocsin.state import ConflictError, Unit
@@ -15,6 +15,8 @@ from tocsin.state import ConflictError, Unit
 __all__ = [
     "AssignIncident",
     "CommentIncident",
+    "MergeIncidents",
+    "MoveAlerts",
     "RetitleIncident",
     "SetIncidentSeverity",
     "SetIncidentStatus",
@@ -211,6 +213,87 @@ class TagIncident(_Edit[TagInput]):
             parts.append(f"{'remove' if parts else 'Remove'} tag {', '.join(given.remove)}")
         title = "; ".join(parts)
         return title, f"{title}."
+
+
+class MergeInput(ActionInput):
+    """Which incidents to merge into this one, and why."""
+
+    sources: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(
+        min_length=1, max_length=reshape.MOST_SOURCES, description="Ids of the incidents that are emptied into this one"
+    )
+    reason: str = Field(default="", max_length=1000, description="Why they belong together")
+
+
+class MergeIncidents(InsideKind[MergeInput]):
+    """Merges incidents."""
+
+    kind: ClassVar[str] = "incident.merge"
+    title: ClassVar[str] = "Merge incidents"
+    description: ClassVar[str] = "Empties other incidents into this one; links to them lead here."
+    permission: ClassVar[str] = "incidents.manage"
+    needs_incident: ClassVar[bool] = True
+    Input = MergeInput
+
+    def __init__(self, desk: IncidentDesk) -> None:
+        self._desk = desk
+
+    def describe(self, given: MergeInput) -> tuple[str, str]:
+        """See ActionKind."""
+        count = len(given.sources)
+        title = "Merge an incident into this one" if count == 1 else f"Merge {count} incidents into this one"
+        return title, f"{title}: {given.reason}" if given.reason else f"{title}."
+
+    def execute(self, unit: Unit, context: Context[MergeInput]) -> Outcome:
+        """See InsideKind."""
+        target = context.action.incident_id or ""
+        undo = self._desk.merge(unit, target, context.given.sources, reason=context.given.reason, actor=context.actor)
+        return Outcome({"merged": list(context.given.sources)}, undo)
+
+    def undo(self, unit: Unit, context: Context[MergeInput]) -> str:
+        """See InsideKind."""
+        return self._desk.unmerge(unit, context.action.undo_data or {}, actor=context.actor)
+
+
+class MoveInput(ActionInput):
+    """Which alerts to move, where to, and why."""
+
+    alerts: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(
+        min_length=1, max_length=1000, description="Ids of the alerts to move"
+    )
+    target: str | None = Field(default=None, max_length=64, description="The incident to move them to; null makes one")
+    reason: str = Field(default="", max_length=1000, description="Why they don't belong here")
+
+
+class MoveAlerts(InsideKind[MoveInput]):
+    """Moves alerts out of an incident."""
+
+    kind: ClassVar[str] = "incident.move-alerts"
+    title: ClassVar[str] = "Move alerts"
+    description: ClassVar[str] = "Moves alerts to another incident, or to a new one of their own."
+    permission: ClassVar[str] = "incidents.manage"
+    needs_incident: ClassVar[bool] = True
+    Input = MoveInput
+
+    def __init__(self, desk: IncidentDesk) -> None:
+        self._desk = desk
+
+    def describe(self, given: MoveInput) -> tuple[str, str]:
+        """See ActionKind."""
+        count = f"{len(given.alerts)} alert{'s' if len(given.alerts) > 1 else ''}"
+        title = f"Move {count} to {'another' if given.target else 'a new'} incident"
+        return title, f"{title}: {given.reason}" if given.reason else f"{title}."
+
+    def execute(self, unit: Unit, context: Context[MoveInput]) -> Outcome:
+        """See InsideKind."""
+        given = context.given
+        undo = self._desk.move(
+            unit, context.action.incident_id or "", given.alerts, given.target, reason=given.reason, actor=context.actor
+        )
+        return Outcome({"incident": undo["target"], "number": undo["number"]}, undo)
+
+    def undo(self, unit: Unit, context: Context[MoveInput]) -> str:
+        """See InsideKind."""
+        return self._desk.unmove(unit, context.action.undo_data or {}, actor=context.actor)
 
 
 class CommentInput(ActionInput):

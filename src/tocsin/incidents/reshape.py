@@ -1,0 +1,347 @@
+"""What people decide about which alerts belong together: merging incidents, moving alerts, splitting, and taking each back.
+
+The rules of a merge are those of correlation (Defender's vetoes), but who merges chooses which incident stays. Each operation gives what its undo
+needs. What people took apart, correlation doesn't join again; an undo forgets that too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tocsin.base.ids import stable_id
+from tocsin.incidents.correlate import entity_keys, merge_vetoes
+from tocsin.incidents.life import Actor, IncidentChangeError
+from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
+from tocsin.incidents.store import from_row, record, write
+from tocsin.incidents.view import incident_summary
+from tocsin.state import ConflictError, Unit
+
+__all__ = ["MOST_SOURCES", "apart", "merge", "move", "preview", "reshapes", "unmerge", "unmove"]
+
+MOST_SOURCES = 5
+"""Incidents that may be merged into another at once."""
+
+_COUNTER = "incidents.reshaped"
+_APART = "incidents.apart"
+
+
+def reshapes(unit: Unit) -> int:
+    """How often people have reshaped incidents: who holds incidents in memory must read them anew when it changes."""
+    return int(unit.kv.get(_COUNTER, 0))
+
+
+def apart(unit: Unit) -> frozenset[frozenset[str]]:
+    """Pairs of incidents that people took apart."""
+    return frozenset(frozenset(pair) for pair in unit.kv.get(_APART, []))
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a merge would make: the incident in its summary's shape, what speaks against it, and what the parts share."""
+
+    incident: Mapping[str, Any]
+    vetoes: Sequence[str]
+    shared: Sequence[str]
+    alerts: int
+
+
+def preview(unit: Unit, target_id: str, source_ids: Sequence[str]) -> Preview:
+    """What merging the sources into the target would give. Changes nothing. NotFoundError for an incident that isn't there."""
+    target, sources = _parts(unit, target_id, source_ids, lock=False)
+    vetoes = [v for s in sources for v in merge_vetoes(target, s)]
+    keys = entity_keys(e for a in target.alerts for e in a.alert.entities)
+    shared: dict[str, None] = {}
+    for source in sources:
+        for key, entity in entity_keys(e for a in source.alerts for e in a.alert.entities).items():
+            if key in keys:
+                shared[f"{entity.type} {entity.label}"] = None
+    count = sum(len(s.alerts) for s in sources)
+    for source in sources:
+        _absorb(target, source, None)
+    return Preview(incident_summary(target), vetoes, list(shared), count)
+
+
+def merge(unit: Unit, target_id: str, source_ids: Sequence[str], *, reason: str, actor: Actor) -> dict[str, Any]:
+    """Empties the sources into the target; gives what `unmerge` needs.
+
+    IncidentChangeError for too many or the same incidents, ConflictError naming what vetoes it, NotFoundError for one that isn't there.
+    """
+    target, sources = _parts(unit, target_id, source_ids, lock=True)
+    vetoes = [v for s in sources for v in merge_vetoes(target, s)]
+    if vetoes:
+        raise ConflictError(f"They can't be merged: {' '.join(vetoes)}", hint="Make them agree first.")
+    undo: dict[str, Any] = {"target": _decisions(target), "sources": []}
+    why = Reason(f"merged by {actor.name}" + (f": {reason}" if reason else ""), 0.0)
+    for source in sources:
+        undo["sources"].append({**_decisions(source), "alerts": _links(source.alerts)})
+        _absorb(target, source, why)
+    write(unit, target, by=actor.name, clock=unit.clock)
+    arrived = {a.alert.id for s in sources for a in s.alerts}
+    for linked in target.alerts:
+        if linked.alert.id in arrived:
+            unit.incidents.put_alert(target.id, record(linked))
+    for source in sources:
+        title = source.title
+        source.status, source.redirect_to = Status.REDIRECTED, target.id
+        source.tags = list(dict.fromkeys((*source.tags, "Redirected")))
+        write(unit, source, by=actor.name, clock=unit.clock)
+        note = f" {reason}" if reason else ""
+        unit.incidents.log(
+            source.id, actor.name, "merge", f"Merged into incident #{target.number}.{note}", {"into": target.id}
+        )
+        unit.incidents.log(
+            target.id,
+            actor.name,
+            "merge",
+            f"Incident #{source.number} was merged into this one: {title}.{note}",
+            {"from": source.id, "alerts": len(source.alerts)},
+        )
+        _separate(unit, source.id, target.id, together=True)
+    _told(unit, target.id, "incident.merge", {"merged": {"added": [s.id for s in sources]}}, reason, actor)
+    return undo
+
+
+def unmerge(unit: Unit, undo: Mapping[str, Any], *, actor: Actor) -> str:
+    """Gives each source back its alerts and what it was, and the target what it was where nobody has decided otherwise since.
+
+    ConflictError when an alert has gone elsewhere meanwhile or the target would be left empty.
+    """
+    target = _incident(unit, undo["target"]["id"], lock=True)
+    wanted = {a["id"] for s in undo["sources"] for a in s["alerts"]}
+    held = target.alert_ids()
+    if not wanted <= held:
+        raise ConflictError("Some of its alerts have been moved elsewhere since: it is not taken apart.")
+    if wanted == held:
+        raise ConflictError("The incident would be left without alerts: it is not taken apart.")
+    by_id = {a.alert.id: a for a in target.alerts}
+    for part in undo["sources"]:
+        row = unit.incidents.require(part["id"], lock=True)
+        if row.status != Status.REDIRECTED or row.redirect_to != target.id:
+            raise ConflictError(f"Incident #{row.number} isn't merged into this one any more.")
+        alerts = [replace(by_id[a["id"]], linked_by=_reasons(a["linked_by"])) for a in part["alerts"]]
+        source = _restored(from_row(row, []), part, alerts)
+        write(unit, source, by=actor.name, clock=unit.clock)
+        for linked in alerts:
+            unit.incidents.put_alert(source.id, record(linked))
+        unit.incidents.log(
+            source.id, actor.name, "merge", f"Taken out of incident #{target.number} again.", {"from": target.id}
+        )
+        _separate(unit, source.id, target.id)
+    target.alerts = [a for a in target.alerts if a.alert.id not in wanted]
+    _set_back(target, undo["target"])
+    write(unit, target, by=actor.name, clock=unit.clock)
+    unit.incidents.log(
+        target.id, actor.name, "merge", "The merge was undone.", {"sources": [p["id"] for p in undo["sources"]]}
+    )
+    _told(unit, target.id, "incident.unmerge", {"merged": {"removed": [p["id"] for p in undo["sources"]]}}, "", actor)
+    return "The incidents are as they were before."
+
+
+def move(
+    unit: Unit, origin_id: str, alert_ids: Sequence[str], target_id: str | None, *, reason: str, actor: Actor
+) -> dict[str, Any]:
+    """Moves alerts to another incident, or (None) to a new one; gives what `unmove` needs, with the target's id in `target`.
+
+    IncidentChangeError for alerts that the origin doesn't hold or for all of them, ConflictError for a closed or merged incident.
+    """
+    origin = _open(_incident(unit, origin_id, lock=True))
+    wanted = list(dict.fromkeys(alert_ids))
+    if missing := [a for a in wanted if a not in origin.alert_ids()]:
+        raise IncidentChangeError(f"Incident #{origin.number} has no alert {missing[0]}.")
+    if not wanted:
+        raise IncidentChangeError("Name the alerts to move.")
+    if len(wanted) == len(origin.alerts):
+        raise IncidentChangeError(
+            "These are all alerts of the incident.", hint="Merge it into the other incident instead; none stays empty."
+        )
+    if target_id == origin_id:
+        raise IncidentChangeError("They are in this incident already.")
+    leaving = [a for a in origin.alerts if a.alert.id in set(wanted)]
+    why = Reason(f"moved by {actor.name} from #{origin.number}" + (f": {reason}" if reason else ""), 0.0)
+    arriving = [replace(a, linked_by=(why,)) for a in leaving]
+    undo: dict[str, Any] = {"origin": origin.id, "alerts": _links(leaving), "new": target_id is None}
+    if target_id is None:
+        now = unit.clock.now()
+        target = Incident(
+            stable_id("inc", origin.id, *sorted(wanted), now.isoformat()),
+            number=unit.incidents.next_number(),
+            promoted=True,
+            created=now,
+            updated=now,
+        )
+    else:
+        target = _open(_incident(unit, target_id, lock=True))
+    target.alerts = sorted((*target.alerts, *arriving), key=lambda a: (a.alert.time, a.alert.id))
+    origin.alerts = [a for a in origin.alerts if a.alert.id not in set(wanted)]
+    for incident in (target, origin):
+        write(unit, incident, by=actor.name, clock=unit.clock)
+    for linked in arriving:
+        unit.incidents.put_alert(target.id, record(linked))
+    _separate(unit, origin.id, target.id)
+    count = f"{len(leaving)} alert{'s' if len(leaving) > 1 else ''}"
+    note = f" {reason}" if reason else ""
+    unit.incidents.log(
+        origin.id,
+        actor.name,
+        "alerts",
+        f"{count} moved to incident #{target.number}.{note}",
+        {"alerts": wanted, "to": target.id},
+    )
+    unit.incidents.log(
+        target.id,
+        actor.name,
+        "alerts",
+        f"{count} moved here from incident #{origin.number}.{note}",
+        {"alerts": wanted, "from": origin.id},
+    )
+    _told(unit, origin.id, "incident.move-alerts", {"alerts": {"removed": wanted}}, reason, actor)
+    if target_id is None:
+        unit.incidents.emit(target.id, "created", actor.name, actor.source, {}, depth=actor.depth)
+    else:
+        unit.incidents.emit(
+            target.id, "updated", actor.name, actor.source, {"alerts": {"added": wanted}}, depth=actor.depth
+        )
+    return {**undo, "target": target.id, "number": target.number}
+
+
+def unmove(unit: Unit, undo: Mapping[str, Any], *, actor: Actor) -> str:
+    """Brings moved alerts back. An incident that was made for them alone is merged away. ConflictError when they have gone elsewhere since."""
+    target = _incident(unit, undo["target"], lock=True)
+    origin = _open(_incident(unit, undo["origin"], lock=True))
+    wanted = [a["id"] for a in undo["alerts"]]
+    if target.status is Status.REDIRECTED or not set(wanted) <= target.alert_ids():
+        raise ConflictError("Some of the alerts have been moved elsewhere since: they are not brought back.")
+    by_id = {a.alert.id: a for a in target.alerts}
+    back = [replace(by_id[a["id"]], linked_by=_reasons(a["linked_by"])) for a in undo["alerts"]]
+    rest = [a for a in target.alerts if a.alert.id not in set(wanted)]
+    if not rest and not undo["new"]:
+        raise ConflictError("The incident would be left without alerts: merge it instead.")
+    origin.alerts = sorted((*origin.alerts, *back), key=lambda a: (a.alert.time, a.alert.id))
+    if rest:
+        target.alerts = rest
+    else:
+        target.status, target.redirect_to = Status.REDIRECTED, origin.id
+        target.tags = list(dict.fromkeys((*target.tags, "Redirected")))
+    for incident in (origin, target):
+        write(unit, incident, by=actor.name, clock=unit.clock)
+    for linked in back:
+        unit.incidents.put_alert(origin.id, record(linked))
+    _separate(unit, origin.id, target.id, together=True)
+    for incident, other in ((origin, target), (target, origin)):
+        unit.incidents.log(
+            incident.id,
+            actor.name,
+            "alerts",
+            f"The move of {len(wanted)} alerts was undone.",
+            {"alerts": wanted, "other": other.id},
+        )
+    _told(unit, origin.id, "incident.unmove-alerts", {"alerts": {"added": wanted}}, "", actor)
+    return "The alerts are back."
+
+
+# ---------------------------------------------------------------------------------------------- parts
+
+
+def _parts(unit: Unit, target_id: str, source_ids: Sequence[str], *, lock: bool) -> tuple[Incident, list[Incident]]:
+    wanted = list(dict.fromkeys(source_ids))
+    if not wanted or len(wanted) > MOST_SOURCES:
+        raise IncidentChangeError(
+            f"1 to {MOST_SOURCES} incidents can be merged into another at once, not {len(wanted)}."
+        )
+    if target_id in wanted:
+        raise IncidentChangeError("An incident can't be merged into itself.")
+    return _incident(unit, target_id, lock=lock), [_incident(unit, s, lock=lock) for s in wanted]
+
+
+def _incident(unit: Unit, incident_id: str, *, lock: bool) -> Incident:
+    row = unit.incidents.require(incident_id, lock=lock)
+    if not row.promoted:
+        unit.incidents.require("")  # nobody was shown it: to people it isn't there
+    return from_row(row, unit.incidents.alerts_of(row.id))
+
+
+def _open(incident: Incident) -> Incident:
+    if incident.status is Status.REDIRECTED:
+        raise ConflictError(
+            f"Incident #{incident.number} was merged into another.", hint=f"Use {incident.redirect_to}."
+        )
+    if incident.status is Status.RESOLVED:
+        raise ConflictError(f"Incident #{incident.number} is resolved.", hint="Open it again first.")
+    return incident
+
+
+def _absorb(target: Incident, source: Incident, why: Reason | None) -> None:
+    """The target with what the source brings: alerts, tags, and decisions that the target lacks."""
+    known = target.alert_ids()
+    extra = () if why is None else (why,)
+    target.alerts.extend(replace(a, linked_by=(*a.linked_by, *extra)) for a in source.alerts if a.alert.id not in known)
+    target.alerts.sort(key=lambda a: (a.alert.time, a.alert.id))
+    target.tags.extend(t for t in source.tags if t not in target.tags)
+    target.owner = target.owner or source.owner
+    target.classification = target.classification or source.classification
+    target.determination = target.determination or source.determination
+    if source.status is Status.IN_PROGRESS and target.status is Status.NEW:
+        target.status = Status.IN_PROGRESS
+
+
+_DECIDED = ("owner", "classification", "determination", "severity_override", "title_override")
+
+
+def _decisions(incident: Incident) -> dict[str, Any]:
+    return {
+        "id": incident.id,
+        "status": incident.status.value,
+        "tags": list(incident.tags),
+        **{name: getattr(incident, name) for name in _DECIDED},
+    }
+
+
+def _restored(incident: Incident, before: Mapping[str, Any], alerts: list[LinkedAlert]) -> Incident:
+    incident.alerts = alerts
+    incident.status, incident.redirect_to = Status(before["status"]), ""
+    incident.tags = list(before["tags"])
+    for name in _DECIDED:
+        setattr(incident, name, before[name])
+    return incident
+
+
+def _set_back(target: Incident, before: Mapping[str, Any]) -> None:
+    """What the merge gave the target goes again, unless somebody has decided otherwise since (only gaps were filled)."""
+    for name in ("owner", "classification", "determination"):
+        if not before[name]:
+            setattr(target, name, "")
+    if before["status"] == Status.NEW and target.status is Status.IN_PROGRESS:
+        target.status = Status.NEW
+    target.tags = [t for t in target.tags if t in before["tags"]]
+
+
+def _links(alerts: Iterable[LinkedAlert]) -> list[dict[str, Any]]:
+    return [{"id": a.alert.id, "linked_by": [r.to_dict() for r in a.linked_by]} for a in alerts]
+
+
+def _reasons(raw: Iterable[Mapping[str, Any]]) -> tuple[Reason, ...]:
+    return tuple(Reason(r["text"], r["weight"]) for r in raw)
+
+
+def _separate(unit: Unit, one: str, other: str, *, together: bool = False) -> None:
+    """Remembers that people took two incidents apart, or brought them together; counts the reshaping."""
+    pairs = [p for p in unit.kv.get(_APART, []) if set(p) != {one, other}]
+    if not together:
+        pairs.append(sorted((one, other)))
+    unit.kv.set(_APART, pairs[-10_000:])
+    unit.kv.set(_COUNTER, reshapes(unit) + 1)
+
+
+def _told(unit: Unit, incident_id: str, action: str, changes: Mapping[str, Any], reason: str, actor: Actor) -> None:
+    unit.audit.add(
+        actor.name,
+        action,
+        "incident",
+        incident_id,
+        after=dict(changes),
+        detail={"reason": reason},
+        address=actor.address,
+    )
+    unit.incidents.emit(incident_id, "updated", actor.name, actor.source, changes, depth=actor.depth)

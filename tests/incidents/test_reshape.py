@@ -1,0 +1,280 @@
+"""People merge, move and split; every operation can be taken back, and correlation respects what they decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.incidents.test_correlate import ANN, BOB, T0, WS1, WS2, alert
+from tocsin.base.clock import ManualClock
+from tocsin.base.errors import UsageError
+from tocsin.incidents import Correlator
+from tocsin.incidents.desk import IncidentDesk
+from tocsin.incidents.life import Actor
+from tocsin.state import ConflictError, NotFoundError, State
+from tocsin.tables import Entity
+
+ANNA = Actor("anna")
+WS3 = Entity.host("ws3.contoso.com")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    opened = State.open(tmp_path / "state.db", clock=ManualClock(T0 + timedelta(hours=1)))
+    with opened.write() as unit:
+        for name in ("anna", "bert"):
+            unit.users.add(name, name.title(), "x", ["Responder"])
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def desk(state: State) -> IncidentDesk:
+    made = IncidentDesk(state)
+    made.add(
+        [
+            alert("a1", 0, WS1, ANN, tactics=("Execution",)),
+            alert("a2", 1, WS1, ANN, tactics=("CredentialAccess",), severity="High"),
+            alert("b1", 2, WS2, BOB, tactics=("Discovery",)),
+            alert("c1", 3, WS3, tactics=("Impact",)),
+        ]
+    )
+    return made
+
+
+def ids(desk: IncidentDesk) -> list[str]:
+    """The incidents' ids by number."""
+    return [i["id"] for i in desk.page(sort="number", descending=False)["items"]]
+
+
+def members(desk: IncidentDesk, incident_id: str) -> list[str]:
+    return [a["rule_id"] for a in desk.get(incident_id)["alerts"]]
+
+
+def alert_ids(desk: IncidentDesk, incident_id: str, *rules: str) -> list[str]:
+    return [a["id"] for a in desk.get(incident_id)["alerts"] if a["rule_id"] in rules]
+
+
+def merge(desk: IncidentDesk, target: str, *sources: str, reason: str = "") -> dict[str, Any]:
+    with desk._state.write() as unit:
+        return desk.merge(unit, target, sources, reason=reason, actor=ANNA)
+
+
+def move(desk: IncidentDesk, origin: str, alerts: list[str], target: str | None = None) -> dict[str, Any]:
+    with desk._state.write() as unit:
+        return desk.move(unit, origin, alerts, target, reason="not ours", actor=ANNA)
+
+
+def change(desk: IncidentDesk, incident_id: str, **changes: object) -> None:
+    with desk._state.write() as unit:
+        desk.change(unit, incident_id, changes, actor=ANNA)
+
+
+def whole(desk: IncidentDesk, incident_id: str) -> dict[str, Any]:
+    """All of an incident but what counts its changes."""
+    found = desk.get(incident_id)
+    return {n: v for n, v in found.items() if n not in ("version", "updated", "activity")}
+
+
+def test_a_merge_moves_everything_and_redirects(desk: IncidentDesk) -> None:
+    one, two, three = ids(desk)
+    change(desk, two, add_tags=["vip"], owner="bert", status="InProgress")
+    merge(desk, one, two, three, reason="same intruder")
+    assert ids(desk) == [one]
+    made = desk.get(one)
+    assert members(desk, one) == ["a1", "a2", "b1", "c1"]
+    assert (made["owner"], made["status"], made["tags"]) == ("bert", "InProgress", ["vip"])
+    assert "Impact" in made["tactics"]
+    gone = desk.get(two)
+    assert (gone["status"], gone["redirect_to"]) == ("Redirected", one)
+    assert [r["text"] for r in desk.get(one)["alerts"][3]["linked_by"]] == ["merged by anna: same intruder"]
+    assert any("merged into this one" in a["text"] and "same intruder" in a["text"] for a in made["activity"])
+
+
+def test_a_preview_says_what_comes_and_changes_nothing(desk: IncidentDesk) -> None:
+    one, two, _ = ids(desk)
+    before = [whole(desk, i) for i in (one, two)]
+    found = desk.preview_merge(one, [two])
+    assert (found.alerts, found.vetoes, found.shared) == (1, [], [])
+    assert found.incident["alert_count"] == 3
+    assert found.incident["priority"] >= before[0]["priority"]
+    assert [whole(desk, i) for i in (one, two)] == before
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "says"),
+    [
+        ({"status": "Resolved"}, {}, "is resolved"),
+        ({}, {"status": "Resolved"}, "is resolved"),
+        ({"owner": "anna"}, {"owner": "bert"}, "owner"),
+        ({"classification": "TruePositive"}, {"classification": "FalsePositive"}, "classification"),
+        (
+            {"classification": "TruePositive", "determination": "Malware"},
+            {"classification": "TruePositive", "determination": "Phishing"},
+            "determination",
+        ),
+    ],
+)
+def test_vetoes(desk: IncidentDesk, here: dict[str, Any], there: dict[str, Any], says: str) -> None:
+    one, two, _ = ids(desk)
+    for incident, changes in ((one, here), (two, there)):
+        if changes:
+            change(desk, incident, **changes)
+    assert says in desk.preview_merge(one, [two]).vetoes[0]
+    with pytest.raises(ConflictError, match=says):
+        merge(desk, one, two)
+    assert len(members(desk, one)) == 2
+
+
+def test_too_many_entities_veto(desk: IncidentDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two, _ = ids(desk)
+    monkeypatch.setattr("tocsin.incidents.correlate.ENTITY_CAP", 3)
+    with pytest.raises(ConflictError, match="more than 3 entities"):
+        merge(desk, one, two)
+
+
+def test_nothing_on_one_side_is_compatible(desk: IncidentDesk) -> None:
+    one, two, _ = ids(desk)
+    change(desk, two, owner="bert", classification="TruePositive", determination="Malware")
+    merge(desk, one, two)
+    assert (desk.get(one)["owner"], desk.get(one)["determination"]) == ("bert", "Malware")
+
+
+def test_undo_restores_both_exactly(desk: IncidentDesk) -> None:
+    one, two, three = ids(desk)
+    change(desk, one, add_tags=["mine"])
+    change(desk, two, owner="bert", add_tags=["theirs"], severity="Low", title="Odd", status="InProgress")
+    before = {i: whole(desk, i) for i in (one, two, three)}
+    undo = merge(desk, one, two, three)
+    with desk._state.write() as unit:
+        desk.unmerge(unit, undo, actor=ANNA)
+    assert {i: whole(desk, i) for i in (one, two, three)} == before
+
+
+def test_undo_keeps_what_came_since(desk: IncidentDesk) -> None:
+    one, two, _ = ids(desk)
+    undo = merge(desk, one, two)
+    desk.add([alert("late", 10, WS1, ANN)])
+    with desk._state.write() as unit:
+        desk.unmerge(unit, undo, actor=ANNA)
+    assert (members(desk, one), members(desk, two)) == (["a1", "a2", "late"], ["b1"])
+
+
+def test_undo_of_a_merge_whose_alerts_went_on_is_refused(desk: IncidentDesk) -> None:
+    one, two, three = ids(desk)
+    undo = merge(desk, one, two)
+    move(desk, one, alert_ids(desk, one, "b1"), three)
+    with pytest.raises(ConflictError, match="moved elsewhere"), desk._state.write() as unit:
+        desk.unmerge(unit, undo, actor=ANNA)
+    assert members(desk, three) == ["b1", "c1"]
+
+
+def test_alerts_move_to_another_and_to_a_new_incident_and_back(desk: IncidentDesk) -> None:
+    one, two, three = ids(desk)
+    before = {i: whole(desk, i) for i in (one, two, three)}
+    there = move(desk, one, alert_ids(desk, one, "a2"), two)
+    assert (members(desk, one), members(desk, two)) == (["a1"], ["a2", "b1"])
+    with desk._state.write() as unit:
+        desk.unmove(unit, there, actor=ANNA)
+    assert {i: whole(desk, i) for i in (one, two, three)} == before
+    new = move(desk, one, alert_ids(desk, one, "a2"))
+    assert new["number"] == 4
+    assert members(desk, new["target"]) == ["a2"]
+    assert desk.get(new["target"])["severity"] == "High"
+    assert desk.get(one)["severity"] == "Medium"
+    with desk._state.write() as unit:
+        desk.unmove(unit, new, actor=ANNA)
+    assert {i: whole(desk, i) for i in (one, two, three)} == before
+    assert desk.get(new["target"])["redirect_to"] == one
+
+
+def test_what_cannot_be_moved(desk: IncidentDesk) -> None:
+    one, two, three = ids(desk)
+    with pytest.raises(UsageError, match="all alerts"):
+        move(desk, two, alert_ids(desk, two, "b1"), one)
+    with pytest.raises(UsageError, match="no alert"):
+        move(desk, one, ["al_zzz"], two)
+    with pytest.raises(NotFoundError):
+        move(desk, one, alert_ids(desk, one, "a1"), "inc_nowhere")
+    change(desk, three, status="Resolved")
+    with pytest.raises(ConflictError, match="resolved"):
+        move(desk, one, alert_ids(desk, one, "a1"), three)
+    merge(desk, one, two)
+    with pytest.raises(ConflictError, match="merged into"):
+        move(desk, one, alert_ids(desk, one, "a1"), two)
+    for wrong in ([one], ["inc_nowhere"], [f"i{n}" for n in range(6)]):
+        with pytest.raises((UsageError, NotFoundError)):
+            merge(desk, one, *wrong)
+
+
+def test_correlation_goes_on_with_what_people_made(desk: IncidentDesk) -> None:
+    one, two, _ = ids(desk)
+    merge(desk, one, two)
+    desk.add([alert("b2", 5, WS2, BOB)])
+    assert members(desk, one) == ["a1", "a2", "b1", "b2"], "what belonged to the merged one comes to the one that stays"
+    assert IncidentDesk(desk._state)._correlator.get(two) is None
+
+
+def test_correlation_does_not_join_again_what_people_took_apart(desk: IncidentDesk) -> None:
+    one, _, _ = ids(desk)
+    new = move(desk, one, alert_ids(desk, one, "a2"))["target"]
+    bridge = alert("bridge", 5, WS1, ANN)
+    for made in (desk, IncidentDesk(desk._state)):
+        made.add([bridge])
+        assert {"bridge"} < set(members(desk, one)) | set(members(desk, new))
+        assert desk.get(new)["status"] == "New"
+        assert desk.get(one)["status"] == "New"
+
+
+def test_two_that_nobody_took_apart_are_joined_by_the_same_bridge() -> None:
+    correlator = Correlator()
+    correlator.add([alert("x", 0, WS1), alert("y", 1, WS2)])
+    assert len(correlator.incidents) == 2
+    correlator.add([alert("bridge", 5, WS1, WS2)])
+    assert len(correlator.incidents) == 1
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_run_of_operations_taken_back_in_reverse_is_as_if_nothing_was(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    state = State.open(tmp_path_factory.mktemp("s") / "state.db", clock=ManualClock(T0 + timedelta(hours=1)))
+    try:
+        desk = IncidentDesk(state)
+        hosts = [Entity.host(f"h{n}.contoso.com") for n in range(4)]
+        desk.add(
+            [alert(f"r{n}_{i}", n * 3 + i, host, severity="High") for n, host in enumerate(hosts) for i in range(3)]
+        )
+        before = {i: whole(desk, i) for i in ids(desk)}
+        every = {a["id"] for i in before for a in desk.get(i)["alerts"]}
+        done: list[tuple[str, dict[str, Any]]] = []
+        for _ in range(data.draw(st.integers(1, 5))):
+            shown = ids(desk)
+            if data.draw(st.booleans()) and len(shown) > 1:
+                target, *sources = data.draw(st.lists(st.sampled_from(shown), min_size=2, max_size=3, unique=True))
+                done.append(("merge", merge(desk, target, *sources)))
+            else:
+                origin = data.draw(st.sampled_from(shown))
+                held = [a["id"] for a in desk.get(origin)["alerts"]]
+                if len(held) < 2:
+                    continue
+                some = data.draw(st.lists(st.sampled_from(held), min_size=1, max_size=len(held) - 1, unique=True))
+                others = [i for i in shown if i != origin]
+                target_ = data.draw(st.sampled_from([None, *others]))
+                done.append(("move", move(desk, origin, some, target_)))
+            now = [a["id"] for i in ids(desk) for a in desk.get(i)["alerts"]]
+            assert sorted(now) == sorted(every), "every alert is in exactly one incident"
+        for kind, undo in reversed(done):
+            with state.write() as unit:
+                (desk.unmerge if kind == "merge" else desk.unmove)(unit, undo, actor=ANNA)
+        assert {i: whole(desk, i) for i in before} == before
+        assert set(ids(desk)) == set(before)
+    finally:
+        state.close()
