@@ -171,3 +171,38 @@ def test_filters_over_the_wire(fresh: Served, client: httpx.Client) -> None:
         assert client.get(f"/api/v1/incidents?{query}").json()["total"] == expected, query
     titles = [i["severity"] for i in client.get("/api/v1/incidents?sort=severity&order=asc").json()["items"]]
     assert titles == ["Low", "High"]
+
+
+def test_merging_moving_and_taking_back(client: httpx.Client, fresh: Served) -> None:
+    fresh.workspace.incidents.add([alert("other", 5, WS2, severity="Low", tactics=("Discovery",))])
+    items = client.get("/api/v1/incidents", params={"sort": "number", "order": "asc"}).json()["items"]
+    one, two = (i["id"] for i in items)
+    preview = client.post(f"/api/v1/incidents/{one}/merge/preview", json={"sources": [two]})
+    assert preview.status_code == 200, preview.text
+    assert preview.json()["alerts"] == 1
+    assert preview.json()["incident"]["alert_count"] == 3
+    assert preview.json()["vetoes"] == []
+    made = client.post(f"/api/v1/incidents/{one}/merge", json={"sources": [two], "reason": "one case"})
+    assert made.status_code == 200, made.text
+    assert made.json()["alert_count"] == 3
+    gone = client.get(f"/api/v1/incidents/{two}").json()
+    assert (gone["status"], gone["redirect_to"]) == ("Redirected", one)
+    again = client.post(f"/api/v1/incidents/{one}/merge", json={"sources": [two]})
+    assert again.status_code == 409
+    assert "merged into another" in again.json()["detail"]
+
+    action = client.get("/api/v1/actions", params={"incident_id": one}).json()["items"][0]
+    assert (action["kind"], action["status"], action["undoable"]) == ("incident.merge", "Succeeded", True)
+    with fresh.client("administrator") as administrator:
+        undone = administrator.post(f"/api/v1/actions/{action['id']}/undo", json={"comment": ""})
+    assert undone.status_code == 200, undone.text
+    assert client.get(f"/api/v1/incidents/{two}").json()["status"] == "New"
+
+    alert_id = client.get(f"/api/v1/incidents/{one}").json()["alerts"][0]["id"]
+    moved = client.post(f"/api/v1/incidents/{one}/move-alerts", json={"alerts": [alert_id]})
+    assert moved.status_code == 200, moved.text
+    assert client.get(f"/api/v1/incidents/{moved.json()['incident']}").json()["alerts"][0]["id"] == alert_id
+    every = client.post(f"/api/v1/incidents/{two}/move-alerts", json={"alerts": [f"{alert_id}x"]})
+    assert every.status_code in (400, 422)
+    with fresh.client("reader") as reader:
+        assert reader.post(f"/api/v1/incidents/{one}/merge", json={"sources": [two]}).status_code == 403

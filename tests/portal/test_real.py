@@ -85,6 +85,23 @@ def test_from_the_first_sign_in_to_a_resolved_incident(demo: Server, open_portal
     page.get_by_role("dialog").get_by_role("button", name="Reject").click()
     page.wait_for_selector("text=Rejected:")
 
+    # An alert that doesn't belong here gets an incident of its own, and comes back by a merge.
+    page.get_by_role("tab", name="Alerts").click()
+    page.get_by_role("button", name="Move", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Move", exact=True).click()
+    page.wait_for_selector("text=Moved to #")
+    page.get_by_role("link", name="Incidents").first.click()
+    expect(page.locator("tbody tr")).to_have_count(2)
+    page.get_by_label("Choose all on this page").check()
+    page.get_by_role("button", name="Merge", exact=True).click()
+    page.wait_for_selector("text=alert come in")
+    portal.accessible()
+    portal.shot("incident-merge")
+    page.get_by_role("dialog").get_by_role("button", name="Merge", exact=True).click()
+    page.wait_for_selector("text=1 incident merged into #1")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.locator("tbody tr a").first.click()
+
     page.get_by_role("button", name="Resolve", exact=True).click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_text("Informational, expected activity").click()

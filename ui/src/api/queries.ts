@@ -1,7 +1,7 @@
 import { keepPreviousData, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
 import { api, Problem, take } from "./client";
 import type { paths } from "./schema";
-import type { IncidentPatch, NewRule, Session } from "./types";
+import type { IncidentPatch, MergeRequest, MoveRequest, NewRule, Session } from "./types";
 
 // How often a visible page asks again. The queue is what an analyst stares at; the rest may lag a little.
 const LIVE = 5_000;
@@ -165,6 +165,46 @@ export function useChangeIncident(incident_id: string) {
 export const patchIncident = (incident_id: string, body: IncidentPatch) =>
   take(api.PATCH("/api/v1/incidents/{incident_id}", { params: { path: { incident_id } }, body }));
 
+/** What merging incidents into one would give. Asked anew whenever the choice changes; nothing is changed by asking. */
+export const mergePreviewQuery = (incident_id: string, sources: string[]) =>
+  queryOptions({
+    queryKey: ["merge-preview", incident_id, sources],
+    queryFn: ({ signal }) =>
+      take(
+        api.POST("/api/v1/incidents/{incident_id}/merge/preview", {
+          params: { path: { incident_id } },
+          body: { sources, reason: "" },
+          signal,
+        }),
+      ),
+    retry: false,
+    staleTime: 0,
+  });
+
+/** Merge incidents into one. Afterwards everything that shows any of them is asked again. */
+export function useMerge() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: ({ into, ...body }: MergeRequest & { into: string }) =>
+      take(api.POST("/api/v1/incidents/{incident_id}/merge", { params: { path: { incident_id: into } }, body })),
+    onSettled: () => reshaped(client),
+  });
+}
+
+/** Move alerts of an incident elsewhere. */
+export function useMoveAlerts(incident_id: string) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (body: MoveRequest) =>
+      take(api.POST("/api/v1/incidents/{incident_id}/move-alerts", { params: { path: { incident_id } }, body })),
+    onSettled: () => reshaped(client),
+  });
+}
+
+function reshaped(client: ReturnType<typeof useQueryClient>) {
+  for (const key of ["incidents", "incident", "actions"]) void client.invalidateQueries({ queryKey: [key] });
+}
+
 export function useComment(incident_id: string) {
   const client = useQueryClient();
   return useMutation({
@@ -191,8 +231,7 @@ export function useDecide() {
       }
     },
     onSettled: () => {
-      void client.invalidateQueries({ queryKey: ["actions"] });
-      void client.invalidateQueries({ queryKey: ["incident"] });
+      reshaped(client);
     },
   });
 }
@@ -203,8 +242,7 @@ export function usePropose() {
     mutationFn: (body: { kind: string; input: Record<string, unknown>; incident_id?: string; comment?: string }) =>
       take(api.POST("/api/v1/actions", { body })),
     onSettled: () => {
-      void client.invalidateQueries({ queryKey: ["actions"] });
-      void client.invalidateQueries({ queryKey: ["incident"] });
+      reshaped(client);
     },
   });
 }

@@ -332,6 +332,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/incidents/{incident_id}/merge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Merge Incidents
+         * @description Empties other incidents into this one. It is an action: its undo takes them apart again.
+         */
+        post: operations["merge_incidents"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{incident_id}/merge/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview Merge
+         * @description What merging other incidents into this one would give, what speaks against it and what they share. Changes nothing.
+         */
+        post: operations["preview_merge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{incident_id}/move-alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Move Alerts
+         * @description Moves alerts to another incident or to a new one. It is an action: its undo brings them back.
+         */
+        post: operations["move_alerts"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/kql/completion": {
         parameters: {
             query?: never;
@@ -2017,6 +2077,92 @@ export interface components {
             token: string;
         };
         /**
+         * MergePreview
+         * @description What a merge would make of them. With `vetoes` it would be refused.
+         */
+        MergePreview: {
+            /**
+             * Alerts
+             * @description Alerts that would come in
+             */
+            alerts: number;
+            incident: components["schemas"]["MergedIncident"];
+            /**
+             * Shared
+             * @description What the incidents have in common: type and label of each entity
+             */
+            shared: string[];
+            /** Vetoes */
+            vetoes: string[];
+        };
+        /**
+         * MergeRequest
+         * @description Incidents to merge into the one in the path, and why.
+         */
+        MergeRequest: {
+            /**
+             * Reason
+             * @default
+             */
+            reason?: string;
+            /** Sources */
+            sources: string[];
+        };
+        /**
+         * MergedIncident
+         * @description What an incident would be after a merge.
+         */
+        MergedIncident: {
+            /** Alert Count */
+            alert_count: number;
+            /** Number */
+            number: number;
+            /** Priority */
+            priority: number;
+            /** Reasons */
+            reasons: components["schemas"]["Reason"][];
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "Informational" | "Low" | "Medium" | "High";
+            /** Tactics */
+            tactics: string[];
+            /** Tags */
+            tags: string[];
+            /** Techniques */
+            techniques: string[];
+            /** Title */
+            title: string;
+        };
+        /**
+         * MoveRequest
+         * @description Alerts to move out of the incident in the path. `target` null makes a new incident of them.
+         */
+        MoveRequest: {
+            /** Alerts */
+            alerts: string[];
+            /**
+             * Reason
+             * @default
+             */
+            reason?: string;
+            /** Target */
+            target?: string | null;
+        };
+        /**
+         * Moved
+         * @description Where the alerts are now, and the action whose undo brings them back.
+         */
+        Moved: {
+            /** Action */
+            action: string;
+            /** Incident */
+            incident: string;
+            /** Number */
+            number: number;
+        };
+        /**
          * NewAction
          * @description An action to propose; one whose kind needs no approval runs at once.
          */
@@ -3403,6 +3549,111 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Incident"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merge_incidents: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                incident_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MergeRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Incident"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    preview_merge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                incident_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MergeRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MergePreview"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    move_alerts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                incident_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MoveRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Moved"];
                 };
             };
             /** @description Problem details (RFC 9457) */

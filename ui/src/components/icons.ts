@@ -59,6 +59,7 @@ export { MailRegular } from "@fluentui/react-icons/svg/mail";
 export { MailAlertRegular } from "@fluentui/react-icons/svg/mail-alert";
 export { MailInboxRegular } from "@fluentui/react-icons/svg/mail-inbox";
 export { MathFormulaRegular } from "@fluentui/react-icons/svg/math-formula";
+export { MergeRegular } from "@fluentui/react-icons/svg/merge";
 export { MoreHorizontalRegular } from "@fluentui/react-icons/svg/more-horizontal";
 export { NavigationRegular } from "@fluentui/react-icons/svg/navigation";
 export { NumberSymbolRegular } from "@fluentui/react-icons/svg/number-symbol";

@@ -9,7 +9,17 @@ from pydantic import Field
 
 from tocsin.access import Principal
 from tocsin.api.security import needs, workspace_of
-from tocsin.api.shapes import Classification, Determination, Incident, IncidentSummary, Input, Output, Severity, Status
+from tocsin.api.shapes import (
+    Classification,
+    Determination,
+    Incident,
+    IncidentSummary,
+    Input,
+    Output,
+    Reason,
+    Severity,
+    Status,
+)
 
 router = APIRouter(prefix="/incidents", tags=["incidents"])
 
@@ -113,10 +123,24 @@ class MergeRequest(Input):
     reason: str = Field(default="", max_length=1000)
 
 
+class MergedIncident(Output):
+    """What an incident would be after a merge."""
+
+    number: int
+    title: str
+    severity: Severity
+    priority: int
+    reasons: list[Reason]
+    tactics: list[str]
+    techniques: list[str]
+    tags: list[str]
+    alert_count: int
+
+
 class MergePreview(Output):
     """What a merge would make of them. With `vetoes` it would be refused."""
 
-    incident: IncidentSummary
+    incident: MergedIncident
     vetoes: list[str]
     shared: list[str] = Field(description="What the incidents have in common: type and label of each entity")
     alerts: int = Field(description="Alerts that would come in")
@@ -142,8 +166,9 @@ class Moved(Output):
 def preview_merge(incident_id: str, body: MergeRequest, request: Request) -> MergePreview:
     """What merging other incidents into this one would give, what speaks against it and what they share. Changes nothing."""
     found = workspace_of(request).incidents.preview_merge(incident_id, body.sources)
+    merged = {n: found.incident[n] for n in MergedIncident.model_fields}
     return MergePreview.model_validate(
-        {"incident": found.incident, "vetoes": found.vetoes, "shared": found.shared, "alerts": found.alerts}
+        {"incident": merged, "vetoes": found.vetoes, "shared": found.shared, "alerts": found.alerts}
     )
 
 

@@ -1,6 +1,8 @@
+import { Button } from "@fluentui/react-components";
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import type { Alert, Incident } from "~/api/types";
+import { useMay } from "~/app/permissions";
 import { DataGrid } from "~/components/DataGrid";
 import { CodeRegular } from "~/components/icons";
 import { EntityChip, ReasonList, SeverityMark, TacticLabel, TacticTicks, Technique, Time } from "~/components/marks";
@@ -11,6 +13,7 @@ import { entityKey, sortEntities } from "~/lib/entities";
 import { evidenceTables } from "~/lib/evidence";
 import { alertHunt } from "~/lib/story";
 import { count, number } from "~/lib/text";
+import { MoveDialog } from "./MoveDialog";
 import css from "./Tabs.module.css";
 
 /** Every alert, and for the chosen one why it was joined and the rows that prove it. */
@@ -38,12 +41,14 @@ export function AlertsTab({ incident, chosen, choose }: { incident: Incident; ch
           ))}
         </ul>
       </Card>
-      {alert ? <Detail key={alert.id} alert={alert} /> : null}
+      {alert ? <Detail key={alert.id} incident={incident} alert={alert} /> : null}
     </div>
   );
 }
 
-function Detail({ alert }: { alert: Alert }) {
+function Detail({ incident, alert }: { incident: Incident; alert: Alert }) {
+  const may = useMay("incidents.manage");
+  const [moving, setMoving] = useState(false);
   const tables = useMemo(() => evidenceTables(alert.events), [alert]);
   const [open, setOpen] = useState<{ table: string; row: number } | null>(null);
   const shown = open ? tables.find((t) => t.name === open.table) : undefined;
@@ -55,6 +60,12 @@ function Detail({ alert }: { alert: Alert }) {
           <Link to="/hunting" search={{ query: alertHunt(alert), range: "all", run: true }} className={css.hunt}>
             <CodeRegular aria-hidden="true" /> Go hunt
           </Link>
+          {may && incident.alerts.length > 1 && incident.status !== "Resolved" && incident.status !== "Redirected" ? (
+            <Button size="small" onClick={() => setMoving(true)}>
+              Move
+            </Button>
+          ) : null}
+          {moving ? <MoveDialog incident={incident} alert={alert} close={() => setMoving(false)} /> : null}
         </div>
         <div className={css.chips}>
           <SeverityMark severity={alert.severity} />

@@ -1,4 +1,14 @@
-import { Button, Menu, MenuDivider, MenuItem, MenuList, MenuPopover, MenuTrigger } from "@fluentui/react-components";
+import {
+  Button,
+  Menu,
+  MenuDivider,
+  MenuItem,
+  MenuList,
+  MenuPopover,
+  MenuTrigger,
+  MessageBar,
+  MessageBarBody,
+} from "@fluentui/react-components";
 import { Link } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
@@ -34,10 +44,20 @@ export function IncidentHeader({ incident }: { incident: Incident }) {
         <ChevronRightRegular aria-hidden="true" />
         <span aria-current="page">#{incident.number}</span>
       </nav>
+      {incident.redirect_to ? (
+        <MessageBar intent="info">
+          <MessageBarBody>
+            This incident was merged into another one, which has its alerts now.{" "}
+            <Link to="/incidents/$id" params={{ id: incident.redirect_to }}>
+              Open it
+            </Link>
+          </MessageBarBody>
+        </MessageBar>
+      ) : null}
       <div className={css.titleRow}>
         <PriorityChip score={incident.priority} reasons={incident.reasons} large />
         <h1 className={css.title}>{incident.title}</h1>
-        {may ? (
+        {may && !incident.redirect_to ? (
           <div className={css.commands}>
             <OwnerMenu incident={incident} apply={apply} />
             <Menu>

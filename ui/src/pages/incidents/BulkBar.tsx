@@ -1,25 +1,23 @@
 import { Button, Menu, MenuItem, MenuList, MenuPopover, MenuTrigger } from "@fluentui/react-components";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
 import { basedOn, patchIncident } from "~/api/queries";
-import { type IncidentPatch, STATUSES } from "~/api/types";
-import { DismissRegular, PersonAddRegular } from "~/components/icons";
+import { type IncidentPatch, type IncidentSummary, STATUSES } from "~/api/types";
+import { DismissRegular, MergeRegular, PersonAddRegular } from "~/components/icons";
 import { statusName } from "~/components/marks";
 import { useNotices } from "~/components/toasts";
 import { count } from "~/lib/text";
+import { MergeDialog } from "./MergeDialog";
 import css from "./Queue.module.css";
 
+/** The one that stays and as many as the server empties into it at once. */
+const MOST_MERGED = 6;
+
 /** What can be done to all chosen incidents at once. Each is its own request, so that one refusal doesn't hide the others' success. */
-export function BulkBar({
-  ids,
-  versions,
-  me,
-  clear,
-}: {
-  ids: string[];
-  versions: Map<string, number>;
-  me: string | undefined;
-  clear: () => void;
-}) {
+export function BulkBar({ ids, items, me, clear }: { ids: string[]; items: IncidentSummary[]; me: string | undefined; clear: () => void }) {
+  const [merging, setMerging] = useState(false);
+  const versions = new Map(items.map((i) => [i.id, i.version]));
+  const chosen = items.filter((i) => ids.includes(i.id));
   const client = useQueryClient();
   const notices = useNotices();
   const change = useMutation({
@@ -59,6 +57,24 @@ export function BulkBar({
           </MenuList>
         </MenuPopover>
       </Menu>
+      <Button
+        size="small"
+        icon={<MergeRegular />}
+        disabled={chosen.length < 2 || chosen.length > MOST_MERGED || change.isPending}
+        title={chosen.length > MOST_MERGED ? `At most ${MOST_MERGED} at once` : undefined}
+        onClick={() => setMerging(true)}
+      >
+        Merge
+      </Button>
+      {merging ? (
+        <MergeDialog
+          incidents={chosen}
+          close={(merged) => {
+            setMerging(false);
+            if (merged) clear();
+          }}
+        />
+      ) : null}
       <Button size="small" appearance="subtle" icon={<DismissRegular />} onClick={clear}>
         Clear
       </Button>

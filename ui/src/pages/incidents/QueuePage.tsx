@@ -137,9 +137,7 @@ export function QueuePage() {
         </span>
       </div>
       {error && !data ? <ProblemBar error={error} retry={() => void refetch()} /> : null}
-      {chosen.size && may ? (
-        <BulkBar ids={[...chosen]} versions={new Map(items.map((i) => [i.id, i.version]))} me={me} clear={() => setChosen(new Set())} />
-      ) : null}
+      {chosen.size && may ? <BulkBar ids={[...chosen]} items={items} me={me} clear={() => setChosen(new Set())} /> : null}
       <Card className={css.card}>
         {isPending ? (
           <LoadingRows />
