@@ -12,15 +12,15 @@ DATA ?= data
 PYTEST_ARGS ?=
 FUZZ_SECONDS ?= 900
 
-.PHONY: help up test check lint types imports format unit env system portal wheel bench soak fuzz kill garbage docs screenshots clean
+.PHONY: help up test check lint types imports format unit env system kernel portal wheel bench soak fuzz kill garbage docs screenshots clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
 
-up: env portal ## Set up everything and start Tocsin with the demo; prints address and sign-in
+up: env kernel portal ## Set up everything and start Tocsin with the demo; prints address and sign-in
 	$(BIN)/tocsin up --demo --data $(DATA)
 
-test: env system portal ## Set up everything (system packages where it may) and run all tests
+test: env system kernel portal ## Set up everything (system packages where it may) and run all tests
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 check: env lint types imports test ## What must hold before a commit: ruff, mypy, import-linter, tests
@@ -51,13 +51,16 @@ $(STAMP): pyproject.toml uv.lock tools/bootstrap.py
 system: ## Install the Debian packages that tests of real peers need (as root; otherwise says what is missing)
 	@$(PYTHON) tools/system.py
 
+kernel: env ## Build the native kernel for Sigma rules; without a C compiler it says so and goes on
+	@$(BIN)/python src/tocsin/detect/sigma/build.py
+
 portal: env ## Build the portal with Node from PyPI; nothing to do when it is up to date
 	$(BIN)/python -m tocsin.portal.build
 
 wheel: env ## Build sdist and wheel, portal and packs included
 	$(UV) build
 
-bench: env portal ## Measure speed and memory; numbers go into bench/README.md
+bench: env kernel portal ## Measure speed and memory; numbers go into bench/README.md
 	$(BIN)/python -m bench
 
 fuzz: env ## Look for texts that break the KQL compiler, for FUZZ_SECONDS (900); what it finds is in .make/fuzz/found

@@ -1,8 +1,9 @@
-"""Build hook: the wheel and the sdist carry the built portal.
+"""Build hook: the wheel and the sdist carry the built portal; the wheel carries the native kernel where it can be built.
 
 - From a checkout: runs `tocsin.portal.build` (Node from PyPI, `npm ci`, compile, compress), unless it is up to date.
 - From an unpacked sdist: the portal is already built there, so neither Node nor a registry is needed.
-- Editable: nothing; a checkout builds its portal by `python -m tocsin.portal.build`.
+- Editable: no portal; a checkout builds it by `python -m tocsin.portal.build`.
+- The kernel needs a C compiler and Python's headers; without them the wheel is pure Python (``py3-none-any``) and works all the same.
 - ``TOCSIN_SKIP_PORTAL=1``: a wheel without the portal.
 """
 
@@ -29,11 +30,20 @@ class PortalBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called before hatchling collects files."""
+        root = Path(self.root)
+        kernel = None
+        if self.target_name == "wheel":
+            builder = _load("tocsin_kernel_build", root / "src/tocsin/detect/sigma/build.py")
+            kernel = builder.build(root / "src/tocsin/detect/sigma", say=self.app.display_info)
         if version == "editable":
             return
+        if kernel is not None:
+            # Built for this Python and this machine: the wheel says so.
+            build_data["pure_python"] = False
+            build_data["infer_tag"] = True
+            build_data["artifacts"].append(f"/{kernel.relative_to(root)}")
         if not self._ready():
-            root = Path(self.root)
-            portal = _load(root / "src/tocsin/portal/build.py")
+            portal = _load("tocsin_portal_build", root / "src/tocsin/portal/build.py")
             try:
                 portal.build(root / "ui", root / _STATIC, say=self.app.display_info)
             except portal.PortalBuildError as error:
@@ -48,8 +58,8 @@ class PortalBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         return from_sdist or bool(os.environ.get("TOCSIN_SKIP_PORTAL"))
 
 
-def _load(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("tocsin_portal_build", path)
+def _load(name: str, path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -17,6 +17,8 @@ PACKAGES = {  # a command or file that the package brings → the package
     "/usr/lib/*/rsyslog/lmnsd_gtls.so": "rsyslog-gnutls",
     "nft": "nftables",
     "ip": "iproute2",
+    "cc": "gcc",
+    "/usr/include/stdlib.h": "libc6-dev",
 }
 
 

@@ -17,12 +17,14 @@ __all__ = ["DeadLetter", "DecodedItem", "FileReport", "SourceBatch"]
 class SourceBatch:
     """Rows of one source kind (see `tocsin.ingest.decoders`), fields named as the source names them.
 
-    `origin` says where they come from: a file (`archive.zip!member`) or a receiver and sender.
+    `origin` says where they come from: a file (`archive.zip!member`) or a receiver and sender. `lines` are the JSON texts that rows were
+    decoded from, None for a row that wasn't a line by itself; only what can be read faster from there looks at them.
     """
 
     source: str
     rows: pa.Table
     origin: str
+    lines: Sequence[bytes | None] | None = field(default=None, repr=False, compare=False)
     _event_data: Sequence[Mapping[str, str]] | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:

@@ -43,6 +43,7 @@ def examine(settings: Settings) -> Iterator[Check]:
         ("disk sync", _sync),
         ("query engine", _engine),
         ("packs", _packs),
+        ("sigma kernel", _kernel),
         ("portal", _portal),
         ("places", _places),
         ("http port", _http),
@@ -177,6 +178,19 @@ def _places(settings: Settings) -> Check:
         return Check("places", "ok", places.fact)
     finally:
         places.close()
+
+
+def _kernel(_: Settings) -> Check:
+    from tocsin.detect.sigma.kernel import AVAILABLE
+
+    if AVAILABLE:
+        return Check("sigma kernel", "ok", "native: JSON lines of Windows events are matched by the compiled kernel")
+    return Check(
+        "sigma kernel",
+        "warning",
+        "wheels alone: Sigma rules match at about a fifth of the speed",
+        "Install a C compiler and run `make kernel`, or install a wheel that was built with one.",
+    )
 
 
 def _portal(_: Settings) -> Check:

@@ -7,7 +7,7 @@ These objects are the meaning; `fields` finds the same answers for many of them 
 from __future__ import annotations
 
 import ipaddress
-import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -98,9 +98,10 @@ class Glob(Check):
     cased: bool = False
 
     @cached_property
-    def _pattern(self) -> re.Pattern[str]:
-        body = "".join(".*" if p is None else "." if p is True else re.escape(str(p)) for p in self.parts)
-        return re.compile(body, re.DOTALL)
+    def _pattern(self) -> Any:
+        # RE2 takes time in proportion to the value whatever the pattern; Python's own engine doesn't.
+        body = "".join(".*" if p is None else "." if p is True else re2.escape(str(p)) for p in self.parts)
+        return re2.compile(f"(?s){body}")
 
     def holds(self, value: str) -> bool:
         """See `Check.holds`."""
@@ -125,11 +126,21 @@ class Regex(Check):
 
     @cached_property
     def _compiled(self) -> Any:
-        return re2.compile(self.pattern)
+        # A set of one only says yes or no, which takes RE2 a fraction of the time of finding where.
+        found = re2.Set.SearchSet()
+        found.Add(self.pattern)
+        found.Compile()
+        return found
 
     def holds(self, value: str) -> bool:
         """See `Check.holds`."""
-        return self._compiled.search(value) is not None
+        return self._compiled.Match(value) is not None
+
+    @cached_property
+    def finder(self) -> Callable[[bytes], Any]:
+        """A function of a value in UTF-8 that is true where it is found."""
+        found: Callable[[bytes], Any] = self._compiled.Match
+        return found
 
     @property
     def rarity(self) -> float:

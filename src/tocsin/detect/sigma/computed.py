@@ -10,7 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["COMPUTED", "Fields"]
+import orjson
+
+from tocsin.detect.sigma.logsource import plain_name
+
+__all__ = ["COMPUTED", "INPUTS", "Fields", "hashable", "inside"]
 
 Fields = Mapping[str, Any]
 
@@ -173,3 +177,35 @@ COMPUTED: Mapping[str, Callable[[Fields], Any]] = {
     **{f"@auditd.a{n}": _argument(n) for n in range(16)},
 }
 """Functions by name; a binding names one where a plain field name would stand."""
+
+_USER = ("TargetDomainName", "TargetUserName", "SubjectDomainName", "SubjectUserName")
+INPUTS: Mapping[str, tuple[str, ...]] = {
+    "@security.user": _USER, "@security.integrity": ("MandatoryLabel",), "@security.pid": ("NewProcessId",), "@security.ppid": ("ProcessId",),
+    "@security.key": ("ObjectName", "ObjectValueName"), "@security.details": ("NewValue", "NewValueType"), "@security.initiated": ("Direction",),
+    "@security.protocol": ("Protocol",),
+}  # fmt: skip
+"""The fields that a function of Windows events reads; ``@data`` reads those whose names begin with Data."""
+
+
+def hashable(value: Any) -> Any:
+    """A list or an object of an event as something that a table can be asked for."""
+    if isinstance(value, list):
+        return tuple(v if isinstance(v, str) else orjson.dumps(v).decode() for v in value)
+    return orjson.dumps(value).decode()
+
+
+def inside(value: Any, path: str) -> Any:
+    """A member of a JSON value by dotted path, names compared without case and punctuation."""
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return None
+    for step in path.split("."):
+        if isinstance(value, list):
+            value = value[0] if value else None
+        if not isinstance(value, dict):
+            return None
+        wanted = plain_name(step)
+        value = next((v for k, v in value.items() if plain_name(k) == wanted), None)
+    return hashable(value) if isinstance(value, list | dict) else value

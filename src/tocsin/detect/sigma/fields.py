@@ -7,14 +7,16 @@ are found through the rarest run of four characters of each; expressions go thro
 
 from __future__ import annotations
 
+import ipaddress
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import re2  # type: ignore[import-untyped]
 
-from tocsin.detect.sigma.checks import Check, Glob, Reference, Regex, Text, as_text
+from tocsin.detect.sigma.checks import Check, Cidr, Exists, Glob, Null, Reference, Regex, Text, as_text
+from tocsin.detect.sigma.literals import grows, least_length, needed_texts
 
 __all__ = ["MISSING", "FieldTable", "KeywordTable"]
 
@@ -37,6 +39,7 @@ class FieldTable(dict[Any, frozenset[int]]):
 
     def __init__(self, checks: Mapping[Check, int], *, limit: int = 32_000_000) -> None:
         super().__init__()
+        self.checks = checks
         self._limit = limit
         self._held = 0
         self._interned: dict[frozenset[int], frozenset[int]] = {}
@@ -44,17 +47,34 @@ class FieldTable(dict[Any, frozenset[int]]):
         self[MISSING] = self.missing
         self._plain = _Texts([(c, i) for c, i in checks.items() if isinstance(c, Text) and not c.cased])
         self._cased = _Texts([(c, i) for c, i in checks.items() if isinstance(c, Text) and c.cased])
-        self._globs = _Guarded([(c, i, c.literal) for c, i in checks.items() if isinstance(c, Glob) and not c.cased])
+        guarded: list[tuple[Check, int, frozenset[str]]] = []
+        free: list[tuple[Regex, int]] = []
+        for check, number in checks.items():
+            if isinstance(check, Glob) and not check.cased:
+                guarded.append((check, number, frozenset({check.literal})))
+            elif isinstance(check, Regex):
+                texts = needed_texts(check.pattern)
+                if texts is None:
+                    free.append((check, number))
+                else:
+                    guarded.append((check, number, texts))
+        self._guarded = _Guarded(guarded)
         self._regexes = _Regexes([(c, i) for c, i in checks.items() if isinstance(c, Regex)])
-        special = (Text, Glob, Regex, Reference)
+        self._free = _Regexes(free)
+        self._networks = _Networks([(c, i) for c, i in checks.items() if isinstance(c, Cidr)])
+        special = (Text, Glob, Regex, Reference, Cidr)
         self._others = [
             (c, i) for c, i in checks.items() if not isinstance(c, special) or (isinstance(c, Glob) and c.cased)
         ]
         self._pairs = [(c, i) for c, i in checks.items() if isinstance(c, Reference)]
 
-    def __missing__(self, value: Any) -> frozenset[int]:
+    def class_of(self, value: Any) -> frozenset[int]:
+        """The checks that hold for a value, not remembered; equal answers are one object."""
         found = self._find(value)
-        found = self._interned.setdefault(found, found)
+        return self._interned.setdefault(found, found)
+
+    def __missing__(self, value: Any) -> frozenset[int]:
+        found = self.class_of(value)
         self._held += len(value) + 64 if isinstance(value, str) else 128
         if self._held > self._limit:
             self.clear()
@@ -64,6 +84,8 @@ class FieldTable(dict[Any, frozenset[int]]):
         return found
 
     def _find(self, value: Any) -> frozenset[int]:
+        if value is MISSING:
+            return self.missing
         if isinstance(value, tuple):
             if self._pairs:
                 return self._find_pair(value)
@@ -72,14 +94,52 @@ class FieldTable(dict[Any, frozenset[int]]):
         lower = text.lower()
         found: set[int] = set()
         grams = self._plain.find(lower, found)
-        self._globs.find(lower, grams, found)
         if self._cased.count:
             self._cased.find(text, found)
-        self._regexes.find(text, found)
+        if text.isascii():
+            self._guarded.find(text, lower, grams, found)
+            found.update(self.rest(text))
+        else:
+            # What an expression needs was found for ASCII only: (?i)s is also found in ſ.
+            self._guarded.globs(lower, found)
+            self._regexes.find(text, found)
+            found.update(self.rest(text, free=False))
+        return frozenset(found) if found else _NONE
+
+    def rest(self, text: str, *, free: bool = True) -> set[int]:
+        """The checks that hold of those which no text guards: networks, numbers, times, and expressions without a text that they need."""
+        found: set[int] = set()
+        if free:
+            self._free.find(text, found)
+        self._networks.find(text, found)
         for check, number in self._others:
             if check.holds(text):
                 found.add(number)
-        return frozenset(found) if found else _NONE
+        return found
+
+    def rest_in(self) -> Callable[[bytes], list[int]] | None:
+        """The same for ASCII texts as bytes; None where none can hold."""
+        if not self.has_rest:
+            return None
+        together, single = self._free.parts()
+        alone = [(c.finder, least_length(c.pattern), i) for c, i in single]
+        if self._networks or any(not isinstance(c, Null | Exists) for c, _ in self._others):
+            return lambda text: list(self.rest(text.decode()))
+
+        def find(text: bytes) -> list[int]:
+            found = together(text) if together else []
+            size = len(text)
+            for finder, least, number in alone:
+                if size >= least and finder(text):
+                    found.append(number)
+            return found
+
+        return find
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether `rest` can hold for some value."""
+        return bool(self._free or self._networks or any(not isinstance(c, Null | Exists) for c, _ in self._others))
 
     def _find_pair(self, value: tuple[Any, ...]) -> frozenset[int]:
         one, other = value
@@ -96,6 +156,7 @@ class KeywordTable(FieldTable):
             (c.text, i) for c, i in checks.items() if isinstance(c, Text) and c.how == "in" and not c.cased and c.text
         ]
         super().__init__(checks if len(plain) < len(checks) else {})
+        self.checks = checks
         self._numbers = [i for _, i in plain]
         self._set: Any = None
         if len(plain) == len(checks):
@@ -204,50 +265,100 @@ class _Words:
 
 
 class _Guarded:
-    """Checks that are tried only where a text that they need is in the value."""
+    """Checks that are tried only where one of the texts that they need is in the value."""
 
-    def __init__(self, checks: Sequence[tuple[Check, int, str]]) -> None:
-        self._always = [(c, i) for c, i, literal in checks if len(literal) < GRAM]
+    def __init__(self, checks: Sequence[tuple[Check, int, frozenset[str]]]) -> None:
+        self._globs = [(c, i) for c, i, _ in checks if isinstance(c, Glob)]
+        self._short = [(c, i, texts) for c, i, texts in checks if min(map(len, texts)) < GRAM]
         self._by_gram: dict[str, list[tuple[str, Check, int]]] = defaultdict(list)
-        for check, number, literal in checks:
-            if len(literal) >= GRAM:
-                self._by_gram[literal[:GRAM]].append((literal, check, number))
+        for check, number, texts in checks:
+            if min(map(len, texts)) >= GRAM:
+                for text in texts:
+                    self._by_gram[text[-GRAM:]].append((text, check, number))
 
-    def find(self, value: str, grams: set[str] | None, found: set[int]) -> None:
-        """Adds what holds."""
-        for check, number in self._always:
-            if check.holds(value):
+    def find(self, text: str, lower: str, grams: set[str] | None, found: set[int]) -> None:
+        """Adds what holds of an ASCII value."""
+        for check, number, texts in self._short:
+            if any(t in lower for t in texts) and check.holds(text):
                 found.add(number)
-        if self._by_gram:
-            for gram in self._by_gram.keys() & grams if grams is not None else self._by_gram:
-                for literal, check, number in self._by_gram[gram]:
-                    if literal in value and check.holds(value):
+        if not self._by_gram:
+            return
+        tried: set[int] = set()
+        for gram in self._by_gram.keys() & grams if grams is not None else self._by_gram:
+            for needed, check, number in self._by_gram[gram]:
+                if number not in tried and needed in lower:
+                    tried.add(number)
+                    if check.holds(text):
                         found.add(number)
+
+    def globs(self, lower: str, found: set[int]) -> None:
+        """Adds the texts with wildcards that hold, whatever they need."""
+        found.update(i for c, i in self._globs if c.holds(lower))
+
+
+class _Networks:
+    """Networks by length of prefix: an address is read once, and looked up once a length."""
+
+    def __init__(self, checks: Sequence[tuple[Cidr, int]]) -> None:
+        self._by_prefix: dict[tuple[int, int], dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for check, number in checks:
+            network = ipaddress.ip_network(check.network)
+            shift = network.max_prefixlen - network.prefixlen
+            self._by_prefix[network.version, shift][int(network.network_address) >> shift].append(number)
+
+    def __bool__(self) -> bool:
+        return bool(self._by_prefix)
+
+    def find(self, value: str, found: set[int]) -> None:
+        """Adds the networks that hold the address."""
+        if not self._by_prefix:
+            return
+        try:
+            address = ipaddress.ip_address(value.strip())
+        except ValueError:
+            return
+        number = int(address)
+        for (version, shift), networks in self._by_prefix.items():
+            if version == address.version:
+                found.update(networks.get(number >> shift, ()))
 
 
 class _Regexes:
     """Regular expressions; more than a few are searched for at once."""
 
     def __init__(self, checks: Sequence[tuple[Regex, int]]) -> None:
-        self._single = list(checks)
+        self._count = len(checks)
+        self._single = [(c, i) for c, i in checks if len(checks) <= SMALL_SET or grows(c.pattern)]
+        self._measured = [(c, i, least_length(c.pattern)) for c, i in self._single]
         self._numbers: list[int] = []
         self._set: Any = None
-        if len(checks) > SMALL_SET:
+        together = [(c, i) for c, i in checks if len(checks) > SMALL_SET and not grows(c.pattern)]
+        if together:
             options = re2.Options()
             options.max_mem = 64 << 20
             every = re2.Set.SearchSet(options)
-            for check, number in checks:
+            for check, number in together:
                 every.Add(check.pattern)
                 self._numbers.append(number)
             every.Compile()
-            self._set, self._single = every, []
+            self._set = every
+
+    def __bool__(self) -> bool:
+        return self._count > 0
+
+    def parts(self) -> tuple[Callable[[bytes], list[int]] | None, list[tuple[Regex, int]]]:
+        """What is searched for at once, as a function of a text in UTF-8, and what is searched for by itself."""
+        if self._set is None:
+            return None, self._single
+        match, numbers = self._set.Match, self._numbers
+        return lambda text: [numbers[i] for i in match(text) or ()], self._single
 
     def find(self, value: str, found: set[int]) -> None:
         """Adds what holds."""
         if self._set is not None:
             found.update(self._numbers[i] for i in self._set.Match(value) or ())
-        for check, number in self._single:
-            if check.holds(value):
+        for check, number, least in self._measured:
+            if len(value) >= least and check.holds(value):
                 found.add(number)
 
 

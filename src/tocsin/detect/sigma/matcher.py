@@ -19,30 +19,25 @@ import pyarrow as pa
 from tocsin.detect.alert import Alert
 from tocsin.detect.make import assets_of
 from tocsin.detect.rule import Rule
-from tocsin.detect.sigma.computed import COMPUTED
+from tocsin.detect.sigma.computed import COMPUTED, hashable, inside
 from tocsin.detect.sigma.correlation import Correlations, Hit
 from tocsin.detect.sigma.events import EPOCH, event_entities, event_row, event_time
+from tocsin.detect.sigma.flat import COLUMN, SYSTEM_NAMES
 from tocsin.detect.sigma.gather import Gatherer
-from tocsin.detect.sigma.logsource import plain_name
+from tocsin.detect.sigma.kernel import AVAILABLE, NativeLines
+from tocsin.detect.sigma.lines import LineScanner, PythonLines
 from tocsin.detect.sigma.model import CorrelationBody, SigmaBody
 from tocsin.detect.sigma.program import Bound, Layout, Program, whole_text
 from tocsin.detect.sigma.tree import values_of
+from tocsin.ingest.decoders import decode_body
+from tocsin.ingest.decoders.windows import EventBuffer
 from tocsin.ingest.model import SourceBatch
 
 __all__ = ["SigmaMatcher", "SigmaStats"]
 
 WINDOWS = ("windows.event", "linux.sysmon")
-_SYSTEM = ("EventID", "Channel", "Provider", "Computer", "TimeCreated", "EventRecordID", "Level", "Task", "Opcode", "Version", "Keywords",
-           "UserSid", "ProcessID", "ThreadID", "Message")  # fmt: skip
-_SYSTEM_NAMES: Mapping[str, str] = {
-    "providername": "Provider", "provider": "Provider", "computer": "Computer", "computername": "Computer", "hostname": "Computer",
-    "level": "Level", "task": "Task", "opcode": "Opcode", "version": "Version", "keywords": "Keywords", "userid": "UserSid",
-    "usersid": "UserSid", "message": "Message", "eventrecordid": "EventRecordID", "executionprocessid": "ProcessID",
-}  # fmt: skip
 LATE = timedelta(minutes=5)
 """How much later than its time a live event may come and still be counted in a correlation that waits for the end of its span."""
-_COLUMN = "\x02"
-"""Marks a getter that reads a column of the batch instead of the event's own fields."""
 
 
 @dataclass(slots=True)
@@ -59,7 +54,8 @@ class SigmaMatcher:
 
     With `live` each call of `match` gives the alerts of its batch at once, and later hits of the same rule on the same hosts and accounts within
     `burst` are counted but raise no further alert. Without it (a scan) hits are gathered, `match` gives nothing, and `finish`
-    gives the alerts of everything, complete with counts.
+    gives the alerts of everything, complete with counts. JSON lines go through the native kernel where it was built, unless `native` says
+    otherwise; what it finds is the same.
     """
 
     def __init__(
@@ -69,6 +65,7 @@ class SigmaMatcher:
         live: bool = False,
         burst: timedelta = timedelta(hours=1),
         clock: Callable[[], float] = time.monotonic,
+        native: bool | None = None,
     ) -> None:
         self.rules = [r for r in rules if r.enabled and isinstance(r.compiled, SigmaBody | CorrelationBody)]
         self.stats = SigmaStats()
@@ -83,6 +80,9 @@ class SigmaMatcher:
         self._live = live
         self._correlations = Correlations(self.rules)
         self._waiting: list[Hit] = []
+        self.native = AVAILABLE if native is None else native
+        scanner = NativeLines if self.native else PythonLines
+        self._scanner: LineScanner = scanner(lambda c, e: self._windows_program("windows.event", c, e))
         self._clock = clock
         self._latest: tuple[datetime, float] | None = None
         """The latest hit's time, and the clock when it came: the stream's own time goes on from there."""
@@ -94,12 +94,17 @@ class SigmaMatcher:
 
     def match(self, batch: SourceBatch) -> list[Alert]:
         """Looks at a batch; see the class for when alerts come out."""
+        return self._match(batch)
+
+    def _match(self, batch: SourceBatch, *, lines: bool = True) -> list[Alert]:
         self.stats.rows += len(batch)
         if batch.source not in self._by_source or not len(batch):
             return self._raise(self._correlations.close(self._now([]) - LATE)) if self._live else []
-        hits = self.hits(batch)
+        return self._take(self.hits(batch, lines=lines))
+
+    def _take(self, hits: Sequence[Hit]) -> list[Alert]:
         self.stats.hits += len(hits)
-        alerts = []
+        alerts: list[Alert] = []
         for hit in hits:
             body = hit.rule.compiled
             if not body.silent:
@@ -134,9 +139,11 @@ class SigmaMatcher:
                 alerts.extend(self._gather.add(hit))
         return alerts
 
-    def hits(self, batch: SourceBatch) -> list[Hit]:
-        """Every (rule, event) pair of a batch, in row order."""
-        found = self._windows(batch) if batch.source in WINDOWS else self._plain(batch)
+    def hits(self, batch: SourceBatch, *, lines: bool = True) -> list[Hit]:
+        """Every (rule, event) pair of a batch, in row order. Without `lines` only the decoded rows are looked at."""
+        return self._hits(batch, self._windows(batch, lines=lines) if batch.source in WINDOWS else self._plain(batch))
+
+    def _hits(self, batch: SourceBatch, found: list[tuple[int, tuple[int, ...]]]) -> list[Hit]:
         found.sort(key=lambda pair: pair[0])
         made: list[Hit] = []
         for index, numbers in found:
@@ -149,13 +156,43 @@ class SigmaMatcher:
 
     # ------------------------------------------------------------------ Windows events
 
-    def _windows(self, batch: SourceBatch) -> list[tuple[int, tuple[int, ...]]]:
+    def match_lines(self, lines: Sequence[bytes], origin: str = "") -> list[Alert]:
+        """Looks at JSON lines of Windows events; as `match` on what they decode to, but only what fires is decoded."""
+        verdicts, slow = self._scanner.scan(lines)
+        self.stats.judged += len(lines) - len(slow)
+        hits: list[Hit] = []
+        if verdicts:
+            buffer = EventBuffer()
+            for index, _ in verdicts:
+                buffer.add_flat(orjson.loads(lines[index]))
+            batch = SourceBatch("windows.event", buffer.take(), origin)
+            hits = self._hits(batch, [(at, numbers) for at, (_, numbers) in enumerate(verdicts)])
+        self.stats.rows += len(lines) - len(slow)
+        alerts = self._take(hits)
+        if slow:
+            body = _Body(b"\n".join([lines[i] for i in slow]), {"path": origin})
+            alerts.extend(
+                a for b in decode_body(body) if isinstance(b, SourceBatch) for a in self._match(b, lines=False)
+            )
+        return alerts
+
+    def _windows(self, batch: SourceBatch, *, lines: bool = True) -> list[tuple[int, tuple[int, ...]]]:
+        if not lines or batch.lines is None or batch.source != "windows.event":
+            return self._windows_rows(batch, range(len(batch)))
+        at = [i for i, line in enumerate(batch.lines) if line is not None]
+        verdicts, slow = self._scanner.scan([line for line in batch.lines if line is not None])
+        self.stats.judged += len(at) - len(slow)
+        others = sorted({at[i] for i in slow} | (set(range(len(batch))) - set(at)))
+        return [(at[i], numbers) for i, numbers in verdicts] + (self._windows_rows(batch, others) if others else [])
+
+    def _windows_rows(self, batch: SourceBatch, chosen: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
         channels = batch.rows.column("Channel").to_pylist()
         events = batch.rows.column("EventID").to_pylist()
         data = batch.event_data()
         groups: dict[tuple[Any, ...], tuple[Program, dict[tuple[str, ...], list[int]]]] = {}
         skipped: set[tuple[Any, ...]] = set()
-        for index, key in enumerate(zip(channels, events, strict=True)):
+        for index in chosen:
+            key = (channels[index], events[index])
             if key in skipped:
                 continue
             group = groups.get(key)
@@ -168,10 +205,9 @@ class SigmaMatcher:
             group[1][tuple(data[index])].append(index)
         columns = _Columns(batch.rows)
         found: list[tuple[int, tuple[int, ...]]] = []
-        more = {plain: _COLUMN + name for plain, name in _SYSTEM_NAMES.items()}
         for program, layouts in groups.values():
             for names, indexes in layouts.items():
-                layout = program.layout(names, more)
+                layout = program.layout(names, SYSTEM_NAMES)
                 found.extend(self._judge(program, layout, [data[i] for i in indexes], indexes, columns))
         return found
 
@@ -242,6 +278,16 @@ class SigmaMatcher:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """Lines as the decoder of bodies takes them."""
+
+    data: bytes
+    meta: Mapping[str, str]
+    source: str = "jsonl"
+    received: datetime = EPOCH
+
+
 class _Columns:
     """A batch's columns as Python lists, made when first asked for."""
 
@@ -267,7 +313,7 @@ def _values(getter: str, events: Sequence[Mapping[str, Any]], indexes: Sequence[
     if "\x00" in getter:
         one, other = (_values(g, events, indexes, columns) for g in getter.split("\x00"))
         return list(zip(one, other, strict=True))
-    if getter[0] == _COLUMN:
+    if getter[0] == COLUMN:
         column = columns.get(getter[1:])
         return [column[i] for i in indexes]
     if getter[0] == "@":
@@ -275,32 +321,9 @@ def _values(getter: str, events: Sequence[Mapping[str, Any]], indexes: Sequence[
         return [function(e) for e in events]
     if "\x01" in getter:
         name, _, path = getter.partition("\x01")
-        return [_inside(e.get(name), path) for e in events]
+        return [inside(e.get(name), path) for e in events]
     values = [e[getter] for e in events]
-    return [_hashable(v) if isinstance(v, list | dict) else v for v in values]
-
-
-def _hashable(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(v if isinstance(v, str) else orjson.dumps(v).decode() for v in value)
-    return orjson.dumps(value).decode()
-
-
-def _inside(value: Any, path: str) -> Any:
-    """A member of a JSON value by dotted path, names compared without case and punctuation."""
-    if isinstance(value, str):
-        try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError:
-            return None
-    for step in path.split("."):
-        if isinstance(value, list):
-            value = value[0] if value else None
-        if not isinstance(value, dict):
-            return None
-        wanted = plain_name(step)
-        value = next((v for k, v in value.items() if plain_name(k) == wanted), None)
-    return _hashable(value) if isinstance(value, list | dict) else value
+    return [hashable(v) if isinstance(v, list | dict) else v for v in values]
 
 
 def _dicts(batch: SourceBatch) -> list[dict[str, Any]]:

@@ -7,10 +7,11 @@ all of them.
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tocsin.detect.sigma.checks import Check, Reference, as_text
 from tocsin.detect.sigma.computed import COMPUTED
@@ -18,7 +19,7 @@ from tocsin.detect.sigma.fields import FieldTable, KeywordTable
 from tocsin.detect.sigma.logsource import Binding, plain_name
 from tocsin.detect.sigma.tree import FALSE, KEYWORD, TRUE, All, Leaf, Node, Not, Some, leaves, rewrite
 
-__all__ = ["Bound", "Layout", "Program"]
+__all__ = ["Bound", "Code", "Layout", "Program"]
 
 Test = Callable[[frozenset[int]], bool]
 VERDICTS = 200_000
@@ -44,6 +45,20 @@ class Layout:
     verdicts: dict[tuple[frozenset[int], ...], tuple[int, ...]] = field(default_factory=dict)
 
 
+class Code(NamedTuple):
+    """A program as arrays of 32-bit numbers: see `Program.code` and ``holds`` in ``_kernel.c``."""
+
+    code: bytes
+    starts: bytes
+    rules: bytes
+    leaf_starts: bytes
+    leaf_rules: bytes
+    always: bytes
+
+
+LEAF, NOT, ALL, SOME = range(4)
+
+
 class Program:
     """The rules that events of one kind can satisfy.
 
@@ -53,7 +68,8 @@ class Program:
 
     def __init__(self, rules: Iterable[Bound], constants: Mapping[str, str]) -> None:
         self._numbers: dict[tuple[str, Check], int] = {}
-        self._rules: list[tuple[int, Test]] = []
+        self._rules: list[tuple[int, Node]] = []
+        self._tests: dict[int, Test] = {}
         self._by_leaf: dict[int, list[int]] = defaultdict(list)
         self._always: list[int] = []
         by_slot: dict[str, dict[Check, int]] = defaultdict(dict)
@@ -69,7 +85,7 @@ class Program:
                 if key not in self._numbers:
                     self._numbers[key] = by_slot[leaf.field][leaf.check] = len(self._numbers)
             at = len(self._rules)
-            self._rules.append((bound.number, self._test(tree)))
+            self._rules.append((bound.number, tree))
             needed = self._needed(tree)
             if needed is None:
                 self._always.append(at)
@@ -121,15 +137,51 @@ class Program:
         if found is None:
             if len(layout.verdicts) >= VERDICTS:
                 layout.verdicts.clear()
-            found = layout.verdicts[classes] = self._judge(layout.constant.union(*classes))
+            found = layout.verdicts[classes] = self.judge(layout.constant.union(*classes))
         return found
 
-    def _judge(self, held: frozenset[int]) -> tuple[int, ...]:
+    def judge(self, held: frozenset[int]) -> tuple[int, ...]:
+        """Numbers of the rules that hold where these checks do."""
         by_leaf = self._by_leaf
         candidates = {at for leaf in held if leaf in by_leaf for at in by_leaf[leaf]}
         candidates.update(self._always)
-        rules = self._rules
-        return tuple(sorted({number for number, test in (rules[at] for at in candidates) if test(held)}))
+        found = set()
+        for at in candidates:
+            test = self._tests.get(at)
+            if test is None:
+                test = self._tests[at] = self._test(self._rules[at][1])  # most rules are never asked
+            if test(held):
+                found.add(self._rules[at][0])
+        return tuple(sorted(found))
+
+    def code(self) -> Code:
+        """The rules as numbers, for the kernel."""
+        code = array("I")
+        starts = array("I")
+        for _, tree in self._rules:
+            starts.append(len(code))
+            self._encode(tree, code)
+        leaf_starts, leaf_rules = array("I", [0]), array("I")
+        for number in range(len(self._numbers)):
+            leaf_rules.extend(self._by_leaf.get(number, ()))
+            leaf_starts.append(len(leaf_rules))
+        rules = array("I", [number for number, _ in self._rules])
+        return Code(*(a.tobytes() for a in (code, starts, rules, leaf_starts, leaf_rules, array("I", self._always))))
+
+    def _encode(self, node: Node, code: array[int]) -> None:
+        match node:
+            case Leaf(name, check):
+                code.extend((LEAF, self._numbers[name, check]))
+            case Not(part):
+                code.append(NOT)
+                self._encode(part, code)
+            case All(parts) | Some(parts):
+                code.extend((ALL if isinstance(node, All) else SOME, len(parts), 0))
+                end = len(code) - 1
+                # Leaves first: they cost least.
+                for part in sorted(parts, key=lambda p: not isinstance(p, Leaf)):
+                    self._encode(part, code)
+                code[end] = len(code)
 
     # ------------------------------------------------------------------ compiling
 

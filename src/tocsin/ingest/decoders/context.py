@@ -67,6 +67,8 @@ class Context:
         self.windows = EventBuffer()
         self.sysmon = EventBuffer()
         self._dicts: dict[str, list[dict[str, Any]]] = {}
+        self.line: bytes | None = None
+        """The text of the JSON object in hand, where it is a line by itself."""
         self.record_bytes = 0
         """Length of the record in hand, as far as its decoder says it: what batches are bounded by."""
         self.audit: dict[tuple[str, str, str], Any] = {}
@@ -178,7 +180,10 @@ class Context:
             self.note(what, f"event {self.events + int(pc.index(odd, True).as_py()) + 1}", count)
 
     def _events(self, buffer: EventBuffer) -> SourceBatch:
-        return self.batch("linux.sysmon" if buffer is self.sysmon else "windows.event", buffer.take())
+        lines = buffer.lines()
+        batch = self.batch("linux.sysmon" if buffer is self.sysmon else "windows.event", buffer.take())
+        batch.lines = lines
+        return batch
 
     def _all_dicts(self) -> Iterator[SourceBatch]:
         kinds, self._dicts, self._pending, self._pending_bytes = self._dicts, {}, 0, 0

@@ -109,6 +109,7 @@ def decode_json_lines(source: Source, context: Context) -> Iterator[DecodedItem]
             try:
                 value = _loads(line)  # type: ignore[arg-type]
                 context.record_bytes = len(line)  # type: ignore[arg-type]
+                context.line = line  # type: ignore[assignment]
                 if value.__class__ is dict:
                     twice = key_twice(line, value)  # type: ignore[arg-type]
                     if add_object(value, context):
@@ -117,6 +118,7 @@ def decode_json_lines(source: Source, context: Context) -> Iterator[DecodedItem]
                         continue
             except orjson.JSONDecodeError:
                 pass
+            context.line = None  # a repaired line isn't what it was decoded from
             place = Place(source.name, line=number + index)
             if line.__class__ is LongLine:
                 yield context.dead(
@@ -125,6 +127,7 @@ def decode_json_lines(source: Source, context: Context) -> Iterator[DecodedItem]
                 )  # fmt: skip
                 continue
             yield from _add_odd(line, place, context)  # type: ignore[arg-type]
+        context.line = None
         yield from context.full()
 
 

@@ -39,14 +39,14 @@ _MAX_UNWRAP = 4
 def add_object(d: dict[str, Any], context: Context, depth: int = 0) -> bool:
     """Adds an object to the buffer of its kind. It may be taken apart. False when it holds no row at all."""
     if "EventID" in d:
-        if "TimeGenerated" in d or "EventSourceName" in d or d.get("Type") in WINDOWS_TABLES:
-            if d.get("Type", "Event") in WINDOWS_TABLES or ("Channel" in d or "EventLog" in d):
+        if "TimeGenerated" in d or "EventSourceName" in d or _type(d) in WINDOWS_TABLES:
+            if _type(d, "Event") in WINDOWS_TABLES or ("Channel" in d or "EventLog" in d):
                 context.windows.add_log_analytics(d)
                 return True
         elif "Channel" in d or "SourceName" in d or "ProviderGuid" in d or "Provider" in d:
             if context.default_time is not None and "TimeCreated" not in d and "EventTime" not in d:
                 d["TimeCreated"] = context.default_time
-            context.windows.add_flat(d)
+            context.windows.add_flat(d, None if depth else context.line)
             return True
     if d.get("event_id").__class__ is dict and "provider" in d and "channel" in d:
         context.windows.add_otel(d)
@@ -93,6 +93,7 @@ def _add_carried_message(d: Mapping[str, Any], context: Context) -> bool:
         context.add("syslog", journal_row(d, context.default_time))
         return True
     carried, context.carried = context.carried, None
+    context.line = None  # what is carried isn't the line itself
     host = context.host
     try:
         for name in ("message", "log", "MESSAGE", "System"):
@@ -106,6 +107,12 @@ def _add_carried_message(d: Mapping[str, Any], context: Context) -> bool:
     finally:
         context.carried, context.host = carried, host
     return False
+
+
+def _type(d: Mapping[str, Any], default: str = "") -> str:
+    """The table that an object says it is of."""
+    found = d.get("Type", default)
+    return found if found.__class__ is str else ""
 
 
 def _unwrap(d: Mapping[str, Any]) -> Iterator[Any] | None:

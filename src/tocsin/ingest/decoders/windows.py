@@ -222,19 +222,21 @@ class EventBuffer:
 
     def __init__(self) -> None:
         self._rows: list[tuple[Any, ...]] = []
+        self._lines: list[bytes | None] = []
         self._times: list[tuple[Any, Any, Any, Any]] = []
         self.bytes = 0
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def _add(self, times: tuple[Any, Any, Any, Any], row: tuple[Any, ...]) -> None:
+    def _add(self, times: tuple[Any, Any, Any, Any], row: tuple[Any, ...], line: bytes | None = None) -> None:
         self._times.append(times)
         self._rows.append(row)
-        self.bytes += len(row[-1]) + (len(row[-2]) if row[-2] else 0)
+        self._lines.append(line)
+        self.bytes += len(row[-1]) + (len(row[-2]) if row[-2].__class__ is str else 0)
 
-    def add_flat(self, d: dict[str, Any]) -> None:
-        """System and event fields side by side in one object (nxlog, Logstash, the public attack data sets)."""
+    def add_flat(self, d: dict[str, Any], line: bytes | None = None) -> None:
+        """System and event fields side by side in one object (nxlog, Logstash, the public attack data sets); `line` is its JSON text, if at hand."""
         pop = d.pop
         provider = pop("SourceName", None) or pop("Provider", None) or pop("ProviderName", None)
         channel = pop("Channel", None)
@@ -264,7 +266,8 @@ class EventBuffer:
             activity = pop("ActivityID", None)
             if level is None:
                 level = d.get("Severity")
-            if d.get("EventType") in _NXLOG_EVENT_TYPES:
+            kind = d.get("EventType")
+            if kind.__class__ is str and kind in _NXLOG_EVENT_TYPES:
                 del d["EventType"]
             for name in _TRANSPORT:
                 d.pop(name, None)
@@ -286,6 +289,7 @@ class EventBuffer:
                 channel, provider, _int32(event_id), computer, _int64(record), _level(level), _int32(task), _int32(opcode),
                 _int32(version), _keywords(keywords), sid, _int32(pid), _int32(tid), guid, activity, message, _dumps(d),
             ),
+            line,
         )  # fmt: skip
 
     def add_log_analytics(self, raw: dict[str, Any]) -> None:
@@ -438,11 +442,15 @@ class EventBuffer:
             ),
         )  # fmt: skip
 
+    def lines(self) -> list[bytes | None] | None:
+        """The JSON texts of the collected events, None where none has one."""
+        return self._lines if any(line is not None for line in self._lines) else None
+
     def take(self) -> pa.Table:
         """The collected events as a table of `EVENT_SCHEMA`; the buffer is empty afterwards."""
         columns = list(zip(*self._rows, strict=True))
         created = _event_times(self._times)
-        self._rows, self._times, self.bytes = [], [], 0
+        self._rows, self._times, self._lines, self.bytes = [], [], [], 0
         arrays: list[Any] = []
         number = 0
         for item in EVENT_SCHEMA:
