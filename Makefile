@@ -74,6 +74,7 @@ garbage: env ## Garbage at every intake port, ten times as much as the tests sen
 	TOCSIN_FUZZ_CONNECTIONS=10000 TOCSIN_FUZZ_SEED=$$(date +%s) $(BIN)/pytest tests/ingest/test_garbage.py -q
 
 docs: env ## Write the reference pages that the code generates
+	$(BIN)/python tools/asim.py
 	$(BIN)/python tools/docs.py
 
 clean: ## Remove what was built, not your data

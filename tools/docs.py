@@ -248,7 +248,58 @@ def _depth() -> int:
     return DEPTH
 
 
+def asim_page() -> str:
+    """ASIM's schemas, functions, parameters and sources, as the pack has them."""
+    import json
+
+    from tocsin.content import load_packs
+
+    pack = ROOT / "packs/asim"
+    functions = {f.name: f for f in load_packs([ROOT / "packs"]).functions}
+    schemas = json.loads((pack / "schemas.json").read_text("utf-8"))
+    lines = [
+        "# ASIM",
+        "",
+        "Microsoft's Advanced Security Information Model over the tables that Tocsin fills: one schema for an activity, whatever reported it. Names, columns, types and",
+        "parameters are Microsoft's; the legacy names (`imDns`, `ASimDns`, `vimDnsEmpty`) are the same functions.",
+        "",
+        "- `_Im_<Schema>(parameters)` unites all sources and keeps what the parameters say; a parameter that isn't given costs nothing. Times and terms are taken to each table's",
+        "  files, so that those which can't hold an answer stay closed.",
+        "- `_ASim_<Schema>()` unites all sources. `_Im_<Schema>_Empty()` has the columns and no rows.",
+        "- `_ASim_<Schema>_<Source>(disabled=false)` and `_Im_<Schema>_<Source>(parameters, disabled=false)` are one source each.",
+        "- `pack=true` gives `AdditionalFields` in the schemas whose functions take `pack`.",
+        "- Time bounds are inclusive and compare `TimeGenerated`. Prefixes of addresses are IPv4 addresses or end in a dot. `has` means KQL's terms.",
+        "",
+        "An event is counted once. One Windows event becomes rows of `SecurityEvent` or `WindowsEvent` and of Defender's `Device*` tables; `SourceSystem` tells which collector a row",
+        "came from (`windows.event`, `zeek.conn`, …), and the parsers over `Device*` and `WindowsEvent` leave out what another parser gives. Rows that come in by themselves, as exports of",
+        "Defender or Sentinel do, have none of these values and are all there.",
+        "",
+        "A watchlist `ASimDisabledParsers` is not read: leave a source out by its parser's `disabled` or by a condition on `EventProduct`. To add a source, write a function with the schema's",
+        "columns in a pack and unite it with `_Im_<Schema>()`. Parsers of our own, where Microsoft has none: Zeek's HTTP and DHCP logs, Entra's directory audit.",
+        "",
+    ]
+    for name, schema in schemas.items():
+        plain = ", ".join(
+            f"`{f[k]}`"
+            for f in schema["functions"]
+            for k in ("filtering_builtin", "filtering", "parameterless_builtin", "parameterless")
+        )
+        lines += [f"## {name}", "", f"Version {schema['version']}, {len(schema['fields'])} columns: {plain}.", ""]
+        if schema["parameters"]:
+            shown = ", ".join(f"`{n}: {t}`" for n, t, _ in schema["parameters"])
+            lines += [f"Parameters: {shown}.", ""]
+        sources = sorted(f for f in functions if f.startswith(f"_Asim{name}_"))
+        lines += ["| source | what it reads |", "|---|---|"]
+        lines += [f"| `{s[len(f'_Asim{name}_') :]}` | {functions[s].doc} |" for s in sources]
+        lines.append("")
+    lines += ["## Helper functions", "", "| function | meaning |", "|---|---|"]
+    for name in sorted(f for f in functions if f.startswith("_ASIM_")):
+        lines.append(f"| `{name}({functions[name].parameters})` | {functions[name].doc} |")
+    return "\n".join(lines) + "\n"
+
+
 PAGES = {
+    "asim.md": asim_page,
     "permissions.md": permissions_page,
     "actions.md": actions_page,
     "automation-rules.md": automation_page,

@@ -40,7 +40,9 @@ def test_a_whole_pack(tmp_path: Path) -> None:
     assert (content.functions[0].parameters, content.functions[0].body) == ("a:string", "T | where A == a")
     assert content.hunts[0].tactics == ("Execution",)
     assert content.automation_rules[0].id == "au"
-    assert content.watchlists[0].table.to_pylist() == [{"User": "ann", "Note": "a,b"}, {"User": "bob", "Note": ""}]
+    items = content.watchlists[0].table.to_pylist()
+    assert [(i["User"], i["Note"], i["SearchKey"]) for i in items] == [("ann", "a,b", "ann"), ("bob", "", "bob")]
+    assert len({i["_DTItemId"] for i in items}) == 2
     assert content.demos[0].document.value == {"steps": []}
 
 

@@ -355,6 +355,18 @@ def test_filters_reach_the_scan() -> None:
     assert len(service.run(text, relations=given)) == 2
 
 
+def test_parameters_rule_files_out() -> None:
+    """Time and terms reach each table's files, through what a schema derives and through the union."""
+    text = "_Im_ProcessEvent(starttime=datetime(2024-05-06T07:58:00Z), commandline_has_any=dynamic(['whoami'])) | count"
+    needs = queries().compile(text).needs
+    assert set(needs) == {"DeviceProcessEvents", "SecurityEvent", "WindowsEvent", "Event", "ASimProcessEventLogs"}
+    since = 1_714_982_280_000_000
+    for scans in needs.values():
+        assert all(any(a.kind == "from" and a.value == since for clause in scan for a in clause) for scan in scans)
+    [device] = needs["DeviceProcessEvents"]
+    assert {(a.column, a.value) for clause in device for a in clause} >= {("ProcessCommandLine", "whoami")}
+
+
 def test_generated_functions_are_current() -> None:
     path = Path(__file__).resolve().parents[2] / "tools/asim.py"
     spec = importlib.util.spec_from_file_location("asim_tool", path)

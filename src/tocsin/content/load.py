@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import NAMESPACE_URL, uuid5
 
 import pyarrow as pa
 
@@ -234,7 +235,7 @@ class _Loader:
         except ContentError as error:
             self.problems.append(error)
             return
-        item = Watchlist(path.stem, table, path, pack.id)
+        item = Watchlist(path.stem, _items(table, path), path, pack.id)
         place = Document(str(path))
         self._keep(self.watchlists, item.alias, item, place, (), "watchlist")
 
@@ -422,6 +423,24 @@ def _csv_table(text: str, path: Path) -> pa.Table:
     except csv.Error as error:
         raise ContentError(f"Not CSV: {error}.", code="CNT0030", place=Place(str(path), rows.line_num)) from None
     return pa.table({name: pa.array(values, pa.string()) for name, values in zip(header, columns, strict=True)})
+
+
+def _items(table: pa.Table, path: Path) -> pa.Table:
+    """The rows with what every watchlist has: the key for joins (the first column, unless one is called SearchKey), an id, a time.
+
+    The id stays while the row's values do.
+    """
+    names = table.column_names
+    if "SearchKey" not in names:
+        table = table.append_column("SearchKey", table.column(0))
+    if "_DTItemId" not in names:
+        rows = zip(*(table.column(n).to_pylist() for n in names), strict=True)
+        made = [str(uuid5(NAMESPACE_URL, "\x1f".join((path.stem, *row)))) for row in rows]
+        table = table.append_column("_DTItemId", pa.array(made, pa.string()))
+    if "LastUpdatedTimeUTC" not in names:
+        changed = pa.scalar(int(path.stat().st_mtime * 1_000_000), pa.timestamp("us"))
+        table = table.append_column("LastUpdatedTimeUTC", pa.repeat(changed, table.num_rows))
+    return table
 
 
 def _texts(document: Document) -> Callable[[str], str]:

@@ -22,7 +22,8 @@ def scan_needs(root: p.Plan, shared: Iterable[p.Shared], sql: str) -> Mapping[st
     A table with a scan that needs nothing, or that the text reads in a way that no scan explains, is left out.
     """
     found: dict[str, list[Clauses]] = defaultdict(list)
-    pending: list[tuple[p.Plan, Clauses]] = [(root, ()), *((s.plan, ()) for s in shared)]
+    # A tree with one reader is part of what reads it, and what stands above it holds there too; the others are walked by themselves.
+    pending: list[tuple[p.Plan, Clauses]] = [(root, ()), *((s.plan, ()) for s in shared if s.readers != 1)]
     while pending:
         node, above = pending.pop()
         if isinstance(node, p.Scan):
@@ -51,15 +52,26 @@ def _inputs(node: p.Plan, above: Clauses) -> list[tuple[p.Plan, Clauses]]:
         case p.Union():
             pairs = zip(node.parts, node.own, strict=True)
             return [(part, _through(above, mapping, own)) for (part, mapping), own in pairs]
+        case p.SharedRef():
+            return [(node.shared.plan, _renamed(above, node.columns))] if node.shared.readers == 1 else []
         case p.Custom():
             return [(tree, ()) for tree, _ in node.inputs]
         case p.Aggregate() | p.Limit() | p.Pick():
             return [(node.input, ())]
-    return []  # Single, Values, SharedRef: no scan below (shared trees are walked by themselves)
+    return []  # Single, Values: no scan below
 
 
 def _about(clauses: Clauses, aliases: frozenset[str]) -> Clauses:
     return tuple(c for c in clauses if all(a.column in aliases for a in c))
+
+
+def _renamed(clauses: Clauses, mapping: Mapping[str, str]) -> Clauses:
+    """Clauses over a reader's columns as clauses over the columns of what it reads."""
+    return tuple(
+        frozenset(Atom(mapping[a.column], a.kind, a.value) for a in c)
+        for c in clauses
+        if all(a.column in mapping for a in c)
+    )
 
 
 def _through(clauses: Clauses, mapping: Callable[[str], p.Scalar], own: frozenset[str]) -> Clauses:
