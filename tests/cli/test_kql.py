@@ -126,3 +126,51 @@ def test_a_file_that_is_no_case_file_is_refused(tmp_path: Path) -> None:
     result = RUNNER.invoke(app, ["test", str(path)])
     assert result.exception is not None
     assert "USE0007" in str(result.exception)
+
+
+def test_fmt_reads_standard_input_when_nothing_is_named() -> None:
+    assert run("fmt", stdin="T|take 5") == "T\n| take 5\n"
+    assert run("fmt", "--check", stdin="T|take 5", code=1) == ""
+    run("fmt", stdin="T | wher", code=1)
+
+
+def test_fmt_shows_a_diff(tmp_path: Path) -> None:
+    path = tmp_path / "a.kql"
+    path.write_text("T|take 5\n")
+    shown = run("fmt", "--diff", str(path), code=1)
+    assert "-T|take 5\n+T\n+| take 5\n" in shown
+    assert path.read_text() == "T|take 5\n"
+    run("fmt", str(path))
+    assert run("fmt", "--diff", str(path)) == ""
+
+
+def test_check_reads_rules_in_yaml_and_tells_places_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "rule.yaml").write_text(
+        "name: a\nquery: |\n\n    // why\n    DeviceProcessEvents\n    | where FileNam == 1\nseverity: High\n"
+    )
+    (tmp_path / "line.yml").write_text("name: b\nquery: 'DeviceInfo | tke 1'\n")
+    (tmp_path / "folded.yaml").write_text("name: c\nquery: >\n  DeviceInfo\n  | tke 1\n")
+    (tmp_path / "sigma.yml").write_text("title: d\ndetection: {}\n")
+    (tmp_path / "function.yaml").write_text("name: f\nparameters: 'x:long'\nbody: |\n  x + * 2\n")
+    (tmp_path / "parser.yaml").write_text(
+        "source: windows.event\ntable: T_CL\nquery: |\n  source\n  | project A = EventID, B = Nope\n"
+    )
+    (tmp_path / "broken.yaml").write_text("a: [")
+    found = json.loads(run("check", "--json", str(tmp_path), code=1))
+    places = {Path(d["path"]).name: (d["line"], d["column"], d["code"]) for d in found["diagnostics"]}
+    assert places == {
+        "rule.yaml": (6, 13, "KQL0101"),
+        "line.yml": (2, 22, "KQL0011"),
+        "folded.yaml": (2, 8, "KQL0011"),
+        "function.yaml": (4, 9, "KQL0010"),
+        "parser.yaml": (5, 30, "KQL0101"),
+        "broken.yaml": (1, 5, "CNT0003"),
+    }
+    assert (found["queries"], found["errors"]) == (6, 6)
+    shown = run("check", str(tmp_path / "rule.yaml"), code=1)
+    assert "6 |     | where FileNam == 1\n  |             ^^^^^^^\nDid you mean 'FileName'?" in shown
+
+
+def test_the_shipped_packs_are_right() -> None:
+    packs = Path(__file__).parents[2] / "packs"
+    assert run("check", str(packs)).endswith(" queries, 0 errors\n")

@@ -26,6 +26,10 @@ def main() -> None:
     except TocsinError as error:
         print(f"tocsin: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    except SystemExit as ended:
+        if ended.code == 130:  # typer has made this of Ctrl-C, without a word
+            print("tocsin: interrupted", file=sys.stderr)
+        raise
     except KeyboardInterrupt:
         print("tocsin: interrupted", file=sys.stderr)
         raise SystemExit(130) from None

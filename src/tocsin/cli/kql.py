@@ -18,9 +18,20 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Format, check and explain KQL queries; run files of recorded cases.", no_args_is_help=True)
 
-_SUFFIXES = (".kql", ".kusto", ".csl")
 _Files = Annotated[
-    list[str], typer.Argument(metavar="PATH…", help="Query files (.kql, .kusto, .csl) or folders; - is standard input.")
+    list[str] | None,
+    typer.Argument(
+        metavar="PATH…",
+        help="Query files (.kql, .kusto, .csl) or folders; - is standard input, which is also read when nothing is named.",
+        show_default=False,
+    ),
+]
+_Checked = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATH…",
+        help="Query files (.kql, .kusto, .csl), rules and functions in YAML, or folders of them; - is standard input.",
+    ),
 ]
 _Cases = Annotated[
     Path, typer.Argument(metavar="CASES.jsonl", help="One JSON object a line: id, query, columns, rows.")
@@ -30,61 +41,126 @@ _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 @app.command("fmt")
 def fmt(
-    paths: _Files,
+    paths: _Files = None,
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit code 1 if a file would change.")] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Change nothing; print the changes, exit code 1 if any.")
+    ] = False,
     show: Annotated[bool, typer.Option("--stdout", help="Print the formatted text instead of changing files.")] = False,
 ) -> None:
-    """Format query files in place. Comments and meaning stay; formatting twice changes nothing."""
+    """Format query files in place. Comments and meaning stay; formatting twice changes nothing.
+
+    Standard input is formatted to standard output. A text that can't be read stays as it is; exit code 1 then.
+    """
+    from tocsin.base.errors import UsageError
+    from tocsin.cli.output import pipe_may_end
+    from tocsin.cli.texts import texts
     from tocsin.kql import KqlErrors
     from tocsin.kql.format import format_query
 
-    changed = failed = 0
-    for path, text in _texts(paths):
-        try:
-            result = format_query(text)
-        except KqlErrors as error:
-            print(f"{path or '-'}: {error.render(text)}", file=sys.stderr)
-            failed += 1
-            continue
-        if path is None or show:
-            if not check:
-                sys.stdout.write(result)
-        elif result != text and not check:
-            path.write_text(result, "utf-8")
-        if result != text:
-            changed += 1
-            if path is not None and not show:
+    if not paths and sys.stdin.isatty():
+        raise UsageError("give files or folders, or a text on standard input", code="USE0004")
+    changed = failed = count = 0
+    with pipe_may_end():
+        for path, text in texts(paths or ["-"]):
+            count += 1
+            try:
+                result = format_query(text)
+            except KqlErrors as error:
+                print(f"{path or '-'}: {error.render(text)}", file=sys.stderr)
+                failed += 1
+                continue
+            changed += result != text
+            if diff:
+                _print_diff(str(path or "-"), text, result)
+            elif path is None or show:
+                if not check:
+                    sys.stdout.write(result)
+            elif result != text:
+                if not check:
+                    path.write_text(result, "utf-8")
                 print(f"{'would change' if check else 'formatted'} {path}", file=sys.stderr)
-    raise typer.Exit(1 if failed or (check and changed) else 0)
+    if paths and paths != ["-"] and not (show or diff):
+        what = "would change" if check else "changed"
+        print(f"{changed} of {count} {'file' if count == 1 else 'files'} {what}", file=sys.stderr)
+    raise typer.Exit(1 if failed or ((check or diff) and changed) else 0)
+
+
+def _print_diff(name: str, before: str, after: str) -> None:
+    from difflib import unified_diff
+
+    lines = unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), name, f"{name} (formatted)")
+    for line in lines:
+        sys.stdout.write(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
 
 
 @app.command("check")
 def check(
-    paths: _Files,
+    paths: _Checked,
     sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF 2.1.0, as code scanning reads it.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Check queries against the tables and functions that Tocsin has. Exit code 1 if one is wrong."""
-    from tocsin.cli.kql_engine import CaseEngine
+    """Check queries against the tables and functions that Tocsin has: in query files, and in rules, hunts and functions in YAML.
 
-    found: list[tuple[str, str, Any]] = []
+    Exit code 0: all are right. 1: one is wrong, or a YAML file can't be read. 2: wrong usage. Of functions with parameters, and of
+    parsers whose rows have no fixed columns, only the syntax is checked.
+    """
+    from tocsin.cli.kql_engine import CaseEngine
+    from tocsin.cli.output import pipe_may_end
+    from tocsin.kql.diagnostics import Diagnostic
+
+    found: list[tuple[str, str, Diagnostic]] = []
     count = 0
     with CaseEngine() as engine:
-        for path, text in _texts(paths):
+        for name, text, findings in _checked(paths, engine):
             count += 1
-            found += [(str(path or "-"), text, d) for d in engine.diagnostics(text)]
+            found += [(name, text, d) for d in findings]
     errors = sum(d.severity == "error" for _, _, d in found)
-    if sarif:
-        from tocsin.cli.sarif import sarif_log
+    with pipe_may_end():
+        if sarif:
+            from tocsin.cli.sarif import sarif_log
 
-        print(json.dumps(sarif_log(found), indent=2, ensure_ascii=False))
-    elif as_json:
-        print(json.dumps({"queries": count, "diagnostics": [_as_json(p, d) for p, _, d in found]}, ensure_ascii=False))
-    else:
-        for name, text, diagnostic in found:
-            print(f"{name}: {diagnostic.render(text)}\n")
-        print(f"{count} {'query' if count == 1 else 'queries'}, {errors} error{'' if errors == 1 else 's'}")
+            print(json.dumps(sarif_log(found), indent=2, ensure_ascii=False))
+        elif as_json:
+            shown = [_as_json(p, d) for p, _, d in found]
+            print(json.dumps({"queries": count, "errors": errors, "diagnostics": shown}, ensure_ascii=False))
+        else:
+            for name, text, diagnostic in found:
+                print(f"{name}:{diagnostic.line}:{diagnostic.column}\n{diagnostic.render(text)}\n")
+            print(f"{count} {'query' if count == 1 else 'queries'}, {errors} error{'' if errors == 1 else 's'}")
     raise typer.Exit(1 if errors else 0)
+
+
+def _checked(paths: Sequence[str], engine: Any) -> Iterator[tuple[str, str, list[Any]]]:
+    """Each query's file, the file's text, and the findings with their places in the file."""
+    from tocsin.cli.texts import located_texts
+    from tocsin.kql.diagnostics import Diagnostic
+    from tocsin.kql.parser import parse_partial
+
+    for query in located_texts(paths):
+        whole = query.file_text
+        if query.fault is not None:
+            place = query.fault.place
+            start = _offset(whole, (place and place.line) or 1, (place and place.column) or 1)
+            hint = query.fault.hint
+            yield (
+                query.path,
+                whole,
+                [Diagnostic.at(whole, (start, start), query.fault.code, query.fault.message, hint=hint)],
+            )
+            continue
+        findings = parse_partial(query.text)[1] if query.syntax_only else engine.diagnostics(query.text, query.source)
+        moved = []
+        for d in findings:
+            start, end = query.offset(d.span[0]), query.offset(d.span[1])
+            span = (start, max(start, end))
+            moved.append(Diagnostic.at(whole, span, d.code, d.message, hint=d.hint, severity=d.severity))
+        yield query.path, whole, moved
+
+
+def _offset(text: str, line: int, column: int) -> int:
+    lines = text.splitlines(keepends=True)
+    return min(sum(map(len, lines[: line - 1])) + column - 1, len(text))
 
 
 @app.command("explain")
@@ -98,20 +174,19 @@ def explain(
     ] = None,
 ) -> None:
     """Show what a query becomes: its tables, columns and SQL, and the engine's plan."""
-    from tocsin.base.errors import UsageError
+    from tocsin.cli.output import pipe_may_end
+    from tocsin.cli.texts import one_text
 
-    if (text is None) == (file is None):
-        raise UsageError("give a query, or --file with one", code="USE0004")
-    source = _read(file) if file is not None else sys.stdin.read() if text == "-" else str(text)
+    source = one_text(text, file)
     if data is not None:
         from tocsin.workspace.offline import open_queries
 
-        with open_queries(data) as queries:
+        with open_queries(data) as queries, pipe_may_end():
             print(queries.explain(source))
         return
     from tocsin.cli.kql_engine import CaseEngine
 
-    with CaseEngine() as engine:
+    with CaseEngine() as engine, pipe_may_end():
         print(engine.explain(source))
 
 
@@ -122,7 +197,8 @@ def run_tests(cases: _Cases, as_json: _Json = False) -> None:
     from tocsin.kql.corpus import tested
 
     with CaseEngine() as engine:
-        outcomes = [o for case in _cases(cases, rows=True) if (o := tested(case, engine.run)) is not None]
+        found = (tested(case, engine.run) for case in _shown(_cases(cases, rows=True), "tested"))
+        outcomes = [outcome for outcome in found if outcome is not None]
     _report(outcomes, as_json)
 
 
@@ -136,7 +212,7 @@ def accept(cases: _Cases, as_json: _Json = False) -> None:
     from tocsin.kql.corpus import accepted
 
     with CaseEngine() as engine:
-        outcomes = [accepted(case, engine.accept) for case in _cases(cases, rows=False)]
+        outcomes = [accepted(case, engine.accept) for case in _shown(_cases(cases, rows=False), "tried")]
     _report(outcomes, as_json)
 
 
@@ -164,38 +240,20 @@ def _report(outcomes: Sequence[Outcome], as_json: bool) -> None:
 # ---------------------------------------------------------------------------------------------- input
 
 
-def _texts(paths: Sequence[str]) -> Iterator[tuple[Path | None, str]]:
-    """The texts of files, of the query files in folders, and of standard input (without a path)."""
-    from tocsin.base.errors import UsageError
+def _shown(cases: Sequence[Any], verb: str) -> Iterator[Any]:
+    """The cases, with a bar on the terminal: thousands of them take minutes. Nothing is shown to a pipe or file."""
+    from rich.console import Console
+    from rich.progress import track
 
-    for name in paths:
-        if name == "-":
-            yield None, sys.stdin.read()
-            continue
-        path = Path(name)
-        if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file())
-            if not files:
-                raise UsageError(f"there is no query file in {path}", code="USE0005", hint="They end in .kql.")
-            for file in files:
-                yield file, _read(file)
-        else:
-            yield path, _read(path)
-
-
-def _read(path: Path) -> str:
-    from tocsin.base.errors import UsageError
-
-    try:
-        return path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}", code="USE0005") from error
+    console = Console(stderr=True)
+    yield from track(cases, f"{verb}", console=console, transient=True, disable=not console.is_terminal)
 
 
 def _cases(path: Path, *, rows: bool) -> list[Any]:
+    from tocsin.cli.texts import read_text
     from tocsin.kql.corpus import read_cases
 
-    return list(read_cases(_read(path).splitlines(), str(path), rows=rows))
+    return list(read_cases(read_text(path).splitlines(), str(path), rows=rows))
 
 
 def _as_json(path: str, diagnostic: Any) -> dict[str, Any]:

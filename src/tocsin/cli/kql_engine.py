@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -90,11 +91,19 @@ class CaseEngine:
             self._placeless = True
         return self._run(self._compile(text, external=_empty))
 
-    def diagnostics(self, text: str) -> tuple[Diagnostic, ...]:
-        """What is wrong with a text."""
+    def diagnostics(self, text: str, source: str = "") -> tuple[Diagnostic, ...]:
+        """What is wrong with a text. `source`: it is a parser's query over rows of that kind."""
+        from tocsin.ingest.schemas import SOURCE, fixed_schema
         from tocsin.kql.language import diagnostics
+        from tocsin.kql.parser import parse_partial
 
-        return diagnostics(text, self.catalog, self._clock.now(), external=_empty)
+        catalog = self.catalog
+        if source:
+            schema = fixed_schema(source)
+            if schema is None:
+                return parse_partial(text)[1]
+            catalog = replace(catalog, schemas={SOURCE: schema})
+        return diagnostics(text, catalog, self._clock.now(), external=_empty)
 
     def explain(self, text: str) -> str:
         """Tables, columns, SQL and plan."""

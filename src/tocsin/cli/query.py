@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from tocsin.lake.engine import QueryResult
 
 __all__ = ["query"]
 
@@ -18,114 +15,69 @@ def query(
     text: Annotated[
         str | None, typer.Argument(metavar="KQL", help="The query; - reads it from standard input.", show_default=False)
     ] = None,
-    file: Annotated[Path | None, typer.Option(help="Read the query from a file.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Read the query from a file; - is standard input.")] = None,
     data: Annotated[Path, typer.Option(help="The data folder: of a server, or kept by `tocsin scan --keep`.")] = Path(
         "data"
     ),
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object: columns, rows, truncated, seconds.")
     ] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV (RFC 4180) with a header.")] = False,
+    as_lines: Annotated[bool, typer.Option("--ndjson", help="Print one JSON object a row.")] = False,
+    as_csv: Annotated[
+        bool,
+        typer.Option(
+            "--csv",
+            help="Print CSV (RFC 4180) with a header, values as they are. A spreadsheet may run values that begin with =, +, - or @: see --csv-safe.",
+        ),
+    ] = False,
+    csv_safe: Annotated[
+        bool, typer.Option("--csv-safe", help="Print CSV for spreadsheets: an apostrophe before what they would run.")
+    ] = False,
     parquet: Annotated[Path | None, typer.Option(help="Write the rows to a Parquet file.")] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Print the engine's plan instead of running.")] = False,
+    records: Annotated[
+        bool, typer.Option("--list", help="Print each row as lines of name and value, as is done for wide tables.")
+    ] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Print plan and SQL instead of running.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="Rows at most; the output says when there were more.")] = 10_000,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time that the query may take.")] = 300.0,
 ) -> None:
     """Run a KQL query over the tables of a data folder."""
     from tocsin.base.errors import UsageError
+    from tocsin.cli import output
+    from tocsin.cli.texts import one_text
     from tocsin.lake.engine import Limits
     from tocsin.workspace.offline import open_queries
 
-    if (text is None) == (file is None):
-        raise UsageError("give a query, or --file with one", code="USE0004")
-    if file is not None:
-        try:
-            text = file.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read {file}: {error}", code="USE0005") from error
-    if text == "-":
-        text = sys.stdin.read()
-    assert text is not None
-    with open_queries(data) as queries:
-        if explain:
-            print(queries.explain(text))
-            return
-        result = queries.run(text, limits=Limits(rows=limit, seconds=seconds))
-        if parquet is not None:
-            _write_parquet(parquet, result)
-        elif as_json:
-            _print_json(result)
-        elif as_csv:
-            _print_csv(result)
-        else:
-            _print_table(result)
-
-
-def _print_json(result: QueryResult) -> None:
-    import json
-
-    columns = [{"name": c.name, "type": c.type.value} for c in result.columns]
-    answer = {
-        "columns": columns,
-        "rows": result.rows(),
-        "truncated": result.truncated,
-        "seconds": round(result.seconds, 4),
+    forms = {
+        "--json": as_json,
+        "--ndjson": as_lines,
+        "--csv": as_csv,
+        "--csv-safe": csv_safe,
+        "--parquet": parquet is not None,
+        "--list": records,
+        "--explain": explain,
     }
-    json.dump(answer, sys.stdout, ensure_ascii=False)
-    sys.stdout.write("\n")
-
-
-def _print_csv(result: QueryResult) -> None:
-    import csv
-
-    writer = csv.writer(sys.stdout)
-    writer.writerow([c.name for c in result.columns])
-    for row in result.rows():
-        writer.writerow([_cell(v) for v in row])
-    _say_truncated(result)
-
-
-def _print_table(result: QueryResult) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
-    table = Table(header_style="bold", row_styles=("", "dim"))
-    for column in result.columns:
-        table.add_column(column.name, overflow="fold")
-    rows = result.rows()
-    for row in rows:
-        table.add_row(*(Text(_cell(v)) for v in row))
-    console.print(table)
-    console.print(
-        f"{len(rows):,} row{'' if len(rows) == 1 else 's'} in {result.seconds:.2f} s", style="dim", highlight=False
-    )
-    _say_truncated(result)
-
-
-def _write_parquet(path: Path, result: QueryResult) -> None:
-    import pyarrow.parquet as pq
-
-    pq.write_table(result.table.rename_columns([c.name for c in result.columns]), path, compression="zstd")
-    print(f"{result.table.num_rows:,} rows in {path}")
-    _say_truncated(result)
-
-
-def _say_truncated(result: QueryResult) -> None:
+    chosen = [name for name, given in forms.items() if given]
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join(chosen)} exclude each other", code="USE0004", hint="Choose one.")
+    source = one_text(text, file)
+    with open_queries(data) as queries, output.pipe_may_end():
+        if explain:
+            print(queries.explain(source))
+            return
+        result = queries.run(source, limits=Limits(rows=limit, seconds=seconds))
+        if parquet is not None:
+            output.write_parquet(parquet, result)
+            print(f"{len(result):,} row{'' if len(result) == 1 else 's'} in {parquet}", file=sys.stderr)
+        elif as_json:
+            output.print_json(result)
+        elif as_lines:
+            output.print_lines(result)
+        elif as_csv or csv_safe:
+            output.print_csv(result, safe=csv_safe)
+        else:
+            output.print_rows(result, records=records)
+    for problem in result.problems:
+        print(f"tocsin: {problem}", file=sys.stderr)
     if result.truncated:
-        print(f"There were more rows; --limit stopped at {result.table.num_rows:,}.", file=sys.stderr)
-
-
-def _cell(value: Any) -> str:
-    import json
-
-    if value is None:
-        return ""
-    return (
-        value
-        if isinstance(value, str)
-        else json.dumps(value, ensure_ascii=False)
-        if isinstance(value, list | dict | bool)
-        else str(value)
-    )
+        print(f"There were more rows; --limit stopped at {len(result):,}.", file=sys.stderr)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from tocsin.ingest.decoders.windows import EVENT_SCHEMA
 from tocsin.kql.types import Column, KqlType, TableSchema
 
-__all__ = ["DYNAMIC_COLUMNS", "SOURCE", "schema_of", "source_schema"]
+__all__ = ["DYNAMIC_COLUMNS", "SOURCE", "fixed_schema", "schema_of", "source_schema"]
 
 SOURCE = "source"
 """The name by which a parser's query knows its rows."""
@@ -40,6 +40,11 @@ def schema_of(kind: str, rows: pa.Schema) -> TableSchema:
     """The schema of `source` for rows of that kind with that Arrow schema."""
     columns = tuple((f.name, str(f.type)) for f in (EVENT_SCHEMA if kind in _EVENT_KINDS else rows))
     return source_schema(kind, columns)
+
+
+def fixed_schema(kind: str) -> TableSchema | None:
+    """The schema of `source` for kinds that always have the same columns; None where the rows decide."""
+    return schema_of(kind, EVENT_SCHEMA) if kind in _EVENT_KINDS else None
 
 
 @lru_cache(maxsize=512)
