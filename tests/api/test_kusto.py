@@ -37,8 +37,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     query = QuerySettings(
         concurrent=4,
         queue_seconds=0.3,
+        niceness=0,
         roles=RolesLimits(
-            reader=RoleLimits(rows=1000, seconds=2.0, concurrent=2, memory_bytes=64 << 20, spill_bytes=32 << 20)
+            reader=RoleLimits(rows=1000, seconds=2.0, concurrent=2),
+            responder=RoleLimits(memory_bytes=64 << 20, spill_bytes=32 << 20),
         ),
     )
     for made in open_served(tmp_path_factory.mktemp("data"), start=False, query=query):
@@ -196,12 +198,13 @@ class TestErrors:
                 client.execute("tocsin", text, given)
             assert time.monotonic() - started < 2
 
-    def test_memory_and_spill_limits_of_the_role(self, client: KustoClient) -> None:
+    def test_memory_and_spill_limits_of_the_role(self, served: Served) -> None:
+        client = connected(served, served.token("Responder"))
         rows = "range x from 1 to 3000000 step 1 | extend s=strcat('0123456789abcdef0123456789abcdef', x)"
-        with pytest.raises(KustoApiError, match=r"QRY0012.*query\.roles\.reader\.spill_bytes = 33554432") as caught:
+        with pytest.raises(KustoApiError, match=r"QRY0012.*query\.roles\.responder\.spill_bytes = 33554432") as caught:
             client.execute("tocsin", rows + " | sort by s asc | extend r=row_number() | where r > 2999990")
         assert caught.value.get_api_error().code == "LimitsExceeded"
-        with pytest.raises(KustoApiError, match=r"QRY0004.*64 MiB.*query\.roles\.reader\.memory_bytes = 67108864"):
+        with pytest.raises(KustoApiError, match=r"QRY0004.*64 MiB.*query\.roles\.responder\.memory_bytes = 67108864"):
             client.execute("tocsin", rows + " | summarize l=make_list(s) | project array_length(l)")
 
     def test_other_failures_are_in_kustos_shape(self, served: Served, token: str) -> None:

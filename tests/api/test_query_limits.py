@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,15 +17,18 @@ from tests.api.conftest import ROLES, Served, open_served
 from tests.api.test_kusto import SLOW, until
 from tocsin.access import ROLES as HELD
 from tocsin.lake.settings import MIB, EngineSettings
-from tocsin.query import QuerySettings, RoleLimits, RolesLimits
+from tocsin.query import Limits, QuerySettings, RoleLimits, RolesLimits
 
-READER = RoleLimits(rows=50, seconds=1.0, result_bytes=20_000, memory_bytes=48 * MIB, spill_bytes=16 * MIB)
+READER = RoleLimits(rows=50, seconds=1.0, result_bytes=20_000)
+CONTRIBUTOR = RoleLimits(memory_bytes=48 * MIB, spill_bytes=16 * MIB)
 WIDE = "range x from 1 to 2000000 step 1 | extend s=strcat('0123456789abcdef0123456789abcdef', x)"
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    query = QuerySettings(concurrent=3, queue_seconds=0.3, seconds=20.0, roles=RolesLimits(reader=READER))
+    query = QuerySettings(
+        concurrent=3, queue_seconds=0.3, seconds=60.0, roles=RolesLimits(reader=READER, contributor=CONTRIBUTOR)
+    )
     yield from open_served(tmp_path_factory.mktemp("data"), start=False, query=query)
 
 
@@ -61,26 +66,30 @@ def test_rows_and_size_cut_the_answer_and_say_why(by: dict[str, httpx.Client]) -
 
 
 @pytest.mark.parametrize(
-    ("text", "code", "setting"),
+    ("role", "text", "code", "setting"),
     [
-        (SLOW, "QRY0002", "query.roles.reader.seconds = 1"),
+        ("Reader", SLOW, "QRY0002", "query.roles.reader.seconds = 1"),
         (
+            "Contributor",
             WIDE + " | summarize l=make_list(s) | project array_length(l)",
             "QRY0004",
-            "query.roles.reader.memory_bytes = 50331648",
+            "query.roles.contributor.memory_bytes = 50331648",
         ),
         (
+            "Contributor",
             WIDE + " | sort by s asc | extend r=row_number() | where r > 1999990",
             "QRY0012",
-            "query.roles.reader.spill_bytes = 16777216",
+            "query.roles.contributor.spill_bytes = 16777216",
         ),
     ],
 )
-def test_time_memory_and_spill_end_the_query(by: dict[str, httpx.Client], text: str, code: str, setting: str) -> None:
-    answer = ask(by["Reader"], text)
+def test_time_memory_and_spill_end_the_query(
+    by: dict[str, httpx.Client], role: str, text: str, code: str, setting: str
+) -> None:
+    answer = ask(by[role], text)
     assert (answer.status_code, answer.json()["code"]) == (422, code)
     assert setting in answer.json()["detail"]
-    assert ask(by["Reader"], "print 1").json()["rows"] == [[1]], "the next query runs"
+    assert ask(by[role], "print 1").json()["rows"] == [[1]], "the next query runs"
 
 
 def test_the_shared_engines_limits_are_named_too(tmp_path: Path) -> None:
@@ -95,7 +104,7 @@ def test_the_shared_engines_limits_are_named_too(tmp_path: Path) -> None:
 
 
 def test_limited_queries_leave_nothing_on_disk(served: Served, by: dict[str, httpx.Client]) -> None:
-    ask(by["Reader"], WIDE + " | sort by s asc | extend r=row_number() | where r > 1999990")
+    ask(by["Contributor"], WIDE + " | sort by s asc | extend r=row_number() | where r > 1999990")
     spill = served.workspace.lake.path / "spill"
     assert sum(p.stat().st_size for p in spill.rglob("*") if p.is_file()) <= 16 * MIB
 
@@ -189,3 +198,39 @@ def test_who_has_two_roles_gets_the_wider_of_each() -> None:
     assert settings.turns(["Reader", "Responder"]) == (2, "query.roles.responder.concurrent")
     assert settings.turns(["Reader", "Contributor"]) == (8, "query.concurrent")
     assert settings.most(["Contributor"]).rows == settings.most_rows
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts niceness by thread")
+def test_peoples_queries_yield_to_intake(served: Served, by: dict[str, httpx.Client]) -> None:
+    """The threads that run them have the niceness of the setting, all others that of the process."""
+    thread = threading.Thread(target=ask, args=(by["Administrator"], SLOW))
+    thread.start()
+    until(lambda: served.workspace.queries.running())
+    names = {str(t.native_id): t.name for t in threading.enumerate()}
+    nice = {
+        names[task.name]: os.getpriority(os.PRIO_PROCESS, int(task.name))
+        for task in Path("/proc/self/task").iterdir()
+        if task.name in names
+    }
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    for running in served.workspace.queries.running():
+        served.workspace.queries.cancel(running.id)
+    thread.join(10)
+    assert max(v for n, v in nice.items() if n.startswith("tocsin-query")) == max(own, 10)
+    assert {v for n, v in nice.items() if not n.startswith("tocsin-query")} == {own}
+
+
+def test_a_wide_result_is_fetched_no_further_than_its_limit(served: Served) -> None:
+    """Nearly a gigabyte of rows. DuckDB holds them within its own limit (384 MiB, then on disk); once they are Arrow they lie outside it,
+    so only what may be answered is fetched."""
+    text = "range x from 1 to 900000 step 1 | project s=strcat(strrep('x', 1000), x)"
+    before = _resident()
+    result = served.workspace.queries.run(text, limits=Limits(rows=900_000, seconds=60.0, result_bytes=10 * MIB))
+    assert result.cut is not None
+    assert result.cut.code == "QRY0011"
+    assert result.table.nbytes <= 10 * MIB
+    assert _resident() - before < 600 * MIB
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

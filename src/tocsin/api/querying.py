@@ -15,7 +15,9 @@ from starlette.responses import Response
 
 from tocsin.access import Principal
 from tocsin.api.ports import Workspace
+from tocsin.api.security import workspace_of
 from tocsin.api.wire import to_json
+from tocsin.base.priority import yield_to_others
 from tocsin.lake.engine import Window
 from tocsin.query import read_options
 
@@ -32,9 +34,15 @@ Result = TypeVar("Result")
 
 
 async def cancellable(request: Request, work: Callable[[threading.Event], Result]) -> Result:
-    """What `work` gives, in a thread of the pool; its event is set when the asker goes away."""
+    """What `work` gives, in a thread of the pool that yields to intake and rules; its event is set when the asker goes away."""
     cancel = threading.Event()
-    running = asyncio.get_running_loop().run_in_executor(_POOL, work, cancel)
+    niceness = workspace_of(request).queries.settings.niceness
+
+    def yielding() -> Result:
+        yield_to_others(niceness)
+        return work(cancel)
+
+    running = asyncio.get_running_loop().run_in_executor(_POOL, yielding)
     try:
         while not (await asyncio.wait({running}, timeout=_LOOK))[0]:
             if await request.is_disconnected():

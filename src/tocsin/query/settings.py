@@ -120,6 +120,13 @@ class QuerySettings(BaseModel):
     queue_seconds: float = Field(
         default=30.0, ge=0, description="How long a query waits for its turn before it is refused with 429."
     )
+    niceness: int = Field(
+        default=10,
+        ge=0,
+        le=19,
+        description="How much queries of people leave the processors to intake and rules when all want them, as nice(1) counts; "
+        "0 not at all. Linux only.",
+    )
     roles: RolesLimits = RolesLimits()
     external: ExternalSettings = ExternalSettings()
     compiled: int = Field(
