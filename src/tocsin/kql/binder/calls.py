@@ -95,9 +95,13 @@ def bind_call(b: Binder, node: ast.Call, row: Row) -> Scalar:
         return call_scalar(b, stored_function(b, stored, node), node, row)
     if name in REFUSED_BY_POLICY:
         raise policy(f"{name}()", REFUSED_BY_POLICY[name], node.callee_span)
-    if registry.aggregate(name) is not None:
+    aggregate = registry.aggregate(name)
+    if aggregate is not None:
         raise fail(
-            "KQL0106", f"{name}() is an aggregate; it has a meaning only in summarize and its kin.", node.callee_span
+            "KQL0106",
+            f"{name}() is an aggregate: it takes a value of many rows, and stands only in summarize, make-series and the like.",
+            node.callee_span,
+            f"Write: | summarize {name}({'…' if aggregate.params else ''}) by column.",
         )
     known = [*registry.scalar_names(), *row.env.all_names(), *b.catalog.function_names()]
     raise unknown("KQL0103", "function", name, known, node.callee_span)
@@ -200,7 +204,9 @@ def _arguments(b: Binder, params: Sequence[Param], node: ast.Call, row: Row, nam
     if repeated and row.relation is not None:
         given = [g for argument in given for g in _expanded(argument, row.relation)]
     if len(given) < least or (len(given) > len(params) and not repeated):
-        raise fail("KQL0104", f"{name}() takes {_count_text(params)}, not {len(given)}.", node)
+        raise fail(
+            "KQL0104", f"{name}() takes {_count_text(params)}, not {len(given)}.", node, _call_text(name, params)
+        )
     arguments = []
     for i, argument in enumerate(given):
         param = params[min(i, len(params) - 1)]
@@ -219,6 +225,12 @@ def _expanded(argument: ast.Expr, relation: Relation) -> list[ast.Expr]:
 def _type_name(node: ast.TypeOf) -> Scalar:
     """A ``typeof(…)`` argument goes to the function as its text."""
     return constant(KqlType.STRING, f"typeof({node.type})")
+
+
+def _call_text(name: str, params: Sequence[Param]) -> str:
+    """How the call is written, as advice."""
+    shown = ", ".join(f"[{p.name}]" if p.optional else p.name + (", …" if p.repeated else "") for p in params)
+    return f"Write: {name}({shown})."
 
 
 def _count_text(params: Sequence[Param]) -> str:

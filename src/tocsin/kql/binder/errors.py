@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from tocsin.base.errors import did_you_mean
 from tocsin.kql.ast import Node, Span
 
+_MOST_NAMED = 8  # names that are told where none is near
+
 __all__ = ["BindError", "fail", "unknown"]
 
 
@@ -36,8 +38,13 @@ def fail(code: str, message: str, where: Node | Span, hint: str = "") -> BindErr
 
 
 def unknown(code: str, kind: str, name: str, known: Iterable[str], where: Node | Span) -> BindError:
-    """An unknown name, with the nearest known one."""
-    return fail(code, f"There is no {kind} named '{name}' here.", where, did_you_mean(name, _near(name, known)))
+    """An unknown name, with the nearest known one; where none is near, a column's error says which there are."""
+    names = list(dict.fromkeys(known))
+    hint = did_you_mean(name, _near(name, names))
+    if not hint and code == "KQL0101" and names:
+        shown = ", ".join(names[:_MOST_NAMED]) + (" …" if len(names) > _MOST_NAMED else "")
+        hint = f"Known here: {shown}."
+    return fail(code, f"There is no {kind} named '{name}' here.", where, hint)
 
 
 def _near(name: str, known: Iterable[str]) -> list[str]:
@@ -57,4 +64,4 @@ def unsupported(what: str, where: Node | Span, hint: str = "") -> BindError:
 
 def policy(what: str, reason: str, where: Node | Span) -> BindError:
     """A construct that is refused whatever the engine can do."""
-    return fail("KQL0202", f"{what} is refused: {reason}", where)
+    return fail("KQL0202", f"{what} is refused: {reason.rstrip('.')}.", where)

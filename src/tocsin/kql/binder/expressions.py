@@ -322,7 +322,8 @@ def _string_operator(b: Binder, node: ast.Binary, left: Scalar, right: Scalar, r
         try:
             return strings.matches_regex(left, right)
         except RegexError as error:
-            raise fail("KQL0108", f"The regular expression can't be run: {error}.", node.right) from None
+            hint = "A sign that is meant as text, such as ( or ., is written with a backslash: @'\\('."
+            raise fail("KQL0108", f"The regular expression can't be run: {error}.", node.right, hint) from None
     name = {"!~": "=~", "notcontains": "contains", "notcontains_cs": "contains_cs", "nothas": "has"}.get(
         op, op.lstrip("!")
     )
