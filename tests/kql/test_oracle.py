@@ -19,7 +19,7 @@ def tally(corpus: str, executor: Executor, compare: object) -> dict[str, int]:
     return counts
 
 
-@pytest.mark.parametrize(("corpus", "least"), [("fuzz", 0.99), ("docs", 0.93), ("agrees", 0.95)])
+@pytest.mark.parametrize(("corpus", "least"), [("fuzz", 0.99), ("docs", 0.98), ("agrees", 0.99)])
 def test_answers(corpus: str, least: float) -> None:
     """Values, names and order equal to the engine's; what is not equal is refused or known."""
     counts = tally(corpus, Executor(), corpora.comparer())
@@ -29,9 +29,9 @@ def test_answers(corpus: str, least: float) -> None:
 
 
 def test_rejects_have_places() -> None:
-    """What the engine refuses is refused, but for constructs that are newer than the recording."""
+    """What the engine refuses is refused."""
     counts = tally("rejects", Executor(), None)
-    assert counts["refused"] >= 118
+    assert set(counts) == {"refused"}, counts
     assert "sql" not in counts
     assert "crash" not in counts
 
@@ -47,4 +47,4 @@ def test_hunting_queries_run_over_empty_tables() -> None:
         kind, _ = corpora.outcome(executor, case, None, external=lambda *_: None)
         counts[kind] = counts.get(kind, 0) + 1
     assert set(counts) <= {"exact", "refused"}, counts
-    assert counts["exact"] / sum(counts.values()) >= 0.9, counts
+    assert counts["exact"] / sum(counts.values()) >= 0.92, counts

@@ -147,11 +147,14 @@ def _lower(b: Binder, function: ScalarFunction, arguments: Sequence[Scalar], nod
         if any(p is not a for p, a in zip(prepared, arguments, strict=True)):
             arguments = prepared
             lowered = _lower_once(function, arguments, node)
-    made = scalars.make(lowered.sql, lowered.type, arguments, ticks=lowered.ticks, copies=max(lowered.copies, 1))
-    if lowered.texts:
-        made = replace(made, texts=lowered.texts)
-    if function.name == "todynamic" and arguments[0].type is KqlType.STRING and arguments[0].sql in arguments[0].refs:
-        made = replace(made, json_text=arguments[0].sql)
+    if any(a.subquery for a in arguments) and not isinstance(lowered, RowLowered):
+        made = scalars.lifted(arguments, lambda plain: _made(_lower_once(function, plain, node), plain))
+    else:
+        made = _made(lowered, arguments)
+        if lowered.texts:
+            made = replace(made, texts=lowered.texts)
+        if function.name == "todynamic" and arguments[0].type is KqlType.STRING and arguments[0].sql in arguments[0].refs:
+            made = replace(made, json_text=arguments[0].sql)
     if isinstance(lowered, RowLowered):
         return _several(b, lowered, made, row)
     if function.deterministic:
@@ -159,6 +162,10 @@ def _lower(b: Binder, function: ScalarFunction, arguments: Sequence[Scalar], nod
     b.volatile = True
     made = replace(made, volatile=True)
     return b.hoist(made, row)
+
+
+def _made(lowered: Lowered, arguments: Sequence[Scalar]) -> Scalar:
+    return scalars.make(lowered.sql, lowered.type, arguments, ticks=lowered.ticks, copies=max(lowered.copies, 1))
 
 
 def _several(b: Binder, lowered: RowLowered, made: Scalar, row: Row) -> Scalar:
@@ -272,8 +279,12 @@ def _window(b: Binder, function: ScalarFunction, node: ast.Call, row: Row) -> Sc
             "Put 'sort by' or 'serialize' before it.",
         )
     arguments = _arguments(b, function.params, node, row, node.callee)
+    if len(function.params) > 2 and function.params[2].name == "default" and len(arguments) > 2 and arguments[2].refs:
+        raise fail("KQL0107", f"{node.callee}() needs a constant for 'default'.", named_arguments(node, function.params)[2])
     arguments = [a if a.constant or a.cheap else b.hoist(a, row) for a in arguments]
-    lowered = _lower_once(function, arguments, node)
+    # The arguments' own texts are put in last, so that a literal such as "{order}" is none of the tokens.
+    texts = {f"\0{i}\0": a.sql for i, a in enumerate(arguments)}
+    lowered = _lower_once(function, [replace(a, sql=mark) for a, mark in zip(arguments, texts, strict=True)], node)
     order = f"ORDER BY {order_text(relation.order)}" if relation.order else ""
     keys = ", ".join(relation.partition)
     tokens = {
@@ -286,7 +297,7 @@ def _window(b: Binder, function: ScalarFunction, node: ast.Call, row: Row) -> Sc
         reads |= argument.refs
 
     def level(sql: str, kind: KqlType, ticks: bool) -> str:
-        for token, text in tokens.items():
+        for token, text in (*tokens.items(), *texts.items()):
             sql = sql.replace(token, text)
         alias = b.alias()
         made_reads = reads | frozenset(stage_aliases)

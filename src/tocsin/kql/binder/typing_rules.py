@@ -84,6 +84,10 @@ def explicit(value: Scalar, kind: KqlType) -> Scalar:
             return fused
     if value.type is KqlType.DYNAMIC:
         value = scalars.raw_path(value)
+    return scalars.lifted((value,), lambda plain: _converted(plain[0], kind))
+
+
+def _converted(value: Scalar, kind: KqlType) -> Scalar:
     lowered = conversion.convert(value, kind)
     return scalars.make(lowered.sql, lowered.type, (value,), ticks=lowered.ticks, copies=lowered.copies)
 

@@ -37,8 +37,23 @@ def common_type(operands: Sequence[Operand]) -> KqlType:
     )
 
 
+_NUMBER_CLASSES = {I: 1, L: 1, R: 2, D: 3}
+
+
 def unified(operands: Sequence[Operand]) -> tuple[list[str], KqlType, bool]:
-    """The operands' texts in one type and one physical form."""
+    """The operands' texts in one type and one physical form.
+
+    Raises FunctionError for a whole number beside a real or decimal: the engine refuses to choose between them.
+    """
+    classes = [0 if o.constant and o.value is None else _NUMBER_CLASSES.get(o.type, 0) for o in operands]
+    numbers = {c for c in classes if c}
+    if len(numbers) > 1:
+        first = next(c for c in classes if c)
+        at = next(i for i, c in enumerate(classes) if c not in (0, first))
+        raise FunctionError(
+            f"its values must be of one type; there are {operands[classes.index(first)].type} and {operands[at].type}",
+            hint="Convert one with toreal(), tolong() or todecimal().",
+        )
     kind = common_type(operands)
     if kind is T:
         in_ticks = any(o.ticks for o in operands)

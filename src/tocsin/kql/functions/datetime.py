@@ -208,7 +208,11 @@ def _zone(to_local: bool) -> Callable[[Sequence[Operand]], Lowered]:
 # ---------------------------------------------------------------------------------------------- formatting
 
 
-def datetime_parts(pattern: str, letters: str, separators: str | None) -> list[tuple[str, int]]:
+_SEPARATORS = " /-:,._[]"
+"""The only characters that may stand between a format's letters (learn.microsoft.com/kusto/query/format-datetime-function)."""
+
+
+def datetime_parts(pattern: str, letters: str, separators: str) -> list[tuple[str, int]]:
     """A format's runs of one letter as (letter, length); anything else as (text, 0)."""
     found: list[tuple[str, int]] = []
     i = 0
@@ -221,8 +225,12 @@ def datetime_parts(pattern: str, letters: str, separators: str | None) -> list[t
             found.append((char, j - i))
             i = j
             continue
-        if separators is not None and char not in separators:
-            raise FunctionError(f"'{char}' can't be used in the format", 1)
+        if char not in separators:
+            raise FunctionError(
+                f"'{char}' can't be used in the format",
+                1,
+                hint=f"Letters: {' '.join(letters)}. Between them: {' '.join(repr(c) for c in separators)}.",
+            )
         found.append((char, 0))
         i += 1
     return found
@@ -244,7 +252,7 @@ def _format_datetime(operands: Sequence[Operand]) -> Lowered:
     u, t = micros(moment), ticks(moment)
     pieces: list[str] = []
     longest = {"d": 2, "f": 7, "F": 7, "h": 2, "H": 2, "m": 2, "M": 2, "s": 2, "y": 4, "t": 2}
-    for letter, length in datetime_parts(pattern, "dfFhHmMsyt", None):
+    for letter, length in datetime_parts(pattern, "dfFhHmMsyt", _SEPARATORS):
         if length == 0:
             pieces.append(text(letter))
             continue
@@ -299,7 +307,7 @@ def _format_timespan(operands: Sequence[Operand]) -> Lowered:
         "s": f"({size} // 10000000 % 60)",
     }
     pieces: list[str] = []
-    for letter, length in datetime_parts(pattern, "dhHmsfF", None):
+    for letter, length in datetime_parts(pattern, "dhHmsfF", _SEPARATORS):
         if length == 0:
             pieces.append(text(letter))
         elif letter in "fF":

@@ -178,6 +178,15 @@ def _bag_zip(operands: Sequence[Operand]) -> Lowered:
     return Lowered(f"k_bag_zip({operands[0].sql}, {operands[1].sql})", J, copies=4)
 
 
+def _repeat(operands: Sequence[Operand]) -> Lowered:
+    value, count = operands
+    if value.type is J and not (value.constant and value.value is None):
+        raise FunctionError("it repeats numbers, strings, datetimes and timespans, no dynamic", 0)
+    return _json(
+        f"to_json(list_transform(range(least(greatest({count.sql}, 0), 1048576)), lambda i: {to_dynamic(value)}))"
+    )
+
+
 FUNCTIONS: tuple[ScalarFunction, ...] = (
     scalar(
         "pack_array(values: any?*)",
@@ -329,9 +338,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
     scalar(
         "repeat(value: any, count: long)",
         J,
-        lambda o: _json(
-            f"to_json(list_transform(range(least(greatest({o[1].sql}, 0), 1048576)), lambda i: {to_dynamic(o[0])}))"
-        ),
+        _repeat,
         "An array of the value, `count` times.",
         "repeat(1, 3) => [1,1,1]",
         group=_GROUP,

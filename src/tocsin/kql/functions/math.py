@@ -256,7 +256,7 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
     scalar(
         "gcd(a: long, b: long)",
         L,
-        "gcd(({0})::BIGINT, ({1})::BIGINT)",
+        "try_cast(gcd(({0})::HUGEINT, ({1})::HUGEINT) AS BIGINT)",
         "The greatest common divisor.",
         "gcd(12, 18) => 6",
         group=_GROUP,

@@ -52,7 +52,11 @@ def _restart(operands: Sequence[Operand], at: int) -> tuple[tuple[str, ...], str
 def _row_number(operands: Sequence[Operand]) -> Lowered:
     stages, over = _restart(operands, 1)
     start = operands[0].sql if operands else "1"
-    return WindowLowered(f"(row_number() OVER ({over}) - 1 + ({start})::BIGINT)", L, stages=stages)
+    number = "{s" + str(len(stages)) + "}"  # a window may not stand in the macro's CASE twice
+    if not operands:
+        return WindowLowered(f"row_number() OVER ({over})", L, stages=stages)
+    stages = (*stages, f"row_number() OVER ({over})")
+    return WindowLowered(f"k_wrap({number}::HUGEINT - 1 + ({start})::BIGINT)", L, stages=stages)
 
 
 def _row_cumsum(operands: Sequence[Operand]) -> Lowered:

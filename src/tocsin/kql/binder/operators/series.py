@@ -61,8 +61,11 @@ def _make_series(b: Binder, relation: Relation, node: ast.MakeSeries, env: Envir
     row = Row(env, relation=None, aggregates=use, inner=inner)
     outputs: list[Output] = []
     for aggregate in node.aggregates:
-        outputs.extend(bind_outputs(b, [aggregate.value], row, relation, keys.sources))
-    defaults = [_default(b, a, o.value, inner) for a, o in zip(node.aggregates, outputs, strict=False)]
+        made = bind_outputs(b, [aggregate.value], row, relation, keys.sources)
+        if len(made) != 1:
+            raise fail("KQL0105", "An aggregate of make-series gives one value; this one gives several.", aggregate.value)
+        outputs.extend(made)
+    defaults = [_default(b, a, o.value, inner) for a, o in zip(node.aggregates, outputs, strict=True)]
     relation = b.settle(relation, inner)
     plan, start, stop = _bounded(b, relation, axis)
     bucket, position = b.alias(), _position(axis, start)
@@ -172,7 +175,11 @@ def _position(axis: _Axis, start: Scalar) -> Scalar:
         # Rows before the start are left out, so that the engine's division, which cuts towards zero, is the bin's.
         sql = f"({difference} // {axis.step.sql})"
     else:
+        if axis.kind is not KqlType.DATETIME:  # ticks since year 1 can't overflow; other numbers may be as far apart as they like
+            difference = f"({axis.value.sql}::HUGEINT - {start.sql})"
         sql = f"(({difference} - q_mod({difference}, {axis.step.sql})) // {axis.step.sql})"
+        if axis.kind is not KqlType.DATETIME:
+            sql = f"try_cast({sql} AS BIGINT)"
     return scalars.make(sql, KqlType.LONG, (axis.value, start, axis.step), copies=2)
 
 
@@ -214,17 +221,18 @@ def _series(
     grouped: Plan = Aggregate(frozenset([*(a for a, _ in final_keys), bins, low, high]), plan, final_keys, aggregates)
     begin = "0::BIGINT" if axis.start is not None else low
     if stop is not None:
-        span = f"({stop.sql} - {start.sql})"
+        span = f"({stop.sql} - {start.sql})" if axis.real else f"({stop.sql}::HUGEINT - {start.sql})"
         end = (
             f"try_cast(ceil({span} / {axis.step.sql}) AS BIGINT)"
             if axis.real
             else f"(({span} + {axis.step.sql} - 1) // {axis.step.sql})"
         )
     else:
-        end = f"({high} + 1)"
+        end = f"({high}::HUGEINT + 1)"
     points = b.alias()
     ref = frozenset((low, high)) | start.refs | (stop.refs if stop is not None else frozenset()) | axis.step.refs
-    length = f"least(greatest(coalesce({end}, 0), coalesce({begin}, 0)), coalesce({begin}, 0) + {POINT_LIMIT})"
+    first_point = f"coalesce({begin}, 0)::HUGEINT"
+    length = f"least(greatest(coalesce({end}, 0), {first_point}), {first_point} + {POINT_LIMIT}, {2**63 - 1})::BIGINT"
     items: list[tuple[str, Scalar]] = [
         (points, Scalar(f"range(coalesce({begin}, 0), {length})", KqlType.DYNAMIC, cheap=False, refs=ref, weight=700))
     ]
@@ -266,6 +274,8 @@ def _array(value: Scalar, default: Scalar, bins: str, points: str, number: int) 
 
 def _axis_array(axis: _Axis, start: Scalar, points: str) -> Scalar:
     point = f"({start.sql} + i * {axis.step.sql})"
+    if not axis.real and axis.kind is not KqlType.DATETIME:
+        point = f"k_wrap({start.sql}::HUGEINT + i::HUGEINT * {axis.step.sql})"
     if axis.kind is KqlType.DATETIME:
         body = scalars.to_dynamic(Scalar(point, KqlType.DATETIME, ticks=True)).sql
     elif axis.kind is KqlType.TIMESPAN:

@@ -6,7 +6,7 @@ has already refused what KQL refuses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from tocsin.kql import needs
@@ -64,6 +64,30 @@ def make(
     )
 
 
+def lifted(operands: Sequence[Scalar], build: Callable[[Sequence[Scalar]], Scalar]) -> Scalar:
+    """What `build` makes of the operands, where those that hold a SELECT are columns to it.
+
+    The engine takes no SELECT inside TRY and lambdas, which most lowerings use; in a SELECT of their own they are plain columns.
+    """
+    held = {i: o for i, o in enumerate(operands) if o.subquery}
+    if not held:
+        return build(operands)
+    plain = [replace(o, sql=f"q{i}", subquery=False, cheap=True) if i in held else o for i, o in enumerate(operands)]
+    made = build(plain)
+    columns = ", ".join(f"{o.sql} AS q{i}" for i, o in held.items())
+    return Scalar(
+        f"(SELECT {made.sql} FROM (SELECT {columns}))",
+        made.type,
+        cheap=False,
+        ticks=made.ticks,
+        refs=made.refs,
+        window=made.window,
+        subquery=True,
+        volatile=made.volatile,
+        weight=made.weight,
+    )
+
+
 def null(kind: KqlType) -> Scalar:
     """The typed null (of a string: the empty string)."""
     return constant(kind, None)
@@ -97,6 +121,10 @@ def micros(value: Scalar) -> Scalar:
 
 def arithmetic(op: str, left: Scalar, right: Scalar, result: KqlType) -> Scalar:
     """``+ - * / %`` of operands that the binder has brought to one of KQL's signatures."""
+    return lifted((left, right), lambda both: _calculated(op, both[0], both[1], result))
+
+
+def _calculated(op: str, left: Scalar, right: Scalar, result: KqlType) -> Scalar:
     a, b = left.sql, right.sql
     both = (left, right)
     if result is KqlType.DATETIME:
@@ -196,6 +224,8 @@ def _compared(op: str, left: Scalar, right: Scalar, positive: bool) -> Scalar:
     both = (left, right)
     kind = left.type
     a, b = left.sql, right.sql
+    if kind is KqlType.DECIMAL and not right.constant and (left.subquery or right.subquery):
+        return lifted(both, lambda plain: _compared(op, plain[0], plain[1], positive))
     if kind is KqlType.DECIMAL and not right.constant:
         # Decimals of functions may have other scales, and one may not fit the other's: then the difference is plain as doubles.
         sign = {"==": "=", "!=": "<>"}.get(op, op)
