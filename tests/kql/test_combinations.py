@@ -96,7 +96,7 @@ def check(query: str) -> bool:
             engine().run(text)
         except KqlErrors:
             return False
-        except Exception as error:  # noqa: BLE001 - whatever it is, a user must not see it
+        except Exception as error:
             pytest.fail(f"{text}\n{type(error).__name__}: {str(error)[:600]}")
     return True
 
@@ -127,10 +127,15 @@ def test_aggregates(function: Aggregate) -> None:
         before = chance.choice(("", "| sort by c_long asc"))
         check(f"TABLE {before} | summarize r = {made}")
         check(f"TABLE {before} | summarize {made} by {key}")
-        check(f"TABLE {before} | make-series r = {made} on c_datetime from datetime(2024-01-01) to datetime(2024-01-03) step 1d by c_bool")
+        check(
+            f"TABLE {before} | make-series r = {made} on c_datetime from datetime(2024-01-01) to datetime(2024-01-03) step 1d by c_bool"
+        )
 
 
-BINARY = ["+", "-", "*", "/", "%", "==", "!=", "<", ">=", "has", "!has", "contains_cs", "startswith", "!endswith", "hasprefix_cs", "=~", "!~", "and", "or", "matches regex"]  # fmt: skip
+BINARY = [
+    "+", "-", "*", "/", "%", "==", "!=", "<", ">=", "has", "!has", "contains_cs", "startswith", "!endswith", "hasprefix_cs", "=~", "!~", "and", "or",
+    "matches regex",
+]  # fmt: skip
 
 
 def expression(chance: random.Random, depth: int = 2) -> str:
@@ -163,7 +168,19 @@ def operators(chance: random.Random) -> list[str]:
     a, c, d = (column(chance.choice(TYPES)) for _ in range(3))
     e = expression(chance, 1)
     agg = call(chance, chance.choice([x for x in registry.all_aggregates() if not x.refused]))
-    kind = chance.choice(("inner", "innerunique", "leftouter", "rightouter", "fullouter", "leftsemi", "leftanti", "rightsemi", "rightanti"))
+    kind = chance.choice(
+        (
+            "inner",
+            "innerunique",
+            "leftouter",
+            "rightouter",
+            "fullouter",
+            "leftsemi",
+            "leftanti",
+            "rightsemi",
+            "rightanti",
+        )
+    )
     return [
         f"TABLE | project {a}, r = {e} | distinct *",
         f"TABLE | top 3 by {e} desc nulls first",

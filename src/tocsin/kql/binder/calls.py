@@ -153,7 +153,11 @@ def _lower(b: Binder, function: ScalarFunction, arguments: Sequence[Scalar], nod
         made = _made(lowered, arguments)
         if lowered.texts:
             made = replace(made, texts=lowered.texts)
-        if function.name == "todynamic" and arguments[0].type is KqlType.STRING and arguments[0].sql in arguments[0].refs:
+        if (
+            function.name == "todynamic"
+            and arguments[0].type is KqlType.STRING
+            and arguments[0].sql in arguments[0].refs
+        ):
             made = replace(made, json_text=arguments[0].sql)
     if isinstance(lowered, RowLowered):
         return _several(b, lowered, made, row)
@@ -280,7 +284,9 @@ def _window(b: Binder, function: ScalarFunction, node: ast.Call, row: Row) -> Sc
         )
     arguments = _arguments(b, function.params, node, row, node.callee)
     if len(function.params) > 2 and function.params[2].name == "default" and len(arguments) > 2 and arguments[2].refs:
-        raise fail("KQL0107", f"{node.callee}() needs a constant for 'default'.", named_arguments(node, function.params)[2])
+        raise fail(
+            "KQL0107", f"{node.callee}() needs a constant for 'default'.", named_arguments(node, function.params)[2]
+        )
     arguments = [a if a.constant or a.cheap else b.hoist(a, row) for a in arguments]
     # The arguments' own texts are put in last, so that a literal such as "{order}" is none of the tokens.
     texts = {f"\0{i}\0": a.sql for i, a in enumerate(arguments)}

@@ -13,7 +13,9 @@ from tocsin.kql.types import KqlType
 
 __all__ = ["RESERVED", "NameParser"]
 
-RESERVED: Final = frozenset(("first", "last", "asc", "desc", "and", "or", "between", "matches", "true", "false", "missing"))
+RESERVED: Final = frozenset(
+    ("first", "last", "asc", "desc", "and", "or", "between", "matches", "true", "false", "missing")
+)
 """Words that Kusto refuses as a column's or parameter's name, unless quoted (as recorded of the engine)."""
 
 _FOREIGN_TYPES = {

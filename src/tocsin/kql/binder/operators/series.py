@@ -63,7 +63,9 @@ def _make_series(b: Binder, relation: Relation, node: ast.MakeSeries, env: Envir
     for aggregate in node.aggregates:
         made = bind_outputs(b, [aggregate.value], row, relation, keys.sources)
         if len(made) != 1:
-            raise fail("KQL0105", "An aggregate of make-series gives one value; this one gives several.", aggregate.value)
+            raise fail(
+                "KQL0105", "An aggregate of make-series gives one value; this one gives several.", aggregate.value
+            )
         outputs.extend(made)
     defaults = [_default(b, a, o.value, inner) for a, o in zip(node.aggregates, outputs, strict=True)]
     relation = b.settle(relation, inner)
@@ -175,7 +177,9 @@ def _position(axis: _Axis, start: Scalar) -> Scalar:
         # Rows before the start are left out, so that the engine's division, which cuts towards zero, is the bin's.
         sql = f"({difference} // {axis.step.sql})"
     else:
-        if axis.kind is not KqlType.DATETIME:  # ticks since year 1 can't overflow; other numbers may be as far apart as they like
+        if (
+            axis.kind is not KqlType.DATETIME
+        ):  # ticks since year 1 can't overflow; other numbers may be as far apart as they like
             difference = f"({axis.value.sql}::HUGEINT - {start.sql})"
         sql = f"(({difference} - q_mod({difference}, {axis.step.sql})) // {axis.step.sql})"
         if axis.kind is not KqlType.DATETIME:
