@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from tocsin.lake.engine import QueryResult
 
 __all__ = ["query"]
 
@@ -65,7 +71,8 @@ def query(
         if explain:
             print(queries.explain(source))
             return
-        result = queries.run(source, limits=Limits(rows=limit, seconds=seconds))
+        limits = Limits(rows=limit, seconds=seconds)
+        result = _until_interrupted(lambda cancel: queries.run(source, limits=limits, cancel=cancel))
         if parquet is not None:
             output.write_parquet(parquet, result)
             print(f"{len(result):,} row{'' if len(result) == 1 else 's'} in {parquet}", file=sys.stderr)
@@ -81,3 +88,15 @@ def query(
         print(f"tocsin: {problem}", file=sys.stderr)
     if result.truncated:
         print(f"There were more rows; --limit stopped at {len(result):,}.", file=sys.stderr)
+
+
+def _until_interrupted(run: Callable[[threading.Event], QueryResult]) -> QueryResult:
+    """Runs in a thread of its own: Ctrl-C reaches Python only between the engine's calls, and one call may last minutes."""
+    cancel = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(run, cancel)
+        try:
+            return work.result()
+        except KeyboardInterrupt:
+            cancel.set()
+            raise
