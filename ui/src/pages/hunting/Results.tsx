@@ -104,7 +104,13 @@ export function Results({ run, widen, again }: { run: Run; widen: () => void; ag
         </TabList>
         <p className={css.status} role="status">
           <strong>{count(rows.length, "row")}</strong>
-          {answer.truncated ? <span className={css.warn}> of more: the limit is {number(rows.length)}</span> : null} in{" "}
+          {answer.truncated ? (
+            <span className={css.warn} title={answer.cut}>
+              {" "}
+              of more: the limit is {number(rows.length)}
+            </span>
+          ) : null}{" "}
+          in{" "}
           {answer.seconds < 10 ? answer.seconds.toFixed(2) : Math.round(answer.seconds)} s · {rangeLabel(run.range).toLowerCase()}
         </p>
         <span className={css.spacer} />
