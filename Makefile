@@ -12,7 +12,7 @@ DATA ?= data
 PYTEST_ARGS ?=
 FUZZ_SECONDS ?= 900
 
-.PHONY: help up test check lint types imports format unit env system kernel portal wheel bench soak fuzz kill garbage docs screenshots clean
+.PHONY: help up test check lint types imports format unit env system kernel portal wheel bench soak fuzz hostile kill garbage docs screenshots clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -66,6 +66,10 @@ bench: env kernel portal ## Measure speed and memory; numbers go into bench/READ
 fuzz: env ## Look for texts that break the KQL compiler, for FUZZ_SECONDS (900); what it finds is in .make/fuzz/found
 	$(UV) sync --quiet --locked --inexact --group fuzz
 	$(BIN)/python -m tests.kql.fuzz $(FUZZ_SECONDS)
+
+hostile: env ## All queries made to exhaust the machine, and every 7th prefix of every query of the corpora
+	$(BIN)/python -m tests.kql.hostile
+	$(BIN)/python -m tests.kql.prefixes --step 7
 
 kill: env ## The long form of the kill -9 tests
 	TOCSIN_KILLS=200 $(BIN)/pytest tests/lake/test_kill.py -q

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import subprocess
 import sys
 import time
 
@@ -10,6 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.kql import hostile
+from tests.kql.prefixes import broken, prefixes
 from tests.kql.trees import corpus
 from tocsin.kql import KqlErrors
 from tocsin.kql.format import format_query
@@ -163,3 +167,48 @@ def test_damaged_queries(seed: int) -> None:
         change = chance.choice(["", chance.choice("()[]{}|;,.'\"=*-@`\\ \n"), chance.choice(_WORDS)])
         text = text[:at] + change + text[at + chance.randint(0, 3) :]
     answer(text)
+
+
+HEAVY = (
+    "long list of numbers",
+    "long list of texts",
+    "long list of terms",
+    "cases",
+    "text of texts",
+    "series",
+    "million rows of text",
+)
+
+
+def test_queries_made_to_exhaust_the_machine() -> None:
+    """Those that a moment settles; ``make hostile`` runs them all. In a process of its own, with a limit on its memory."""
+    names = [
+        n
+        for n, _ in hostile.texts()
+        if n.startswith(("doubling", "wide", "half", "recursion", "constant JSON", "nul", "million rows"))
+    ]
+    names = [n for n in names if n not in HEAVY] + [
+        "mutual recursion",
+        "stored recursion",
+        "cross join",
+        "directions",
+        "assertion",
+        "gzip bomb",
+    ]
+    command = f'ulimit -v 8000000; exec {sys.executable} -m tests.kql.hostile "$@"'
+    done = subprocess.run(
+        ["sh", "-c", command, "hostile", *names], capture_output=True, text=True, timeout=300, check=False
+    )
+    outcomes = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert [o["name"] for o in outcomes if o["verdict"].startswith("BROKEN") or o["cpu"] > 15] == [], done.stderr[
+        -2000:
+    ]
+    assert len(outcomes) == len(names), done.stderr[-2000:]
+    assert max(o["peak"] for o in outcomes) < 2_000
+
+
+def test_prefixes_are_bound() -> None:
+    chance = random.Random(3)
+    for name in ("kql-hunting", "kql-oracle-docs", "kql-oracle-fuzz"):
+        for case in chance.sample(corpus(name), 6):
+            assert list(broken(prefixes(case["query"][:1500], 17))) == []

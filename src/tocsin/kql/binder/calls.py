@@ -57,6 +57,8 @@ REFUSED_BY_POLICY = {
     "graph": "this workspace has no graph models; make-graph makes a graph of tables",
 }
 
+CONSTANT_LIMIT = 4_000_000
+"""Characters of a constant text: twice what a query may have; `let` doubles one with each line."""
 HEAVY = 40
 """From this weight on an argument becomes a column of its own, because functions may use it several times."""
 
@@ -117,6 +119,9 @@ def _bind_function(b: Binder, function: ScalarFunction, node: ast.Call, row: Row
         return _window(b, function, node, row)
     arguments = _arguments(b, function.params, node, row, node.callee)
     if arguments and all(a.constant for a in arguments):
+        if sum(len(a.value) for a in arguments if isinstance(a.value, str)) > CONSTANT_LIMIT:
+            hint = "Build it from a column, so that the engine's limits hold."
+            raise fail("KQL0110", f"A constant text has more than {CONSTANT_LIMIT:,} characters.", node, hint)
         result = _folded(function, arguments)
         if result is not None:
             return result
@@ -139,6 +144,7 @@ def _folded(function: ScalarFunction, arguments: Sequence[Scalar]) -> Scalar | N
 
 
 def _lower(b: Binder, function: ScalarFunction, arguments: Sequence[Scalar], node: ast.Call, row: Row) -> Scalar:
+    scalars.bounded(arguments)
     lowered = _lower_once(function, arguments, node)
     if lowered.copies > 1 or any(a.weight > HEAVY or a.subquery for a in arguments):
         # What the text repeats is computed once, in a column of the stage below.
@@ -587,6 +593,8 @@ def _fold_parse(arguments: Sequence[Scalar]) -> Scalar | None:
 
     try:
         parsed = json.loads(value.value, parse_constant=_no_constant)
+        if "\\ud" in value.value.lower():  # half a character is no JSON to the engine, and no text
+            json.dumps(parsed, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
     return constant(KqlType.DYNAMIC, None if parsed is None else value.value)

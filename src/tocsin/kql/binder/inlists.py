@@ -33,6 +33,7 @@ def bind_in(b: Binder, node: ast.InList, row: Row) -> Scalar:
         value = _in_table(b, op, left, tables[0], row)
     else:
         items = [b.scalar(item, row) for item in node.items]
+        scalars.bounded(items)
         value = _in_items(b, op, left, items, node, row, positive and not negated)
     row.positive = positive
     return scalars.inverse(value) if negated else value

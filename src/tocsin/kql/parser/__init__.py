@@ -13,6 +13,8 @@ To add an operator: a node in `tocsin.kql.ast` and one method with the decorator
 
 from __future__ import annotations
 
+import re
+
 from tocsin.kql import ast
 from tocsin.kql.diagnostics import Diagnostic, KqlErrors
 from tocsin.kql.parser.cursor import MAX_DEPTH
@@ -25,6 +27,7 @@ __all__ = ["MAX_DEPTH", "MAX_HEIGHT", "MAX_TEXT", "OPERATORS", "STATEMENTS", "Op
 MAX_TEXT = 2_000_000
 """Characters that a query may have; Kusto's own default is the same."""
 
+_HALF = re.compile("[\ud800-\udfff]")
 _SURELY_LOW = 100  # depth of brackets times length of chains up to which no tree reaches MAX_HEIGHT
 
 
@@ -44,9 +47,17 @@ def parse_partial(text: str) -> tuple[ast.Query, tuple[Diagnostic, ...]]:
     if len(text) > MAX_TEXT:
         message = f"The query is longer than {MAX_TEXT:,} characters."
         return ast.Query((0, len(text)), ()), (Diagnostic.at(text, (MAX_TEXT, MAX_TEXT + 1), "KQL0004", message),)
+    halves: list[Diagnostic] = []
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        # One character for another, so that places stay.
+        message = f"U+{ord(text[error.start]):04X} is half a character."
+        halves.append(Diagnostic.at(text, (error.start, error.start + 1), "KQL0001", message))
+        text = _HALF.sub("\ufffd", text)
     parser = Parser(text)
     query = parser.query()
-    diagnostics = parser.diagnostics
+    diagnostics = halves + parser.diagnostics
     if not query.statements and not diagnostics:
         diagnostics.append(Diagnostic.at(text, (len(text), len(text)), "KQL0013", "There is no query here."))
     elif not diagnostics and (parser.deepest + 1) * parser.longest > _SURELY_LOW:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from tocsin.kql import needs
 from tocsin.kql.emit.duckdb.literals import EPOCH_TICKS, constant, literal, sql_type, text
+from tocsin.kql.functions.model import FunctionError
 from tocsin.kql.plan import Scalar
 from tocsin.kql.types import KqlType
 
@@ -29,6 +30,8 @@ __all__ = [
     "to_ticks",
 ]
 
+MAX_SQL = 8_000_000
+"""Characters of SQL that one expression may become; a let that doubles the one before gets there in twenty lines."""
 _INTEGERS = (KqlType.INT, KqlType.LONG)
 _SHIFT_COPIES = 8
 """How often an exact shift of a datetime repeats its operands, macros written out."""
@@ -39,7 +42,12 @@ _ARITHMETIC = {"+": "q_add", "-": "q_sub", "*": "q_mul", "/": "q_div", "%": "q_m
 def make(
     sql: str, kind: KqlType, operands: Iterable[Scalar], *, ticks: bool = False, cheap: bool = False, copies: int = 1
 ) -> Scalar:
-    """A scalar made of others: reads what they read. `copies`: how often the text's macros repeat an operand."""
+    """A scalar made of others: reads what they read. `copies`: how often the text's macros repeat an operand.
+
+    Raises FunctionError KQL0110 for one too large to be run.
+    """
+    if len(sql) > MAX_SQL:
+        raise _too_large()
     refs: frozenset[str] = frozenset()
     window = subquery = volatile = False
     weight, spread = 1, 1
@@ -86,6 +94,17 @@ def lifted(operands: Sequence[Scalar], build: Callable[[Sequence[Scalar]], Scala
         volatile=made.volatile,
         weight=made.weight,
     )
+
+
+def bounded(operands: Iterable[Scalar]) -> None:
+    """Raises FunctionError KQL0110 where an expression over these would be too large: before its text is written."""
+    if sum(len(o.sql) for o in operands) > MAX_SQL:
+        raise _too_large()
+
+
+def _too_large() -> FunctionError:
+    hint = "An expression that a let holds is written out wherever its name stands; materialize() or extend computes it once."
+    return FunctionError("this expression is too large, its lets written out", hint=hint, code="KQL0110")
 
 
 def null(kind: KqlType) -> Scalar:
