@@ -1,4 +1,4 @@
-"""Every prefix of queries, parsed and bound: ``python -m tests.kql.prefixes`` tries all of every corpus, which takes hours of one core's time in full;
+"""Every prefix of queries, parsed and bound: ``python -m tests.kql.prefixes`` tries all of every corpus, which takes hours of one core's time;
 ``--step 7`` every seventh. Prints what broke; the exit code is 1 then."""
 
 from __future__ import annotations
