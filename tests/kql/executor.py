@@ -31,17 +31,17 @@ class Executor:
         self.connection.execute(MACROS)
         self._made: set[str] = set()
 
-    def add_table(self, schema: TableSchema, rows: Sequence[Sequence[object]] = ()) -> None:
+    def add_table(self, schema: TableSchema, rows: Sequence[Sequence[object]] = (), name: str = "") -> None:
         """Create a table in the physical form that the contract promises."""
         columns = ", ".join(
             f"{quote_identifier(n)} {SQL_TYPES[c.type]}"
             for n, c in zip(physical_names(schema.columns), schema.columns, strict=True)
         )
-        self.connection.execute(f"CREATE OR REPLACE TABLE {quote_identifier(schema.name)} ({columns})")
+        self.connection.execute(f"CREATE OR REPLACE TABLE {quote_identifier(name or schema.name)} ({columns})")
         for row in rows:
             marks = ", ".join("?" for _ in row)
-            self.connection.execute(f"INSERT INTO {quote_identifier(schema.name)} VALUES ({marks})", list(row))
-        self._made.add(schema.name)
+            self.connection.execute(f"INSERT INTO {quote_identifier(name or schema.name)} VALUES ({marks})", list(row))
+        self._made.add(name or schema.name)
 
     def compile(self, text: str, **options: object) -> CompiledQuery:
         """Compile at the tests' moment."""
@@ -57,8 +57,9 @@ class Executor:
         """Create the tables that it reads, empty, where they were not added."""
         for name in compiled.tables:
             schema = self.catalog.table(name)
-            if name not in self._made and schema is not None:
-                self.add_table(schema)
+            stored = compiled.relations.get(name, name)
+            if stored not in self._made and schema is not None:
+                self.add_table(schema, name=stored)
 
     def run(self, text: str, timeout: float = 30.0, **options: object) -> tuple[list[str], list[list[object]]]:
         """Names and JSON-able rows."""

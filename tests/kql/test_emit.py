@@ -194,3 +194,16 @@ def test_replacements() -> None:
     with pytest.raises(RegexError):
         translate_rewrite(r"\2", 1)
     assert translate(escape("a.b*c[d]")).pattern == r"a\.b\*c\[d\]"
+
+
+def test_tables_whose_names_differ_by_case_are_two_tables() -> None:
+    column = (Column("x", KqlType.LONG),)
+    tables = {name: TableSchema(name, column) for name in ("Log", "LOG", "log")}
+    executor = Executor(MappingCatalog(tables))
+    text = "union withsource=t Log, LOG, log | sort by t asc"
+    executor.prepare(executor.compile(text))
+    for number, name in enumerate(sorted(tables)):
+        executor.connection.execute(
+            f'INSERT INTO "{executor.compile(text).relations.get(name, name)}" VALUES ({number})'
+        )
+    assert executor.run(text)[1] == [["LOG", 0], ["Log", 1], ["log", 2]]

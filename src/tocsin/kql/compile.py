@@ -9,7 +9,7 @@ from datetime import datetime
 
 from tocsin.kql.binder import Binder, BindError, bind_query
 from tocsin.kql.diagnostics import Diagnostic, KqlErrors
-from tocsin.kql.emit.duckdb.relations import EmitLimitError, Emitter
+from tocsin.kql.emit.duckdb.relations import EmitLimitError, Emitter, relation_names
 from tocsin.kql.needs import Clauses
 from tocsin.kql.parser import parse
 from tocsin.kql.scan_needs import scan_needs
@@ -40,7 +40,8 @@ class Render:
 class CompiledQuery:
     """One SELECT for DuckDB, and what its caller must know of it.
 
-    Tables stand in `sql` as quoted relations under their own names; `columns` describe the result by position (the SQL names are
+    Tables stand in `sql` as quoted relations under their own names, but for the few of `relations` (table → SQL name), whose names differ from
+    another's only by case; `columns` describe the result by position (the SQL names are
     ``c1, c2 …``). `row_wise`: only filters, computed columns and expansions over one table, independent of time, so that it
     may run on any batch of rows alone. `ordered`: the query sorted its rows. `needs`: for a table, what each of its scans needs of
     a file to find a row in it (`tocsin.kql.needs`); a table that isn't in it must be read whole. `more`: further results, of a second
@@ -57,6 +58,7 @@ class CompiledQuery:
     ordered: bool = False
     volatile: bool = False
     needs: Mapping[str, tuple[Clauses, ...]] = field(default_factory=dict)
+    relations: Mapping[str, str] = field(default_factory=dict)
     more: tuple[CompiledQuery, ...] = ()
 
 
@@ -134,6 +136,7 @@ def _emit(binder: Binder, relation: Relation) -> CompiledQuery:
         parameters=binder.sql_parameters,
         columns=tuple(OutColumn(c.name, c.type, c.ticks) for c in visible),
         tables=frozenset(binder.tables),
+        relations=relation_names(binder.tables),
         render=Render(*binder.render) if binder.render is not None else None,
         row_wise=relation.row_wise and len(binder.tables) == 1 and not binder.uses_now and not binder.shared,
         uses_now=binder.uses_now,
@@ -148,7 +151,9 @@ def _sql(binder: Binder, relation: Relation) -> str:
     thinned: list[object] = []
     while True:
         try:
-            return Emitter(binder.shared).query(relation.plan, [c.alias for c in relation.visible()], relation.order)
+            return Emitter(binder.shared, relation_names(binder.tables)).query(
+                relation.plan, [c.alias for c in relation.visible()], relation.order
+            )
         except EmitLimitError as error:
             if binder.resolver is None or error.union in thinned:
                 raise

@@ -242,7 +242,7 @@ class Binder:
     def ask(self, relation: Relation, what: str, where: ast.Node) -> list[Sequence[object]]:
         """Run a part of the query now, for what only the data can tell (the columns that a plugin makes)."""
         from tocsin.kql.compile import CompiledQuery, OutColumn
-        from tocsin.kql.emit.duckdb.relations import Emitter
+        from tocsin.kql.emit.duckdb.relations import Emitter, relation_names
 
         if self.resolver is None:
             raise fail(
@@ -252,12 +252,13 @@ class Binder:
                 "Declare its columns: 'evaluate plugin(…) : (Name:type, …)'.",
             )
         visible = relation.visible()
-        sql = Emitter(self.shared).query(relation.plan, [c.alias for c in visible], ())
+        sql = Emitter(self.shared, relation_names(self.tables)).query(relation.plan, [c.alias for c in visible], ())
         compiled = CompiledQuery(
             sql=sql,
             parameters=dict(self.sql_parameters),
             columns=tuple(OutColumn(c.name, c.type, c.ticks) for c in visible),
             tables=frozenset(self.tables),
+            relations=relation_names(self.tables),
         )
         return list(self.resolver(compiled))
 

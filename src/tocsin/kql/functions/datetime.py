@@ -339,10 +339,10 @@ def _bin(operands: Sequence[Operand]) -> Lowered:
         kind = P if value.type is P or size.type is P else L
         if size.type in (R, KqlType.DECIMAL):
             return _made(f"k_rlong(k_rbin(({value.sql})::DOUBLE, ({size.sql})::DOUBLE))", kind)
-        if size.constant and isinstance(size.value, int) and size.value > 0:
+        if size.constant and isinstance(size.value, int) and 0 < size.value < 1 << 62:
             width = size.value
             v = f"({value.sql})::BIGINT"
-            return Lowered(f"({v} - (({v} % {width} + {width}) % {width}))", kind, copies=2)
+            return Lowered(f"try({v} - (({v} % {width} + {width}) % {width}))", kind, copies=2)
         return _made(f"k_lbin({value.sql}, {size.sql})", kind)
     if value.type is KqlType.DECIMAL and size.type is not R:
         return _made(

@@ -41,6 +41,9 @@ def _guard(sql: str, constant: bool, fallback: str) -> str:
     return f"coalesce({sql}, {fallback})" if constant else f"coalesce(try({sql}), {fallback})"
 
 
+_MOST_GROUPS = 1000
+
+
 def _extract(operands: Sequence[Operand]) -> Lowered:
     pattern, groups = _pattern(operands[0], 0)
     group, source = operands[1], operands[2]
@@ -50,6 +53,8 @@ def _extract(operands: Sequence[Operand]) -> Lowered:
         if groups is None:
             raise FunctionError("the capture group can't be negative", 1)
         # The engine gives the empty string for a group that the pattern does not have.
+        return _typed(Lowered("''", S), operands)
+    if group.value > _MOST_GROUPS:  # no pattern has so many, and the engine's own number of a group is an INTEGER
         return _typed(Lowered("''", S), operands)
     sql = _guard(f"regexp_extract({source.sql}, {pattern}, {group.value})", groups is not None, "''")
     return _typed(Lowered(sql, S), operands)

@@ -93,6 +93,7 @@ class Engine:
                 window=window,
                 without=frozenset(bad),
                 needs=_needs(compiled),
+                renamed=getattr(compiled, "relations", {}),
             )
             try:
                 table, cut = self._execute(compiled, plan, limits, started, cancel)
@@ -140,6 +141,7 @@ class Engine:
             catalog=catalog or self.catalog,
             window=window,
             needs=_needs(compiled),
+            renamed=getattr(compiled, "relations", {}),
         )
         try:
             with self._databases.main().connection(self.settings_wait) as held:

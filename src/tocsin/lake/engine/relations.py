@@ -63,8 +63,10 @@ def plan_relations(
     window: Window | None,
     without: frozenset[str] = frozenset(),
     needs: Mapping[str, Sequence[Clauses]] = MappingProxyType({}),
+    renamed: Mapping[str, str] = MappingProxyType({}),
 ) -> RelationPlan:
-    """Plans every named relation. `without` are file paths to leave out because they can't be read; `needs` as in `CompiledQuery`.
+    """Plans every named relation. `without` are file paths to leave out because they can't be read; `needs` as in `CompiledQuery`,
+    `renamed` its `relations`.
 
     Raises QueryError QRY0005 for a name that is neither an extra relation, nor a table of the catalogue, nor one of the lake.
     """
@@ -83,7 +85,7 @@ def plan_relations(
                 parts.append(_from_arrow(plan, f"x{number}_given", rows, columns, schema))
             # A relation made of nothing but its columns needs no window: it was handed in for this run.
             body = " UNION ALL ".join(parts) or _empty(columns)
-            plan.ctes.append(f"{quote_name(name)} AS NOT MATERIALIZED ({body})")
+            plan.ctes.append(f"{quote_name(renamed.get(name, name))} AS NOT MATERIALIZED ({body})")
             continue
         if schema is None:
             known = [*relations, *(snapshot.tables if snapshot else ())]
@@ -102,7 +104,7 @@ def plan_relations(
             if hot is not None and hot.num_rows:
                 parts.append(_from_arrow(plan, f"x{number}_hot", hot, columns, schema) + where)
         body = " UNION ALL ".join(parts) or _empty(columns)
-        plan.ctes.append(f"{quote_name(name)} AS NOT MATERIALIZED ({body})")
+        plan.ctes.append(f"{quote_name(renamed.get(name, name))} AS NOT MATERIALIZED ({body})")
     return plan
 
 

@@ -8,7 +8,7 @@ that nobody reads above a stage are not computed in it. Measured reasons are in 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tocsin.kql import plan as p
@@ -16,7 +16,7 @@ from tocsin.kql.emit.duckdb.literals import quote_identifier, sql_type
 from tocsin.kql.plan import OrderKey, Plan, Scalar, Shared
 from tocsin.kql.types import KqlType
 
-__all__ = ["EmitLimitError", "Emitter", "order_text"]
+__all__ = ["EmitLimitError", "Emitter", "order_text", "relation_names"]
 
 COPY_LIMIT = 600
 """Engine expressions that one computed column may become before its block is sealed (copying doubles with each level)."""
@@ -66,7 +66,8 @@ class EmitLimitError(Exception):
 class Emitter:
     """Emits one query. `ctes` collects the sealed blocks in order."""
 
-    def __init__(self, shared: Iterable[Shared]) -> None:
+    def __init__(self, shared: Iterable[Shared], names: Mapping[str, str] | None = None) -> None:
+        self.names = names or {}
         self.ctes: list[str] = []
         self.shared = list(shared)
         self.count = 0
@@ -318,7 +319,7 @@ class Emitter:
         return Block(name, node.aliases)
 
     def _scan(self, node: p.Scan, needed: frozenset[str]) -> Block:
-        block = Block(quote_identifier(node.table), frozenset())
+        block = Block(quote_identifier(self.names.get(node.table, node.table)), frozenset())
         for alias, (name, kind) in node.columns.items():
             if alias in needed:
                 block.items[alias] = _scan_column(quote_identifier(name), kind)
@@ -393,6 +394,21 @@ class Emitter:
         block = Block(name, frozenset(a for a in names if a not in node.strings))
         block.items = {f"{a}": f"coalesce({name}.{a}, '')" for a in names if a in node.strings}
         return self.seal(block, frozenset(names))
+
+
+def relation_names(tables: Iterable[str]) -> dict[str, str]:
+    """SQL names for tables whose names differ from another's only by case, which the engine takes for one name."""
+    taken: set[str] = set()
+    renamed = {}
+    for table in sorted(tables):
+        name, number = table, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{table}~{number}"
+        taken.add(name.lower())
+        if name != table:
+            renamed[table] = name
+    return renamed
 
 
 def _uses(sql: str, alias: str) -> int:
