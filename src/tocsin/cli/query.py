@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,12 +90,18 @@ def query(
         print(f"There were more rows; --limit stopped at {len(result):,}.", file=sys.stderr)
 
 
+_LOOK_SECONDS = 0.1
+
+
 def _until_interrupted(run: Callable[[threading.Event], QueryResult]) -> QueryResult:
     """Runs in a thread of its own: Ctrl-C reaches Python only between the engine's calls, and one call may last minutes."""
     cancel = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         work = pool.submit(run, cancel)
         try:
+            # A wait without end isn't always woken by the signal; between two short ones Python looks for it.
+            while not work.done():
+                wait([work], _LOOK_SECONDS)
             return work.result()
         except KeyboardInterrupt:
             cancel.set()
