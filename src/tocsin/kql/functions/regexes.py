@@ -41,7 +41,8 @@ def _guard(sql: str, constant: bool, fallback: str) -> str:
     return f"coalesce({sql}, {fallback})" if constant else f"coalesce(try({sql}), {fallback})"
 
 
-_MOST_GROUPS = 1000
+_MOST_GROUPS = 9
+"""The engine numbers no more; it names as many as there are."""
 
 
 def _extract(operands: Sequence[Operand]) -> Lowered:
@@ -54,8 +55,12 @@ def _extract(operands: Sequence[Operand]) -> Lowered:
             raise FunctionError("the capture group can't be negative", 1)
         # The engine gives the empty string for a group that the pattern does not have.
         return _typed(Lowered("''", S), operands)
-    if group.value > _MOST_GROUPS:  # no pattern has so many, and the engine's own number of a group is an INTEGER
-        return _typed(Lowered("''", S), operands)
+    if group.value > _MOST_GROUPS:
+        if groups is None:
+            raise FunctionError(f"of a pattern that is no constant, groups above {_MOST_GROUPS} can't be extracted", 1)
+        names = ", ".join(f"'g{i}'" for i in range(1, groups + 1))
+        struct = f"struct_extract(regexp_extract({source.sql}, {pattern}, [{names}]), 'g{group.value}')"
+        return _typed(Lowered(f"coalesce({struct}, '')", S), operands)
     sql = _guard(f"regexp_extract({source.sql}, {pattern}, {group.value})", groups is not None, "''")
     return _typed(Lowered(sql, S), operands)
 
