@@ -10,6 +10,8 @@ STAMP := .make/env
 UV = $(firstword $(shell command -v uv) $(wildcard .make/uv-env/bin/uv .make/uv $(BIN)/uv) uv)
 DATA ?= data
 PYTEST_ARGS ?=
+SOAK_EVENTS ?= 90000
+SOAK_KILLS ?= 50
 FUZZ_SECONDS ?= 900
 
 .PHONY: help up test check lint types imports format unit env system kernel portal wheel bench soak fuzz hostile kill garbage docs screenshots clean
@@ -73,6 +75,9 @@ hostile: env ## All queries made to exhaust the machine, and every 7th prefix of
 
 kill: env ## The long form of the kill -9 tests
 	TOCSIN_KILLS=200 $(BIN)/pytest tests/lake/test_kill.py -q
+
+soak: env system ## Numbered events by every protocol while the server is killed; figures go to docs/reference/delivery.md
+	$(BIN)/python -m tests.e2e.soak --events $(SOAK_EVENTS) --kills $(SOAK_KILLS) --out docs/reference/delivery.md
 
 garbage: env ## Garbage at every intake port, ten times as much as the tests send
 	TOCSIN_FUZZ_CONNECTIONS=10000 TOCSIN_FUZZ_SEED=$$(date +%s) $(BIN)/pytest tests/ingest/test_garbage.py -q
