@@ -325,6 +325,8 @@ syslog_port = {self.ports["tls"]}
                     sender.repeats += 1
                     time.sleep(0.1)
             sender.acknowledged += len(batch)
+        if sock is not None:
+            sock.close()
 
     def _beats(self, sender: Sender) -> None:
         sock: socket.socket | None = None
@@ -355,6 +357,8 @@ syslog_port = {self.ports["tls"]}
                     sender.repeats += 1
                     time.sleep(0.1)
             sender.acknowledged += len(batch)
+        if sock is not None:
+            sock.close()
 
     def _rsyslog(self, sender: Sender, action: str, modules: str = "") -> None:
         folder = self.folder / f"rsyslog-{sender.name}"
