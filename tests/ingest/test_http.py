@@ -356,3 +356,16 @@ def test_concurrent_repetitions_wait_for_the_first(rig: Rig) -> None:
     answers = asyncio.run(run())
     assert sum(not a["duplicate"] for a in answers) == 1
     assert rig.lake.log.last == 1
+
+
+def test_the_answer_to_a_repetition_may_be_lost_too(rig: Rig) -> None:
+    requests = rig.intake.requests
+    assert requests.begin("hash:k") is None
+    requests.durable("hash:k")
+    for _ in range(2):
+        # Neither answer reached the sender: it is the same body still.
+        found = requests.begin("hash:k")
+        assert found is not None
+        assert found.result()
+    requests.answered("hash:k")
+    assert requests.begin("hash:k") is None

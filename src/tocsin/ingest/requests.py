@@ -87,9 +87,7 @@ class RequestLog:
         """Claims a key: None when the claim is new. Otherwise a future that tells whether the body with that key has become durable."""
         with self._lock:
             if key in self._keys:
-                # Once only: the same bytes a third time are another body.
-                if key.startswith(HASH):
-                    del self._keys[key]
+                # A hash stays known until the answer has reached the sender (`answered`): the answer to a repetition may be lost as well.
                 done: Future[bool] = Future()
                 done.set_result(True)
                 return done

@@ -154,7 +154,7 @@ class HttpReceiver:
         known = {"form": "event", "token": sender, "peer": _address(request), **(meta or {})}
         if key:
             if not await claim(self._intake, key):
-                return ""
+                return key
             known["request"] = key
         now = self._intake.now()
         bodies = [Body(source or self.kind, data, now, known)] if data else []

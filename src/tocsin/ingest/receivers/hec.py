@@ -166,7 +166,8 @@ class HecReceiver:
         key = lasting_key("hec", sender, given, data) if given else body_key("hec", sender, data) if timed else ""
         if key:
             if not await claim(self._intake, key):
-                return _answer(0, self._ack_id(channel, self._intake.durable))
+                more = self._ack_id(channel, self._intake.durable)
+                return _answer(0, more) if await request.is_disconnected() else _Answered(self._intake, key, more)
             meta["request"] = key
         try:
             number = await store(self._intake, Body("hec", data, self._intake.now(), meta), key)
