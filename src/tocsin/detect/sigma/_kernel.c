@@ -253,6 +253,8 @@ typedef struct {
     uint32_t *numbers; /* check -> leaf of the program */
     uint32_t number_count;
     uint32_t missing;
+    uint32_t *missing_ids;
+    uint32_t missing_count;
     int native;
     uint32_t checks;
     uint32_t *stamps;
@@ -1272,6 +1274,7 @@ static void table_free(Table *t) {
     free(t->globbed);
     free(t->numbers);
     free(t->class_at);
+    free(t->missing_ids);
 }
 
 /* globs: (id, open start, open end, ((bytes, mask), …)); their texts lie in the pool behind the patterns'. */
@@ -1330,7 +1333,7 @@ static PyObject *kernel_add_table(Kernel *k, PyObject *args) {
     int used = texts_of(&t.lower, lower, (size_t)glob_bytes);
     if (used < 0 || globs_of(&t, globs, used) || texts_of(&t.cased, cased, 0) < 0 || ids_of(always, &t.always, &t.always_count) ||
         ids_of(asked, &t.asked, &t.asked_count) || ids_of(globbed, &t.globbed, &t.globbed_count) ||
-        ids_of(numbers, &t.numbers, &t.number_count) ||
+        ids_of(numbers, &t.numbers, &t.number_count) || ids_of(missing, &t.missing_ids, &t.missing_count) ||
         grow((void **)&k->tables, &k->table_room, k->table_count + 1, sizeof(Table))) {
         table_free(&t);
         return NULL;
@@ -1476,6 +1479,28 @@ fail:
     return NULL;
 }
 
+static PyObject *kernel_forget(Kernel *k, PyObject *Py_UNUSED(ignored)) {
+    if (k->busy) {
+        PyErr_SetString(PyExc_RuntimeError, "not during a scan");
+        return NULL;
+    }
+    forget_values(k);
+    for (uint32_t i = 0; i < k->plan_count; i++) forget_verdicts(&k->plans[i]);
+    for (uint32_t i = 0; i < k->table_count; i++) {
+        /* A missing value's class is the first; the others go, and with them all verdicts. */
+        Table *t = &k->tables[i];
+        map_free(&t->classes);
+        t->class_count = 0;
+        k->held_count = 0;
+        for (uint32_t j = 0; j < t->missing_count; j++) {
+            if (k->held_count == k->held_room && grow((void **)&k->held, &k->held_room, k->held_count + 1, 4)) return NULL;
+            k->held[k->held_count++] = t->missing_ids[j];
+        }
+        if (class_of(k, i) == NONE) return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 static PyObject *kernel_stats(Kernel *k, PyObject *Py_UNUSED(ignored)) {
     size_t bytes = k->value_bytes, matchers = 0, classes = 0;
     for (uint32_t i = 0; i < k->table_count; i++) {
@@ -1548,6 +1573,7 @@ static PyMethodDef kernel_methods[] = {
     {"add_table", (PyCFunction)kernel_add_table, METH_VARARGS, "A value table; gives its number."},
     {"add_program", (PyCFunction)kernel_add_program, METH_VARARGS, "A program, as `Program.code` gives it; gives its number."},
     {"add_plan", (PyCFunction)kernel_add_plan, METH_VARARGS, "A plan; gives its number."},
+    {"forget", (PyCFunction)kernel_forget, METH_NOARGS, "Forgets values, classes and verdicts."},
     {"stats", (PyCFunction)kernel_stats, METH_NOARGS, "Counts and sizes."},
     {NULL, NULL, 0, NULL},
 };

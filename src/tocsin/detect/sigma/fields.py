@@ -2,18 +2,18 @@
 
 Two values of one class can't be told apart by any rule, and values repeat, so a class is found once a value and then looked up (97 % of values of
 real Windows events are old acquaintances; `bench/`). Equal, prefix and suffix texts are dictionary look-ups by length; texts within a value
-are found through the rarest run of four characters of each; expressions go through one RE2 set.
+are found by one Aho-Corasick automaton, and so is what globs and expressions need; these are tried only then.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import re2  # type: ignore[import-untyped]
+from ahocorasick_rs import AhoCorasick, MatchKind
 
 from tocsin.detect.sigma.checks import Check, Cidr, Exists, Glob, Null, Reference, Regex, Text, as_text
 from tocsin.detect.sigma.literals import grows, least_length, needed_texts
@@ -23,9 +23,6 @@ __all__ = ["MISSING", "FieldTable", "KeywordTable"]
 MISSING = None
 """The value of a field that isn't there."""
 
-GRAM = 4
-LONG = 160
-"""Characters above which runs are looked for by arrays instead of sets."""
 SMALL_SET = 2
 _NONE: frozenset[int] = frozenset()
 
@@ -58,7 +55,10 @@ class FieldTable(dict[Any, frozenset[int]]):
                     free.append((check, number))
                 else:
                     guarded.append((check, number, texts))
-        self._guarded = _Guarded(guarded)
+        self._guarded = {i: c for c, i, _ in guarded}
+        self._globs = [(c, i) for c, i, _ in guarded if isinstance(c, Glob)]
+        within = [(c.text, i) for c, i in checks.items() if isinstance(c, Text) and not c.cased and c.how == "in"]
+        self._within = _Within([*within, *((text, i) for _, i, texts in guarded for text in texts)])
         self._regexes = _Regexes([(c, i) for c, i in checks.items() if isinstance(c, Regex)])
         self._free = _Regexes(free)
         self._networks = _Networks([(c, i) for c, i in checks.items() if isinstance(c, Cidr)])
@@ -93,15 +93,21 @@ class FieldTable(dict[Any, frozenset[int]]):
         text = as_text(value)
         lower = text.lower()
         found: set[int] = set()
-        grams = self._plain.find(lower, found)
+        self._plain.find(lower, found)
         if self._cased.count:
             self._cased.find(text, found)
+        inside = self._within.find(lower)
         if text.isascii():
-            self._guarded.find(text, lower, grams, found)
+            guarded = self._guarded
+            for number in inside:
+                check = guarded.get(number)
+                if check is None or check.holds(text):
+                    found.add(number)
             found.update(self.rest(text))
         else:
             # What an expression needs was found for ASCII only: (?i)s is also found in ſ.
-            self._guarded.globs(lower, found)
+            found.update(inside.difference(self._guarded))
+            found.update(i for c, i in self._globs if c.holds(lower))
             self._regexes.find(text, found)
             found.update(self.rest(text, free=False))
         return frozenset(found) if found else _NONE
@@ -176,30 +182,17 @@ class KeywordTable(FieldTable):
 
 
 class _Texts:
-    """Equal, prefix, suffix and substring texts."""
+    """Equal, prefix and suffix texts, and those within where the case counts."""
 
     def __init__(self, checks: Sequence[tuple[Text, int]]) -> None:
         self.count = len(checks)
         self._equal = {c.text: i for c, i in checks if c.how == "eq"}
         self._starts = _by_length((c.text, i) for c, i in checks if c.how == "start")
         self._ends = _by_length((c.text, i) for c, i in checks if c.how == "end")
-        within = [(c.text, i) for c, i in checks if c.how == "in"]
-        self._empty = [i for t, i in within if not t]
-        common: Counter[str] = Counter(g for t, _ in within for g in _grams(t))
-        common.update(c for t, _ in within for c in t)
-        self._short: dict[str, list[tuple[str, int]]] = defaultdict(list)
-        for text, number in within:
-            if 0 < len(text) < GRAM:
-                # Values are mostly ASCII letters: a character outside them is rare whatever the rules say.
-                self._short[min(text, key=lambda c: (c.isascii(), c.isalnum(), common[c], c))].append((text, number))
-        self._within: dict[str, list[tuple[str, int]]] = defaultdict(list)
-        for text, number in within:
-            if len(text) >= GRAM:
-                self._within[min(_grams(text), key=lambda g: (common[g], g))].append((text, number))
-        self._words: _Words | None = None
+        self._within = _Within([(c.text, i) for c, i in checks if c.how == "in" and c.cased])
 
-    def find(self, value: str, found: set[int]) -> set[str] | None:
-        """Adds what holds; returns the value's grams where they were needed."""
+    def find(self, value: str, found: set[int]) -> None:
+        """Adds what holds."""
         number = self._equal.get(value)
         if number is not None:
             found.add(number)
@@ -216,84 +209,30 @@ class _Texts:
             number = texts.get(value[size - length :])
             if number is not None:
                 found.add(number)
-        found.update(self._empty)
-        if self._short:
-            for char in self._short.keys() & set(value):
-                for text, each in self._short[char]:
-                    if text in value:
-                        found.add(each)
-        if not self._within:
-            return None
-        if size > LONG:
-            if self._words is None:
-                self._words = _Words(self._within)
-            for texts_ in self._words.candidates(value):
-                for text, each in texts_:
-                    if text in value:
-                        found.add(each)
-            return None
-        grams = {value[i : i + GRAM] for i in range(size - GRAM + 1)}
-        for gram in self._within.keys() & grams:
-            for text, each in self._within[gram]:
-                if text in value:
-                    found.add(each)
-        return grams
+        found.update(self._within.find(value))
 
 
-class _Words:
-    """The same search for long values: runs of four bytes of UTF-8, all at once."""
+class _Within:
+    """Texts within a value, all at once."""
 
-    _SLOTS = 1 << 16
-    _FACTOR = np.uint32(2654435761)
+    def __init__(self, texts: Sequence[tuple[str, int]]) -> None:
+        self._always = frozenset(i for t, i in texts if not t)
+        by_text: dict[str, list[int]] = defaultdict(list)
+        for text, number in texts:
+            if text:
+                by_text[text].append(number)
+        self._numbers = list(by_text.values())
+        # A surrogate has no UTF-8 form, and no value that was decoded holds one.
+        self._automaton = AhoCorasick(list(by_text), matchkind=MatchKind.Standard) if by_text else None
 
-    def __init__(self, within: Mapping[str, list[tuple[str, int]]]) -> None:
-        self._by_word: dict[int, list[list[tuple[str, int]]]] = defaultdict(list)
-        for gram, texts in within.items():
-            self._by_word[int.from_bytes(gram.encode("utf-8", "surrogatepass")[:4], "little")].append(texts)
-        self._filled = np.zeros(self._SLOTS, np.bool_)
-        self._filled[self._slots(np.array(list(self._by_word), np.uint32))] = True
-
-    def _slots(self, words: Any) -> Any:
-        return (words * self._FACTOR) >> np.uint32(16)
-
-    def candidates(self, value: str) -> Iterator[list[tuple[str, int]]]:
-        """The texts whose chosen run is in the value."""
-        data = np.frombuffer(value.encode("utf-8", "surrogatepass"), np.uint8).astype(np.uint32)
-        words = data[:-3] | data[1:-2] << np.uint32(8) | data[2:-1] << np.uint32(16) | data[3:] << np.uint32(24)
-        for word in set(words[self._filled[self._slots(words)]].tolist()):
-            yield from self._by_word.get(word, ())
-
-
-class _Guarded:
-    """Checks that are tried only where one of the texts that they need is in the value."""
-
-    def __init__(self, checks: Sequence[tuple[Check, int, frozenset[str]]]) -> None:
-        self._globs = [(c, i) for c, i, _ in checks if isinstance(c, Glob)]
-        self._short = [(c, i, texts) for c, i, texts in checks if min(map(len, texts)) < GRAM]
-        self._by_gram: dict[str, list[tuple[str, Check, int]]] = defaultdict(list)
-        for check, number, texts in checks:
-            if min(map(len, texts)) >= GRAM:
-                for text in texts:
-                    self._by_gram[text[-GRAM:]].append((text, check, number))
-
-    def find(self, text: str, lower: str, grams: set[str] | None, found: set[int]) -> None:
-        """Adds what holds of an ASCII value."""
-        for check, number, texts in self._short:
-            if any(t in lower for t in texts) and check.holds(text):
-                found.add(number)
-        if not self._by_gram:
-            return
-        tried: set[int] = set()
-        for gram in self._by_gram.keys() & grams if grams is not None else self._by_gram:
-            for needed, check, number in self._by_gram[gram]:
-                if number not in tried and needed in lower:
-                    tried.add(number)
-                    if check.holds(text):
-                        found.add(number)
-
-    def globs(self, lower: str, found: set[int]) -> None:
-        """Adds the texts with wildcards that hold, whatever they need."""
-        found.update(i for c, i in self._globs if c.holds(lower))
+    def find(self, value: str) -> set[int]:
+        """The numbers of the texts in a value."""
+        found = set(self._always)
+        if self._automaton is not None:
+            numbers = self._numbers
+            for index in {match[0] for match in self._automaton.find_matches_as_indexes(value, overlapping=True)}:
+                found.update(numbers[index])
+        return found
 
 
 class _Networks:
@@ -360,10 +299,6 @@ class _Regexes:
         for check, number, least in self._measured:
             if len(value) >= least and check.holds(value):
                 found.add(number)
-
-
-def _grams(text: str) -> list[str]:
-    return [text[i : i + GRAM] for i in range(len(text) - GRAM + 1)]
 
 
 def _by_length(texts: Iterable[tuple[str, int]]) -> list[tuple[int, dict[str, int]]]:

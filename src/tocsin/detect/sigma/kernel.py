@@ -58,6 +58,10 @@ class NativeLines:
             self._begin()  # a sender of endless new field names costs time, not memory
         return hits, slow
 
+    def forget(self) -> None:
+        """See `tocsin.detect.sigma.lines.LineScanner.forget`."""
+        self._kernel.forget()
+
     def stats(self) -> dict[str, int]:
         """What the kernel counted since its tables were begun."""
         found: dict[str, int] = self._kernel.stats()

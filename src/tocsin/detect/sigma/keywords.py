@@ -34,7 +34,7 @@ for _letters, _often in (
     _COMMON.update(dict.fromkeys(_letters, _often))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Keywords:
     """What to look for in lines: `words` and `probes`, lower case."""
 
@@ -82,12 +82,13 @@ def _odd_lines(body: bytes, data: Any, starts: Any) -> set[int]:
     slashes = data[:-1] == 92
     after = data[1:]
     places = np.flatnonzero(slashes & ((after == 117) | (after == 47)))
-    found = {int(np.searchsorted(starts, p, "right") - 1) for p in places.tolist() if _alone(body, p)}
-    for odd in () if body.isascii() else (b"\xe2\x84\xaa", b"\xc4\xb0"):
-        at = body.find(odd)
-        while at >= 0:
-            found.add(int(np.searchsorted(starts, at, "right") - 1))
-            at = body.find(odd, at + 1)
+    alone = [p for p in places.tolist() if body[p - 1] != 92 or _alone(body, p)]
+    found = set((np.searchsorted(starts, alone, "right") - 1).tolist())
+    if not body.isascii():
+        kelvin = (data[:-2] == 0xE2) & (data[1:-1] == 0x84) & (data[2:] == 0xAA)
+        dotted = (data[:-1] == 0xC4) & (data[1:] == 0xB0)
+        for places in (np.flatnonzero(kelvin), np.flatnonzero(dotted)):
+            found.update((np.searchsorted(starts, places, "right") - 1).tolist())
     return found
 
 

@@ -37,6 +37,10 @@ class LineScanner(Protocol):
         """(number of the line, rules that hold) pairs, and the numbers of the lines that must be decoded."""
         ...
 
+    def forget(self) -> None:
+        """Forgets what was learnt of values."""
+        ...
+
 
 def program_of(programs: Programs, channel: Any, event: Any) -> Program | None:
     """The program of the values of ``Channel`` and ``EventID`` in JSON."""
@@ -55,9 +59,13 @@ class _Budget:
         """Counts a value's bytes; when they are too many, all tables forget theirs."""
         self._held += size
         if self._held > VALUE_BYTES:
-            self._held = 0
-            for table in self.tables:
-                table.forget()
+            self.forget()
+
+    def forget(self) -> None:
+        """Empties all tables."""
+        self._held = 0
+        for table in self.tables:
+            table.forget()
 
 
 class _Values(dict[Any, frozenset[int]]):
@@ -177,9 +185,20 @@ class PythonLines:
             self._chunk(lines[start : start + CHUNK], start, hits, slow)
         return hits, slow
 
+    def forget(self) -> None:
+        """See `LineScanner.forget`."""
+        self._budget.forget()
+        for known in self._layouts.values():
+            for plan in known.plans.values() if known else ():
+                if plan is not None:
+                    plan.verdicts.clear()
+                    for _, joined in plan.joined:
+                        joined.clear()
+
     def _chunk(self, lines: Lines, start: int, hits: list[tuple[int, tuple[int, ...]]], slow: list[int]) -> None:
         loads, layouts, head = orjson.loads, self._layouts, itemgetter("Channel", "EventID")
-        spoken: dict[Keywords, list[tuple[int, tuple[int, ...]]]] = {}
+        spoken: list[Keywords | None] = [None] * len(lines)
+        found: list[tuple[int, tuple[int, ...]]] = []
         plan: Any
         for index, line in enumerate(lines):
             try:
@@ -214,35 +233,15 @@ class PythonLines:
             verdict = plan.verdicts.get(key)
             if verdict is None:
                 verdict = plan.judge(key)
-            if plan.keywords is not None:
-                spoken.setdefault(plan.keywords, []).append((index, verdict))
-            elif verdict:
-                hits.append((start + index, verdict))
-        for keywords, found in spoken.items():
-            self._listen(keywords, lines, start, found, hits, slow)
-
-    def _listen(
-        self,
-        keywords: Keywords,
-        lines: Lines,
-        start: int,
-        found: list[tuple[int, tuple[int, ...]]],
-        hits: list[tuple[int, tuple[int, ...]]],
-        slow: list[int],
-    ) -> None:
-        """Parts lines that may hold a keyword from the others, whose verdicts stand."""
-        if len(found) * 4 < len(lines):
-            may = {i for i, _ in found if keywords.suspicious(lines[i])}
-        else:
-            body = b"\n".join(lines)
-            starts = np.zeros(len(lines), np.int64)
-            np.cumsum([len(line) + 1 for line in lines[:-1]], out=starts[1:])
-            may = keywords.find(body, starts)
-        for index, verdict in found:
-            if index in may:
-                slow.append(start + index)
-            elif verdict:
-                hits.append((start + index, verdict))
+            spoken[index] = plan.keywords
+            if verdict:
+                found.append((index, verdict))
+        may: set[int] = set()
+        for keywords in set(spoken):
+            if keywords is not None:
+                may |= _suspicious(keywords, lines, spoken)
+        hits.extend((start + index, verdict) for index, verdict in found if index not in may)
+        slow.extend(start + index for index in may)
 
     def _learn(self, event: dict[str, Any]) -> Any:
         """The plan for an event of a kind not seen before: None where no rule can hold, False where it must be decoded."""
@@ -278,3 +277,13 @@ class PythonLines:
                 )
             )
         return known.plans[key]
+
+
+def _suspicious(keywords: Keywords, lines: Lines, spoken: Sequence[Keywords | None]) -> set[int]:
+    """The lines that may hold one of these keywords, of those whose plan looks for them."""
+    asked = [i for i, k in enumerate(spoken) if k is keywords]
+    if len(asked) * 4 < len(lines):
+        return {i for i in asked if keywords.suspicious(lines[i])}
+    starts = np.zeros(len(lines), np.int64)
+    np.cumsum(np.fromiter(map(len, lines[:-1]), np.int64, len(lines) - 1) + 1, out=starts[1:])
+    return keywords.find(b"\n".join(lines), starts).intersection(asked)

@@ -156,6 +156,10 @@ class SigmaMatcher:
 
     # ------------------------------------------------------------------ Windows events
 
+    def forget(self) -> None:
+        """Forgets values, classes and verdicts, not the compiled rules: as after a start."""
+        self._scanner.forget()
+
     def match_lines(self, lines: Sequence[bytes], origin: str = "") -> list[Alert]:
         """Looks at JSON lines of Windows events; as `match` on what they decode to, but only what fires is decoded."""
         verdicts, slow = self._scanner.scan(lines)
