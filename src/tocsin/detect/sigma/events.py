@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+import pyarrow as pa
 
 from tocsin.detect.entities import derive_entities, make, text
 from tocsin.detect.make import moment
 from tocsin.ingest.model import SourceBatch
 from tocsin.tables.entities import Entity
 
-__all__ = ["EPOCH", "event_entities", "event_row", "event_time"]
+__all__ = ["EPOCH", "event_entities", "event_rows", "event_time"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES = ("TimeCreated", "TimeGenerated", "Timestamp", "ts", "EventTime", "CreationTime")
 _DROPPED = ("EventData", "ProviderGuid", "ActivityID", "Fields")
 
 
-def event_row(batch: SourceBatch, index: int) -> dict[str, Any]:
-    """The row as flat, JSON-able values: system columns, then the event's own fields; empty ones left out."""
+def event_rows(batch: SourceBatch, indexes: Sequence[int]) -> list[dict[str, Any]]:
+    """Rows as flat, JSON-able values: system columns, then the event's own fields; empty ones left out."""
+    kept = batch.rows.select([n for n in batch.rows.column_names if n not in _DROPPED])
+    return [
+        _row(batch, index, values)
+        for index, values in zip(indexes, kept.take(pa.array(indexes, pa.int64())).to_pylist(), strict=True)
+    ]
+
+
+def _row(batch: SourceBatch, index: int, values: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name in batch.rows.column_names:
-        if name in _DROPPED:
-            continue
-        value = batch.rows.column(name)[index].as_py()
+    for name, value in values.items():
         if isinstance(value, datetime):
             value = (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat().replace("+00:00", "Z")
         if value is not None and value != "":

@@ -51,7 +51,9 @@ class FlatLayout:
             "Task",
             "ProviderGuid",
         }
-        dropped.update(_PROVIDERS)
+        # The first is the provider; a later one is the event's own, unless the first is empty.
+        self._providers = tuple(n for n in _PROVIDERS if n in present)
+        dropped.update(self._providers[:1])
         dropped.update(("Hostname", "Computer"))
         if nxlog:
             dropped.update(flatvalues.NXLOG)
@@ -77,7 +79,19 @@ class FlatLayout:
                 self._columns[column] = (inputs, function)
         self._present = present
         self.fields = tuple(n for n in names if n not in dropped)
-        self._special = {"EventType", "ProcessID"} if nxlog else set()
+        alike: dict[str, list[str]] = {}
+        for name in self.fields:
+            alike.setdefault(plain_name(name), []).append(name)
+        # A null hides its key, and the first key of nearly the same name takes its place.
+        self._instead = {
+            n: tuple(o for o in group if o != n) for group in alike.values() if len(group) > 1 for n in group
+        }
+        self._special = {*self._instead, *self._providers, *(("EventType", "ProcessID") if nxlog else ())}
+
+    @property
+    def tangled(self) -> bool:
+        """Whether a provider's key and another are nearly the same name: then the object is decoded."""
+        return not self._instead.keys().isdisjoint(self._providers)
 
     def inputs(self, getter: str) -> tuple[str, ...]:
         """The keys that a getter reads; none where it has nothing to read."""
@@ -91,9 +105,12 @@ class FlatLayout:
         if getter[0] == "@":
             return tuple(n for n in INPUTS[getter] if n in self.fields)
         name = getter.partition("\x01")[0]
-        if name == "ProcessID" and self._nxlog and "ExecutionProcessID" in self._present:
-            return ("ExecutionProcessID", name)
-        return (name,)
+        if name in self._providers:
+            return self._providers
+        names = (name, *self._instead.get(name, ()))
+        if "ProcessID" in names and self._nxlog and "ExecutionProcessID" in self._present:
+            return ("ExecutionProcessID", *names)
+        return names
 
     def plain(self, getter: str) -> bool:
         """Whether the getter's value is just that of a key, as text."""
@@ -115,13 +132,21 @@ class FlatLayout:
         if getter[0] == "@":
             return COMPUTED[getter]({n: flatvalues.field(v) for n, v in raw.items() if v is not None})
         name, deep, path = getter.partition("\x01")
+        text = next((v for n in (name, *self._instead.get(name, ())) if (v := self._own(n, raw)) is not None), None)
+        return inside(text, path) if deep else text
+
+    def _own(self, name: str, raw: Mapping[str, Any]) -> str | None:
+        """The value of one of the event's own fields."""
         value = raw.get(name)
+        if name in self._providers:
+            earlier = self._providers[: self._providers.index(name)]
+            if value is None or not any(raw.get(n) for n in earlier):
+                return flatvalues.first(*(raw.get(n) for n in _PROVIDERS))
         if name == "EventType" and self._nxlog and value.__class__ is str and value in flatvalues.NXLOG_EVENT_TYPES:
             return None
         if name == "ProcessID" and self._nxlog and value.__class__ is int and raw.get("ExecutionProcessID") is None:
             return None  # the decoder takes it for the writer's
-        text = None if value is None else flatvalues.field(value)
-        return inside(text, path) if deep else text
+        return None if value is None else flatvalues.field(value)
 
 
 def flat_layout(names: Sequence[str]) -> FlatLayout | None:
@@ -134,17 +159,12 @@ def flat_layout(names: Sequence[str]) -> FlatLayout | None:
         or present.intersection(_ELSEWHERE)
     ):
         return None
-    if (
-        len(present.intersection(_PROVIDERS)) > 1
-        or {"Hostname", "Computer"} <= present
-        or {"RecordNumber", "EventRecordID"} <= present
-    ):
+    if {"Hostname", "Computer"} <= present or {"RecordNumber", "EventRecordID"} <= present:
         return None
     nxlog = "RecordNumber" in present or "ThreadID" in present
     if "EventTime" in present and not nxlog:
         return None
-    layout = FlatLayout(names, nxlog=nxlog)
-    # A null hides its key, and a key of nearly the same name would take its place.
-    if len({plain_name(n) for n in layout.fields}) != len(layout.fields) or "" in present:
+    if "" in present:
         return None
-    return layout
+    layout = FlatLayout(names, nxlog=nxlog)
+    return None if layout.tangled else layout

@@ -21,7 +21,7 @@ from tocsin.detect.make import assets_of
 from tocsin.detect.rule import Rule
 from tocsin.detect.sigma.computed import COMPUTED, hashable, inside
 from tocsin.detect.sigma.correlation import Correlations, Hit
-from tocsin.detect.sigma.events import EPOCH, event_entities, event_row, event_time
+from tocsin.detect.sigma.events import EPOCH, event_entities, event_rows, event_time
 from tocsin.detect.sigma.flat import COLUMN, SYSTEM_NAMES
 from tocsin.detect.sigma.gather import Gatherer
 from tocsin.detect.sigma.kernel import AVAILABLE, NativeLines
@@ -146,8 +146,7 @@ class SigmaMatcher:
     def _hits(self, batch: SourceBatch, found: list[tuple[int, tuple[int, ...]]]) -> list[Hit]:
         found.sort(key=lambda pair: pair[0])
         made: list[Hit] = []
-        for index, numbers in found:
-            row = event_row(batch, index)
+        for (_, numbers), row in zip(found, event_rows(batch, [i for i, _ in found]), strict=True):
             at = event_time(batch.source, row)
             entities = event_entities(batch.source, row)
             assets = assets_of(entities)
