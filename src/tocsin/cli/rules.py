@@ -58,7 +58,12 @@ def list_rules(paths: _Paths = None, as_json: _Json = False) -> None:
 
 
 @app.command("validate")
-def validate(paths: _Paths = None, packs: _Packs = None, as_json: _Json = False) -> None:
+def validate(
+    paths: _Paths = None,
+    packs: _Packs = None,
+    as_json: _Json = False,
+    sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF 2.1.0, as code scanning reads it.")] = False,
+) -> None:
     """Check rules: their files, queries and columns. Exit code 1 when one can't be used."""
     from tocsin.content import is_warning
     from tocsin.detect.check import check_rule
@@ -68,7 +73,11 @@ def validate(paths: _Paths = None, packs: _Packs = None, as_json: _Json = False)
         for rule in rules:
             problems.extend(check_rule(rule, queries))
     errors = [p for p in problems if not is_warning(p)]
-    if as_json:
+    if sarif:
+        from tocsin.cli.sarif import problems_log
+
+        print(json.dumps(problems_log(problems), indent=2, ensure_ascii=False))
+    elif as_json:
         print(json.dumps({"rules": len(rules), "problems": [_problem(p) for p in problems]}, indent=2))
     else:
         _print_problems(problems)

@@ -1,4 +1,4 @@
-"""Findings in query texts as SARIF 2.1.0 (docs.oasis-open.org/sarif/sarif/v2.1.0), which code scanning services read."""
+"""Findings in query texts and rule files as SARIF 2.1.0 (docs.oasis-open.org/sarif/sarif/v2.1.0), which code scanning services read."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 if TYPE_CHECKING:
+    from tocsin.base.errors import TocsinError
     from tocsin.kql.diagnostics import Diagnostic
 
-__all__ = ["sarif_log"]
+__all__ = ["problems_log", "sarif_log"]
 
 _LEVELS = {"error": "error", "warning": "warning", "info": "note"}
 
 
 def sarif_log(found: Iterable[tuple[str, str, Diagnostic]]) -> dict[str, Any]:
     """The log of one run. `found` are path, text of the file, finding."""
-    from tocsin import __version__
-
     results: list[dict[str, Any]] = []
     codes: dict[str, str] = {}
     for path, text, finding in found:
@@ -38,8 +37,37 @@ def sarif_log(found: Iterable[tuple[str, str, Diagnostic]]) -> dict[str, Any]:
                 ],
             }
         )
+    return _log("tocsin kql check", codes, results)
+
+
+def problems_log(problems: Iterable[TocsinError]) -> dict[str, Any]:
+    """The log of what is wrong with rule files."""
+    from tocsin.content import is_warning
+
+    results: list[dict[str, Any]] = []
+    codes: dict[str, str] = {}
+    for problem in problems:
+        codes.setdefault(problem.code, problem.message)
+        result: dict[str, Any] = {
+            "ruleId": problem.code,
+            "level": "warning" if is_warning(problem) else "error",
+            "message": {"text": f"{problem.message} {problem.hint or ''}".strip()},
+        }
+        place = problem.place
+        if place is not None and place.source:
+            physical: dict[str, Any] = {"artifactLocation": {"uri": _uri(str(place.source))}}
+            if place.line:
+                physical["region"] = {"startLine": place.line}
+            result["locations"] = [{"physicalLocation": physical}]
+        results.append(result)
+    return _log("tocsin rules validate", codes, results)
+
+
+def _log(name: str, codes: dict[str, str], results: list[dict[str, Any]]) -> dict[str, Any]:
+    from tocsin import __version__
+
     driver = {
-        "name": "tocsin kql check",
+        "name": name,
         "version": __version__,
         "rules": [{"id": code, "shortDescription": {"text": codes[code]}} for code in sorted(codes)],
     }
