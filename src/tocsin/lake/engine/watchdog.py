@@ -29,14 +29,15 @@ class Watch:
 
 
 class Watchdog:
-    """The watching thread; started when first needed, a daemon."""
+    """The watching thread, a daemon. It starts at once: a thread inherits the niceness of the one that starts it, and queries' threads are nice."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._watches: set[Watch] = set()
-        self._thread: threading.Thread | None = None
         self._closed = False
         self._wake_at = float("inf")
+        self._thread = threading.Thread(target=self._run, name="query-watchdog", daemon=True)
+        self._thread.start()
 
     @contextmanager
     def watching(
@@ -49,10 +50,7 @@ class Watchdog:
             return
         with self._condition:
             self._watches.add(watch)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="query-watchdog", daemon=True)
-                self._thread.start()
-            elif cancel is not None or (watch.deadline or 0) < self._wake_at:
+            if cancel is not None or (watch.deadline or 0) < self._wake_at:
                 self._condition.notify()
         try:
             yield watch
@@ -88,5 +86,4 @@ class Watchdog:
         with self._condition:
             self._closed = True
             self._condition.notify()
-        if self._thread is not None:
-            self._thread.join(timeout=1.0)
+        self._thread.join(timeout=1.0)
