@@ -75,6 +75,7 @@ class _Parser:
     place: Place | None
     channels: frozenset[str] | None
     event_ids: frozenset[int] | None
+    columns: tuple[tuple[str, frozenset[str]], ...]
     compiled: dict[tuple[str, ...], _Compiled | None] = field(default_factory=dict)
 
 
@@ -187,7 +188,7 @@ class Mapper:
         by_table: dict[str, list[pa.Table]] = {}
         failed: list[DeadLetter] = []
         for parser in parsers:
-            chosen = groups.rows_for(parser) if groups is not None else None
+            chosen = groups.rows_for(parser) if groups is not None else _rows_where(parser, batch.rows)
             if chosen is not None and not len(chosen):
                 continue
             compiled = self._compiled(parser, batch)
@@ -344,8 +345,25 @@ def _prepared(parser: ParserLike) -> _Parser:
         event_ids = (
             frozenset(map(int, listed if isinstance(listed, list) else [listed])) if listed is not None else None
         )
+    columns = []
+    for name, wanted in when.items() if isinstance(when, Mapping) else ():
+        columns.append((str(name), frozenset(map(str, wanted if isinstance(wanted, list) else [wanted]))))
     path = getattr(parser, "path", None)
-    return _Parser(parser.id, parser.table, parser.query, Place(str(path)) if path else None, channels, event_ids)
+    place = Place(str(path)) if path else None
+    return _Parser(parser.id, parser.table, parser.query, place, channels, event_ids, tuple(columns))
+
+
+def _rows_where(parser: _Parser, rows: pa.Table) -> np.ndarray[Any, Any] | None:
+    """The numbers of the rows that have one of the values which a parser's `when` lists for a column; None when it lists none."""
+    if not parser.columns:
+        return None
+    mask: Any = None
+    for name, wanted in parser.columns:
+        if name not in rows.column_names:
+            return np.empty(0, np.int64)
+        found = pc.is_in(rows.column(name).cast(pa.string()), value_set=pa.array(sorted(wanted), pa.string()))
+        mask = found if mask is None else pc.and_(mask, found)
+    return np.asarray(pc.indices_nonzero(mask).to_numpy(), np.int64)
 
 
 class _Groups:

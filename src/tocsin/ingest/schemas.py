@@ -14,7 +14,7 @@ __all__ = ["DYNAMIC_COLUMNS", "SOURCE", "fixed_schema", "schema_of", "source_sch
 SOURCE = "source"
 """The name by which a parser's query knows its rows."""
 
-DYNAMIC_COLUMNS = frozenset({"EventData", "Fields", "Types", "StructuredData", "RawData"})
+DYNAMIC_COLUMNS = frozenset({"EventData", "Fields", "Types", "StructuredData", "RawData", "Header", "Extension"})
 """Columns that hold JSON text; parsers see them as dynamic."""
 
 _EVENT_KINDS = frozenset({"windows.event", "linux.sysmon"})

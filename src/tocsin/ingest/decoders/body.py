@@ -37,6 +37,8 @@ from tocsin.ingest.decoders.shapes import WINDOWS_TABLES, add_object, add_table_
 from tocsin.ingest.decoders.source import Source
 from tocsin.ingest.decoders.syslog import add_syslog_line, decode_syslog, looks_like_syslog
 from tocsin.ingest.decoders.tables import TableMatcher, default_matcher
+from tocsin.ingest.decoders.textlines import add_declared_line, decode_lines
+from tocsin.ingest.decoders.w3c import decode_w3c
 from tocsin.ingest.decoders.zeek import decode_zeek_tsv
 from tocsin.ingest.model import DeadLetter, DecodedItem, FileReport, SourceBatch
 from tocsin.ingest.settings import DecodeLimits
@@ -131,6 +133,8 @@ LINE_DECODERS: dict[str, Decoder] = {
     "auditd": decode_auditd,
     "syslog": decode_syslog,
     "zeek-tsv": decode_zeek_tsv,
+    "w3c": decode_w3c,
+    "lines": decode_lines,
 }
 """Decoders of formats that may be read on where a growing file was left, by format."""
 
@@ -178,7 +182,7 @@ def _add_known_text(text: str, meta: Mapping[str, str], context: Context, receiv
     if looks_like_syslog(text) or meta.get("sourcetype", "").startswith(("syslog", "linux_")):
         add_syslog_line(text, context, received=received, peer=meta.get("peer", ""))
         return True
-    return False
+    return add_declared_line(text, context, received)
 
 
 def add_text(text: str, meta: Mapping[str, str], context: Context, received: datetime, time: object = None) -> None:

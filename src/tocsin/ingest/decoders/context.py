@@ -152,7 +152,7 @@ class Context:
     def batch(self, kind: str, rows: pa.Table) -> SourceBatch:
         """Counts and makes a batch of a finished table."""
         count = int(rows.num_rows)
-        if kind in _TIME_COLUMNS or kind in ("windows.event", "linux.sysmon"):
+        if "TimeCreated" in rows.column_names:
             self._note_oddities(rows)
         self.sources[kind] += count
         self.events += count
@@ -192,7 +192,16 @@ class Context:
                 yield self.batch(kind, _table(kind, rows[start : start + self.limits.batch_rows]))
 
 
-_TIME_COLUMNS = {"linux.auditd": "TimeCreated", "syslog": "TimeCreated", "json": "TimeCreated", "csv": "TimeCreated"}
+_WHOLE = pa.schema([("TimeCreated", pa.timestamp("us")), ("Computer", pa.string()), ("RawData", pa.string())])
+_MARKED = pa.schema(
+    [
+        ("TimeCreated", pa.timestamp("us")),
+        ("Computer", pa.string()),
+        ("Header", pa.string()),
+        ("Extension", pa.string()),
+        ("Pairs", pa.string()),
+    ]
+)
 _FIXED: dict[str, pa.Schema] = {
     "linux.auditd": pa.schema(
         [
@@ -217,15 +226,16 @@ _FIXED: dict[str, pa.Schema] = {
             ("StructuredData", pa.string()),
         ]
     ),
-    "json": pa.schema([("TimeCreated", pa.timestamp("us")), ("Computer", pa.string()), ("RawData", pa.string())]),
-    "csv": pa.schema([("TimeCreated", pa.timestamp("us")), ("Computer", pa.string()), ("RawData", pa.string())]),
+    "cef": _MARKED,
+    "leef": _MARKED,
 }
 
 
 def _table(kind: str, rows: Sequence[dict[str, Any]]) -> pa.Table:
     if kind.startswith("table.") and is_custom(kind[len("table.") :]):
         return typed_rows(rows)
-    fixed = _FIXED.get(kind)
+    # Rows of declared kinds have the columns that rows of unknown shape have.
+    fixed = _FIXED.get(kind) or (None if kind.startswith(("zeek.", "table.")) else _WHOLE)
     if fixed is not None:
         arrays = []
         for item in fixed:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from tocsin.base.errors import Place
 from tocsin.ingest import codes
 from tocsin.ingest.decoders.context import Context
+from tocsin.ingest.decoders.declared import declared_object
 from tocsin.ingest.decoders.lines import LongLine, line_blocks
 from tocsin.ingest.decoders.shapes import WINDOWS_TABLES, add_object, add_table_row, add_unknown
 from tocsin.ingest.decoders.source import Source
@@ -92,8 +93,11 @@ def decode_csv(source: Source, context: Context, delimiter: str) -> Iterator[Dec
             continue
         context.record_bytes = sum(map(len, row))
         record = {name: value for name, value in zip(header, row, strict=True) if value != ""}
+        sure = bool(context.hint_table or context.matcher.named(record))
         target = (context.matcher.of(record, columns) if by_row else context.matcher.named(record)) or table
-        if windows and (target is None or target in WINDOWS_TABLES):
+        if (declared := None if target is not None and sure else declared_object(record)) is not None:
+            context.add(*declared)
+        elif windows and (target is None or target in WINDOWS_TABLES):
             add_object(record, context)
         elif target is not None and target not in WINDOWS_TABLES:
             add_table_row(target, record, context)

@@ -23,6 +23,8 @@ from tocsin.ingest.decoders.sniff import sniff
 from tocsin.ingest.decoders.source import HEAD_BYTES, Chained, Source, translate
 from tocsin.ingest.decoders.syslog import decode_syslog
 from tocsin.ingest.decoders.tables import TableMatcher, default_matcher
+from tocsin.ingest.decoders.textlines import decode_lines
+from tocsin.ingest.decoders.w3c import decode_w3c
 from tocsin.ingest.decoders.xmlevents import decode_xml
 from tocsin.ingest.decoders.zeek import decode_zeek_tsv
 from tocsin.ingest.model import DecodedItem, FileReport
@@ -37,6 +39,8 @@ _DECODERS: dict[str, Callable[[Source, Context], Iterator[DecodedItem]]] = {
     "zeek-tsv": decode_zeek_tsv,
     "auditd": decode_auditd,
     "syslog": decode_syslog,
+    "w3c": decode_w3c,
+    "lines": decode_lines,
 }
 _BOMBS = frozenset({codes.BOMB_RATIO, codes.BOMB_BYTES, codes.BOMB_MEMBERS})
 _SKIPPED = {

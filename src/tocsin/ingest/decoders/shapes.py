@@ -7,6 +7,7 @@ from typing import Any
 
 from tocsin.ingest.decoders.auditd import add_audit_text
 from tocsin.ingest.decoders.context import Context, as_text
+from tocsin.ingest.decoders.declared import declared_object, envelope_rows
 from tocsin.ingest.decoders.journal import journal_row
 from tocsin.ingest.decoders.jsonvalue import json_text
 from tocsin.ingest.decoders.tables import plain_name
@@ -64,8 +65,12 @@ def add_object(d: dict[str, Any], context: Context, depth: int = 0) -> bool:
         if zeek is not None:
             context.add(*zeek)
             return True
+    named: str | None = context.hint_table or context.matcher.named(d)
+    if named is None and (declared := declared_object(d, context.default_time, context.host)) is not None:
+        context.add(*declared)
+        return True
     if depth < _MAX_UNWRAP:
-        inner = _unwrap(d)
+        inner = _unwrap(d) or envelope_rows(d)
         if inner is not None:
             count = 0
             for item in inner:
@@ -74,7 +79,7 @@ def add_object(d: dict[str, Any], context: Context, depth: int = 0) -> bool:
             return count > 0
     if not d:
         return False
-    table: str | None = context.hint_table or context.matcher.named(d)
+    table = named
     if table is None and depth == 0 and context.carried is not None and _add_carried_message(d, context):
         return True
     if table is None and not ("@timestamp" in d and ("ecs" in d or "agent" in d or "@metadata" in d)):

@@ -6,7 +6,10 @@ import re
 
 from tocsin.ingest.decoders.auditd import AUDIT_LINE
 from tocsin.ingest.decoders.csvtext import find_dialect
+from tocsin.ingest.decoders.declared import declared_header
 from tocsin.ingest.decoders.syslog import looks_like_syslog
+from tocsin.ingest.decoders.textlines import looks_declared
+from tocsin.ingest.decoders.w3c import looks_like_w3c
 
 __all__ = ["sniff"]
 
@@ -36,8 +39,8 @@ _TEXT = frozenset({9, 10, 12, 13, 27, *range(32, 256)})
 def sniff(head: bytes, *, complete: bool) -> tuple[str, str]:
     """(format, detail). `complete` is True when `head` is the whole file; detail is a CSV's delimiter.
 
-    Formats: evtx, zip, gzip, bzip2, xz, zstd, tar, pcap, pcapng, 7z, rar, appledouble, empty, utf-16, json, windows-xml, zeek-tsv, auditd,
-    syslog, csv, text (of no known log), binary.
+    Formats: evtx, zip, gzip, bzip2, xz, zstd, tar, pcap, pcapng, 7z, rar, appledouble, empty, utf-16, json, windows-xml, zeek-tsv, w3c,
+    auditd, syslog, lines (of a declared pattern), csv, text (of no known log), binary.
     """
     if not head:
         return "empty", ""
@@ -72,12 +75,18 @@ def _sniff_text(head: bytes, complete: bool) -> tuple[str, str]:
         return "windows-xml", ""
     if stripped.startswith(("#separator", "#fields\t")) or (stripped[0] == "#" and "\n#fields\t" in stripped):
         return "zeek-tsv", ""
+    if looks_like_w3c(stripped):
+        return "w3c", ""
     lines = [line for line in stripped.split("\n", 40)[:40] if line.strip()]
     if any(AUDIT_LINE.match(line) for line in lines[:5]):
         return "auditd", ""
     likely = sum(looks_like_syslog(line) for line in lines[:20])
     if likely * 2 >= min(len(lines), 20) and likely:
         return "syslog", ""
+    if looks_declared([line for line in stripped.split("\n", 80)[:80] if line.strip()]):
+        return "lines", ""
+    if declared_header(lines[0].split(" ")):
+        return "csv", " "
     table = find_dialect(text, complete=complete)
     if table is not None:
         return "csv", table[0]

@@ -16,8 +16,10 @@ import orjson
 from tocsin.base.errors import Place
 from tocsin.ingest import codes
 from tocsin.ingest.decoders.context import Context
+from tocsin.ingest.decoders.declared import declared_object, from_syslog
 from tocsin.ingest.decoders.journal import FACILITIES, SEVERITIES
 from tocsin.ingest.decoders.lines import LongLine, line_blocks
+from tocsin.ingest.decoders.marked import find_mark, parse_marked
 from tocsin.ingest.decoders.shapes import add_carried, add_object
 from tocsin.ingest.decoders.source import Source
 from tocsin.ingest.model import DecodedItem
@@ -44,7 +46,7 @@ _MONTHS = {
 
 def looks_like_syslog(line: str) -> bool:
     """True when the line starts as syslog lines do."""
-    return _LINE_START.match(line) is not None
+    return _LINE_START.match(line) is not None or find_mark(line) is not None
 
 
 def parse_syslog(line: str, *, received: datetime | None = None, peer: str = "") -> dict[str, Any]:
@@ -137,6 +139,10 @@ def _old_time(text: str, received: datetime | None) -> object:
 def add_syslog_line(line: str, context: Context, *, received: datetime | None, peer: str = "") -> None:
     """Adds the row of a message, and of the event that it carries."""
     context.record_bytes = len(line)
+    mark = find_mark(line)
+    if mark is not None and (marked := parse_marked(line[mark[0] :], mark[1])) is not None:
+        _add_marked(mark[1], marked, line[: mark[0]], context, received, peer)
+        return
     row = parse_syslog(line, received=received, peer=peer)
     message = row["SyslogMessage"]
     if message[:1] == "{" and message[-1:] == "}":
@@ -147,12 +153,43 @@ def add_syslog_line(line: str, context: Context, *, received: datetime | None, p
             value = None
         if (
             value.__class__ is dict
-            and ("winlog" in value or "EventID" in value or "Event" in value)
+            and ("winlog" in value or "EventID" in value or "Event" in value or declared_object(value) is not None)
             and add_object(value, context)
         ):
             return
     context.add("syslog", row)
+    derived = from_syslog(row["ProcessName"], message, row["HostName"] or "", row["TimeCreated"])
+    if derived is not None:
+        context.add(*derived)
+        context.derived += 1
     add_carried(message, row["HostName"], context)
+
+
+def _add_marked(
+    kind: str, marked: dict[str, Any], header: str, context: Context, received: datetime | None, peer: str
+) -> None:
+    """Adds a CEF or LEEF event with what the syslog header before it says. It is no row of kind `syslog` besides."""
+    # With a tag behind it the header parses as that of any message does.
+    around = parse_syslog(f"{header}{kind.upper()}: ", received=received, peer=peer)
+    named = parse_syslog(f"{header}{kind.upper()}: ")["TimeCreated"]
+    fields = marked["Header"]
+    for name, column in _AROUND:
+        if around[column] is not None and around[column] != kind.upper():
+            fields[name] = around[column]
+    marked["TimeCreated"] = named or marked["TimeCreated"] or around["TimeCreated"]
+    marked["Computer"] = around["HostName"] or context.host or None
+    marked["Header"] = orjson.dumps(fields).decode()
+    context.add(kind, marked)
+
+
+_AROUND = (
+    ("host", "HostName"),
+    ("ip", "HostIP"),
+    ("facility", "Facility"),
+    ("level", "SeverityLevel"),
+    ("process", "ProcessName"),
+    ("pid", "ProcessID"),
+)
 
 
 def decode_syslog(

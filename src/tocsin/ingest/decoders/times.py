@@ -75,6 +75,9 @@ _OTHER_FORMATS = (
     "%d/%b/%Y:%H:%M:%S %z",  # web servers
     "%a, %d %b %Y %H:%M:%S %z",  # RFC 5322
     "%a %b %d %H:%M:%S %Y",
+    "%b %d %Y %H:%M:%S",  # CEF
+    "%b %d %Y %H:%M:%S.%f",
+    "%b %d %Y %H:%M:%S %z",
     "%Y/%m/%d %H:%M:%S",
     "%m/%d/%Y %H:%M:%S",
     "%m/%d/%Y %H:%M",

@@ -394,7 +394,7 @@ class FolderReceiver:
 
     def _header(self, fd: int, entry: _Entry) -> bytes:
         """What each piece of a table needs before its rows."""
-        if entry.offset == 0 or entry.format not in ("csv", "zeek-tsv"):
+        if entry.offset == 0 or entry.format not in ("csv", "zeek-tsv", "w3c"):
             return b""
         head = os.pread(fd, HEAD_BYTES, 0)
         if entry.format == "csv":
