@@ -276,11 +276,12 @@ class _Loader:
         text = self._text(path)
         if text is None:
             return
+        documents = []
         try:
-            documents = parse_yaml(text, str(path))
+            for document in parse_yaml(text, str(path)):
+                documents.append(document)  # noqa: PERF402 - one that can't be read doesn't take those before it along
         except ContentError as error:
             self.problems.append(error)
-            return
         for document in documents:
             found = check(document, schema)
             self.problems.extend(found)

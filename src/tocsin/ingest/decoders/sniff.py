@@ -31,6 +31,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 )
 _XML = re.compile(r"^\s*(?:<\?xml[^>]*\?>\s*)?(?:<!--.*?-->\s*)*<Events?[\s>]", re.DOTALL)
 _JSON_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*[\[{]\s*[\"\[\]{}]")
+_ZEEK = (b"#separator", b"#fields\t")
 _TAG = re.compile(r"<[A-Za-z?!]")
 _EVENT_NAMESPACE = "schemas.microsoft.com/win/2004/08/events"
 _TEXT = frozenset({9, 10, 12, 13, 27, *range(32, 256)})
@@ -60,6 +61,8 @@ def sniff(head: bytes, *, complete: bool) -> tuple[str, str]:
 
 
 def _sniff_text(head: bytes, complete: bool) -> tuple[str, str]:
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(_ZEEK):
+        return "zeek-tsv", ""  # its own first line says so, whatever noise follows
     odd = _odd_share(head[:4096])
     # Text holds a stray control character now and then, and old logs stray bytes; noise holds both, compiled files mostly zeros.
     if odd > 0.3 or (odd > 0.02 and _bad_utf8(head[:4096]) > (0.3 if _JSON_START.match(head) else 0.02)):
@@ -73,7 +76,7 @@ def _sniff_text(head: bytes, complete: bool) -> tuple[str, str]:
         return "json", ""
     if _XML.match(stripped) or (_TAG.match(stripped) and "<Event" in stripped[:4096] and _EVENT_NAMESPACE in stripped):
         return "windows-xml", ""
-    if stripped.startswith(("#separator", "#fields\t")) or (stripped[0] == "#" and "\n#fields\t" in stripped):
+    if stripped[0] == "#" and "\n#fields\t" in stripped:
         return "zeek-tsv", ""
     if looks_like_w3c(stripped):
         return "w3c", ""
