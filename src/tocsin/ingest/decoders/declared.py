@@ -50,6 +50,7 @@ class LineShape:
     kind: str
     pattern: re.Pattern[str]
     fields: tuple[str, ...]
+    time: str
     time_format: str
     remarks: re.Pattern[str] | None
     processes: frozenset[str]
@@ -120,6 +121,7 @@ def _line(entry: Mapping[str, Any]) -> LineShape:
         entry["kind"],
         pattern,
         tuple(names),
+        entry.get("time", "time"),
         entry.get("time_format", ""),
         re.compile(remarks) if remarks else None,
         frozenset(entry.get("processes", ())),
@@ -243,7 +245,7 @@ def _line_row(shape: LineShape, text: str, host: str, time: object) -> dict[str,
     if match is None:
         return None
     values = {n: v for n, v in zip(shape.fields, match.groups(), strict=False) if v is not None and v != shape.null}
-    when: object = values.get("time")
+    when: object = values.get(shape.time)
     if when is not None and shape.time_format:
         try:
             when = datetime.strptime(str(when), shape.time_format)  # noqa: DTZ007 - such logs name no zone
