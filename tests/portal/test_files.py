@@ -7,14 +7,19 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
+import anyio
 import httpx
 import pytest
 
 from tocsin.portal.build import STAMP, is_current, source_hash
 from tocsin.portal.files import PortalFiles
 
+T = TypeVar("T")
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -41,9 +46,13 @@ async def get(folder: Path, path: str, method: str = "GET", **headers: str) -> h
 
 
 def fetch(folder: Path, path: str, method: str = "GET", **headers: str) -> httpx.Response:
-    import anyio
+    return _alone(lambda: get(folder, path, method, **headers))
 
-    return anyio.run(lambda: get(folder, path, method, **headers))
+
+def _alone(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Runs it in a thread of its own: Playwright keeps a loop running in this one once a page has been opened."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(anyio.run, call).result()
 
 
 @pytest.mark.parametrize("path", ["/", "/incidents", "/incidents/inc-1?tab=alerts", "/a/b/c", "/index.html"])
@@ -86,8 +95,6 @@ def test_nothing_outside_or_hidden_is_served(folder: Path, path: str) -> None:
     ("accepted", "encoding"), [("gzip, br", "br"), ("gzip", "gzip"), ("identity", None), ("br;q=1.0", "br")]
 )
 def test_the_best_encoding_that_the_browser_takes(folder: Path, accepted: str, encoding: str | None) -> None:
-    import anyio
-
     async def raw() -> tuple[dict[str, str], int]:
         transport = httpx.ASGITransport(app=PortalFiles(folder))
         async with (
@@ -96,7 +103,7 @@ def test_the_best_encoding_that_the_browser_takes(folder: Path, accepted: str, e
         ):
             return dict(response.headers), response.status_code
 
-    headers, status = anyio.run(raw)
+    headers, status = _alone(raw)
     assert status == 200
     assert headers.get("content-encoding") == encoding
     assert headers["vary"] == "Accept-Encoding"
