@@ -1,6 +1,8 @@
 """Settings for all tests."""
 
 import logging
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -19,3 +21,12 @@ def _logging_as_it_was() -> None:
     """The command line, run inside a test or fixture, sets the process's logging: the next test starts with what was there at first."""
     logging.getLogger().setLevel(_LEVEL)
     structlog.configure(**_STRUCTLOG)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What commands cache for the user goes to a folder of this run."""
+    folder: Path = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield

@@ -132,6 +132,7 @@ def run_tests(
 
 
 def _load(paths: list[Path] | None) -> tuple[Content, list[Rule], list[TocsinError]]:
+    from tocsin.base.caches import user_cache
     from tocsin.base.errors import UsageError
     from tocsin.content import load_packs, packs_dir
     from tocsin.detect.load import rules_of_content
@@ -140,7 +141,7 @@ def _load(paths: list[Path] | None) -> tuple[Content, list[Rule], list[TocsinErr
         if not path.exists():
             raise UsageError(f"there is no file or folder {path}", code="USE0006")
     content = load_packs(paths or [packs_dir()])
-    rules, problems = rules_of_content(content)
+    rules, problems = rules_of_content(content, cache=user_cache("sigma"))
     return content, rules, [*content.problems, *problems]
 
 

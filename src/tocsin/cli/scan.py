@@ -52,6 +52,7 @@ def scan(
         if not path.exists():
             raise UsageError(f"there is no folder '{path}'", code="USE0003")
     # Only now what takes a second to load: a mistyped path is told at once.
+    from tocsin.base.caches import user_cache
     from tocsin.workspace import scan as work
     from tocsin.workspace.settings import load_settings
 
@@ -60,7 +61,15 @@ def scan(
     errors = Console(stderr=True)
     show = errors.is_terminal and not quiet
     with _Bar(errors) if show else _Silent() as bar:
-        result = work.scan(paths, sigma=sigma or (), packs=packs or (), keep=keep, progress=bar.update, places=places)
+        result = work.scan(
+            paths,
+            sigma=sigma or (),
+            packs=packs or (),
+            keep=keep,
+            progress=bar.update,
+            places=places,
+            cache=user_cache("sigma"),
+        )
     if html is not None:
         _write_report(html, result)
     if as_json:

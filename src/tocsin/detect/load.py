@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tocsin.base.errors import TocsinError
 from tocsin.content import Content
 from tocsin.detect.formats import sentinel
@@ -20,9 +22,9 @@ def placeholders_of(content: Content) -> dict[str, list[str]]:
     return found
 
 
-def rules_of_content(content: Content) -> tuple[list[Rule], list[TocsinError]]:
+def rules_of_content(content: Content, *, cache: Path | None = None) -> tuple[list[Rule], list[TocsinError]]:
     """Every rule that can be evaluated, and a complaint for each that can't. Sigma files are read together: filters and correlations name
-    rules of other files."""
+    rules of other files. `cache` is a folder for compiled Sigma files, see `tocsin.detect.formats.sigma_cache`."""
     rules: list[Rule] = []
     problems: list[TocsinError] = []
     sigma_files = []
@@ -36,7 +38,7 @@ def rules_of_content(content: Content) -> tuple[list[Rule], list[TocsinError]]:
     if sigma_files:
         from tocsin.detect.formats import sigma  # pySigma takes a second to load
 
-        loaded = sigma.load_files(sigma_files, placeholders=placeholders_of(content))
+        loaded = sigma.load_files(sigma_files, placeholders=placeholders_of(content), cache=cache)
         rules.extend(loaded.rules)
         problems.extend(loaded.problems)
     return rules, problems

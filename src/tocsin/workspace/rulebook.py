@@ -32,16 +32,25 @@ _KIND = "rule"
 class RuleBook:
     """Content and rules. Safe to use from several threads; `rules` is replaced as a whole.
 
-    `changed` is called after every change with the rules in force (those that are switched off included, `enabled` False).
+    `cache` is a folder for compiled Sigma files. `changed` is called after every change with the rules in force (those that are switched off
+    included, `enabled` False).
     """
 
     def __init__(
-        self, state: State, queries: Callable[[], QueryService], *, site: Path, clock: Clock, packs: Sequence[Path] = ()
+        self,
+        state: State,
+        queries: Callable[[], QueryService],
+        *,
+        site: Path,
+        clock: Clock,
+        packs: Sequence[Path] = (),
+        cache: Path | None = None,
     ) -> None:
         self._state = state
         self._queries = queries
         self._site = site
         self._clock = clock
+        self._cache = cache
         self._paths = (packs_dir(), *packs)
         self._lock = threading.Lock()
         self.content: Content = load_packs(self._layers())
@@ -65,7 +74,7 @@ class RuleBook:
         return [*self._paths, *([self._site] if self._site.is_dir() else [])]
 
     def _take(self) -> None:
-        rules, problems = rules_of_content(self.content)
+        rules, problems = rules_of_content(self.content, cache=self._cache)
         with self._state.read() as unit:
             switched = unit.rules.overrides(_KIND)
         in_force = []

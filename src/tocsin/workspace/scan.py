@@ -116,6 +116,7 @@ def scan(
     lake_settings: LakeSettings | None = None,
     engine_settings: EngineSettings | None = None,
     places: Path | None = None,
+    cache: Path | None = None,
 ) -> ScanResult:
     """Scans files and folders.
 
@@ -126,6 +127,7 @@ def scan(
         keep: a data folder in which the tables stay; None for a temporary one.
         progress: called now and then.
         places: a MaxMind database for geo_info_from_ip_address().
+        cache: a folder for compiled Sigma files; None to compile them.
 
     Raises:
         TocsinError: the folder to keep can't be used. Unreadable input is no exception but a file report.
@@ -140,7 +142,7 @@ def scan(
         )
         content = load_packs([packs_dir(), *packs])
         errors: list[TocsinError] = list(content.problems)
-        rules, problems = rules_of_content(content)
+        rules, problems = rules_of_content(content, cache=cache)
         errors.extend(problems)
         settings = (lake_settings or LakeSettings()).model_copy(update={"background": False})
         lake = Lake.open(folder / "lake", catalog=catalogue(), clock=clock, settings=settings)
@@ -155,7 +157,7 @@ def scan(
         )
         stack.callback(queries.close)
         mapper = Mapper(content.parsers, engine=queries.engine, catalog=queries.catalog)
-        matcher, problems = _matcher(rules, sigma, placeholders_of(content))
+        matcher, problems = _matcher(rules, sigma, placeholders_of(content), cache)
         errors.extend(problems)
         stages["start"] = clock.monotonic() - began
 
@@ -336,7 +338,7 @@ def _received_when_it_happened(batches: Sequence[TableBatch]) -> Iterator[TableB
 
 
 def _matcher(
-    rules: Sequence[Rule], folders: Sequence[Path], placeholders: dict[str, list[str]]
+    rules: Sequence[Rule], folders: Sequence[Path], placeholders: dict[str, list[str]], cache: Path | None
 ) -> tuple[Any, list[TocsinError]]:
     wanted = [r for r in rules if r.kind is RuleKind.SIGMA]
     if not wanted and not folders:
@@ -346,7 +348,7 @@ def _matcher(
 
     problems: list[TocsinError] = []
     for folder in folders:
-        found = load_folder(folder, placeholders=placeholders)
+        found = load_folder(folder, placeholders=placeholders, cache=cache)
         wanted.extend(found.rules)
         problems.extend(found.problems)
     return SigmaMatcher(wanted), problems

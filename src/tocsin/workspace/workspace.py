@@ -65,7 +65,7 @@ class Workspace:
         )
         stack.callback(engine.close)
         site = settings.detect.site or data / "site"
-        self.rules = RuleBook(self.state, lambda: self.queries, site=site, clock=clock)
+        self.rules = RuleBook(self.state, lambda: self.queries, site=site, clock=clock, cache=data / "cache" / "sigma")
         content = self.rules.content
         watchlists = {w.alias: w.table for w in content.watchlists}
         self.queries = QueryService(

@@ -7,6 +7,8 @@ download data, aren't used.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -34,7 +36,8 @@ from sigma.rule import SigmaRule
 from tocsin.base.errors import ContentError, DetectError, Place, TocsinError
 from tocsin.base.ids import stable_uuid
 from tocsin.content import Document, RuleFile, load_rule_file
-from tocsin.detect.rule import IncidentSettings, Rule, RuleKind, normal_severity
+from tocsin.detect.formats.sigma_cache import CompiledFile, CompiledRule, SigmaCache, sigma_rule
+from tocsin.detect.rule import IncidentSettings, Rule, normal_severity
 from tocsin.detect.sigma.logsource import bindings
 from tocsin.detect.sigma.model import CorrelationBody, Expression, SigmaBody
 from tocsin.detect.sigma.tree import FALSE, Node, Placeholders, Some, build, rewrite
@@ -83,8 +86,8 @@ modifier_mapping.setdefault("utf16le", SigmaWideModifier)
 _POLICY = SigmaPolicy(regex_engine=_QuietRE2())
 
 
-def load_folder(folder: Path, *, placeholders: Placeholders | None = None) -> SigmaRules:
-    """Every Sigma rule of a folder (or the one of a file), also in folders below, sorted by path."""
+def load_folder(folder: Path, *, placeholders: Placeholders | None = None, cache: Path | None = None) -> SigmaRules:
+    """Every Sigma rule of a folder (or the one of a file), also in folders below, sorted by path; `cache` as for `load_files`."""
     found = (
         sorted(p for p in folder.rglob("*") if p.suffix in (".yml", ".yaml") and p.is_file())
         if folder.is_dir()
@@ -105,7 +108,7 @@ def load_folder(folder: Path, *, placeholders: Placeholders | None = None) -> Si
                     "This isn't a Sigma rule.", code="CNT0010", place=Place(str(path), 1), hint="It has no 'detection'."
                 )
             )
-    rules = load_files(files, placeholders=placeholders)
+    rules = load_files(files, placeholders=placeholders, cache=cache)
     return SigmaRules(rules.rules, (*problems, *rules.problems))
 
 
@@ -114,39 +117,94 @@ def rules_of(file: RuleFile, *, placeholders: Placeholders | None = None) -> Sig
     return load_files([file], placeholders=placeholders)
 
 
-def load_files(files: Iterable[RuleFile], *, placeholders: Placeholders | None = None) -> SigmaRules:
-    """The rules of files that belong together: filters apply to all of them, correlations may name rules in any of them."""
+def load_files(
+    files: Iterable[RuleFile], *, placeholders: Placeholders | None = None, cache: Path | None = None
+) -> SigmaRules:
+    """The rules of files that belong together: filters apply to all of them, correlations may name rules in any of them.
+
+    `cache` is a folder where compiled files are kept for the next time; without one nothing is read or written.
+    """
+    files = list(files)
+    # Files with correlations and filters are read every time: what they mean depends on the other files.
     problems: list[TocsinError] = []
-    parsed: list[_Parsed] = []
-    for file in files:
-        parsed.extend(_parse(file, problems))
-    filters = [p.rule for p in parsed if isinstance(p.rule, SigmaFilter)]
+    parsed = {n: _parse(file, problems) for n, file in enumerate(files) if _joins(file)}
+    filters = [p.rule for each in parsed.values() for p in each if isinstance(p.rule, SigmaFilter)]
+    store = _store(cache, files, parsed, placeholders) if cache is not None else None
+    compiled: list[CompiledFile] = []
+    for n, file in enumerate(files):
+        found = store.get(file) if store is not None and n not in parsed else None
+        if found is None:
+            complaints: list[TocsinError] = []
+            documents = parsed[n] if n in parsed else _parse(file, complaints)
+            found = _compiled(documents, complaints, filters, placeholders)
+            if store is not None and n not in parsed:
+                store.put(file, found)
+        compiled.append(found)
+    if store is not None:
+        store.save()
+    problems.extend(c for each in compiled for c in each.complaints)
     rules: dict[str, Rule] = {}
     names: dict[str, str] = {}
-    for each in parsed:
-        if isinstance(each.rule, SigmaRule):
-            try:
-                rule = _rule(each, filters, placeholders)
-            except DetectError as error:
-                problems.append(_placed(error, each))
+    for file, each in zip(files, compiled, strict=True):
+        for item in each.items:
+            if not isinstance(item, CompiledRule):
+                problems.append(item)
                 continue
-            except SigmaError as error:
-                problems.append(_refused(each, error))
-                continue
-            except _INNER as error:
-                problems.append(_shape(each, error))
-                continue
+            rule = replace(item.rule, path=file.path, pack=file.pack, text=file.text)
             if rule.id in rules:
-                problems.append(
-                    _error(each, f"There is a rule '{rule.id}' already, in {rules[rule.id].path}.", "CNT0020")
-                )
+                message = f"The rule '{rule.name}': There is a rule '{rule.id}' already, in {rules[rule.id].path}."
+                problems.append(ContentError(message, code="CNT0020", place=item.place))
                 continue
             rules[rule.id] = rule
             names[rule.id] = rule.id
-            if each.rule.name:
-                names[str(each.rule.name)] = rule.id
-    _correlations([p for p in parsed if isinstance(p.rule, SigmaCorrelationRule)], rules, names, problems)
+            if item.name:
+                names[item.name] = rule.id
+    correlations = [p for each in parsed.values() for p in each if isinstance(p.rule, SigmaCorrelationRule)]
+    _correlations(correlations, rules, names, problems)
     return SigmaRules(tuple(rules.values()), tuple(problems))
+
+
+def _joins(file: RuleFile) -> bool:
+    """Whether a file may hold correlations or filters: a document of such a kind, or one that gives its key to the others."""
+    return any(isinstance(d.value, dict) and ("correlation" in d.value or "filter" in d.value) for d in file.documents)
+
+
+def _store(
+    folder: Path, files: Sequence[RuleFile], parsed: Mapping[int, Sequence[_Parsed]], placeholders: Placeholders | None
+) -> SigmaCache:
+    filters = [files[n].text for n, each in parsed.items() if any(isinstance(p.rule, SigmaFilter) for p in each)]
+    values = sorted((k, list(v)) for k, v in (placeholders or {}).items())
+    digest = hashlib.sha256(json.dumps(values).encode()).hexdigest()
+    return SigmaCache(folder, context=filters, placeholders=digest)
+
+
+def _compiled(
+    parsed: Iterable[_Parsed],
+    complaints: Iterable[TocsinError],
+    filters: Sequence[SigmaFilter],
+    placeholders: Placeholders | None,
+) -> CompiledFile:
+    """The detections among a file's documents, or why one can't be evaluated."""
+    items: list[CompiledRule | TocsinError] = []
+    values = False
+    for each in parsed:
+        if not isinstance(each.rule, SigmaRule):
+            continue
+        try:
+            try:
+                items.append(_rule(each, filters, None))
+            except DetectError as error:
+                if error.code != "DET0008":
+                    raise
+                values = True
+                items.append(_rule(each, (), placeholders))  # the filters are in it since the first attempt
+        except DetectError as error:
+            items.append(_placed(error, each))
+        except SigmaError as error:
+            items.append(_refused(each, error))
+        except _INNER as error:
+            items.append(_shape(each, error))
+    return CompiledFile(tuple(complaints), tuple(items), values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +260,13 @@ def _copy(value: Any) -> Any:
     return [_copy(v) for v in value] if isinstance(value, list) else value
 
 
-def _rule(parsed: _Parsed, filters: Sequence[SigmaFilter], placeholders: Placeholders | None) -> Rule:
+def _rule(parsed: _Parsed, filters: Sequence[SigmaFilter], placeholders: Placeholders | None) -> CompiledRule:
     sigma = parsed.rule
     for each in filters:
         sigma = each.apply_on_rule(sigma)
     source = sigma.logsource
-    found = bindings(source.product, source.category, source.service)
+    names = (source.product, source.category, source.service)
+    found = bindings(*names)
     if not found:
         words = ", ".join(f"{k} {v}" for k in ("product", "category", "service") if (v := getattr(source, k)))
         raise DetectError(
@@ -217,7 +276,8 @@ def _rule(parsed: _Parsed, filters: Sequence[SigmaFilter], placeholders: Placeho
     tree: Node = trees[0] if len(trees) == 1 else Some(tuple(trees))
     if rewrite(tree, lambda leaf: leaf) == FALSE:
         raise DetectError("The condition can never hold.", code="DET0007")
-    return replace(_common(parsed), compiled=SigmaBody(tree, found))
+    rule = replace(_common(parsed), compiled=SigmaBody(tree, found))
+    return CompiledRule(rule, str(sigma.name or ""), names, parsed.document.place())
 
 
 def _common(parsed: _Parsed) -> Rule:
@@ -237,28 +297,20 @@ def _common(parsed: _Parsed) -> Rule:
         elif name[:1] == "t" and name[1:5].isdigit():
             techniques[name.upper()] = None
     title = str(sigma.title or parsed.file.path.stem)
-    return Rule(
+    return sigma_rule(
         id=str(sigma.id)
         if sigma.id
         else stable_uuid("sigma", title, str(sigma.description or ""), parsed.file.path.name),
         name=title,
-        kind=RuleKind.SIGMA,
         description=str(sigma.description or "").strip(),
         severity=normal_severity(level) or "Medium",
         enabled=not (sigma.status and sigma.status.name in ("DEPRECATED", "UNSUPPORTED")),
-        frequency=timedelta(minutes=1),
-        period=timedelta(hours=1),
         tactics=tuple(tactics),
         techniques=tuple(techniques),
         tags=tuple(tags),
-        per_result=True,
         # Sigma's informational rules are context, not alarms.
         incident=IncidentSettings(create=level != "informational"),
         version=str(sigma.modified or sigma.date or ""),
-        product="Sigma",
-        pack=parsed.file.pack,
-        path=parsed.file.path,
-        text=parsed.file.text,
     )
 
 
@@ -375,7 +427,8 @@ def _correlation(parsed: _Parsed, names: Mapping[str, str]) -> Rule:
         percentile=percentile,
         expression=expression,
     )
-    return replace(_common(parsed), compiled=body, period=body.timespan)
+    file = parsed.file
+    return replace(_common(parsed), compiled=body, period=body.timespan, path=file.path, pack=file.pack, text=file.text)
 
 
 _KINDS = (

@@ -320,6 +320,7 @@ _CLOUD: Mapping[tuple[str, str], tuple[tuple[str, ...], Mapping[str, str]]] = {
 }  # fmt: skip
 
 
+@lru_cache(maxsize=4096)
 def bindings(product: str | None, category: str | None, service: str | None) -> tuple[Binding, ...]:
     """The places of a log source, none where no source that Tocsin reads has such events."""
     product, category, service = ((v or "").lower() for v in (product, category, service))
