@@ -81,6 +81,7 @@ _OTHER_FORMATS = (
     "%Y/%m/%d %H:%M:%S",
     "%m/%d/%Y %H:%M:%S",
     "%m/%d/%Y %H:%M",
+    "%d.%m.%Y %H:%M:%S",
 )
 
 
