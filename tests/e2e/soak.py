@@ -493,7 +493,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if failures:
         print("failed:", failures)
     if given.out is not None and not failures:
-        given.out.write_text(text)
+        # What is written by hand begins with the first heading below the figures.
+        old = given.out.read_text() if given.out.exists() else ""
+        below = old.find("\n## ")
+        given.out.write_text(text + old[below:] if below >= 0 else text)
     bad = [f for f in figures if f.lost or (f.sender.once and f.doubled)]
     return 1 if bad or failures else 0
 

@@ -61,6 +61,7 @@ class Rig:
     def crash(self) -> None:
         """Ends as a killed process does: nothing is rolled, nothing is written any more."""
         self.intake.requests.close = lambda: None  # type: ignore[method-assign]
+        self.intake.memories.clear()
         self.intake.stop()
         lake: Any = self.lake
         lake._stopping.set()

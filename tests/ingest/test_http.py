@@ -21,6 +21,7 @@ from tests.ingest.intake_support import Rig
 from tocsin.ingest.decoders.body import hec_objects
 from tocsin.ingest.receivers.hec import HecReceiver
 from tocsin.ingest.receivers.jsonlines import JsonLinesReceiver
+from tocsin.ingest.requests import RequestLog
 
 TOKENS = {"good": "agent-1"}
 AUTH = {"Authorization": "Splunk good"}
@@ -369,3 +370,39 @@ def test_the_answer_to_a_repetition_may_be_lost_too(rig: Rig) -> None:
         assert found.result()
     requests.answered("hash:k")
     assert requests.begin("hash:k") is None
+
+
+def test_unanswered_bodies_are_known_after_any_number_of_crashes(tmp_path: Path) -> None:
+    file = tmp_path / "requests.txt"
+    first = RequestLog(file)
+    first.started()
+    first.save([(1000.0, "hash:old"), (1090.0, "hash:a"), (1095.0, "hash:b"), (1100.0, "id:x")])
+    # The second run works for minutes; the sender of `a` has its answer, that of `b` isn't back.
+    second = RequestLog(file)
+    second.started()
+    assert second.begin("hash:old") is None
+    for key in ("hash:a", "hash:b", "id:x"):
+        found = second.begin(key)
+        assert found is not None
+        assert found.result()
+    second.answered("hash:a")
+    second.save([(1200.0, "id:y")])
+    second.save([(1400.0, "hash:c")])
+    third = RequestLog(file)
+    third.started()
+    assert {k for k in ("hash:a", "hash:b", "hash:c", "id:x", "id:y") if k in third.keys("")} == {
+        "hash:b", "hash:c", "id:x", "id:y"
+    }  # fmt: skip
+    # Answered within a run's last seconds: that answer may be lost as well.
+    third.answered("hash:c")
+    third.save([(1500.0, "id:z")])
+    assert {"hash:b", "hash:c"} == set(RequestLog(file).keys("hash:"))
+    # Not for ever.
+    third.save([(1090.0 + 86_400 + 30, "id:late")])
+    assert set(RequestLog(file).keys("hash:")) == set()
+    # A clean stop ends it all.
+    third.save([(1090.0 + 86_400 + 31, "hash:d")])
+    assert RequestLog(file).keys("hash:") == ["hash:d"]
+    third.close()
+    assert RequestLog(file).keys("hash:") == []
+    assert sorted(RequestLog(file).keys("id:")) == ["id:late", "id:x", "id:y", "id:z"]

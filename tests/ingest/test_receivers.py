@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ingest.intake_support import Rig, until
-from tocsin.base.errors import IngestError
+from tocsin.base.errors import IngestError, LakeError
 from tocsin.ingest.decoders.body import frame_syslog, unframe_syslog
 from tocsin.ingest.pipeline import IntakeBusyError
 from tocsin.ingest.receivers.framing import SyslogFramer
-from tocsin.ingest.receivers.relp import RelpReceiver, SessionTails
+from tocsin.ingest.receivers.relp import RelpReceiver
 from tocsin.ingest.receivers.syslog import SyslogTcpReceiver, SyslogUdpReceiver
+from tocsin.ingest.receivers.tails import SessionTails
+from tocsin.lake import Body
 
 
 @pytest.fixture
@@ -219,7 +223,7 @@ def test_relp_repetitions_after_a_lost_connection_are_not_stored_again(rig: Rig)
     sent = [client.send(b"syslog", message(n)) for n in range(100)]
     client.wait(sent[-1])
     client.sock.close()  # before it has seen the answers to 40 and above, let us say
-    until(lambda: bool(receiver._tails._ended))
+    until(lambda: receiver._tails.ended_sessions == 1)
     client = Client(address)
     sent = [client.send(b"syslog", message(n)) for n in [*range(40, 100), *range(100, 120)]]
     for number in sent:
@@ -241,7 +245,7 @@ def test_relp_repetitions_after_a_crash_are_not_stored_again(tmp_path: Path) -> 
     rig.crash()
     again = Rig(tmp_path)
     tails = SessionTails()
-    again.intake.on_replay.append(tails.replayed)
+    again.intake.memories.append(tails)
     again.start()
     receiver2 = RelpReceiver(again.intake, port=0, tails=tails)
     client = Client(receiver2.start())
@@ -253,6 +257,159 @@ def test_relp_repetitions_after_a_crash_are_not_stored_again(tmp_path: Path) -> 
     receiver2.stop()
     again.close()
     receiver.stop()
+
+
+class Relp:
+    """A receiver with what it remembers, in one folder, through its crashes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.rig = Rig(folder)
+        self.tails = SessionTails(folder / "intake" / "relp.msgpack")
+        self.rig.intake.memories.append(self.tails)
+        self.rig.start()
+        self.receiver = RelpReceiver(self.rig.intake, port=0, tails=self.tails)
+        self.address = self.receiver.start()
+
+    def send(self, numbers: Iterable[int]) -> Client:
+        """Sends by a new connection and waits for all answers."""
+        client = Client(self.address)
+        for number in [client.send(b"syslog", message(n)) for n in numbers]:
+            assert client.wait(number) == b"200 OK"
+        return client
+
+    def settle(self) -> None:
+        """All that came is in files, and the log is empty."""
+        assert self.rig.intake.wait_visible(self.rig.lake.log.last, 10)
+        self.rig.lake.roll()
+
+    def crash(self) -> None:
+        self.rig.crash()
+        self.receiver.stop()
+
+    def close(self) -> None:
+        self.receiver.stop()
+        self.rig.close()
+
+
+def test_relp_repetitions_are_known_after_any_number_of_crashes(tmp_path: Path) -> None:
+    first = Relp(tmp_path)
+    first.send(range(50))
+    first.crash()
+    for _ in range(3):
+        # The restart rolls and trims the log; the sender isn't back before the next kill.
+        again = Relp(tmp_path)
+        assert not list(again.rig.lake.log.replay(0))
+        again.crash()
+    last = Relp(tmp_path)
+    last.send(range(30, 80))
+    last.rig.wait("Syslog", 80)
+    assert numbers(last.rig) == list(range(80))
+    last.close()
+
+
+def test_relp_a_repetition_whose_answers_are_lost_is_repeated_again(tmp_path: Path) -> None:
+    first = Relp(tmp_path)
+    first.send(range(50))
+    first.settle()
+    first.crash()
+    second = Relp(tmp_path)
+    # Repeats 20 of them, goes on with ten new ones, and sees none of the answers.
+    second.send(range(30, 60))
+    second.crash()
+    third = Relp(tmp_path)
+    # Only five come through before the connection breaks.
+    third.send(range(30, 35)).sock.close()
+    until(lambda: third.tails.ended_sessions == 2)
+    third.settle()
+    third.send(range(30, 70)).sock.close()
+    third.settle()
+    third.close()
+    last = Relp(tmp_path)
+    # After a clean stop too.
+    last.send(range(60, 75))
+    last.rig.wait("Syslog", 75)
+    assert numbers(last.rig) == list(range(75))
+    last.close()
+
+
+def test_relp_a_session_that_its_sender_closed_is_not_repeated(tmp_path: Path) -> None:
+    first = Relp(tmp_path)
+    client = first.send(range(10))
+    client.wait(client.send(b"close"))
+    until(lambda: not first.receiver._sessions)
+    first.settle()
+    first.crash()
+    again = Relp(tmp_path)
+    assert again.tails.ended_sessions == 0
+    again.send(range(10))
+    again.rig.wait("Syslog", 20)
+    again.close()
+
+
+def test_the_log_is_not_trimmed_while_tails_cannot_be_written(tmp_path: Path) -> None:
+    relp = Relp(tmp_path)
+    (tmp_path / "intake" / "relp.msgpack.tmp").mkdir()
+    relp.send(range(10))
+    assert relp.rig.intake.wait_visible(relp.rig.lake.log.last, 10)
+    with pytest.raises(LakeError) as caught:
+        relp.rig.lake.roll()
+    assert caught.value.code == "LAK0016"
+    assert list(relp.rig.lake.log.replay(0))
+    (tmp_path / "intake" / "relp.msgpack.tmp").rmdir()
+    relp.send(range(10, 20))
+    relp.settle()
+    assert not list(relp.rig.lake.log.replay(0))
+    assert numbers(relp.rig) == list(range(20))
+    relp.close()
+
+
+def syslog_body(session: str, first: int, texts: list[bytes]) -> Body:
+    meta = {"peer": "p", "via": "relp", "session": session, "first": str(first), "end": str(first + len(texts))}
+    return Body("syslog", frame_syslog(texts), datetime(2024, 5, 1, tzinfo=UTC), meta)
+
+
+def test_tails_are_bounded_in_number_and_age(tmp_path: Path) -> None:
+    now = 0.0
+    file = tmp_path / "relp.msgpack"
+    tails = SessionTails(file, clock=lambda: now)
+    texts = [b"%d" % n for n in range(2000)]
+    for number in range(300):
+        tails.taken(syslog_body(f"s{number}", 0, [b"%d of %d" % (n, number) for n in range(3)]))
+    assert tails.ended_sessions == 64
+    assert not tails.repeats("p", "new", b"0 of 235")
+    assert tails.repeats("p", "newer", b"0 of 236")
+    tails.taken(syslog_body("long", 0, texts))
+    tails.save()
+    assert file.stat().st_size < 20_000
+    now = 80_000.0
+    again = SessionTails(file, clock=lambda: now)
+    # Replayed once more, it is no longer than it was.
+    again.taken(syslog_body("long", 0, texts))
+    assert not again.repeats("p", "a", texts[975])
+    assert again.repeats("p", "b", texts[976])
+    assert all(again.repeats("p", "b", t) for t in texts[977:])
+    assert not again.repeats("p", "b", texts[1999])
+    again.ended("p", "b")
+    now += 86_000.0
+    again.save()
+    now += 300.0
+    aged = SessionTails(file, clock=lambda: now)
+    now += 500.0
+    aged.taken(syslog_body("other", 0, [b"x"]))
+    assert aged.ended_sessions == 1
+
+
+@given(st.binary(max_size=60))
+def test_a_damaged_file_of_tails_is_set_aside(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "relp.msgpack")
+        file.write_bytes(data)
+        tails = SessionTails(file)
+        assert tails.ended_sessions == 0
+        assert file.with_suffix(".damaged").read_bytes() == data
+        tails.taken(syslog_body("s", 0, [b"x"]))
+        tails.save()
+        assert SessionTails(file).ended_sessions == 1
 
 
 @pytest.mark.parametrize("junk", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01" * 50, b"1 syslog 99999999 x", b"9" * 100])

@@ -34,13 +34,14 @@ SERVER = """
 import sys, time
 from pathlib import Path
 from tests.ingest.intake_support import Rig
-from tocsin.ingest.receivers.relp import RelpReceiver, SessionTails
+from tocsin.ingest.receivers.relp import RelpReceiver
 from tocsin.ingest.receivers.syslog import SyslogTcpReceiver, SyslogUdpReceiver
+from tocsin.ingest.receivers.tails import SessionTails
 from tocsin.lake import LakeSettings
 folder, port = Path(sys.argv[1]), int(sys.argv[2])
 rig = Rig(folder, settings=LakeSettings(roll_seconds=0.5))
-tails = SessionTails()
-rig.intake.on_replay.append(tails.replayed)
+tails = SessionTails(folder / "intake" / "relp.msgpack")
+rig.intake.memories.append(tails)
 rig.start()
 RelpReceiver(rig.intake, port=port, tails=tails).start()
 SyslogTcpReceiver(rig.intake, port=port + 1).start()
@@ -74,7 +75,7 @@ class Server:
             stdout=self.output,
             stderr=self.output,
             cwd=root,
-            env={**os.environ, "PYTHONPATH": root},
+            env={**os.environ, "PYTHONPATH": f"{root}/src{os.pathsep}{root}"},
         )
 
     def text(self) -> str:

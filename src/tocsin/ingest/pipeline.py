@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 import structlog
@@ -31,7 +32,7 @@ from tocsin.ingest.requests import RequestLog
 from tocsin.ingest.settings import DecodeLimits
 from tocsin.lake import Body, Lake, TableBatch
 
-__all__ = ["Intake", "IntakeBusyError", "SourceState"]
+__all__ = ["Intake", "IntakeBusyError", "Memory", "SourceState"]
 
 _log = structlog.get_logger("tocsin.ingest")
 _GATHER_BYTES = 32 << 20
@@ -75,6 +76,16 @@ Observer = Callable[[Sequence[SourceBatch], Sequence[TableBatch]], None]
 """Sees each group of rows once they are visible: source-shaped and mapped."""
 
 
+class Memory(Protocol):
+    """What a receiver remembers of bodies to recognise repetitions, when a request key isn't enough."""
+
+    def taken(self, body: Body) -> None:
+        """Sees each body, in the log's order, before its rows reach the lake; after a crash those in the log once more."""
+
+    def save(self) -> None:
+        """Makes what `taken` saw durable: the log is trimmed next. Raises LakeError, and the log stays."""
+
+
 @dataclass(slots=True)
 class _Group:
     """Rows of bodies that were received at the same instant, merged by source kind."""
@@ -107,8 +118,9 @@ class Intake:
         self.limits = limits or DecodeLimits()
         self.matcher = matcher or default_matcher()
         self.observers: list[Observer] = list(observers)
-        self.on_replay: list[Callable[[Body], None]] = []
-        """Called with each body that a crash left in the log: receivers that recognise repetitions listen here before `start`."""
+        self.memories: list[Memory] = []
+        """What receivers must remember of bodies beyond the log; to be added before `start`."""
+        lake.before_trim.append(self._save_memories)
         if state is not None:
             state.mkdir(parents=True, exist_ok=True)
         self.requests = RequestLog(state / "requests.txt" if state is not None else None)
@@ -130,6 +142,7 @@ class Intake:
     def start(self) -> int:
         """Puts what a crash left in the log, then begins to take bodies. Gives the number of bodies replayed."""
         replayed = self.lake.recover(self._replay) if self.lake.needs_recovery else 0
+        self.requests.started()
         self._next = self.lake.log.last + 1
         self._thread = threading.Thread(target=self._run, name="tocsin-intake", daemon=True)
         self._thread.start()
@@ -144,6 +157,10 @@ class Intake:
             self._thread.join()
             if self._failed is None:
                 self.requests.close()
+                try:
+                    self._save_memories()
+                except LakeError as error:
+                    _log.error("ingest.memory", error=str(error))
 
     @property
     def healthy(self) -> bool:
@@ -295,6 +312,7 @@ class Intake:
     def _process(self, taken: list[tuple[int, Body]]) -> None:
         sources, tables = self._rows(taken)
         self.requests.save([(b.received.timestamp(), b.meta["request"]) for _, b in taken if b.meta.get("request")])
+        self._note([b for _, b in taken])
         last = taken[-1][0]
         self._put(last, tables)
         with self._condition:
@@ -307,6 +325,15 @@ class Intake:
                 observer(sources, tables)
             except Exception:
                 _log.exception("ingest.observer")
+
+    def _note(self, bodies: Sequence[Body]) -> None:
+        for memory in self.memories:
+            for body in bodies:
+                memory.taken(body)
+
+    def _save_memories(self) -> None:
+        for memory in self.memories:
+            memory.save()
 
     def _put(self, last: int, tables: Sequence[TableBatch]) -> None:
         while True:
@@ -353,9 +380,7 @@ class Intake:
         keys = [(b.received.timestamp(), b.meta["request"]) for _, b in group if b.meta.get("request")]
         self.requests.recovered(keys)
         self.requests.save(keys)
-        for listener in self.on_replay:
-            for _, body in group:
-                listener(body)
+        self._note([b for _, b in group])
         sources, tables = self._rows(group)
         for observer in self.observers:
             try:

@@ -3,11 +3,13 @@
 A key is the id that the sender gave, or the hash of a body whose events all carry their own time (two equal ones are one sent twice).
 Keys of bodies that are durable but whose rows aren't in files yet come back from the log at a restart; the others are in a small file,
 appended to before the rows are handed to the lake. A hash counts only while its answer may not have reached the sender: until the
-response was sent, or, after a crash, for the bodies of the last 15 seconds.
+response was sent, or, after a crash, for the bodies of the last 15 seconds before it. A sender may come back only after another crash, so
+hashes of a run that crashed count until they are answered, until a clean stop, or for a day.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import OrderedDict
@@ -20,9 +22,12 @@ __all__ = ["HASH", "RequestLog", "body_key"]
 
 HASH = "hash:"
 _CLEAN = "clean stop"
+_START = "start"
+_ANSWERED = "answered "
 _KEEP = 100_000
 # Instants of receipt are up to four seconds too early while intake lags, and a busy disk keeps an answer waiting for seconds more.
 _UNANSWERED_SECONDS = 15.0
+_CARRIED_SECONDS = 86_400.0
 
 
 def body_key(source: str, sender: str, data: bytes) -> str:
@@ -40,43 +45,73 @@ class RequestLog:
         self._keys: OrderedDict[str, int] = OrderedDict()
         self._pending: dict[str, Future[bool]] = {}
         self._written = 0
+        # Hashes of earlier runs that aren't answered yet, and those that were meanwhile: the file is told with the next keys.
+        self._carried: set[str] = set()
+        self._answered: list[str] = []
         if file is not None:
             self._load(file)
 
     def _load(self, file: Path) -> None:
-        entries: list[tuple[float, str]] = []
+        runs: list[list[tuple[float, str]]] = [[]]
+        answered: dict[str, tuple[int, float]] = {}
         for path in (file.with_suffix(".old"), file):
             try:
                 text = path.read_text("utf-8", "replace")
             except OSError:
                 continue
             # A line that a crash cut short has no newline.
-            for line in text[: text.rfind("\n") + 1].splitlines():
-                time, _, key = line.partition(" ")
-                if key == _CLEAN:
-                    # Whoever sent before a clean stop has its answer.
-                    entries = [e for e in entries if not e[1].startswith(HASH)]
-                    continue
+            lines = text[: text.rfind("\n") + 1].splitlines()
+            if path == file:
+                self._written = len(lines)
+            for line in lines:
+                stamp, _, key = line.partition(" ")
                 try:
-                    entries.append((float(time), key))
+                    time = float(stamp)
                 except ValueError:
                     continue
-        self._written = len(entries)
-        self.recovered(entries)
+                if key == _CLEAN:
+                    # Whoever sent before a clean stop has its answer.
+                    runs = [[e for e in run if not e[1].startswith(HASH)] for run in runs]
+                elif key == _START:
+                    runs.append([])
+                elif key.startswith(_ANSWERED):
+                    answered[key.removeprefix(_ANSWERED)] = (len(runs) - 1, time)
+                else:
+                    runs[-1].append((time, key))
+        last = [max((time for time, _ in run), default=0.0) for run in runs]
+        newest = max(last)
+        for number, run in enumerate(runs):
+            kept = []
+            for time, key in run:
+                later, when = answered.get(key, (-1, 0.0))
+                # An answer of a run's last seconds may have been lost as well.
+                told = later > number and when < last[later] - _UNANSWERED_SECONDS
+                if not key.startswith(HASH) or (time >= newest - _CARRIED_SECONDS and not told):
+                    kept.append((time, key))
+            self.recovered(kept, until=last[number])
 
-    def recovered(self, entries: Iterable[tuple[float, str]]) -> None:
-        """Adds keys of an earlier run: (seconds since 1970, key). Hashes only of its last seconds."""
+    def recovered(self, entries: Iterable[tuple[float, str]], *, until: float | None = None) -> None:
+        """Adds keys of one earlier run: (seconds since 1970, key). Hashes only of its last seconds; it ended at `until`, or with these."""
         listed = sorted(entries)
-        last = listed[-1][0] if listed else 0.0
+        last = until if until is not None else listed[-1][0] if listed else 0.0
         with self._lock:
             for time, key in listed:
-                if not key.startswith(HASH) or time >= last - _UNANSWERED_SECONDS:
+                if not key.startswith(HASH):
                     self._remember(key)
+                elif time >= last - _UNANSWERED_SECONDS:
+                    self._remember(key)
+                    self._carried.add(key)
+
+    def started(self) -> None:
+        """Notes that what the log held of the run before has been added: keys saved from now on are of a run of their own."""
+        # Without room for a line nothing can be taken either; that is said where it happens.
+        with contextlib.suppress(OSError):
+            self.save([(0.0, _START)])
 
     def _remember(self, key: str) -> None:
         self._keys[key] = self._keys.pop(key, 0)
         while len(self._keys) > _KEEP:
-            self._keys.popitem(last=False)
+            self._carried.discard(self._keys.popitem(last=False)[0])
 
     def keys(self, prefix: str) -> list[str]:
         """The keys that begin so: what a receiver with a bookkeeping of its own compares it with at the start."""
@@ -116,6 +151,9 @@ class RequestLog:
         if key.startswith(HASH):
             with self._lock:
                 self._keys.pop(key, None)
+                if key in self._carried:
+                    self._carried.discard(key)
+                    self._answered.append(key)
 
     def close(self) -> None:
         """Notes that every sender has its answer."""
@@ -129,8 +167,11 @@ class RequestLog:
             if self._written > _KEEP:
                 os.replace(self._file, self._file.with_suffix(".old"))
                 self._written = 0
+            answered, self._answered = self._answered, []
             with self._file.open("a", encoding="utf-8") as out:
+                stamp = max(time for time, _ in entries)
+                out.writelines(f"{stamp:.3f} {_ANSWERED}{key}\n" for key in answered)
                 out.writelines(f"{time:.3f} {key}\n" for time, key in entries)
                 out.flush()
                 os.fdatasync(out.fileno())
-            self._written += len(entries)
+            self._written += len(entries) + len(answered)

@@ -101,6 +101,8 @@ class Lake:
         self._book = path / "retention.json"
         self.on_deleted: Callable[[Deletion], None] = lambda _: None
         """Called for each deletion that retention did, after it is done: for the audit."""
+        self.before_trim: list[Callable[[], None]] = []
+        """Called before the log loses records whose rows are in files: what else must outlive them is made durable here. LakeError keeps the log."""
         # Held while records become visible, so that a roll seals between two puts.
         self._put_lock = threading.Lock()
         self._bulk_lock = threading.Lock()
@@ -295,6 +297,8 @@ class Lake:
                     self._oldest = time.monotonic()
                 raise failures[0]
             if hi > self._rolled and not self._dropped:
+                for work in self.before_trim:
+                    work()
                 roll.write_checkpoint(self._checkpoint, hi)
                 self._rolled = hi
                 self.log.trim(hi)

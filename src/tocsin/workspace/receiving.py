@@ -23,11 +23,12 @@ from tocsin.ingest.receivers.kafka import KafkaReceiver
 from tocsin.ingest.receivers.loki import LokiReceiver
 from tocsin.ingest.receivers.objects import S3Receiver
 from tocsin.ingest.receivers.otlp import OtlpReceiver
-from tocsin.ingest.receivers.relp import RelpReceiver, SessionTails
+from tocsin.ingest.receivers.relp import RelpReceiver
 from tocsin.ingest.receivers.settings import TlsSettings
 from tocsin.ingest.receivers.streams import StreamLimits, server_tls
 from tocsin.ingest.receivers.syslog import SyslogTcpReceiver, SyslogUdpReceiver
 from tocsin.ingest.receivers.syslogtls import SyslogTlsReceiver
+from tocsin.ingest.receivers.tails import SessionTails
 from tocsin.ingest.settings import DecodeLimits
 from tocsin.workspace.settings import IngestSettings, Settings
 
@@ -73,8 +74,8 @@ class Receiving:
         tls = limits.tls
         if limits.relp_port >= 0 or tls.relp_port >= 0:
             # RELP is acknowledged syslog: what a crash left unanswered comes again, and its tail tells what was durable already.
-            tails = SessionTails()
-            intake.on_replay.append(tails.replayed)
+            tails = SessionTails(settings.data / "intake" / "relp.msgpack")
+            intake.memories.append(tails)
             if limits.relp_port >= 0:
                 self._running.append(RelpReceiver(intake, limits.syslog_host, limits.relp_port, tails=tails))
             if tls.relp_port >= 0:

@@ -2,8 +2,8 @@
 
 A frame is `TXNR SP COMMAND SP LENGTH [SP DATA] LF`. Commands: `open` (offers), `syslog`, `close`. A sender keeps what isn't acknowledged and
 sends it again over its next connection. Some of that is durable already: its acknowledgement was lost with the old connection or with a
-crash. So each session's last messages are remembered (after a crash they come back from the log), and a new session of that peer that
-begins with the end of an old one is repeating it: those messages are acknowledged, not stored again.
+crash. So each session's last messages are remembered (`tails`), and a new session of that peer that begins with the end of an old one is
+repeating it: those messages are acknowledged, not stored again.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 import structlog
 
-from tocsin.ingest.decoders.body import frame_syslog, unframe_syslog
+from tocsin.ingest.decoders.body import frame_syslog
 from tocsin.ingest.receivers.http import Port
 from tocsin.ingest.receivers.syslog import bind, submit_patiently
+from tocsin.ingest.receivers.tails import SessionTails, digest_of
 from tocsin.lake import Body
 
 __all__ = ["RelpReceiver", "SessionTails"]
@@ -34,52 +34,7 @@ _log = structlog.get_logger("tocsin.ingest.relp")
 _HEAD = re.compile(rb"(\d{1,9}) ([a-zA-Z]{1,32}) (\d{1,9})([ \n])")
 _HEAD_BYTES = 60
 _READ = 1 << 18
-_TAIL = 1024
-_OLD_SESSIONS = 64
 _OFFER = b"200 OK\nrelp_version=0\nrelp_software=tocsin\ncommands=syslog"
-
-
-def _digest(message: bytes) -> bytes:
-    return blake2b(message, digest_size=12).digest()
-
-
-class SessionTails:
-    """The last durable messages of ended sessions, by peer."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._ended: dict[str, dict[str, deque[bytes]]] = {}
-
-    def ended(self, peer: str, session: str, tail: deque[bytes]) -> None:
-        """A session has ended with these messages."""
-        if not tail:
-            return
-        with self._lock:
-            sessions = self._ended.setdefault(peer, {})
-            sessions[session] = tail
-            while len(sessions) > _OLD_SESSIONS:
-                sessions.pop(next(iter(sessions)))
-
-    def replayed(self, body: Body) -> None:
-        """A body that a crash left in the log."""
-        if body.meta.get("via") != "relp":
-            return
-        peer, session = body.meta.get("peer", ""), body.meta.get("session", "")
-        with self._lock:
-            tail = self._ended.setdefault(peer, {}).setdefault(session, deque(maxlen=_TAIL))
-            tail.extend(_digest(m) for m in unframe_syslog(body.data))
-
-    def repeated(self, peer: str, first: bytes) -> deque[bytes]:
-        """What a new session will repeat if it begins with that message: the end of an old session, from that message on."""
-        with self._lock:
-            sessions = self._ended.get(peer, {})
-            for session, tail in reversed(sessions.items()):
-                listed = list(tail)
-                if first in listed:
-                    del sessions[session]
-                    start = len(listed) - 1 - listed[::-1].index(first)
-                    return deque(listed[start:])
-        return deque()
 
 
 @dataclass(slots=True)
@@ -89,8 +44,8 @@ class _Session:
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     received: bytearray = field(default_factory=bytearray)
     to_send: bytearray = field(default_factory=bytearray)
-    tail: deque[bytes] = field(default_factory=lambda: deque(maxlen=_TAIL))
-    expected: deque[bytes] | None = None
+    count: int = 0
+    begun: bool = False
     waiting: int = 0
     closing: bool = False
     held: bool = False
@@ -124,7 +79,7 @@ class RelpReceiver:
         self._tls = tls
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._acks: deque[tuple[_Session, list[bytes], list[bytes], bool]] = deque()
+        self._acks: deque[tuple[_Session, list[bytes], int, list[bytes], bool]] = deque()
         self._wake: socket.socket
         self._waker: socket.socket | None = None
         self._selector: selectors.DefaultSelector
@@ -237,8 +192,7 @@ class RelpReceiver:
         self._selector_off(session)
         session.sock.close()
         sessions.pop(id(session), None)
-        if not session.closing:
-            self._tails.ended(session.peer, session.id, session.tail)
+        (self._tails.closed if session.closing else self._tails.ended)(session.peer, session.id)
 
     def _selector_off(self, session: _Session) -> None:
         with contextlib.suppress(KeyError, ValueError):
@@ -286,9 +240,7 @@ class RelpReceiver:
 
     def _frames(self, session: _Session) -> None:
         """Takes the whole frames that have come. A new session waits while an ended one of its peer is still on its way to the disk."""
-        if session.expected is None and any(
-            s.gone and s.waiting and s.peer == session.peer for s in self._sessions.values()
-        ):
+        if not session.begun and any(s.gone and s.waiting and s.peer == session.peer for s in self._sessions.values()):
             session.held = True
             return
         session.held = False
@@ -297,7 +249,8 @@ class RelpReceiver:
         while (frame := self._frame(session)) is not None:
             number, command, payload = frame
             if command == b"syslog":
-                if self._is_repeated(session, payload):
+                session.begun = True
+                if self._tails.repeats(session.peer, session.id, payload):
                     self._reply(session, number, b"200 OK")
                     continue
                 messages.append(payload)
@@ -341,47 +294,33 @@ class RelpReceiver:
         del buffer[: end + 1]
         return number, command, payload
 
-    def _is_repeated(self, session: _Session, payload: bytes) -> bool:
-        digest = _digest(payload)
-        if session.expected is None:
-            session.expected = self._tails.repeated(session.peer, digest)
-        if session.expected:
-            if session.expected[0] == digest:
-                session.expected.popleft()
-                session.tail.append(digest)
-                return True
-            session.expected.clear()
-        return False
-
     def _store(self, session: _Session, messages: list[bytes], numbers: list[bytes]) -> None:
-        body = Body(
-            "syslog",
-            frame_syslog(messages),
-            self._intake.now(),
-            {"peer": session.peer, "via": "relp", "session": session.id},
-        )
+        first, end = session.count, session.count + len(messages)
+        meta = {"peer": session.peer, "via": "relp", "session": session.id, "first": str(first), "end": str(end)}
+        body = Body("syslog", frame_syslog(messages), self._intake.now(), meta)
         future = submit_patiently(self._intake, [body], self._stopping)
         if future is None:
             # Not taken and not acknowledged: the sender keeps it.
             session.gone = True
             return
         session.waiting += 1
-        digests = [_digest(m) for m in messages]
+        session.count = end
+        digests = [digest_of(m) for m in messages]
 
         def stored(done: Future[int]) -> None:
-            self._acks.append((session, numbers, digests, done.exception() is None))
+            self._acks.append((session, numbers, first, digests, done.exception() is None))
             self._notify()
 
         future.add_done_callback(stored)
 
     def _acknowledge(self) -> None:
         while self._acks:
-            session, numbers, digests, good = self._acks.popleft()
+            session, numbers, first, digests, good = self._acks.popleft()
             session.waiting -= 1
             if not good:
                 session.gone = True
                 continue
-            session.tail.extend(digests)
+            self._tails.stored(session.peer, session.id, first, digests)
             for number in numbers:
                 self._reply(session, number, b"200 OK")
             self._write(session)
