@@ -10,6 +10,7 @@ import h3
 import numpy as np
 import spherely
 
+from tocsin.kql.functions.python.cell_order import filled, hash_set_order, trace_length
 from tocsin.kql.functions.python.geo_base import (
     EARTH_RADIUS,
     Vector,
@@ -141,9 +142,7 @@ def _h3_children(text: str, resolution: Any = None) -> list[str] | None:
 
 
 def _h3_neighbors(text: str) -> list[str]:
-    found = [h3.get_directed_edge_destination(e) for e in h3.origin_to_directed_edges(_h3_cell(text))]
-    # In the order that the engine's example shows.
-    return [found[i] for i in (0, 3, 4, 2, 1, 5)] if len(found) == 6 else found
+    return hash_set_order([cell for cell in h3.grid_disk(_h3_cell(text), 1) if cell != text])
 
 
 def _h3_rings(text: str, distance: Any) -> list[list[str]] | None:
@@ -156,6 +155,8 @@ def _h3_rings(text: str, distance: Any) -> list[list[str]] | None:
 
 
 _MOST_CELLS = 65536
+# Of a polygon's border, in cells: a thin sliver around the earth has few cells but would be walked along for minutes.
+_LONGEST = 1 << 20
 
 
 def _polygon_h3(shape: Any, resolution: Any = 6, radius: Any = None) -> list[str] | None:
@@ -171,9 +172,14 @@ def _polygon_h3(shape: Any, resolution: Any = 6, radius: Any = None) -> list[str
         area = float(spherely.area(polygon_geography(rings), radius=EARTH_RADIUS))
         if area / float(h3.average_hexagon_area(int(resolution), "m^2")) > _MOST_CELLS * 2:
             return None
-        outer, *holes = [[(lat, lng) for lng, lat in ring[:-1]] for ring in rings]
-        found.update(dict.fromkeys(h3.h3shape_to_cells(h3.LatLngPoly(outer, *holes), int(resolution))))
-    return list(found) if len(found) <= _MOST_CELLS else None
+        loops = [[(lat, lng) for lng, lat in ring[:-1]] for ring in rings]
+        if trace_length(loops, int(resolution)) > _LONGEST:
+            return None
+        members = h3.h3shape_to_cells(h3.LatLngPoly(*loops), int(resolution))
+        found.update(dict.fromkeys(filled(loops, int(resolution), members)))
+        if len(found) > _MOST_CELLS:
+            return None
+    return hash_set_order(list(found))
 
 
 # ---------------------------------------------------------------------------------------------- S2
@@ -308,10 +314,9 @@ def _s2_neighbors(token: str) -> list[str]:
     if level == 0:
         return [_token(_parent((f << 61) | 1 << 60, 0)) for f in range(6) if f not in (face, (face + 3) % 6)]
     size = 1 << (_LEVELS - level)
-    # In the order that the engine's example shows.
-    around = ((1, 1), (1, 0), (-1, 0), (0, -1), (-1, 1), (1, -1), (0, 1), (-1, -1))
-    cells = dict.fromkeys(_at(face, i + dx * size, j + dy * size, level) for dx, dy in around)
-    return [_token(c) for c in cells]
+    # In the order of the S2 library's AppendAllNeighbors().
+    around = ((-1, -1), (1, -1), (0, -1), (0, 1), (-1, 0), (1, 0), (-1, 1), (1, 1))
+    return hash_set_order([_token(_at(face, i + dx * size, j + dy * size, level)) for dx, dy in around])
 
 
 def _covering(shape: Any, level: Any, radius: Any, what: Any) -> list[str] | None:

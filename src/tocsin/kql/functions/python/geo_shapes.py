@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -98,13 +99,22 @@ def _listed(shapes: Any) -> list[Any]:
 
 
 def _union_polygons(shapes: Any) -> dict[str, Any]:
-    given = _listed(shapes)
-    order: Order = {}
-    for shape in given:
-        for rings in polygons_of(shape):
-            for ring in rings:
-                _note(ring, order)
-    return _starting(to_geojson(united([_checked_polygon(s) for s in given])), order)
+    """The polygons as one, joined in the order of the S2 library's ``S2Polygon::DestructiveUnion``: that decides where its rings begin.
+
+    The two with the fewest corners are joined first. The union counts as many corners as the two had, and comes after those of as many.
+    """
+    queue = []
+    for place, shape in enumerate(_listed(shapes)):
+        corners = sum(len(ring) - 1 for rings in polygons_of(shape) for ring in rings)
+        queue.append((corners, place, _checked_polygon(shape)))
+    heapq.heapify(queue)
+    place = len(queue)
+    while len(queue) > 1:
+        size, _, one = heapq.heappop(queue)
+        more, _, other = heapq.heappop(queue)
+        heapq.heappush(queue, (size + more, place, spherely.union(one, other)))
+        place += 1
+    return to_geojson(queue[0][2])
 
 
 def _starting(found: dict[str, Any], order: Order) -> dict[str, Any]:
