@@ -406,3 +406,22 @@ def test_unanswered_bodies_are_known_after_any_number_of_crashes(tmp_path: Path)
     third.close()
     assert RequestLog(file).keys("hash:") == []
     assert sorted(RequestLog(file).keys("id:")) == ["id:late", "id:x", "id:y", "id:z"]
+
+
+def test_keys_that_a_full_disk_refuses_leave_no_half_line_and_come_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = RequestLog(tmp_path / "requests.txt")
+    log.save([(1.0, "first")])
+    whole = (tmp_path / "requests.txt").read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fdatasync", full)
+        with pytest.raises(OSError, match="No space"):
+            log.save([(2.0, "second")])
+    assert (tmp_path / "requests.txt").read_bytes() == whole
+    log.save([(2.0, "second")])
+    assert (tmp_path / "requests.txt").read_text().endswith("2.000 second\n")

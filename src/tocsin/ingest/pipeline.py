@@ -311,7 +311,7 @@ class Intake:
 
     def _process(self, taken: list[tuple[int, Body]]) -> None:
         sources, tables = self._rows(taken)
-        self.requests.save([(b.received.timestamp(), b.meta["request"]) for _, b in taken if b.meta.get("request")])
+        self._keep_requests([(b.received.timestamp(), b.meta["request"]) for _, b in taken if b.meta.get("request")])
         self._note([b for _, b in taken])
         last = taken[-1][0]
         self._put(last, tables)
@@ -325,6 +325,19 @@ class Intake:
                 observer(sources, tables)
             except Exception:
                 _log.exception("ingest.observer")
+
+    def _keep_requests(self, entries: list[tuple[float, str]]) -> None:
+        """Waits while the disk is full: without the keys in their file a repetition after a crash would be taken twice."""
+        while True:
+            try:
+                self.requests.save(entries)
+                return
+            except OSError as error:
+                _log.warning("ingest.waits", error=str(error))
+                with self._condition:
+                    self._condition.wait(1.0)
+                    if self._closing:
+                        return  # the bodies are in the log: a start takes them, keys and all
 
     def _note(self, bodies: Sequence[Body]) -> None:
         for memory in self.memories:

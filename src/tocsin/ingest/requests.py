@@ -160,7 +160,7 @@ class RequestLog:
         self.save([(0.0, _CLEAN)])
 
     def save(self, entries: list[tuple[float, str]]) -> None:
-        """Appends keys to the file, before their rows can leave the log."""
+        """Appends keys to the file, before their rows can leave the log. OSError when the disk refuses; nothing of them is in the file then."""
         if self._file is None or not entries:
             return
         with self._lock:
@@ -168,10 +168,18 @@ class RequestLog:
                 os.replace(self._file, self._file.with_suffix(".old"))
                 self._written = 0
             answered, self._answered = self._answered, []
-            with self._file.open("a", encoding="utf-8") as out:
-                stamp = max(time for time, _ in entries)
-                out.writelines(f"{stamp:.3f} {_ANSWERED}{key}\n" for key in answered)
-                out.writelines(f"{time:.3f} {key}\n" for time, key in entries)
-                out.flush()
-                os.fdatasync(out.fileno())
+            stamp = max(time for time, _ in entries)
+            lines = [f"{stamp:.3f} {_ANSWERED}{key}\n" for key in answered]
+            lines += (f"{time:.3f} {key}\n" for time, key in entries)
+            with self._file.open("ab", buffering=0) as out:
+                before = os.fstat(out.fileno()).st_size
+                try:
+                    left = memoryview("".join(lines).encode())
+                    while left:
+                        left = left[out.write(left) :]
+                    os.fdatasync(out.fileno())
+                except OSError:
+                    self._answered = answered + self._answered
+                    os.ftruncate(out.fileno(), before)
+                    raise
             self._written += len(entries) + len(answered)
