@@ -18,7 +18,8 @@ def test_cef_by_syslog_and_cloudtrail_and_an_access_log_by_hec(serve: Callable[.
     tcp = free_port()
     server = serve(tcp=tcp).start()
     now = datetime.now(UTC)
-    message = f"<134>1 {now.isoformat()} fw1 - - - - CEF:0|Contoso|Gate|1|7|Blocked|5|src=10.1.2.3 dst=203.0.113.9 act=deny cs1Label=Rule cs1=a\\=b odd=x"
+    event = r"CEF:0|Contoso|Gate|1|7|Blocked|5|src=10.1.2.3 dst=203.0.113.9 act=deny cs1Label=Rule cs1=a\=b odd=x"
+    message = f"<134>1 {now.isoformat()} fw1 - - - - {event}"
     with socket.create_connection(("127.0.0.1", tcp)) as sock:
         sock.sendall(message.encode() + b"\n")
     trail = {
