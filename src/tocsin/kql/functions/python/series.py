@@ -422,26 +422,40 @@ def _autocorrelation(values: Array) -> Array:
     return scores
 
 
-def _score(scores: Array, period: float) -> float:
-    """The score of a period: of its nearest whole lag, where that is the peak of its neighbourhood.
+def _strengths(values: Array) -> Array:
+    """The score of each lag as a period: the series' correlation with itself turned round by the lag, where the least one counts 0.
 
-    Kusto does not publish its formula; for the documented example this gives 0.841 where the engine gives 0.8406.
+    Kusto does not publish its formula; this one gives the recorded score in all its digits.
     """
+    n = len(values)
+    spectrum = np.fft.rfft(values - values.mean())
+    turned = np.fft.irfft(spectrum * np.conj(spectrum), n)
+    least = turned.min()
+    strengths: Array = (turned - least) / (turned[0] - least) if turned[0] > least else np.zeros(n)
+    return strengths
+
+
+def _score(scores: Array, strengths: Array, period: float) -> float:
+    """The score of a period: of its nearest whole lag, where that is the peak of its neighbourhood."""
     lag = round(period)
     if lag < 4 or lag >= len(scores):
         return 0.0
     reach = max(1, lag // 4)
-    if scores[lag] < scores[lag - reach : lag + reach + 1].max():
+    if scores[lag] <= 0 or scores[lag] < scores[lag - reach : lag + reach + 1].max():
         return 0.0
-    return float(min(max(scores[lag], 0.0), 1.0))
+    return float(min(max(strengths[lag], 0.0), 1.0))
 
 
 def _detect(values: Array, low: float, high: float, count: int) -> list[tuple[float, float]]:
     """The best periods, with their scores. A multiple of a better period adds nothing and is left out."""
     if len(values) < 8:
         return []
-    scores = _autocorrelation(values)
-    found = [(p, s) for p in range(4, len(scores)) if low <= p <= high and (s := _score(scores, p)) > 0.3]
+    scores, strengths = _autocorrelation(values), _strengths(values)
+    found = [
+        (p, s)
+        for p in range(4, len(scores))
+        if low <= p <= high and scores[p] > 0.3 and (s := _score(scores, strengths, p)) > 0
+    ]
     found.sort(key=lambda item: -item[1])
     kept: list[tuple[float, float]] = []
     for period, score in found:
@@ -471,8 +485,13 @@ def _periods_validate(series: Any, *periods: Any) -> list[Any] | None:
     values = _usable(series)
     if values is None:
         return None
-    scores = _autocorrelation(values) if len(values) >= 8 else np.zeros(1)
-    return [[float(p) for p in periods], [_score(scores, float(p)) if p <= len(values) / 2 else 0.0 for p in periods]]
+    if len(values) < 8:
+        return [[float(p) for p in periods], [0.0] * len(periods)]
+    scores, strengths = _autocorrelation(values), _strengths(values)
+    return [
+        [float(p) for p in periods],
+        [_score(scores, strengths, float(p)) if p <= len(values) / 2 else 0.0 for p in periods],
+    ]
 
 
 def _season(values: Array, learned: int, seasonality: float, threshold: float) -> Array:
