@@ -164,7 +164,10 @@ def _kind(shape: ObjectShape, d: Mapping[str, Any]) -> str:
 
 
 def _shape(d: Mapping[str, Any]) -> tuple[ObjectShape, str] | None:
-    for key, shapes in _sources().objects.items():
+    objects = _sources().objects
+    if objects.keys().isdisjoint(d):
+        return None  # most objects
+    for key, shapes in objects.items():
         if key in d:
             for shape in shapes:
                 if _fits(shape, d) and (kind := _kind(shape, d)):
