@@ -22,6 +22,12 @@ AUDIT = Parser(
     "source | project TimeGenerated = TimeCreated, SerialNumber = tostring(Serial), RecordType = tostring(Types)",
 )
 WINDOWS = Parser("w", "windows.event", "WindowsEvent", "source | project TimeGenerated = TimeCreated, EventID, Channel")
+IIS = Parser(
+    "i",
+    "w3c.iis",
+    "W3CIISLog",
+    'source | project TimeGenerated = TimeCreated, csMethod = tostring(RawData["cs-method"])',
+)
 CONN = Parser("c", "zeek.conn", "Corelight_v2_conn_CL", "source | project TimeGenerated = ts, uid_s = uid")
 
 
@@ -35,7 +41,7 @@ class Watch:
         self.open()
 
     def open(self) -> None:
-        self.rig = Rig(self.base, SYSLOG, EVENTS, AUDIT, WINDOWS, CONN).start()
+        self.rig = Rig(self.base, SYSLOG, EVENTS, AUDIT, WINDOWS, CONN, IIS).start()
         self.receiver = FolderReceiver(
             self.rig.intake, self.folder, self.base / "book.json", poll_seconds=1, settle_seconds=2
         )
@@ -175,12 +181,19 @@ def test_tables_keep_their_header_from_piece_to_piece(watch: Watch) -> None:
     append(csv, "Type,OperationName,TimeGenerated\nAuditLogs,one,2024-01-01\n")
     zeek = watch.folder / "conn.log"
     append(zeek, "#separator \\x09\n#path\tconn\n#fields\tts\tuid\n#types\ttime\tstring\n1692161622.0\tC1\n")
+    iis = watch.folder / "u_ex.log"
+    append(
+        iis,
+        "#Software: Microsoft Internet Information Services 10.0\n#Fields: date time cs-method\n2026-11-26 10:00:00 GET\n",
+    )
     watch.look(1)
+    append(iis, "2026-11-26 10:00:01 POST\n")
     append(csv, "AuditLogs,two,2024-01-01\n")
     append(zeek, "1692161623.0\tC2\n")
     watch.look()
     assert sorted(r["OperationName"] for r in watch.rig.rows("AuditLogs")) == ["one", "two"]
     assert sorted(r["uid_s"] for r in watch.rig.rows("Corelight_v2_conn_CL")) == ["C1", "C2"]
+    assert sorted(r["csMethod"] for r in watch.rig.rows("W3CIISLog")) == ["GET", "POST"]
 
 
 def test_records_of_an_audit_event_stay_together(watch: Watch) -> None:
