@@ -38,8 +38,7 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
     book, terms = read_book(folder / "retention.json"), settings.lake.retention
     rows = []
     for table in stats:
-        own = terms.tables.get(table.table)
-        wanted = terms.days if own is None or own.days is None else own.days
+        wanted = terms.days_of(table.table)
         rows.append(
             {
                 "table": table.table,

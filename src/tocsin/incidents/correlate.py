@@ -264,18 +264,11 @@ class Correlator:
             if linked.alert.id not in target.alert_ids():
                 target.alerts.append(LinkedAlert(linked.alert, (*linked.linked_by, bridge)))
         target.alerts.sort(key=lambda a: (a.alert.time, a.alert.id))
-        target.tags.extend(t for t in source.tags if t not in target.tags)
-        target.owner = target.owner or source.owner
-        target.classification = target.classification or source.classification
-        target.determination = target.determination or source.determination
-        if source.status is Status.IN_PROGRESS:
-            target.status = Status.IN_PROGRESS
+        target.inherit(source)
         target.promoted = target.promoted or source.promoted
         moved = list(source.alerts)
         self._forget(source)
-        source.status, source.redirect_to = Status.REDIRECTED, target.id
-        if "Redirected" not in source.tags:
-            source.tags.append("Redirected")
+        source.redirect(target.id)
         for linked in moved:
             self._enter(target, linked.alert)
 

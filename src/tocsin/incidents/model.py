@@ -78,6 +78,21 @@ class Incident:
             stable_id("inc", alert.id), alerts=[LinkedAlert(alert)], created=alert.created, updated=alert.created
         )
 
+    def inherit(self, source: Incident) -> None:
+        """Takes tags, and the decisions that this one lacks, from an incident that is merged into it."""
+        self.tags.extend(t for t in source.tags if t not in self.tags)
+        self.owner = self.owner or source.owner
+        self.classification = self.classification or source.classification
+        self.determination = self.determination or source.determination
+        if source.status is Status.IN_PROGRESS and self.status is Status.NEW:
+            self.status = Status.IN_PROGRESS
+
+    def redirect(self, target_id: str) -> None:
+        """Marks it as merged into another."""
+        self.status, self.redirect_to = Status.REDIRECTED, target_id
+        if "Redirected" not in self.tags:
+            self.tags.append("Redirected")
+
     def alert_ids(self) -> set[str]:
         """The ids of its alerts."""
         return {a.alert.id for a in self.alerts}

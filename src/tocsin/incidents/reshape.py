@@ -84,8 +84,7 @@ def merge(unit: Unit, target_id: str, source_ids: Sequence[str], *, reason: str,
             unit.incidents.put_alert(target.id, record(linked))
     for source in sources:
         title = source.title
-        source.status, source.redirect_to = Status.REDIRECTED, target.id
-        source.tags = list(dict.fromkeys((*source.tags, "Redirected")))
+        source.redirect(target.id)
         write(unit, source, by=actor.name, clock=unit.clock)
         note = f" {reason}" if reason else ""
         unit.incidents.log(
@@ -222,8 +221,7 @@ def unmove(unit: Unit, undo: Mapping[str, Any], *, actor: Actor) -> str:
     if rest:
         target.alerts = rest
     else:
-        target.status, target.redirect_to = Status.REDIRECTED, origin.id
-        target.tags = list(dict.fromkeys((*target.tags, "Redirected")))
+        target.redirect(origin.id)
     for incident in (origin, target):
         write(unit, incident, by=actor.name, clock=unit.clock)
     for linked in back:
@@ -278,12 +276,7 @@ def _absorb(target: Incident, source: Incident, why: Reason | None) -> None:
     extra = () if why is None else (why,)
     target.alerts.extend(replace(a, linked_by=(*a.linked_by, *extra)) for a in source.alerts if a.alert.id not in known)
     target.alerts.sort(key=lambda a: (a.alert.time, a.alert.id))
-    target.tags.extend(t for t in source.tags if t not in target.tags)
-    target.owner = target.owner or source.owner
-    target.classification = target.classification or source.classification
-    target.determination = target.determination or source.determination
-    if source.status is Status.IN_PROGRESS and target.status is Status.NEW:
-        target.status = Status.IN_PROGRESS
+    target.inherit(source)
 
 
 _DECIDED = ("owner", "classification", "determination", "severity_override", "title_override")

@@ -189,8 +189,7 @@ def _redirect(unit: Unit, source: Incident, target: Incident, clock: Clock) -> N
     if before is None:
         return
     _keep_decisions(source, before)
-    source.status, source.redirect_to = Status.REDIRECTED, target.id
-    source.tags = list(dict.fromkeys((*source.tags, "Redirected")))
+    source.redirect(target.id)
     write(unit, source, by=CORRELATION, clock=clock)
     unit.incidents.log(source.id, CORRELATION, "merge", f"Merged into incident #{target.number}.", {"into": target.id})
     unit.incidents.log(

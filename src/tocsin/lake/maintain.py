@@ -138,9 +138,7 @@ def retain(store: Store, book_path: Path) -> list[Deletion]:
     found: list[Deletion] = []
     before = book
     for name in sorted(store.states):
-        own = settings.tables.get(name)
-        wanted = settings.days if own is None or own.days is None else own.days
-        days, book = book.in_force(name, wanted, now, undo)
+        days, book = book.in_force(name, settings.days_of(name), now, undo)
         if days:
             try:
                 found += _expire(store, name, naive_utc(now - timedelta(days=days)), timedelta(days=days), days)

@@ -79,6 +79,11 @@ class RetentionSettings(BaseModel):
         default={}, description="Tables with a time or size of their own, by name: `{SecurityAlert = {days = 365}}`."
     )
 
+    def days_of(self, table: str) -> int:
+        """Days that are set for a table: its own, else those of all; 0 is for ever."""
+        own = self.tables.get(table)
+        return self.days if own is None or own.days is None else own.days
+
 
 class LakeSettings(BaseModel):
     """Where rows live and when they move from memory to files."""

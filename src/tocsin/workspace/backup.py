@@ -21,6 +21,7 @@ from typing import Any
 from tocsin import __version__
 from tocsin.base.errors import LakeError, Place, UsageError
 from tocsin.lake.backup import frozen
+from tocsin.lake.checksum import digest_of
 from tocsin.lake.durable import sync_folder, write_atomically
 from tocsin.state.copy import copy_state
 from tocsin.workspace.settings import Settings
@@ -187,6 +188,4 @@ def _copy(path: Path, target: Path, relative: str) -> dict[str, Any]:
 
 
 def _measured(path: Path, relative: str) -> dict[str, Any]:
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    return {"path": relative, "bytes": path.stat().st_size, "blake2b": digest}
+    return {"path": relative, "bytes": path.stat().st_size, "blake2b": digest_of(path)}
