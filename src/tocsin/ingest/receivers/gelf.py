@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import selectors
 import socket
-import threading
 import time
 import zlib
 from dataclasses import dataclass, field
@@ -29,7 +27,7 @@ from tocsin.ingest.receivers.door import HttpReceiver, RefusedError
 from tocsin.ingest.receivers.envelopes import envelope
 from tocsin.ingest.receivers.http import BodyError, Port
 from tocsin.ingest.receivers.streams import FrameError, Stream, StreamReceiver
-from tocsin.ingest.receivers.syslog import bind, enlarge, submit_patiently
+from tocsin.ingest.receivers.syslog import DatagramReceiver, submit_patiently
 from tocsin.lake import Body
 
 __all__ = ["Chunks", "GelfHttpReceiver", "GelfTcpReceiver", "GelfUdpReceiver", "expand", "gelf_line"]
@@ -190,8 +188,11 @@ class _Batch:
         return out
 
 
-class GelfUdpReceiver:
+class GelfUdpReceiver(DatagramReceiver):
     """Datagrams."""
+
+    kind = "gelf"
+    setting = "ingest.gelf.udp_port"
 
     def __init__(
         self,
@@ -202,44 +203,12 @@ class GelfUdpReceiver:
         max_message_bytes: int = 4 << 20,
         buffer_bytes: int = 16 << 20,
     ) -> None:
-        self._intake = intake
-        self._host = host
-        self._port = port
+        super().__init__(intake, host, port, buffer_bytes=buffer_bytes)
         self._limit = max_message_bytes
-        self._wanted = buffer_bytes
         self.chunks = Chunks()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
 
-    def start(self) -> tuple[str, int]:
-        """Binds and begins; gives the address. Raises IngestError when it can't listen."""
-        sock = bind(socket.SOCK_DGRAM, self._host, self._port, "ingest.gelf.udp_port")
-        enlarge(sock, self._wanted)
-        sock.setblocking(False)
-        address: tuple[str, int] = sock.getsockname()[:2]
-        self._intake.listening("gelf", "udp", f"{address[0]}:{address[1]}")
-        self._thread = threading.Thread(target=self._run, args=(sock,), name="tocsin-gelf-udp", daemon=True)
-        self._thread.start()
-        return address
-
-    def stop(self) -> None:
-        """Takes what the socket still holds, then ends."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _run(self, sock: socket.socket) -> None:
-        with selectors.DefaultSelector() as selector, sock:
-            selector.register(sock, selectors.EVENT_READ)
-            while True:
-                stopping = self._stopping.is_set()
-                if selector.select(0 if stopping else 0.25):
-                    self._drain(sock)
-                    time.sleep(0.005)
-                elif stopping:
-                    return
-                else:
-                    self.chunks.expire(time.monotonic())
+    def _idle(self) -> None:
+        self.chunks.expire(time.monotonic())
 
     def _drain(self, sock: socket.socket) -> None:
         batch = _Batch()

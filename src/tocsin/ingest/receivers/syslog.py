@@ -14,6 +14,7 @@ import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import ClassVar
 
 import structlog
 
@@ -25,7 +26,7 @@ from tocsin.ingest.receivers.framing import SyslogFramer
 from tocsin.ingest.receivers.http import Port
 from tocsin.lake import Body
 
-__all__ = ["SyslogTcpReceiver", "SyslogUdpReceiver", "bind", "enlarge", "submit_patiently"]
+__all__ = ["DatagramReceiver", "SyslogTcpReceiver", "SyslogUdpReceiver", "bind", "enlarge", "submit_patiently"]
 
 _log = structlog.get_logger("tocsin.ingest.syslog")
 _WANTED_BUFFER = 16 << 20
@@ -85,12 +86,13 @@ def enlarge(sock: socket.socket, wanted: int) -> int:
     return granted
 
 
-class SyslogUdpReceiver:
-    """Datagrams, each a message."""
+class DatagramReceiver:
+    """The base of a UDP receiver: a thread that drains the socket. Subclasses set `kind` and `setting` and say how (`_drain`)."""
 
-    def __init__(
-        self, intake: Port, host: str = "127.0.0.1", port: int = 5514, *, buffer_bytes: int = _WANTED_BUFFER
-    ) -> None:
+    kind: ClassVar[str]
+    setting: ClassVar[str]
+
+    def __init__(self, intake: Port, host: str, port: int, *, buffer_bytes: int) -> None:
         self._intake = intake
         self._host = host
         self._port = port
@@ -103,13 +105,13 @@ class SyslogUdpReceiver:
 
     def start(self) -> tuple[str, int]:
         """Binds and begins; gives the address. Raises IngestError when it can't listen."""
-        sock = bind(socket.SOCK_DGRAM, self._host, self._port, "ingest.syslog_udp_port")
+        sock = bind(socket.SOCK_DGRAM, self._host, self._port, self.setting)
         self.buffer_bytes = enlarge(sock, self._wanted)
         sock.setblocking(False)
         self._socket = sock
         address: tuple[str, int] = sock.getsockname()[:2]
-        self._intake.listening("syslog", "udp", f"{address[0]}:{address[1]}")
-        self._thread = threading.Thread(target=self._run, args=(sock,), name="tocsin-syslog-udp", daemon=True)
+        self._intake.listening(self.kind, "udp", f"{address[0]}:{address[1]}")
+        self._thread = threading.Thread(target=self._run, args=(sock,), name=f"tocsin-{self.kind}-udp", daemon=True)
         self._thread.start()
         return address
 
@@ -132,6 +134,27 @@ class SyslogUdpReceiver:
                     time.sleep(0.005)
                 elif stopping:
                     return
+                else:
+                    self._idle()
+
+    def _drain(self, sock: socket.socket) -> None:
+        """Takes what the socket holds, up to a bound, and hands it over."""
+        raise NotImplementedError
+
+    def _idle(self) -> None:
+        """Nothing has come for a quarter of a second."""
+
+
+class SyslogUdpReceiver(DatagramReceiver):
+    """Datagrams, each a message."""
+
+    kind = "syslog"
+    setting = "ingest.syslog_udp_port"
+
+    def __init__(
+        self, intake: Port, host: str = "127.0.0.1", port: int = 5514, *, buffer_bytes: int = _WANTED_BUFFER
+    ) -> None:
+        super().__init__(intake, host, port, buffer_bytes=buffer_bytes)
 
     def _drain(self, sock: socket.socket) -> None:
         peers: dict[str, list[bytes]] = {}
