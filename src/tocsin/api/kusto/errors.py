@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from tocsin.access import TooManyAttemptsError
 from tocsin.api.kusto.asked import Ids, ids_of
-from tocsin.api.problems import RETRY_AFTER, status_of
+from tocsin.api.problems import status_of
+from tocsin.api.wire_route import WireRoute, error_response
 from tocsin.base.errors import AccessError, KqlError, QueryError, TocsinError, UsageError
 
 __all__ = ["KustoRoute", "one_api"]
-
-_log = logging.getLogger("tocsin.api")
 
 _SYNTAX = tuple(f"KQL00{n:02d}" for n in range(30))
 _LIMITS = {
@@ -123,39 +116,15 @@ def context(ids: Ids) -> dict[str, Any]:
     }
 
 
-def answer(request: Request, error: TocsinError) -> Response:
-    """The HTTP answer to a failed request."""
-    ids = ids_of(request)
-    status, found = one_api(error, ids, text=str(getattr(request.state, "kusto_text", "")))
-    headers = dict(ids.headers)
-    if status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="tocsin"'
-    if status == 429:
-        headers["Retry-After"] = str(error.retry_after) if isinstance(error, TooManyAttemptsError) else RETRY_AFTER
-    if status >= 500 and error.code != "QRY0002":
-        _log.error("request failed: %s", error)
-    return Response(orjson.dumps({"error": found}), status, headers, media_type="application/json")
+class KustoRoute(WireRoute):
+    """A route whose every failure is answered in Kusto's shape."""
 
+    def answer(self, request: Request, error: TocsinError) -> Response:
+        """See WireRoute."""
+        ids = ids_of(request)
+        status, found = one_api(error, ids, text=str(getattr(request.state, "kusto_text", "")))
+        return error_response(error, status, found, ids.headers, log=status >= 500 and error.code != "QRY0002")
 
-class KustoRoute(APIRoute):
-    """A route whose every failure is answered in Kusto's shape, since its clients read nothing else."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """See FastAPI."""
-        handle = super().get_route_handler()
-
-        async def handled(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except TocsinError as error:
-                return answer(request, error)
-            except RequestValidationError as error:
-                return answer(request, UsageError(str(error.errors()[0].get("msg", "")), code="USE0022"))
-            except HTTPException:
-                raise
-            except Exception:
-                _log.exception("unexpected error at %s %s", request.method, request.url.path)
-                failed = TocsinError("Something failed inside; the server's log has the details.", code="API0500")
-                return answer(request, failed)
-
-        return handled
+    def invalid(self, error: RequestValidationError) -> str:
+        """See WireRoute."""
+        return str(error.errors()[0].get("msg", ""))

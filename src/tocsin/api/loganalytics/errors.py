@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
-from collections.abc import Callable, Coroutine
 from typing import Any
 
-import orjson
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from tocsin.access import TooManyAttemptsError
-from tocsin.api.problems import RETRY_AFTER, status_of
+from tocsin.api.problems import status_of
+from tocsin.api.wire_route import WireRoute, error_response
 from tocsin.base.errors import KqlError, QueryError, TocsinError, UsageError
 
 __all__ = ["LogAnalyticsRoute", "error_object", "ids_of", "partial"]
-
-_log = logging.getLogger("tocsin.api")
 
 _STATUS = {
     "QRY0002": 504,
@@ -96,41 +89,17 @@ def partial(error: TocsinError) -> dict[str, Any]:
     }
 
 
-def answer(request: Request, error: TocsinError) -> Response:
-    """The HTTP answer to a failed request."""
-    ids = ids_of(request)
-    status, found = error_object(error, ids["x-ms-request-id"])
-    headers = dict(ids)
-    if status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="tocsin"'
-    if status == 429:
-        headers["Retry-After"] = str(error.retry_after) if isinstance(error, TooManyAttemptsError) else RETRY_AFTER
-    if status >= 500 and status != 504:
-        _log.error("request failed: %s", error)
-    return Response(orjson.dumps({"error": found}), status, headers, media_type="application/json")
-
-
-class LogAnalyticsRoute(APIRoute):
+class LogAnalyticsRoute(WireRoute):
     """A route whose every failure is answered in Log Analytics' shape."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """See FastAPI."""
-        handle = super().get_route_handler()
+    def answer(self, request: Request, error: TocsinError) -> Response:
+        """See WireRoute."""
+        ids = ids_of(request)
+        status, found = error_object(error, ids["x-ms-request-id"])
+        return error_response(error, status, found, ids, log=status >= 500 and status != 504)
 
-        async def handled(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except TocsinError as error:
-                return answer(request, error)
-            except RequestValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(str(p) for p in first.get("loc", ()))
-                return answer(request, UsageError(f"{where}: {first.get('msg', '')}", code="USE0022"))
-            except HTTPException:
-                raise
-            except Exception:
-                _log.exception("unexpected error at %s %s", request.method, request.url.path)
-                failed = TocsinError("Something failed inside; the server's log has the details.", code="API0500")
-                return answer(request, failed)
-
-        return handled
+    def invalid(self, error: RequestValidationError) -> str:
+        """See WireRoute."""
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first.get("loc", ()))
+        return f"{where}: {first.get('msg', '')}"
