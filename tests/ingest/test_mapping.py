@@ -141,6 +141,30 @@ def test_what_is_shredded_means_the_same(engine: Engine) -> None:
     assert plain != text
 
 
+def test_whole_event_data_is_its_text(engine: Engine) -> None:
+    schema = schema_of("windows.event", events({"EventID": 1}).rows.schema)
+    text = 'source | where Channel == "c" | project EventData, EventID, Task = toint(strlen(tostring(EventData))), Channel = tostring(EventData.A)'
+    shredded = shred(text, schema, whole=True)
+    assert [f[2] for f in shredded.fields] == ["EventData:", "EventData:A"]
+    assert shred(text, schema).fields == (("EventData", "A", "EventData:A"),)
+    batch = events({"EventID": 1, "Channel": "c", "A": 'q"\\\x01é\u2028', "B": 5}, {"EventID": 2, "Channel": "c"})
+    query = "windows.event", "WindowsEvent"
+    ours = mapper(engine, Parser("p", *query, text)).map(batch)[0].rows.to_pylist()
+    hidden = text.replace("EventData, ", "EventData = todynamic(strcat('', EventData)), ").replace(
+        "tostring(", "strcat('', "
+    )
+    assert shred(hidden, schema, whole=True).fields == ()
+    assert ours == mapper(engine, Parser("p", *query, hidden)).map(batch)[0].rows.to_pylist()
+    assert [json.loads(r["EventData"]) for r in ours] == [{"A": 'q"\\\x01é\u2028', "B": "5"}, {}]
+
+
+def test_last_operator_may_use_the_name_again() -> None:
+    schema = schema_of("windows.event", events({"EventID": 1}).rows.schema)
+    text = "source | project EventData = tostring(EventData), A = tostring(EventData.A)"
+    assert shred(text, schema, whole=True).text == "source | project EventData = ['EventData:'], A = ['EventData:A']"
+    assert shred(f"{text} | where true", schema, whole=True).text == f"{text} | where true"
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -25,12 +25,12 @@ from tocsin.ingest.casts import cast_rows
 from tocsin.ingest.custom import custom_rows, is_custom
 from tocsin.ingest.decoders.context import as_text
 from tocsin.ingest.model import DeadLetter, SourceBatch
-from tocsin.ingest.schemas import DYNAMIC_COLUMNS, SOURCE, schema_of
+from tocsin.ingest.schemas import DYNAMIC_COLUMNS, EVENT_KINDS, SOURCE, schema_of
 from tocsin.ingest.shred import Shredded, shred
 from tocsin.kql.diagnostics import KqlErrors
 from tocsin.kql.types import Catalog, Column, FunctionSource, KqlType, TableSchema
 from tocsin.lake import TableBatch
-from tocsin.lake.engine import Engine, Limits, conform
+from tocsin.lake.engine import Engine, Limits, Standing, conform
 from tocsin.tables import INGESTION_TIME, catalogue, custom_schema
 
 __all__ = ["DEAD_LETTERS", "Mapper", "ParserLike", "dead_letter_rows"]
@@ -88,6 +88,7 @@ class _Compiled:
     names: tuple[str, ...]
     ticks: tuple[bool, ...]
     schema: TableSchema
+    standing: Standing | None
 
 
 class _SourceCatalog:
@@ -184,7 +185,7 @@ class Mapper:
         parsers = self._parsers.get(batch.source)
         if not parsers:
             return [self._unparsed(batch)]
-        groups = _Groups(batch.rows) if batch.source in ("windows.event", "linux.sysmon") else None
+        groups = _Groups(batch.rows) if batch.source in EVENT_KINDS else None
         by_table: dict[str, list[pa.Table]] = {}
         failed: list[DeadLetter] = []
         for parser in parsers:
@@ -218,9 +219,7 @@ class Mapper:
         else:
             chosen = None
         rows = compiled.shredded.add_to(rows, batch, chosen)
-        result = self._engine.run(
-            compiled.query, relations={SOURCE: rows}, limits=_NO_LIMITS, catalog=compiled.catalog
-        ).table
+        result = self._result(compiled, rows)
         arrays = []
         for column, ticks in zip(result.columns, compiled.ticks, strict=True):
             arrays.append(_from_ticks(column) if ticks else column)
@@ -233,10 +232,20 @@ class Mapper:
             table = table.append_column("SourceSystem", pa.repeat(batch.source, table.num_rows))
         return table
 
+    def _result(self, compiled: _Compiled, rows: pa.Table) -> pa.Table:
+        if compiled.standing is not None:
+            return compiled.standing.run(rows)
+        return self._engine.run(
+            compiled.query, relations={SOURCE: rows}, limits=_NO_LIMITS, catalog=compiled.catalog
+        ).table
+
     def _compiled(self, parser: _Parser, batch: SourceBatch) -> _Compiled | None:
         key = tuple(batch.rows.column_names)
         if key not in parser.compiled:
             if len(parser.compiled) >= 64:
+                for old in parser.compiled.values():
+                    if old is not None and old.standing is not None:
+                        old.standing.forget()
                 parser.compiled.clear()
             try:
                 parser.compiled[key] = self._compile(parser, batch)
@@ -251,7 +260,9 @@ class Mapper:
         from tocsin.kql import compile_query
 
         source = schema_of(batch.source, batch.rows.schema)
-        for shredded in (shred(parser.query, source), Shredded(parser.query, source)):
+        # Where the table is declared, its column says what the text is.
+        whole = batch.source in EVENT_KINDS and self._catalog.table(parser.table) is not None
+        for shredded in (shred(parser.query, source, whole=whole), Shredded(parser.query, source)):
             catalog = _SourceCatalog(shredded.schema, self._catalog)
             try:
                 query = compile_query(shredded.text, catalog, now=_COMPILED_AT)
@@ -279,6 +290,9 @@ class Mapper:
             tuple(c.name for c in query.columns),
             tuple(c.ticks and c.type is KqlType.DATETIME for c in query.columns),
             schema,
+            None
+            if query.parameters or query.tables != {SOURCE}
+            else self._engine.standing(query, SOURCE, shredded.schema, catalog),
         )
 
     def _failure(self, parser: _Parser, batch: SourceBatch, error: Exception) -> DeadLetter:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from tocsin.ingest.decoders.windows import EVENT_SCHEMA
 from tocsin.kql.types import Column, KqlType, TableSchema
 
-__all__ = ["DYNAMIC_COLUMNS", "SOURCE", "fixed_schema", "schema_of", "source_schema"]
+__all__ = ["DYNAMIC_COLUMNS", "EVENT_KINDS", "SOURCE", "fixed_schema", "schema_of", "source_schema"]
 
 SOURCE = "source"
 """The name by which a parser's query knows its rows."""
@@ -17,7 +17,8 @@ SOURCE = "source"
 DYNAMIC_COLUMNS = frozenset({"EventData", "Fields", "Types", "StructuredData", "RawData", "Header", "Extension"})
 """Columns that hold JSON text; parsers see them as dynamic."""
 
-_EVENT_KINDS = frozenset({"windows.event", "linux.sysmon"})
+EVENT_KINDS = frozenset({"windows.event", "linux.sysmon"})
+"""Kinds whose rows have `EVENT_SCHEMA`."""
 
 
 def _kql_type(name: str, kind: pa.DataType) -> KqlType:
@@ -38,19 +39,19 @@ def _kql_type(name: str, kind: pa.DataType) -> KqlType:
 
 def schema_of(kind: str, rows: pa.Schema) -> TableSchema:
     """The schema of `source` for rows of that kind with that Arrow schema."""
-    columns = tuple((f.name, str(f.type)) for f in (EVENT_SCHEMA if kind in _EVENT_KINDS else rows))
+    columns = tuple((f.name, str(f.type)) for f in (EVENT_SCHEMA if kind in EVENT_KINDS else rows))
     return source_schema(kind, columns)
 
 
 def fixed_schema(kind: str) -> TableSchema | None:
     """The schema of `source` for kinds that always have the same columns; None where the rows decide."""
-    return schema_of(kind, EVENT_SCHEMA) if kind in _EVENT_KINDS else None
+    return schema_of(kind, EVENT_SCHEMA) if kind in EVENT_KINDS else None
 
 
 @lru_cache(maxsize=512)
 def source_schema(kind: str, columns: tuple[tuple[str, str], ...]) -> TableSchema:
     """The same, by (name, Arrow type) pairs. Equal input gives the identical object."""
-    dynamic = kind in _EVENT_KINDS or not kind.startswith(("zeek.", "table."))
+    dynamic = kind in EVENT_KINDS or not kind.startswith(("zeek.", "table."))
     made = []
     for name, kind_text in columns:
         arrow = pa.timestamp("us") if kind_text.startswith("timestamp") else pa.type_for_alias(kind_text)

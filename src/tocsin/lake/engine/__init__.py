@@ -8,6 +8,7 @@ from tocsin.lake.engine.engine import Engine
 from tocsin.lake.engine.model import Compiled, Limits, ResultColumn, Window
 from tocsin.lake.engine.physical import arrow_schema, arrow_type, conform, duckdb_type, physical_names
 from tocsin.lake.engine.result import QueryResult, Scanned
+from tocsin.lake.engine.standing import Standing
 
 __all__ = [
     "Compiled",
@@ -16,6 +17,7 @@ __all__ = [
     "QueryResult",
     "ResultColumn",
     "Scanned",
+    "Standing",
     "Window",
     "arrow_schema",
     "arrow_type",

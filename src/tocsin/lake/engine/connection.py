@@ -133,6 +133,10 @@ class Database:
             cursor.execute(self._macros)
         return PooledConnection(cursor)
 
+    def take(self) -> PooledConnection:
+        """A connection for as long as the database lives: it is never given back."""
+        return self._open()
+
     @contextmanager
     def connection(self, timeout: float | None = None) -> Iterator[PooledConnection]:
         """A connection for one query. Waits at most `timeout` seconds for a free one, then QueryError QRY0008."""

@@ -15,12 +15,13 @@ import structlog
 
 from tocsin.base.errors import LakeError, Place, QueryError, TocsinError
 from tocsin.kql.needs import Clauses
-from tocsin.kql.types import Catalog
+from tocsin.kql.types import Catalog, TableSchema
 from tocsin.lake.engine.databases import Databases
 from tocsin.lake.engine.files import why_unreadable
 from tocsin.lake.engine.model import Compiled, Limits, Window
 from tocsin.lake.engine.relations import RelationPlan, plan_relations
 from tocsin.lake.engine.result import QueryResult, Scanned
+from tocsin.lake.engine.standing import Stage, Standing
 from tocsin.lake.engine.watchdog import Watch, Watchdog
 from tocsin.lake.settings import EngineSettings
 from tocsin.lake.snapshot import DataFile, Snapshot
@@ -53,6 +54,7 @@ class Engine:
         self.catalog = catalog
         self._databases = Databases(self.settings, folders=tuple(folders), spill=spill)
         self._watchdog = Watchdog()
+        self._stage = Stage(self.settings, self._translated)
 
     def run(
         self,
@@ -123,6 +125,13 @@ class Engine:
             scanned=_scanned(plan),
         )
 
+    def standing(self, compiled: Compiled, relation: str, schema: TableSchema, catalog: Catalog) -> Standing:
+        """A query over one relation that is planned once and runs over many batches, apart from all other queries: what intake does.
+
+        It has no limits, so it isn't for queries of people. Its parameters must have been put into its text.
+        """
+        return self._stage.standing(compiled, relation, schema, catalog)
+
     def explain(
         self,
         compiled: Compiled,
@@ -162,6 +171,7 @@ class Engine:
     def close(self) -> None:
         """Closes all connections."""
         self._watchdog.close()
+        self._stage.close()
         self._databases.close()
 
     def _execute(
