@@ -57,8 +57,8 @@ class Server:
         self._command = command or [sys.executable, "-c", "from tocsin.cli import main; main()"]
         self._clients: list[httpx.Client] = []
 
-    def start(self, *, cwd: Path | None = None) -> Server:
-        """Starts it and waits until it says that it answers."""
+    def launch(self, *, cwd: Path | None = None) -> None:
+        """Starts it and waits for nothing."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TOCSIN_")}
         environment |= {
             "TOCSIN_INGEST__SYSLOG_UDP_PORT": "0",
@@ -70,6 +70,10 @@ class Server:
         with self.output.open("ab") as out, self.errors.open("ab") as err:
             self.began = time.monotonic()
             self.process = subprocess.Popen(command, stdout=out, stderr=err, env=environment, cwd=cwd or ROOT)
+
+    def start(self, *, cwd: Path | None = None) -> Server:
+        """Starts it and waits until it says that it answers."""
+        self.launch(cwd=cwd)
         until(lambda: "Ctrl-C stops it" in self.said() or self.process.poll() is not None, 120, self.said)  # type: ignore[union-attr]
         assert self.process.poll() is None, self.said() + self.errors.read_text()
         if found := re.search(r"password\s+(\S+)", self.said()):
