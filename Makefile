@@ -10,11 +10,11 @@ STAMP := .make/env
 UV = $(firstword $(shell command -v uv) $(wildcard .make/uv-env/bin/uv .make/uv $(BIN)/uv) uv)
 DATA ?= data
 PYTEST_ARGS ?=
-SOAK_EVENTS ?= 90000
+SOAK_EVENTS ?= 48000
 SOAK_KILLS ?= 50
 FUZZ_SECONDS ?= 900
 
-.PHONY: help up test check lint types imports format unit env system kernel portal wheel bench soak fuzz hostile kill garbage docs screenshots clean
+.PHONY: help up test check lint types imports format unit env system kernel portal wheel bench soak fuzz fuzz-intake hostile kill garbage docs screenshots clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -68,6 +68,10 @@ bench: env kernel portal ## Measure speed and memory; numbers go into bench/READ
 fuzz: env ## Look for texts that break the KQL compiler, for FUZZ_SECONDS (900); what it finds is in .make/fuzz/found
 	$(UV) sync --quiet --locked --inexact --group fuzz
 	$(BIN)/python -m tests.kql.fuzz $(FUZZ_SECONDS)
+
+fuzz-intake: env ## Look for bytes that break what reads the network, for FUZZ_SECONDS in all; what it finds is in .make/fuzz-intake/*/found
+	$(UV) sync --quiet --locked --inexact --group fuzz
+	$(BIN)/python -m tests.ingest.fuzz $(FUZZ_SECONDS)
 
 hostile: env ## All queries made to exhaust the machine, and every 7th prefix of every query of the corpora
 	$(BIN)/python -m tests.kql.hostile

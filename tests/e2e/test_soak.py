@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.soak import Soak
 
-PROTOCOLS = ("elastic", "azure", "otlp", "loki", "fluent", "beats")
+PROTOCOLS = ("hec", "gelf", "elastic", "azure", "otlp", "loki", "fluent", "beats")
 
 
 @pytest.mark.slow
@@ -19,4 +19,4 @@ def test_what_is_acknowledged_survives_a_kill(tmp_path: Path) -> None:
     assert {name: (f.sender.acknowledged, f.present) for name, f in figures.items()} == dict.fromkeys(
         PROTOCOLS, (300, 300)
     )
-    assert {name: f.doubled for name, f in figures.items() if f.sender.once} == dict.fromkeys(PROTOCOLS[:-1], 0)
+    assert {name: f.doubled for name, f in figures.items() if f.sender.promise.once} == dict.fromkeys(PROTOCOLS[:-1], 0)
