@@ -18,7 +18,8 @@ from tocsin.base.errors import Place
 from tocsin.ingest import DeadLetter, SourceBatch
 from tocsin.ingest.casts import cast_column, cast_rows
 from tocsin.ingest.decoders.windows import EventBuffer
-from tocsin.ingest.mapping import Mapper, dead_letter_rows
+from tocsin.ingest.letters import dead_letter_rows
+from tocsin.ingest.mapping import Mapper
 from tocsin.ingest.schemas import schema_of
 from tocsin.ingest.shred import shred
 from tocsin.kql.types import KqlType

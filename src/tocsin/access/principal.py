@@ -37,6 +37,7 @@ PERMISSIONS: dict[str, str] = {
     "actions.approve": "Approve, reject and undo actions that change something outside",
     "rules.write": "Write detection rules and switch them",
     "automation.write": "Switch automation rules",
+    "sources.write": "Write transforms, try them on raw rows, and replay dead letters",
     "users.manage": "Add and change users",
     "tokens.manage": "Make and revoke tokens",
     "audit.read": "Read the audit log",
@@ -57,7 +58,7 @@ _READER = frozenset(
     }
 )
 _RESPONDER = _READER | {"incidents.manage", "actions.propose", "actions.approve"}
-_CONTRIBUTOR = _RESPONDER | {"rules.write", "automation.write"}
+_CONTRIBUTOR = _RESPONDER | {"rules.write", "automation.write", "sources.write"}
 _ADMINISTRATOR = frozenset(PERMISSIONS)
 
 ROLES: dict[str, frozenset[str]] = {

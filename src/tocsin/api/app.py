@@ -28,6 +28,7 @@ from tocsin.api.routes import (
     rules,
     schema,
     session,
+    transforms,
 )
 from tocsin.api.security import COOKIE, permission_of
 from tocsin.api.shapes import Problem
@@ -67,7 +68,20 @@ def create_app(workspace: Workspace) -> FastAPI:
     app.state.workspace = workspace
     problems.install(app)
     api = APIRouter(prefix=BASE, responses=_PROBLEM)
-    for module in (session, incidents, query, language, schema, rules, data, actions, automation, admin, health):
+    for module in (
+        session,
+        incidents,
+        query,
+        language,
+        schema,
+        rules,
+        data,
+        transforms,
+        actions,
+        automation,
+        admin,
+        health,
+    ):
         api.include_router(module.router)
     app.include_router(api)
     for wire in (entra.router, kusto.router, loganalytics.router):

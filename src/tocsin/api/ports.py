@@ -26,6 +26,7 @@ __all__ = [
     "QueryPort",
     "RulesPort",
     "StatePort",
+    "TransformsPort",
     "Workspace",
 ]
 
@@ -224,6 +225,26 @@ class AutomationPort(Protocol):
     def runs(self, rule_id: str, *, limit: int) -> Sequence[Json]: ...
 
 
+class TransformsPort(Protocol):
+    """Ingestion-time transforms, in the shapes of `tocsin.api.routes.transforms`."""
+
+    def list(self) -> Sequence[Json]: ...
+
+    def get(self, transform_id: str) -> Json: ...
+
+    def streams(self) -> Sequence[Json]: ...
+
+    def preview(self, given: Json) -> Json: ...
+
+    def save(self, given: Json, *, by: Principal) -> Json: ...
+
+    def set_enabled(self, transform_id: str, enabled: bool, *, by: Principal) -> Json: ...
+
+    def undo(self, transform_id: str, *, by: Principal) -> Json: ...
+
+    def remove(self, transform_id: str, *, by: Principal) -> None: ...
+
+
 class LakePort(Protocol):
     """The lake's figures."""
 
@@ -302,3 +323,6 @@ class Workspace(Protocol):
 
     @property
     def intake(self) -> IntakePort: ...
+
+    @property
+    def transforms(self) -> TransformsPort: ...

@@ -12,6 +12,7 @@ __all__ = [
     "BOMB_RATIO",
     "CORRUPT_ARCHIVE",
     "CSV_ROW",
+    "EMPTY_REPLAY",
     "ENCRYPTED",
     "EVTX_CHUNK",
     "EVTX_TRUNCATED",
@@ -22,6 +23,7 @@ __all__ = [
     "NO_TABLE",
     "PCAP",
     "TOO_LONG",
+    "TRANSFORM",
     "UNKNOWN_TEXT",
     "UNREADABLE",
     "UNSUPPORTED_ARCHIVE",
@@ -75,5 +77,9 @@ MAPPING = "ING0023"
 """A parser failed on a batch."""
 NO_TABLE = "ING0024"
 """A table was named that doesn't exist."""
+TRANSFORM = "ING0025"
+"""A transform of the user failed on a batch."""
+EMPTY_REPLAY = "ING0026"
+"""A dead letter that was replayed gave nothing."""
 INTERNAL = "ING0099"
 """A decoder failed in a way it should not have."""

@@ -7,8 +7,7 @@ the engine as a column, because reading JSON field by field costs far more than 
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -24,25 +23,27 @@ from tocsin.ingest import codes
 from tocsin.ingest.casts import cast_rows
 from tocsin.ingest.custom import custom_rows, is_custom
 from tocsin.ingest.decoders.context import as_text
+from tocsin.ingest.letters import DEAD_LETTERS, dead_letter_rows, letters_of_rows
 from tocsin.ingest.model import DeadLetter, SourceBatch
-from tocsin.ingest.schemas import DYNAMIC_COLUMNS, EVENT_KINDS, SOURCE, schema_of
+from tocsin.ingest.running import named
+from tocsin.ingest.schemas import DYNAMIC_COLUMNS, EVENT_KINDS, SOURCE, SourceCatalog, schema_of
+from tocsin.ingest.settings import DecodeLimits
 from tocsin.ingest.shred import Shredded, shred
+from tocsin.ingest.transforms import Transforms
 from tocsin.kql.diagnostics import KqlErrors
-from tocsin.kql.types import Catalog, Column, FunctionSource, KqlType, TableSchema
+from tocsin.kql.types import Catalog, Column, TableSchema
 from tocsin.lake import TableBatch
 from tocsin.lake.engine import Engine, Limits, Standing, conform
 from tocsin.tables import INGESTION_TIME, catalogue, custom_schema
 
-__all__ = ["DEAD_LETTERS", "Mapper", "ParserLike", "dead_letter_rows"]
+__all__ = ["Mapper", "ParserLike"]
 
 _log = structlog.get_logger("tocsin.ingest.mapping")
-DEAD_LETTERS = "DeadLetter_CL"
 UNPARSED = "Unparsed_CL"
 _NOTED = 1000
 """Origins of which lost values are remembered until somebody takes the notes."""
 _NO_LIMITS = Limits(rows=None, seconds=None, result_bytes=None)
 _COMPILED_AT = datetime(1970, 1, 1, tzinfo=UTC)
-_TICKS_AT_EPOCH = 621_355_968_000_000_000
 
 
 class ParserLike(Protocol):
@@ -83,48 +84,27 @@ class _Parser:
 class _Compiled:
     query: Any
     shredded: Shredded
-    catalog: _SourceCatalog
+    catalog: SourceCatalog
     columns: tuple[str, ...]
-    names: tuple[str, ...]
-    ticks: tuple[bool, ...]
     schema: TableSchema
     standing: Standing | None
-
-
-class _SourceCatalog:
-    """What a parser's text may name: `source`, and the stored functions of the packs."""
-
-    def __init__(self, source: TableSchema, base: Catalog) -> None:
-        self._source = source
-        self._base = base
-
-    def table(self, name: str) -> TableSchema | None:
-        """See `Catalog.table`."""
-        return self._source if name == SOURCE else None
-
-    def table_names(self) -> Iterable[str]:
-        """See `Catalog.table_names`."""
-        return (SOURCE,)
-
-    def function(self, name: str) -> FunctionSource | None:
-        """See `Catalog.function`."""
-        return self._base.function(name)
-
-    def function_names(self) -> Iterable[str]:
-        """See `Catalog.function_names`."""
-        return self._base.function_names()
 
 
 class Mapper:
     """Maps batches. Not safe for use by several threads at once: intake and scan have one each."""
 
-    def __init__(self, parsers: Iterable[ParserLike], engine: Engine, catalog: Catalog) -> None:
-        """`catalog` gives the schemas of the tables and the stored functions that parsers may call."""
+    def __init__(
+        self, parsers: Iterable[ParserLike], engine: Engine, catalog: Catalog, *, limits: DecodeLimits | None = None
+    ) -> None:
+        """`catalog` gives the schemas of the tables and the stored functions that parsers may call; `limits` how much a dead letter holds."""
+        self._letter_bytes = (limits or DecodeLimits()).dead_letter_bytes
         self._engine = engine
         self._catalog = catalog
         self._declared = catalogue().names()
         self._parsers: dict[str, list[_Parser]] = {}
         self.problems: list[TocsinError] = []
+        self.transforms: Transforms | None = None
+        """The user's transforms: rows of tables go through them before they are stamped as received."""
         self._lost: dict[str, dict[tuple[str, str], tuple[int, str]]] = {}
         for parser in parsers:
             self._parsers.setdefault(parser.source, []).append(_prepared(parser))
@@ -139,6 +119,10 @@ class Mapper:
         if not len(batch):
             return []
         made = self._table_rows(batch) if batch.source.startswith("table.") else self._parsed(batch)
+        if self.transforms is not None:
+            made, letters = self.transforms.tables(made)
+            if letters:
+                made.append(TableBatch(DEAD_LETTERS, dead_letter_rows(letters, received)))
         if received is not None:
             stamp = pa.scalar(received.astimezone(UTC).replace(tzinfo=None), pa.timestamp("us"))
             made = [TableBatch(b.table, _received(b.rows, stamp)) for b in made]
@@ -183,12 +167,14 @@ class Mapper:
 
     def _parsed(self, batch: SourceBatch) -> list[TableBatch]:
         parsers = self._parsers.get(batch.source)
-        if not parsers:
+        if not parsers or (batch.parser and all(p.id != batch.parser for p in parsers)):
             return [self._unparsed(batch)]
         groups = _Groups(batch.rows) if batch.source in EVENT_KINDS else None
         by_table: dict[str, list[pa.Table]] = {}
         failed: list[DeadLetter] = []
         for parser in parsers:
+            if batch.parser and parser.id != batch.parser:
+                continue
             chosen = groups.rows_for(parser) if groups is not None else _rows_where(parser, batch.rows)
             if chosen is not None and not len(chosen):
                 continue
@@ -198,7 +184,7 @@ class Mapper:
             try:
                 rows = self._run(compiled, batch, chosen)
             except (QueryError, LakeError, pa.ArrowException) as error:
-                failed.append(self._failure(parser, batch, error))
+                failed += self._failure(parser, batch, chosen, error)
                 continue
             if rows.num_rows:
                 by_table.setdefault(parser.table, []).append(rows)
@@ -219,11 +205,7 @@ class Mapper:
         else:
             chosen = None
         rows = compiled.shredded.add_to(rows, batch, chosen)
-        result = self._result(compiled, rows)
-        arrays = []
-        for column, ticks in zip(result.columns, compiled.ticks, strict=True):
-            arrays.append(_from_ticks(column) if ticks else column)
-        table = pa.Table.from_arrays(arrays, names=list(compiled.names))
+        table = named(self._result(compiled, rows), compiled.query)
         table = conform(table, compiled.schema)
         if "TimeGenerated" not in table.column_names and "Timestamp" in table.column_names:
             table = table.append_column("TimeGenerated", table.column("Timestamp"))
@@ -263,7 +245,7 @@ class Mapper:
         # Where the table is declared, its column says what the text is.
         whole = batch.source in EVENT_KINDS and self._catalog.table(parser.table) is not None
         for shredded in (shred(parser.query, source, whole=whole), Shredded(parser.query, source)):
-            catalog = _SourceCatalog(shredded.schema, self._catalog)
+            catalog = SourceCatalog(shredded.schema, self._catalog)
             try:
                 query = compile_query(shredded.text, catalog, now=_COMPILED_AT)
                 break
@@ -287,20 +269,22 @@ class Mapper:
             shredded,
             catalog,
             used or (source.columns[0].name,),
-            tuple(c.name for c in query.columns),
-            tuple(c.ticks and c.type is KqlType.DATETIME for c in query.columns),
             schema,
             None
             if query.parameters or query.tables != {SOURCE}
             else self._engine.standing(query, SOURCE, shredded.schema, catalog),
         )
 
-    def _failure(self, parser: _Parser, batch: SourceBatch, error: Exception) -> DeadLetter:
-        reason = f"Parser {parser.id} failed on {len(batch)} rows: {error}"
+    def _failure(
+        self, parser: _Parser, batch: SourceBatch, chosen: np.ndarray[Any, Any] | None, error: Exception
+    ) -> Iterator[DeadLetter]:
+        """The rows that the parser failed on, for it alone to read again: the other parsers had them."""
+        count = len(batch) if chosen is None else len(chosen)
+        reason = f"Parser {parser.id} failed on {count} rows: {error}"
         self._problem(ContentError(reason, code="CNT0041", place=parser.place))
-        sample = batch.rows.slice(0, 20).to_pylist()
-        raw = orjson.dumps(sample, default=str)[: 64 * 1024]
-        return DeadLetter(reason, codes.MAPPING, Place(batch.origin), raw, batch.origin, batch.source, len(raw))
+        rows = batch.rows if chosen is None else batch.rows.take(pa.array(chosen))
+        rest = SourceBatch(batch.source, rows, batch.origin)
+        yield from letters_of_rows(rest, reason, codes.MAPPING, self._letter_bytes, {"parser": parser.id})
 
     def _problem(self, problem: TocsinError) -> None:
         if str(problem) not in {str(p) for p in self.problems} and len(self.problems) < 1000:
@@ -413,11 +397,6 @@ class _Groups:
         return np.sort(np.concatenate(parts))
 
 
-def _from_ticks(column: pa.ChunkedArray) -> pa.Array:
-    micros = pc.divide(pc.subtract(column, pa.scalar(_TICKS_AT_EPOCH, pa.int64())), pa.scalar(10, pa.int64()))
-    return micros.cast(pa.timestamp("us"))
-
-
 def _received(rows: pa.Table, stamp: pa.Scalar) -> pa.Table:
     """With `_TimeReceived`; rows without a time of their own happened when they were received."""
     if INGESTION_TIME in rows.column_names:
@@ -430,20 +409,3 @@ def _received(rows: pa.Table, stamp: pa.Scalar) -> pa.Table:
         elif name == "TimeGenerated":
             rows = rows.append_column(name, pa.repeat(stamp, rows.num_rows))
     return rows.append_column(INGESTION_TIME, pa.repeat(stamp, rows.num_rows))
-
-
-def dead_letter_rows(letters: Sequence[DeadLetter], time: datetime | None = None) -> pa.Table:
-    """Rows of table DeadLetter_CL."""
-    stamp = None if time is None else time.astimezone(UTC).replace(tzinfo=None)
-    return pa.table(
-        {
-            "TimeGenerated": pa.array([stamp] * len(letters), pa.timestamp("us")),
-            "Source_s": [d.source for d in letters],
-            "Format_s": [d.format for d in letters],
-            "Code_s": [d.code for d in letters],
-            "Reason_s": [d.reason for d in letters],
-            "Place_s": [str(d.place) for d in letters],
-            "Raw_s": [base64.b64encode(d.raw).decode() for d in letters],
-            "RawSize_d": pa.array([d.size for d in letters], pa.int64()),
-        }
-    )

@@ -18,7 +18,8 @@ class SourceBatch:
     """Rows of one source kind (see `tocsin.ingest.decoders`), fields named as the source names them.
 
     `origin` says where they come from: a file (`archive.zip!member`) or a receiver and sender. `lines` are the JSON texts that rows were
-    decoded from, None for a row that wasn't a line by itself; only what can be read faster from there looks at them.
+    decoded from, None for a row that wasn't a line by itself; only what can be read faster from there looks at them. `parser` is the id of the
+    only parser that may see the rows, where the others had them before.
     """
 
     source: str
@@ -26,6 +27,7 @@ class SourceBatch:
     origin: str
     lines: Sequence[bytes | None] | None = field(default=None, repr=False, compare=False)
     _event_data: Sequence[Mapping[str, str]] | None = field(default=None, repr=False, compare=False)
+    parser: str = ""
 
     def __len__(self) -> int:
         return int(self.rows.num_rows)
@@ -41,7 +43,11 @@ class SourceBatch:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One piece of input that could not be decoded. `raw` is cut at `DecodeLimits.dead_letter_bytes`; `size` is its whole length."""
+    """Input that could not be decoded, or rows that could go nowhere. `raw` is cut at `DecodeLimits.dead_letter_bytes`; `size` is its whole length.
+
+    `body` and `meta` are the source and the facts of a body that holds `raw` and nothing else: what a replay sends through intake again.
+    `rows` counts the rows of `raw`.
+    """
 
     reason: str
     code: str
@@ -50,6 +56,14 @@ class DeadLetter:
     source: str = ""
     format: str = ""
     size: int = 0
+    body: str = ""
+    meta: Mapping[str, str] = field(default_factory=dict)
+    rows: int = 1
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing was cut off."""
+        return len(self.raw) >= self.size
 
     def __str__(self) -> str:
         return f"{self.code} {self.place}: {self.reason}"

@@ -26,7 +26,8 @@ from tocsin.base.errors import IngestError, LakeError, Place
 from tocsin.ingest import codes
 from tocsin.ingest.decoders import decode_body
 from tocsin.ingest.decoders.tables import TableMatcher, default_matcher
-from tocsin.ingest.mapping import DEAD_LETTERS, Mapper, dead_letter_rows
+from tocsin.ingest.letters import DEAD_LETTERS, LETTER, dead_letter_rows, letter_of_body, letters_of_rows, replayed_row
+from tocsin.ingest.mapping import Mapper
 from tocsin.ingest.model import DeadLetter, SourceBatch
 from tocsin.ingest.requests import RequestLog
 from tocsin.ingest.settings import DecodeLimits
@@ -93,6 +94,7 @@ class _Group:
     received: datetime
     batches: dict[tuple[object, ...], list[SourceBatch]] = field(default_factory=dict)
     dead: list[DeadLetter] = field(default_factory=list)
+    replayed: list[pa.Table] = field(default_factory=list)
 
 
 class Intake:
@@ -379,10 +381,8 @@ class Intake:
                     raise error
                 kept.append(batch)
             except LakeError as reason:
-                sample = str(batch.rows.slice(0, 20).to_pylist()).encode()[: self.limits.dead_letter_bytes]
-                letters.append(
-                    DeadLetter(str(reason), codes.MAPPING, Place(batch.table), sample, batch.table, "rows", len(sample))
-                )
+                rows = SourceBatch(f"table.{batch.table}", batch.rows, batch.table)
+                letters += letters_of_rows(rows, str(reason), codes.MAPPING, self.limits.dead_letter_bytes)
         if not letters:
             # Not to be told apart: nothing may stop the log's order, the bodies stay readable in the error's record.
             kept = []
@@ -412,19 +412,28 @@ class Intake:
         tables: list[TableBatch] = []
         for group in groups.values():
             for batches in group.batches.values():
-                batch = _merged(batches)
-                sources.append(batch)
-                tables += self.mapper.map(batch, received=group.received)
-            if group.dead:
-                rows = dead_letter_rows(group.dead, group.received)
+                for batch in self._transformed(_merged(batches), group):
+                    sources.append(batch)
+                    tables += self.mapper.map(batch, received=group.received)
+            ends = [*group.replayed, *([dead_letter_rows(group.dead, group.received)] if group.dead else [])]
+            if ends:
+                rows = pa.concat_tables(ends)
                 stamp = pa.scalar(group.received.replace(tzinfo=None), pa.timestamp("us"))
                 tables.append(
-                    TableBatch(DEAD_LETTERS, rows.append_column("_TimeReceived", pa.repeat(stamp, len(group.dead))))
+                    TableBatch(DEAD_LETTERS, rows.append_column("_TimeReceived", pa.repeat(stamp, rows.num_rows)))
                 )
         return sources, tables
 
+    def _transformed(self, batch: SourceBatch, group: _Group) -> list[SourceBatch]:
+        if self.mapper.transforms is None:
+            return [batch]
+        pieces, letters = self.mapper.transforms.source(batch)
+        group.dead += letters
+        return pieces
+
     def _decode(self, body: Body, group: _Group) -> None:
         events = errors = 0
+        first = len(group.dead)
         try:
             for item in decode_body(body, limits=self.limits, matcher=self.matcher):
                 if isinstance(item, DeadLetter):
@@ -433,7 +442,8 @@ class Intake:
                 else:
                     events += len(item)
                     types = item.rows.schema.types if item.source.startswith("table.") else ()
-                    group.batches.setdefault((item.source, *item.rows.column_names, *types), []).append(item)
+                    key = (item.source, item.parser, *item.rows.column_names, *types)
+                    group.batches.setdefault(key, []).append(item)
         except Exception as error:
             _log.exception("ingest.decode", source=body.source)
             errors += 1
@@ -443,6 +453,16 @@ class Intake:
                 DeadLetter(reason, codes.INTERNAL, Place(body.source), raw, body.source, body.source, len(body.data))
             )
         meta = body.meta
+        if LETTER in meta:
+            if not events and not errors:
+                reason = "The replay gave neither rows nor an error: by themselves its bytes mean nothing."
+                group.dead.append(
+                    DeadLetter(reason, codes.EMPTY_REPLAY, Place(body.source), body.data, size=len(body.data))
+                )
+            group.replayed.append(replayed_row(body, events))
+        group.dead[first:] = [letter_of_body(letter, body) for letter in group.dead[first:]]
+        if LETTER in meta:
+            return  # nothing that its source sent now
         name = meta.get("token") or meta.get("peer") or meta.get("path") or meta.get("origin") or body.source
         with self._condition:
             kind = meta.get("receiver") or ("file" if body.source == "batch" else body.source)
@@ -458,4 +478,5 @@ def _merged(batches: Sequence[SourceBatch]) -> SourceBatch:
         return batches[0]
     origins = {b.origin for b in batches}
     rows = pa.concat_tables([b.rows for b in batches]).combine_chunks()
-    return SourceBatch(batches[0].source, rows, origins.pop() if len(origins) == 1 else f"{len(origins)} senders")
+    origin = origins.pop() if len(origins) == 1 else f"{len(origins)} senders"
+    return SourceBatch(batches[0].source, rows, origin, parser=batches[0].parser)

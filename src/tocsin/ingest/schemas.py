@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import pyarrow as pa
 
 from tocsin.ingest.decoders.windows import EVENT_SCHEMA
-from tocsin.kql.types import Column, KqlType, TableSchema
+from tocsin.kql.types import Catalog, Column, FunctionSource, KqlType, TableSchema
 
-__all__ = ["DYNAMIC_COLUMNS", "EVENT_KINDS", "SOURCE", "fixed_schema", "schema_of", "source_schema"]
+__all__ = [
+    "DYNAMIC_COLUMNS",
+    "EVENT_KINDS",
+    "SOURCE",
+    "SourceCatalog",
+    "fixed_schema",
+    "schema_of",
+    "source_schema",
+]
 
 SOURCE = "source"
 """The name by which a parser's query knows its rows."""
@@ -57,3 +66,27 @@ def source_schema(kind: str, columns: tuple[tuple[str, str], ...]) -> TableSchem
         arrow = pa.timestamp("us") if kind_text.startswith("timestamp") else pa.type_for_alias(kind_text)
         made.append(Column(name, _kql_type(name, arrow) if dynamic else _kql_type("", arrow)))
     return TableSchema(SOURCE, tuple(made))
+
+
+class SourceCatalog:
+    """What a parser's or a transform's text may name: `source`, and the stored functions of the packs."""
+
+    def __init__(self, source: TableSchema, base: Catalog) -> None:
+        self._source = source
+        self._base = base
+
+    def table(self, name: str) -> TableSchema | None:
+        """See `Catalog.table`."""
+        return self._source if name == SOURCE else None
+
+    def table_names(self) -> Iterable[str]:
+        """See `Catalog.table_names`."""
+        return (SOURCE,)
+
+    def function(self, name: str) -> FunctionSource | None:
+        """See `Catalog.function`."""
+        return self._base.function(name)
+
+    def function_names(self) -> Iterable[str]:
+        """See `Catalog.function_names`."""
+        return self._base.function_names()

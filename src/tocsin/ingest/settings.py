@@ -21,7 +21,7 @@ class DecodeLimits:
     `archive_bytes`: bytes that one outermost archive may expand to. `archive_ratio`: how many times its own size it may expand to,
     once more than `archive_ratio_floor` bytes came out (real logs reach about 60 with deflate; a bomb about 1,000).
     `spool_bytes`: a member that needs random access (EVTX, nested zip) stays in memory up to that size, then goes to a temporary file.
-    `dead_letter_bytes`: how much of an undecodable record is kept.
+    `dead_letter_bytes`: how much of an undecodable record is kept; one that was longer can be seen, and not replayed.
     """
 
     max_record_bytes: int = 16 * _MIB
@@ -33,4 +33,4 @@ class DecodeLimits:
     archive_ratio: int = 250
     archive_ratio_floor: int = 8 * _MIB
     spool_bytes: int = 8 * _MIB
-    dead_letter_bytes: int = 64 * _KIB
+    dead_letter_bytes: int = _MIB

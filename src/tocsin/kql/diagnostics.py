@@ -12,6 +12,7 @@ Codes by the stage that finds the fault (a code is never reused for another mean
       KQL0030  a name that is defined but not used (a warning of the language service)
     KQL01xx  names and types (the binder)
     KQL02xx  refused by policy or not supported
+      KQL0204  not in a transform, which sees one row at a time   KQL0205  a transform's result doesn't fit its table
 """
 
 from __future__ import annotations

@@ -20,6 +20,11 @@ class KeyValues(Repository):
         row = self._c.execute(select(kv.c.value).where(kv.c.key == key)).first()
         return default if row is None else row[0]
 
+    def starting(self, prefix: str) -> dict[str, Any]:
+        """The values whose keys begin so, by key."""
+        chosen = select(kv.c.key, kv.c.value).where(kv.c.key.startswith(prefix, autoescape=True)).order_by(kv.c.key)
+        return {row.key: row.value for row in self._c.execute(chosen)}
+
     def set(self, key: str, value: Any) -> None:
         """Sets the value."""
         self._upsert(kv, {"key": key}, {"value": value, "changed": self._clock.now()})

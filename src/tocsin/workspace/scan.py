@@ -26,7 +26,8 @@ from tocsin.detect.load import placeholders_of, rules_of_content
 from tocsin.detect.rule import Rule, RuleKind
 from tocsin.incidents import Correlator, Incident, incident_view
 from tocsin.ingest.decoders import decode_paths
-from tocsin.ingest.mapping import DEAD_LETTERS, Mapper, dead_letter_rows
+from tocsin.ingest.letters import DEAD_LETTERS, dead_letter_rows
+from tocsin.ingest.mapping import Mapper
 from tocsin.ingest.model import DeadLetter, FileReport, SourceBatch
 from tocsin.lake import Lake, TableBatch
 from tocsin.lake.settings import EngineSettings, LakeSettings

@@ -21,6 +21,7 @@ from tocsin.incidents.desk import IncidentDesk
 from tocsin.ingest.mapping import Mapper
 from tocsin.ingest.pipeline import Intake
 from tocsin.ingest.settings import DecodeLimits
+from tocsin.ingest.transforms import Samples, Transforms
 from tocsin.lake import Lake
 from tocsin.lake.engine import Engine
 from tocsin.lake.retention import Deletion
@@ -34,6 +35,7 @@ from tocsin.workspace.places import use_places
 from tocsin.workspace.receiving import Receiving
 from tocsin.workspace.rulebook import RuleBook
 from tocsin.workspace.settings import Settings
+from tocsin.workspace.transforms import TransformBook
 
 __all__ = ["Workspace"]
 
@@ -86,12 +88,14 @@ class Workspace:
             settings=settings.respond,
         )
         self.automation = Automation(self.state, self.incidents, self.gate, content.automation_rules)
-        self._intake = Intake(
-            self.lake,
-            Mapper(content.parsers, engine=engine, catalog=self.queries.catalog),
-            clock=clock,
-            limits=DecodeLimits(max_record_bytes=settings.ingest.max_record_bytes),
-            state=data / "intake",
+        limits = DecodeLimits(max_record_bytes=settings.ingest.max_record_bytes)
+        mapper = Mapper(content.parsers, engine=engine, catalog=self.queries.catalog, limits=limits)
+        samples = Samples(data / "intake" / "samples")
+        mapper.transforms = Transforms(engine, self.queries.catalog, samples=samples, limits=limits)
+        self._intake = Intake(self.lake, mapper, clock=clock, limits=limits, state=data / "intake")
+        self._intake.memories.append(samples)
+        self.transforms = TransformBook(
+            self.state, mapper.transforms, self.queries, lambda: sorted({p.source for p in content.parsers})
         )
         self.intake = Receiving(self._intake, self.access, settings)
         self.detection = Detection(self)

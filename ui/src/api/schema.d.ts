@@ -812,6 +812,118 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/transforms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Transforms
+         * @description Every transform and what it did.
+         */
+        get: operations["list_transforms"];
+        put?: never;
+        /**
+         * Save Transform
+         * @description Checks and saves a transform; it is in force from the next batch on.
+         */
+        post: operations["save_transform"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transforms/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview Transform
+         * @description Checks a transform and tries it on the stream's last 100 rows; nothing changes. KQL that doesn't do is answered 400 with `diagnostics`.
+         */
+        post: operations["preview_transform"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transforms/streams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Streams
+         * @description What a transform can be put on.
+         */
+        get: operations["list_streams"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transforms/{transform_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Transform
+         * @description One transform with its versions.
+         */
+        get: operations["get_transform"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove Transform
+         * @description Removes a transform; rows then go on as they come.
+         */
+        delete: operations["remove_transform"];
+        options?: never;
+        head?: never;
+        /**
+         * Switch Transform
+         * @description Switches a transform on or off.
+         */
+        patch: operations["switch_transform"];
+        trace?: never;
+    };
+    "/api/v1/transforms/{transform_id}/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Undo Transform
+         * @description Goes back to the version before the last change.
+         */
+        post: operations["undo_transform"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/users": {
         parameters: {
             query?: never;
@@ -1593,6 +1705,19 @@ export interface components {
             identifier: string;
         };
         /**
+         * Flow
+         * @description A way that rows go on: KQL over `source`, and the table for its result; empty for the stream's own way.
+         */
+        Flow: {
+            /**
+             * Outputtable
+             * @default
+             */
+            outputTable: string;
+            /** Transformkql */
+            transformKql: string;
+        };
+        /**
          * Formatted
          * @description The text laid out; `changed` when it is another one.
          */
@@ -2193,6 +2318,19 @@ export interface components {
             text: string;
         };
         /**
+         * NewFlow
+         * @description See Flow.
+         */
+        NewFlow: {
+            /**
+             * Outputtable
+             * @default
+             */
+            outputTable?: string;
+            /** Transformkql */
+            transformKql: string;
+        };
+        /**
          * NewPassword
          * @description The password now and the one to be.
          */
@@ -2276,6 +2414,39 @@ export interface components {
             roles?: ("Reader" | "Responder" | "Contributor" | "Administrator")[];
         };
         /**
+         * NewTransform
+         * @description A transform to try or to save; with an `id`, a new version of that one.
+         */
+        NewTransform: {
+            /**
+             * Description
+             * @default
+             */
+            description?: string;
+            /**
+             * Enabled
+             * @default true
+             */
+            enabled?: boolean;
+            /** Flows */
+            flows: components["schemas"]["NewFlow"][];
+            /** Id */
+            id?: string | null;
+            /** Name */
+            name: string;
+            /**
+             * On Error
+             * @default dead-letter
+             * @enum {string}
+             */
+            on_error?: "dead-letter" | "pass";
+            /**
+             * Stream
+             * @description A source kind, or Microsoft-Table-<Table>
+             */
+            stream: string;
+        };
+        /**
          * NewUser
          * @description A user to add.
          */
@@ -2291,6 +2462,53 @@ export interface components {
             password: string;
             /** Roles */
             roles: ("Reader" | "Responder" | "Contributor" | "Administrator")[];
+        };
+        /**
+         * Preview
+         * @description The stream's last rows before, and after each flow.
+         */
+        Preview: {
+            /** After */
+            after: components["schemas"]["PreviewFlow"][];
+            before: components["schemas"]["PreviewRows"];
+            /** Stream */
+            stream: string;
+        };
+        /**
+         * PreviewColumn
+         * @description A column that holds something.
+         */
+        PreviewColumn: {
+            /** Name */
+            name: string;
+            /** Type */
+            type: string;
+        };
+        /**
+         * PreviewFlow
+         * @description What a flow made; `table` is empty for the stream's own way.
+         */
+        PreviewFlow: {
+            /** Columns */
+            columns: components["schemas"]["PreviewColumn"][];
+            /** Count */
+            count: number;
+            /** Rows */
+            rows: unknown[][];
+            /** Table */
+            table: string;
+        };
+        /**
+         * PreviewRows
+         * @description Rows, their empty columns left out.
+         */
+        PreviewRows: {
+            /** Columns */
+            columns: components["schemas"]["PreviewColumn"][];
+            /** Count */
+            count: number;
+            /** Rows */
+            rows: unknown[][];
         };
         /**
          * Problem
@@ -2810,6 +3028,26 @@ export interface components {
             title: string;
         };
         /**
+         * Stream
+         * @description What a transform can be put on. `seen`: rows are there to try it on; `transform`: the id of the one in force.
+         */
+        Stream: {
+            /** Name */
+            name: string;
+            /** Seen */
+            seen: boolean;
+            /** Transform */
+            transform: string | null;
+        };
+        /**
+         * StreamList
+         * @description All streams.
+         */
+        StreamList: {
+            /** Items */
+            items: components["schemas"]["Stream"][];
+        };
+        /**
          * Symbols
          * @description What a text defines, and what of it can be folded.
          */
@@ -2907,6 +3145,162 @@ export interface components {
         TokenList: {
             /** Items */
             items: components["schemas"]["Token"][];
+        };
+        /**
+         * Transform
+         * @description A transform as it stands; `run` is null when it isn't in force.
+         */
+        Transform: {
+            /**
+             * Changed
+             * Format: date-time
+             */
+            changed: string;
+            /** Changed By */
+            changed_by: string;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /** Enabled */
+            enabled: boolean;
+            /** Flows */
+            flows: components["schemas"]["Flow"][];
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /**
+             * On Error
+             * @enum {string}
+             */
+            on_error: "dead-letter" | "pass";
+            run: components["schemas"]["TransformRun"] | null;
+            /** Stream */
+            stream: string;
+            /** Version */
+            version: number;
+        };
+        /**
+         * TransformDetail
+         * @description A transform with its versions, newest first.
+         */
+        TransformDetail: {
+            /**
+             * Changed
+             * Format: date-time
+             */
+            changed: string;
+            /** Changed By */
+            changed_by: string;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /** Enabled */
+            enabled: boolean;
+            /** Flows */
+            flows: components["schemas"]["Flow"][];
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /**
+             * On Error
+             * @enum {string}
+             */
+            on_error: "dead-letter" | "pass";
+            run: components["schemas"]["TransformRun"] | null;
+            /** Stream */
+            stream: string;
+            /** Version */
+            version: number;
+            /** Versions */
+            versions: components["schemas"]["TransformVersion"][];
+        };
+        /**
+         * TransformList
+         * @description All transforms.
+         */
+        TransformList: {
+            /** Items */
+            items: components["schemas"]["Transform"][];
+        };
+        /**
+         * TransformPatch
+         * @description What to switch.
+         */
+        TransformPatch: {
+            /** Enabled */
+            enabled: boolean;
+        };
+        /**
+         * TransformRun
+         * @description What it did since it took effect.
+         */
+        TransformRun: {
+            /**
+             * Failures
+             * @default 0
+             */
+            failures: number;
+            /**
+             * Last Error
+             * @default
+             */
+            last_error: string;
+            /**
+             * Rows Failed
+             * @default 0
+             */
+            rows_failed: number;
+            /**
+             * Rows In
+             * @default 0
+             */
+            rows_in: number;
+            /**
+             * Rows Out
+             * @default 0
+             */
+            rows_out: number;
+        };
+        /**
+         * TransformVersion
+         * @description A transform in one version.
+         */
+        TransformVersion: {
+            /**
+             * Changed
+             * Format: date-time
+             */
+            changed: string;
+            /** Changed By */
+            changed_by: string;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /** Enabled */
+            enabled: boolean;
+            /** Flows */
+            flows: components["schemas"]["Flow"][];
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /**
+             * On Error
+             * @enum {string}
+             */
+            on_error: "dead-letter" | "pass";
+            /** Stream */
+            stream: string;
+            /** Version */
+            version: number;
         };
         /**
          * User
@@ -4439,6 +4833,256 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_transforms: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransformList"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    save_transform: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTransform"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransformDetail"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    preview_transform: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTransform"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_streams: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StreamList"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_transform: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                transform_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransformDetail"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_transform: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                transform_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    switch_transform: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                transform_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TransformPatch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransformDetail"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    undo_transform: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                transform_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransformDetail"];
+                };
             };
             /** @description Problem details (RFC 9457) */
             default: {

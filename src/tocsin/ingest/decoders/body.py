@@ -78,7 +78,9 @@ def decode_body(
     origin = meta.get("path") or meta.get("peer") or body.source
     if body.source == "batch":
         with pa.ipc.open_stream(body.data) as reader:
-            yield SourceBatch(meta.get("kind", "json"), reader.read_all(), meta.get("origin", origin))
+            batch = SourceBatch(meta.get("kind", "json"), reader.read_all(), meta.get("origin", origin))
+        batch.parser = meta.get("parser", "")
+        yield batch
         return
     if body.source == "dead":
         yield from unpack_letters(body.data)

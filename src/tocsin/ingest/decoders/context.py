@@ -16,11 +16,11 @@ from tocsin.ingest.decoders.eventxml import add_event_xml
 from tocsin.ingest.decoders.jsonvalue import json_text
 from tocsin.ingest.decoders.tables import TableMatcher
 from tocsin.ingest.decoders.times import parse_times
-from tocsin.ingest.decoders.windows import EventBuffer
+from tocsin.ingest.decoders.windows import EVENT_SCHEMA, EventBuffer
 from tocsin.ingest.model import DeadLetter, SourceBatch
 from tocsin.ingest.settings import DecodeLimits
 
-__all__ = ["Context", "as_text"]
+__all__ = ["Context", "as_text", "kind_schema"]
 
 _EARLIEST = datetime(1980, 1, 1)  # noqa: DTZ001 - zoneless UTC, as columns hold it
 _LATEST = datetime(2100, 1, 1)  # noqa: DTZ001
@@ -231,11 +231,18 @@ _FIXED: dict[str, pa.Schema] = {
 }
 
 
+def kind_schema(kind: str) -> pa.Schema | None:
+    """The columns that rows of a source kind always have; None where the rows decide."""
+    if kind in ("windows.event", "linux.sysmon"):
+        return EVENT_SCHEMA
+    # Rows of declared kinds have the columns that rows of unknown shape have.
+    return _FIXED.get(kind) or (None if kind.startswith(("zeek.", "table.")) else _WHOLE)
+
+
 def _table(kind: str, rows: Sequence[dict[str, Any]]) -> pa.Table:
     if kind.startswith("table.") and is_custom(kind[len("table.") :]):
         return typed_rows(rows)
-    # Rows of declared kinds have the columns that rows of unknown shape have.
-    fixed = _FIXED.get(kind) or (None if kind.startswith(("zeek.", "table.")) else _WHOLE)
+    fixed = kind_schema(kind)
     if fixed is not None:
         arrays = []
         for item in fixed:
