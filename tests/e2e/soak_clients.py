@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -28,57 +29,60 @@ class Clients:
         self.ports = ports
         self.token = token
 
-    def _poster(self, sender: Sender, path: str, **headers: str) -> Callable[[bytes, int], None]:
+    @contextlib.contextmanager
+    def _poster(self, sender: Sender, path: str, **headers: str) -> Iterator[Callable[[bytes, int], None]]:
         """Sends a body until it is taken."""
-        client = httpx.Client(timeout=20, trust_env=False)
+        with httpx.Client(timeout=20, trust_env=False) as client:
 
-        def post(body: bytes, count: int) -> None:
-            while True:
-                try:
-                    answer = client.post(self.url + path, content=body, headers=headers)
-                    if answer.status_code < 300:
-                        sender.acknowledged += count
-                        return
-                    if answer.status_code not in (429, 503):
-                        raise RuntimeError(f"{answer.status_code} {answer.text[:200]}")
-                except httpx.HTTPError:
-                    pass
-                again(sender)
+            def post(body: bytes, count: int) -> None:
+                while True:
+                    try:
+                        answer = client.post(self.url + path, content=body, headers=headers)
+                        if answer.status_code < 300:
+                            sender.acknowledged += count
+                            return
+                        if answer.status_code not in (429, 503):
+                            raise RuntimeError(f"{answer.status_code} {answer.text[:200]}")
+                    except httpx.HTTPError:
+                        pass
+                    again(sender)
 
-        return post
+            yield post
 
     def hec(self, sender: Sender) -> None:
-        post = self._poster(sender, "/services/collector/event", Authorization=f"Splunk {self.token}")
-        for batch in sender.batches():
-            post("".join(json.dumps({"time": EPOCH + e["n"] / 1000, "event": e}) for e in batch).encode(), len(batch))
+        with self._poster(sender, "/services/collector/event", Authorization=f"Splunk {self.token}") as post:
+            for batch in sender.batches():
+                events = [json.dumps({"time": EPOCH + e["n"] / 1000, "event": e}) for e in batch]
+                post("".join(events).encode(), len(batch))
 
     def otlp(self, sender: Sender) -> None:
         from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
         headers = {"Content-Type": "application/x-protobuf", "Authorization": f"Bearer {self.token}"}
-        post = self._poster(sender, "/v1/logs", **headers)
-        for batch in sender.batches():
-            request = ExportLogsServiceRequest()
-            records = request.resource_logs.add().scope_logs.add().log_records
-            for event in batch:
-                record = records.add(time_unix_nano=(EPOCH * 1000 + event["n"]) * 1_000_000)
-                record.body.kvlist_value.values.add(key="p").value.string_value = event["p"]
-                record.body.kvlist_value.values.add(key="n").value.int_value = event["n"]
-            post(request.SerializeToString(), len(batch))
+        with self._poster(sender, "/v1/logs", **headers) as post:
+            for batch in sender.batches():
+                request = ExportLogsServiceRequest()
+                records = request.resource_logs.add().scope_logs.add().log_records
+                for event in batch:
+                    record = records.add(time_unix_nano=(EPOCH * 1000 + event["n"]) * 1_000_000)
+                    record.body.kvlist_value.values.add(key="p").value.string_value = event["p"]
+                    record.body.kvlist_value.values.add(key="n").value.int_value = event["n"]
+                post(request.SerializeToString(), len(batch))
 
     def loki(self, sender: Sender) -> None:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
-        post = self._poster(sender, "/loki/api/v1/push", **headers)
-        for batch in sender.batches():
-            values = [[str((EPOCH * 1000 + e["n"]) * 1_000_000), json.dumps(e)] for e in batch]
-            post(json.dumps({"streams": [{"stream": {"job": "soak"}, "values": values}]}).encode(), len(batch))
+        with self._poster(sender, "/loki/api/v1/push", **headers) as post:
+            for batch in sender.batches():
+                values = [[str((EPOCH * 1000 + e["n"]) * 1_000_000), json.dumps(e)] for e in batch]
+                body = {"streams": [{"stream": {"job": "soak"}, "values": values}]}
+                post(json.dumps(body).encode(), len(batch))
 
     def gelf(self, sender: Sender) -> None:
-        post = self._poster(sender, "/gelf", Authorization=f"Bearer {self.token}")
         same = {"version": "1.1", "host": "h", "short_message": "soak"}
-        for batch in sender.batches():
-            lines = [same | {"timestamp": EPOCH + e["n"] / 1000, "_p": e["p"], "_n": e["n"]} for e in batch]
-            post("\n".join(map(json.dumps, lines)).encode(), len(batch))
+        with self._poster(sender, "/gelf", Authorization=f"Bearer {self.token}") as post:
+            for batch in sender.batches():
+                lines = [same | {"timestamp": EPOCH + e["n"] / 1000, "_p": e["p"], "_n": e["n"]} for e in batch]
+                post("\n".join(map(json.dumps, lines)).encode(), len(batch))
 
     def elastic(self, sender: Sender) -> None:
         from elasticsearch import Elasticsearch, helpers
