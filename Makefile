@@ -14,7 +14,7 @@ SOAK_EVENTS ?= 48000
 SOAK_KILLS ?= 50
 FUZZ_SECONDS ?= 900
 
-.PHONY: help up test check lint types imports format unit env system kernel portal wheel bench soak fuzz fuzz-intake hostile kill garbage docs screenshots clean
+.PHONY: help up test check lint types imports format unit env system kernel portal wheel bench soak fuzz fuzz-intake hostile delays kill garbage docs screenshots clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -77,8 +77,12 @@ hostile: env ## All queries made to exhaust the machine, and every 7th prefix of
 	$(BIN)/python -m tests.kql.hostile
 	$(BIN)/python -m tests.kql.prefixes --step 7
 
+delays: env ## The long form of the delay matrix; its table goes to docs/explanation/detection-delays.md
+	$(BIN)/python -m tests.detect.delays --out docs/explanation/detection-delays.md
+
 kill: env ## The long form of the kill -9 tests
 	TOCSIN_KILLS=200 $(BIN)/pytest tests/lake/test_kill.py -q
+	TOCSIN_RULE_KILLS=20 $(BIN)/pytest tests/detect/test_kill.py -q
 
 soak: env system ## Numbered events by every protocol while the server is killed; figures go to docs/reference/delivery.md
 	$(BIN)/python -m tests.e2e.soak --events $(SOAK_EVENTS) --kills $(SOAK_KILLS) --out docs/reference/delivery.md

@@ -62,6 +62,10 @@ class FakeQueries:
             buckets = sorted({t.replace(minute=t.minute // 5 * 5, second=0, microsecond=0, tzinfo=None) for t in times})
             table = pa.table({"c1": pa.array(buckets, pa.timestamp("us"))})
             return QueryResult((FakeColumn("Bucket", KqlType.DATETIME),), table)
+        name, bar, operator = text.partition(" | ")
+        if bar and name in self.tables:
+            once = list({str(sorted(r.items())): r for r in cut[name]}.values())
+            return result(once if operator == "distinct *" else [{"Count": len(cut[name])}])
         _, _, function = self.functions[text]
         rows = function(cut)
         truncated = limits is not None and limits.rows is not None and len(rows) > limits.rows

@@ -35,6 +35,7 @@ from tocsin.detect.narrow import Filter, necessary
 from tocsin.detect.recent import without_recency
 from tocsin.detect.rule import Operator, Rule, RuleKind
 from tocsin.detect.run import Queries, defect, query_rows, rule_error
+from tocsin.detect.windows import BUCKET, EPOCH, IN_BUCKETS
 from tocsin.lake.engine import Limits, Window
 
 __all__ = ["BackfillSettings", "run_over"]
@@ -55,9 +56,7 @@ class BackfillSettings:
     seconds: float = 300.0
 
 
-_BUCKET = timedelta(minutes=5)
 _TICK = timedelta(microseconds=1)
-_IN_BUCKETS = " | summarize Rows = count() by Bucket = bin(TimeGenerated, 5m) | project Bucket"
 _WORTH_NARROWING = 3
 """Windows above which it pays to ask first which of them can hold anything."""
 _PLAIN_NAME = re.compile(r"[A-Za-z_]\w*\Z")
@@ -231,7 +230,7 @@ class _Backfill:
             for table in filled:
                 for bucket in self._buckets(table):
                     low = max(0, (bucket - anchor) // step)
-                    high = max(0, (min(later(bucket, _BUCKET - _TICK), self.last) - anchor) // step)
+                    high = max(0, (min(later(bucket, BUCKET - _TICK), self.last) - anchor) // step)
                     wanted.update(range(low, high + 1))
         ordered = sorted(wanted)
         if not absence and len(ordered) > _WORTH_NARROWING:
@@ -261,7 +260,7 @@ class _Backfill:
 
     def _buckets_of(self, text: str) -> list[datetime]:
         result = self.queries.run(
-            f"{text}{_IN_BUCKETS}",
+            f"{text}{IN_BUCKETS}",
             window=self._all(),
             now=later(self.last, _TICK),
             limits=Limits(rows=2_000_000, seconds=self.settings.seconds, result_bytes=None),
@@ -289,7 +288,7 @@ class _Backfill:
             try:
                 compiled = self.queries.compile(text, later(self.last, _TICK))
                 if compiled.row_wise and not compiled.uses_now and compiled.tables == {choice.table}:
-                    self.queries.compile(f"{text}{_IN_BUCKETS}", later(self.last, _TICK))
+                    self.queries.compile(f"{text}{IN_BUCKETS}", later(self.last, _TICK))
                     return text
             except TocsinError:
                 continue
@@ -338,7 +337,7 @@ def _may_hold(needed: Sequence[Sequence[datetime]], end: datetime, period: timed
     for buckets in needed:
         # The last bucket that begins before the end: it is the one that may still reach into the window.
         at = bisect_left(buckets, end) - 1
-        if at < 0 or later(buckets[at], _BUCKET) <= start:
+        if at < 0 or later(buckets[at], BUCKET) <= start:
             return False
     return True
 
@@ -350,8 +349,7 @@ def _open_end(end: datetime) -> datetime | None:
 
 def _floor(moment: datetime) -> datetime:
     """The start of its five-minute bucket."""
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    return epoch + ((moment - epoch) // _BUCKET) * _BUCKET
+    return EPOCH + ((moment - EPOCH) // BUCKET) * BUCKET
 
 
 def _utc(moment: Any) -> datetime:

@@ -46,7 +46,10 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of one run and where they came from: the tables read and the window looked at."""
+    """The rows of one run and where they came from: the tables read and the window looked at.
+
+    `said` is when the run was, if that isn't the window's end. `again` makes the same rows of another window another alert.
+    """
 
     rows: Sequence[Row]
     tables: frozenset[str]
@@ -54,6 +57,8 @@ class Rows:
     end: datetime
     total: int | None = None
     truncated: bool = False
+    said: datetime | None = None
+    again: bool = False
 
     @property
     def count(self) -> int:
@@ -92,7 +97,7 @@ def one_alert(rule: Rule, rows: Sequence[Row], result: Rows, *, times: tuple[dat
     tactics, techniques = _attack(rule, sample)
     summary = len(rows) == len(result.rows)
     # Rows without a time of their own (a count per account) may be the same again in another window: that is another alert.
-    window = "" if own else result.end.isoformat()
+    window = "" if own and not result.again else result.end.isoformat()
     hashes = sorted(row_hash(r) for r in rows)
     details = rule.alert_details
     return Alert(
@@ -102,7 +107,7 @@ def one_alert(rule: Rule, rows: Sequence[Row], result: Rows, *, times: tuple[dat
         time=first,
         end=last,
         severity=_severity(rule, sample),
-        created=result.end,
+        created=result.said or result.end,
         tactics=tactics,
         techniques=techniques,
         entities=entities.entities(),

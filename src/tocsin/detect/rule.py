@@ -17,6 +17,7 @@ __all__ = [
     "Operator",
     "Rule",
     "RuleKind",
+    "Windows",
     "normal_severity",
 ]
 
@@ -31,6 +32,17 @@ class RuleKind(StrEnum):
     NRT = "NRT"
     DEFENDER = "Defender"
     SIGMA = "Sigma"
+
+
+class Windows(StrEnum):
+    """What a rule's windows lie on.
+
+    INGESTION misses nothing that comes late and says nothing twice. LOOKBACK does as Sentinel does without a workaround: the events of the last
+    period by their own time, five minutes late, whatever was said before; late rows are missed, overlapping windows repeat themselves.
+    """
+
+    INGESTION = "Ingestion"
+    LOOKBACK = "Lookback"
 
 
 class Operator(StrEnum):
@@ -111,6 +123,7 @@ class Rule:
     per_result: bool = False
     incident: IncidentSettings = field(default_factory=IncidentSettings)
     suppression: timedelta | None = None
+    windows: Windows = Windows.INGESTION
     version: str = ""
     product: str = "Tocsin"
     pack: str = ""

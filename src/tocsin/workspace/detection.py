@@ -50,7 +50,9 @@ class Detection:
             watermark=workspace.intake.intake.watermark,
             health=self._health,
             disabled=self._switched_off,
-            settings=ScheduleSettings(poll=settings.poll_seconds, eager=settings.eager),
+            settings=ScheduleSettings(
+                poll=settings.poll_seconds, eager=settings.eager, lookback=settings.windows == "lookback"
+            ),
         )
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []

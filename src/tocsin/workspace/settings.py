@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -121,6 +121,11 @@ class DetectSettings(_Section):
     eager: bool = Field(
         default=True,
         description="Whether a rule whose tables received rows runs at once instead of waiting for its frequency. Windows stay exact.",
+    )
+    windows: Literal["ingestion", "lookback"] = Field(
+        default="ingestion",
+        description="`ingestion`: late rows are neither missed nor said twice. `lookback`: every rule looks at the events of its last "
+        "period only, as Sentinel's do.",
     )
 
 

@@ -24,6 +24,7 @@ from tocsin.detect.rule import (
     Operator,
     Rule,
     RuleKind,
+    Windows,
     normal_severity,
 )
 from tocsin.tables.entities import ENTITY_IDENTIFIERS
@@ -135,6 +136,7 @@ _FIELDS: dict[str, Field] = {
             {"createIncident": Field("bool"), "groupingConfiguration": Field("map")},
         ),
     ),
+    "windows": Field("text", choices=tuple(Windows)),
     "suppressionEnabled": Field("bool"),
     "suppressionDuration": Field("text", test=_duration),
     "tags": Field("list"),
@@ -311,6 +313,7 @@ def _rule(
             grouping=dict(incident.get("groupingConfiguration") or {}),
         ),
         suppression=suppression,
+        windows=next((w for w in Windows if w.lower() == text("windows").lower()), Windows.INGESTION),
         version=text("version") or text("templateVersion"),
         pack=file.pack,
         path=file.path,
