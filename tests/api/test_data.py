@@ -138,7 +138,7 @@ def test_tables(reader: httpx.Client) -> None:
 
 
 def test_dead_letters(filled: Served, reader: httpx.Client) -> None:
-    assert reader.get("/api/v1/dead-letters").json() == {"items": [], "total": 0}
+    assert reader.get("/api/v1/dead-letters").json()["total"] == 0
     now = datetime(2026, 3, 1, 12, tzinfo=UTC).replace(tzinfo=None)
     names = {"Source_s": "hec", "Code_s": "ING0012", "Reason_s": "no JSON", "Place_s": "byte 3", "Raw_s": "eA=="}
     rows = pa.table(
@@ -151,17 +151,16 @@ def test_dead_letters(filled: Served, reader: httpx.Client) -> None:
     filled.workspace.lake.write([TableBatch("DeadLetter_CL", rows)])
     filled.workspace.lake.flush()
     page = reader.get("/api/v1/dead-letters?limit=5").json()
-    assert page["total"] == 1
-    assert page["items"] == [
-        {
-            "time": "2026-03-01T12:00:00.0000000Z",
-            "source": "hec",
-            "code": "ING0012",
-            "reason": "no JSON",
-            "place": "byte 3",
-            "raw": "eA==",
-        }
-    ]
+    assert (page["total"], page["replayable"], page["counts"]["code"]) == (1, 0, {"ING0012": 1})
+    (letter,) = page["items"]
+    assert {
+        "time": "2026-03-01T12:00:00.0000000Z",
+        "source": "hec",
+        "code": "ING0012",
+        "reason": "no JSON",
+        "place": "byte 3",
+        "raw": "eA==",
+    }.items() <= letter.items()
 
 
 def test_rules_are_listed_written_and_switched(filled: Served, clients: dict[str, httpx.Client]) -> None:

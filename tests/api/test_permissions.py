@@ -45,6 +45,7 @@ BODIES: Mapping[str, object] = {
     "/api/v1/rules": {"name": "x", "query": "nonsense ("},
     "/api/v1/rules/{rule_id}": {"enabled": True},
     "/api/v1/automation-rules/{rule_id}": {"enabled": True},
+    "/api/v1/dead-letters/replay": {"ids": ["none"]},
     "/api/v1/transforms": {"name": "x", "stream": "none", "flows": [{"transformKql": "source"}]},
     "/api/v1/transforms/preview": {"name": "x", "stream": "none", "flows": [{"transformKql": "source"}]},
     "/api/v1/transforms/{transform_id}": {"enabled": True},

@@ -1,18 +1,15 @@
-"""Tables and dead letters, from the lake's figures and by KQL."""
+"""Tables, from the lake's figures."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
 
-from tocsin.access import Principal
 from tocsin.api.ports import Workspace
 from tocsin.state import text_of
 from tocsin.tables import catalogue
 
-__all__ = ["dead_letters", "tables"]
-
-_DEAD = "DeadLetter_CL"
+__all__ = ["tables"]
 
 
 def tables(workspace: Workspace) -> list[dict[str, Any]]:
@@ -34,20 +31,6 @@ def tables(workspace: Workspace) -> list[dict[str, Any]]:
             }
         )
     return items
-
-
-def dead_letters(workspace: Workspace, principal: Principal, limit: int) -> dict[str, Any]:
-    """The newest dead letters."""
-    if workspace.queries.catalog.table(_DEAD) is None:
-        return {"items": [], "total": 0}
-    total = workspace.queries.run(f"{_DEAD} | count", principal=principal).rows()[0][0]
-    text = (
-        f"{_DEAD} | top {int(limit)} by TimeGenerated desc "
-        "| project TimeGenerated, Source_s, Code_s, Reason_s, Place_s, Raw_s"
-    )
-    rows = workspace.queries.run(text, principal=principal).rows()
-    names = ("time", "source", "code", "reason", "place", "raw")
-    return {"items": [dict(zip(names, ("" if v is None else v for v in r), strict=True)) for r in rows], "total": total}
 
 
 def _utc(moment: datetime | None) -> datetime | None:

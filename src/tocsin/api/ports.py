@@ -19,6 +19,7 @@ from tocsin.base.clock import Clock
 __all__ = [
     "AccessPort",
     "AutomationPort",
+    "DeadLettersPort",
     "GatePort",
     "IncidentsPort",
     "IntakePort",
@@ -225,6 +226,31 @@ class AutomationPort(Protocol):
     def runs(self, rule_id: str, *, limit: int) -> Sequence[Json]: ...
 
 
+class DeadLettersPort(Protocol):
+    """Dead letters, in the shapes of `tocsin.api.routes.data`."""
+
+    def page(
+        self,
+        *,
+        limit: int,
+        offset: int = 0,
+        wanted: Mapping[str, str] | None = None,
+        principal: Principal | None = None,
+    ) -> Json: ...
+
+    def get(self, letter_id: str, *, principal: Principal | None = None) -> Json: ...
+
+    def replay(
+        self,
+        *,
+        by: Principal,
+        ids: Sequence[str] = (),
+        wanted: Mapping[str, str] | None = None,
+        before: str = "",
+        limit: int = 1000,
+    ) -> Json: ...
+
+
 class TransformsPort(Protocol):
     """Ingestion-time transforms, in the shapes of `tocsin.api.routes.transforms`."""
 
@@ -323,6 +349,9 @@ class Workspace(Protocol):
 
     @property
     def intake(self) -> IntakePort: ...
+
+    @property
+    def dead_letters(self) -> DeadLettersPort: ...
 
     @property
     def transforms(self) -> TransformsPort: ...

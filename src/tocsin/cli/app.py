@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tocsin.cli import doctor, kql, lake, query, rules, scan, settings, transforms, up, user
+from tocsin.cli import doctor, kql, lake, query, rules, scan, settings, sources, transforms, up, user
 
 __all__ = ["app"]
 
@@ -26,6 +26,7 @@ app.command("restore")(lake.restore)
 app.add_typer(kql.app, name="kql")
 app.add_typer(lake.app, name="lake")
 app.add_typer(rules.app, name="rules")
+app.add_typer(sources.app, name="sources")
 app.add_typer(transforms.app, name="transforms")
 app.add_typer(user.app, name="user")
 

@@ -30,6 +30,7 @@ from tocsin.respond import Gate, all_kinds
 from tocsin.respond.automation import Automation
 from tocsin.state import State
 from tocsin.tables import catalogue
+from tocsin.workspace.deadletters import DeadLetterDesk
 from tocsin.workspace.detection import Detection
 from tocsin.workspace.places import use_places
 from tocsin.workspace.receiving import Receiving
@@ -94,6 +95,7 @@ class Workspace:
         mapper.transforms = Transforms(engine, self.queries.catalog, samples=samples, limits=limits)
         self._intake = Intake(self.lake, mapper, clock=clock, limits=limits, state=data / "intake")
         self._intake.memories.append(samples)
+        self.dead_letters = DeadLetterDesk(self.queries, self._intake, self.state)
         self.transforms = TransformBook(
             self.state, mapper.transforms, self.queries, lambda: sorted({p.source for p in content.parsers})
         )

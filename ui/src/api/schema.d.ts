@@ -237,9 +237,49 @@ export interface paths {
         };
         /**
          * List Dead Letters
-         * @description Input that could not be decoded, newest first.
+         * @description Input that could not be decoded and waits, newest first, counted by code and sender.
          */
         get: operations["list_dead_letters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dead-letters/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replay Dead Letters
+         * @description Sends dead letters through intake again, each at most once. What still can't be taken becomes a new letter.
+         */
+        post: operations["replay_dead_letters"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dead-letters/{letter_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Dead Letter
+         * @description One letter with all its bytes.
+         */
+        get: operations["get_dead_letter"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1541,11 +1581,18 @@ export interface components {
         };
         /**
          * DeadLetter
-         * @description Input that could not be decoded. `raw` is base64 of the bytes (bounded).
+         * @description Input that could not be decoded, or rows that could go nowhere. `raw` is base64 of the bytes; a list shows the first 3,000 of them.
          */
         DeadLetter: {
             /** Code */
             code: string;
+            /**
+             * Format
+             * @default
+             */
+            format: string;
+            /** Id */
+            id: string;
             /**
              * Place
              * @default
@@ -1558,6 +1605,96 @@ export interface components {
             raw: string;
             /** Reason */
             reason: string;
+            /**
+             * Replayable
+             * @default false
+             */
+            replayable: boolean;
+            /**
+             * Rows
+             * @default 1
+             */
+            rows: number;
+            /**
+             * Size
+             * @default 0
+             */
+            size: number;
+            /** Source */
+            source: string;
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+        };
+        /**
+         * DeadLetterCounts
+         * @description How many wait, by error code and by sender.
+         */
+        DeadLetterCounts: {
+            /** Code */
+            code: {
+                [key: string]: number;
+            };
+            /** Source */
+            source: {
+                [key: string]: number;
+            };
+        };
+        /**
+         * DeadLetterDetail
+         * @description A letter with all its bytes, and what a replay says of them.
+         */
+        DeadLetterDetail: {
+            /**
+             * Body
+             * @default
+             */
+            body: string;
+            /** Code */
+            code: string;
+            /**
+             * Format
+             * @default
+             */
+            format: string;
+            /** Id */
+            id: string;
+            /**
+             * Meta
+             * @default {}
+             */
+            meta: {
+                [key: string]: string;
+            };
+            /**
+             * Place
+             * @default
+             */
+            place: string;
+            /**
+             * Raw
+             * @default
+             */
+            raw: string;
+            /** Reason */
+            reason: string;
+            /**
+             * Replayable
+             * @default false
+             */
+            replayable: boolean;
+            /**
+             * Rows
+             * @default 1
+             */
+            rows: number;
+            /**
+             * Size
+             * @default 0
+             */
+            size: number;
             /** Source */
             source: string;
             /**
@@ -1568,11 +1705,14 @@ export interface components {
         };
         /**
          * DeadLetterPage
-         * @description The newest dead letters.
+         * @description The newest dead letters that wait. `total` and `replayable` count all that fit the filter.
          */
         DeadLetterPage: {
+            counts: components["schemas"]["DeadLetterCounts"];
             /** Items */
             items: components["schemas"]["DeadLetter"][];
+            /** Replayable */
+            replayable: number;
             /** Total */
             total: number;
         };
@@ -2653,6 +2793,66 @@ export interface components {
             units?: "utf16" | "codepoints";
         };
         /**
+         * Replay
+         * @description Which letters to send through intake again: those of `ids`, or those that fit the rest; nothing given means all.
+         */
+        Replay: {
+            /**
+             * Before
+             * @description Only those from before; to go on where an answer ended
+             */
+            before?: string | null;
+            /**
+             * Code
+             * @default
+             */
+            code?: string;
+            /**
+             * Format
+             * @default
+             */
+            format?: string;
+            /**
+             * Ids
+             * @default []
+             */
+            ids?: string[];
+            /**
+             * Limit
+             * @default 1000
+             */
+            limit?: number;
+            /**
+             * Source
+             * @default
+             */
+            source?: string;
+            /**
+             * Text
+             * @default
+             */
+            text?: string;
+        };
+        /**
+         * Replayed
+         * @description What a replay did. `dead` of the replayed became letters again; `left` fit the filter and are to be asked for with the same `before`.
+         */
+        Replayed: {
+            /**
+             * Before
+             * Format: date-time
+             */
+            before: string;
+            /** Dead */
+            dead: number;
+            /** Left */
+            left: number;
+            /** Replayed */
+            replayed: number;
+            /** Skipped */
+            skipped: components["schemas"]["Skipped"][];
+        };
+        /**
          * Rule
          * @description A rule in full.
          */
@@ -2947,6 +3147,16 @@ export interface components {
             doc: string;
             /** Label */
             label: string;
+        };
+        /**
+         * Skipped
+         * @description A letter that was not replayed, and why.
+         */
+        Skipped: {
+            /** Id */
+            id: string;
+            /** Reason */
+            reason: string;
         };
         /**
          * Source
@@ -3755,6 +3965,11 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
+                offset?: number;
+                code?: string;
+                source?: string;
+                format?: string;
+                text?: string;
             };
             header?: never;
             path?: never;
@@ -3769,6 +3984,70 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DeadLetterPage"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replay_dead_letters: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Replay"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replayed"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_dead_letter: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                letter_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetterDetail"];
                 };
             };
             /** @description Problem details (RFC 9457) */
