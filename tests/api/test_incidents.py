@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -13,6 +14,7 @@ import pytest
 from tests.api.conftest import Served
 from tests.incidents.test_correlate import ANN, WS1, WS2, alert
 from tocsin.detect.alert import Evidence
+from tocsin.incidents.history import rebuild
 
 
 @pytest.fixture
@@ -131,15 +133,72 @@ def test_one_of_two_who_saw_the_same_version_is_told(client: httpx.Client) -> No
     assert client.get(path).json()["owner"] == "reader"
 
 
-def test_fifty_clients_lose_nothing(fresh: Served, client: httpx.Client) -> None:
+def test_fifty_clients_lose_nothing_and_the_log_is_complete(fresh: Served, client: httpx.Client) -> None:
     path = f"/api/v1/incidents/{first(client)['id']}"
+    seen = client.get(path).json()["version"]
 
-    def work(n: int) -> int:
-        return client.patch(path, json={"add_tags": [f"t{n}"]}).status_code
+    def work(n: int) -> tuple[int, int]:
+        """A client of its own: adds a tag to the version that all have seen, and again to whatever it has become if somebody was quicker."""
+        with httpx.Client(base_url=fresh.url, headers=client.headers, cookies=client.cookies, timeout=120) as mine:
+            at_first = mine.patch(path, json={"add_tags": [f"t{n}"], "version": seen}).status_code
+            again = at_first if at_first == 200 else mine.patch(path, json={"add_tags": [f"t{n}"]}).status_code
+            return at_first, again
 
-    with ThreadPoolExecutor(25) as pool:
-        assert set(pool.map(work, range(50))) == {200}
-    assert sorted(client.get(path).json()["tags"]) == sorted(f"t{n}" for n in range(50))
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(work, range(50)))
+    assert sorted(at_first for at_first, _ in answers) == [200, *[409] * 49], "one saw the version that it changed"
+    assert {again for _, again in answers} == {200}
+    full = client.get(path).json()
+    assert sorted(full["tags"]) == sorted(f"t{n}" for n in range(50))
+    entries = client.get(f"{path}/log").json()["items"]
+    changes = [e for e in entries if e["version"] is not None]
+    assert [e["version"] for e in changes] == list(range(1, full["version"] + 1))
+    assert [e["seq"] for e in entries] == sorted(e["seq"] for e in entries)
+    assert [e["time"] for e in entries] == sorted(e["time"] for e in entries)
+    assert sorted(t for e in changes for t in e["data"].get("tags", {}).get("added", [])) == sorted(full["tags"])
+    assert {e["actor"] for e in changes} == {"correlation", "responder"}
+    with fresh.workspace.state.read() as unit:
+        assert list(rebuild(unit, repair=False)) == []
+
+
+def test_each_change_is_a_row(running: Served) -> None:
+    running.workspace.incidents.add([alert("one", 0, WS1, ANN, severity="High")])
+    with running.client("responder") as client:
+        path = f"/api/v1/incidents/{first(client)['id']}"
+        for change in (
+            {"owner": "responder"}, {"status": "InProgress"}, {"add_tags": ["x"]},
+            {"status": "Resolved", "classification": "FalsePositive", "determination": "NoEnoughDataToValidate"},
+        ):  # fmt: skip
+            assert client.patch(path, json=change).status_code == 200
+        full = client.get(path).json()
+        query = (
+            "SecurityIncident | extend v = toint(AdditionalData.version) | sort by v asc"
+            " | project v, Status, Classification, ClassificationReason, who=ModifiedBy, owner=tostring(Owner.assignedTo), ClosedTime"
+        )
+        rows = waited(client, query, full["version"])
+        assert [r[0] for r in rows] == list(range(1, full["version"] + 1))
+        said = [r[1] for r in rows]
+        assert list(dict.fromkeys(said)) == ["New", "Active", "Closed"]
+        assert rows[-1][2:4] == ["FalsePositive", "InaccurateData"]
+        assert {r[4] for r in rows[1:]} == {"responder"}
+        assert rows[-1][6] is not None
+        closed = (
+            "SecurityAlert | summarize arg_max(TimeGenerated, Status) by SystemAlertId | where Status == 'Resolved'"
+        )
+        assert waited(client, closed, 1)[0][0] == full["alerts"][0]["id"]
+
+
+def waited(client: httpx.Client, query: str, rows: int) -> list[list[Any]]:
+    """The query's rows once there are as many."""
+    found: list[list[Any]] = []
+    until = time.monotonic() + 60
+    while len(found) < rows and time.monotonic() < until:
+        answer = client.post("/api/v1/query", json={"query": query})
+        assert answer.status_code == 200, answer.text
+        found = answer.json()["rows"]
+        time.sleep(0.1)
+    assert len(found) == rows, found
+    return found
 
 
 def test_edits_are_in_the_action_centre_only_when_asked_for(client: httpx.Client) -> None:

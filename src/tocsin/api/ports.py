@@ -160,6 +160,8 @@ class IncidentsPort(Protocol):
 
     def get(self, incident_id: str) -> Json: ...
 
+    def log(self, incident_id: str) -> Any: ...
+
 
 class QueryPort(Protocol):
     """The one door to rows (`tocsin.query.QueryService`)."""

@@ -44,18 +44,7 @@ def password(name: Annotated[str, typer.Argument(help="The user's name.")] = "ad
 @contextmanager
 def _access(data: Path | None) -> Iterator[Access]:
     from tocsin.access import Access
-    from tocsin.base.errors import UsageError
-    from tocsin.state import State
-    from tocsin.workspace.settings import load_settings
+    from tocsin.cli.state import open_state, state_settings
 
-    settings = load_settings(data=data)
-    where = settings.database or settings.data / "state.db"
-    if isinstance(where, Path) and not where.is_file():
-        raise UsageError(
-            f"there is no state in '{settings.data}'", code="USE0009", hint="Name the data folder with --data."
-        )
-    state = State.open(where)
-    try:
-        yield Access(state, settings=settings.access)
-    finally:
-        state.close()
+    with open_state(data) as state:
+        yield Access(state, settings=state_settings(data).access)

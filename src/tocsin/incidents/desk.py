@@ -12,13 +12,13 @@ from datetime import timedelta
 from typing import Any
 
 from tocsin.detect.alert import Alert, iso
-from tocsin.incidents import life, reshape, store
+from tocsin.incidents import history, life, reshape, store
 from tocsin.incidents.correlate import CorrelationSettings, Correlator, IncidentChange
 from tocsin.incidents.life import Actor
-from tocsin.incidents.model import Status
+from tocsin.incidents.story import graph, story
 from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, Unit, text_of
 
-__all__ = ["IncidentDesk"]
+__all__ = ["IncidentDesk", "full", "shown", "summary"]
 
 
 class _OutdatedError(Exception):
@@ -34,6 +34,7 @@ class IncidentDesk:
         self._lock = threading.RLock()
         self._reshapes = 0
         self._listeners: list[Callable[[], None]] = []
+        history.bring_up_to_date(state)
         self._correlator = self._load()
 
     def _load(self) -> Correlator:
@@ -62,7 +63,7 @@ class IncidentDesk:
                     with self._state.write() as unit:
                         if reshape.reshapes(unit) != self._reshapes:
                             raise _OutdatedError
-                        store.save(unit, self._correlator, alerts, changes, self._state.clock)
+                        store.save(unit, self._correlator, alerts, changes)
                         if within is not None:
                             within(unit)
                     break
@@ -134,10 +135,7 @@ class IncidentDesk:
                 row = unit.incidents.get(incident_id)
             if row is None:
                 return
-            held.status, held.owner = Status(row.status), row.owner or ""
-            held.classification, held.determination = row.classification or "", row.determination or ""
-            held.severity_override, held.title_override = row.severity_override or "", row.title_override or ""
-            held.tags = list(row.tags)
+            store.keep_decisions(held, row)
 
     def _tell(self) -> None:
         for listener in self._listeners:
@@ -166,7 +164,7 @@ class IncidentDesk:
             briefs = unit.incidents.alert_briefs([r.id for r in rows])
         items = [
             {
-                **_summary(row),
+                **summary(row),
                 "alerts": [{**a, "time": text_of(a["time"]), "end": text_of(a["end"])} for a in briefs.get(row.id, ())],
             }
             for row in rows
@@ -178,38 +176,52 @@ class IncidentDesk:
         with self._state.read() as unit:
             return self.get_in(unit, incident_id)
 
+    def log(self, incident_id: str) -> list[dict[str, Any]]:
+        """An incident's entries of the log, oldest first; NotFoundError when there is none to show."""
+        with self._state.read() as unit:
+            shown(unit, incident_id)
+            return [e.to_dict() for e in unit.incidents.history.of(incident_id)]
+
     def get_in(self, unit: Unit, incident_id: str) -> dict[str, Any]:
         """See `get`; in the caller's transaction."""
-        row = self._find(unit, incident_id)
-        alerts = unit.incidents.alerts_of(row.id)
-        activity = unit.incidents.activity_of(row.id)
-        return {
-            **_summary(row),
-            "story": row.payload.get("story", []),
-            "graph": row.payload.get("graph", {"nodes": [], "edges": []}),
-            "alerts": alerts,
-            "activity": [
-                {
-                    "id": a.id,
-                    "time": iso(a.time),
-                    "actor": a.actor,
-                    "kind": a.kind,
-                    "text": a.text,
-                    "detail": dict(a.detail),
-                }
-                for a in activity
-            ],
-        }
-
-    @staticmethod
-    def _find(unit: Unit, incident_id: str) -> IncidentRow:
-        row = unit.incidents.get(incident_id)
-        if row is None or not row.promoted:
-            raise NotFoundError(f"There is no incident {incident_id}.")
-        return row
+        return full(unit, incident_id)
 
 
-def _summary(row: IncidentRow) -> dict[str, Any]:
+def shown(unit: Unit, incident_id: str) -> IncidentRow:
+    """The row of an incident that people see; NotFoundError for another."""
+    row = unit.incidents.get(incident_id)
+    if row is None or not row.promoted:
+        raise NotFoundError(f"There is no incident {incident_id}.")
+    return row
+
+
+def full(unit: Unit, incident_id: str) -> dict[str, Any]:
+    """One incident in full, in the API's shape; NotFoundError when there is none to show."""
+    row = shown(unit, incident_id)
+    alerts = unit.incidents.alerts_of(row.id)
+    incident = store.from_row(row, alerts)
+    activity = unit.incidents.activity_of(row.id)
+    return {
+        **summary(row),
+        "story": [s.to_dict() for s in story(incident)],
+        "graph": graph(incident),
+        "alerts": alerts,
+        "activity": [
+            {
+                "id": a.id,
+                "time": iso(a.time),
+                "actor": a.actor,
+                "kind": a.kind,
+                "text": a.text,
+                "detail": dict(a.detail),
+            }
+            for a in activity
+        ],
+    }
+
+
+def summary(row: IncidentRow) -> dict[str, Any]:
+    """What the queue shows of an incident, in the API's shape."""
     p = row.payload
     return {
         "id": row.id,

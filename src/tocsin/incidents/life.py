@@ -14,6 +14,7 @@ from tocsin.detect.alert import SEVERITIES
 from tocsin.incidents.model import Incident, Status
 from tocsin.incidents.store import from_row, write
 from tocsin.state import ConflictError, IncidentRow, Unit
+from tocsin.state.types import plain
 
 __all__ = ["CLASSIFICATIONS", "COMMENT_LENGTH", "Actor", "IncidentChangeError", "change", "comment", "uncomment"]
 
@@ -63,10 +64,7 @@ def change(unit: Unit, incident_id: str, changes: Mapping[str, Any], *, actor: A
     before = unit.incidents.require(incident_id, lock=True)
     if not before.promoted:
         unit.incidents.require("")  # nobody was shown it: to people it isn't there
-    if before.status == Status.REDIRECTED:
-        raise ConflictError(
-            f"Incident #{before.number} was merged into another.", hint=f"Change incident {before.redirect_to} instead."
-        )
+    _not_merged(before)
     wanted = changes.get("version")
     if wanted is not None and wanted != before.version:
         raise ConflictError(
@@ -90,13 +88,21 @@ def change(unit: Unit, incident_id: str, changes: Mapping[str, Any], *, actor: A
     return made
 
 
+def _not_merged(row: IncidentRow) -> None:
+    if row.status == Status.REDIRECTED:
+        raise ConflictError(
+            f"Incident #{row.number} was merged into another.", hint=f"Change incident {row.redirect_to} instead."
+        )
+
+
 def comment(unit: Unit, incident_id: str, text: str, *, actor: Actor) -> int:
     """Adds a comment; gives its number in the activity log."""
     row = unit.incidents.require(incident_id)
     text = text.strip()
     if not text or len(text) > COMMENT_LENGTH:
         raise IncidentChangeError(f"A comment has 1 to {COMMENT_LENGTH} characters, this one {len(text)}.")
-    entry = unit.incidents.log(incident_id, actor.name, "comment", text)
+    _not_merged(row)
+    entry = unit.incidents.log(incident_id, actor.name, "comment", text, source=actor.source)
     unit.audit.add(
         actor.name,
         "incident.comment",
@@ -111,9 +117,9 @@ def comment(unit: Unit, incident_id: str, text: str, *, actor: Actor) -> int:
 
 def uncomment(unit: Unit, incident_id: str, entry: int, *, actor: Actor) -> None:
     """Takes a comment back; the audit log keeps it."""
-    if not unit.incidents.remove_activity(entry):
+    if not unit.incidents.remove_activity(incident_id, entry, actor=actor.name, source=actor.source):
         raise ConflictError("The comment isn't there any more.")
-    unit.incidents.log(incident_id, actor.name, "comment-removed", "Removed a comment.")
+    unit.incidents.log(incident_id, actor.name, "comment-removed", "Removed a comment.", source=actor.source)
     unit.audit.add(
         actor.name, "incident.uncomment", "incident", incident_id, before={"entry": entry}, address=actor.address
     )
@@ -178,7 +184,15 @@ class _Draft:
 
     def write(self, actor: Actor) -> None:
         """Writes it: priority and reasons are worked out anew."""
-        write(self._unit, self.made(), by=actor.name, clock=self._unit.clock)
+        made = self.made()
+        now = self._unit.clock.now()
+        if actor.source == "user" and made.owner and made.acknowledged is None:
+            made.acknowledged = now  # an automation's edit is no acknowledgement: somebody has to have taken it
+        if made.status is Status.RESOLVED:
+            made.closed = made.closed or now
+        else:
+            made.closed = None
+        write(self._unit, made, by=actor.name, source=actor.source)
 
 
 def _set_status(draft: _Draft, value: Any) -> None:
@@ -219,7 +233,7 @@ def _set_severity(draft: _Draft, value: Any) -> None:
 
 
 def _set_title(draft: _Draft, value: Any) -> None:
-    title = " ".join(str(value or "").split())
+    title = " ".join(plain(str(value or "")).split())
     if len(title) > 300:
         raise IncidentChangeError(f"A title has at most 300 characters, this one {len(title)}.")
     draft.title_override = title or None
@@ -227,7 +241,7 @@ def _set_title(draft: _Draft, value: Any) -> None:
 
 def _add_tags(draft: _Draft, value: Any) -> None:
     for tag in value or ():
-        text = " ".join(str(tag).split())
+        text = " ".join(plain(str(tag)).split())
         if not text or len(text) > TAG_LENGTH:
             raise IncidentChangeError(f"A tag has 1 to {TAG_LENGTH} characters.")
         if text not in draft.tags:
@@ -256,7 +270,7 @@ _MEMBERS = frozenset(_APPLY)
 def _leave_traces(unit: Unit, before: IncidentRow, made: Mapping[str, Any], actor: Actor, note: str) -> None:
     for name, values in made.items():
         kind = {"classification": "classification", "determination": "classification"}.get(name, name)
-        unit.incidents.log(before.id, actor.name, kind, _sentence(name, values), {name: values})
+        unit.incidents.log(before.id, actor.name, kind, _sentence(name, values), {name: values}, source=actor.source)
     if note.strip():
         comment(unit, before.id, note, actor=actor)
     unit.audit.add(

@@ -53,7 +53,8 @@ class Incident:
     """One incident. Everything but people's decisions follows from its alerts.
 
     `severity_override` and `title_override` hold what a person set by hand. `promoted` is False for a cluster of signals that no one
-    is shown yet: rules that only inform, waiting for an alert that gives them a meaning.
+    is shown yet: rules that only inform, waiting for an alert that gives them a meaning. `phase` is where people are in answering it, `roles`
+    who does what; `acknowledged` is when a person took it, `closed` when it was resolved (None while it is open).
     """
 
     id: str
@@ -70,6 +71,10 @@ class Incident:
     promoted: bool = False
     created: datetime | None = None
     updated: datetime | None = None
+    phase: str = ""
+    roles: dict[str, str] = field(default_factory=dict)
+    acknowledged: datetime | None = None
+    closed: datetime | None = None
 
     @classmethod
     def opened_by(cls, alert: Alert) -> Incident:
@@ -86,6 +91,11 @@ class Incident:
         self.determination = self.determination or source.determination
         if source.status is Status.IN_PROGRESS and self.status is Status.NEW:
             self.status = Status.IN_PROGRESS
+        self.phase = self.phase or source.phase
+        self.roles = {**source.roles, **self.roles}
+        # Times are measured from when either was first seen, and first taken.
+        self.created = min((t for t in (self.created, source.created) if t), default=None)
+        self.acknowledged = min((t for t in (self.acknowledged, source.acknowledged) if t), default=None)
 
     def redirect(self, target_id: str) -> None:
         """Marks it as merged into another."""

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from tocsin.base.ids import stable_id
 from tocsin.incidents.correlate import entity_keys, merge_vetoes
 from tocsin.incidents.life import Actor, IncidentChangeError
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
-from tocsin.incidents.store import from_row, record, write
+from tocsin.incidents.store import bring_comments, from_row, write
 from tocsin.incidents.view import incident_summary
-from tocsin.state import ConflictError, Unit
+from tocsin.state import ConflictError, Unit, text_of
 
 __all__ = ["MOST_SOURCES", "apart", "merge", "move", "preview", "reshapes", "unmerge", "unmove"]
 
@@ -77,26 +78,25 @@ def merge(unit: Unit, target_id: str, source_ids: Sequence[str], *, reason: str,
     for source in sources:
         undo["sources"].append({**_decisions(source), "alerts": _links(source.alerts)})
         _absorb(target, source, why)
-    write(unit, target, by=actor.name, clock=unit.clock)
     arrived = {a.alert.id for s in sources for a in s.alerts}
-    for linked in target.alerts:
-        if linked.alert.id in arrived:
-            unit.incidents.put_alert(target.id, record(linked))
+    linked = [a for a in target.alerts if a.alert.id in arrived]
+    write(unit, target, by=actor.name, source=actor.source, linked=linked)
+    undo["merged"], undo["comments"] = _decisions(target), []
     for source in sources:
         title = source.title
         source.redirect(target.id)
-        write(unit, source, by=actor.name, clock=unit.clock)
+        write(unit, source, by=actor.name, source=actor.source, left=[a.alert.id for a in source.alerts])
         note = f" {reason}" if reason else ""
-        unit.incidents.log(
-            source.id, actor.name, "merge", f"Merged into incident #{target.number}.{note}", {"into": target.id}
-        )
-        unit.incidents.log(
-            target.id,
-            actor.name,
+        _say(unit, source, actor, "merge", f"Merged into incident #{target.number}.{note}", {"into": target.id})
+        _say(
+            unit,
+            target,
+            actor,
             "merge",
             f"Incident #{source.number} was merged into this one: {title}.{note}",
             {"from": source.id, "alerts": len(source.alerts)},
         )
+        undo["comments"] += bring_comments(unit, source.id, target.id, source=actor.source)
         _separate(unit, source.id, target.id, together=True)
     _told(unit, target.id, "incident.merge", {"merged": {"added": [s.id for s in sources]}}, reason, actor)
     return undo
@@ -121,19 +121,15 @@ def unmerge(unit: Unit, undo: Mapping[str, Any], *, actor: Actor) -> str:
             raise ConflictError(f"Incident #{row.number} isn't merged into this one any more.")
         alerts = [replace(by_id[a["id"]], linked_by=_reasons(a["linked_by"])) for a in part["alerts"]]
         source = _restored(from_row(row, []), part, alerts)
-        write(unit, source, by=actor.name, clock=unit.clock)
-        for linked in alerts:
-            unit.incidents.put_alert(source.id, record(linked))
-        unit.incidents.log(
-            source.id, actor.name, "merge", f"Taken out of incident #{target.number} again.", {"from": target.id}
-        )
+        write(unit, source, by=actor.name, source=actor.source, linked=alerts)
+        _say(unit, source, actor, "merge", f"Taken out of incident #{target.number} again.", {"from": target.id})
         _separate(unit, source.id, target.id)
     target.alerts = [a for a in target.alerts if a.alert.id not in wanted]
-    _set_back(target, undo["target"])
-    write(unit, target, by=actor.name, clock=unit.clock)
-    unit.incidents.log(
-        target.id, actor.name, "merge", "The merge was undone.", {"sources": [p["id"] for p in undo["sources"]]}
-    )
+    _set_back(target, undo["target"], undo.get("merged"))
+    write(unit, target, by=actor.name, source=actor.source, left=sorted(wanted))
+    for entry in undo.get("comments", ()):
+        unit.incidents.remove_activity(target.id, entry, actor=actor.name, source=actor.source)
+    _say(unit, target, actor, "merge", "The merge was undone.", {"sources": [p["id"] for p in undo["sources"]]})
     _told(unit, target.id, "incident.unmerge", {"merged": {"removed": [p["id"] for p in undo["sources"]]}}, "", actor)
     return "The incidents are as they were before."
 
@@ -174,23 +170,23 @@ def move(
         target = _open(_incident(unit, target_id, lock=True))
     target.alerts = sorted((*target.alerts, *arriving), key=lambda a: (a.alert.time, a.alert.id))
     origin.alerts = [a for a in origin.alerts if a.alert.id not in set(wanted)]
-    for incident in (target, origin):
-        write(unit, incident, by=actor.name, clock=unit.clock)
-    for linked in arriving:
-        unit.incidents.put_alert(target.id, record(linked))
+    write(unit, target, by=actor.name, source=actor.source, linked=arriving)
+    write(unit, origin, by=actor.name, source=actor.source, left=wanted)
     _separate(unit, origin.id, target.id)
     count = f"{len(leaving)} alert{'s' if len(leaving) > 1 else ''}"
     note = f" {reason}" if reason else ""
-    unit.incidents.log(
-        origin.id,
-        actor.name,
+    _say(
+        unit,
+        origin,
+        actor,
         "alerts",
         f"{count} moved to incident #{target.number}.{note}",
         {"alerts": wanted, "to": target.id},
     )
-    unit.incidents.log(
-        target.id,
-        actor.name,
+    _say(
+        unit,
+        target,
+        actor,
         "alerts",
         f"{count} moved here from incident #{origin.number}.{note}",
         {"alerts": wanted, "from": origin.id},
@@ -222,15 +218,14 @@ def unmove(unit: Unit, undo: Mapping[str, Any], *, actor: Actor) -> str:
         target.alerts = rest
     else:
         target.redirect(origin.id)
-    for incident in (origin, target):
-        write(unit, incident, by=actor.name, clock=unit.clock)
-    for linked in back:
-        unit.incidents.put_alert(origin.id, record(linked))
+    write(unit, origin, by=actor.name, source=actor.source, linked=back)
+    write(unit, target, by=actor.name, source=actor.source, left=wanted)
     _separate(unit, origin.id, target.id, together=True)
     for incident, other in ((origin, target), (target, origin)):
-        unit.incidents.log(
-            incident.id,
-            actor.name,
+        _say(
+            unit,
+            incident,
+            actor,
             "alerts",
             f"The move of {len(wanted)} alerts was undone.",
             {"alerts": wanted, "other": other.id},
@@ -279,7 +274,8 @@ def _absorb(target: Incident, source: Incident, why: Reason | None) -> None:
     target.inherit(source)
 
 
-_DECIDED = ("owner", "classification", "determination", "severity_override", "title_override")
+_TEXTS = ("owner", "classification", "determination", "severity_override", "title_override", "phase")
+_MOMENTS = ("created", "acknowledged", "closed")
 
 
 def _decisions(incident: Incident) -> dict[str, Any]:
@@ -287,27 +283,37 @@ def _decisions(incident: Incident) -> dict[str, Any]:
         "id": incident.id,
         "status": incident.status.value,
         "tags": list(incident.tags),
-        **{name: getattr(incident, name) for name in _DECIDED},
+        "roles": dict(incident.roles),
+        **{name: getattr(incident, name) for name in _TEXTS},
+        **{name: text_of(getattr(incident, name)) for name in _MOMENTS},
     }
 
 
+def _values(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Decisions as an incident's members; of those that an older program kept, the ones that it knew."""
+    made: dict[str, Any] = {name: kept[name] for name in (*_TEXTS, "roles") if name in kept}
+    for name in _MOMENTS:
+        if name in kept:
+            made[name] = None if kept[name] is None else datetime.fromisoformat(kept[name])
+    return {"status": Status(kept["status"]), **made}
+
+
 def _restored(incident: Incident, before: Mapping[str, Any], alerts: list[LinkedAlert]) -> Incident:
-    incident.alerts = alerts
-    incident.status, incident.redirect_to = Status(before["status"]), ""
+    incident.alerts, incident.redirect_to = alerts, ""
     incident.tags = list(before["tags"])
-    for name in _DECIDED:
-        setattr(incident, name, before[name])
+    for name, value in _values(before).items():
+        setattr(incident, name, value)
     return incident
 
 
-def _set_back(target: Incident, before: Mapping[str, Any]) -> None:
-    """What the merge gave the target goes again, unless somebody has decided otherwise since (only gaps were filled)."""
-    for name in ("owner", "classification", "determination"):
-        if not before[name]:
-            setattr(target, name, "")
-    if before["status"] == Status.NEW and target.status is Status.IN_PROGRESS:
-        target.status = Status.NEW
-    target.tags = [t for t in target.tags if t in before["tags"]]
+def _set_back(target: Incident, before: Mapping[str, Any], merged: Mapping[str, Any] | None) -> None:
+    """What the merge gave the target goes again, unless somebody has decided otherwise since."""
+    old, given = _values(before), _values(merged or {**before, **_decisions(target)})
+    for name, value in old.items():
+        if getattr(target, name) == given[name]:
+            setattr(target, name, value)
+    brought = set((merged or _decisions(target))["tags"]) - set(before["tags"])
+    target.tags = [t for t in target.tags if t not in brought]
 
 
 def _links(alerts: Iterable[LinkedAlert]) -> list[dict[str, Any]]:
@@ -316,6 +322,10 @@ def _links(alerts: Iterable[LinkedAlert]) -> list[dict[str, Any]]:
 
 def _reasons(raw: Iterable[Mapping[str, Any]]) -> tuple[Reason, ...]:
     return tuple(Reason(r["text"], r["weight"]) for r in raw)
+
+
+def _say(unit: Unit, incident: Incident, actor: Actor, kind: str, text: str, detail: Mapping[str, Any]) -> None:
+    unit.incidents.log(incident.id, actor.name, kind, text, detail, source=actor.source)
 
 
 def _separate(unit: Unit, one: str, other: str, *, together: bool = False) -> None:

@@ -1,6 +1,7 @@
 """Incidents in and out of state: what correlation says is written, what people decided is kept.
 
 Analysts' decisions live in the database's columns and win over what correlation holds in memory; everything else follows from the alerts.
+Every change is an entry of the incident log first; the rows are projections of it.
 """
 
 from __future__ import annotations
@@ -10,20 +11,17 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from tocsin.base.clock import Clock
-from tocsin.detect.alert import SEVERITIES, Alert, iso
-from tocsin.incidents.correlate import Correlator, IncidentChange
+from tocsin.detect.alert import Alert, iso
+from tocsin.incidents import correlate
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
-from tocsin.incidents.view import incident_view
-from tocsin.state import IncidentRow, Unit
+from tocsin.incidents.priority import priority
+from tocsin.incidents.project import difference, project
+from tocsin.state import IncidentChange, IncidentRow, Unit
 
-__all__ = ["from_row", "load_growing", "record", "save", "write"]
+__all__ = ["alert_of", "bring_comments", "from_row", "keep_decisions", "load_growing", "record", "save", "write"]
 
 CORRELATION = "correlation"
-"""The actor of changes that correlation makes."""
-
-_SEARCH = 20_000
-_PAYLOAD = ("reasons", "tactics", "techniques", "products", "entities", "story", "graph")
+"""The actor of changes that correlation makes, and their source."""
 
 
 def load_growing(unit: Unit, since: datetime) -> list[Incident]:
@@ -35,33 +33,45 @@ def from_row(row: IncidentRow, alerts: Sequence[dict[str, Any]]) -> Incident:
     """The incident of a row and its alerts' JSON forms."""
     return Incident(
         id=row.id,
-        number=row.number or 0,
         alerts=[
-            LinkedAlert(_alert(a), tuple(Reason(r["text"], r["weight"]) for r in a.get("linked_by", ())))
+            LinkedAlert(alert_of(a), tuple(Reason(r["text"], r["weight"]) for r in a.get("linked_by", ())))
             for a in alerts
         ],
-        status=Status(row.status),
-        owner=row.owner or "",
-        classification=row.classification or "",
-        determination=row.determination or "",
         tags=list(row.tags),
-        severity_override=row.severity_override or "",
-        title_override=row.title_override or "",
-        redirect_to=row.redirect_to or "",
-        promoted=row.promoted,
-        created=row.created,
         updated=row.updated,
+        **_decisions(row),
     )
+
+
+def _decisions(row: IncidentRow) -> dict[str, Any]:
+    """What was decided about an incident, as its members."""
+    return {
+        "number": row.number or 0,
+        "status": Status(row.status),
+        "owner": row.owner or "",
+        "classification": row.classification or "",
+        "determination": row.determination or "",
+        "severity_override": row.severity_override or "",
+        "title_override": row.title_override or "",
+        "redirect_to": row.redirect_to or "",
+        "promoted": row.promoted,
+        "created": row.created,
+        "phase": row.phase or "",
+        "roles": dict(row.roles),
+        "acknowledged": row.acknowledged,
+        "closed": row.closed,
+    }
 
 
 def record(linked: LinkedAlert) -> dict[str, Any]:
     """The alert's JSON form for `put_alert`, with what only correlation needs to know."""
     alert = linked.alert
     flags = {"correlate": alert.correlate, "create_incident": alert.create_incident}
-    return {**linked.to_dict(), **{name: value for name, value in flags.items() if not value}}
+    return {**alert.to_dict(), **{name: value for name, value in flags.items() if not value}}
 
 
-def _alert(raw: dict[str, Any]) -> Alert:
+def alert_of(raw: dict[str, Any]) -> Alert:
+    """The alert of a `record`."""
     return replace(
         Alert.from_dict(raw),
         correlate=raw.get("correlate", True),
@@ -70,12 +80,15 @@ def _alert(raw: dict[str, Any]) -> Alert:
 
 
 def save(
-    unit: Unit, correlator: Correlator, alerts: Iterable[Alert], changes: Sequence[IncidentChange], clock: Clock
+    unit: Unit, correlator: correlate.Correlator, alerts: Iterable[Alert], changes: Sequence[correlate.IncidentChange]
 ) -> None:
     """Writes what `correlator.add(alerts)` changed: incidents, alerts, activity and events for automation."""
     absorbed = {c.absorbed.id for c in changes if c.absorbed is not None}
     for change in changes:
         if change.absorbed is not None:
+            # An alert that came with this very batch may have passed through it: it was never there as far as anybody saw.
+            held = unit.incidents.alert_ids(change.absorbed.id)
+            change.absorbed.alerts = [a for a in change.absorbed.alerts if a.alert.id in held]
             _take_over(unit, change.incident, change.absorbed)
     touched: dict[str, Incident] = {}
     for alert in alerts:
@@ -83,16 +96,16 @@ def save(
             touched[incident.id] = incident
     touched.update({c.incident.id: c.incident for c in changes})
     for incident in touched.values():
-        _save(unit, incident, absorbed, clock)
+        _save(unit, incident, absorbed)
     for change in changes:
         if change.absorbed is not None:
-            _redirect(unit, change.absorbed, change.incident, clock)
+            _redirect(unit, change.absorbed, change.incident)
 
 
-def _save(unit: Unit, incident: Incident, absorbed: set[str], clock: Clock) -> None:
+def _save(unit: Unit, incident: Incident, absorbed: set[str]) -> None:
     before = unit.incidents.get(incident.id, lock=True)
     if before is not None:
-        _keep_decisions(incident, before)
+        keep_decisions(incident, before)
     held = unit.incidents.alert_ids(incident.id)
     new = [a for a in incident.alerts if a.alert.id not in held]
     if before is not None and not new and before.promoted == incident.promoted and before.status != Status.REDIRECTED:
@@ -101,11 +114,9 @@ def _save(unit: Unit, incident: Incident, absorbed: set[str], clock: Clock) -> N
     first_shown = incident.promoted and (before is None or not before.promoted)
     if first_shown and not incident.number:
         incident.number = unit.incidents.next_number()
-    write(unit, incident, by=CORRELATION, clock=clock)
-    for linked in new:
-        unit.incidents.put_alert(incident.id, record(linked))
+    write(unit, incident, by=CORRELATION, source=CORRELATION, linked=new)
     for emptied in came_from - absorbed:
-        unit.incidents.remove_hidden(emptied)
+        unit.incidents.remove_hidden(emptied, actor=CORRELATION, source=CORRELATION)
     if not incident.promoted:
         return
     if first_shown:
@@ -114,57 +125,57 @@ def _save(unit: Unit, incident: Incident, absorbed: set[str], clock: Clock) -> N
         _tell_grown(unit, incident, new, before)
 
 
-def write(unit: Unit, incident: Incident, *, by: str, clock: Clock) -> None:
-    """Writes the incident's row and tags (its alerts are written apart)."""
-    view = incident_view(incident)
-    rules = dict.fromkeys(a.alert.title or a.alert.rule for a in incident.alerts)
-    words = [
-        f"#{incident.number}",
-        incident.title,
+def write(
+    unit: Unit,
+    incident: Incident,
+    *,
+    by: str,
+    source: str,
+    linked: Sequence[LinkedAlert] = (),
+    left: Iterable[str] = (),
+) -> None:
+    """Writes what an incident has become: an entry of the incident log, and with it the row, the tags and the alerts' links.
+
+    `linked` are alerts that are in it now and weren't before, `left` the ids of those that are not any more.
+    """
+    now = unit.clock.now()
+    before = unit.incidents.get(incident.id)
+    incident.created, incident.updated = incident.created or now, now
+    score, reasons = priority(incident)
+    version = 1 if before is None else before.version + 1
+    row = project(incident, score, [r.to_dict() for r in reasons], updated=now, version=version)
+    data = difference(before, row, incident.tags)
+    links = {a.alert.id: [r.to_dict() for r in a.linked_by] for a in linked}
+    gone = list(left)
+    if links or gone:
+        data["alerts"] = {"linked": [{"id": i, "linked_by": r} for i, r in links.items()], "left": gone}
+    seq = unit.incidents.history.append(
         incident.id,
-        *incident.tags,
-        *(e["label"] for e in view["entities"]),
-        *rules,
-        *incident.techniques,
-    ]
-    unit.incidents.put(
-        IncidentRow(
-            id=incident.id,
-            number=incident.number or None,
-            title=incident.title,
-            severity=incident.severity,
-            severity_rank=SEVERITIES.index(incident.severity),
-            priority=view["priority"],
-            status=incident.status.value,
-            owner=incident.owner or None,
-            classification=incident.classification or None,
-            determination=incident.determination or None,
-            first=incident.first,
-            last=incident.last,
-            created=incident.created or clock.now(),
-            updated=clock.now(),
-            alert_count=len(incident.alerts),
-            severity_override=incident.severity_override or None,
-            title_override=incident.title_override or None,
-            redirect_to=incident.redirect_to or None,
-            promoted=incident.promoted,
-            search="\n".join(words).casefold()[:_SEARCH],
-            payload={name: view[name] for name in _PAYLOAD},
-        )
+        "opened" if before is None else "changed",
+        data,
+        actor=by,
+        source=source,
+        time=now,
+        version=version,
     )
-    unit.incidents.set_tags(incident.id, incident.tags, by=by)
+    unit.incidents.put(row)
+    unit.incidents.set_tags(incident.id, incident.tags, by=by, at=now)
+    for alert in linked:
+        unit.incidents.put_alert(record(alert))
+    unit.incidents.link(incident.id, links)
+    unit.changed.append(IncidentChange(seq, row, by, source, data))
 
 
-def _keep_decisions(incident: Incident, row: IncidentRow) -> None:
+def keep_decisions(incident: Incident, row: IncidentRow) -> None:
     """What people decided is in the row; memory may lag behind by a moment."""
-    if incident.status is not Status.REDIRECTED:
-        incident.status = Status(row.status)
-    incident.number = row.number or incident.number
-    incident.owner, incident.classification = row.owner or "", row.classification or ""
-    incident.determination = row.determination or ""
-    incident.severity_override, incident.title_override = row.severity_override or "", row.title_override or ""
+    kept = _decisions(row)
+    if incident.status is Status.REDIRECTED:
+        del kept["status"], kept["redirect_to"]
+    kept["promoted"] = kept["promoted"] or incident.promoted
+    kept["number"] = kept["number"] or incident.number
+    for name, value in kept.items():
+        setattr(incident, name, value)
     incident.tags = list(dict.fromkeys((*row.tags, *(t for t in incident.tags if t == "Redirected"))))
-    incident.created = row.created
 
 
 def _take_over(unit: Unit, target: Incident, source: Incident) -> None:
@@ -173,38 +184,48 @@ def _take_over(unit: Unit, target: Incident, source: Incident) -> None:
     if out_of is None:
         return
     if into is not None:
-        _keep_decisions(target, into)
-    target.owner = target.owner or out_of.owner or ""
-    target.classification = target.classification or out_of.classification or ""
-    target.determination = target.determination or out_of.determination or ""
-    target.tags = list(dict.fromkeys((*target.tags, *out_of.tags)))
-    if out_of.status == Status.IN_PROGRESS and target.status is Status.NEW:
-        target.status = Status.IN_PROGRESS
+        keep_decisions(target, into)
+    target.inherit(from_row(out_of, []))
     if into is not None:
-        write(unit, target, by=CORRELATION, clock=unit.clock)
+        write(unit, target, by=CORRELATION, source=CORRELATION)
 
 
-def _redirect(unit: Unit, source: Incident, target: Incident, clock: Clock) -> None:
+def _redirect(unit: Unit, source: Incident, target: Incident) -> None:
     before = unit.incidents.get(source.id, lock=True)
-    if before is None:
+    if before is None or not source.alerts:
         return
-    _keep_decisions(source, before)
+    keep_decisions(source, before)
     source.redirect(target.id)
-    write(unit, source, by=CORRELATION, clock=clock)
-    unit.incidents.log(source.id, CORRELATION, "merge", f"Merged into incident #{target.number}.", {"into": target.id})
+    write(unit, source, by=CORRELATION, source=CORRELATION, left=[a.alert.id for a in source.alerts])
+    unit.incidents.log(
+        source.id,
+        CORRELATION,
+        "merge",
+        f"Merged into incident #{target.number}.",
+        {"into": target.id},
+        source=CORRELATION,
+    )
     unit.incidents.log(
         target.id,
         CORRELATION,
         "merge",
         f"Incident #{source.number} was merged into this one: {before.title}",
         {"from": source.id, "alerts": len(source.alerts)},
+        source=CORRELATION,
     )
-    for entry in unit.incidents.activity_of(source.id):
-        if entry.kind == "comment":  # what people wrote comes along, marked with where it was written
-            unit.incidents.log(
-                target.id, entry.actor, "comment", entry.text, {"from": source.id, "time": iso(entry.time)}
-            )
+    bring_comments(unit, source.id, target.id, source=CORRELATION)
     unit.incidents.emit(target.id, "updated", CORRELATION, "correlation", {"merged": {"added": [source.id]}})
+
+
+def bring_comments(unit: Unit, origin_id: str, target_id: str, *, source: str) -> list[int]:
+    """Copies what people wrote to the incident that theirs was merged into, marked with where and when it was written."""
+    return [
+        unit.incidents.log(
+            target_id, e.actor, "comment", e.text, {"from": origin_id, "time": iso(e.time)}, source=source
+        )
+        for e in unit.incidents.activity_of(origin_id)
+        if e.kind == "comment"
+    ]
 
 
 def _tell_created(unit: Unit, incident: Incident) -> None:
@@ -216,6 +237,7 @@ def _tell_created(unit: Unit, incident: Incident) -> None:
         f"Opened by the alert '{first.title or first.rule}'"
         + (f" and {len(incident.alerts) - 1} more." if len(incident.alerts) > 1 else "."),
         {"alerts": [a.alert.id for a in incident.alerts]},
+        source=CORRELATION,
     )
     unit.incidents.emit(incident.id, "created", CORRELATION, "correlation", {})
 
@@ -229,6 +251,7 @@ def _tell_grown(unit: Unit, incident: Incident, new: Sequence[LinkedAlert], befo
         "alerts",
         f"{len(new)} alert{'s' if len(new) > 1 else ''} added: {', '.join(titles[:3])}{more}.",
         {"alerts": [a.alert.id for a in new]},
+        source=CORRELATION,
     )
     changes: dict[str, Any] = {"alerts": {"added": [a.alert.id for a in new]}}
     if before is not None:

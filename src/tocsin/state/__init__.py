@@ -7,7 +7,9 @@ from tocsin.state.actions import ActionRow, Actions, HistoryRow
 from tocsin.state.audit import Audit, AuditRow, Verdict
 from tocsin.state.automation import AutomationStore, RunRow
 from tocsin.state.database import State, Unit
-from tocsin.state.incidents import ActivityRow, EventRow, IncidentFilter, IncidentRow, Incidents
+from tocsin.state.incident_log import IncidentLog, LogRow
+from tocsin.state.incident_tasks import IncidentTasks, TaskRow
+from tocsin.state.incidents import ActivityRow, EventRow, IncidentChange, IncidentFilter, IncidentRow, Incidents
 from tocsin.state.kv import KeyValues
 from tocsin.state.repository import ConflictError, NotFoundError
 from tocsin.state.rules import LedgerRow, OverrideRow, Rules
@@ -24,11 +26,15 @@ __all__ = [
     "ConflictError",
     "EventRow",
     "HistoryRow",
+    "IncidentChange",
     "IncidentFilter",
+    "IncidentLog",
     "IncidentRow",
+    "IncidentTasks",
     "Incidents",
     "KeyValues",
     "LedgerRow",
+    "LogRow",
     "NotFoundError",
     "OverrideRow",
     "Rules",
@@ -36,6 +42,7 @@ __all__ = [
     "SessionRow",
     "Sessions",
     "State",
+    "TaskRow",
     "TokenRow",
     "Tokens",
     "Unit",

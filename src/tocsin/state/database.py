@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from tocsin.base.errors import Place, StateError
 from tocsin.state.actions import Actions
 from tocsin.state.audit import Audit
 from tocsin.state.automation import AutomationStore
-from tocsin.state.incidents import Incidents
+from tocsin.state.incidents import IncidentChange, Incidents
 from tocsin.state.kv import KeyValues
 from tocsin.state.rules import Rules
 from tocsin.state.types import dumps, loads
@@ -43,6 +43,8 @@ class Unit:
         self.connection = connection
         self.clock = clock
         self._afterwards: list[Callable[[], None]] = []
+        self.changed: list[IncidentChange] = []
+        """What this transaction made of incidents, in order; told to who follows them once it is durable."""
 
     @cached_property
     def kv(self) -> KeyValues:
@@ -104,6 +106,11 @@ class State:
         self._turn = threading.Lock()
         self._inside = threading.local()
         self.clock = clock
+        self._followers: list[Callable[[Sequence[IncidentChange]], None]] = []
+
+    def on_incidents(self, follower: Callable[[Sequence[IncidentChange]], None]) -> None:
+        """Calls that with what a transaction changed about incidents, once it is durable. It must be quick."""
+        self._followers.append(follower)
 
     @classmethod
     def open(cls, where: str | Path, *, clock: Clock | None = None) -> State:
@@ -159,6 +166,9 @@ class State:
                 raise StateError(f"The state database refused a change: {_short(error)}") from error
             finally:
                 self._inside.writing = False
+        if unit.changed:
+            for follower in self._followers:
+                follower(unit.changed)
         for call in unit._afterwards:
             call()
 

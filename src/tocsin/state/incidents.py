@@ -1,7 +1,8 @@
 """Incidents with their alerts, tags, activity log and event outbox.
 
 The repository keeps rows; what an incident is and how it may change is decided by `tocsin.incidents`. Analysts' decisions are columns,
-what correlation computes is the payload, alerts are rows of their own that hold their whole JSON form.
+what correlation computes is the payload, alerts are rows of their own that hold their whole JSON form. All but the alerts' documents and
+the outbox is a projection of the incident log (`log`), which is written in the same transaction.
 """
 
 from __future__ import annotations
@@ -9,15 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, delete, func, insert, or_, select, update
 
+from tocsin.state.incident_log import IncidentLog
+from tocsin.state.incident_tasks import IncidentTasks
 from tocsin.state.kv import KeyValues
 from tocsin.state.repository import NotFoundError, Repository
 from tocsin.state.schema import activity, alerts, incident_events, incident_tags, incidents
+from tocsin.state.types import plain
 
-__all__ = ["ActivityRow", "EventRow", "IncidentFilter", "IncidentRow", "Incidents"]
+__all__ = ["ActivityRow", "EventRow", "IncidentChange", "IncidentFilter", "IncidentRow", "Incidents"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,23 @@ class IncidentRow:
     promoted: bool
     search: str
     payload: Mapping[str, Any]
+    phase: str | None = None
+    roles: Mapping[str, str] = field(default_factory=dict)
+    acknowledged: datetime | None = None
+    closed: datetime | None = None
     version: int = 1
     tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentChange:
+    """A change of an incident, for who follows them: its place in the log, the row after it, and what the log says of it."""
+
+    seq: int
+    row: IncidentRow
+    actor: str
+    source: str
+    data: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +126,16 @@ _COLUMNS = tuple(f.name for f in fields(IncidentRow) if f.name != "tags")
 class Incidents(Repository):
     """Incidents by id."""
 
+    @cached_property
+    def history(self) -> IncidentLog:
+        """The append-only log that all of this is a projection of."""
+        return IncidentLog(self._c, self._clock)
+
+    @cached_property
+    def tasks(self) -> IncidentTasks:
+        """What is to be done."""
+        return IncidentTasks(self._c, self._clock)
+
     # ------------------------------------------------------------------------------------------ rows
 
     def get(self, incident_id: str, *, lock: bool = False) -> IncidentRow | None:
@@ -126,15 +156,29 @@ class Incidents(Repository):
         return KeyValues(self._c, self._clock).next("incident.number")
 
     def put(self, row: IncidentRow) -> None:
-        """Writes a whole row and its tags; an existing row's version grows by one."""
-        values = {n: getattr(row, n) for n in _COLUMNS if n not in ("id", "version")}
-        changed = self._c.execute(
-            update(incidents).where(incidents.c.id == row.id).values(**values, version=incidents.c.version + 1)
-        )
+        """Writes a whole row as it is, its version too; its tags apart."""
+        values = {n: getattr(row, n) for n in _COLUMNS if n != "id"}
+        changed = self._c.execute(update(incidents).where(incidents.c.id == row.id).values(**values))
         if changed.rowcount == 0:
-            self._c.execute(insert(incidents).values(id=row.id, version=1, **values))
+            self._c.execute(insert(incidents).values(id=row.id, **values))
 
-    def set_tags(self, incident_id: str, tags: Iterable[str], *, by: str) -> None:
+    def every_id(self) -> list[str]:
+        """Ids of all incidents, hidden and merged ones too."""
+        return [str(r[0]) for r in self._c.execute(select(incidents.c.id).order_by(incidents.c.id))]
+
+    def tag_rows(self, incident_id: str) -> list[tuple[str, datetime, str]]:
+        """An incident's tags with when and by whom they were added, by name."""
+        chosen = select(incident_tags.c.tag, incident_tags.c.added, incident_tags.c.added_by)
+        chosen = chosen.where(incident_tags.c.incident_id == incident_id).order_by(incident_tags.c.tag)
+        return [(r.tag, r.added, r.added_by) for r in self._c.execute(chosen)]
+
+    def put_tag_rows(self, incident_id: str, rows: Iterable[tuple[str, datetime, str]]) -> None:
+        """Makes these the incident's tags, whole."""
+        self._c.execute(delete(incident_tags).where(incident_tags.c.incident_id == incident_id))
+        for tag, added, by in rows:
+            self._c.execute(insert(incident_tags).values(incident_id=incident_id, tag=tag, added=added, added_by=by))
+
+    def set_tags(self, incident_id: str, tags: Iterable[str], *, by: str, at: datetime | None = None) -> None:
         """Makes these the incident's tags; those that it has keep who added them and when."""
         wanted = list(dict.fromkeys(tags))
         held = {
@@ -144,7 +188,7 @@ class Incidents(Repository):
             self._c.execute(
                 delete(incident_tags).where(incident_tags.c.incident_id == incident_id, incident_tags.c.tag.in_(gone))
             )
-        now = self._clock.now()
+        now = at or self._clock.now()
         for tag in wanted:
             if tag not in held:
                 self._c.execute(
@@ -220,10 +264,9 @@ class Incidents(Repository):
 
     # ------------------------------------------------------------------------------------------ alerts
 
-    def put_alert(self, incident_id: str | None, alert: Mapping[str, Any]) -> None:
-        """Writes an alert in its JSON form (`Alert.to_dict` with linked_by), moving it if it was in another incident."""
+    def put_alert(self, alert: Mapping[str, Any]) -> None:
+        """Keeps an alert in its JSON form (`Alert.to_dict`); one that is kept already stays as it is: alerts don't change."""
         values = {
-            "incident_id": incident_id,
             "rule_id": alert["rule_id"],
             "rule": alert["rule"],
             "title": alert.get("title", ""),
@@ -236,17 +279,46 @@ class Incidents(Repository):
             "tactics": alert.get("tactics", []),
             "techniques": alert.get("techniques", []),
             "payload": dict(alert),
+            "linked_by": [],
         }
-        self._upsert(alerts, {"id": alert["id"]}, values)
+        self._upsert(alerts, {"id": alert["id"]}, {}, first=values)
+
+    def link(self, incident_id: str, links: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        """Puts kept alerts into an incident, each with the reasons for which it is there, taking them out of another."""
+        for alert_id, reasons in links.items():
+            self._c.execute(
+                update(alerts)
+                .where(alerts.c.id == alert_id)
+                .values(incident_id=incident_id, linked_by=[dict(r) for r in reasons])
+            )
+
+    def links_of(self, incident_id: str) -> dict[str, list[Any]]:
+        """By alert of the incident: the reasons for which it is there."""
+        chosen = select(alerts.c.id, alerts.c.linked_by).where(alerts.c.incident_id == incident_id)
+        return {str(r.id): list(r.linked_by) for r in self._c.execute(chosen)}
 
     def alerts_of(self, incident_id: str) -> list[dict[str, Any]]:
         """An incident's alerts in full, by time."""
-        chosen = select(alerts.c.payload).where(alerts.c.incident_id == incident_id)
-        return [dict(r[0]) for r in self._c.execute(chosen.order_by(alerts.c.time, alerts.c.id))]
+        chosen = select(alerts.c.payload, alerts.c.linked_by).where(alerts.c.incident_id == incident_id)
+        rows = self._c.execute(chosen.order_by(alerts.c.time, alerts.c.id))
+        return [{**r.payload, "linked_by": r.linked_by} for r in rows]
+
+    def alerts_by_id(self, alert_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Alerts in full, wherever they are."""
+        found: dict[str, dict[str, Any]] = {}
+        for start in range(0, len(alert_ids), 500):
+            chosen = select(alerts.c.id, alerts.c.payload).where(alerts.c.id.in_(alert_ids[start : start + 500]))
+            found.update({str(r.id): dict(r.payload) for r in self._c.execute(chosen)})
+        return found
 
     def alert_ids(self, incident_id: str) -> set[str]:
         """Ids of an incident's alerts."""
         return {r[0] for r in self._c.execute(select(alerts.c.id).where(alerts.c.incident_id == incident_id))}
+
+    def alert_rules(self, incident_id: str) -> dict[str, str]:
+        """By alert of the incident, in time: the id of the rule that made it."""
+        chosen = select(alerts.c.id, alerts.c.rule_id).where(alerts.c.incident_id == incident_id)
+        return {str(r.id): str(r.rule_id) for r in self._c.execute(chosen.order_by(alerts.c.time, alerts.c.id))}
 
     def holders(self, alert_ids: Sequence[str]) -> dict[str, str]:
         """By alert: the incident that holds it, for those that are known."""
@@ -257,9 +329,17 @@ class Incidents(Repository):
             found.update({r[0]: r[1] for r in self._c.execute(chosen) if r[1] is not None})
         return found
 
-    def remove_hidden(self, incident_id: str) -> None:
+    def remove_hidden(self, incident_id: str, *, actor: str, source: str) -> None:
         """Removes an incident that nobody was shown, when its alerts have gone elsewhere."""
-        self._c.execute(delete(incidents).where(incidents.c.id == incident_id, incidents.c.promoted.is_(False)))
+        gone = self._c.execute(delete(incidents).where(incidents.c.id == incident_id, incidents.c.promoted.is_(False)))
+        if gone.rowcount:
+            self.history.append(
+                incident_id, "dropped", {}, actor=actor, source=source, time=self._clock.now(), version=None
+            )
+
+    def remove(self, incident_id: str) -> None:
+        """Removes the row of an incident that the log doesn't know (see `tocsin.incidents.history`)."""
+        self._c.execute(delete(incidents).where(incidents.c.id == incident_id))
 
     def alert_briefs(self, incident_ids: Sequence[str], *, each: int = 50) -> dict[str, list[dict[str, Any]]]:
         """Alerts of several incidents without entities and evidence, at most `each` per incident, by time."""
@@ -300,29 +380,68 @@ class Incidents(Repository):
 
     # ------------------------------------------------------------------------------------------ activity and events
 
-    def log(self, incident_id: str, actor: str, kind: str, text: str, detail: Mapping[str, Any] | None = None) -> int:
+    def log(
+        self,
+        incident_id: str,
+        actor: str,
+        kind: str,
+        text: str,
+        detail: Mapping[str, Any] | None = None,
+        *,
+        source: str = "system",
+    ) -> int:
         """Adds an entry to the activity log and gives its number."""
-        made = self._c.execute(
-            insert(activity).values(
-                incident_id=incident_id,
-                time=self._clock.now(),
-                actor=actor[:128],
-                kind=kind,
-                text=text,
-                detail=dict(detail or {}),
-            )
-        )
+        now = self._clock.now()
+        values = {"kind": kind, "text": plain(text), "detail": dict(detail or {})}
+        made = self._c.execute(insert(activity).values(incident_id=incident_id, time=now, actor=actor[:128], **values))
         assert made.inserted_primary_key is not None
-        return int(made.inserted_primary_key[0])
+        number = int(made.inserted_primary_key[0])
+        self.history.append(
+            incident_id, "entry", {"id": number, **values}, actor=actor, source=source, time=now, version=None
+        )
+        return number
 
     def activity_of(self, incident_id: str) -> list[ActivityRow]:
         """The activity log, oldest first."""
         chosen = select(activity).where(activity.c.incident_id == incident_id).order_by(activity.c.id)
         return [ActivityRow(**r._mapping) for r in self._c.execute(chosen)]
 
-    def remove_activity(self, entry: int) -> bool:
-        """Takes an entry out of the log (the undo of a comment); the audit log keeps what it said."""
-        return self._c.execute(delete(activity).where(activity.c.id == entry)).rowcount == 1
+    def put_activity(self, incident_id: str, rows: Iterable[ActivityRow]) -> None:
+        """Makes these the incident's activity log, whole."""
+        self._c.execute(delete(activity).where(activity.c.incident_id == incident_id))
+        for row in rows:
+            self._c.execute(insert(activity).values(**{f.name: getattr(row, f.name) for f in fields(ActivityRow)}))
+
+    def entry(self, incident_id: str, number: int) -> ActivityRow | None:
+        """One entry of an incident's activity log, or None."""
+        chosen = select(activity).where(activity.c.incident_id == incident_id, activity.c.id == number)
+        row = self._c.execute(chosen).first()
+        return None if row is None else ActivityRow(**row._mapping)
+
+    def change_activity(
+        self, entry: ActivityRow, text: str, detail: Mapping[str, Any], *, actor: str, source: str
+    ) -> None:
+        """Gives an entry another text (an edited comment); the incident log keeps both."""
+        values = {"text": plain(text), "detail": dict(detail)}
+        self._c.execute(update(activity).where(activity.c.id == entry.id).values(**values))
+        self.history.append(
+            entry.incident_id,
+            "entry-changed",
+            {"id": entry.id, **values},
+            actor=actor,
+            source=source,
+            time=self._clock.now(),
+        )
+
+    def remove_activity(self, incident_id: str, entry: int, *, actor: str, source: str) -> bool:
+        """Takes an entry out of the log (the undo of a comment); the incident and the audit log keep what it said."""
+        gone = self._c.execute(delete(activity).where(activity.c.id == entry, activity.c.incident_id == incident_id))
+        if gone.rowcount != 1:
+            return False
+        self.history.append(
+            incident_id, "entry-removed", {"id": entry}, actor=actor, source=source, time=self._clock.now()
+        )
+        return True
 
     def emit(
         self,

@@ -131,8 +131,12 @@ incidents = Table(
     Column("title_override", Words(), nullable=True),
     Column("redirect_to", Words(64), nullable=True),  # the incident that it was merged into
     Column("promoted", Boolean, nullable=False),  # False: signals that nobody is shown yet
+    Column("phase", Words(32), nullable=True),  # where people are in answering it
+    Column("roles", DOCUMENT, nullable=False),  # role → user's name
+    Column("acknowledged", Instant, nullable=True),  # when somebody took it
+    Column("closed", Instant, nullable=True),  # when it was resolved, while it is
     Column("search", Words(), nullable=False),  # lower-case text that the queue's search box looks in
-    Column("payload", DOCUMENT, nullable=False),  # reasons, tactics, techniques, entities, story, graph, …
+    Column("payload", DOCUMENT, nullable=False),  # reasons, tactics, techniques, products, entities
     Index("ix_incidents_status_priority", "status", "priority"),
     Index("ix_incidents_owner", "owner"),
     Index("ix_incidents_last", "last"),
@@ -165,7 +169,8 @@ alerts = Table(
     Column("count", BIG, nullable=False),
     Column("tactics", DOCUMENT, nullable=False),
     Column("techniques", DOCUMENT, nullable=False),
-    Column("payload", DOCUMENT, nullable=False),  # the whole alert in its JSON form, linked_by included
+    Column("payload", DOCUMENT, nullable=False),  # the whole alert in its JSON form: never changed
+    Column("linked_by", DOCUMENT, nullable=False),  # why it is in its incident
     Index("ix_alerts_incident_id_time", "incident_id", "time"),
     Index("ix_alerts_rule_id_created", "rule_id", "created"),
 )
@@ -180,6 +185,37 @@ activity = Table(
     Column("kind", Words(32), nullable=False),
     Column("text", Words(), nullable=False),
     Column("detail", DOCUMENT, nullable=False),
+)
+
+incident_tasks = Table(
+    "incident_tasks",
+    METADATA,
+    Column("id", BIG, primary_key=True, autoincrement=True),
+    Column("incident_id", Words(64), ForeignKey("incidents.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("title", Words(), nullable=False),
+    Column("description", Words(), nullable=False),
+    Column("created", Instant, nullable=False),
+    Column("created_by", Words(128), nullable=False),
+    Column("completed", Instant, nullable=True),
+    Column("completed_by", Words(128), nullable=True),
+)
+
+incident_log = Table(
+    "incident_log",
+    METADATA,
+    # What happened to incidents, append-only (triggers refuse the rest): incidents, tags, tasks, activity and the alerts' links are
+    # projections of it. No foreign key: the log of a cluster that was never shown outlives the cluster.
+    Column("seq", BIG, primary_key=True, autoincrement=True),
+    Column("incident_id", Words(64), nullable=False),
+    Column("version", Integer, nullable=True),  # 1, 2, 3 … for what changes the incident itself
+    Column("time", Instant, nullable=False),
+    Column("actor", Words(128), nullable=False),
+    Column("source", Words(32), nullable=False),
+    Column("kind", Words(32), nullable=False),
+    Column("data", DOCUMENT, nullable=False),
+    UniqueConstraint("incident_id", "version"),
+    Index("ix_incident_log_incident_id_seq", "incident_id", "seq"),
+    Index("ix_incident_log_time", "time"),
 )
 
 incident_events = Table(

@@ -13,18 +13,16 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import structlog
 
 from tocsin.base.errors import TocsinError
-from tocsin.detect.alert import Alert, iso
+from tocsin.detect.alert import Alert
 from tocsin.detect.rule import Rule, RuleKind
 from tocsin.detect.schedule import Scheduler, ScheduleSettings
-from tocsin.incidents import IncidentChange, incident_summary
 from tocsin.ingest.model import SourceBatch
-from tocsin.ingest.pipeline import IntakeBusyError
-from tocsin.lake import Body, TableBatch
+from tocsin.lake import TableBatch
 from tocsin.state import LedgerRow
+from tocsin.workspace.writeback import security_alert
 
 if TYPE_CHECKING:
     from tocsin.workspace.workspace import Workspace
@@ -102,8 +100,8 @@ class Detection:
             with self._workspace.state.write() as unit:
                 unit.rules.put(row)
             return
-        changes = self._workspace.incidents.add(alerts, within=lambda unit: unit.rules.put(row))
-        self._tell(alerts, changes)
+        self._workspace.incidents.add(alerts, within=lambda unit: unit.rules.put(row))
+        self._tell(alerts)
 
     # ------------------------------------------------------------------ threads
 
@@ -132,7 +130,8 @@ class Detection:
             try:
                 alerts = [alert for batch in batches for alert in matcher.match(batch)]
                 if alerts:
-                    self._tell(alerts, self._workspace.incidents.add(alerts))
+                    self._workspace.incidents.add(alerts)
+                    self._tell(alerts)
             except Exception as error:  # a defect in one rule must not end the matching of all others
                 _log.exception("sigma.failed", error=str(error))
 
@@ -166,71 +165,11 @@ class Detection:
         if row.get("Status") != "Success":
             self._write_back("SentinelHealth", [row])
 
-    def _tell(self, alerts: Sequence[Alert], changes: Sequence[IncidentChange]) -> None:
-        self._write_back("SecurityAlert", [_security_alert(a) for a in alerts])
-        seen = {c.incident.id: c.incident for c in changes}
-        self._write_back("SecurityIncident", [_security_incident(incident_summary(i)) for i in seen.values()])
+    def _tell(self, alerts: Sequence[Alert]) -> None:
+        self._write_back("SecurityAlert", [security_alert(a) for a in alerts])
 
     def _write_back(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        if not rows:
-            return
-        body = b"\n".join(orjson.dumps(dict(r), default=str) for r in rows)
-        try:
-            self._workspace.intake.intake.submit(
-                [Body("jsonl", body, self._workspace.clock.now(), {"table": table, "token": "tocsin"})]
-            )
-        except IntakeBusyError:
+        if not self._workspace.written.write(table, rows):
             _log.warning(
                 "writeback.skipped", table=table, rows=len(rows)
             )  # state holds the facts; only their copy as rows is missing
-
-
-def _security_alert(alert: Alert) -> dict[str, Any]:
-    return {
-        "TimeGenerated": iso(alert.created),
-        "AlertName": alert.title or alert.rule,
-        "DisplayName": alert.title or alert.rule,
-        "AlertSeverity": alert.severity,
-        "AlertType": alert.rule_id,
-        "Description": alert.description,
-        "ProductName": alert.product,
-        "ProviderName": "Tocsin",
-        "VendorName": "Tocsin",
-        "SystemAlertId": alert.id,
-        "VendorOriginalId": alert.id,
-        "StartTime": iso(alert.time),
-        "EndTime": iso(alert.end),
-        "Status": "New",
-        "Tactics": ", ".join(alert.tactics),
-        "Techniques": orjson.dumps(list(alert.techniques)).decode(),
-        "Entities": orjson.dumps([{"Type": e.type.lower(), **e.identifiers} for e in alert.entities]).decode(),
-        "ExtendedProperties": orjson.dumps(
-            {"Count": alert.count, "CustomDetails": alert.custom_details}, default=str
-        ).decode(),
-    }
-
-
-def _security_incident(view: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "TimeGenerated": view["updated"],
-        "IncidentName": view["id"],
-        "IncidentNumber": view["number"],
-        "Title": view["title"],
-        "Severity": view["severity"],
-        "Status": {"InProgress": "Active", "Resolved": "Closed"}.get(view["status"], view["status"]),
-        "Classification": view["classification"],
-        "Owner": {"assignedTo": view["owner"]},
-        "CreatedTime": view["created"],
-        "FirstActivityTime": view["first"],
-        "LastActivityTime": view["last"],
-        "LastModifiedTime": view["updated"],
-        "ProviderName": "Tocsin",
-        "ProviderIncidentId": view["id"],
-        "Labels": [{"labelName": t} for t in view["tags"]],
-        "AdditionalData": {
-            "tactics": view["tactics"],
-            "techniques": view["techniques"],
-            "alertsCount": view["alert_count"],
-            "priority": view["priority"],
-        },
-    }

@@ -37,6 +37,7 @@ from tocsin.workspace.receiving import Receiving
 from tocsin.workspace.rulebook import RuleBook
 from tocsin.workspace.settings import Settings
 from tocsin.workspace.transforms import TransformBook
+from tocsin.workspace.writeback import WriteBack
 
 __all__ = ["Workspace"]
 
@@ -100,6 +101,7 @@ class Workspace:
             self.state, mapper.transforms, self.queries, lambda: sorted({p.source for p in content.parsers})
         )
         self.intake = Receiving(self._intake, self.access, settings)
+        self.written = WriteBack(self)
         self.detection = Detection(self)
 
     @classmethod
@@ -132,6 +134,8 @@ class Workspace:
         self.gate.recover()
         self.automation.start()
         self._stack.callback(self.automation.stop)
+        self.written.start()
+        self._stack.callback(self.written.stop)
         self.detection.start()
         self._stack.callback(self.detection.stop)
         self.intake.start()

@@ -372,6 +372,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/incidents/{incident_id}/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Incident Log
+         * @description What happened to an incident, in order and complete: who changed what and when.
+         */
+        get: operations["get_incident_log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/incidents/{incident_id}/merge": {
         parameters: {
             query?: never;
@@ -2309,6 +2329,36 @@ export interface components {
             units?: "utf16" | "codepoints";
         };
         /**
+         * LogEntry
+         * @description An entry of the append-only log that an incident is made from. `version` is null for what belongs to it only (comments, tasks).
+         */
+        LogEntry: {
+            /** Actor */
+            actor: string;
+            /** Data */
+            data: {
+                [key: string]: unknown;
+            };
+            /** Kind */
+            kind: string;
+            /** Seq */
+            seq: number;
+            /** Source */
+            source: string;
+            /** Time */
+            time: string;
+            /** Version */
+            version: number | null;
+        };
+        /**
+         * LogPage
+         * @description An incident's log, oldest entry first.
+         */
+        LogPage: {
+            /** Items */
+            items: components["schemas"]["LogEntry"][];
+        };
+        /**
          * MadeToken
          * @description A new token with its secret, shown this once.
          */
@@ -4222,6 +4272,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Incident"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_incident_log: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                incident_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogPage"];
                 };
             };
             /** @description Problem details (RFC 9457) */

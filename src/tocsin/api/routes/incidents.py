@@ -100,6 +100,30 @@ def get_incident(incident_id: str, request: Request) -> Incident:
     return Incident.model_validate(workspace_of(request).incidents.get(incident_id))
 
 
+class LogEntry(Output):
+    """An entry of the append-only log that an incident is made from. `version` is null for what belongs to it only (comments, tasks)."""
+
+    seq: int
+    version: int | None
+    time: str
+    actor: str
+    source: str
+    kind: str
+    data: dict[str, Any]
+
+
+class LogPage(Output):
+    """An incident's log, oldest entry first."""
+
+    items: list[LogEntry]
+
+
+@router.get("/{incident_id}/log", dependencies=[Depends(needs("incidents.read"))])
+def get_incident_log(incident_id: str, request: Request) -> LogPage:
+    """What happened to an incident, in order and complete: who changed what and when."""
+    return LogPage.model_validate({"items": workspace_of(request).incidents.log(incident_id)})
+
+
 @router.patch("/{incident_id}")
 def update_incident(incident_id: str, body: IncidentPatch, request: Request, principal: Manage) -> Incident:
     """Changes status, owner, severity, classification, title or tags; each change is an action with its audit row."""

@@ -1,0 +1,129 @@
+"""`tocsin incidents`: incidents in the data folder's state: the queue, one incident, its log, and whether all is what the log says.
+
+A server may be running: each command is one transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from tocsin.state import State, Unit
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Incidents: the queue, one of them, its log, its figures.", no_args_is_help=True)
+Data = Annotated[Path | None, typer.Option(help="The data folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Which = Annotated[str, typer.Argument(help="An incident's number or id.")]
+
+
+@app.command("list")
+def list_incidents(
+    data: Data = None,
+    status: Annotated[
+        str, typer.Option(help="Comma-separated: New, InProgress, Resolved, Redirected.")
+    ] = "New,InProgress",
+    severity: Annotated[str, typer.Option(help="Comma-separated: Informational, Low, Medium, High.")] = "",
+    text: Annotated[str, typer.Option("--text", "-q", help="Text in title, tags, entities, rules, or #number.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Print the queue, the most urgent first."""
+    from tocsin.incidents.desk import summary
+    from tocsin.state import IncidentFilter
+
+    def parts(given: str) -> tuple[str, ...]:
+        return tuple(p.strip() for p in given.split(",") if p.strip())
+
+    with _state(data) as state, state.read() as unit:
+        rows, total = unit.incidents.page(IncidentFilter(parts(status), parts(severity), text=text), limit=limit)
+    if as_json:
+        print(json.dumps({"items": [summary(r) for r in rows], "total": total}, indent=2, default=str))
+        return
+    for row in rows:
+        print(
+            f"{'#' + str(row.number):>7} {row.priority:>4} {row.severity:13} {row.status:11} {row.owner or '-':16} {row.title}"
+        )
+    if total > len(rows):
+        print(f"{total - len(rows)} more; --limit shows them", file=sys.stderr)
+
+
+@app.command("show")
+def show(incident: Which, data: Data = None) -> None:
+    """Print one incident in full as JSON, as the API gives it."""
+    from tocsin.incidents.desk import full
+
+    with _state(data) as state, state.read() as unit:
+        print(json.dumps(full(unit, _find(unit, incident)), indent=2, default=str, ensure_ascii=False))
+
+
+@app.command("log")
+def log(incident: Which, data: Data = None, as_json: AsJson = False) -> None:
+    """Print what happened to an incident, in order: the log that everything else is made from."""
+    with _state(data) as state, state.read() as unit:
+        entries = unit.incidents.history.of(_find(unit, incident))
+    for entry in entries:
+        made = entry.to_dict()
+        if as_json:
+            print(json.dumps(made, default=str, ensure_ascii=False))
+            continue
+        version = f"v{entry.version}" if entry.version is not None else ""
+        print(
+            f"{made['time']}  {version:6} {entry.actor:20} {entry.kind:14} {json.dumps(made['data'], ensure_ascii=False)}"
+        )
+
+
+@app.command("rebuild")
+def rebuild(
+    data: Data = None,
+    check: Annotated[bool, typer.Option("--check", help="Only compare; end with 1 when something differs.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make incidents, tags, tasks, activity and the alerts' links from the log again, and say what was different."""
+    from tocsin.incidents.history import rebuild as run
+
+    with _state(data) as state, state.read() if check else state.write() as unit:
+        found = list(run(unit, repair=not check))
+    if as_json:
+        print(json.dumps({"differences": [d.to_dict() for d in found]}, indent=2, ensure_ascii=False))
+    else:
+        for d in found[:100]:
+            print(f"{d.incident_id} {d.part}: kept {_brief(d.kept)}, by the log {_brief(d.rebuilt)}")
+        verb = "differ from the log" if check else "were put right"
+        print(f"{len(found)} parts {verb}." if found else "Everything is what the log says.")
+    if check and found:
+        raise typer.Exit(1)
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _find(unit: Unit, wanted: str) -> str:
+    """The id of the incident of that number or id; NotFoundError when there is none."""
+    from tocsin.incidents.desk import shown
+    from tocsin.state import IncidentFilter
+
+    number = wanted.removeprefix("#")
+    if number.isdigit():
+        every = IncidentFilter(("New", "InProgress", "Resolved", "Redirected"), text=f"#{number}")
+        rows, _ = unit.incidents.page(every, limit=1)
+        if rows:
+            return rows[0].id
+    return shown(unit, wanted).id
+
+
+@contextmanager
+def _state(data: Path | None) -> Iterator[State]:
+    from tocsin.cli.state import open_state
+
+    with open_state(data) as state:
+        yield state

@@ -1,0 +1,118 @@
+"""What an incident is (its decisions and its alerts) as the row that the queue is read from: a projection, made again at will."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from tocsin.detect.alert import SEVERITIES
+from tocsin.incidents.model import Incident
+from tocsin.state import IncidentRow, text_of
+
+__all__ = ["DECIDED", "VERSION", "decided", "difference", "project"]
+
+VERSION = 2
+"""Grows when a row made of the same facts would come out otherwise: rows of an older one are then made anew when state is opened."""
+
+DECIDED = (
+    "number",
+    "status",
+    "owner",
+    "classification",
+    "determination",
+    "severity_override",
+    "title_override",
+    "redirect_to",
+    "promoted",
+    "phase",
+    "roles",
+    "created",
+    "acknowledged",
+    "closed",
+)
+"""Members of a row that don't follow from the alerts: what the log's entries `set`."""
+
+_SEARCH = 20_000
+
+
+def project(
+    incident: Incident, priority: int, reasons: Iterable[Mapping[str, Any]], *, updated: datetime, version: int
+) -> IncidentRow:
+    """The incident's row. It has at least one alert, and a time of creation."""
+    assert incident.created is not None
+    entities = incident.entities()
+    rules = dict.fromkeys(a.alert.title or a.alert.rule for a in incident.alerts)
+    techniques = incident.techniques
+    title = incident.title
+    words = [
+        f"#{incident.number}",
+        title,
+        incident.id,
+        *sorted(incident.tags),
+        *(e.label for e in entities),
+        *rules,
+        *techniques,
+    ]
+    severity = incident.severity
+    return IncidentRow(
+        id=incident.id,
+        number=incident.number or None,
+        title=title,
+        severity=severity,
+        severity_rank=SEVERITIES.index(severity),
+        priority=priority,
+        status=incident.status.value,
+        owner=incident.owner or None,
+        classification=incident.classification or None,
+        determination=incident.determination or None,
+        first=incident.first,
+        last=incident.last,
+        created=incident.created,
+        updated=updated,
+        alert_count=len(incident.alerts),
+        severity_override=incident.severity_override or None,
+        title_override=incident.title_override or None,
+        redirect_to=incident.redirect_to or None,
+        promoted=incident.promoted,
+        search="\n".join(words).casefold()[:_SEARCH],
+        payload={
+            "reasons": [dict(r) for r in reasons],
+            "tactics": list(incident.tactics),
+            "techniques": list(techniques),
+            "products": sorted({a.alert.product for a in incident.alerts}),
+            "entities": [e.to_dict() for e in entities],
+        },
+        phase=incident.phase or None,
+        roles=dict(sorted(incident.roles.items())),
+        acknowledged=incident.acknowledged,
+        closed=incident.closed,
+        version=version,
+        tags=tuple(incident.tags),
+    )
+
+
+def decided(row: IncidentRow) -> dict[str, Any]:
+    """The members that somebody decided, as JSON."""
+    made = {name: getattr(row, name) for name in DECIDED}
+    made["roles"] = dict(row.roles)
+    for name in ("created", "acknowledged", "closed"):
+        made[name] = text_of(made[name])
+    return made
+
+
+def difference(before: IncidentRow | None, after: IncidentRow, tags: Sequence[str]) -> dict[str, Any]:
+    """What an entry of the log says of a change: decided members with their new value, tags, and the priority if it is another."""
+    old = {} if before is None else decided(before)
+    new = decided(after)
+    data: dict[str, Any] = {}
+    if changed := {n: v for n, v in new.items() if n not in old or old[n] != v}:
+        data["set"] = changed
+    held = () if before is None else before.tags
+    added, removed = [t for t in tags if t not in held], [t for t in held if t not in tags]
+    if added or removed:
+        data["tags"] = {"added": list(dict.fromkeys(added)), "removed": removed}
+    reasons = after.payload["reasons"]
+    if before is None or before.priority != after.priority or before.payload.get("reasons") != reasons:
+        data["priority"] = {"score": after.priority, "reasons": reasons}
+    return data

@@ -1,0 +1,119 @@
+"""The words of the three doors to an incident: Defender's portal (ours), Sentinel, and the security API.
+
+An incident keeps Defender's words. Sentinel's table and rules say New, Active, Closed and close with a reason of their own; the API (Graph's
+`security` namespace) says active where the portal says New. Facts: `SecurityIncident`'s reference page, Graph's `incident` resource, Defender's
+incident API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from tocsin.base.errors import UsageError, did_you_mean
+
+__all__ = ["VOCABULARIES", "from_words", "words"]
+
+VOCABULARIES = ("defender", "sentinel", "api")
+
+_STATUS: Mapping[str, Mapping[str, str]] = {
+    "defender": {"New": "New", "InProgress": "In progress", "Resolved": "Resolved", "Redirected": "Redirected"},
+    "sentinel": {"New": "New", "InProgress": "Active", "Resolved": "Closed", "Redirected": "Closed"},
+    "api": {"New": "active", "InProgress": "inProgress", "Resolved": "resolved", "Redirected": "redirected"},
+}
+
+_CLOSING: Mapping[tuple[str, str], tuple[str, str]] = {
+    ("TruePositive", ""): ("TruePositive", "SuspiciousActivity"),
+    ("InformationalExpectedActivity", ""): ("BenignPositive", "SuspiciousButExpected"),
+    ("FalsePositive", ""): ("FalsePositive", "IncorrectAlertLogic"),
+    ("FalsePositive", "NoEnoughDataToValidate"): ("FalsePositive", "InaccurateData"),
+}
+"""Classification and determination → Sentinel's classification and reason; "" stands for every other determination."""
+
+_API_DETERMINATION: Mapping[str, str] = {
+    "MultiStagedAttack": "multiStagedAttack",
+    "MaliciousUserActivity": "maliciousUserActivity",
+    "CompromisedAccount": "compromisedAccount",
+    "Malware": "malware",
+    "Phishing": "phishing",
+    "UnwantedSoftware": "unwantedSoftware",
+    "SecurityTesting": "securityTesting",
+    "LineOfBusinessApplication": "lineOfBusinessApplication",
+    "ConfirmedActivity": "confirmedUserActivity",
+    "Clean": "notMalicious",
+    "NoEnoughDataToValidate": "notEnoughDataToValidate",
+    "Other": "other",
+}
+
+
+def words(
+    vocabulary: Literal["defender", "sentinel", "api"],
+    *,
+    status: str,
+    classification: str | None,
+    determination: str | None,
+) -> dict[str, str]:
+    """Status, classification and determination in that door's words; "" where nothing was decided.
+
+    Sentinel's determination is its closing reason. A closed incident without classification is Undetermined there.
+    """
+    classification, determination = classification or "", determination or ""
+    said = {"status": _STATUS[vocabulary][status], "classification": classification, "determination": determination}
+    if vocabulary == "sentinel":
+        kind, reason = _CLOSING.get((classification, determination)) or _CLOSING.get((classification, ""), ("", ""))
+        if not kind and status == "Resolved":
+            kind = "Undetermined"
+        said.update(classification=kind, determination=reason)
+    elif vocabulary == "api":
+        said["classification"] = classification[:1].lower() + classification[1:] if classification else "unknown"
+        said["determination"] = _API_DETERMINATION.get(determination, "unknown")
+    return said
+
+
+def from_words(vocabulary: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A change in that door's words (status, classification, determination) as one in ours; other members stay.
+
+    Case doesn't count. UsageError INC0002 with the nearest word for one that the vocabulary doesn't have.
+    """
+    if vocabulary not in VOCABULARIES:
+        raise UsageError(
+            f"There is no vocabulary {vocabulary!r}.", code="INC0002", hint=did_you_mean(vocabulary, VOCABULARIES)
+        )
+    made = dict(given)
+    if isinstance(made.get("status"), str):
+        known = {v.casefold(): k for k, v in _STATUS[vocabulary].items() if k != "Redirected"}
+        known |= {k.casefold(): k for k in ("InProgress", "Resolved", "New")} if vocabulary == "defender" else {}
+        made["status"] = _one(made["status"], known, "status", vocabulary)
+    if vocabulary == "sentinel" and isinstance(made.get("classification"), str):
+        made.update(_opened(made))
+    elif vocabulary == "api":
+        if isinstance(made.get("classification"), str):
+            kinds = {c.casefold(): c for c, d in _CLOSING if not d}
+            made["classification"] = _one(made["classification"], {**kinds, "unknown": None}, "classification", "api")
+        if isinstance(made.get("determination"), str):
+            known_kinds = {v.casefold(): k for k, v in _API_DETERMINATION.items()}
+            made["determination"] = _one(
+                made["determination"], {**known_kinds, "unknown": None}, "determination", "api"
+            )
+    return made
+
+
+def _opened(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Sentinel's classification and reason as ours."""
+    kinds: dict[str, str | None] = {kind.casefold(): ours for (ours, d), (kind, _) in _CLOSING.items() if not d}
+    ours = _one(given["classification"], {**kinds, "undetermined": None}, "classification", "sentinel")
+    reason = given.get("determination")
+    if not isinstance(reason, str):
+        return {"classification": ours}
+    reasons = {r.casefold(): d or None for (c, d), (_, r) in _CLOSING.items() if c == ours}
+    return {"classification": ours, "determination": _one(reason, reasons, "determination", "sentinel")}
+
+
+def _one(given: str, known: Mapping[str, Any], what: str, vocabulary: str) -> Any:
+    if given.casefold() not in known:
+        raise UsageError(
+            f"{given!r} is no {what} in {vocabulary.capitalize()}'s words.",
+            code="INC0002",
+            hint=did_you_mean(given.casefold(), known) or f"One of {', '.join(sorted(known))}.",
+        )
+    return known[given.casefold()]

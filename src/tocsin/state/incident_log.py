@@ -1,0 +1,116 @@
+"""The incident log: what happened to incidents, in order, with who did it and when. Append-only; the database itself refuses the rest.
+
+`opened`, `changed` and `imported` entries carry a version: they are what made the incident what it is (`set`, `tags`, `alerts`, `priority`).
+The other kinds tell of what belongs to it: `entry`, `entry-changed` and `entry-removed` of its activity, `task` and `task-removed`, and
+`dropped` for a cluster of signals that went elsewhere before anybody saw it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, insert, select
+
+from tocsin.state.repository import Repository
+from tocsin.state.schema import incident_log
+from tocsin.state.types import text_of
+
+__all__ = ["IncidentLog", "LogRow"]
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """An entry of the incident log."""
+
+    seq: int
+    incident_id: str
+    version: int | None
+    time: datetime
+    actor: str
+    source: str
+    kind: str
+    data: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        made = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**made, "time": text_of(self.time), "data": dict(self.data)}
+
+
+class IncidentLog(Repository):
+    """The log. There is no method to change or remove an entry."""
+
+    def append(
+        self,
+        incident_id: str,
+        kind: str,
+        data: Mapping[str, Any],
+        *,
+        actor: str,
+        source: str,
+        time: datetime,
+        version: int | None = None,
+    ) -> int:
+        """Appends an entry; gives its place. A version that an incident has already is refused by the database."""
+        made = self._c.execute(
+            insert(incident_log).values(
+                incident_id=incident_id,
+                version=version,
+                time=time,
+                actor=actor[:128],
+                source=source,
+                kind=kind,
+                data=dict(data),
+            )
+        )
+        assert made.inserted_primary_key is not None
+        return int(made.inserted_primary_key[0])
+
+    def of(self, incident_id: str, *, until: datetime | None = None) -> list[LogRow]:
+        """An incident's entries in order, those after `until` left out."""
+        chosen = select(incident_log).where(incident_log.c.incident_id == incident_id)
+        if until is not None:
+            chosen = chosen.where(incident_log.c.time <= until)
+        return [LogRow(**r._mapping) for r in self._c.execute(chosen.order_by(incident_log.c.seq))]
+
+    def by_incident(self) -> Iterator[tuple[str, list[LogRow]]]:
+        """Every incident's entries in order, one incident at a time."""
+        last = ""
+        while True:
+            chosen = select(incident_log.c.incident_id).where(incident_log.c.incident_id > last).distinct()
+            ids = [str(r[0]) for r in self._c.execute(chosen.order_by(incident_log.c.incident_id).limit(200))]
+            if not ids:
+                return
+            last = ids[-1]
+            for incident_id in ids:
+                yield incident_id, self.of(incident_id)
+
+    def after(self, seq: int, *, limit: int = 1000) -> list[LogRow]:
+        """The entries that follow a place, in order."""
+        chosen = select(incident_log).where(incident_log.c.seq > seq).order_by(incident_log.c.seq).limit(limit)
+        return [LogRow(**r._mapping) for r in self._c.execute(chosen)]
+
+    def versions(
+        self, *, until: datetime, kinds: Sequence[str] = ("opened", "changed", "imported")
+    ) -> Iterator[LogRow]:
+        """The entries that changed incidents, up to a moment, in order."""
+        last = 0
+        while True:
+            chosen = (
+                select(incident_log)
+                .where(incident_log.c.seq > last, incident_log.c.time <= until, incident_log.c.kind.in_(kinds))
+                .order_by(incident_log.c.seq)
+                .limit(1000)
+            )
+            rows = self._c.execute(chosen).all()
+            yield from (LogRow(**r._mapping) for r in rows)
+            if not rows:
+                return
+            last = rows[-1].seq
+
+    def last(self) -> int:
+        """The newest entry's place; 0 for an empty log."""
+        return int(self._c.execute(select(func.coalesce(func.max(incident_log.c.seq), 0))).scalar_one())
