@@ -53,7 +53,7 @@ $(STAMP): pyproject.toml uv.lock tools/bootstrap.py
 system: ## Install the Debian packages that tests of real peers need (as root; otherwise says what is missing)
 	@$(PYTHON) tools/system.py
 
-kernel: env ## Build the native kernel for Sigma rules; without a C compiler it says so and goes on
+kernel: env ## Build the native kernels for Sigma rules and Windows events; without a C compiler it says so and goes on
 	@$(BIN)/python src/tocsin/detect/sigma/build.py
 
 portal: env ## Build the portal with Node from PyPI; nothing to do when it is up to date

@@ -1,9 +1,9 @@
-"""Build hook: the wheel and the sdist carry the built portal; the wheel carries the native kernel where it can be built.
+"""Build hook: the wheel and the sdist carry the built portal; the wheel carries the native kernels where they can be built.
 
 - From a checkout: runs `tocsin.portal.build` (Node from PyPI, `npm ci`, compile, compress), unless it is up to date.
 - From an unpacked sdist: the portal is already built there, so neither Node nor a registry is needed.
 - Editable: no portal; a checkout builds it by `python -m tocsin.portal.build`.
-- The kernel needs a C compiler and Python's headers; without them the wheel is pure Python (``py3-none-any``) and works all the same.
+- The kernels need a C compiler and Python's headers; without them the wheel is pure Python (``py3-none-any``) and works all the same.
 - ``TOCSIN_SKIP_PORTAL=1``: a wheel without the portal.
 """
 
@@ -31,17 +31,18 @@ class PortalBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called before hatchling collects files."""
         root = Path(self.root)
-        kernel = None
+        kernels: list[Path] = []
         if self.target_name == "wheel":
             builder = _load("tocsin_kernel_build", root / "src/tocsin/detect/sigma/build.py")
-            kernel = builder.build(root / "src/tocsin/detect/sigma", say=self.app.display_info)
+            made = [builder.build(root / source, say=self.app.display_info) for source in builder.KERNELS]
+            kernels = [kernel for kernel in made if kernel is not None]
         if version == "editable":
             return
-        if kernel is not None:
+        if kernels:
             # Built for this Python and this machine: the wheel says so.
             build_data["pure_python"] = False
             build_data["infer_tag"] = True
-            build_data["artifacts"].append(f"/{kernel.relative_to(root)}")
+            build_data["artifacts"] += [f"/{kernel.relative_to(root)}" for kernel in kernels]
         if not self._ready():
             portal = _load("tocsin_portal_build", root / "src/tocsin/portal/build.py")
             try:

@@ -263,7 +263,9 @@ class Mapper:
         unknown = [c.name for c in query.columns if c.name not in known]
         if unknown:
             raise ContentError(f"Table {parser.table} has no column {unknown[0]!r}.", place=parser.place)
-        used = tuple(c.name for c in source.columns if c.name in query.sql)
+        # An added column's name begins with that of the JSON column, which needn't be handed over itself.
+        quoted = batch.source in EVENT_KINDS and not any(not field for _, field, _ in shredded.fields)
+        used = tuple(c.name for c in source.columns if (f'"{c.name}"' if quoted else c.name) in query.sql)
         return _Compiled(
             query,
             shredded,

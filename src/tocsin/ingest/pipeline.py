@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +25,7 @@ import structlog
 from tocsin.base.clock import Clock
 from tocsin.base.errors import IngestError, LakeError, Place
 from tocsin.ingest import codes
-from tocsin.ingest.decoders import decode_body
+from tocsin.ingest.decoders import decode_bodies
 from tocsin.ingest.decoders.tables import TableMatcher, default_matcher
 from tocsin.ingest.letters import DEAD_LETTERS, LETTER, dead_letter_rows, letter_of_body, letters_of_rows, replayed_row
 from tocsin.ingest.mapping import Mapper
@@ -405,9 +406,9 @@ class Intake:
     def _rows(self, taken: Sequence[tuple[int, Body]]) -> tuple[list[SourceBatch], list[TableBatch]]:
         """Decodes and maps bodies. Never raises for what they hold."""
         groups: dict[datetime, _Group] = {}
-        for _, body in taken:
-            group = groups.setdefault(body.received, _Group(body.received))
-            self._decode(body, group)
+        for (received, _), alike in groupby((body for _, body in taken), _likeness):
+            group = groups.setdefault(received, _Group(received))
+            self._decode(list(alike), group)
         sources: list[SourceBatch] = []
         tables: list[TableBatch] = []
         for group in groups.values():
@@ -431,11 +432,13 @@ class Intake:
         group.dead += letters
         return pieces
 
-    def _decode(self, body: Body, group: _Group) -> None:
+    def _decode(self, bodies: Sequence[Body], group: _Group) -> None:
+        """Decodes bodies that differ in nothing but their bytes."""
+        body = bodies[0]
         events = errors = 0
         first = len(group.dead)
         try:
-            for item in decode_body(body, limits=self.limits, matcher=self.matcher):
+            for item in decode_bodies(bodies, limits=self.limits, matcher=self.matcher):
                 if isinstance(item, DeadLetter):
                     errors += 1
                     group.dead.append(item)
@@ -448,10 +451,13 @@ class Intake:
             _log.exception("ingest.decode", source=body.source)
             errors += 1
             reason = f"The decoder failed ({type(error).__name__}: {error})."
-            raw = body.data[: self.limits.dead_letter_bytes]
-            group.dead.append(
-                DeadLetter(reason, codes.INTERNAL, Place(body.source), raw, body.source, body.source, len(body.data))
-            )
+            for each in bodies:
+                raw = each.data[: self.limits.dead_letter_bytes]
+                group.dead.append(
+                    DeadLetter(
+                        reason, codes.INTERNAL, Place(body.source), raw, body.source, body.source, len(each.data)
+                    )
+                )
         meta = body.meta
         if LETTER in meta:
             if not events and not errors:
@@ -468,9 +474,16 @@ class Intake:
             kind = meta.get("receiver") or ("file" if body.source == "batch" else body.source)
             state = self._source(kind, name)
             state.events += events
-            state.bytes += len(body.data)
+            state.bytes += sum(len(b.data) for b in bodies)
             state.errors += errors
             state.last_event = body.received
+
+
+def _likeness(body: Body) -> tuple[datetime, object]:
+    """Bodies of equal likeness that follow each other are decoded together: only Splunk's, whose requests carry keys of their own."""
+    if body.source != "hec":
+        return body.received, object()
+    return body.received, sorted((k, v) for k, v in body.meta.items() if k != "request")
 
 
 def _merged(batches: Sequence[SourceBatch]) -> SourceBatch:

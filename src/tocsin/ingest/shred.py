@@ -16,6 +16,7 @@ import orjson
 import pyarrow as pa
 
 from tocsin.ingest.decoders.context import as_text
+from tocsin.ingest.decoders.flatevents import event_fields
 from tocsin.ingest.model import SourceBatch
 from tocsin.kql.lexer import END, NAME, STRING, Tokens, tokenize
 from tocsin.kql.types import Column, KqlType, TableSchema
@@ -41,7 +42,13 @@ class Shredded:
             return rows
         objects: dict[str, Sequence[Any]] = {}
         names, arrays = list(rows.column_names), list(rows.columns)
+        wanted = [f for c, f, _ in self.fields if c == _WHOLE and f]
+        read = event_fields(batch.rows.column(_WHOLE), chosen, wanted) if wanted else None
         for column, field, name in self.fields:
+            if read is not None and column == _WHOLE and field:
+                arrays.append(read[wanted.index(field)])
+                names.append(name)
+                continue
             if not field:
                 arrays.append(rows.column(column))
                 names.append(name)

@@ -1,7 +1,7 @@
-"""Builds the native kernel beside its source: `python src/tocsin/detect/sigma/build.py`, and the build of a wheel does the same.
+"""Builds the native kernels beside their sources: `python src/tocsin/detect/sigma/build.py`, and the build of a wheel does the same.
 
-Needs a C compiler and Python's headers, and nothing else; without them there is no kernel, and rules match with wheels alone. Imports nothing of
-Tocsin, because it runs before Tocsin is installed.
+Needs a C compiler and Python's headers, and nothing else; without them there are no kernels: rules match with wheels alone, and Windows events are
+decoded one by one. Imports nothing of Tocsin, because it runs before Tocsin is installed.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["build", "target"]
+__all__ = ["KERNELS", "build", "target"]
 
-SOURCE = "_kernel.c"
+KERNELS = ("src/tocsin/detect/sigma/_kernel.c", "src/tocsin/ingest/decoders/_events.c")
+"""The sources, from the folder of the repository."""
 
 
-def target(folder: Path) -> Path:
+def target(source: Path) -> Path:
     """The file that Python loads."""
-    return folder / f"_kernel{sysconfig.get_config_var('EXT_SUFFIX')}"
+    return source.with_name(f"{source.stem}{sysconfig.get_config_var('EXT_SUFFIX')}")
 
 
-def build(folder: Path, say: Callable[[str], None] = print) -> Path | None:
-    """Builds the kernel unless it is newer than its source. None, and `say` says why, where it can't be built."""
-    source, made = folder / SOURCE, target(folder)
+def build(source: Path, say: Callable[[str], None] = print) -> Path | None:
+    """Builds a kernel unless it is newer than its source. None, and `say` says why, where it can't be built."""
+    made = target(source)
     if os.environ.get("TOCSIN_SKIP_KERNEL"):
-        say("kernel: not built, TOCSIN_SKIP_KERNEL is set")
+        say(f"kernel: {source.name} not built, TOCSIN_SKIP_KERNEL is set")
         return None
     if made.is_file() and made.stat().st_mtime >= source.stat().st_mtime:
         return made
@@ -46,10 +47,10 @@ def build(folder: Path, say: Callable[[str], None] = print) -> Path | None:
             if sys.platform == "linux"
             else sys.platform
         )
-        say(f"kernel: not built ({what}); Sigma rules match with wheels alone")
+        say(f"kernel: {source.name} not built ({what}); what it does is done without it, slower")
         return None
     shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
-    with tempfile.TemporaryDirectory(dir=folder) as room:
+    with tempfile.TemporaryDirectory(dir=source.parent) as room:
         out = Path(room) / made.name
         command = [
             *compiler, "-D_GNU_SOURCE", "-O3", "-fPIC", *shared, "-fvisibility=hidden", "-Wall", "-Wextra", f"-I{headers}", str(source),
@@ -57,13 +58,14 @@ def build(folder: Path, say: Callable[[str], None] = print) -> Path | None:
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a compiler by its usual names
         if done.returncode:
-            say(f"kernel: not built, {compiler[0]} failed:\n{done.stderr[-2000:]}")
+            say(f"kernel: {source.name} not built, {compiler[0]} failed:\n{done.stderr[-2000:]}")
             return None
         os.replace(out, made)  # whoever has the old one loaded keeps it
     return made
 
 
 if __name__ == "__main__":
-    found = build(Path(__file__).parent)
-    if found:
-        sys.stdout.write(f"kernel: {found.name}\n")
+    for name in KERNELS:
+        found = build(Path(__file__).parents[4] / name)
+        if found:
+            sys.stdout.write(f"kernel: {found.name}\n")

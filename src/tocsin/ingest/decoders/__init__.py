@@ -14,7 +14,7 @@ WindowsEvent tables.
 `json`, `csv`: rows of unknown shape: TimeCreated, Computer, RawData (JSON object).
 """
 
-from tocsin.ingest.decoders.body import decode_body
+from tocsin.ingest.decoders.body import decode_bodies, decode_body
 from tocsin.ingest.decoders.paths import decode_path, decode_paths
 
-__all__ = ["decode_body", "decode_path", "decode_paths"]
+__all__ = ["decode_bodies", "decode_body", "decode_path", "decode_paths"]

@@ -22,14 +22,14 @@ _US = pl.Datetime("us")
 _FEW = 400
 
 
-def parse_times(values: Sequence[object]) -> pl.Series:
-    """A column of instants (`Datetime('us')`, UTC without zone) from text or epoch numbers; what can't be read is null.
+def parse_times(values: Sequence[object] | pl.Series) -> pl.Series:
+    """A column of instants (`Datetime('us')`, UTC without zone) from text or epoch numbers; what can't be read is null. A series is one of text.
 
     Text without a zone is taken as UTC. The common ISO forms are parsed as whole columns; the rest one by one.
     """
     if len(values) < _FEW:
         return pl.Series([parse_time(v) for v in values], dtype=_US)
-    text = [v if v.__class__ is str else None for v in values]
+    text = values if isinstance(values, pl.Series) else [v if v.__class__ is str else None for v in values]
     column = pl.Series(text, dtype=pl.String)
     out = pl.Series([None], dtype=_US).new_from_index(0, len(values))
     for pattern in _ISO_FORMATS:
@@ -48,7 +48,7 @@ def parse_times(values: Sequence[object]) -> pl.Series:
             .cast(_US)
         ).to_series()
         out = out.fill_null(epoch)
-    left = out.is_null()
+    left = out.is_null() & column.is_not_null() if isinstance(values, pl.Series) else out.is_null()
     if left.any():
         rest = {
             i: parse_time(values[i]) for i in left.arg_true().to_list() if values[i] is not None and values[i] != ""

@@ -25,6 +25,7 @@ from starlette.routing import Route
 
 from tocsin.base.errors import LakeError
 from tocsin.ingest.decoders.body import hec_objects
+from tocsin.ingest.decoders.flatevents import check_events
 from tocsin.ingest.decoders.jsontext import load_tolerant
 from tocsin.ingest.pipeline import IntakeBusyError
 from tocsin.ingest.receivers.door import lasting_key
@@ -232,6 +233,9 @@ class _Answered(JSONResponse):
 
 def _check(data: bytes, limit: int) -> tuple[int, int, bool]:
     """(code, number from 0 of the first bad event, whether all events carry a time)."""
+    good = check_events(data)
+    if good is not None:
+        return 0, 0, good
     count, timed = 0, True
     for number, value, _ in hec_objects(data, limit):
         index = number - 1

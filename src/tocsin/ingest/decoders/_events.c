@@ -132,16 +132,18 @@ static inline const u8 *blank(const u8 *p, const u8 *end) {
 static const u8 *value_end(const u8 *p, const u8 *end, const u8 *base, Token *t, int depth);
 
 static const u8 *number_end(const u8 *p, const u8 *end, Token *t) {
-    const u8 *digits;
+    const u8 *digits; /* never the first byte of a body: a number is a member's value */
     if (p < end && *p == '-') p++;
     digits = p;
     while (p < end && *p >= '0' && *p <= '9') p++;
-    if (p == digits || p - digits > 18 || (*digits == '0' && p - digits > 1)) return NULL;
-    t->kind = INT;
+    if (p == digits || (*digits == '0' && p - digits > 1)) return NULL;
+    /* What fits no 64 bits is read as a real number. */
+    int large = p - digits > 19 || (p - digits == 19 && digits[-1] == '-' && memcmp(digits, "9223372036854775808", 19) > 0);
+    t->kind = large ? FLOAT : INT;
     if (p < end && *p == '.') {
         const u8 *fraction = ++p;
         while (p < end && *p >= '0' && *p <= '9') p++;
-        if (p == fraction || p - fraction > 18) return NULL;
+        if (p == fraction) return NULL;
         t->kind = FLOAT;
     }
     if (p < end && (*p == 'e' || *p == 'E')) return NULL;
@@ -1038,7 +1040,7 @@ static PyType_Slot cutter_slots[] = {
     {Py_tp_getset, cutter_getters},
     {0, NULL},
 };
-static PyType_Spec cutter_spec = {"tocsin.ingest.native._events.Cutter", sizeof(Cutter), 0, Py_TPFLAGS_DEFAULT, cutter_slots};
+static PyType_Spec cutter_spec = {"tocsin.ingest.decoders._events.Cutter", sizeof(Cutter), 0, Py_TPFLAGS_DEFAULT, cutter_slots};
 
 static PyMethodDef methods[] = {
     {"check", check, METH_O, "check(body) -> whether all events carry a time; None where Python must look"},
