@@ -335,7 +335,10 @@ def rule_format(value: Any) -> str | None:
         return None
     if any(k in value for k in ("detection", "correlation", "filter")) or value.get("action") == "global":
         return "sigma"
-    if "queryCondition" in value:
+    listed = value.get("value")
+    if "queryCondition" in value or (
+        isinstance(listed, list) and any(isinstance(v, dict) and "queryCondition" in v for v in listed)
+    ):
         return "defender"
     if "query" in value or "kind" in value or "resources" in value:
         return "sentinel"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tocsin.base.errors import TocsinError
 from tocsin.content import Content
-from tocsin.detect.formats import sentinel
+from tocsin.detect.formats import defender, sentinel
 from tocsin.detect.rule import Rule
 
 __all__ = ["placeholders_of", "rules_of_content"]
@@ -32,7 +32,7 @@ def rules_of_content(content: Content, *, cache: Path | None = None) -> tuple[li
         if file.format == "sigma":
             sigma_files.append(file)
             continue
-        found, complaints = sentinel.rules_of(file)
+        found, complaints = (defender if file.format == "defender" else sentinel).rules_of(file)
         rules.extend(found)
         problems.extend(complaints)
     if sigma_files:

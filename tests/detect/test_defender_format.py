@@ -1,0 +1,158 @@
+"""Custom detections of Defender XDR in both shapes that Graph has had, run unmodified."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tocsin.content import load_rule_file
+from tocsin.detect.formats.defender import rules_of
+from tocsin.detect.rule import Rule, RuleKind
+from tocsin.detect.run import run_rule
+
+from .test_on_the_lake import START, House, house  # noqa: F401 - a fixture
+
+QUERY = """DeviceProcessEvents
+| where FileName =~ 'rubeus.exe'
+| project Timestamp, ReportId, DeviceId, DeviceName, AccountUpn, AccountSid, ProcessCommandLine"""
+
+
+def graph(**more: Any) -> dict[str, Any]:
+    """As GET /security/rules/detectionRules/7506 gave it until 2026."""
+    return {
+        "@odata.type": "#microsoft.graph.security.detectionRule",
+        "id": "7506",
+        "displayName": "Ticket tool",
+        "isEnabled": True,
+        "createdBy": "ann@contoso.com",
+        "lastRunDetails": {"status": "completed"},
+        "detectorId": "67895317-b2a8-4ac3-8f8b-fa6b7765f2fe",
+        "queryCondition": {"queryText": QUERY, "lastModifiedDateTime": "2025-01-01T00:00:00Z"},
+        "schedule": {"period": "1H", "nextRunDateTime": "2025-01-01T00:00:00Z"},
+        "detectionAction": {
+            "alertTemplate": {
+                "title": "{{FileName}} on a device",
+                "description": "A tool that asks for tickets.",
+                "severity": "medium",
+                "category": "CredentialAccess",
+                "recommendedActions": "Reset the account.",
+                "mitreTechniques": ["T1558.003"],
+                "impactedAssets": [
+                    {"@odata.type": "#microsoft.graph.security.impactedDeviceAsset", "identifier": "deviceName"},
+                    {"@odata.type": "#microsoft.graph.security.impactedUserAsset", "identifier": "accountUpn"},
+                ],
+            },
+            "organizationalScope": None,
+            "responseActions": [
+                {"@odata.type": "#microsoft.graph.security.isolateDeviceResponseAction", "isolationType": "full"}
+            ],
+        },
+        **more,
+    }
+
+
+def newer() -> dict[str, Any]:
+    """With what replaced periods, impacted assets and response actions."""
+    rule = graph(id="7507", status="enabled", schedule={"frequency": "PT3H", "lookback": "PT12H"})
+    rule["detectionAction"] = {
+        "alertTemplate": {
+            "title": "Ticket tool",
+            "severity": "high",
+            "tactics": [{"tactic": "credentialAccess", "techniques": ["T1558.003", "T1550"]}],
+            "entityMappings": {
+                "accounts": [{"upnColumn": "AccountUpn", "sidColumn": "AccountSid"}],
+                "hosts": [{"hostNameColumn": "DeviceName"}],
+            },
+            "customDetails": {"Line": "ProcessCommandLine"},
+            "eventGroupingKind": "singleAlert",
+        },
+        "automatedActions": {"isolateDevices": []},
+    }
+    rule["incidentConfiguration"] = {"isExcludedFromIncidentCorrelation": True}
+    return rule
+
+
+def load(document: Any, folder: Path) -> tuple[list[Rule], list[str]]:
+    path = folder / "detection.json"
+    path.write_text(json.dumps(document, indent=2), "utf-8")
+    file, unreadable = load_rule_file(path)
+    assert file is not None, unreadable
+    assert file.format == "defender"
+    rules, problems = rules_of(file)
+    return rules, [str(p) for p in problems]
+
+
+def test_the_older_shape(tmp_path: Path) -> None:
+    (rule,), problems = load(graph(), tmp_path)
+    assert (rule.id, rule.kind, rule.severity, rule.enabled) == ("7506", RuleKind.DEFENDER, "Medium", True)
+    assert (rule.frequency, rule.period) == (timedelta(hours=1), timedelta(hours=4))
+    assert (rule.tactics, rule.techniques) == (("CredentialAccess",), ("T1558.003",))
+    assert [(m.type, m.fields) for m in rule.entity_mappings] == [
+        ("Host", (("FullName", "DeviceName"),)),
+        ("Account", (("FullName", "AccountUpn"),)),
+    ]
+    assert rule.per_result
+    assert "Reset the account." in rule.description
+    (problem,) = problems
+    assert "isolateDeviceResponseAction" in problem
+
+
+def test_the_newer_shape_in_a_list(tmp_path: Path) -> None:
+    (one, two), problems = load({"@odata.context": "…", "value": [graph(), newer()]}, tmp_path)
+    assert one.id == "7506"
+    assert (two.frequency, two.period, two.severity) == (timedelta(hours=3), timedelta(hours=12), "High")
+    assert two.techniques == ("T1558.003", "T1550")
+    assert [(m.type, m.fields) for m in two.entity_mappings] == [
+        ("Account", (("FullName", "AccountUpn"), ("Sid", "AccountSid"))),
+        ("Host", (("HostName", "DeviceName"),)),
+    ]
+    assert two.custom_details == {"Line": "ProcessCommandLine"}
+    assert not two.per_result
+    assert not two.incident.correlate
+    assert len(problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("schedule", "frequency", "period"),
+    [
+        ({"period": "0"}, timedelta(minutes=1), timedelta(minutes=1)),
+        ({"period": "24H"}, timedelta(days=1), timedelta(days=30)),
+        ({"period": "12H"}, timedelta(hours=12), timedelta(hours=48)),
+        ({"period": "3H"}, timedelta(hours=3), timedelta(hours=12)),
+        ({"frequency": "PT1H"}, timedelta(hours=1), timedelta(hours=4)),
+    ],
+)
+def test_schedules(schedule: dict[str, str], frequency: timedelta, period: timedelta, tmp_path: Path) -> None:
+    (rule,), _ = load(graph(schedule=schedule), tmp_path)
+    assert (rule.frequency, rule.period) == (frequency, period)
+
+
+def test_what_is_wrong_is_named_with_its_line(tmp_path: Path) -> None:
+    broken = graph(schedule={"period": "often"})
+    broken["detectionAction"]["alertTemplate"]["severity"] = "loud"
+    rules, problems = load(broken, tmp_path)
+    assert rules == []
+    assert any("'often' isn't a duration" in p and "detection.json:" in p for p in problems)
+    assert any("'loud'" in p for p in problems)
+
+
+def test_it_fires(house: House, tmp_path: Path) -> None:  # noqa: F811
+    rules, _ = load({"value": [graph(), newer()]}, tmp_path)
+    row = {
+        "TimeGenerated": START,
+        "Timestamp": START,
+        "FileName": "Rubeus.exe",
+        "DeviceName": "ws1.contoso.com",
+        "DeviceId": "d1",
+        "AccountUpn": "ann@contoso.com",
+        "ProcessCommandLine": "rubeus kerberoast",
+        "ReportId": 7,
+    }
+    house.write({k: v for k, v in row.items() if k != "Timestamp"}, table="DeviceProcessEvents")
+    for rule in rules:
+        (alert,) = run_rule(rule, house.queries, START + timedelta(hours=1))
+        assert {e.type for e in alert.entities} == {"Account", "Host"}
