@@ -52,6 +52,9 @@ BODIES: Mapping[str, object] = {
     "/api/v1/actions": {"kind": "no.such.kind"},
     "/api/v1/users": {"name": "x", "password": "short", "roles": ["Reader"]},
     "/api/v1/users/{name}": {"display_name": "x"},
+    "/api/v1/lake/preview": {"table": "Nothing", "condition": "true"},
+    "/api/v1/lake/deletions": {"table": "Nothing", "condition": "true", "expected": 0},
+    "/api/v1/lake/purges": {"table": "Nothing", "condition": "true", "expected": 0},
     "/api/v1/tokens": {"name": "x", "kind": "api", "roles": []},
 }
 

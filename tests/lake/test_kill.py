@@ -42,6 +42,15 @@ def _drain(handle: int) -> list[int]:
     return [n for (n,) in struct.iter_unpack("<Q", data[: len(data) // 8 * 8])]
 
 
+def _until(handle: int, count: int) -> list[int]:
+    """At least so many acknowledged numbers, or what came until the child died."""
+    os.set_blocking(handle, True)
+    found: list[int] = []
+    while len(found) < count and (piece := os.read(handle, 8)):
+        found += struct.unpack("<Q", piece)
+    return found
+
+
 def _rows(folder: Path) -> dict[str, list[int]]:
     """The numbers in every table, after a recovery. Reads the snapshot itself, files and rows in memory."""
     import pyarrow.parquet as pq
@@ -77,13 +86,14 @@ def test_kill_minus_nine_loses_and_doubles_nothing(tmp_path: Path) -> None:
         )
         child.start()
         os.close(writing)
-        # From the middle of the start (recovery) to many rolls later.
-        time.sleep(chance.choice([0.05, 0.2, 0.4, 0.8]) * (0.5 + chance.random()))
+        # From the middle of the start (recovery) to many rolls later: counted in bodies, so that a slow machine gets as far as a fast one.
+        got = _until(reading, chance.choice([0, 5, 60, 200])) if round_ % 4 else []
+        time.sleep(0.3 * chance.random())
         assert child.is_alive(), child.exitcode
         assert child.pid is not None
         os.kill(child.pid, signal.SIGKILL)
         child.join()
-        got = _drain(reading)
+        got += _drain(reading)
         os.close(reading)
         acknowledged.update(got)
         # Numbers that were sent but not acknowledged may be there once; never use them again.

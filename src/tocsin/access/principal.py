@@ -43,6 +43,8 @@ PERMISSIONS: dict[str, str] = {
     "audit.read": "Read the audit log",
     "settings.manage": "Change settings",
     "ingest.write": "Send rows",
+    "lake.delete": "Delete rows so that it can be undone, and undo it",
+    "lake.purge": "Purge rows for good",
 }
 """Every permission and what it allows."""
 

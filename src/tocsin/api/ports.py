@@ -20,6 +20,7 @@ __all__ = [
     "AccessPort",
     "AutomationPort",
     "DeadLettersPort",
+    "ErasurePort",
     "GatePort",
     "IncidentsPort",
     "IntakePort",
@@ -273,6 +274,20 @@ class TransformsPort(Protocol):
     def remove(self, transform_id: str, *, by: Principal) -> None: ...
 
 
+class ErasurePort(Protocol):
+    """Deleting and purging rows (`tocsin.workspace.erasure.Erasure`)."""
+
+    def preview(self, table: str, condition: str, *, by: Principal) -> Any: ...
+
+    def delete(self, table: str, condition: str, *, expected: int, keep_evidence: bool, by: Principal) -> Any: ...
+
+    def purge(self, table: str, condition: str, *, expected: int, keep_evidence: bool, by: Principal) -> int: ...
+
+    def undo(self, deletion: str, *, by: Principal) -> Any: ...
+
+    def deletions(self, *, by: Principal) -> Sequence[Any]: ...
+
+
 class LakePort(Protocol):
     """The lake's figures."""
 
@@ -348,6 +363,9 @@ class Workspace(Protocol):
 
     @property
     def lake(self) -> LakePort: ...
+
+    @property
+    def erasure(self) -> ErasurePort: ...
 
     @property
     def intake(self) -> IntakePort: ...

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tocsin.cli import erase
+
 if TYPE_CHECKING:
     from tocsin.lake.verify import Verdict
 
-__all__ = ["app", "backup", "restore"]
+__all__ = ["app", "backup", "lake_settings", "restore"]
 
 app = typer.Typer(
     help="The stored tables: what is there, whether it is whole, how long it stays.", no_args_is_help=True
 )
+erase.register(app)
 Data = Annotated[Path | None, typer.Option(help="The data folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
@@ -31,7 +34,7 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
     from tocsin.lake.retention import budget_bytes, read_book
     from tocsin.tables import catalogue
 
-    settings = _settings(data)
+    settings = lake_settings(data)
     folder = settings.data / "lake"
     with Lake.open(folder, settings=settings.lake, catalog=catalogue(), read_only=True) as lake:
         stats, problems = lake.stats(), lake.problems
@@ -86,7 +89,7 @@ def verify(
     """Check every stored file by its checksum, and the log. Ends with 1 when something is damaged. A server may be running."""
     from tocsin.lake.verify import verify as check
 
-    settings = _settings(data)
+    settings = lake_settings(data)
     with _bar("Checking", quiet or as_json) as progress:
         verdict = check(settings.data / "lake", progress)
     moved = _set_aside(settings, verdict) if set_aside else []
@@ -134,7 +137,7 @@ def hold(
     from tocsin.lake.settings import LakeSettings
     from tocsin.state import State
 
-    settings = _settings(data)
+    settings = lake_settings(data)
     with Lake.open(settings.data / "lake", settings=LakeSettings(background=False)) as lake:
         lake.hold(reason)
     state = State.open(settings.database or settings.data / "state.db")
@@ -214,7 +217,8 @@ def _set_aside(settings: Any, verdict: Verdict) -> list[str]:
         return [str(path) for table, files in damaged for path in lake.set_aside(table, files)]
 
 
-def _settings(data: Path | None) -> Any:
+def lake_settings(data: Path | None) -> Any:
+    """The settings, with a data folder that holds a lake. Raises UsageError USE0006 when it holds none."""
     from tocsin.base.errors import UsageError
     from tocsin.workspace.settings import load_settings
 

@@ -11,8 +11,8 @@ from tocsin.kql.types import KqlType
 
 __all__ = ["scan_needs"]
 
-# Its text is the table's name where the file holds none.
-_FILLED_IN = "Type"
+# Made when it is read, of something that isn't text: no file's terms say anything about it.
+_FILLED_IN = "_ItemId"
 _SEARCHED = (KqlType.STRING, KqlType.DATETIME)
 
 

@@ -40,6 +40,8 @@ def frozen(path: Path) -> Iterator[Path]:
         for name in ("checkpoint.json", "retention.json"):
             with suppress(FileNotFoundError):
                 os.link(path / name, staging / name)
+        with suppress(FileNotFoundError):
+            shutil.copyfile(path / "puts", staging / "puts")  # it grows in place
         for folder in sorted(p for p in (path / "tables").iterdir() if p.is_dir()):
             _link_table(folder, staging / "tables" / folder.name)
         yield staging

@@ -30,12 +30,14 @@ from tocsin.base.clock import Clock
 from tocsin.base.errors import LakeError, Place
 from tocsin.kql.types import TableSchema
 from tocsin.lake.durable import sync_file, sync_folder
-from tocsin.lake.engine.physical import arrow_schema
+from tocsin.lake.engine.physical import stored_schema
 from tocsin.lake.snapshot import DataFile
 
 __all__ = ["ROLL_APP", "DeltaLog", "check_name"]
 
 ROLL_APP = "tocsin-roll"
+ITEMS_APP = "tocsin-items"
+"""Its version is the number that the table's next row gets."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _CHECKPOINT_EVERY = 50
 _STATISTICS = "TimeGenerated,_TimeReceived,Timestamp"
@@ -77,6 +79,10 @@ class DeltaLog:
         except (DeltaError, OSError, ValueError, pa.ArrowException) as error:
             raise self._error("can't be read", error) from error
 
+    def items(self) -> int:
+        """The number that the next row gets, as of the last commit that said so."""
+        return int(self._table.transaction_version(ITEMS_APP) or 0) if self._table is not None else 0
+
     def commit(
         self,
         schema: TableSchema,
@@ -84,18 +90,23 @@ class DeltaLog:
         *,
         expected_mark: int | None = None,
         mark: int | None = None,
+        items: int | None = None,
         removed: Sequence[DataFile] = (),
         data_change: bool = True,
     ) -> None:
         """Adds and removes files in one transaction, and moves the mark from `expected_mark` to `mark` in it.
 
+        `items` is the number that the next row gets.
+
         The table is made when it doesn't exist; columns that it lacks are added first. Raises LakeError LAK0004 when the mark isn't the expected
         one (another writer), LAK0003 when the commit fails. A commit whose answer got lost but that took place counts as done.
         """
-        transactions = [Transaction(ROLL_APP, mark)] if mark is not None else None
-        properties = CommitProperties(app_transactions=transactions)
+        versions = ((ROLL_APP, mark), (ITEMS_APP, items))
+        properties = CommitProperties(
+            app_transactions=[Transaction(a, v) for a, v in versions if v is not None] or None
+        )
         adds = [self._add(f, data_change) for f in files]
-        wanted = arrow_schema(schema.columns)
+        wanted = stored_schema(schema)
         now_ms = int(self._clock.now().timestamp() * 1000)
         try:
             if self._table is None:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.base.errors import LakeError
 from tocsin.kql.types import TableSchema
+from tocsin.lake.engine.physical import ITEM_NUMBER
 from tocsin.lake.snapshot import DataFile
 
 __all__ = ["Bounds", "Segment", "TableState", "add_segment", "bounds_of", "joined", "merged_bounds"]
@@ -40,6 +42,11 @@ class Segment:
         """A segment of these rows, its bounds computed."""
         return cls(rows, rows.nbytes, born, bounds_of(rows, "TimeGenerated"), bounds_of(rows, "_TimeReceived"))
 
+    def numbered(self, first: int) -> Segment:
+        """With the rows' numbers from `first` on."""
+        numbers = pa.array(np.arange(first, first + self.rows.num_rows, dtype=np.int64))
+        return replace(self, rows=self.rows.append_column(ITEM_NUMBER, numbers), size=self.size + numbers.nbytes)
+
 
 @dataclass(frozen=True)
 class TableState:
@@ -58,6 +65,8 @@ class TableState:
     bulk: tuple[Segment, ...] = ()
     spilled: tuple[DataFile, ...] = ()
     broken: LakeError | None = None
+    items: int = 0
+    """The number that the next row gets."""
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -77,11 +86,13 @@ class TableState:
 
     def with_fresh(self, segment: Segment) -> TableState:
         """With one more segment of log rows."""
-        return replace(self, fresh=add_segment(self.fresh, segment))
+        numbered, items = segment.numbered(self.items), self.items + segment.rows.num_rows
+        return replace(self, fresh=add_segment(self.fresh, numbered), items=items)
 
     def with_bulk(self, segment: Segment) -> TableState:
         """With one more segment of bulk rows."""
-        return replace(self, bulk=add_segment(self.bulk, segment))
+        numbered, items = segment.numbered(self.items), self.items + segment.rows.num_rows
+        return replace(self, bulk=add_segment(self.bulk, numbered), items=items)
 
 
 def add_segment(segments: tuple[Segment, ...], new: Segment) -> tuple[Segment, ...]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -26,10 +27,13 @@ from tocsin.base.clock import Clock, SystemClock
 from tocsin.base.errors import LakeError, Place
 from tocsin.kql.types import Catalog, TableSchema
 from tocsin.lake import maintain, roll
+from tocsin.lake.erase import Erasures
 from tocsin.lake.frames import Body
 from tocsin.lake.hot import Segment, merged_bounds
 from tocsin.lake.lockfile import LockFile
 from tocsin.lake.log import Log
+from tocsin.lake.pins import Pins
+from tocsin.lake.puts import Puts
 from tocsin.lake.retention import Deletion, read_book, write_book
 from tocsin.lake.settings import LakeSettings
 from tocsin.lake.snapshot import DataFile, Snapshot
@@ -107,15 +111,21 @@ class Lake:
         self._put_lock = threading.Lock()
         self._bulk_lock = threading.Lock()
         self._log: Log | None = None
+        self._puts: Puts | None = None
         self._applied = self._rolled
         self._replayed = True
         self._dropped = False
         if lock is not None:
             self._log = Log(path / "log", settings, floor=max(highest, self._rolled))
+            self._puts = Puts(path / "puts", last=self._log.last)
             # Records above the checkpoint must be put again before anything else.
             self._replayed = not self._has_records(self._rolled)
             if self._replayed:
                 self._applied = self._log.last
+        self.pins: Pins = lambda: ()
+        """What retention must keep: asked before each run."""
+        self.erasures = Erasures(self._store, path / "deleted", self.settle, self._forget)
+        """Deleting and purging single rows."""
         self._oldest: float | None = None
         self._stopping = threading.Event()
         self._roller: threading.Thread | None = None
@@ -199,6 +209,15 @@ class Lake:
     def needs_recovery(self) -> bool:
         """True after a crash until `recover` has been called; `put` is refused meanwhile."""
         return not self._replayed
+
+    @property
+    def workspace(self) -> str:
+        """The id of the workspace that the lake belongs to: `TenantId` of rows whose source named none. "" where nobody said it."""
+        return self._store.workspace
+
+    @workspace.setter
+    def workspace(self, workspace: str) -> None:
+        self._store.workspace = workspace
 
     def schema(self, table: str) -> TableSchema | None:
         """The schema of a table that has rows here, declared or not."""
@@ -302,6 +321,8 @@ class Lake:
                 roll.write_checkpoint(self._checkpoint, hi)
                 self._rolled = hi
                 self.log.trim(hi)
+                if self._puts is not None:
+                    self._puts.trim(hi)
             if self.settings.compact_files:
                 for name in names:
                     try:
@@ -309,6 +330,31 @@ class Lake:
                     except LakeError as error:
                         # The roll itself is done; the files stay as many as they are.
                         self._store.problem(error)
+
+    def settle(self) -> None:
+        """Brings all rows in memory to files: those of the log and bulk-written ones. Raises LakeError when some can't be."""
+        self._require_open()
+        if not self._replayed:
+            raise LakeError("The log must be replayed first.", code="LAK0010", hint="Start Tocsin once and stop it.")
+        self.roll()
+        self.flush()
+
+    def _forget(self) -> None:
+        """Makes the log let go of every body whose rows are in files, also of those in the segment that is being written."""
+        self.log.rotate()
+        last = self.log.last
+        deadline = time.monotonic() + _PUT_WAIT_SECONDS
+        while self._applied < last and time.monotonic() < deadline and not self._stopping.is_set():
+            with self._store.condition:  # a segment goes as a whole: what came last must be in files too
+                self._store.condition.wait(0.05)
+        self.roll()
+        if self._rolled < last:
+            raise LakeError(
+                "The log still holds bodies whose rows are in files.",
+                code="LAK0026",
+                place=Place(str(self.path / "log")),
+                hint="See the lake's problems; they go with the next roll that works.",
+            )
 
     # ---------------------------------------------------------------------------------------------- bulk rows
 
@@ -374,8 +420,10 @@ class Lake:
         What went is told to `on_deleted`. Raises LakeError LAK0020 when the book of retention is damaged.
         """
         self._require_open()
+        for done in self.erasures.expire():
+            self.on_deleted(Deletion(done.table, done.rows, 0, f"deletion {done.id} can't be put back any more"))
         with self._store.delta_lock:
-            found = maintain.retain(self._store, self._book)
+            found = maintain.retain(self._store, self._book, self.pins())
         for deletion in found:
             self.on_deleted(deletion)
         return found
@@ -414,6 +462,8 @@ class Lake:
                 except LakeError as error:
                     _log.error("lake.close.roll", error=str(error))
             self._log.close()
+        if self._puts is not None:
+            self._puts.close()
         for state in self._store.states.values():
             for file in state.spilled:
                 Path(file.path).unlink(missing_ok=True)
@@ -439,6 +489,8 @@ class Lake:
                 if seq > state.mark:
                     self._store.update(name, lambda s, g=segment: s.with_fresh(g))  # type: ignore[misc]
             self._applied = seq
+            if self._puts is not None:
+                self._puts.note(seq)
             if self._oldest is None:
                 self._oldest = now
                 with self._store.condition:
@@ -473,13 +525,17 @@ class Lake:
                     )
 
     def _groups(self) -> Iterator[list[tuple[int, Body]]]:
-        """Bodies above the checkpoint, in groups that end at every table's mark."""
-        stops = sorted({s.mark for s in self._store.states.values() if s.mark > self._rolled})
+        """Bodies above the checkpoint, in groups that end at every table's mark, and where puts ended before the crash."""
+        ends = self._puts.ends(self._rolled) if self._puts is not None else []
+        last_put = ends[-1] if ends else 0
+        stops = sorted({*ends, *(s.mark for s in self._store.states.values() if s.mark > self._rolled)})
         group: list[tuple[int, Body]] = []
         size = 0
         for number, body in self.log.replay(self._rolled):
-            passed = bool(group) and any(group[-1][0] <= stop < number for stop in stops)
-            if group and (passed or size + len(body.data) > _REPLAY_BYTES):
+            passed = bool(group) and bisect_left(stops, number) > bisect_left(stops, group[-1][0])
+            # What one put took fitted into memory then; only behind the last one is it ours to say how much is taken at once.
+            full = number > last_put and size + len(body.data) > _REPLAY_BYTES
+            if group and (passed or full):
                 yield group
                 group, size = [], 0
             group.append((number, body))

@@ -161,6 +161,11 @@ class Log:
                 segment.path.unlink(missing_ok=True)
             self._segments = kept
 
+    def rotate(self) -> None:
+        """Ends the segment that is being written, so that a trim can take it as a whole."""
+        with self._files:
+            self._close_handle()
+
     def close(self) -> None:
         """Writes what waits, then stops the writer thread."""
         with self._condition:

@@ -18,17 +18,18 @@ from tocsin.base.errors import LakeError, Place
 from tocsin.kql.types import KqlType
 from tocsin.lake.delta import DeltaLog
 from tocsin.lake.engine.files import columns_of
-from tocsin.lake.engine.physical import arrow_schema, naive_utc, shape_of
+from tocsin.lake.engine.physical import naive_utc, shape_of, stored_schema
 from tocsin.lake.engine.terms import SUFFIX as TERMS
 from tocsin.lake.engine.terms import build_filter, filter_path
 from tocsin.lake.hot import TableState
 from tocsin.lake.parquet import PART, write_rows
+from tocsin.lake.pins import Pin, holding, pinned
 from tocsin.lake.retention import Deletion, budget_bytes, evicted, read_book, write_book
 from tocsin.lake.snapshot import DataFile
 from tocsin.lake.store import Store
 from tocsin.tables import INGESTION_TIME
 
-__all__ = ["compact", "delete_before", "index", "retain", "set_aside", "sweep"]
+__all__ = ["compact", "delete_before", "index", "read_files", "retain", "set_aside", "swap_files", "sweep"]
 
 _log = structlog.get_logger("tocsin.lake.maintain")
 _MERGE_ROWS = 200_000
@@ -64,11 +65,11 @@ def compact(store: Store, name: str, *, at_least: int | None = None) -> int:
 def _replace(store: Store, name: str, group: Sequence[DataFile], at_least: int) -> int:
     if len(group) < at_least:
         return 0
-    rows = _read(store, name, group)
+    rows = read_files(store, name, group)
     if rows is None:
         return 0
     merged = write_rows(store.folder / name, rows, store.settings, label="merged")
-    _swap(store, name, group, [merged], data_change=False)
+    swap_files(store, name, group, [merged], data_change=False)
     _log.debug("lake.merged", table=name, files=len(group), rows=merged.rows)
     return len(group) - 1
 
@@ -83,13 +84,13 @@ def delete_before(store: Store, name: str, moment: datetime) -> int:
     for file in store.states[name].files:
         if file.times is None or file.times[0] >= limit:
             continue
-        rows = _read(store, name, [file])
+        rows = read_files(store, name, [file])
         if rows is None:
             continue
         times = rows.column("TimeGenerated")
         keep = rows.filter(pc.fill_null(pc.greater_equal(times, pa.scalar(limit, times.type)), True))
         kept = [write_rows(store.folder / name, keep, store.settings, label="kept")] if keep.num_rows else []
-        _swap(store, name, [file], kept, data_change=True)
+        swap_files(store, name, [file], kept, data_change=True)
         deleted += rows.num_rows - keep.num_rows
     return deleted
 
@@ -124,8 +125,10 @@ def index(store: Store, *, at_most: int = 1) -> int:
     return made
 
 
-def retain(store: Store, book_path: Path) -> list[Deletion]:
+def retain(store: Store, book_path: Path, pins: Sequence[Pin] = ()) -> list[Deletion]:
     """Deletes what the settings of retention no longer keep; gives what went. The caller holds `delta_lock`.
+
+    Rows that a pin holds stay, in a file of their own.
 
     Raises LakeError LAK0020 for a damaged book (then nothing is deleted).
     """
@@ -141,7 +144,7 @@ def retain(store: Store, book_path: Path) -> list[Deletion]:
         days, book = book.in_force(name, settings.days_of(name), now, undo)
         if days:
             try:
-                found += _expire(store, name, naive_utc(now - timedelta(days=days)), timedelta(days=days), days)
+                found += _expire(store, name, naive_utc(now - timedelta(days=days)), timedelta(days=days), days, pins)
             except LakeError as error:
                 store.problem(error)  # the other tables go on
     if book != before:
@@ -153,31 +156,58 @@ def retain(store: Store, book_path: Path) -> list[Deletion]:
     for name, file, reason in evicted(files, budget_bytes(settings, store.folder), newest=floor, limits=limits):
         spent[name, reason].append(file)
     for (name, reason), gone in spent.items():
-        found.append(_drop(store, name, gone, reason))
-    return found
+        found.append(_drop(store, name, gone, reason, pins))
+    return [d for d in found if d.rows]
 
 
-def _expire(store: Store, name: str, limit: datetime, span: timedelta, days: int) -> Iterator[Deletion]:
+def _expire(
+    store: Store, name: str, limit: datetime, span: timedelta, days: int, pins: Sequence[Pin]
+) -> Iterator[Deletion]:
     """Drops files whose rows all came in before the limit; rewrites those that reach far beyond it."""
     reason = f"older than {days} days"
     old = [f for f in store.states[name].files if f.received is not None and f.received[1] < limit]
     if old:
-        yield _drop(store, name, old, reason)
+        yield _drop(store, name, old, reason, pins)
     for file in store.states[name].files:
         if file.received is not None and file.received[0] < limit - span / 10:
-            rows = _read(store, name, [file])
+            rows = read_files(store, name, [file])
             if rows is None:
                 continue
             times = rows.column(INGESTION_TIME)
-            keep = rows.filter(pc.fill_null(pc.greater_equal(times, pa.scalar(limit, times.type)), True))
+            young = pc.fill_null(pc.greater_equal(times, pa.scalar(limit, times.type)), True)
+            if held := holding(pins, name, file):
+                young = pc.or_(young, pa.array(pinned(held, name, rows) >= 0))
+            keep = rows.filter(young)
+            if keep.num_rows == rows.num_rows:
+                continue  # all that is old in it is pinned
             kept = [write_rows(store.folder / name, keep, store.settings, label="kept")] if keep.num_rows else []
-            _swap(store, name, [file], kept, data_change=True)
+            swap_files(store, name, [file], kept, data_change=True)
             yield Deletion(name, rows.num_rows - keep.num_rows, file.size - sum(f.size for f in kept), reason)
 
 
-def _drop(store: Store, name: str, files: Sequence[DataFile], reason: str) -> Deletion:
-    _swap(store, name, files, [], data_change=True)
-    gone = Deletion(name, sum(f.rows for f in files), sum(f.size for f in files), reason)
+def _drop(store: Store, name: str, files: Sequence[DataFile], reason: str, pins: Sequence[Pin] = ()) -> Deletion:
+    going: list[DataFile] = []
+    kept: list[DataFile] = []
+    for file in files:
+        if held := holding(pins, name, file):
+            rows = read_files(store, name, [file])
+            if rows is None:
+                continue
+            keep = rows.filter(pa.array(pinned(held, name, rows) >= 0))
+            if keep.num_rows == rows.num_rows:
+                continue
+            kept += [write_rows(store.folder / name, keep, store.settings, label="kept")] if keep.num_rows else []
+        going.append(file)
+    if not going:
+        return Deletion(name, 0, 0, reason)
+    swap_files(store, name, going, kept, data_change=True)
+    files = going
+    gone = Deletion(
+        name,
+        sum(f.rows for f in files) - sum(f.rows for f in kept),
+        sum(f.size for f in files) - sum(f.size for f in kept),
+        reason,
+    )
     _log.info("lake.deleted", table=name, files=len(files), rows=gone.rows, bytes=gone.bytes, reason=reason)
     return gone
 
@@ -189,7 +219,7 @@ def set_aside(store: Store, name: str, files: Sequence[DataFile]) -> list[Path]:
     """
     if not files:
         return []
-    _swap(store, name, files, [], data_change=True)
+    swap_files(store, name, files, [], data_change=True)
     folder = store.folder.parent / "damaged" / name
     folder.mkdir(parents=True, exist_ok=True)
     moved = []
@@ -243,9 +273,9 @@ def _listed(store: Store, name: str) -> set[str]:
     return {f.path for f in (*state.files, *state.spilled, *committed)}
 
 
-def _read(store: Store, name: str, files: Sequence[DataFile]) -> pa.Table | None:
+def read_files(store: Store, name: str, files: Sequence[DataFile]) -> pa.Table | None:
     """The files' rows in the table's types; None (and a problem) when one of them can't be read."""
-    fields = {f.name: f for f in arrow_schema(store.states[name].schema.columns)}
+    fields = {f.name: f for f in stored_schema(store.states[name].schema)}
     tables = []
     for file in files:
         try:
@@ -264,9 +294,21 @@ def _read(store: Store, name: str, files: Sequence[DataFile]) -> pa.Table | None
     return pa.concat_tables(tables, promote_options="default")
 
 
-def _swap(store: Store, name: str, old: Sequence[DataFile], new: Sequence[DataFile], *, data_change: bool) -> None:
+def swap_files(
+    store: Store,
+    name: str,
+    old: Sequence[DataFile],
+    new: Sequence[DataFile],
+    *,
+    data_change: bool,
+    items: int | None = None,
+) -> None:
+    """Replaces files of a table in one transaction; the old ones stay on disk until no query can read them any more.
+
+    `items` is the number that the next row gets, when rows got some. The caller holds `delta_lock`.
+    """
     state = store.states[name]
-    store.delta(name).commit(state.schema, new, removed=old, data_change=data_change)
+    store.delta(name).commit(state.schema, new, removed=old, data_change=data_change, items=items)
     gone = {f.path for f in old}
     now = time.monotonic()
 

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 from tocsin.base.errors import LakeError, Place
 from tocsin.lake.checksum import digest_of
 from tocsin.lake.durable import sync_file, sync_folder
+from tocsin.lake.engine.physical import ITEM_NUMBER
+from tocsin.lake.engine.standard import BILLED, billed_sizes
 from tocsin.lake.hot import bounds_of
 from tocsin.lake.settings import LakeSettings
 from tocsin.lake.snapshot import DataFile
@@ -34,6 +36,13 @@ def write_rows(folder: Path, rows: pa.Table, settings: LakeSettings, *, label: s
     path = folder / f"{label}-{unique}{PART}"
     kept = [name for name in rows.column_names if rows.column(name).null_count < rows.num_rows]
     rows = rows.select(kept or rows.column_names[:1])
+    if "TimeGenerated" in rows.column_names:
+        if (
+            BILLED in kept and rows.column(BILLED).null_count
+        ):  # rows of files that were written before there was such a column
+            rows = rows.drop_columns([BILLED])
+        if BILLED not in rows.column_names:
+            rows = rows.append_column(BILLED, billed_sizes(rows))
     if "TimeGenerated" in kept and rows.num_rows > 1:
         rows = rows.take(pc.sort_indices(rows, sort_keys=[("TimeGenerated", "ascending")]))
     try:
@@ -44,6 +53,8 @@ def write_rows(folder: Path, rows: pa.Table, settings: LakeSettings, *, label: s
             compression_level=settings.zstd_level,
             row_group_size=settings.row_group_rows,
             store_schema=False,
+            use_dictionary=[n for n in rows.column_names if n != ITEM_NUMBER],
+            column_encoding={ITEM_NUMBER: "DELTA_BINARY_PACKED"} if ITEM_NUMBER in rows.column_names else None,
         )
         sync_file(path)
         path = path.rename(folder / f"{label}-{unique}-{digest_of(path)}.parquet")

@@ -22,10 +22,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.compute as pc
 import structlog
 
 from tocsin.base.errors import LakeError, Place
 from tocsin.lake.durable import write_atomically
+from tocsin.lake.engine.physical import ITEM_NUMBER
 from tocsin.lake.hot import Segment, TableState, joined
 from tocsin.lake.parquet import write_rows
 from tocsin.lake.snapshot import DataFile
@@ -77,9 +79,12 @@ def roll_tables(store: Store, names: list[str], hi: int) -> list[LakeError]:
             continue
         started = time.monotonic()
         try:
-            file = write_rows(store.folder / name, joined(state.sealed), store.settings, label=f"{hi:012d}")
+            rows = joined(state.sealed)
+            file = write_rows(store.folder / name, rows, store.settings, label=f"{hi:012d}")
+            # Not the state's: rows that came since the sealing must get their numbers again after a crash.
+            items = max(int(pc.max(rows.column(ITEM_NUMBER)).as_py()) + 1, store.delta(name).items())
             # When this fails the file stays: the commit may have taken place all the same. Without one, the sweep deletes it.
-            store.delta(name).commit(state.schema, [file], expected_mark=state.mark, mark=hi)
+            store.delta(name).commit(state.schema, [file], expected_mark=state.mark, mark=hi, items=items)
         except LakeError as error:
             failures.append(error)
             store.problem(error)
@@ -112,7 +117,7 @@ def commit_bulk(store: Store, name: str) -> None:
     if not state.spilled:
         return
     committed = tuple(replace(f, spilled=False) for f in state.spilled)
-    store.delta(name).commit(state.schema, committed)
+    store.delta(name).commit(state.schema, committed, items=state.items)
 
     def kept(state: TableState) -> TableState:
         return replace(state, spilled=state.spilled[len(committed) :], files=(*state.files, *committed))

@@ -32,7 +32,12 @@ class DataFile:
 
     def bounds(self, column: str) -> tuple[datetime, datetime] | None:
         """The least and greatest value of TimeGenerated, _TimeReceived or Timestamp, if known."""
-        known = {"TimeGenerated": self.times, "_TimeReceived": self.received, "Timestamp": self.stamps}
+        known = {
+            "TimeGenerated": self.times,
+            "_TimeReceived": self.received,
+            "_IngestionTime": self.received,
+            "Timestamp": self.stamps,
+        }
         return known.get(column)
 
 
@@ -53,6 +58,8 @@ class Snapshot:
     tables: Mapping[str, TableSnapshot] = field(default_factory=dict)
     on_bad_file: Callable[[str, str, str], None] | None = None
     """Called with (table, path, reason) when the engine finds that a file can't be read."""
+    workspace: str = ""
+    """The workspace's id, which `TenantId` and `_WorkspaceId` say where the source said nothing."""
 
     def table(self, name: str) -> TableSnapshot | None:
         """That table's part, or None where the lake holds no such table."""

@@ -18,7 +18,7 @@ from tocsin.base.errors import LakeError, Place
 from tocsin.kql.types import Catalog, Column, TableSchema
 from tocsin.lake.delta import DeltaLog, check_name
 from tocsin.lake.engine.files import why_damaged
-from tocsin.lake.engine.physical import checked, conform, kql_type, shape_of, stored_columns
+from tocsin.lake.engine.physical import ITEM_NUMBER, RESERVED, checked, conform, kql_type, shape_of, stored_columns
 from tocsin.lake.hot import TableState
 from tocsin.lake.settings import LakeSettings
 from tocsin.lake.snapshot import DataFile, Snapshot, TableSnapshot
@@ -50,6 +50,7 @@ class Store:
         self._states: dict[str, TableState] = {}
         self._logs: dict[str, DeltaLog] = {}
         self._snapshot: Snapshot | None = None
+        self._workspace = ""
         self._hot_bytes = 0
         self._bulk_bytes = 0
 
@@ -68,6 +69,17 @@ class Store:
         """Bytes of bulk-written rows in memory."""
         return self._bulk_bytes
 
+    @property
+    def workspace(self) -> str:
+        """The id of the workspace that the lake belongs to; "" where nobody said it."""
+        return self._workspace
+
+    @workspace.setter
+    def workspace(self, workspace: str) -> None:
+        with self.condition:
+            self._workspace = workspace
+            self._snapshot = None
+
     def load(self) -> int:
         """Reads every table's Delta log; gives the highest mark. What can't be read is a problem and the rest goes on."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +96,7 @@ class Store:
                 continue
             if stored is None:
                 continue
-            state = TableState(self._schema(path.name, stored), mark=mark)
+            state = TableState(self._schema(path.name, stored), mark=mark, items=log.items())
             states[path.name] = replace(state, files=tuple(f for f in files if self._whole(path.name, f)))
         with self.condition:
             self._states = states
@@ -113,11 +125,19 @@ class Store:
             self.condition.notify_all()
             return new
 
+    def take_numbers(self, name: str, count: int) -> int:
+        """Numbers for rows that don't come by a put: gives the first of so many in a row."""
+        return self.update(name, lambda s: replace(s, items=s.items + count)).items - count
+
     def snapshot(self) -> Snapshot:
         """All tables as they are at this moment."""
         with self.condition:
             if self._snapshot is None:
-                self._snapshot = Snapshot({n: _view(s) for n, s in self._states.items()}, on_bad_file=self.report_bad)
+                self._snapshot = Snapshot(
+                    {n: _view(s) for n, s in self._states.items()},
+                    on_bad_file=self.report_bad,
+                    workspace=self.workspace,
+                )
             return self._snapshot
 
     def prepare(self, name: str, rows: pa.Table) -> pa.Table:
@@ -126,6 +146,9 @@ class Store:
         Raises LakeError LAK0006, LAK0007 or LAK0008 when they don't fit.
         """
         check_name(name)
+        own = [n for n in rows.column_names if n not in RESERVED]
+        if len(own) < rows.num_columns:
+            rows = rows.select(own)
         if self.catalog.table(name) is not None:
             return checked(conform(rows, self.state(name).schema), name)
         with self._schema_lock:
@@ -157,7 +180,8 @@ class Store:
         declared = self.catalog.table(name)
         if declared is not None:
             return declared
-        return custom_schema(name, stored_columns(stored) if stored is not None else ())
+        columns = stored_columns(stored) if stored is not None else ()
+        return custom_schema(name, [c for c in columns if c.name != ITEM_NUMBER])
 
     def _whole(self, table: str, file: DataFile) -> bool:
         reason = why_damaged(file)

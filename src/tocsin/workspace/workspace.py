@@ -32,6 +32,8 @@ from tocsin.state import State
 from tocsin.tables import catalogue
 from tocsin.workspace.deadletters import DeadLetterDesk
 from tocsin.workspace.detection import Detection
+from tocsin.workspace.erasure import Erasure
+from tocsin.workspace.evidence import evidence_pins
 from tocsin.workspace.places import use_places
 from tocsin.workspace.receiving import Receiving
 from tocsin.workspace.rulebook import RuleBook
@@ -61,6 +63,7 @@ class Workspace:
         stack.callback(self.state.close)
         self.lake.on_deleted = self._deleted
         self.id = (settings.query.workspace_id or self.state.workspace_id()).lower()
+        self.lake.workspace = self.id
         self.name = settings.query.workspace
         self.access = Access(self.state, settings=settings.access)
         stack.enter_context(use_places(settings.geoip.database))
@@ -82,6 +85,8 @@ class Workspace:
             engine=engine,
         )
         stack.callback(self.queries.close)
+        self.lake.pins = lambda: evidence_pins(self.state)
+        self.erasure = Erasure(self)
         self.incidents = IncidentDesk(self.state)
         self.gate = Gate(
             self.state,

@@ -612,6 +612,90 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/lake/deletions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Deletions
+         * @description What was deleted and can be put back.
+         */
+        get: operations["list_deletions"];
+        put?: never;
+        /**
+         * Delete Rows
+         * @description Takes rows out of a table; they can be put back for `lake.retention.undo_days`.
+         */
+        post: operations["delete_rows"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/lake/deletions/{deletion_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Undo Deletion
+         * @description Puts the rows of a deletion back.
+         */
+        delete: operations["undo_deletion"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/lake/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview Erasure
+         * @description Counts what a condition chooses. Nothing goes.
+         */
+        post: operations["preview_erasure"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/lake/purges": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Purge Rows
+         * @description Takes rows out for good, those deleted before too: nothing brings them back.
+         */
+        post: operations["purge_rows"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/queries": {
         parameters: {
             query?: never;
@@ -1526,6 +1610,16 @@ export interface components {
             items: components["schemas"]["AutomationRun"][];
         };
         /**
+         * Choice
+         * @description Rows of a table by a KQL condition, as it stands after `where`.
+         */
+        Choice: {
+            /** Condition */
+            condition: string;
+            /** Table */
+            table: string;
+        };
+        /**
          * CompletionItem
          * @description A suggestion: `insert` goes in place of the answer's `range`.
          */
@@ -1737,17 +1831,6 @@ export interface components {
             total: number;
         };
         /**
-         * Decision
-         * @description Why.
-         */
-        Decision: {
-            /**
-             * Comment
-             * @default
-             */
-            comment?: string;
-        };
-        /**
          * DefinitionAnswer
          * @description `definition` is null for words that the text doesn't define. `references` are all places of the name, the definition's too.
          */
@@ -1758,6 +1841,40 @@ export interface components {
              * @default []
              */
             references: components["schemas"]["TextRange"][];
+        };
+        /**
+         * Deletion
+         * @description Rows that were deleted and can be put back until `expires`.
+         */
+        Deletion: {
+            /** By */
+            by: string;
+            /**
+             * Created
+             * Format: date-time
+             */
+            created: string;
+            /**
+             * Expires
+             * Format: date-time
+             */
+            expires: string;
+            /** Id */
+            id: string;
+            /** Reason */
+            reason: string;
+            /** Rows */
+            rows: number;
+            /** Table */
+            table: string;
+        };
+        /**
+         * DeletionList
+         * @description What can be put back, oldest first.
+         */
+        DeletionList: {
+            /** Items */
+            items: components["schemas"]["Deletion"][];
         };
         /**
          * Diagnostic
@@ -1955,6 +2072,16 @@ export interface components {
              * @enum {string}
              */
             status: "ok" | "failing";
+        };
+        /**
+         * HeldEvidence
+         * @description Evidence among the chosen rows.
+         */
+        HeldEvidence: {
+            /** Holder */
+            holder: string;
+            /** Rows */
+            rows: number;
         };
         /**
          * HoverAnswer
@@ -2654,17 +2781,6 @@ export interface components {
             roles: ("Reader" | "Responder" | "Contributor" | "Administrator")[];
         };
         /**
-         * Preview
-         * @description The stream's last rows before, and after each flow.
-         */
-        Preview: {
-            /** After */
-            after: components["schemas"]["PreviewFlow"][];
-            before: components["schemas"]["PreviewRows"];
-            /** Stream */
-            stream: string;
-        };
-        /**
          * PreviewColumn
          * @description A column that holds something.
          */
@@ -2749,6 +2865,16 @@ export interface components {
             type?: string;
         } & {
             [key: string]: unknown;
+        };
+        /**
+         * Purged
+         * @description How many rows went for good.
+         */
+        Purged: {
+            /** Rows */
+            rows: number;
+            /** Table */
+            table: string;
         };
         /**
          * QueryAnswer
@@ -3605,6 +3731,60 @@ export interface components {
             /** Roles */
             roles?: ("Reader" | "Responder" | "Contributor" | "Administrator")[] | null;
         };
+        /**
+         * Decision
+         * @description Why.
+         */
+        tocsin__api__routes__actions__Decision: {
+            /**
+             * Comment
+             * @default
+             */
+            comment?: string;
+        };
+        /**
+         * Decision
+         * @description What is to go. `expected` is how many rows the preview named; `keep_evidence` leaves evidence of open incidents where it is, otherwise
+         *     there being any is an error.
+         */
+        tocsin__api__routes__lake__Decision: {
+            /** Condition */
+            condition: string;
+            /** Expected */
+            expected: number;
+            /**
+             * Keep Evidence
+             * @default false
+             */
+            keep_evidence?: boolean;
+            /** Table */
+            table: string;
+        };
+        /**
+         * Preview
+         * @description What would go: rows of the table; rows deleted before, which only a purge takes; evidence of open incidents among the rows.
+         */
+        tocsin__api__routes__lake__Preview: {
+            /** Deleted Before */
+            deleted_before: number;
+            /** Evidence */
+            evidence: components["schemas"]["HeldEvidence"][];
+            /** Rows */
+            rows: number;
+            /** Table */
+            table: string;
+        };
+        /**
+         * Preview
+         * @description The stream's last rows before, and after each flow.
+         */
+        tocsin__api__routes__transforms__Preview: {
+            /** After */
+            after: components["schemas"]["PreviewFlow"][];
+            before: components["schemas"]["PreviewRows"];
+            /** Stream */
+            stream: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -3756,7 +3936,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Decision"];
+                "application/json": components["schemas"]["tocsin__api__routes__actions__Decision"];
             };
         };
         responses: {
@@ -3791,7 +3971,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Decision"];
+                "application/json": components["schemas"]["tocsin__api__routes__actions__Decision"];
             };
         };
         responses: {
@@ -3826,7 +4006,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["Decision"] | null;
+                "application/json": components["schemas"]["tocsin__api__routes__actions__Decision"] | null;
             };
         };
         responses: {
@@ -4685,6 +4865,165 @@ export interface operations {
             };
         };
     };
+    list_deletions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeletionList"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_rows: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["tocsin__api__routes__lake__Decision"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deletion"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    undo_deletion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                deletion_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deletion"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    preview_erasure: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Choice"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["tocsin__api__routes__lake__Preview"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    purge_rows: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["tocsin__api__routes__lake__Decision"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Purged"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_queries: {
         parameters: {
             query?: never;
@@ -5286,7 +5625,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Preview"];
+                    "application/json": components["schemas"]["tocsin__api__routes__transforms__Preview"];
                 };
             };
             /** @description Problem details (RFC 9457) */

@@ -14,6 +14,8 @@ from tocsin.kql.emit import physical_names as _shared_names
 from tocsin.kql.types import Column, KqlType, TableSchema
 
 __all__ = [
+    "ITEM_NUMBER",
+    "RESERVED",
     "arrow_schema",
     "arrow_type",
     "canonical",
@@ -27,6 +29,7 @@ __all__ = [
     "quote_text",
     "shape_of",
     "stored_columns",
+    "stored_schema",
 ]
 
 _DUCKDB = {
@@ -62,6 +65,14 @@ KQL_METADATA = b"tocsin.kql"
 """Arrow field metadata key that names the KQL type where the physical type alone doesn't tell it (dynamic, guid, timespan)."""
 
 
+ITEM_NUMBER = "_ItemNumber"
+"""The row's number in its table, of which `_ItemId` is made. Files hold it; no query can name it."""
+
+_NEVER_STORED = frozenset(("_ItemId", "_IngestionTime", "_SourceSystem", "_WorkspaceId", "_IsBillable"))
+RESERVED = _NEVER_STORED | {"_BilledSize", ITEM_NUMBER}
+"""Columns that say what this lake knows of a row; what a sender writes into them is left out."""
+
+
 def duckdb_type(kind: KqlType) -> str:
     """The DuckDB type that holds values of a KQL type in a relation."""
     return _DUCKDB[kind]
@@ -81,6 +92,12 @@ def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
             metadata[NAME_METADATA] = column.name
         fields.append(pa.field(name, arrow_type(column.type), metadata=metadata))
     return pa.schema(fields)
+
+
+def stored_schema(schema: TableSchema) -> pa.Schema:
+    """The Arrow schema of a table's files: its columns without those that are made when they are read, and the rows' numbers."""
+    kept = [f for f in arrow_schema(schema.columns) if f.name not in _NEVER_STORED]
+    return pa.schema([*kept, pa.field(ITEM_NUMBER, pa.int64())])
 
 
 def stored_columns(schema: pa.Schema) -> tuple[Column, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from tocsin.kql.needs import Atom, Clauses
@@ -18,9 +18,11 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def needed_files(
-    files: Sequence[DataFile], window: Window | None, needs: Sequence[Clauses]
+    files: Sequence[DataFile], window: Window | None, needs: Sequence[Clauses], *, filled_in: Collection[str] = ()
 ) -> tuple[list[DataFile], dict[str, list[DataFile]]]:
-    """The files to read, in order, and the others by what ruled them out: ``time`` or ``terms``."""
+    """The files to read, in order, and the others by what ruled them out: ``time`` or ``terms``.
+
+    `filled_in` are terms that all rows have although no file holds them."""
     kept: list[DataFile] = []
     skipped: dict[str, list[DataFile]] = {"time": [], "terms": []}
     times = [[c for c in clauses if any(a.kind != "term" for a in c)] for clauses in needs]
@@ -28,7 +30,7 @@ def needed_files(
     for file in files:
         if not _overlaps(file, window) or (needs and not any(_timely(file, clauses) for clauses in times)):
             skipped["time"].append(file)
-        elif worded and not _held(file, needs):
+        elif worded and not _held(file, needs, filled_in):
             skipped["terms"].append(file)
         else:
             kept.append(file)
@@ -52,13 +54,16 @@ def _timely(file: DataFile, clauses: Sequence[frozenset[Atom]]) -> bool:
     return all(any(a.kind == "term" or _in_time(file, a) for a in clause) for clause in clauses)
 
 
-def _held(file: DataFile, needs: Sequence[Clauses]) -> bool:
+def _held(file: DataFile, needs: Sequence[Clauses], filled_in: Collection[str]) -> bool:
     with TermFilter(file.path) as terms:
         if not terms.usable:
             return True
         return any(
             all(
-                any(terms.may_hold(str(a.value)) if a.kind == "term" else _in_time(file, a) for a in clause)
+                any(
+                    a.value in filled_in or terms.may_hold(str(a.value)) if a.kind == "term" else _in_time(file, a)
+                    for a in clause
+                )
                 for clause in clauses
             )
             for clauses in needs

@@ -7,7 +7,7 @@ columns that the query's text nowhere mentions are left out; the emitter names e
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from tocsin.kql.types import Catalog, Column, TableSchema
 from tocsin.lake.engine.files import columns_of, hold_exactly
 from tocsin.lake.engine.model import Window
 from tocsin.lake.engine.physical import (
+    ITEM_NUMBER,
     arrow_type,
     canonical,
     conform,
@@ -31,6 +32,7 @@ from tocsin.lake.engine.physical import (
     shape_of,
 )
 from tocsin.lake.engine.pruning import needed_files
+from tocsin.lake.engine.standard import BILLED, billed_sizes, filled_in_terms, made_column, sources_of
 from tocsin.lake.snapshot import DataFile, Snapshot
 
 __all__ = ["RelationPlan", "plan_relations"]
@@ -82,7 +84,7 @@ def plan_relations(
                 schema = TableSchema(name, tuple(Column(f.name, kql_type(f)) for f in given.schema))
             columns = _columns(schema, sql)
             if rows.num_rows:
-                parts.append(_from_arrow(plan, f"x{number}_given", rows, columns, schema))
+                parts.append(_from_arrow(plan, f"x{number}_given", rows, columns, schema, ""))
             # A relation made of nothing but its columns needs no window: it was handed in for this run.
             body = " UNION ALL ".join(parts) or _empty(columns)
             plan.ctes.append(f"{quote_name(renamed.get(name, name))} AS NOT MATERIALIZED ({body})")
@@ -93,16 +95,20 @@ def plan_relations(
         columns = _columns(schema, sql, window)
         where = _where(schema, window)
         if stored is not None:
+            assert snapshot is not None
+            workspace = snapshot.workspace
             present = [f for f in stored.files if f.path not in without]
-            files, ruled_out = needed_files(present, window, needs.get(name, ()))
+            files, ruled_out = needed_files(
+                present, window, needs.get(name, ()), filled_in=filled_in_terms(name, workspace)
+            )
             for reason, skipped in ruled_out.items():
                 plan.skipped[reason] += skipped
             if files:
                 plan.files += [(name, f) for f in files]
-                parts.append(_from_parquet(files, columns, schema) + where)
+                parts.append(_from_parquet(files, columns, schema, workspace) + where)
             hot = stored.hot()
             if hot is not None and hot.num_rows:
-                parts.append(_from_arrow(plan, f"x{number}_hot", hot, columns, schema) + where)
+                parts.append(_from_arrow(plan, f"x{number}_hot", hot, columns, schema, workspace) + where)
         body = " UNION ALL ".join(parts) or _empty(columns)
         plan.ctes.append(f"{quote_name(renamed.get(name, name))} AS NOT MATERIALIZED ({body})")
     return plan
@@ -123,50 +129,69 @@ def _selects_star(name: str, sql: str) -> bool:
     return re.search(rf"\*[^(),]*\bFROM\s+{quoted}|{quoted}\s*\.\s*\*", sql, re.IGNORECASE) is not None
 
 
-def _from_parquet(files: Sequence[DataFile], columns: Sequence[tuple[str, str]], schema: TableSchema) -> str:
+def _from_parquet(
+    files: Sequence[DataFile], columns: Sequence[tuple[str, str]], schema: TableSchema, workspace: str
+) -> str:
     listed = ",".join(quote_text(f.path) for f in files)
+    asked = _sources(columns, schema)
     # A table has hundreds of columns and its files a few dozen; what none has needs no binding and folds to constants.
-    present = columns_of(files) if len(columns) > _WIDE else None
-    held = [(n, t) for n, t in columns if present is None or n in present] or list(columns[:1])
-    names = {n for n, _ in held}
+    present = columns_of(files) if len(asked) > _WIDE else None
+    held = [(n, t) for n, t in asked if present is None or n in present] or asked[:1]
     # The schema by name spares opening every file at bind time, and fills columns that an older file doesn't have.
     described = ",".join(
         f"{quote_text(n)}:{{name:{quote_text(n)},type:{quote_text(t)},default_value:NULL}}" for n, t in held
     )
     rows = sum(f.rows for f in files)
-    select = ",".join(_read(n, schema) if n in names else _missing(n, t, schema) for n, t in columns)
     if rows >= _LARGE_FILES * len(files):
-        known = shape_of(schema).physical
         stored = columns_of(files) or frozenset()
-        held = [(n, t) for n, t in columns if n in stored]
-        if held and hold_exactly(files, {n: arrow_type(known[n].type) for n, _ in held}):
-            names = {n for n, _ in held}
-            select = ",".join(_read(n, schema) if n in names else _missing(n, t, schema) for n, t in columns)
+        exact = [(n, t) for n, t in asked if n in stored]
+        if exact and hold_exactly(files, {n: _stored_type(n, schema) for n, _ in exact}):
+            select = _select(columns, schema, workspace, {n for n, _ in exact})
             return f"SELECT {select} FROM read_parquet([{listed}],union_by_name=true)"
+    select = _select(columns, schema, workspace, {n for n, _ in held})
     return f"SELECT {select} FROM read_parquet([{listed}],schema=MAP{{{described}}},explicit_cardinality={rows})"
 
 
-def _read(name: str, schema: TableSchema) -> str:
-    """A column read. `Type` is the table's own name unless the source said otherwise, so nobody needs to store it."""
-    quoted = quote_name(name)
-    if name != "Type" or "TimeGenerated" not in shape_of(schema).names:
-        return quoted
-    return f"coalesce({quoted},{quote_text(schema.name)}) AS {quoted}"
+def _sources(columns: Sequence[tuple[str, str]], schema: TableSchema) -> list[tuple[str, str]]:
+    """The stored columns that these are made of, with their types; at least one."""
+    known = shape_of(schema).physical
+    names = dict.fromkeys(s for n, _ in columns for s in sources_of(n, schema))
+    if not names:
+        names = dict.fromkeys(("TimeGenerated",))
+    return [(n, "BIGINT" if n == ITEM_NUMBER else duckdb_type(known[n].type)) for n in names]
+
+
+def _stored_type(name: str, schema: TableSchema) -> pa.DataType:
+    return pa.int64() if name == ITEM_NUMBER else arrow_type(shape_of(schema).physical[name].type)
+
+
+def _select(columns: Sequence[tuple[str, str]], schema: TableSchema, workspace: str, present: Collection[str]) -> str:
+    """The columns, read or made of those that are there; the others are null."""
+    parts = []
+    for name, kind in columns:
+        made = made_column(name, schema, workspace, present)
+        if made is None and name in present:
+            parts.append(quote_name(name))
+        else:
+            parts.append(f"CAST({made or 'NULL'} AS {kind}) AS {quote_name(name)}")
+    return ",".join(parts)
 
 
 def _from_arrow(
-    plan: RelationPlan, registered: str, rows: pa.Table, columns: Sequence[tuple[str, str]], schema: TableSchema
+    plan: RelationPlan,
+    registered: str,
+    rows: pa.Table,
+    columns: Sequence[tuple[str, str]],
+    schema: TableSchema,
+    workspace: str,
 ) -> str:
+    if BILLED not in rows.column_names and any(n == BILLED for n, _ in columns):
+        rows = rows.append_column(BILLED, billed_sizes(rows))
     present = set(rows.column_names)
     # Registering hands over every column's description: give only those that are read.
-    plan.arrow[registered] = rows.select([n for n, _ in columns if n in present] or rows.column_names[:1])
-    select = ",".join(_read(n, schema) if n in present else _missing(n, t, schema) for n, t in columns)
-    return f"SELECT {select} FROM {quote_name(registered)}"
-
-
-def _missing(name: str, kind: str, schema: TableSchema) -> str:
-    value = quote_text(schema.name) if name == "Type" and "TimeGenerated" in shape_of(schema).names else "NULL"
-    return f"CAST({value} AS {kind}) AS {quote_name(name)}"
+    wanted = dict.fromkeys(s for n, _ in columns for s in (n, *sources_of(n, schema)) if s in present)
+    plan.arrow[registered] = rows.select(list(wanted) or rows.column_names[:1])
+    return f"SELECT {_select(columns, schema, workspace, present)} FROM {quote_name(registered)}"
 
 
 def _empty(columns: Sequence[tuple[str, str]]) -> str:

@@ -1,0 +1,83 @@
+"""Where one put ended and the next began, so that a replay puts the same records together and gives each row the number that it had.
+
+A row's number (`_ItemId`) is its place among its table's rows. Which rows a put gives in which order depends on the records that were
+decoded together, and that is a matter of timing; so the file ``puts`` keeps the last sequence number of each put until the log lets go of its
+records. It is written without a sync: it outlives the process, and after a loss of power rows that weren't in files yet may get other
+numbers, never ones that are taken.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from bisect import bisect_right
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from tocsin.lake.durable import write_atomically
+
+__all__ = ["Puts"]
+
+_log = structlog.get_logger("tocsin.lake.puts")
+_ENTRY = struct.Struct("<Q")
+
+
+class Puts:
+    """The ends of the puts whose records the log still holds. Safe to use from many threads."""
+
+    def __init__(self, path: Path, *, last: int) -> None:
+        """`last` is the log's last record: no put can have ended behind it."""
+        self._path = path
+        self._lock = threading.Lock()
+        self._ends: list[int] = []
+        self._handle = -1
+        with suppress(FileNotFoundError):
+            raw = path.read_bytes()
+            for (end,) in _ENTRY.iter_unpack(raw[: len(raw) // _ENTRY.size * _ENTRY.size]):
+                # What a loss of power left of the file may be anything: only what rises can be right.
+                if (self._ends[-1] if self._ends else 0) < end <= last:
+                    self._ends.append(end)
+        self._rewrite()
+
+    def ends(self, above: int) -> list[int]:
+        """The last sequence numbers of the puts above one."""
+        with self._lock:
+            return self._ends[bisect_right(self._ends, above) :]
+
+    def note(self, end: int) -> None:
+        """Remembers that a put ended there. A disk that refuses costs rows their numbers after a crash, nothing else."""
+        with self._lock:
+            if self._ends and end <= self._ends[-1]:
+                return
+            self._ends.append(end)
+            try:
+                os.write(self._handle, _ENTRY.pack(end))
+            except OSError as error:
+                _log.warning("lake.puts", error=str(error))
+
+    def trim(self, upto: int) -> None:
+        """Forgets the puts up to there."""
+        with self._lock:
+            kept = self._ends[bisect_right(self._ends, upto) :]
+            if len(kept) < len(self._ends):
+                self._ends = kept
+                self._rewrite()
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            if self._handle >= 0:
+                os.close(self._handle)
+                self._handle = -1
+
+    def _rewrite(self) -> None:
+        try:
+            write_atomically(self._path, b"".join(map(_ENTRY.pack, self._ends)))
+            if self._handle >= 0:
+                os.close(self._handle)
+            self._handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            _log.warning("lake.puts", error=str(error))

@@ -1,0 +1,47 @@
+"""Deleting and purging over HTTP."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import httpx
+import pyarrow as pa
+import pytest
+
+from tests.api.conftest import Served
+from tocsin.lake import TableBatch
+
+CHOICE = {"table": "Syslog", "condition": "SyslogMessage has 'odd'"}
+
+
+@pytest.fixture(scope="module")
+def admin(served: Served, clients: dict[str, httpx.Client]) -> httpx.Client:
+    times = pa.array([datetime(2026, 3, 1) + timedelta(minutes=n) for n in range(20)], pa.timestamp("us"))  # noqa: DTZ001
+    rows = {
+        "SyslogMessage": ["odd" if n % 2 else "even" for n in range(20)],
+        "TimeGenerated": times,
+        "_TimeReceived": times,
+    }
+    served.workspace.lake.write([TableBatch("Syslog", pa.table(rows))])
+    return clients["Administrator"]
+
+
+def test_delete_undo_purge(admin: httpx.Client, clients: dict[str, httpx.Client]) -> None:
+    assert admin.post("/api/v1/lake/preview", json=CHOICE).json() == {
+        "table": "Syslog", "rows": 10, "deleted_before": 0, "evidence": [],
+    }  # fmt: skip
+    wrong = admin.post("/api/v1/lake/deletions", json={**CHOICE, "expected": 9})
+    assert (wrong.status_code, wrong.json()["code"]) == (409, "USE0032")
+    made = admin.post("/api/v1/lake/deletions", json={**CHOICE, "expected": 10})
+    assert made.status_code == 201
+    assert admin.get("/api/v1/lake/deletions").json()["items"] == [made.json()]
+    back = admin.delete(f"/api/v1/lake/deletions/{made.json()['id']}")
+    assert back.json()["rows"] == 10
+    assert admin.delete(f"/api/v1/lake/deletions/{made.json()['id']}").status_code == 404
+    refused = clients["Contributor"].post("/api/v1/lake/purges", json={**CHOICE, "expected": 10})
+    assert refused.status_code == 403
+    assert admin.post("/api/v1/lake/purges", json={**CHOICE, "expected": 10}).json() == {"table": "Syslog", "rows": 10}
+    left = admin.post("/api/v1/query", json={"query": "Syslog | count"}).json()["rows"]
+    assert left == [[10]]
+    actions = [a["action"] for a in admin.get("/api/v1/audit?object_id=Syslog").json()["items"]]
+    assert actions == ["lake.purge", "lake.undelete", "lake.delete"]
