@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from tocsin.cli import doctor, incidents, kql, lake, query, rules, scan, settings, sources, transforms, up, user
+from tocsin.cli import (
+    doctor,
+    incidents,
+    indicators,
+    kql,
+    lake,
+    query,
+    rules,
+    scan,
+    settings,
+    sources,
+    transforms,
+    up,
+    user,
+)
 
 __all__ = ["app"]
 
@@ -24,6 +38,7 @@ app.command("settings")(settings.settings)
 app.command("backup")(lake.backup)
 app.command("restore")(lake.restore)
 app.add_typer(incidents.app, name="incidents")
+app.add_typer(indicators.app, name="indicators")
 app.add_typer(kql.app, name="kql")
 app.add_typer(lake.app, name="lake")
 app.add_typer(rules.app, name="rules")

@@ -21,7 +21,10 @@ __all__ = [
     "normal_severity",
 ]
 
-ALERTS_PER_RUN: Mapping[str, int] = {"Scheduled": 150, "NRT": 30, "Defender": 150, "Sigma": 150}
+ALERTS_PER_RUN: Mapping[str, int] = {
+    "Scheduled": 150, "NRT": 30, "Defender": 150, "Sigma": 150,
+    "Threshold": 150, "NewTerms": 150, "Sequence": 150, "IndicatorMatch": 150,
+}  # fmt: skip
 """How many alerts one run may raise; the last one then stands for all rows (Sentinel's documented limits)."""
 
 
@@ -32,6 +35,10 @@ class RuleKind(StrEnum):
     NRT = "NRT"
     DEFENDER = "Defender"
     SIGMA = "Sigma"
+    THRESHOLD = "Threshold"
+    NEW_TERMS = "NewTerms"
+    SEQUENCE = "Sequence"
+    INDICATOR_MATCH = "IndicatorMatch"
 
 
 class Windows(StrEnum):

@@ -17,6 +17,7 @@ from tocsin.base.errors import ContentError, DetectError, did_you_mean
 from tocsin.content import Document, Field, RuleFile, Schema, check, is_warning, load_rule_file
 from tocsin.detect.alert import TACTICS
 from tocsin.detect.durations import parse_duration
+from tocsin.detect.formats import kinds
 from tocsin.detect.rule import (
     AlertDetails,
     EntityMapping,
@@ -31,7 +32,7 @@ from tocsin.tables.entities import ENTITY_IDENTIFIERS
 
 __all__ = ["load", "rules_of"]
 
-KINDS = ("Scheduled", "NRT")
+KINDS = ("Scheduled", "NRT", *kinds.KINDS)
 OTHER_KINDS = (
     "Fusion", "MLBehaviorAnalytics", "MicrosoftSecurityIncidentCreation", "ThreatIntelligence", "Anomaly", "BlackBox",
     "Undefined",
@@ -137,6 +138,7 @@ _FIELDS: dict[str, Field] = {
         ),
     ),
     "windows": Field("text", choices=tuple(Windows)),
+    **kinds.FIELDS,
     "suppressionEnabled": Field("bool"),
     "suppressionDuration": Field("text", test=_duration),
     "tags": Field("list"),
@@ -155,6 +157,8 @@ YAML_RULE = Schema(
         "subTechniques": _TEXTS,
     },
 )
+OWN_RULE = Schema("A rule", {**YAML_RULE.fields, "query": Field("text")})
+_OWN = {k.lower() for k in kinds.KINDS}
 ARM_RULE = Schema(
     "An alert rule",
     {
@@ -199,7 +203,7 @@ def rules_of(file: RuleFile) -> tuple[list[Rule], list[ContentError | DetectErro
         if (kind := _other_kind(document, path, envelope)) is not None:
             problems.append(kind)
             continue
-        found = check(document, schema, path)
+        found = check(document, _of_kind(document, path, schema), path)
         if any(not is_warning(p) for p in found):
             problems.extend(found)
             continue
@@ -208,6 +212,12 @@ def rules_of(file: RuleFile) -> tuple[list[Rule], list[ContentError | DetectErro
         if rule is not None:
             rules.append(rule)
     return rules, problems
+
+
+def _of_kind(document: Document, path: tuple[str | int, ...], schema: Schema) -> Schema:
+    """The schema for the rule's kind: our own have a section instead of, or besides, the query."""
+    kind = document.value.get("kind") if not path else None
+    return OWN_RULE if isinstance(kind, str) and kind.lower() in _OWN else schema
 
 
 def _places(document: Document) -> list[tuple[tuple[str | int, ...], Schema, Mapping[str, Any]]]:
@@ -266,6 +276,13 @@ def _rule(
     mappings, complaints = _entity_mappings(document, path, value.get("entityMappings") or ())
     problems.extend(complaints)
     query = text("query")
+    if kind in kinds.KINDS:
+        made, complaints = kinds.compile_kind(document, path, kind, value, frequency, period)
+        problems.extend(complaints)
+        if made is None:
+            return None, problems
+        query, period = made.query, made.period
+    silent = bool(value.get("buildingBlock"))
     if not mappings and not value.get("sentinelEntitiesMappings"):
         mappings = tuple(EntityMapping(t, ((i, c),)) for t, i, c in _LEGACY if re.search(rf"\b{c}\b", query))
     override = value.get("alertDetailsOverride") or {}
@@ -294,7 +311,10 @@ def _rule(
         threshold=int(value.get("triggerThreshold") or 0) if kind != "NRT" else 0,
         tactics=tactics,
         techniques=tuple(dict.fromkeys(str(t).upper() for t in techniques)),
-        tags=tuple(str(t) for t in value.get("tags") or () if isinstance(t, str)),
+        tags=(
+            *(str(t) for t in value.get("tags") or () if isinstance(t, str)),
+            *(("building-block",) if silent else ()),
+        ),
         entity_mappings=mappings,
         entities_columns=tuple(str(m["columnName"]) for m in value.get("sentinelEntitiesMappings") or ()),
         custom_details={str(k): str(v) for k, v in (value.get("customDetails") or {}).items() if v is not None},
@@ -309,7 +329,7 @@ def _rule(
         ),
         per_result=str(grouping or "").lower() == "alertperresult",
         incident=IncidentSettings(
-            create=bool(incident.get("createIncident", True)),
+            create=bool(incident.get("createIncident", True)) and not silent,
             grouping=dict(incident.get("groupingConfiguration") or {}),
         ),
         suppression=suppression,
@@ -330,7 +350,10 @@ def _other_kind(document: Document, path: tuple[str | int, ...], envelope: Mappi
         return None
     place = document.place((*path[:-1], "kind"))
     return DetectError(
-        f"Rules of kind '{kind}' can't run here.", code="DET0002", place=place, hint="Scheduled and NRT rules can."
+        f"Rules of kind '{kind}' can't run here.",
+        code="DET0002",
+        place=place,
+        hint=f"Rules of kind {', '.join(KINDS)} can.",
     )
 
 
