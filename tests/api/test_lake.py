@@ -28,7 +28,7 @@ def admin(served: Served, clients: dict[str, httpx.Client]) -> httpx.Client:
 
 def test_delete_undo_purge(admin: httpx.Client, clients: dict[str, httpx.Client]) -> None:
     assert admin.post("/api/v1/lake/preview", json=CHOICE).json() == {
-        "table": "Syslog", "rows": 10, "deleted_before": 0, "evidence": [],
+        "table": "Syslog", "rows": 10, "deleted_before": 0, "archived": 0, "evidence": [],
     }  # fmt: skip
     wrong = admin.post("/api/v1/lake/deletions", json={**CHOICE, "expected": 9})
     assert (wrong.status_code, wrong.json()["code"]) == (409, "USE0032")

@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 
 from tocsin.access import ForbiddenError, system
 from tocsin.base.clock import ManualClock
-from tocsin.base.errors import KqlError, LakeError, UsageError
+from tocsin.base.errors import KqlError, LakeError, QueryError, UsageError
 from tocsin.cli.app import app
 from tocsin.detect.alert import Evidence
 from tocsin.incidents.life import Actor
 from tocsin.lake import Body, Lake, LakeSettings, TableBatch
 from tocsin.lake.pins import Pin
-from tocsin.lake.settings import RetentionSettings
+from tocsin.lake.settings import ArchiveSettings, RetentionSettings, TableRetention
 from tocsin.tables import Entity
 from tocsin.workspace.settings import DetectSettings, IngestSettings, Settings
 from tocsin.workspace.workspace import Workspace
@@ -274,3 +274,50 @@ def test_the_command_line(house: Workspace) -> None:
     assert json.loads(ran("undelete", made["id"], "--json"))["rows"] == 40
     ran("purge", "Syslog", "true", given="n\n", code=1)
     assert json.loads(ran("purge", "Syslog", "true", "--json", given="y\n"))["rows"] == 50
+
+
+def test_a_purge_reaches_the_archive(tmp_path: Path) -> None:
+    settings = _settings(tmp_path / "data")
+    archive = ArchiveSettings(folder=str(tmp_path / "cold"))
+    lake = settings.lake.model_copy(update={"archive": archive, "retention": RetentionSettings(archive_days=1, days=0)})
+    settings = settings.model_copy(update={"lake": lake})
+    with Workspace.open(settings, clock=ManualClock(START + timedelta(days=3))) as house:
+        for first in (0, 20):
+            house.lake.write([_batch(first, 20)])
+            house.lake.flush()
+        assert sum(m.rows for m in house.lake.move_to_archive()) == 40
+        _put(house.lake, 40, 10)
+        condition = f"SyslogMessage has '{SECRET}'"
+        chosen = house.erasure.preview("Syslog", condition, by=BY)
+        assert (chosen.rows, chosen.deleted_before, chosen.archived) == (2, 0, 8)
+        moment = START.replace(tzinfo=None) + timedelta(minutes=5)
+        house.lake.pins = lambda: [Pin("Syslog", moment, moment, "incident 3")]
+        with pytest.raises(LakeError, match="incident 3"):
+            house.erasure.purge("Syslog", condition, expected=10, keep_evidence=True, by=BY)
+        house.lake.pins = lambda: ()
+        assert house.erasure.purge("Syslog", condition, expected=10, keep_evidence=False, by=BY) == 10
+        assert house.erasure.preview("Syslog", condition, by=BY).archived == 0
+        objects = list((tmp_path / "cold").rglob("*.parquet"))
+        assert sum(pq.read_metadata(p).num_rows for p in objects) == 32
+        assert not [
+            p for p in objects if SECRET in str(pq.read_table(p, columns=["SyslogMessage"]).column(0).to_pylist())
+        ]
+        assert house.erasure.purge("Syslog", "true", expected=40, keep_evidence=False, by=BY) == 40
+        assert not list((tmp_path / "cold").rglob("*.parquet"))
+
+
+def test_a_hold_stops_deletion(house: Workspace) -> None:
+    house.lake.hold("case 4711")
+    with pytest.raises(LakeError, match="case 4711"):
+        house.erasure.delete("Syslog", "true", expected=50, keep_evidence=False, by=BY)
+
+
+def test_rules_keep_off_the_lake_tier(house: Workspace) -> None:
+    from tocsin.workspace.tiers import AnalyticsQueries
+
+    tiers = RetentionSettings(tables={"Syslog": TableRetention(tier="lake")})
+    queries = AnalyticsQueries(house.queries, tiers)
+    with pytest.raises(QueryError, match="Syslog is not in the analytics tier"):
+        queries.compile("SecurityEvent | union Syslog | count")
+    assert queries.compile("SecurityEvent | count").tables == {"SecurityEvent"}
+    assert len(_messages(house)) == 50  # people may ask

@@ -15,6 +15,7 @@ __all__ = ["tables"]
 def tables(workspace: Workspace) -> list[dict[str, Any]]:
     """Tables that hold rows, by name."""
     items = []
+    retention = workspace.lake.settings.retention
     for stats in sorted(workspace.lake.stats(), key=lambda s: s.table):
         info = catalogue().info(stats.table)
         first, last, received = (_utc(m) for m in (stats.first_event, stats.last_event, stats.last_received))
@@ -27,6 +28,12 @@ def tables(workspace: Workspace) -> list[dict[str, Any]]:
                 "first_event": text_of(first),
                 "last_event": text_of(last),
                 "last_received": text_of(received),
+                "tier": retention.tier_of(stats.table),
+                "days": retention.days_of(stats.table),
+                "archive_days": retention.archive_days_of(stats.table),
+                "archived_rows": stats.archived_rows,
+                "archived_bytes": stats.archived_bytes,
+                "archived_days": len(stats.archived_days),
                 "latency_seconds": round((received - last).total_seconds(), 3) if received and last else None,
             }
         )

@@ -291,6 +291,10 @@ class ErasurePort(Protocol):
 class LakePort(Protocol):
     """The lake's figures."""
 
+    @property
+    def settings(self) -> Any:
+        """A `tocsin.lake.LakeSettings`."""
+
     def stats(self) -> Iterable[Any]:
         """One `tocsin.lake.TableStats` a table."""
 

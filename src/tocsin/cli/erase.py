@@ -48,7 +48,9 @@ def preview(table: Table, condition: Condition, data: Data = None, as_json: AsJs
     if as_json:
         print(json.dumps(found))
         return
-    print(f"{found['rows']:,} rows of {table}; {found['deleted_before']:,} of those deleted before")
+    print(
+        f"{found['rows']:,} rows of {table}; {found['deleted_before']:,} of those deleted before, {found['archived']:,} in the archive"
+    )
     for held in found["evidence"]:
         print(f"  {held['rows']:,} are evidence of {held['holder']}")
 
@@ -113,7 +115,7 @@ def _agreed(workspace: Workspace, table: str, condition: str, expected: int | No
     if expected is not None:
         return expected
     found = workspace.erasure.preview(table, condition, by=_principal())
-    count = found.rows + (found.deleted_before if purge else 0)
+    count = found.rows + (found.deleted_before + found.archived if purge else 0)
     typer.confirm(f"{'Purge' if purge else 'Delete'} {count:,} rows of {table}?", abort=True, err=True)
     return count
 

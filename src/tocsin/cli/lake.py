@@ -52,6 +52,11 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
                 "last_received": _iso(table.last_received),
                 "days": book.days.get(table.table, wanted),
                 "days_set": wanted,
+                "tier": terms.tier_of(table.table),
+                "archive_days": terms.archive_days_of(table.table),
+                "archived_rows": table.archived_rows,
+                "archived_bytes": table.archived_bytes,
+                "archived_days": list(table.archived_days),
             }
         )
     total, budget = sum(t.bytes for t in stats), budget_bytes(terms, folder)
@@ -63,6 +68,10 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
         stays = f"{row['days']} days" if row["days"] else "for ever"
         if row["days"] != row["days_set"]:
             stays += f" (set to {row['days_set'] or 'for ever'}; waits for retention.undo_days)"
+        if row["archived_rows"]:
+            stays += f"; archived: {row['archived_rows']:,} rows of {len(row['archived_days'])} days"
+        if row["tier"] != "analytics":
+            stays += "; lake tier, no rules"
         print(
             f"{row['table']:32} {row['rows']:>12,} rows {_size(row['bytes']):>10}  last {row['last_event'] or '-'}  {stays}"
         )
@@ -123,6 +132,34 @@ def verify(
         unnamed = sum(t.unnamed for t in verdict.tables)
         if unnamed:
             print(f"{unnamed:,} of them carry no checksum; those were read through instead")
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command("archive")
+def archive(data: Data = None, as_json: AsJson = False) -> None:
+    """Move rows that are older than lake.retention.archive_days to the archive now. A server does it by itself; stop it first."""
+    from tocsin.workspace.workspace import Workspace
+
+    with Workspace.open(lake_settings(data)) as workspace:
+        if not workspace.lake.archive.configured:
+            from tocsin.base.errors import UsageError
+
+            raise UsageError(
+                "there is no archive", code="USE0033", hint="Set lake.archive.folder or lake.archive.bucket."
+            )
+        moved: list[dict[str, Any]] = [
+            {"table": m.table, "rows": m.rows, "bytes": m.bytes, "files": m.files}
+            for m in workspace.lake.move_to_archive()
+        ]
+        problems = [str(p) for p in workspace.lake.problems]
+    if as_json:
+        print(json.dumps({"moved": moved, "problems": problems}))
+    else:
+        for each in moved:
+            print(f"{each['table']:32} {each['rows']:>12,} rows {_size(each['bytes']):>10} moved")
+        for problem in problems:
+            print(problem, file=sys.stderr)
     if problems:
         raise typer.Exit(1)
 

@@ -44,6 +44,11 @@ def frozen(path: Path) -> Iterator[Path]:
             shutil.copyfile(path / "puts", staging / "puts")  # it grows in place
         for folder in sorted(p for p in (path / "tables").iterdir() if p.is_dir()):
             _link_table(folder, staging / "tables" / folder.name)
+        # After the tables: what is set aside or archived too early is ignored, what is missing there would be lost.
+        if (path / "archive").is_dir():  # what is in the archive, not its objects
+            _link_all(path / "archive", staging / "archive", "*.json")
+        for folder in (path / "deleted").glob("*"):
+            _link_all(folder, staging / "deleted" / folder.name, "*")
         yield staging
     except OSError as error:
         raise LakeError(

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -81,7 +82,11 @@ class DeltaLog:
 
     def items(self) -> int:
         """The number that the next row gets, as of the last commit that said so."""
-        return int(self._table.transaction_version(ITEMS_APP) or 0) if self._table is not None else 0
+        return self.version_of(ITEMS_APP)
+
+    def version_of(self, application: str) -> int:
+        """The version of an application transaction; 0 where there was none."""
+        return int(self._table.transaction_version(application) or 0) if self._table is not None else 0
 
     def commit(
         self,
@@ -91,20 +96,19 @@ class DeltaLog:
         expected_mark: int | None = None,
         mark: int | None = None,
         items: int | None = None,
+        versions: Mapping[str, int] = MappingProxyType({}),
         removed: Sequence[DataFile] = (),
         data_change: bool = True,
     ) -> None:
         """Adds and removes files in one transaction, and moves the mark from `expected_mark` to `mark` in it.
 
-        `items` is the number that the next row gets.
+        `items` is the number that the next row gets; `versions` are those of other application transactions.
 
         The table is made when it doesn't exist; columns that it lacks are added first. Raises LakeError LAK0004 when the mark isn't the expected
         one (another writer), LAK0003 when the commit fails. A commit whose answer got lost but that took place counts as done.
         """
-        versions = ((ROLL_APP, mark), (ITEMS_APP, items))
-        properties = CommitProperties(
-            app_transactions=[Transaction(a, v) for a, v in versions if v is not None] or None
-        )
+        said = [(ROLL_APP, mark), (ITEMS_APP, items), *versions.items()]
+        properties = CommitProperties(app_transactions=[Transaction(a, v) for a, v in said if v is not None] or None)
         adds = [self._add(f, data_change) for f in files]
         wanted = stored_schema(schema)
         now_ms = int(self._clock.now().timestamp() * 1000)
@@ -143,15 +147,16 @@ class DeltaLog:
                 )
                 table.update_incremental()
         except (DeltaError, OSError, ValueError) as error:
-            if not self._took_place(files, mark):
+            if not self._took_place(files, mark, versions):
                 raise self._error("can't be committed to", error) from error
         self._sync()
 
-    def _took_place(self, files: Sequence[DataFile], mark: int | None) -> bool:
+    def _took_place(self, files: Sequence[DataFile], mark: int | None, versions: Mapping[str, int]) -> bool:
         try:
             self._table = DeltaTable(str(self.folder))
             listed = {f.path for f in self._files()}
-            return all(f.path in listed for f in files) and (mark is None or self._mark() == mark)
+            said = all(self.version_of(a) == v for a, v in versions.items())
+            return said and all(f.path in listed for f in files) and (mark is None or self._mark() == mark)
         except (DeltaError, OSError, ValueError):
             return False
 

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 import structlog
 
 from tocsin.base.errors import LakeError, Place
+from tocsin.lake.archive import Archive, Archived
 from tocsin.lake.durable import sync_folder, write_atomically
 from tocsin.lake.engine.physical import ITEM_NUMBER
 from tocsin.lake.engine.standard import item_ids
@@ -61,10 +62,13 @@ class Deleted:
 class Erasures:
     """Deleting, putting back and purging rows of one lake. Safe to use from many threads."""
 
-    def __init__(self, store: Store, folder: Path, settle: Callable[[], None], forget: Callable[[], None]) -> None:
+    def __init__(
+        self, store: Store, folder: Path, archive: Archive, settle: Callable[[], None], forget: Callable[[], None]
+    ) -> None:
         """`settle` moves rows from memory to files; `forget` makes the log let go of what is in files."""
         self._store = store
         self._folder = folder
+        self._archive = archive
         self._settle = settle
         self._forget = forget
 
@@ -98,6 +102,24 @@ class Erasures:
         self._forget()
         return count
 
+    def archived_rows(self, table: str, entry: Archived) -> pa.Table:
+        """The rows of a file in the archive with their `_ItemId`. Raises LakeError when it can't be fetched."""
+        rows = pq.read_table(self._archive.fetch(table, entry).path, partitioning=None)
+        return _named(table, rows)
+
+    def purge_archived(self, table: str, entry: Archived, numbers: Numbers) -> int:
+        """Takes rows out of a file in the archive: another takes its place, or none. Gives how many went."""
+        rows = pq.read_table(self._archive.fetch(table, entry).path, partitioning=None)
+        mask = _among(rows.column(ITEM_NUMBER).to_numpy(), np.sort(numbers))
+        kept = rows.filter(pa.array(~mask))
+        new = None
+        if kept.num_rows:
+            new = write_rows(
+                self._folder.parent / "archive" / "cache" / table, kept, self._store.settings, label="kept"
+            )
+        self._archive.replace_file(table, entry, new)
+        return int(mask.sum())
+
     def deletions(self) -> list[Deleted]:
         """What can be put back, oldest first. One whose manifest is damaged is left out and logged."""
         found = []
@@ -122,9 +144,7 @@ class Erasures:
     def rows(self, deletion: Deleted) -> Iterator[pa.Table]:
         """The rows of a deletion, a file at a time, with their `_ItemId`."""
         for _, rows in _rows_aside(self._folder / deletion.id):
-            yield rows.drop_columns([ITEM_NUMBER]).append_column(
-                "_ItemId", item_ids(deletion.table, rows.column(ITEM_NUMBER))
-            )
+            yield _named(deletion.table, rows)
 
     def put_back(self, deletion: str) -> Deleted:
         """Puts the rows of a deletion back into their table. Raises LakeError LAK0025 when there is none."""
@@ -140,6 +160,12 @@ class Erasures:
         for deletion in gone:
             _remove(self._folder / deletion.id)
         return gone
+
+
+def _named(table: str, rows: pa.Table) -> pa.Table:
+    if ITEM_NUMBER not in rows.column_names:
+        return rows
+    return rows.drop_columns([ITEM_NUMBER]).append_column("_ItemId", item_ids(table, rows.column(ITEM_NUMBER)))
 
 
 def _erase(store: Store, name: str, numbers: Numbers, aside: Path | None, manifest: Deleted | None = None) -> int:

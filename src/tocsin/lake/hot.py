@@ -65,6 +65,8 @@ class TableState:
     bulk: tuple[Segment, ...] = ()
     spilled: tuple[DataFile, ...] = ()
     broken: LakeError | None = None
+    archived: tuple[DataFile, ...] = ()
+    """Files in the archive: their rows are the table's, but no query reads them (`tocsin.lake.archive`)."""
     items: int = 0
     """The number that the next row gets."""
 

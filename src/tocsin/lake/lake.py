@@ -27,6 +27,8 @@ from tocsin.base.clock import Clock, SystemClock
 from tocsin.base.errors import LakeError, Place
 from tocsin.kql.types import Catalog, TableSchema
 from tocsin.lake import maintain, roll
+from tocsin.lake.archive import Archive, Moved
+from tocsin.lake.engine.files import days_of
 from tocsin.lake.erase import Erasures
 from tocsin.lake.frames import Body
 from tocsin.lake.hot import Segment, merged_bounds
@@ -62,7 +64,8 @@ class TableBatch:
 
 @dataclass(frozen=True, slots=True)
 class TableStats:
-    """A table in numbers. `bytes` are those of its files and of its rows in memory; instants are naive UTC."""
+    """A table in numbers. `bytes` are those of its files and of its rows in memory; instants are naive UTC. What is archived isn't in them, it
+    counts for itself."""
 
     table: str
     rows: int
@@ -70,6 +73,9 @@ class TableStats:
     first_event: datetime | None
     last_event: datetime | None
     last_received: datetime | None
+    archived_rows: int = 0
+    archived_bytes: int = 0
+    archived_days: tuple[str, ...] = ()
 
 
 Decode = Callable[[Sequence[tuple[int, Body]]], Sequence[TableBatch]]
@@ -105,6 +111,8 @@ class Lake:
         self._book = path / "retention.json"
         self.on_deleted: Callable[[Deletion], None] = lambda _: None
         """Called for each deletion that retention did, after it is done: for the audit."""
+        self.on_archived: Callable[[Moved], None] = lambda _: None
+        """Called for each table of which rows moved to the archive, after it is done: for the audit."""
         self.before_trim: list[Callable[[], None]] = []
         """Called before the log loses records whose rows are in files: what else must outlive them is made durable here. LakeError keeps the log."""
         # Held while records become visible, so that a roll seals between two puts.
@@ -124,11 +132,15 @@ class Lake:
                 self._applied = self._log.last
         self.pins: Pins = lambda: ()
         """What retention must keep: asked before each run."""
-        self.erasures = Erasures(self._store, path / "deleted", self.settle, self._forget)
+        self.archive = Archive(self._store, path / "archive", settings.archive)
+        """Rows in an object store or a folder elsewhere."""
+        self.archive.load()
+        self.erasures = Erasures(self._store, path / "deleted", self.archive, self.settle, self._forget)
         """Deleting and purging single rows."""
         self._oldest: float | None = None
         self._stopping = threading.Event()
         self._roller: threading.Thread | None = None
+        self._mover: threading.Thread | None = None
 
     @classmethod
     def open(
@@ -256,6 +268,9 @@ class Lake:
                     times[0] if times else None,
                     times[1] if times else None,
                     received[1] if received else None,
+                    sum(f.rows for f in state.archived),
+                    sum(f.size for f in state.archived),
+                    tuple(days_of(state.archived)),
                 )
             )
         return found
@@ -422,11 +437,31 @@ class Lake:
         self._require_open()
         for done in self.erasures.expire():
             self.on_deleted(Deletion(done.table, done.rows, 0, f"deletion {done.id} can't be put back any more"))
+        pins = self.pins()
         with self._store.delta_lock:
-            found = maintain.retain(self._store, self._book, self.pins())
+            found = maintain.retain(self._store, self._book, pins)
+        book = read_book(self._book)
+        if self.archive.configured and not book.hold:
+            found += self.archive.expire(self._clock.now(), dict(book.days), pins)
         for deletion in found:
             self.on_deleted(deletion)
         return found
+
+    def move_to_archive(self) -> list[Moved]:
+        """Moves rows that are old enough to the archive; gives what moved. A background thread does it by itself."""
+        self._require_open()
+        if read_book(self._book).hold:
+            return []
+        moved = self.archive.move(self._clock.now(), self.pins())
+        for each in moved:
+            self.on_archived(each)
+        self.archive.tidy()
+        return moved
+
+    @property
+    def held(self) -> str:
+        """Why nothing may be deleted; "" where there is no hold. Raises LakeError LAK0020 when the book of retention is damaged."""
+        return read_book(self._book).hold
 
     def hold(self, reason: str) -> None:
         """Stops (with a reason) or allows again (with "") all deletion by retention, until told otherwise."""
@@ -453,8 +488,9 @@ class Lake:
         self._stopping.set()
         with self._store.condition:
             self._store.condition.notify_all()
-        if self._roller is not None:
-            self._roller.join()
+        for thread in (self._roller, self._mover):
+            if thread is not None:
+                thread.join()
         if self._log is not None:
             if self._replayed:
                 try:
@@ -558,6 +594,19 @@ class Lake:
     def _start(self) -> None:
         self._roller = threading.Thread(target=self._run, name="lake-roll", daemon=True)
         self._roller.start()
+        if self.archive.configured:
+            self._mover = threading.Thread(target=self._archive, name="lake-archive", daemon=True)
+            self._mover.start()
+
+    def _archive(self) -> None:
+        """A thread of its own: a slow network mustn't hold up rolls."""
+        while not self._stopping.wait(_SWEEP_SECONDS):
+            try:
+                self.move_to_archive()
+            except LakeError as error:
+                self._store.problem(error)
+            except Exception:
+                _log.exception("lake.archive.crashed")
 
     def _run(self) -> None:
         store, settings = self._store, self.settings

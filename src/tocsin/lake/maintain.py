@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -302,19 +303,23 @@ def swap_files(
     *,
     data_change: bool,
     items: int | None = None,
+    versions: Mapping[str, int] = MappingProxyType({}),
+    archived: Sequence[DataFile] | None = None,
 ) -> None:
     """Replaces files of a table in one transaction; the old ones stay on disk until no query can read them any more.
 
-    `items` is the number that the next row gets, when rows got some. The caller holds `delta_lock`.
+    `items` is the number that the next row gets, when rows got some; `versions` are application transactions of the commit; `archived` is what
+    the table has in the archive afterwards, where that changes. The caller holds `delta_lock`.
     """
     state = store.states[name]
-    store.delta(name).commit(state.schema, new, removed=old, data_change=data_change, items=items)
+    store.delta(name).commit(state.schema, new, removed=old, data_change=data_change, items=items, versions=versions)
     gone = {f.path for f in old}
     now = time.monotonic()
 
     def swapped(state: TableState) -> TableState:
         files = [f for f in state.files if f.path not in gone] + list(new)
-        return replace(state, files=tuple(sorted(files, key=lambda f: (f.times is None, f.times or (), f.path))))
+        ordered = tuple(sorted(files, key=lambda f: (f.times is None, f.times or (), f.path)))
+        return replace(state, files=ordered, archived=state.archived if archived is None else tuple(archived))
 
     for path in gone:
         store.retired[path] = now

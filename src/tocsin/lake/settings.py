@@ -5,9 +5,11 @@ The composition root reads them from `tocsin.toml` (``[lake]`` and ``[engine]``)
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["MIB", "EngineSettings", "LakeSettings", "RetentionSettings", "TableRetention"]
+__all__ = ["MIB", "ArchiveSettings", "EngineSettings", "LakeSettings", "RetentionSettings", "TableRetention"]
 
 MIB = 1024 * 1024
 
@@ -33,6 +35,23 @@ class EngineSettings(BaseModel):
     )
 
 
+class ArchiveSettings(BaseModel):
+    """Where rows go when they leave the disk: an S3-compatible bucket or a folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bucket: str = Field(default="", description="Bucket that takes archived rows; empty for none.")
+    prefix: str = Field(default="", description="What the keys of its objects begin with.")
+    region: str = Field(default="", description="Region; empty takes the environment's.")
+    endpoint: str = Field(default="", description="URL of an S3-compatible store; empty for AWS.")
+    access_key: str = Field(default="", description="Access key; empty takes the environment's or the machine's role.")
+    secret_key: str = Field(default="", description="Secret of the access key.")
+    folder: str = Field(default="", description="Folder that takes archived rows, in place of a bucket.")
+    cache_bytes: int = Field(
+        default=4096 * MIB, ge=0, description="Bytes of archived files that jobs may keep on the disk to read them."
+    )
+
+
 class TableRetention(BaseModel):
     """How long one table's rows stay, where it differs from the others."""
 
@@ -43,6 +62,13 @@ class TableRetention(BaseModel):
     )
     bytes: int = Field(
         default=0, ge=0, description="Bytes that the table's files may take; 0 sets no limit of its own."
+    )
+    archive_days: int | None = Field(
+        default=None, ge=0, description="Days until rows go to the archive; 0 never, left out means as all tables."
+    )
+    tier: Literal["analytics", "lake"] = Field(
+        default="analytics",
+        description="`lake` keeps rules off the table: its rows are for queries of people, search jobs and summary rules.",
     )
 
 
@@ -55,6 +81,11 @@ class RetentionSettings(BaseModel):
         default=90,
         ge=0,
         description="Days that rows stay after they came in; 0 keeps them until the budget is used up.",
+    )
+    archive_days: int = Field(
+        default=0,
+        ge=0,
+        description="Days after which rows leave the disk for the archive, until `days` are over; 0 keeps them on the disk.",
     )
     budget_percent: float = Field(
         default=80.0,
@@ -83,6 +114,16 @@ class RetentionSettings(BaseModel):
         """Days that are set for a table: its own, else those of all; 0 is for ever."""
         own = self.tables.get(table)
         return self.days if own is None or own.days is None else own.days
+
+    def archive_days_of(self, table: str) -> int:
+        """Days until a table's rows go to the archive; 0 is never."""
+        own = self.tables.get(table)
+        return self.archive_days if own is None or own.archive_days is None else own.archive_days
+
+    def tier_of(self, table: str) -> Literal["analytics", "lake"]:
+        """The tier of a table's rows that aren't archived."""
+        own = self.tables.get(table)
+        return "analytics" if own is None else own.tier
 
 
 class LakeSettings(BaseModel):
@@ -141,6 +182,7 @@ class LakeSettings(BaseModel):
         description="Age at which a file that no table lists is deleted; longer than any query may run.",
     )
     retention: RetentionSettings = RetentionSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     background: bool = Field(
         default=True, description="Whether a background thread rolls, merges and sweeps; without it only `roll()` does."
     )

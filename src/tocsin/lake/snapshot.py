@@ -49,6 +49,8 @@ class TableSnapshot:
     files: tuple[DataFile, ...] = ()
     mark: int = 0
     hot: Callable[[], pa.Table | None] = field(default=lambda: None)
+    archived: tuple[DataFile, ...] = ()
+    """Files in the archive, which no query reads: what it would have read of them is told with its answer."""
 
 
 @dataclass(frozen=True, slots=True)

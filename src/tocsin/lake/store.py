@@ -199,7 +199,7 @@ def _bulk(state: TableState) -> int:
 
 
 def _view(state: TableState) -> TableSnapshot:
-    return TableSnapshot(state.schema, (*state.files, *state.spilled), state.mark, lambda: state.hot)
+    return TableSnapshot(state.schema, (*state.files, *state.spilled), state.mark, lambda: state.hot, state.archived)
 
 
 def _unreadable(table: str, path: str, reason: str) -> LakeError:

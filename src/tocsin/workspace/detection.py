@@ -22,6 +22,7 @@ from tocsin.detect.schedule import Scheduler, ScheduleSettings
 from tocsin.ingest.model import SourceBatch
 from tocsin.lake import TableBatch
 from tocsin.state import LedgerRow
+from tocsin.workspace.tiers import AnalyticsQueries
 from tocsin.workspace.writeback import security_alert
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Detection:
         self._workspace = workspace
         settings = workspace.settings.detect
         self.scheduler = Scheduler(
-            workspace.queries,
+            AnalyticsQueries(workspace.queries, workspace.settings.lake.retention),
             self,
             clock=workspace.clock,
             arrivals=self._arrivals,

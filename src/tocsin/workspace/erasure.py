@@ -20,6 +20,7 @@ from tocsin.access import Principal, require
 from tocsin.base.errors import LakeError, UsageError, did_you_mean
 from tocsin.kql import ast, parse
 from tocsin.lake import Lake
+from tocsin.lake.archive import Archived
 from tocsin.lake.engine import Limits
 from tocsin.lake.engine.standard import item_numbers
 from tocsin.lake.erase import Deleted
@@ -43,11 +44,13 @@ class Parts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What a condition chooses: rows of the table, of those deleted before (only a purge takes them), and the evidence among them."""
+    """What a condition chooses: rows of the table, of those deleted before and of the archive (only a purge takes these), and the evidence among
+    the table's."""
 
     table: str
     rows: int
     deleted_before: int
+    archived: int
     evidence: Mapping[str, int]
     """Rows by what holds them, such as ``incident 12``."""
 
@@ -57,6 +60,7 @@ class Chosen:
             "table": self.table,
             "rows": self.rows,
             "deleted_before": self.deleted_before,
+            "archived": self.archived,
             "evidence": [{"holder": h, "rows": n} for h, n in self.evidence.items()],
         }
 
@@ -73,7 +77,8 @@ class Erasure:
         self._check(table, condition, by)
         chosen, held = self._choose(table, condition)
         aside = sum(len(ids) for ids, _ in self._aside(table, condition))
-        return Chosen(table, len(chosen), aside, held)
+        cold = sum(len(ids) for _, ids, _ in self._cold(table, condition))
+        return Chosen(table, len(chosen), aside, cold, held)
 
     def delete(self, table: str, condition: str, *, expected: int, keep_evidence: bool, by: Principal) -> Deleted:
         """Takes the rows out so that `undo` can put them back.
@@ -90,16 +95,18 @@ class Erasure:
         return done
 
     def purge(self, table: str, condition: str, *, expected: int, keep_evidence: bool, by: Principal) -> int:
-        """Takes the rows out for good, deleted ones too; gives how many. `expected` is the sum of the preview's two counts."""
+        """Takes the rows out for good, deleted ones too; gives how many. `expected` is the sum of the preview's three counts."""
         require(by, "lake.purge")
         self._check(table, condition, by)
         aside = list(self._aside(table, condition))
-        before = sum(len(ids) for ids, _ in aside)
+        cold = [c for c in self._cold(table, condition) if len(c[1])]
+        before = sum(len(ids) for ids, _ in aside) + sum(len(ids) for _, ids, _ in cold)
         numbers, kept = self._decided(table, condition, expected, before, keep_evidence)
-        self._spare(table, aside)
+        self._spare(table, [*aside, *((ids, rows) for _, ids, rows in cold)])
         # The audit comes first: what is gone can't be named any more when the note fails.
         self._note(by, "lake.purge", table, condition, len(numbers) + before, {"kept": kept})
-        return self._parts.lake.erasures.purge(table, np.concatenate([numbers, *(ids for ids, _ in aside)]))
+        gone = sum(self._parts.lake.erasures.purge_archived(table, entry, ids) for entry, ids, _ in cold)
+        return gone + self._parts.lake.erasures.purge(table, np.concatenate([numbers, *(ids for ids, _ in aside)]))
 
     def undo(self, deletion: str, *, by: Principal) -> Deleted:
         """Puts the rows of a deletion back. Raises LakeError LAK0025 when its time is over."""
@@ -154,8 +161,10 @@ class Erasure:
             limits=Limits(rows=None, seconds=None, result_bytes=_ID_BYTES),
             relations=None if given is None else {table: given},
         )
-        if result.problems:
-            raise result.problems[0]
+        # What is archived is looked at by itself.
+        broken = [p for p in result.problems if p.code != "LAK0033"]
+        if broken:
+            raise broken[0]
         if result.truncated:
             raise UsageError(
                 "The condition chooses too many rows to be erased at once.",
@@ -180,9 +189,20 @@ class Erasure:
                 for rows in erasures.rows(deletion):
                     yield self._matching(table, condition, rows)
 
+    def _cold(self, table: str, condition: str) -> Iterator[tuple[Archived, npt.NDArray[np.int64], pa.Table]]:
+        """The rows in the archive that the condition chooses, by their file there."""
+        lake = self._parts.lake
+        for entry in lake.archive.entries(table):
+            yield entry, *self._matching(table, condition, lake.erasures.archived_rows(table, entry))
+        lake.archive.tidy()
+
     def _decided(
         self, table: str, condition: str, expected: int, besides: int, keep_evidence: bool
     ) -> tuple[npt.NDArray[np.int64], dict[str, int]]:
+        if reason := self._parts.lake.held:
+            raise LakeError(
+                f"Nothing may be deleted: {reason}.", code="LAK0029", hint="`tocsin lake hold ''` ends the hold."
+            )
         self._parts.lake.erasures.settle(table)
         numbers, rows = self._matching(table, condition, None)
         if len(numbers) + besides != expected:

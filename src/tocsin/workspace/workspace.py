@@ -23,6 +23,7 @@ from tocsin.ingest.pipeline import Intake
 from tocsin.ingest.settings import DecodeLimits
 from tocsin.ingest.transforms import Samples, Transforms
 from tocsin.lake import Lake
+from tocsin.lake.archive import Moved
 from tocsin.lake.engine import Engine
 from tocsin.lake.retention import Deletion
 from tocsin.query import QueryService
@@ -62,6 +63,7 @@ class Workspace:
         self.state = State.open(settings.database or data / "state.db", clock=clock)
         stack.callback(self.state.close)
         self.lake.on_deleted = self._deleted
+        self.lake.on_archived = self._archived
         self.id = (settings.query.workspace_id or self.state.workspace_id()).lower()
         self.lake.workspace = self.id
         self.name = settings.query.workspace
@@ -154,6 +156,16 @@ class Workspace:
                 "table",
                 deletion.table,
                 detail={"rows": deletion.rows, "bytes": deletion.bytes, "reason": deletion.reason},
+            )
+
+    def _archived(self, moved: Moved) -> None:
+        with self.state.write() as unit:
+            unit.audit.add(
+                "system:retention",
+                "lake.archive",
+                "table",
+                moved.table,
+                detail={"rows": moved.rows, "bytes": moved.bytes, "files": moved.files},
             )
 
     def close(self) -> None:

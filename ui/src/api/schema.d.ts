@@ -2878,7 +2878,7 @@ export interface components {
         };
         /**
          * QueryAnswer
-         * @description A result. `truncated`: there was more than a limit allows; `cut` says which one and where it is set.
+         * @description A result. `truncated`: there was more than a limit allows; `cut` says which one and where it is set. `problems` say what it lacks besides.
          */
         QueryAnswer: {
             /** Columns */
@@ -2888,6 +2888,11 @@ export interface components {
              * @default
              */
             cut: string;
+            /**
+             * Problems
+             * @default []
+             */
+            problems: components["schemas"]["QueryProblem"][];
             render: components["schemas"]["QueryRender"] | null;
             /** Rows */
             rows: unknown[][];
@@ -2905,6 +2910,21 @@ export interface components {
             name: string;
             /** Type */
             type: string;
+        };
+        /**
+         * QueryProblem
+         * @description Something that the answer lacks: a file that can't be read, days that are archived.
+         */
+        QueryProblem: {
+            /** Code */
+            code: string;
+            /**
+             * Hint
+             * @default
+             */
+            hint: string;
+            /** Message */
+            message: string;
         };
         /**
          * QueryRender
@@ -3454,12 +3474,40 @@ export interface components {
         /**
          * TableStats
          * @description A table that holds rows. `latency_seconds`: received minus event time of the newest row.
+         *
+         *     `days` are those after which rows are deleted and `archive_days` those after which they go to the archive, as set; 0 is never. `archived_days`
+         *     counts the days (UTC) that have rows in the archive.
          */
         TableStats: {
+            /**
+             * Archive Days
+             * @default 0
+             */
+            archive_days: number;
+            /**
+             * Archived Bytes
+             * @default 0
+             */
+            archived_bytes: number;
+            /**
+             * Archived Days
+             * @default 0
+             */
+            archived_days: number;
+            /**
+             * Archived Rows
+             * @default 0
+             */
+            archived_rows: number;
             /** Bytes */
             bytes: number;
             /** Category */
             category: string;
+            /**
+             * Days
+             * @default 0
+             */
+            days: number;
             /** First Event */
             first_event: string | null;
             /** Last Event */
@@ -3472,6 +3520,11 @@ export interface components {
             name: string;
             /** Rows */
             rows: number;
+            /**
+             * Tier
+             * @default analytics
+             */
+            tier: string;
         };
         /**
          * TextRange
@@ -3762,9 +3815,12 @@ export interface components {
         };
         /**
          * Preview
-         * @description What would go: rows of the table; rows deleted before, which only a purge takes; evidence of open incidents among the rows.
+         * @description What would go: rows of the table; rows deleted before and rows in the archive, which only a purge takes; evidence of open incidents among
+         *     the table's rows.
          */
         tocsin__api__routes__lake__Preview: {
+            /** Archived */
+            archived: number;
             /** Deleted Before */
             deleted_before: number;
             /** Evidence */

@@ -18,7 +18,11 @@ Replayer = Annotated[Principal, Depends(needs("sources.write"))]
 
 
 class TableStats(Output):
-    """A table that holds rows. `latency_seconds`: received minus event time of the newest row."""
+    """A table that holds rows. `latency_seconds`: received minus event time of the newest row.
+
+    `days` are those after which rows are deleted and `archive_days` those after which they go to the archive, as set; 0 is never. `archived_days`
+    counts the days (UTC) that have rows in the archive.
+    """
 
     name: str
     category: str
@@ -28,6 +32,12 @@ class TableStats(Output):
     last_event: Moment | None = None
     last_received: Moment | None = None
     latency_seconds: float | None = None
+    tier: str = "analytics"
+    days: int = 0
+    archive_days: int = 0
+    archived_rows: int = 0
+    archived_bytes: int = 0
+    archived_days: int = 0
 
 
 class TableList(Output):

@@ -40,11 +40,13 @@ class HeldEvidence(Output):
 
 
 class Preview(Output):
-    """What would go: rows of the table; rows deleted before, which only a purge takes; evidence of open incidents among the rows."""
+    """What would go: rows of the table; rows deleted before and rows in the archive, which only a purge takes; evidence of open incidents among
+    the table's rows."""
 
     table: str
     rows: int
     deleted_before: int
+    archived: int
     evidence: list[HeldEvidence]
 
 

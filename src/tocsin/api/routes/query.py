@@ -44,14 +44,23 @@ class QueryRender(Output):
     properties: dict[str, Any] = {}
 
 
+class QueryProblem(Output):
+    """Something that the answer lacks: a file that can't be read, days that are archived."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
 class QueryAnswer(Output):
-    """A result. `truncated`: there was more than a limit allows; `cut` says which one and where it is set."""
+    """A result. `truncated`: there was more than a limit allows; `cut` says which one and where it is set. `problems` say what it lacks besides."""
 
     columns: list[QueryColumn]
     rows: list[list[Any]]
     truncated: bool
     cut: str = ""
     seconds: float
+    problems: list[QueryProblem] = []
     render: QueryRender | None = None
 
 

@@ -31,6 +31,7 @@ from tocsin.ingest.receivers.settings import S3Settings
 from tocsin.ingest.receivers.syslog import submit_patiently
 from tocsin.ingest.settings import DecodeLimits
 from tocsin.lake import Body
+from tocsin.lake.objects import s3_store
 
 __all__ = ["Found", "S3Receiver", "notified"]
 
@@ -184,19 +185,10 @@ class S3Receiver:
 
     def _store(self, bucket: str) -> Any:
         if bucket not in self._stores:
-            from obstore.store import S3Store
-
             s = self._settings
-            options: dict[str, Any] = {}
-            if s.region:
-                options["region"] = s.region
-            if s.endpoint:
-                options["endpoint"] = s.endpoint
-                if s.endpoint.startswith("http:"):
-                    options["client_options"] = {"allow_http": True}
-            if s.access_key:
-                options |= {"access_key_id": s.access_key, "secret_access_key": s.secret_key}
-            self._stores[bucket] = S3Store(bucket, **options)
+            self._stores[bucket] = s3_store(
+                bucket, region=s.region, endpoint=s.endpoint, access_key=s.access_key, secret_key=s.secret_key
+            )
         return self._stores[bucket]
 
     def _read(self, found: Found) -> bool:

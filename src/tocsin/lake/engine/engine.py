@@ -17,7 +17,7 @@ from tocsin.base.errors import LakeError, Place, QueryError, TocsinError
 from tocsin.kql.needs import Clauses
 from tocsin.kql.types import Catalog, TableSchema
 from tocsin.lake.engine.databases import Databases
-from tocsin.lake.engine.files import why_unreadable
+from tocsin.lake.engine.files import days_of, why_unreadable
 from tocsin.lake.engine.model import Compiled, Limits, Window
 from tocsin.lake.engine.relations import RelationPlan, plan_relations
 from tocsin.lake.engine.result import QueryResult, Scanned
@@ -121,7 +121,7 @@ class Engine:
             cut=cut,
             seconds=time.monotonic() - started,
             render=getattr(compiled, "render", None),
-            problems=tuple(bad.values()),
+            problems=(*bad.values(), *(_archived(name, files) for name, files in plan.archived.items())),
             scanned=_scanned(plan),
         )
 
@@ -296,6 +296,17 @@ def _bad_file(table: str, file: DataFile, reason: str) -> LakeError:
         code="LAK0005",
         place=Place(file.path),
         hint="Its rows are left out; restore the file from a backup to have them again.",
+    )
+
+
+def _archived(table: str, files: Sequence[DataFile]) -> LakeError:
+    days = days_of(files)
+    span = f" ({days[0]} to {days[-1]})" if len(days) > 1 else f" ({days[0]})" if days else ""
+    number = f"{len(days)} day{'s' if len(days) != 1 else ''}" if days else f"{len(files)} files"
+    return LakeError(
+        f"{number} of {table}{span} {'is' if number == '1 day' else 'are'} archived and not in this answer.",
+        code="LAK0033",
+        hint="Restore them or run a search job.",
     )
 
 

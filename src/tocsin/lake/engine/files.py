@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tocsin.lake.snapshot import DataFile
 
-__all__ = ["columns_of", "hold_exactly", "why_damaged", "why_unreadable"]
+__all__ = ["columns_of", "days_of", "hold_exactly", "why_damaged", "why_unreadable"]
 
 _MAGIC = b"PAR1"
 _COLUMNS: dict[str, frozenset[str]] = {}
@@ -32,6 +33,18 @@ def columns_of(files: Sequence[DataFile]) -> frozenset[str] | None:
             _COLUMNS[file.path] = columns
         found |= columns
     return frozenset(found)
+
+
+def days_of(files: Sequence[DataFile]) -> list[str]:
+    """The days (UTC) that files have rows of, as far as their times tell, in order."""
+    found: set[str] = set()
+    for file in files:
+        if file.times is not None:
+            day, last = file.times[0].date(), file.times[1].date()
+            while day <= last:
+                found.add(day.isoformat())
+                day += timedelta(days=1)
+    return sorted(found)
 
 
 def hold_exactly(files: Sequence[DataFile], wanted: Mapping[str, pa.DataType]) -> bool:

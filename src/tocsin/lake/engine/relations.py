@@ -53,6 +53,8 @@ class RelationPlan:
     files: list[tuple[str, DataFile]] = field(default_factory=list)
     skipped: dict[str, list[DataFile]] = field(default_factory=lambda: {"time": [], "terms": []})
     """Files that needn't be read, by what ruled them out."""
+    archived: dict[str, list[DataFile]] = field(default_factory=dict)
+    """By table the files in the archive that would have been read."""
 
 
 def plan_relations(
@@ -103,6 +105,10 @@ def plan_relations(
             )
             for reason, skipped in ruled_out.items():
                 plan.skipped[reason] += skipped
+            if stored.archived:
+                away, _ = needed_files(stored.archived, window, needs.get(name, ()))
+                if away:
+                    plan.archived[name] = away
             if files:
                 plan.files += [(name, f) for f in files]
                 parts.append(_from_parquet(files, columns, schema, workspace) + where)
