@@ -2,7 +2,7 @@
 
    A line is cut into tokens by the path of its keys through a tree of key sequences; the leaf is the line's layout. Layout, channel and
    event id choose a plan: which tokens are looked up in which value tables. A value seen before has a class; a new one is matched here
-   (texts by the rarest run of four bytes of each) or by Python. The tuple of classes has a remembered verdict, or
+   (texts by a run of eight or four bytes of each) or by Python. The tuple of classes has a remembered verdict, or
    the rules that it can concern are evaluated.
    Whatever isn't plain (escaped keys, odd bytes, nesting in a field that a rule reads, unknown shapes) is handed back as "slow".
 
@@ -136,15 +136,25 @@ typedef struct {
     uint8_t open_start, open_end;
 } Glob;
 
+/* Patterns that share a piece: of 8, 4, 2 or 1 bytes anywhere, or up to 8 at the start or the end. */
 typedef struct {
-    Pattern *patterns; /* those with a gram first, by bucket; then the short ones */
-    uint32_t grams, count;
+    uint64_t piece;
+    uint32_t start, count, tag;
+} Bucket;
+
+enum { WITHIN = 0, STARTS = 16, ENDS = 32, EMPTY = 48 };
+
+typedef struct {
+    Pattern *patterns; /* by bucket */
+    uint32_t count;
     char *pool;
-    uint32_t *keys, *starts, *sizes; /* buckets by gram */
+    Bucket *buckets;
     uint32_t cap;
-    uint64_t bitmap[1024];
-    uint8_t pair_bitmap[8192];
-    int pairs;
+    uint64_t *bits8, *bits4; /* which pieces some bucket of WITHIN has, by hash */
+    uint32_t shift;
+    uint64_t pairs[1024], bytes[4];
+    uint32_t starts, ends; /* sizes of pieces that buckets have, as bits */
+    uint8_t has_pairs, has_bytes, has_empty;
     int any;
 } Texts;
 
@@ -154,92 +164,124 @@ static inline uint32_t load32(const char *p) {
     return v;
 }
 
-static inline uint32_t gram_hash(uint32_t g) { return g * 2654435761u; }
+static inline uint64_t load64(const char *p) {
+    uint64_t v;
+    memcpy(&v, p, 8);
+    return v;
+}
+
+static inline uint64_t load_piece(const char *p, uint32_t size) {
+    uint64_t v = 0;
+    memcpy(&v, p, size);
+    return v;
+}
+
+static inline uint64_t piece_hash(uint64_t piece) { return piece * 0x9E3779B97F4A7C15ull; }
 
 static void texts_free(Texts *t) {
     free(t->patterns);
     free(t->pool);
-    free(t->keys);
-    free(t->starts);
-    free(t->sizes);
+    free(t->buckets);
+    free(t->bits8);
+    free(t->bits4);
     memset(t, 0, sizeof *t);
 }
 
-typedef struct {
-    uint32_t gram;
-    uint32_t index;
-} Chosen;
-
-static int by_gram(const void *a, const void *b) {
-    uint32_t x = ((const Chosen *)a)->gram, y = ((const Chosen *)b)->gram;
-    return x < y ? -1 : x > y;
+static inline const Bucket *bucket_of(const Texts *t, uint32_t tag, uint64_t piece) {
+    uint32_t at = (uint32_t)(piece_hash(piece ^ ((uint64_t)tag << 57)) >> 32) & (t->cap - 1);
+    while (t->buckets[at].count && (t->buckets[at].piece != piece || t->buckets[at].tag != tag)) at = (at + 1) & (t->cap - 1);
+    return &t->buckets[at];
 }
 
-/* Orders the patterns by the rarest gram of each (rare among the patterns, as a stand-in for the values). */
+typedef struct {
+    uint64_t piece;
+    uint32_t index, tag;
+} Chosen;
+
+static int by_piece(const void *a, const void *b) {
+    const Chosen *x = a, *y = b;
+    if (x->tag != y->tag) return x->tag < y->tag ? -1 : 1;
+    return x->piece < y->piece ? -1 : x->piece > y->piece;
+}
+
+/* The bucket of a pattern: at an anchor the piece there, else the rarest of its pieces (rare among the patterns, as a stand-in for values). */
+static Chosen choose(const Texts *t, Pattern *p, uint32_t index, const uint32_t *common) {
+    const char *text = t->pool + p->at;
+    if (!p->len) return (Chosen){0, index, EMPTY};
+    uint32_t size = p->len < 8 ? p->len : 8;
+    if (p->anchor & AT_END) return (Chosen){load_piece(text + p->len - size, size), index, ENDS | size};
+    if (p->anchor) return (Chosen){load_piece(text, size), index, STARTS | size};
+    size = p->len >= 8 ? 8 : p->len >= 4 ? 4 : p->len >= 2 ? 2 : 1;
+    uint32_t best = UINT32_MAX;
+    for (uint32_t j = 0; j + size <= p->len; j++) {
+        uint32_t n = size < 4 ? j : common[piece_hash(load_piece(text + j, size)) >> 48];
+        if (n < best) {
+            best = n;
+            p->gram_at = j;
+        }
+    }
+    return (Chosen){load_piece(text + p->gram_at, size), index, WITHIN | size};
+}
+
 static int texts_build(Texts *t) {
     uint32_t *common = calloc(1 << 16, sizeof *common);
     Chosen *chosen = malloc((t->count + 1) * sizeof *chosen);
     Pattern *sorted = malloc((t->count + 1) * sizeof *sorted);
-    if (!common || !chosen || !sorted) goto fail;
-    for (uint32_t i = 0; i < t->count; i++) {
-        Pattern *p = &t->patterns[i];
-        for (uint32_t j = 0; j + 4 <= p->len; j++) common[gram_hash(load32(t->pool + p->at + j)) >> 16]++;
+    uint32_t cap = 16, bits = 12;
+    while (cap < t->count * 2) cap *= 2;
+    while (bits < 19 && (1u << bits) < t->count * 16) bits++;
+    t->buckets = calloc(cap, sizeof(Bucket));
+    t->bits8 = calloc((1u << bits) / 64, 8);
+    t->bits4 = calloc((1u << bits) / 64, 8);
+    if (!common || !chosen || !sorted || !t->buckets || !t->bits8 || !t->bits4) {
+        free(common);
+        free(chosen);
+        free(sorted);
+        return -1;
     }
-    uint32_t grams = 0, shorts = 0;
-    for (uint32_t i = 0; i < t->count; i++) {
-        Pattern *p = &t->patterns[i];
-        if (p->len < 4) continue;
-        uint32_t best = UINT32_MAX;
-        for (uint32_t j = 0; j + 4 <= p->len; j++) {
-            uint32_t g = load32(t->pool + p->at + j), n = common[gram_hash(g) >> 16];
-            if (n < best) {
-                best = n;
-                p->gram_at = j;
-            }
-        }
-        chosen[grams++] = (Chosen){load32(t->pool + p->at + p->gram_at), i};
-    }
-    qsort(chosen, grams, sizeof *chosen, by_gram);
-    uint32_t cap = 16;
-    while (cap < grams * 2) cap *= 2;
-    t->keys = malloc(cap * sizeof(uint32_t));
-    t->starts = malloc(cap * sizeof(uint32_t));
-    t->sizes = calloc(cap, sizeof(uint32_t));
-    if (!t->keys || !t->starts || !t->sizes) goto fail;
     t->cap = cap;
-    for (uint32_t i = 0; i < grams;) {
-        uint32_t g = chosen[i].gram, start = i, h = gram_hash(g);
-        for (; i < grams && chosen[i].gram == g; i++) sorted[i] = t->patterns[chosen[i].index];
-        uint32_t at = (h >> 8) & (cap - 1);
-        while (t->sizes[at]) at = (at + 1) & (cap - 1);
-        t->keys[at] = g;
-        t->starts[at] = start;
-        t->sizes[at] = i - start;
-        t->bitmap[h >> 22] |= 1ull << ((h >> 16) & 63);
+    t->shift = 64 - bits;
+    for (uint32_t i = 0; i < t->count; i++) {
+        const Pattern *p = &t->patterns[i];
+        for (uint32_t size = 4; size <= 8; size += 4)
+            for (uint32_t j = 0; j + size <= p->len; j++) common[piece_hash(load_piece(t->pool + p->at + j, size)) >> 48]++;
     }
-    for (uint32_t i = 0; i < t->count; i++)
-        if (t->patterns[i].len < 4) {
-            Pattern *p = &t->patterns[i];
-            sorted[grams + shorts++] = *p;
-            if (p->len >= 2 && !p->anchor) {
-                uint16_t two;
-                memcpy(&two, t->pool + p->at, 2);
-                t->pair_bitmap[two >> 3] |= 1 << (two & 7);
-                t->pairs = 1;
+    for (uint32_t i = 0; i < t->count; i++) chosen[i] = choose(t, &t->patterns[i], i, common);
+    qsort(chosen, t->count, sizeof *chosen, by_piece);
+    for (uint32_t i = 0; i < t->count;) {
+        Chosen c = chosen[i];
+        uint32_t start = i, size = c.tag & 15;
+        for (; i < t->count && chosen[i].tag == c.tag && chosen[i].piece == c.piece; i++) sorted[i] = t->patterns[chosen[i].index];
+        *(Bucket *)bucket_of(t, c.tag, c.piece) = (Bucket){c.piece, start, i - start, c.tag};
+        switch (c.tag & ~15u) {
+        case EMPTY:
+            t->has_empty = 1;
+            break;
+        case STARTS:
+            t->starts |= 1u << size;
+            break;
+        case ENDS:
+            t->ends |= 1u << size;
+            break;
+        default:
+            if (size >= 4) {
+                uint64_t *into = size == 8 ? t->bits8 : t->bits4, at = piece_hash(c.piece) >> t->shift;
+                into[at >> 6] |= 1ull << (at & 63);
+            } else if (size == 2) {
+                t->pairs[c.piece >> 6] |= 1ull << (c.piece & 63);
+                t->has_pairs = 1;
+            } else {
+                t->bytes[c.piece >> 6] |= 1ull << (c.piece & 63);
+                t->has_bytes = 1;
             }
         }
+    }
     free(t->patterns);
     t->patterns = sorted;
-    t->grams = grams;
     t->any = t->count > 0;
     free(common);
     free(chosen);
     return 0;
-fail:
-    free(common);
-    free(chosen);
-    free(sorted);
-    return -1;
 }
 
 /* ------------------------------------------------------------------------------------------ tables */
@@ -255,7 +297,7 @@ typedef struct {
     uint32_t missing;
     uint32_t *missing_ids;
     uint32_t missing_count;
-    int native;
+    int native, nested;
     uint32_t checks;
     uint32_t *stamps;
     uint32_t stamp;
@@ -302,13 +344,21 @@ typedef struct {
 typedef struct {
     uint32_t key_at, key_len;
     uint32_t child, sibling;
+    uint32_t inside, outside; /* what follows where its object is opened, and where the object around it is closed */
     uint32_t layout;
+    uint32_t enters; /* number of the object that it names, if that is one to open */
 } Node;
 
 typedef struct {
     int flat;
     int channel, event;
+    int guard; /* where a text is that may say that the object is something else */
+    PyObject *refused;
 } Layout;
+
+typedef struct {
+    uint32_t around, key_at, key_len;
+} Entered;
 
 typedef struct {
     const char *p;
@@ -342,7 +392,10 @@ typedef struct {
     uint32_t *asks;
     uint32_t ask_count, ask_room;
     Token tokens[MAX_KEYS];
-    uint32_t path[MAX_KEYS];
+    uint32_t path[2 * MAX_KEYS];
+    uint32_t path_count;
+    Entered entered[64];
+    uint32_t entered_count;
     int odd_escape, high;
     int busy;
 } Kernel;
@@ -440,57 +493,80 @@ static int found(Kernel *k, Table *t, const Texts *texts, const Pattern *p, cons
     }
 }
 
-static int texts_find(Kernel *k, Table *t, const Texts *x, const char *v, size_t n) {
-    if (!x->any) return 0;
-    if (n >= 4 && x->grams) {
-        uint32_t mask = x->cap - 1;
-        for (size_t i = 0; i + 4 <= n; i++) {
-            uint32_t g = load32(v + i), h = gram_hash(g);
-            if (!(x->bitmap[h >> 22] >> ((h >> 16) & 63) & 1)) continue;
-            uint32_t at = (h >> 8) & mask;
-            while (x->sizes[at] && x->keys[at] != g) at = (at + 1) & mask;
-            for (uint32_t j = 0; j < x->sizes[at]; j++) {
-                const Pattern *p = &x->patterns[x->starts[at] + j];
-                if (p->gram_at > i) continue;
-                size_t start = i - p->gram_at;
-                if (p->len > n - start || ((p->anchor & AT_START) && start) || ((p->anchor & AT_END) && start + p->len != n)) continue;
-                if (memcmp(v + start, x->pool + p->at, p->len)) continue;
-                if (found(k, t, x, p, v, n)) return -1;
-            }
-        }
-    }
-    int pair = 0;
-    if (x->pairs)
-        for (size_t i = 0; i + 2 <= n && !pair; i++) {
-            uint16_t two;
-            memcpy(&two, v + i, 2);
-            pair = x->pair_bitmap[two >> 3] >> (two & 7) & 1;
-        }
-    for (uint32_t i = x->grams; i < x->count; i++) {
-        const Pattern *p = &x->patterns[i];
-        const char *text = x->pool + p->at;
-        if (p->len > n) continue;
-        int yes;
-        if (p->anchor & AT_START)
-            yes = (!(p->anchor & AT_END) || p->len == n) && !memcmp(v, text, p->len);
-        else if (p->anchor & AT_END)
-            yes = !memcmp(v + n - p->len, text, p->len);
-        else if (p->len == 0)
-            yes = 1;
-        else if (p->len == 1)
-            yes = memchr(v, text[0], n) != NULL;
+/* The patterns of a bucket that hold where its piece was found at v + at. */
+static int bucket_find(Kernel *k, Table *t, const Texts *x, const Bucket *bucket, const char *v, size_t n, size_t at) {
+    for (const Pattern *p = x->patterns + bucket->start, *end = p + bucket->count; p < end; p++) {
+        if (t->stamps[p->id] == t->stamp || p->len > n) continue;
+        size_t start;
+        if (p->anchor & AT_END) {
+            start = n - p->len;
+            if ((p->anchor & AT_START) && start) continue;
+        } else if (p->anchor)
+            start = 0;
         else {
-            yes = 0;
-            if (pair)
-                for (const char *q = v; (q = memchr(q, text[0], n - (q - v))) && (size_t)(q - v) + p->len <= n; q++)
-                    if (!memcmp(q, text, p->len)) {
-                        yes = 1;
-                        break;
-                    }
+            if (p->gram_at > at) continue;
+            start = at - p->gram_at;
+            if (p->len > n - start) continue;
         }
-        if (yes && found(k, t, x, p, v, n)) return -1;
+        if (memcmp(v + start, x->pool + p->at, p->len)) continue;
+        if (found(k, t, x, p, v, n)) return -1;
     }
     return 0;
+}
+
+#define LOOK(tag, piece, at)                                              \
+    do {                                                                  \
+        const Bucket *bucket = bucket_of(x, (tag), (piece));              \
+        if (bucket->count && bucket_find(k, t, x, bucket, v, n, (at))) return -1; \
+    } while (0)
+
+static int texts_find(Kernel *k, Table *t, const Texts *x, const char *v, size_t n) {
+    if (!x->any) return 0;
+    if (x->has_empty) LOOK(EMPTY, 0, 0);
+    for (uint32_t size = 1; size <= 8 && size <= n; size++) {
+        if (x->starts >> size & 1) LOOK(STARTS | size, load_piece(v, size), 0);
+        if (x->ends >> size & 1) LOOK(ENDS | size, load_piece(v + n - size, size), n - size);
+    }
+    for (size_t i = 0; i + 8 <= n; i++) {
+        uint64_t piece = load64(v + i), at = piece_hash(piece) >> x->shift;
+        if (x->bits8[at >> 6] >> (at & 63) & 1) LOOK(WITHIN | 8, piece, i);
+    }
+    for (size_t i = 0; i + 4 <= n; i++) {
+        uint64_t piece = load32(v + i), at = piece_hash(piece) >> x->shift;
+        if (x->bits4[at >> 6] >> (at & 63) & 1) LOOK(WITHIN | 4, piece, i);
+    }
+    if (x->has_pairs)
+        for (size_t i = 0; i + 2 <= n; i++) {
+            uint16_t two;
+            memcpy(&two, v + i, 2);
+            if (x->pairs[two >> 6] >> (two & 63) & 1) LOOK(WITHIN | 2, two, i);
+        }
+    if (x->has_bytes) {
+        uint64_t seen[4] = {0, 0, 0, 0};
+        for (size_t i = 0; i < n; i++) {
+            unsigned char c = (unsigned char)v[i];
+            if (!(x->bytes[c >> 6] >> (c & 63) & 1) || seen[c >> 6] >> (c & 63) & 1) continue;
+            seen[c >> 6] |= 1ull << (c & 63);
+            LOOK(WITHIN | 1, c, i);
+        }
+    }
+    return 0;
+}
+
+/* The character of the four digits behind \u; -1 where there are none. */
+static inline int32_t hex4(const char *p, const char *end) {
+    uint32_t v = 0;
+    if (end - p < 4) return -1;
+    for (int i = 0; i < 4; i++) {
+        unsigned char c = (unsigned char)p[i], low = c | 32;
+        if (c >= '0' && c <= '9')
+            v = v << 4 | (c - '0');
+        else if (low >= 'a' && low <= 'f')
+            v = v << 4 | (low - 'a' + 10u);
+        else
+            return -1;
+    }
+    return (int32_t)v;
 }
 
 /* Writes a token's text to k->plain and, in lower case, to k->folded. Gives its length, or -1 where only Python can say: not ASCII. */
@@ -517,7 +593,14 @@ static Py_ssize_t plain_text(Kernel *k, const Token *token) {
             case '"': *o++ = '"'; break;
             case '\\': *o++ = '\\'; break;
             case '/': *o++ = '/'; break;
-            default: return -1; /* \u: Python knows */
+            case 'u': {
+                int32_t c = hex4(p, end);
+                if (c < 0 || c > 127) return -1; /* Python knows */
+                *o++ = (char)c;
+                p += 4;
+                break;
+            }
+            default: return -1;
             }
         }
     Py_ssize_t n = o - k->plain;
@@ -589,6 +672,8 @@ static uint32_t new_class(Kernel *k, uint32_t number, const Token **tokens, uint
     if (t->native && token->type == 's') {
         if (want_text(k, token->len + 1)) return NONE;
         Py_ssize_t n = plain_text(k, token);
+        const char *v = k->plain;
+        if (t->nested && n == 36 && v[8] == '-' && v[13] == '-' && v[18] == '-' && v[23] == '-') n = -1; /* Python adds braces */
         if (n >= 0) {
             if (++t->stamp == 0) {
                 memset(t->stamps, 0, (t->checks + 1) * 4);
@@ -648,16 +733,15 @@ static uint32_t class_for(Kernel *k, const Slot *slot) {
     uint64_t h;
     if (slot->count == 1) {
         const Token *token = tokens[0] = &k->tokens[slot->positions[0]];
-        if (token->type == 'n' && t->native) return t->missing;
+        if (token->type == 'n' && t->native && !t->nested) return t->missing;
         p = token->p;
         n = token->len;
         h = hash_bytes(p, n, (uint64_t)token->type << 56);
-        if (token->type == 'o') return NONE - 1;
+        if (token->type == 'o' && t->native) return NONE - 1;
     } else {
         n = 0;
         for (uint32_t i = 0; i < slot->count; i++) {
             tokens[i] = &k->tokens[slot->positions[i]];
-            if (tokens[i]->type == 'o') return NONE - 1;
             n += tokens[i]->len + 5;
         }
         if (n > k->scratch_room) {
@@ -752,9 +836,67 @@ static int spoken(Kernel *k, const Plan *plan, const char *p, const char *end) {
     return 0;
 }
 
-/* The two letters whose small form is ASCII though they aren't. */
-static int odd_letters(const char *p, size_t n) {
-    return memmem(p, n, "\xe2\x84\xaa", 3) || memmem(p, n, "\xc4\xb0", 2);
+/* The two letters whose small form is ASCII though they aren't: K for kelvin, İ. */
+static int odd_letters(const char *p, const char *end) {
+#ifdef TOCSIN_X86
+    const __m128i one = _mm_set1_epi8('\xe2'), other = _mm_set1_epi8('\xc4');
+    for (; end - p >= 18; p += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)p);
+        uint32_t m = (uint32_t)_mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(v, one), _mm_cmpeq_epi8(v, other)));
+        for (; m; m &= m - 1) {
+            const char *q = p + __builtin_ctz(m);
+            if (!memcmp(q, "\xe2\x84\xaa", 3) || !memcmp(q, "\xc4\xb0", 2)) return 1;
+        }
+    }
+#endif
+    return memmem(p, end - p, "\xe2\x84\xaa", 3) || memmem(p, end - p, "\xc4\xb0", 2);
+}
+
+/* The line with \u and \/ escapes as what they stand for, in k->plain. Its length, or -1 for want of memory. */
+static Py_ssize_t without_escapes(Kernel *k, const char *p, const char *end) {
+    if (want_text(k, end - p + 1)) return -1;
+    char *o = k->plain;
+    while (p < end) {
+        if (*p != '\\' || end - p < 2) {
+            *o++ = *p++;
+            continue;
+        }
+        int32_t c = p[1] == 'u' ? hex4(p + 2, end) : -1;
+        if (p[1] == '/') {
+            *o++ = '/';
+            p += 2;
+        } else if (c < 0) {
+            *o++ = *p++;
+            *o++ = *p++;
+        } else {
+            if (c < 0x80)
+                *o++ = (char)c;
+            else {
+                if (c < 0x800)
+                    *o++ = (char)(0xc0 | c >> 6);
+                else {
+                    *o++ = (char)(0xe0 | c >> 12);
+                    *o++ = (char)(0x80 | (c >> 6 & 63));
+                }
+                *o++ = (char)(0x80 | (c & 63));
+            }
+            p += 6;
+        }
+    }
+    return o - k->plain;
+}
+
+/* Whether a keyword may be in the line: then it is read whole. -1 for want of memory. */
+static int may_speak(Kernel *k, const Plan *plan, const char *p, const char *end) {
+    int high = k->high;
+    if (k->odd_escape) {
+        Py_ssize_t n = without_escapes(k, p, end);
+        if (n < 0) return -1;
+        p = k->plain;
+        end = p + n;
+        high = 1;
+    }
+    return (high && odd_letters(p, end)) || (probed(plan, p, end) && spoken(k, plan, p, end));
 }
 
 /* ------------------------------------------------------------------------------------------ lines */
@@ -831,29 +973,54 @@ static const char *nested_end(const char *p, const char *end, int *odd, int *hig
 
 #define SKIP while (p < end && (*p == ' ' || *p == '\t' || *p == '\r')) p++
 
-static uint32_t child_of(Kernel *k, uint32_t node, const char *key, size_t n) {
-    for (uint32_t c = k->nodes[node].child; c; c = k->nodes[c].sibling)
-        if (k->nodes[c].key_len == n && !memcmp(k->names + k->nodes[c].key_at, key, n)) return c;
+#define ENTER 0x80000000u
+#define LEAVE 0x40000000u
+
+static uint32_t new_node(Kernel *k) {
+    if (grow((void **)&k->nodes, &k->node_room, k->node_count + 1, sizeof(Node))) return 0;
+    k->nodes[k->node_count] = (Node){0, 0, 0, 0, 0, 0, NONE, 0};
+    return k->node_count++;
+}
+
+static int keep_name(Kernel *k, const char *key, size_t n, uint32_t *at) {
     if (k->names_used + n > k->names_room) {
         size_t room = k->names_room ? k->names_room * 2 : 65536;
         while (room < k->names_used + n) room *= 2;
         char *fresh = realloc(k->names, room);
-        if (!fresh) return 0;
+        if (!fresh) {
+            PyErr_NoMemory();
+            return -1;
+        }
         k->names = fresh;
         k->names_room = room;
     }
-    if (grow((void **)&k->nodes, &k->node_room, k->node_count + 1, sizeof(Node))) return 0;
-    uint32_t c = k->node_count++;
-    k->nodes[c] = (Node){(uint32_t)k->names_used, (uint32_t)n, 0, k->nodes[node].child, NONE};
+    *at = (uint32_t)k->names_used;
     memcpy(k->names + k->names_used, key, n);
     k->names_used += n;
+    return 0;
+}
+
+static uint32_t child_of(Kernel *k, uint32_t node, const char *key, size_t n, uint32_t around) {
+    uint32_t at, c;
+    if (keep_name(k, key, n, &at)) return 0;
+    c = new_node(k);
+    if (!c) return 0;
+    Node *x = &k->nodes[c];
+    x->key_at = at;
+    x->key_len = (uint32_t)n;
+    for (uint32_t i = 0; i < k->entered_count; i++) {
+        const Entered *e = &k->entered[i];
+        if (e->around == around && e->key_len == n && !memcmp(k->names + e->key_at, key, n)) x->enters = i + 1;
+    }
+    x->sibling = k->nodes[node].child;
     k->nodes[node].child = c;
     return c;
 }
 
 /* Tokens of a line: the count of its keys with its layout's node, or -1 for a line that isn't plain, -2 for a Python error. */
 static int cut(Kernel *k, const char *p, const char *end, uint32_t *node) {
-    uint32_t at = 0;
+    uint32_t at = 0, around = 0, depth = 0, stack[8];
+    uint32_t steps = 0;
     int n = 0;
     k->odd_escape = k->high = 0;
     SKIP;
@@ -861,7 +1028,7 @@ static int cut(Kernel *k, const char *p, const char *end, uint32_t *node) {
     p++;
     for (;;) {
         SKIP;
-        if (p >= end || *p != '"' || n >= MAX_KEYS) return -1;
+        if (p >= end || *p != '"' || n >= MAX_KEYS || steps + 4 > 2 * MAX_KEYS) return -1;
         p++;
         uint32_t c = k->nodes[at].child, before = 0;
         size_t left = end - p;
@@ -882,10 +1049,10 @@ static int cut(Kernel *k, const char *p, const char *end, uint32_t *node) {
             const char *q = string_end(p, end, &key, &k->odd_escape);
             if (!q || key.escaped) return -1;
             if (k->node_count > 500000) return -1;
-            c = child_of(k, at, p, q - p);
+            c = child_of(k, at, p, q - p, around);
             if (!c) return -2;
         }
-        k->path[n] = c;
+        k->path[steps++] = c;
         p += k->nodes[c].key_len + 1;
         at = c;
         SKIP;
@@ -893,49 +1060,86 @@ static int cut(Kernel *k, const char *p, const char *end, uint32_t *node) {
         p++;
         SKIP;
         if (p >= end) return -1;
-        Token *token = &k->tokens[n++];
-        if (*p == '"') {
-            const char *q = string_end(p + 1, end, token, &k->odd_escape);
-            if (!q) return -1;
-            token->p = p + 1;
-            token->len = (uint32_t)(q - p - 1);
-            token->type = 's';
-            k->high |= token->high;
-            p = q + 1;
-        } else if (*p == '{' || *p == '[') {
-            const char *q = nested_end(p, end, &k->odd_escape, &k->high);
-            if (!q) return -1;
-            *token = (Token){p, (uint32_t)(q - p), 'o', 0, 0};
-            p = q;
-        } else {
-            const char *q = p;
-            while (q < end && *q != ',' && *q != '}' && *q != ' ' && *q != '\t' && *q != '\r') q++;
-            if (q == p) return -1;
-            *token = (Token){p, (uint32_t)(q - p), q - p == 4 && !memcmp(p, "null", 4) ? 'n' : 'x', 0, 0};
-            p = q;
-        }
-        SKIP;
-        if (p >= end) return -1;
-        if (*p == ',') {
+        int closed = 0;
+        if (*p == '{' && k->nodes[c].enters && depth < 8) {
+            stack[depth++] = around;
+            around = k->nodes[c].enters;
+            uint32_t inside = k->nodes[c].inside;
+            if (!inside) {
+                if (k->node_count > 500000) return -1;
+                if (!(inside = new_node(k))) return -2;
+                k->nodes[c].inside = inside;
+            }
+            at = inside;
+            k->path[steps++] = ENTER;
             p++;
-            continue;
+            SKIP;
+            if (p >= end) return -1;
+            if (*p != '}') continue;
+            closed = 1;
+        } else {
+            Token *token = &k->tokens[n++];
+            if (*p == '"') {
+                const char *q = string_end(p + 1, end, token, &k->odd_escape);
+                if (!q) return -1;
+                token->p = p + 1;
+                token->len = (uint32_t)(q - p - 1);
+                token->type = 's';
+                k->high |= token->high;
+                p = q + 1;
+            } else if (*p == '{' || *p == '[') {
+                const char *q = nested_end(p, end, &k->odd_escape, &k->high);
+                if (!q) return -1;
+                *token = (Token){p, (uint32_t)(q - p), 'o', 0, 0};
+                p = q;
+            } else {
+                const char *q = p;
+                while (q < end && *q != ',' && *q != '}' && *q != ' ' && *q != '\t' && *q != '\r') q++;
+                if (q == p) return -1;
+                *token = (Token){p, (uint32_t)(q - p), q - p == 4 && !memcmp(p, "null", 4) ? 'n' : 'x', 0, 0};
+                p = q;
+            }
         }
-        if (*p != '}') return -1;
+        for (;;) { /* behind a value: the next key, or the ends of objects */
+            SKIP;
+            if (p >= end) return -1;
+            if (*p == ',' && !closed) break;
+            if (*p != '}') return -1;
+            closed = 0;
+            p++;
+            if (!depth) {
+                SKIP;
+                if (p != end) return -1;
+                *node = at;
+                k->path_count = steps;
+                return n;
+            }
+            around = stack[--depth];
+            uint32_t outside = k->nodes[at].outside;
+            if (!outside) {
+                if (k->node_count > 500000) return -1;
+                if (!(outside = new_node(k))) return -2;
+                k->nodes[at].outside = outside;
+            }
+            at = outside;
+            if (steps + 4 > 2 * MAX_KEYS) return -1;
+            k->path[steps++] = LEAVE;
+        }
         p++;
-        SKIP;
-        if (p != end) return -1;
-        *node = at;
-        return n;
     }
 }
 
 static int layout_of(Kernel *k, uint32_t node, int n) {
     if (k->nodes[node].layout != NONE) return 0;
-    PyObject *names = PyTuple_New(n);
+    PyObject *names = PyTuple_New(k->path_count);
     if (!names) return -1;
-    for (int i = 0; i < n; i++) {
-        const Node *x = &k->nodes[k->path[i]];
-        PyObject *name = PyBytes_FromStringAndSize(k->names + x->key_at, x->key_len);
+    for (uint32_t i = 0; i < k->path_count; i++) {
+        uint32_t step = k->path[i];
+        PyObject *name;
+        if (step & (ENTER | LEAVE))
+            name = PyBool_FromLong(step == ENTER);
+        else
+            name = PyBytes_FromStringAndSize(k->names + k->nodes[step].key_at, k->nodes[step].key_len);
         if (!name) {
             Py_DECREF(names);
             return -1;
@@ -945,14 +1149,35 @@ static int layout_of(Kernel *k, uint32_t node, int n) {
     uint32_t number = k->layout_count;
     PyObject *answer = PyObject_CallMethod(k->owner, "on_layout", "IN", number, names);
     if (!answer) return -1;
-    Layout layout = {0, -1, -1};
-    int ok = PyArg_ParseTuple(answer, "pii", &layout.flat, &layout.channel, &layout.event);
+    Layout layout = {0, -1, -1, -1, NULL};
+    int ok = PyArg_ParseTuple(answer, "piiiO", &layout.flat, &layout.channel, &layout.event, &layout.guard, &layout.refused);
+    if (ok && (layout.channel >= n || layout.event >= n || layout.guard >= n)) {
+        PyErr_SetString(PyExc_ValueError, "no such key");
+        ok = 0;
+    }
+    if (!ok || grow((void **)&k->layouts, &k->layout_room, number + 1, sizeof(Layout))) {
+        Py_DECREF(answer);
+        return -1;
+    }
+    Py_INCREF(layout.refused);
     Py_DECREF(answer);
-    if (!ok || grow((void **)&k->layouts, &k->layout_room, number + 1, sizeof(Layout))) return -1;
     k->layouts[number] = layout;
     k->layout_count++;
     k->nodes[node].layout = number;
     return 0;
+}
+
+/* Whether the object says that it is something else; -1 for a Python error. */
+static int refused(Kernel *k, const Layout *layout) {
+    if (layout->guard < 0) return 0;
+    const Token *token = &k->tokens[layout->guard];
+    if (token->type != 's') return 0;
+    if (token->escaped) return 1;
+    PyObject *text = PyBytes_FromStringAndSize(token->p, token->len);
+    if (!text) return -1;
+    int found = PySet_Contains(layout->refused, text);
+    Py_DECREF(text);
+    return found;
 }
 
 static int group_of(Kernel *k, uint32_t number, uint32_t *plan) {
@@ -1103,6 +1328,9 @@ static int line(Kernel *k, const char *p, const char *end, Py_ssize_t index, PyO
     if (n < 0) goto slowly;
     if (layout_of(k, node, n)) return -1;
     if (!k->layouts[k->nodes[node].layout].flat) goto slowly;
+    int other = refused(k, &k->layouts[k->nodes[node].layout]);
+    if (other < 0) return -1;
+    if (other) goto slowly;
     if (group_of(k, k->nodes[node].layout, &number)) return -1;
     if (number == NONE) {
         k->skipped++;
@@ -1112,9 +1340,11 @@ static int line(Kernel *k, const char *p, const char *end, Py_ssize_t index, PyO
     k->judged++;
     Plan *plan = &k->plans[number];
     if (plan->keyword_slow) goto slowly;
-    if (plan->probe_count && (k->odd_escape || (k->high && odd_letters(p, end - p)) ||
-                              (probed(plan, p, end) && spoken(k, plan, p, end))))
-        goto slowly;
+    if (plan->probe_count) {
+        int may = may_speak(k, plan, p, end);
+        if (may < 0) return -1;
+        if (may) goto slowly;
+    }
     for (uint32_t i = 0; i < plan->count; i++) {
         uint32_t value = class_for(k, &plan->slots[i]);
         if (value == NONE) return -1;
@@ -1314,15 +1544,16 @@ static int globs_of(Table *t, PyObject *globs, size_t at) {
 
 static PyObject *kernel_add_table(Kernel *k, PyObject *args) {
     PyObject *lower, *cased, *globs, *always, *asked, *globbed, *missing, *numbers;
-    int native;
+    int native, nested;
     uint32_t checks;
     Py_ssize_t glob_bytes;
-    if (!PyArg_ParseTuple(args, "pIOOO!nOOOOO", &native, &checks, &lower, &cased, &PyList_Type, &globs, &glob_bytes, &always, &asked,
-                          &globbed, &missing, &numbers))
+    if (!PyArg_ParseTuple(args, "pIOOO!nOOOOOp", &native, &checks, &lower, &cased, &PyList_Type, &globs, &glob_bytes, &always, &asked,
+                          &globbed, &missing, &numbers, &nested))
         return NULL;
     Table t;
     memset(&t, 0, sizeof t);
     t.native = native;
+    t.nested = nested;
     t.checks = checks;
     t.stamps = calloc(checks + 1, 4);
     t.globs = calloc(checks + 1, sizeof(Glob));
@@ -1505,27 +1736,39 @@ static PyObject *kernel_stats(Kernel *k, PyObject *Py_UNUSED(ignored)) {
     size_t bytes = k->value_bytes, matchers = 0, classes = 0;
     for (uint32_t i = 0; i < k->table_count; i++) {
         const Table *t = &k->tables[i];
-        matchers += sizeof(Table) + t->lower.count * sizeof(Pattern) + t->lower.cap * 12 + t->cased.count * sizeof(Pattern);
+        matchers += sizeof(Table) + (t->lower.count + t->cased.count) * sizeof(Pattern) + (t->lower.cap + t->cased.cap) * sizeof(Bucket);
         classes += t->class_count;
     }
-    return Py_BuildValue("{s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:n,s:n,s:n,s:I,s:I,s:I,s:I}", "lines", k->lines, "judged", k->judged, "skipped",
+    return Py_BuildValue("{s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:n,s:n,s:n,s:I,s:I,s:I,s:I,s:n}", "lines", k->lines, "judged", k->judged, "skipped",
                          k->skipped, "new_values", k->new_values, "asked", k->asked, "new_tuples", k->new_tuples, "evictions", k->evictions,
                          "value_bytes", (Py_ssize_t)bytes, "matcher_bytes", (Py_ssize_t)matchers, "classes", (Py_ssize_t)classes, "nodes",
-                         k->node_count, "layouts", k->layout_count, "tables", k->table_count, "plans", k->plan_count);
+                         k->node_count, "layouts", k->layout_count, "tables", k->table_count, "plans", k->plan_count, "groups",
+                         (Py_ssize_t)k->groups.count);
 }
 
 static int kernel_init(Kernel *k, PyObject *args, PyObject *Py_UNUSED(more)) {
-    PyObject *owner;
+    PyObject *owner, *entered;
     Py_ssize_t limit;
-    if (!PyArg_ParseTuple(args, "On", &owner, &limit)) return -1;
+    if (!PyArg_ParseTuple(args, "OnO!", &owner, &limit, &PyList_Type, &entered)) return -1;
     if (k->owner) {
         PyErr_SetString(PyExc_RuntimeError, "made already");
         return -1;
     }
     k->limit = (size_t)limit;
-    if (grow((void **)&k->nodes, &k->node_room, 1, sizeof(Node))) return -1;
-    k->nodes[0] = (Node){0, 0, 0, 0, NONE};
-    k->node_count = 1;
+    new_node(k);
+    if (k->node_count != 1) return -1;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(entered); i++) {
+        const char *key;
+        Py_ssize_t n;
+        Entered *e = &k->entered[i];
+        if (i >= 64 || !PyArg_ParseTuple(PyList_GET_ITEM(entered, i), "Iy#", &e->around, &key, &n) || e->around > (uint32_t)i) {
+            if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "not the objects to open");
+            return -1;
+        }
+        if (keep_name(k, key, (size_t)n, &e->key_at)) return -1;
+        e->key_len = (uint32_t)n;
+        k->entered_count++;
+    }
     Py_INCREF(owner);
     k->owner = owner;
     return 0;
@@ -1552,6 +1795,7 @@ static void kernel_dealloc(Kernel *k) {
         free(k->plans[i].words);
         free(k->plans[i].constant);
     }
+    for (uint32_t i = 0; i < k->layout_count; i++) Py_XDECREF(k->layouts[i].refused);
     for (uint32_t i = 0; i < k->program_count; i++) program_free(&k->programs[i]);
     free(k->programs);
     map_free(&k->groups);
@@ -1582,7 +1826,7 @@ static PyTypeObject KernelType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tocsin.detect.sigma._kernel.Kernel",
     .tp_basicsize = sizeof(Kernel),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
-    .tp_doc = "Kernel(owner, limit): see kernel.py.",
+    .tp_doc = "Kernel(owner, limit, entered): see kernel.py.",
     .tp_methods = kernel_methods,
     .tp_init = (initproc)kernel_init,
     .tp_new = PyType_GenericNew,

@@ -21,6 +21,7 @@ from typing import Any
 
 from tocsin.detect.make import assets_of
 from tocsin.detect.rule import Rule
+from tocsin.detect.sigma.events import Event
 from tocsin.detect.sigma.logsource import plain_name
 from tocsin.detect.sigma.model import CorrelationBody, Expression
 from tocsin.tables.entities import Entity
@@ -33,17 +34,38 @@ GROUP_HITS = 10_000
 """Hits of one group that are kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Hit:
     """A rule that holds for an event; `parts` are the hits that a correlation's hit is made of."""
 
     rule: Rule
-    time: datetime
-    source: str
-    row: Mapping[str, Any]
-    entities: tuple[Entity, ...] = ()
-    assets: tuple[str, ...] = ()
+    event: Event
     parts: tuple[Hit, ...] = ()
+
+    @property
+    def time(self) -> datetime:
+        """When the event happened."""
+        return self.event.time
+
+    @property
+    def source(self) -> str:
+        """The kind of source that told it."""
+        return self.event.source
+
+    @property
+    def assets(self) -> tuple[str, ...]:
+        """Hosts and accounts that it is about; see `tocsin.detect.make.assets_of`."""
+        return self.event.assets
+
+    @property
+    def row(self) -> Mapping[str, Any]:
+        """The event's fields, made when first asked for."""
+        return self.event.row
+
+    @property
+    def entities(self) -> tuple[Entity, ...]:
+        """The event's entities, made when first asked for."""
+        return self.event.entities
 
     def events(self) -> Iterator[Hit]:
         """The events behind it, itself where it is none's correlation."""
@@ -54,13 +76,14 @@ class Hit:
 
     def field(self, name: str) -> Any:
         """A field of its event by name, case and punctuation not counted; a correlation's hit asks its parts."""
-        if name in self.row:
-            return self.row[name]
+        row = self.row
+        if name in row:
+            return row[name]
         wanted = plain_name(name)
-        found = next((v for k, v in self.row.items() if plain_name(k) == wanted), None)
+        found = next((v for k, v in row.items() if plain_name(k) == wanted), None)
         if found is None:
             inner = f"EventData.{name}"
-            found = self.row.get(inner)
+            found = row.get(inner)
         if found is None:
             found = next((v for p in self.parts if (v := p.field(name)) is not None), None)
         return found
@@ -298,4 +321,5 @@ def _hit(rule: Rule, body: CorrelationBody, key: tuple[str, ...], group: Sequenc
     row = {"Correlation": rule.name, "Count": len(group), **dict(zip(body.group_by, key, strict=True))}
     first = group[0].time.isoformat()
     row["FirstEvent"], row["LastEvent"] = first, group[-1].time.isoformat()
-    return Hit(rule, group[-1].time, "correlation", row, entities, assets_of(entities), tuple(group))
+    event = Event("correlation", group[-1].time, assets_of(entities), row=row, entities=entities)
+    return Hit(rule, event, tuple(group))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,53 +10,188 @@ import orjson
 import pyarrow as pa
 
 from tocsin.detect.entities import derive_entities, make, text
-from tocsin.detect.make import moment
+from tocsin.detect.make import assets_of, moment
+from tocsin.ingest.decoders import flatvalues
+from tocsin.ingest.decoders.windows import EVENT_SCHEMA
 from tocsin.ingest.model import SourceBatch
 from tocsin.tables.entities import Entity
 
-__all__ = ["EPOCH", "event_entities", "event_rows", "event_time"]
+__all__ = ["EPOCH", "Assets", "Event", "batch_events", "event_entities", "line_events"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES = ("TimeCreated", "TimeGenerated", "Timestamp", "ts", "EventTime", "CreationTime")
 _DROPPED = ("EventData", "ProviderGuid", "ActivityID", "Fields")
+_WINDOWS = ("windows.event", "linux.sysmon")
+_KEPT = tuple(n for n in EVENT_SCHEMA.names if n not in _DROPPED)
 
 
-def event_rows(batch: SourceBatch, indexes: Sequence[int]) -> list[dict[str, Any]]:
-    """Rows as flat, JSON-able values: system columns, then the event's own fields; empty ones left out."""
+class Event:
+    """An event that some rule holds for.
+
+    Its row and entities are made when first asked for: most events of a rule that fires often are only counted. `make` gives the row; where
+    it holds on to more than the event (a batch), `heavy` says so, and whoever keeps the event calls `keep`.
+    """
+
+    __slots__ = ("_entities", "_heavy", "_make", "_row", "assets", "source", "time")
+
+    def __init__(
+        self,
+        source: str,
+        time: datetime,
+        assets: tuple[str, ...],
+        *,
+        make: Callable[[], Mapping[str, Any]] | None = None,
+        heavy: bool = False,
+        row: Mapping[str, Any] | None = None,
+        entities: tuple[Entity, ...] | None = None,
+    ) -> None:
+        self.source, self.time, self.assets = source, time, assets
+        self._make, self._row, self._entities, self._heavy = make, row, entities, heavy
+
+    def keep(self) -> None:
+        """Lets go of what is more than the event."""
+        if self._heavy:
+            self._heavy = False
+            self.row  # noqa: B018 - made now, and the batch is free
+
+    @property
+    def row(self) -> Mapping[str, Any]:
+        """Flat, JSON-able values: system columns, then the event's own fields; empty ones left out."""
+        if self._row is None:
+            assert self._make is not None
+            self._row, self._make = self._make(), None
+        return self._row
+
+    @property
+    def entities(self) -> tuple[Entity, ...]:
+        """The entities that the event names."""
+        if self._entities is None:
+            self._entities = event_entities(self.source, self.row)
+        return self._entities
+
+
+_TEXT_OR_NONE = frozenset({str, type(None)})
+
+
+class Assets:
+    """`assets_of` of Windows events, remembered by what they are made of: hosts and accounts repeat."""
+
+    def __init__(self, most: int = 20_000) -> None:
+        self._most = most
+        self._known: dict[tuple[Any, ...], tuple[str, ...]] = {}
+
+    def of(self, computer: Any, fields: Mapping[str, Any]) -> tuple[str, ...]:
+        """Of an event's computer and its own fields."""
+        return self._find((computer, *map(fields.get, _NAMED)))
+
+    def of_values(self, computer: str | None, fields: Mapping[str, Any]) -> tuple[str, ...]:
+        """The same of fields as JSON gives them."""
+        key = (computer, *map(fields.get, _NAMED))
+        if not _TEXT_OR_NONE.issuperset(map(type, key)):
+            key = (computer, *(None if v is None else flatvalues.field(v) for v in key[1:]))
+        return self._find(key)
+
+    def _find(self, key: tuple[Any, ...]) -> tuple[str, ...]:
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= self._most:
+                self._known.clear()
+            row = {n: v for n, v in zip(("Computer", *_NAMED), key, strict=True) if v is not None and v != ""}
+            found = self._known[key] = assets_of((*_who(row, text(key[0])), *_addresses(row)))
+        return found
+
+
+def batch_events(batch: SourceBatch, indexes: Sequence[int], assets: Assets) -> list[Event]:
+    """The events of these rows of a batch."""
     kept = batch.rows.select([n for n in batch.rows.column_names if n not in _DROPPED])
-    return [
-        _row(batch, index, values)
-        for index, values in zip(indexes, kept.take(pa.array(indexes, pa.int64())).to_pylist(), strict=True)
-    ]
+    if batch.source not in _WINDOWS:
+        found: list[Event] = []
+        for index, values in zip(indexes, kept.take(pa.array(indexes, pa.int64())).to_pylist(), strict=True):
+            row = _row(values, _inner(batch, index))
+            entities = event_entities(batch.source, row)
+            found.append(Event(batch.source, _time(row), assets_of(entities), row=row, entities=entities))
+        return found
+    head = batch.rows.select(["Computer", "TimeCreated"]).take(pa.array(indexes, pa.int64()))
+    computers, times = head.column("Computer").to_pylist(), head.column("TimeCreated").to_pylist()
+    data = batch.event_data()
+
+    def event(index: int, computer: Any, created: datetime | None) -> Event:
+        fields = data[index]
+
+        def make() -> dict[str, Any]:
+            return _row(kept.slice(index, 1).to_pylist()[0], fields)
+
+        if created is None:  # it may tell its time in a field of its own
+            row = make()
+            return Event(batch.source, _time(row), assets.of(computer, fields), row=row)
+        return Event(batch.source, _utc(created), assets.of(computer, fields), make=make, heavy=True)
+
+    return [event(*each) for each in zip(indexes, computers, times, strict=True)]
 
 
-def _row(batch: SourceBatch, index: int, values: Mapping[str, Any]) -> dict[str, Any]:
+def line_events(lines: Sequence[bytes], assets: Assets) -> list[Event]:
+    """The events of JSON lines of Windows events; as their batch's would be, but of flat ones only what is asked for is decoded."""
+    objects = [orjson.loads(line) for line in lines]
+    flat = [at for at, found in enumerate(objects) if "EventID" in found]
+    made: list[Event | None] = [None] * len(lines)
+    if len(flat) < len(lines):
+        nested = sorted(set(range(len(lines))).difference(flat))
+        batch = SourceBatch("windows.event", flatvalues.nested_rows([objects[at] for at in nested]), "")
+        for at, event in zip(nested, batch_events(batch, range(len(nested)), assets), strict=True):
+            event.keep()
+            made[at] = event
+    times = flatvalues.times([objects[at] for at in flat]).to_pylist()
+    for at, created in zip(flat, times, strict=True):
+        made[at] = _flat_event(lines[at], objects[at], created, assets)
+    return [event for event in made if event is not None]
+
+
+def _flat_event(line: bytes, fields: dict[str, Any], created: datetime | None, assets: Assets) -> Event:
+    def make() -> dict[str, Any]:
+        named, own = flatvalues.columns(orjson.loads(line))
+        named["TimeCreated"] = created
+        return _row({n: named[n] for n in _KEPT}, own)
+
+    whose = assets.of_values(flatvalues.computer(fields), fields)
+    if created is None:  # it may tell its time in a field of its own
+        row = make()
+        return Event("windows.event", _time(row), whose, row=row)
+    return Event("windows.event", created.replace(tzinfo=UTC), whose, make=make)
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _inner(batch: SourceBatch, index: int) -> Mapping[str, Any]:
+    """The fields that a row carries beside its columns."""
+    if batch.source == "linux.auditd":
+        found: dict[str, Any] = orjson.loads(batch.rows.column("Fields")[index].as_py() or "{}")
+        return found
+    return batch.event_data()[index] if "EventData" in batch.rows.column_names else {}
+
+
+def _row(values: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, datetime):
-            value = (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat().replace("+00:00", "Z")
+            value = _utc(value).isoformat().replace("+00:00", "Z")
         if value is not None and value != "":
             found[name] = value
-    inner: Mapping[str, Any] = {}
-    if "EventData" in batch.rows.column_names:
-        inner = batch.event_data()[index]
-    elif batch.source == "linux.auditd":
-        inner = orjson.loads(batch.rows.column("Fields")[index].as_py() or "{}")
     for name, value in inner.items():
         if value is not None and value != "":
             found[name if name not in found else f"EventData.{name}"] = value
     return found
 
 
-def event_time(source: str, row: Mapping[str, Any]) -> datetime:
+def _time(row: Mapping[str, Any]) -> datetime:
     """When the event happened; 1970 where it doesn't say."""
-    del source
     return next((m for n in _TIMES if (m := moment(row.get(n))) is not None), EPOCH)
 
 
 def event_entities(source: str, row: Mapping[str, Any]) -> tuple[Entity, ...]:
     """The entities that the event names."""
-    if source in ("windows.event", "linux.sysmon"):
+    if source in _WINDOWS:
         return tuple(dict.fromkeys(_windows(row)))
     if source == "linux.auditd":
         return tuple(dict.fromkeys(_auditd(row)))
@@ -83,8 +218,19 @@ _FILES = ("TargetFilename", "ImageLoaded", "Image", "NewProcessName", "SourceIma
 _ALGORITHMS = ("SHA256", "SHA1", "MD5")
 
 
+_NAMED = (*{n for name, domain, sids in _PAIRS for n in (name, domain, *sids)}, *_FULL, *_ADDRESSES)
+"""The fields that hosts, accounts and addresses are made of, beside the computer."""
+
+
 def _windows(row: Mapping[str, Any]) -> Iterator[Entity]:
     host = text(row.get("Computer"))
+    yield from _who(row, host)
+    yield from _addresses(row)
+    yield from _windows_processes(row, host)
+    yield from _windows_things(row, host)
+
+
+def _who(row: Mapping[str, Any], host: str) -> Iterator[Entity]:
     yield from make("Host", {"FullName": host})
     for name, domain, sids in _PAIRS:
         user = _get(row, name)
@@ -95,9 +241,14 @@ def _windows(row: Mapping[str, Any]) -> Iterator[Entity]:
         user = _get(row, name)
         if user and not user.endswith("$"):
             yield from make("Account", {"Name": user})
+
+
+def _addresses(row: Mapping[str, Any]) -> Iterator[Entity]:
     for name in _ADDRESSES:
         yield from make("IP", {"Address": _get(row, name)})
-    yield from _windows_processes(row, host)
+
+
+def _windows_things(row: Mapping[str, Any], host: str) -> Iterator[Entity]:
     event = row.get("EventID")
     for name in _FILES:
         path = _get(row, name).strip('"')

@@ -13,6 +13,7 @@ from typing import Any
 from tocsin.detect.sigma.computed import COMPUTED, INPUTS, inside
 from tocsin.detect.sigma.logsource import plain_name
 from tocsin.ingest.decoders import flatvalues
+from tocsin.ingest.decoders.shapes import WINDOWS_TABLES
 
 __all__ = ["COLUMN", "SYSTEM_NAMES", "FlatLayout", "flat_layout"]
 
@@ -27,16 +28,23 @@ SYSTEM_NAMES: Mapping[str, str] = {
 }  # fmt: skip
 """Columns of a batch by the plain names that rules use for them."""
 _PROVIDERS = ("SourceName", "Provider", "ProviderName")
-_ELSEWHERE = ("TimeGenerated", "EventSourceName", "Type")
-"""Keys by which an object may be a row of Log Analytics."""
+_ELSEWHERE = ("TimeGenerated", "EventSourceName")
+"""Keys by which an object is a row of Log Analytics."""
 MOST_INPUTS = 8
 
 
 class FlatLayout:
-    """The fields of objects with these keys. `fields` are the event's own, in order; `inputs` and `value` read any getter of a `Layout`."""
+    """The fields of objects with these keys.
+
+    `fields` are the event's own, in order; `inputs` and `value` read any getter of a `Layout`. `channel` and `event` name the keys that decide
+    on the program, `refused` the values of keys with which the object is something else and must be decoded.
+    """
+
+    channel, event, nested = "Channel", "EventID", False
 
     def __init__(self, names: Sequence[str], *, nxlog: bool) -> None:
         present = set(names)
+        self.refused: Mapping[str, frozenset[str]] = {"Type": WINDOWS_TABLES} if "Type" in present else {}
         self._nxlog = nxlog
         self._columns: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {}
         dropped = {

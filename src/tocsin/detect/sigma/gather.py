@@ -29,6 +29,7 @@ class _Burst:
         self.count += 1
         self.first, self.last = min(self.first, hit.time), max(self.last, hit.time)
         if keep and len(self.hits) < EVIDENCE_ROWS:
+            hit.event.keep()
             self.hits.append(hit)
 
 
@@ -49,6 +50,7 @@ class Gatherer:
                 burst.take(hit, keep=not self._live)
                 return []
         if not self._live:
+            hit.event.keep()
             bursts.append(_Burst([hit], 1, hit.time, hit.time))
             return []
         # Only the latest burst can still grow, and the key that was quiet longest is forgotten first.
@@ -57,6 +59,10 @@ class Gatherer:
             del self._open[next(iter(self._open))]
         self._open[key] = [_Burst([], 1, hit.time, hit.time)]
         return [alert_of([hit], 1, hit.time, hit.time)]
+
+    def forget(self) -> None:
+        """Forgets open bursts, and what wasn't said of them."""
+        self._open = {}
 
     def finish(self) -> list[Alert]:
         """The alerts of everything that wasn't said."""

@@ -13,10 +13,11 @@ import orjson
 
 from tocsin.detect.sigma.checks import Exists, Glob, Regex, Text
 from tocsin.detect.sigma.fields import FieldTable
-from tocsin.detect.sigma.flat import SYSTEM_NAMES, FlatLayout, flat_layout
+from tocsin.detect.sigma.flat import SYSTEM_NAMES
 from tocsin.detect.sigma.keywords import keywords_of
-from tocsin.detect.sigma.lines import Lines, Programs, program_of
+from tocsin.detect.sigma.lines import LineLayout, Lines, Programs, line_layout, program_of
 from tocsin.detect.sigma.literals import needed_texts
+from tocsin.detect.sigma.nested import ENTERED, SEPARATOR
 from tocsin.detect.sigma.program import Layout, Program
 from tocsin.ingest.decoders import flatvalues
 
@@ -33,6 +34,8 @@ VALUE_BYTES = 48 << 20
 """Remembered values; all are forgotten when they take more."""
 MOST_LAYOUTS = 20_000
 MOST_CLASSES = 2_000_000
+MOST_GROUPS = 200_000
+"""Layouts with their channels and event ids."""
 _HOLDS, _GLOB, _ASK = range(3)
 _ANCHORS = {"in": 0, "start": 1, "end": 2, "eq": 3}
 _NO_RULE, _SLOW = -1, -2
@@ -47,14 +50,19 @@ class NativeLines:
 
     def _begin(self) -> None:
         self._asker = _Asker(self._programs)
-        self._kernel = _kernel.Kernel(self._asker, VALUE_BYTES)
+        self._kernel = _kernel.Kernel(self._asker, VALUE_BYTES, _entered())
         self._asker.kernel = self._kernel
 
     def scan(self, lines: Lines | bytes) -> tuple[list[tuple[int, tuple[int, ...]]], list[int]]:
         """See `tocsin.detect.sigma.lines.LineScanner.scan`; also takes a body of lines as it is."""
         hits, slow, _ = self._kernel.scan(lines)
         stats = self._kernel.stats()
-        if stats["layouts"] > MOST_LAYOUTS or stats["nodes"] > 400_000 or stats["classes"] > MOST_CLASSES:
+        if (
+            stats["layouts"] > MOST_LAYOUTS
+            or stats["nodes"] > 400_000
+            or stats["classes"] > MOST_CLASSES
+            or stats["groups"] > MOST_GROUPS
+        ):
             self._begin()  # a sender of endless new field names costs time, not memory
         return hits, slow
 
@@ -71,7 +79,11 @@ class NativeLines:
 class _Table:
     """A kernel's table: which checks its ids stand for, and how a value is made of tokens."""
 
-    def __init__(self, table: FieldTable, layout: FlatLayout | None, getter: str, inputs: tuple[str, ...]) -> None:
+    def __init__(
+        self, table: FieldTable, layout: LineLayout | None, getter: str, inputs: tuple[str, ...], nested: bool
+    ) -> None:
+        self.field = flatvalues.own if nested else flatvalues.field
+        self.nested = nested
         self.table, self.layout, self.getter, self.inputs = table, layout, getter, inputs
         self.checks = list(table.checks)
         self.numbers = [table.checks[c] for c in self.checks]
@@ -88,7 +100,7 @@ class _Asker:
     def __init__(self, programs: Programs) -> None:
         self.kernel: Any = None
         self._programs = programs
-        self._layouts: list[tuple[tuple[str, ...], FlatLayout | None]] = []
+        self._layouts: list[tuple[tuple[str, ...], LineLayout | None]] = []
         self._tables: list[_Table] = []
         self._by_key: dict[Any, int] = {}
         self._kept: list[Program] = []  # so that no other program gets the id of one that is known
@@ -96,16 +108,30 @@ class _Asker:
 
     # ------------------------------------------------------------------ shapes
 
-    def on_layout(self, number: int, names: tuple[bytes, ...]) -> tuple[bool, int, int]:
-        """(whether such objects needn't be decoded, where the channel is, where the event id is)."""
+    def on_layout(self, number: int, names: tuple[bytes | bool, ...]) -> tuple[bool, int, int, int, Any]:
+        """Of objects with these keys, True and False where one of them is opened and closed again.
+
+        (whether such objects needn't be decoded, where the channel is, where the event id is, where a text is that may say otherwise, which
+        texts say so).
+        """
         assert number == len(self._layouts)
         try:
-            texts = tuple(n.decode() for n in names)
-            flat = flat_layout(texts)
-        except UnicodeDecodeError:
-            texts, flat = (), None
-        self._layouts.append((texts, flat))
-        return (False, -1, -1) if flat is None else (True, texts.index("Channel"), texts.index("EventID"))
+            texts = _joined(names)
+            layout = line_layout(texts)
+        except ValueError:  # not UTF-8, or an object twice
+            texts, layout = (), None
+        self._layouts.append((texts, layout))
+        if layout is None:
+            return False, -1, -1, -1, None
+        guard = next(iter(layout.refused), "")
+        refused = frozenset(t.encode() for t in layout.refused[guard]) if guard else None
+        return (
+            True,
+            texts.index(layout.channel),
+            texts.index(layout.event),
+            texts.index(guard) if guard else -1,
+            refused,
+        )
 
     def on_group(self, layout: int, channel: bytes, event: bytes) -> int:
         """The plan of a layout's events of that channel and id."""
@@ -115,11 +141,13 @@ class _Asker:
             program = program_of(self._programs, orjson.loads(channel), orjson.loads(event))
         except orjson.JSONDecodeError:
             return _SLOW
+        if flat.nested and event == b"null":
+            return _SLOW  # the decoder knows where else it may stand
         if program is None:
             return _NO_RULE
         return self._plan(program, program.layout(flat.fields, SYSTEM_NAMES), names, flat)
 
-    def _plan(self, program: Program, layout: Layout, names: tuple[str, ...], flat: FlatLayout) -> int:
+    def _plan(self, program: Program, layout: Layout, names: tuple[str, ...], flat: LineLayout) -> int:
         places = {name: at for at, name in enumerate(names)}
         constant: set[int] = set(layout.constant)
         slots: list[tuple[int, tuple[int, ...]]] = []
@@ -133,11 +161,15 @@ class _Asker:
                     slow = True
                 else:
                     probes, words = list(keywords.probes), [w.encode() for w in keywords.words]
+                    # The decoder puts braces around ids there.
+                    slow |= flat.nested and any("{" in w or "}" in w for w in keywords.words)
                 continue
             inputs = flat.inputs(getter)
             if not inputs:
                 constant |= table[flat.value(getter, {})]
                 continue
+            if not places.keys() >= set(inputs):
+                return _SLOW  # an object that was opened
             number = self._table(table, flat, getter, inputs)
             slots.append((number, tuple(places[n] for n in inputs)))
         if len(slots) > 64 or any(len(p) > 8 for _, p in slots):
@@ -148,18 +180,18 @@ class _Asker:
         made: int = self.kernel.add_plan(self._numbers[id(program)], sorted(constant), slots, slow, probes, words)
         return made
 
-    def _table(self, table: FieldTable, flat: FlatLayout, getter: str, inputs: tuple[str, ...]) -> int:
+    def _table(self, table: FieldTable, flat: LineLayout, getter: str, inputs: tuple[str, ...]) -> int:
         plain = flat.plain(getter)
-        key = (id(table), None if plain else (id(flat), getter))
+        key = (id(table), flat.nested if plain else (id(flat), getter))
         known = self._by_key.get(key)
         if known is not None:
             return known
         number = len(self._tables)
-        made = _Table(table, None if plain else flat, getter, inputs)
+        made = _Table(table, None if plain else flat, getter, inputs, flat.nested)
         self._tables.append(made)
         parts: tuple[Any, ...] = _native(made) if plain else ([], [], [], 0, [], [], [])
         given = self.kernel.add_table(
-            plain, len(made.checks), *parts, [made.local[i] for i in sorted(table.missing)], made.numbers
+            plain, len(made.checks), *parts, [made.local[i] for i in sorted(table.missing)], made.numbers, flat.nested
         )
         assert given == number
         self._by_key[key] = number
@@ -177,7 +209,8 @@ class _Asker:
         flat = made.layout
         if flat is None:
             value = values[0]
-            found = made.table.missing if value is None else made.table.class_of(flatvalues.field(value))
+            absent = value is None and not made.nested
+            found = made.table.missing if absent else made.table.class_of(made.field(value))
         else:
             found = made.table.class_of(flat.value(made.getter, dict(zip(made.inputs, values, strict=True))))
         return [made.local[i] for i in found]
@@ -237,3 +270,31 @@ def _segments(parts: Sequence[str | bool | None]) -> tuple[tuple[bytes, bytes], 
             piece = str(part).encode()
             text, mask = text + piece, mask + b"\1" * len(piece)
     return tuple(found)
+
+
+def _joined(names: Sequence[bytes | bool]) -> tuple[str, ...]:
+    """The names as `spread` joins them. Raises ValueError where an object is there twice: which one counts is the decoder's business."""
+    found: list[str] = []
+    way: list[str] = []
+    opened: set[str] = set()
+    for name in names:
+        if name is True:
+            if found[-1] in opened:
+                raise ValueError("twice")
+            opened.add(found[-1])
+            way.append(found.pop())
+        elif name is False:
+            way.pop()
+        else:
+            assert isinstance(name, bytes)
+            found.append(way[-1] + SEPARATOR + name.decode() if way else name.decode())
+    if not opened.isdisjoint(found):
+        raise ValueError("twice")
+    return tuple(found)
+
+
+def _entered() -> list[tuple[int, bytes]]:
+    """The objects to open: (number of the one around it or 0, key); numbers count from one in this order."""
+    paths = sorted(ENTERED, key=lambda p: (p.count(SEPARATOR), p))
+    numbers = {path: number for number, path in enumerate(paths, 1)}
+    return [(numbers.get(path.rpartition(SEPARATOR)[0], 0), path.rpartition(SEPARATOR)[2].encode()) for path in paths]

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import re2  # type: ignore[import-untyped]
 
 from tocsin.detect.sigma.checks import Check, Text
 
 __all__ = ["Keywords", "keywords_of"]
 
+_ODD = ("\u212a", "\u0130", r"(?:^|[^\\])(?:\\\\)*\\[u/]")
+"""Where characters may be written otherwise than as they are."""
 MOST_PROBES = 12
 MOST_WORDS = 200
 _SAFE = re.compile(r'[^"\\/\x00-\x1f\x7f-\U0010ffff]+')
@@ -42,62 +43,9 @@ class Keywords:
     probes: tuple[bytes, ...]
     _set: Any = field(repr=False, compare=False)
 
-    def suspicious(self, text: bytes) -> bool:
-        """Whether a line, or several, may hold a keyword."""
-        return bool(self._set.Match(text)) or _odd(text)
-
-    def find(self, body: bytes, starts: Any) -> set[int]:
-        """Numbers of the lines of a body that may hold a keyword; `starts` are the lines' beginnings (an array)."""
-        data = np.frombuffer(body, np.uint8)
-        if len(data) < 4:
-            return set()
-        folded = data | np.uint8(32)
-        found: set[int] = set()
-        for probe in self.probes:
-            letters = [c | 32 for c in probe]
-            mask = folded[: len(folded) - len(letters) + 1] == letters[0]
-            for offset, letter in enumerate(letters[1:], 1):
-                mask &= folded[offset : len(folded) - len(letters) + 1 + offset] == letter
-            if mask.any():
-                found.update((np.searchsorted(starts, np.flatnonzero(mask), "right") - 1).tolist())
-        return {line for line in found if self.suspicious(_line(body, starts, line))} | _odd_lines(body, data, starts)
-
-
-def _line(body: bytes, starts: Any, number: int) -> bytes:
-    end = int(starts[number + 1]) if number + 1 < len(starts) else len(body)
-    return body[int(starts[number]) : end]
-
-
-def _odd(text: bytes) -> bool:
-    """Whether characters may be written otherwise than as they are."""
-    if b"\xe2\x84\xaa" in text or b"\xc4\xb0" in text:
-        return True
-    return (b"\\u" in text or b"\\/" in text) and _ESCAPE.search(text) is not None
-
-
-_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\[u/]")
-
-
-def _odd_lines(body: bytes, data: Any, starts: Any) -> set[int]:
-    slashes = data[:-1] == 92
-    after = data[1:]
-    places = np.flatnonzero(slashes & ((after == 117) | (after == 47)))
-    alone = [p for p in places.tolist() if body[p - 1] != 92 or _alone(body, p)]
-    found = set((np.searchsorted(starts, alone, "right") - 1).tolist())
-    if not body.isascii():
-        kelvin = (data[:-2] == 0xE2) & (data[1:-1] == 0x84) & (data[2:] == 0xAA)
-        dotted = (data[:-1] == 0xC4) & (data[1:] == 0xB0)
-        for places in (np.flatnonzero(kelvin), np.flatnonzero(dotted)):
-            found.update((np.searchsorted(starts, places, "right") - 1).tolist())
-    return found
-
-
-def _alone(body: bytes, at: int) -> bool:
-    """Whether a backslash isn't itself escaped."""
-    first = at
-    while first and body[first - 1] == 92:
-        first -= 1
-    return (at - first) % 2 == 0
+    def suspicious(self, line: bytes) -> bool:
+        """Whether a line may hold a keyword."""
+        return bool(self._set.Match(line))
 
 
 def keywords_of(checks: Iterable[Check]) -> Keywords | None:
@@ -119,12 +67,11 @@ def _keywords(checks: frozenset[Check]) -> Keywords | None:
     probes = _probes(words)
     if len(probes) > MOST_PROBES or len(words) > MOST_WORDS:
         return None
-    options = re2.Options()
-    options.literal = True
-    options.case_sensitive = False
-    every = re2.Set.SearchSet(options)
+    every = re2.Set.SearchSet()
     for word in words:
-        every.Add(word)
+        every.Add(f"(?i){re2.escape(word)}")
+    for odd in _ODD:
+        every.Add(odd)
     every.Compile()
     return Keywords(tuple(words), tuple(p.encode() for p in probes), every)
 

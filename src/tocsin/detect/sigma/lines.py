@@ -10,18 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import getitem, itemgetter
 from typing import Any, Protocol
 
-import numpy as np
 import orjson
 
 from tocsin.detect.sigma.fields import FieldTable
 from tocsin.detect.sigma.flat import SYSTEM_NAMES, FlatLayout, flat_layout
 from tocsin.detect.sigma.keywords import Keywords, keywords_of
+from tocsin.detect.sigma.nested import SEPARATOR, NestedLayout, nested_layout, spread
 from tocsin.detect.sigma.program import Layout, Program
 from tocsin.ingest.decoders import flatvalues
 
-__all__ = ["LineScanner", "Lines", "Programs", "PythonLines", "program_of"]
+__all__ = ["LineLayout", "LineScanner", "Lines", "Programs", "PythonLines", "line_layout", "program_of"]
 
 Lines = Sequence[bytes]
+LineLayout = FlatLayout | NestedLayout
 Programs = Callable[[str | None, int | None], Program | None]
 """The program of a channel and an event id."""
 LAYOUTS = 4096
@@ -40,6 +41,13 @@ class LineScanner(Protocol):
     def forget(self) -> None:
         """Forgets what was learnt of values."""
         ...
+
+
+def line_layout(names: Sequence[str]) -> LineLayout | None:
+    """The layout of objects of these names, as `spread` gives them; None for those that must be decoded."""
+    if "EventID" in names:  # what was opened of a flat object is one value there
+        return flat_layout(tuple(dict.fromkeys(n.partition(SEPARATOR)[0] for n in names)))
+    return nested_layout(names)
 
 
 def program_of(programs: Programs, channel: Any, event: Any) -> Program | None:
@@ -71,30 +79,34 @@ class _Budget:
 class _Values(dict[Any, frozenset[int]]):
     """Classes of one key's values, as JSON gives them."""
 
-    def __init__(self, table: FieldTable, budget: _Budget) -> None:
+    def __init__(self, table: FieldTable, budget: _Budget, nested: bool) -> None:
         super().__init__()
         self._table = table
         self._budget = budget
+        self._field = flatvalues.own if nested else flatvalues.field
+        self._nested = nested
         budget.tables.append(self)
-        self[None] = table.missing
+        self.forget()
 
     def __missing__(self, value: Any) -> frozenset[int]:
         if value.__class__ is not str:
-            return self[flatvalues.field(value)]
+            hash(value)  # a list or an object: TypeError
+            return self._table.class_of(self._field(value)) if self._nested else self[self._field(value)]
         self._budget.take(len(value) + 100)
-        found = self[value] = self._table.class_of(value)
+        found = self[value] = self._table.class_of(self._field(value))
         return found
 
     def forget(self) -> None:
         """Forgets all values."""
         self.clear()
-        self[None] = self._table.missing
+        if not self._nested:
+            self[None] = self._table.missing
 
 
 class _Joined(dict[Any, frozenset[int]]):
     """Classes of what is made of several keys' values, or of one's in another way."""
 
-    def __init__(self, table: FieldTable, layout: FlatLayout, getter: str, inputs: tuple[str, ...]) -> None:
+    def __init__(self, table: FieldTable, layout: LineLayout, getter: str, inputs: tuple[str, ...]) -> None:
         super().__init__()
         self._table, self._layout, self._getter, self._inputs = table, layout, getter, inputs
 
@@ -116,12 +128,13 @@ class _Plan:
         self,
         program: Program,
         layout: Layout,
-        flat: FlatLayout,
-        tables: dict[int, _Values],
+        flat: LineLayout,
+        tables: dict[tuple[int, bool], _Values],
         budget: _Budget,
         number: Any,
     ) -> None:
         self.program, self.layout = program, layout
+        self.event = flat.event
         self.small = number in (0, 1)
         """Whether Python takes true or false for the event id."""
         self.keywords: Keywords | None = None
@@ -133,16 +146,19 @@ class _Plan:
         for table, getter in layout.slots:
             if getter == "":
                 self.keywords = keywords_of(table.checks)
-                self.always_slow |= self.keywords is None
+                self.always_slow |= self.keywords is None or (
+                    flat.nested and any("{" in w or "}" in w for w in self.keywords.words)
+                )
                 continue
             inputs = flat.inputs(getter)
             if not inputs:
                 constant |= table[flat.value(getter, {})]
             elif flat.plain(getter):
                 plain.append(inputs[0])
-                values = tables.get(id(table))
+                known = (id(table), flat.nested)
+                values = tables.get(known)
                 if values is None:
-                    values = tables[id(table)] = _Values(table, budget)
+                    values = tables[known] = _Values(table, budget, flat.nested)
                 self.tables.append(values)
             else:
                 getters.append((itemgetter(*inputs), _Joined(table, flat, getter, inputs)))
@@ -163,9 +179,18 @@ class _Plan:
 class _Known:
     """A layout and its plans by channel and event id."""
 
-    def __init__(self, flat: FlatLayout) -> None:
+    def __init__(self, flat: LineLayout) -> None:
         self.flat = flat
+        self.head = itemgetter(flat.channel, flat.event)
+        self.refused = next(iter(flat.refused.items()), None)
         self.plans: dict[Any, _Plan | None] = {}
+
+    def refuses(self, event: Mapping[str, Any]) -> bool:
+        """Whether the object says that it is something else."""
+        if self.refused is None:
+            return False
+        value = event[self.refused[0]]
+        return value.__class__ is str and value in self.refused[1]
 
 
 class PythonLines:
@@ -174,7 +199,7 @@ class PythonLines:
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
         self._layouts: dict[tuple[str, ...], _Known | None] = {}
-        self._tables: dict[int, _Values] = {}
+        self._tables: dict[tuple[int, bool], _Values] = {}
         self._budget = _Budget()
 
     def scan(self, lines: Lines) -> tuple[list[tuple[int, tuple[int, ...]]], list[int]]:
@@ -196,25 +221,30 @@ class PythonLines:
                         joined.clear()
 
     def _chunk(self, lines: Lines, start: int, hits: list[tuple[int, tuple[int, ...]]], slow: list[int]) -> None:
-        loads, layouts, head = orjson.loads, self._layouts, itemgetter("Channel", "EventID")
+        loads, layouts = orjson.loads, self._layouts
         spoken: list[Keywords | None] = [None] * len(lines)
         found: list[tuple[int, tuple[int, ...]]] = []
         plan: Any
         for index, line in enumerate(lines):
             try:
                 event = loads(line)
+                if "EventID" not in event and event.__class__ is dict:
+                    if b"\\u001" in line:  # a name might hold the separator
+                        slow.append(start + index)
+                        continue
+                    event = spread(event)
                 known = layouts[tuple(event)]
-                if known is None:
+                if known is None or (known.refused is not None and known.refuses(event)):
                     slow.append(start + index)
                     continue
-                plan = known.plans[head(event)]
+                plan = known.plans[known.head(event)]
             except (KeyError, TypeError):
                 plan = self._learn(event) if event.__class__ is dict else False
             except orjson.JSONDecodeError:
                 plan = False
             if plan is None:
                 continue
-            if plan is False or plan.always_slow or (plan.small and event["EventID"].__class__ is bool):
+            if plan is False or plan.always_slow or (plan.small and event[plan.event].__class__ is bool):
                 slow.append(start + index)
                 continue
             try:
@@ -236,10 +266,7 @@ class PythonLines:
             spoken[index] = plan.keywords
             if verdict:
                 found.append((index, verdict))
-        may: set[int] = set()
-        for keywords in set(spoken):
-            if keywords is not None:
-                may |= _suspicious(keywords, lines, spoken)
+        may = {at for at, keywords in enumerate(spoken) if keywords is not None and keywords.suspicious(lines[at])}
         hits.extend((start + index, verdict) for index, verdict in found if index not in may)
         slow.extend(start + index for index in may)
 
@@ -251,12 +278,14 @@ class PythonLines:
                 self._layouts.clear()
                 self._tables.clear()
                 self._budget = _Budget()
-            flat = flat_layout(names)
+            flat = line_layout(names)
             self._layouts[names] = None if flat is None else _Known(flat)
         known = self._layouts[names]
         if known is None:
             return False
-        channel, number = event["Channel"], event["EventID"]
+        channel, number = known.head(event)
+        if known.refuses(event):
+            return False
         if not isinstance(channel, str | None) or number.__class__ not in (int, str):
             return False
         key = (channel, number)
@@ -277,13 +306,3 @@ class PythonLines:
                 )
             )
         return known.plans[key]
-
-
-def _suspicious(keywords: Keywords, lines: Lines, spoken: Sequence[Keywords | None]) -> set[int]:
-    """The lines that may hold one of these keywords, of those whose plan looks for them."""
-    asked = [i for i, k in enumerate(spoken) if k is keywords]
-    if len(asked) * 4 < len(lines):
-        return {i for i in asked if keywords.suspicious(lines[i])}
-    starts = np.zeros(len(lines), np.int64)
-    np.cumsum(np.fromiter(map(len, lines[:-1]), np.int64, len(lines) - 1) + 1, out=starts[1:])
-    return keywords.find(b"\n".join(lines), starts).intersection(asked)

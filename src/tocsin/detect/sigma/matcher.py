@@ -17,11 +17,10 @@ import orjson
 import pyarrow as pa
 
 from tocsin.detect.alert import Alert
-from tocsin.detect.make import assets_of
 from tocsin.detect.rule import Rule
 from tocsin.detect.sigma.computed import COMPUTED, hashable, inside
 from tocsin.detect.sigma.correlation import Correlations, Hit
-from tocsin.detect.sigma.events import EPOCH, event_entities, event_rows, event_time
+from tocsin.detect.sigma.events import EPOCH, Assets, batch_events, line_events
 from tocsin.detect.sigma.flat import COLUMN, SYSTEM_NAMES
 from tocsin.detect.sigma.gather import Gatherer
 from tocsin.detect.sigma.kernel import AVAILABLE, NativeLines
@@ -30,7 +29,6 @@ from tocsin.detect.sigma.model import CorrelationBody, SigmaBody
 from tocsin.detect.sigma.program import Bound, Layout, Program, whole_text
 from tocsin.detect.sigma.tree import values_of
 from tocsin.ingest.decoders import decode_body
-from tocsin.ingest.decoders.windows import EventBuffer
 from tocsin.ingest.model import SourceBatch
 
 __all__ = ["SigmaMatcher", "SigmaStats"]
@@ -78,6 +76,7 @@ class SigmaMatcher:
         self._programs: dict[tuple[Any, ...], Program | None] = {}
         self._gather = Gatherer(live=live, burst=burst)
         self._live = live
+        self._assets = Assets()
         self._correlations = Correlations(self.rules)
         self._waiting: list[Hit] = []
         self.native = AVAILABLE if native is None else native
@@ -104,18 +103,22 @@ class SigmaMatcher:
 
     def _take(self, hits: Sequence[Hit]) -> list[Alert]:
         self.stats.hits += len(hits)
+        now = self._now(hits) if self._live else EPOCH
         alerts: list[Alert] = []
         for hit in hits:
             body = hit.rule.compiled
             if not body.silent:
                 alerts.extend(self._gather.add(hit))
         if self._correlations:
+            hits = [h for h in hits if self._correlations.wants(h)]
+            for hit in hits:
+                hit.event.keep()
             if self._live:
                 alerts.extend(self._raise(self._correlations.add(hits)))
-                alerts.extend(self._raise(self._correlations.close(self._now(hits) - LATE)))
+                alerts.extend(self._raise(self._correlations.close(now - LATE)))
             else:
                 # Files come in any order; correlations need the order of time.
-                self._waiting.extend(h for h in hits if self._correlations.wants(h))
+                self._waiting.extend(hits)
         return alerts
 
     def finish(self) -> list[Alert]:
@@ -146,30 +149,27 @@ class SigmaMatcher:
     def _hits(self, batch: SourceBatch, found: list[tuple[int, tuple[int, ...]]]) -> list[Hit]:
         found.sort(key=lambda pair: pair[0])
         made: list[Hit] = []
-        for (_, numbers), row in zip(found, event_rows(batch, [i for i, _ in found]), strict=True):
-            at = event_time(batch.source, row)
-            entities = event_entities(batch.source, row)
-            assets = assets_of(entities)
-            made.extend(Hit(self.rules[n], at, batch.source, row, entities, assets) for n in numbers)
+        events = batch_events(batch, [i for i, _ in found], self._assets) if found else []
+        for (_, numbers), event in zip(found, events, strict=True):
+            made.extend([Hit(self.rules[n], event) for n in numbers])
         return made
 
     # ------------------------------------------------------------------ Windows events
 
     def forget(self) -> None:
-        """Forgets values, classes and verdicts, not the compiled rules: as after a start."""
+        """Forgets values, classes, verdicts and open bursts, not the compiled rules: as after a start."""
         self._scanner.forget()
+        self._assets = Assets()
+        self._gather.forget()
 
     def match_lines(self, lines: Sequence[bytes], origin: str = "") -> list[Alert]:
         """Looks at JSON lines of Windows events; as `match` on what they decode to, but only what fires is decoded."""
         verdicts, slow = self._scanner.scan(lines)
         self.stats.judged += len(lines) - len(slow)
-        hits: list[Hit] = []
-        if verdicts:
-            buffer = EventBuffer()
-            for index, _ in verdicts:
-                buffer.add_flat(orjson.loads(lines[index]))
-            batch = SourceBatch("windows.event", buffer.take(), origin)
-            hits = self._hits(batch, [(at, numbers) for at, (_, numbers) in enumerate(verdicts)])
+        events = line_events([lines[i] for i, _ in verdicts], self._assets) if verdicts else []
+        hits = [
+            Hit(self.rules[n], event) for (_, numbers), event in zip(verdicts, events, strict=True) for n in numbers
+        ]
         self.stats.rows += len(lines) - len(slow)
         alerts = self._take(hits)
         if slow:

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.ingest.decoders import flatvalues
-from tocsin.ingest.decoders.windows import EVENT_SCHEMA, event_times
+from tocsin.ingest.decoders.eventtimes import event_times
+from tocsin.ingest.decoders.windows import EVENT_SCHEMA
 
 try:
     from tocsin.ingest.decoders import _events  # type: ignore[attr-defined,unused-ignore]

@@ -1,24 +1,37 @@
-"""How `EventBuffer.add_flat` reads an object, in pieces, for those who read such objects without decoding them.
+"""How `EventBuffer` reads an object, in pieces, for those who read such objects without decoding them.
 
 `tests/detect/test_sigma_lines.py` holds the two together: what is read in pieces must be what decoding gives.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
 from tocsin.ingest.decoders import windows
+from tocsin.ingest.decoders.eventtimes import row_times
 
 __all__ = [
     "NXLOG",
     "NXLOG_EVENT_TYPES",
     "TRANSPORT",
+    "columns",
+    "computer",
     "field",
     "first",
     "int32",
     "int64",
     "keywords",
     "level",
+    "nested_columns",
+    "nested_rows",
+    "own",
     "pid",
     "text",
+    "times",
 ]
 
 TRANSPORT = windows._TRANSPORT
@@ -32,6 +45,11 @@ NXLOG_EVENT_TYPES = windows._NXLOG_EVENT_TYPES
 def field(value: object) -> str:
     """An own field's value."""
     return value if value.__class__ is str else windows._text(value)  # type: ignore[return-value,unused-ignore]
+
+
+def own(value: object) -> str:
+    """A value of `EventData` or `event_data`."""
+    return windows._flatten({"": value})[""]
 
 
 def text(value: object) -> str | None:
@@ -69,3 +87,45 @@ def pid(execution: object, process: object) -> int | None:
     if execution is not None:
         return windows._int32(execution)
     return windows._int32(process) if process.__class__ is int else None
+
+
+def computer(fields: Mapping[str, Any]) -> str | None:
+    """The column Computer."""
+    return windows._opt(fields.get("Hostname") or fields.get("Computer") or fields.get("host"))
+
+
+def times(events: Sequence[Mapping[str, Any]]) -> pa.Array:
+    """When objects happened, as one batch of them would say; null for those that don't tell."""
+    if not events:
+        return pa.array([], pa.timestamp("us"))
+    names = ("TimeCreated", "UtcTime", "EventTime", "@timestamp")
+    return row_times([tuple(map(event.get, names)) for event in events])  # type: ignore[misc]
+
+
+def columns(event: dict[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
+    """All columns but the time, and the event's own fields. It takes the object apart."""
+    buffer = windows.EventBuffer()
+    buffer.add_flat(event)
+    found = windows.columns_of(buffer.take_rows()[0])
+    return found, orjson.loads(found["EventData"])
+
+
+def nested_columns(event: Mapping[str, Any]) -> dict[str, Any]:
+    """All columns but the time of an object with `winlog` or `System`."""
+    buffer = windows.EventBuffer()
+    _add_nested(buffer, event)
+    return windows.columns_of(buffer.take_rows()[0])
+
+
+def nested_rows(events: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The rows of such objects."""
+    buffer = windows.EventBuffer()
+    for event in events:
+        _add_nested(buffer, event)
+    return buffer.take()
+
+
+def _add_nested(buffer: windows.EventBuffer, event: Mapping[str, Any]) -> None:
+    inner = event.get("Event", event) if "winlog" not in event else event
+    if "winlog" in event or not ("System" in inner and buffer.add_system(inner)):
+        buffer.add_winlogbeat(event)

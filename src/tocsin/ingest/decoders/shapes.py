@@ -53,12 +53,12 @@ def add_object(d: dict[str, Any], context: Context, depth: int = 0) -> bool:
         context.windows.add_otel(d)
         return True
     if "winlog" in d or ("event_data" in d and "event_id" in d) or ("log_name" in d and "event_id" in d):
-        context.windows.add_winlogbeat(d)
+        context.windows.add_winlogbeat(d, None if depth else context.line)
         return True
-    event = d.get("Event")
-    if event.__class__ is dict and "System" in event and context.windows.add_system(event):
+    event, line = d.get("Event"), None if depth else context.line
+    if event.__class__ is dict and "System" in event and context.windows.add_system(event, line):
         return True
-    if "System" in d and ("EventData" in d or "UserData" in d) and context.windows.add_system(d):
+    if "System" in d and ("EventData" in d or "UserData" in d) and context.windows.add_system(d, line):
         return True
     if "ts" in d or "@stream" in d or "_path" in d:
         zeek = zeek_row(d)

@@ -7,14 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
-import polars as pl
 import pyarrow as pa
 
+from tocsin.ingest.decoders.eventtimes import row_times
 from tocsin.ingest.decoders.jsonvalue import json_text
-from tocsin.ingest.decoders.times import parse_times
 from tocsin.ingest.decoders.xmlfields import xml_fields
 
-__all__ = ["EVENT_SCHEMA", "EventBuffer", "event_data_of", "event_times"]
+__all__ = ["EVENT_SCHEMA", "EventBuffer", "columns_of", "event_data_of"]
 
 EVENT_SCHEMA = pa.schema(
     [
@@ -85,8 +84,6 @@ _LEVEL_NAMES = {
     "logalways": 0, "audit success": 0, "audit failure": 0, "notice": 4,
 }  # fmt: skip
 _MASK = (1 << 64) - 1
-_ZONE = 6
-"""Characters of a zone: `+02:00`."""
 _dumps = orjson.dumps
 
 
@@ -338,7 +335,7 @@ class EventBuffer:
             ),
         )  # fmt: skip
 
-    def add_system(self, event: Mapping[str, Any]) -> bool:
+    def add_system(self, event: Mapping[str, Any], line: bytes | None = None) -> bool:
         """`{"System": {…}, "EventData": {…}}` as pyevtx-rs and XML-to-JSON tools write it. False when `System` is no object."""
         system = event.get("System")
         if not isinstance(system, dict):
@@ -352,10 +349,12 @@ class EventBuffer:
                 inner = [v for k, v in data.items() if k != "#attributes"]
                 if len(inner) == 1 and isinstance(inner[0], dict):
                     data = inner[0]
-        self.add_parts(system, event_data_of(data))
+        self.add_parts(system, event_data_of(data), line=line)
         return True
 
-    def add_parts(self, system: Mapping[str, Any], fields: dict[str, str], message: str | None = None) -> None:
+    def add_parts(
+        self, system: Mapping[str, Any], fields: dict[str, str], message: str | None = None, line: bytes | None = None
+    ) -> None:
         """A `System` object (attributes in `#attributes`, `@name` or plain) and its unfolded fields."""
         provider = _attributes(system.get("Provider"))
         execution = _attributes(system.get("Execution"))
@@ -378,9 +377,10 @@ class EventBuffer:
                 _int32(execution.get("ThreadID")), guid, _opt(_attributes(system.get("Correlation")).get("ActivityID")), message,
                 _dumps(fields),
             ),
+            line,
         )  # fmt: skip
 
-    def add_winlogbeat(self, d: Mapping[str, Any]) -> None:
+    def add_winlogbeat(self, d: Mapping[str, Any], line: bytes | None = None) -> None:
         """Winlogbeat 7 and later (`winlog.*`) and 5/6 (`event_data` at the top)."""
         w = d.get("winlog")
         if not isinstance(w, dict):
@@ -416,6 +416,7 @@ class EventBuffer:
                 _int32(thread.get("id") if isinstance(thread, dict) else w.get("thread_id")), _opt(w.get("provider_guid")),
                 _opt(w.get("activity_id")), _opt(d.get("message")), _dumps(fields),
             ),
+            line,
         )  # fmt: skip
 
     def add_otel(self, d: Mapping[str, Any]) -> None:
@@ -450,10 +451,16 @@ class EventBuffer:
         """The JSON texts of the collected events, None where none has one."""
         return self._lines if any(line is not None for line in self._lines) else None
 
+    def take_rows(self) -> list[tuple[Any, ...]]:
+        """What `take` makes rows of, without a table and without times: values in the order of `EVENT_SCHEMA` but TimeCreated."""
+        rows = self._rows
+        self._rows, self._times, self._lines, self.bytes = [], [], [], 0
+        return rows
+
     def take(self) -> pa.Table:
         """The collected events as a table of `EVENT_SCHEMA`; the buffer is empty afterwards."""
         columns = list(zip(*self._rows, strict=True))
-        created = _event_times(self._times, self.offset)
+        created = row_times(self._times, self.offset)
         self._rows, self._times, self._lines, self.bytes = [], [], [], 0
         arrays: list[Any] = []
         number = 0
@@ -464,6 +471,18 @@ class EventBuffer:
             arrays.append(_array(columns[number], item.type))
             number += 1
         return pa.Table.from_arrays(arrays, schema=EVENT_SCHEMA)
+
+
+_PLAIN = (str, bytes, type(None))
+_COLUMNS = tuple((f.name, f.type == pa.string()) for f in EVENT_SCHEMA if f.name != "TimeCreated")
+
+
+def columns_of(values: tuple[Any, ...]) -> dict[str, Any]:
+    """A row of `EventBuffer.take_rows` as `take` gives it: by name, what isn't a text in a column of texts as one."""
+    return {
+        name: _text(v) if is_text and v.__class__ not in _PLAIN else v
+        for (name, is_text), v in zip(_COLUMNS, values, strict=True)
+    }
 
 
 def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
@@ -496,65 +515,3 @@ def _level(value: object) -> int | None:
     if number is None and value.__class__ is str:
         return _LEVEL_NAMES.get(value.lower())
     return number
-
-
-def _event_times(times: list[tuple[Any, Any, Any, Any]], offset: int | None = None) -> pa.Array:
-    """The best instant of each row from (TimeCreated, UtcTime, EventTime, @timestamp).
-
-    A TimeCreated with a zone is it. Otherwise the text without zone is local to the collector: how far it is from UTC shows in the
-    rows that also hold an instant in UTC (Sysmon's UtcTime, else the shipper's @timestamp), and the others follow them, unless `offset` says it.
-    """
-    created, utc, local, stamp = zip(*times, strict=True)
-    zoned = [c if c.__class__ is not str or c[-1:] == "Z" or c[-6:-5] in ("+", "-") else None for c in created]
-    if None not in zoned:
-        return parse_times(zoned).to_arrow()
-    naive = [c if z is None else None for c, z in zip(created, zoned, strict=True)]
-    frame = _frame(parse_times(zoned), parse_times(naive), parse_times(utc), parse_times(local), parse_times(stamp))
-    if offset is None:
-        offset = frame.select(_OFFSET.fill_null(0)).item()
-    return _instants(frame.with_columns(pl.lit(offset).alias("offset")))
-
-
-def event_times(
-    created: pl.Series, utc: pl.Series, local: pl.Series, stamp: pl.Series, bodies: pl.Series
-) -> tuple[pa.Array, dict[int, int]]:
-    """The same from columns of text, with the body of each row: each has a collector of its own. Also gives the offsets that were found, by body."""
-    nothing = pl.Series([None], dtype=pl.String).new_from_index(0, len(created))
-    has_zone = created.str.ends_with("Z") | (
-        created.str.slice(-6, 1).is_in(["+", "-"]) & (created.str.len_chars() >= _ZONE)
-    )
-    zoned = created.zip_with(has_zone.fill_null(False), nothing)
-    if not zoned.null_count():
-        return parse_times(zoned).to_arrow(), {}
-    naive = created.zip_with(zoned.is_null(), nothing)
-    frame = _frame(parse_times(zoned), parse_times(naive), parse_times(utc), parse_times(local), parse_times(stamp))
-    frame = frame.with_columns(bodies.alias("body"))
-    found = frame.group_by("body").agg(_OFFSET.alias("offset"))
-    offsets = dict(zip(found["body"].to_list(), found["offset"].to_list(), strict=True))
-    made = _instants(frame.with_columns(_OFFSET.over("body").fill_null(0).alias("offset")))
-    # A body all of whose events name their zone has an offset that nobody asked for; it must not decide for others.
-    asked = set(frame.filter(pl.col("zoned").is_null())["body"].unique().to_list())
-    return made, {b: o for b, o in offsets.items() if o is not None and b in asked}
-
-
-_OFFSET = ((pl.col("reference") - pl.col("naive")).dt.total_seconds() / 900).round().median().cast(pl.Int64) * 900
-
-
-def _frame(
-    zoned: pl.Series, created: pl.Series, sysmon: pl.Series, local: pl.Series, shipped: pl.Series
-) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "zoned": zoned,
-            "naive": local.fill_null(created),
-            "sysmon": sysmon,
-            "shipped": shipped,
-            "reference": sysmon.fill_null(shipped),
-        }
-    )
-
-
-def _instants(frame: pl.DataFrame) -> pa.Array:
-    moved = pl.col("naive") + pl.duration(seconds=pl.col("offset"))
-    found = frame.select(pl.coalesce("zoned", "sysmon", moved, "shipped").alias("t"))
-    return found["t"].cast(pl.Datetime("us")).to_arrow()
