@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,8 +17,10 @@ import pytest
 
 from tests.api.conftest import Served
 from tests.incidents.test_correlate import ANN, WS1, WS2, alert
+from tocsin.access import system
 from tocsin.detect.alert import Evidence
 from tocsin.incidents.history import rebuild
+from tocsin.tables import Entity
 
 
 @pytest.fixture
@@ -186,6 +192,108 @@ def test_each_change_is_a_row(running: Served) -> None:
             "SecurityAlert | summarize arg_max(TimeGenerated, Status) by SystemAlertId | where Status == 'Resolved'"
         )
         assert waited(client, closed, 1)[0][0] == full["alerts"][0]["id"]
+
+
+def test_figures_are_the_same_by_api_by_kql_and_by_hand(running: Served) -> None:
+    """The API's figures (from the log), those of the pack's KQL function and those of a script of its own (both from the rows) agree."""
+    hosts = [Entity.host(f"h{n}.x.org") for n in range(5)]
+    running.workspace.incidents.add([alert(f"r{n}", n, host, severity="High") for n, host in enumerate(hosts)])
+    with running.client("responder") as client:
+        ids = [i["id"] for i in client.get("/api/v1/incidents?sort=number&order=asc").json()["items"]]
+        steps: list[tuple[int, dict[str, Any]]] = [
+            (0, {"owner": "responder"}), (0, {"status": "Resolved", "classification": "FalsePositive", "determination": "Clean"}),
+            (0, {"status": "InProgress"}), (1, {"owner": "reader"}), (0, {"status": "Resolved"}), (2, {"add_tags": ["x"]}),
+            (1, {"status": "Resolved"}),
+        ]  # fmt: skip
+        for at, change in steps:
+            assert client.patch(f"/api/v1/incidents/{ids[at]}", json=change).status_code == 200
+        assert client.post(f"/api/v1/incidents/{ids[2]}/merge", json={"sources": [ids[3]]}).status_code == 200
+        running.workspace.gate.edit_incident(
+            ids[4], {"status": "Resolved"}, by=system("automation:tidy", "incidents.manage")
+        )
+        count = len(running.workspace.incidents.log(ids[0])) and sum(
+            sum(e["version"] is not None for e in running.workspace.incidents.log(i)) for i in ids
+        )
+        rows = waited(
+            client,
+            "SecurityIncident | project IncidentName, Version=toint(AdditionalData.version), Status, Created=CreatedTime, Acknowledged="
+            "tostring(AdditionalData.acknowledgedTime), Closed=ClosedTime, Modified=LastModifiedTime, Source=tostring(AdditionalData.source),"
+            " Classification, RedirectTo=tostring(AdditionalData.redirectTo) | summarize arg_max(Modified, *) by IncidentName, Version",
+            count,
+        )
+        names = [
+            "IncidentName",
+            "Version",
+            "Modified",
+            "Status",
+            "Created",
+            "Acknowledged",
+            "Closed",
+            "Source",
+            "Classification",
+            "RedirectTo",
+        ]
+        script = Path(__file__).parent.parent / "incidents" / "recount.py"
+        lines = "\n".join(json.dumps(dict(zip(names, row, strict=True))) for row in rows)
+        done = subprocess.run([sys.executable, script], input=lines, capture_output=True, text=True, check=True)
+        by_hand = json.loads(done.stdout)
+        by_api = client.get("/api/v1/incidents/metrics?from=2020-01-01T00:00:00Z").json()
+        assert {n: by_api[n] for n in by_hand if not isinstance(by_hand[n], dict)} == {
+            n: v for n, v in by_hand.items() if not isinstance(v, dict)
+        }
+        assert (by_hand["resolved"], by_hand["auto_resolved"], by_hand["merged"], by_hand["reopened"]) == (2, 1, 1, 1)
+        assert by_api["classification"] == by_hand["classification"]
+        kql = (
+            "IncidentTimes | summarize mtta=avg(ToAcknowledge), mttr=avgif(ToResolve, not(AutoClosed)), closure=avgif(ToClose, not(AutoClosed)),"
+            " created=count(), resolved=countif(Status == 'Closed' and not(AutoClosed)), reopened=sum(Reopened)"
+            " | extend mtta=mtta / 1microsecond, mttr=mttr / 1microsecond, closure=closure / 1microsecond"
+        )
+        (by_kql,) = waited(client, kql, 1)
+        for place, name in enumerate(("mtta", "mttr", "closure")):
+            assert by_api[name]["count"] == by_hand[name]["count"] > 0
+            assert by_api[name]["mean"] == pytest.approx(by_hand[name]["mean"], abs=2e-6)
+            assert by_kql[place] / 1e6 == pytest.approx(by_hand[name]["mean"], abs=2e-6)
+        assert by_kql[3:] == [by_hand["created"], by_hand["resolved"], by_hand["reopened"]]
+
+
+def test_tasks_phase_roles_and_a_comment_put_right(client: httpx.Client, fresh: Served) -> None:
+    path = f"/api/v1/incidents/{first(client)['id']}"
+    made = client.post(f"{path}/tasks", json={"title": " Reset  the password ", "description": "call her"}).json()
+    (task,) = made["tasks"]
+    assert (task["title"], task["created_by"], task["completed"]) == ("Reset the password", "responder", None)
+    done = client.patch(f"{path}/tasks/{task['id']}", json={"done": True}).json()
+    assert (done["tasks"][0]["completed_by"], done["tasks_done"], done["tasks_total"]) == ("responder", 1, 1)
+    assert (
+        client.patch(f"{path}/tasks/{task['id']}", json={"done": False, "title": "Reset it"}).json()["tasks"][0][
+            "title"
+        ]
+        == "Reset it"
+    )
+    assert client.get("/api/v1/incidents").json()["items"][0]["tasks_total"] == 1
+    assert client.patch(f"{path}/tasks/999", json={"done": True}).status_code == 404
+    assert client.delete(f"{path}/tasks/{task['id']}").json()["tasks"] == []
+    removed = client.get("/api/v1/actions", params={"scope": "all", "kind": "incident.remove-task"}).json()["items"][0]
+    assert client.post(f"/api/v1/actions/{removed['id']}/undo").json()["status"] == "Undone"
+    assert [t["title"] for t in client.get(path).json()["tasks"]] == ["Reset it"]
+    led = client.patch(
+        path, json={"phase": "Containment", "roles": {"Recorder": "reader", "TechnicalLead": "responder"}}
+    ).json()
+    assert (led["phase"], led["roles"]) == ("Containment", {"Recorder": "reader", "TechnicalLead": "responder"})
+    assert client.patch(path, json={"roles": {"Recorder": None}}).json()["roles"] == {"TechnicalLead": "responder"}
+    for wrong in ({"phase": "Panic"}, {"roles": {"Boss": "reader"}}, {"roles": {"Recorder": "nobody"}}):
+        assert client.patch(path, json=wrong).status_code == 422
+    assert client.patch(path, json={"phase": None}).json()["phase"] is None
+    entry = client.post(f"{path}/comments", json={"text": "frist"}).json()["activity"][-1]["id"]
+    edited = client.patch(f"{path}/comments/{entry}", json={"text": "first"}).json()
+    comment = next(a for a in edited["activity"] if a["id"] == entry)
+    assert comment["text"] == "first"
+    assert comment["detail"]["edited"]
+    with fresh.client("contributor") as other:
+        assert other.patch(f"{path}/comments/{entry}", json={"text": "mine"}).status_code == 409
+    kinds = [e["kind"] for e in client.get(f"{path}/log").json()["items"]]
+    assert {"task", "task-removed", "entry-changed"} <= set(kinds)
+    with fresh.workspace.state.read() as unit:
+        assert list(rebuild(unit, repair=False)) == []
 
 
 def waited(client: httpx.Client, query: str, rows: int) -> list[list[Any]]:

@@ -163,6 +163,8 @@ class IncidentsPort(Protocol):
 
     def log(self, incident_id: str) -> Any: ...
 
+    def metrics(self, start: datetime, end: datetime, *, by: str = "") -> Json: ...
+
 
 class QueryPort(Protocol):
     """The one door to rows (`tocsin.query.QueryService`)."""

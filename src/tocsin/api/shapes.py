@@ -26,6 +26,7 @@ __all__ = [
     "Input",
     "Moment",
     "Output",
+    "Phase",
     "Problem",
     "Reason",
     "Severity",
@@ -43,6 +44,7 @@ Status = Literal["New", "InProgress", "Resolved"]
 IncidentStatus = Literal["New", "InProgress", "Resolved", "Redirected"]
 """What an incident may be: Redirected is one that was merged into another (`redirect_to`)."""
 Classification = Literal["TruePositive", "InformationalExpectedActivity", "FalsePositive"]
+Phase = Literal["DetectionAnalysis", "Containment", "Eradication", "Recovery", "PostIncident"]
 Determination = Literal[
     "MultiStagedAttack",
     "MaliciousUserActivity",
@@ -244,13 +246,32 @@ class IncidentSummary(Output):
     )
     products: list[str] = Field(default=[], description="Makers of its alerts")
     redirect_to: str | None = Field(default=None, description="Id of the incident that it was merged into")
+    phase: Phase | None = Field(default=None, description="Where people are in answering it")
+    roles: dict[str, str] = Field(default={}, description="User by role")
+    acknowledged: Moment | None = Field(default=None, description="When a person took it")
+    closed: Moment | None = Field(default=None, description="When it was resolved; null while it is open")
+    tasks_done: int = 0
+    tasks_total: int = 0
     version: int = 1
 
 
+class IncidentTask(Output):
+    """Something that is to be done about an incident; `completed` is null while it is open."""
+
+    id: int
+    title: str
+    description: str
+    created: Moment
+    created_by: str
+    completed: Moment | None
+    completed_by: str | None
+
+
 class Incident(IncidentSummary):
-    """A whole incident: alerts with evidence, story, graph and activity log."""
+    """A whole incident: alerts with evidence, story, graph, tasks and activity log."""
 
     alerts: list[AlertDetail] = []  # type: ignore[assignment]  # the same alerts, in full
     story: list[StoryStep] = []
     graph: Graph = Graph()
     activity: list[Activity] = []
+    tasks: list[IncidentTask] = []

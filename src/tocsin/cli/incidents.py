@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,6 +102,44 @@ def rebuild(
         print(f"{len(found)} parts {verb}." if found else "Everything is what the log says.")
     if check and found:
         raise typer.Exit(1)
+
+
+@app.command("metrics")
+def metrics(
+    data: Data = None,
+    start: Annotated[
+        datetime | None, typer.Option("--from", help="Begin (UTC). Default: 30 days before the end.")
+    ] = None,
+    end: Annotated[datetime | None, typer.Option("--to", help="End (UTC). Default: now.")] = None,
+    by: Annotated[str, typer.Option(help="Part by severity, status, owner, classification, product or tactic.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Print times (MTTA, MTTR, closure, queue age) and counts of a period, from the log as it stood at its end."""
+    from tocsin.incidents.metrics import metrics as compute
+
+    until = end.replace(tzinfo=end.tzinfo or UTC) if end else datetime.now(UTC)
+    since = start.replace(tzinfo=start.tzinfo or UTC) if start else until - timedelta(days=30)
+    with _state(data) as state, state.read() as unit:
+        found = compute(unit, since, until, by=by)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    print(f"{found['from']} to {found['to']}")
+    for part in (found, *found.get("groups", ())):
+        if "value" in part:
+            print(f"\n{by} {part['value'] or '(none)'}")
+        counts = ("created", "acknowledged", "resolved", "auto_resolved", "reopened", "merged", "open")
+        print("  " + "   ".join(f"{name.replace('_', '-')} {part[name]}" for name in counts))
+        for name in ("mtta", "mttr", "closure", "queue_age"):
+            spread = part[name]
+            said = (
+                "nothing to measure"
+                if not spread["count"]
+                else ", ".join(f"{n} {timedelta(seconds=round(spread[n]))}" for n in ("mean", "p50", "p90", "p99"))
+            )
+            print(f"  {name.replace('_', '-'):10} {said}" + (f" (of {spread['count']})" if spread["count"] else ""))
+        said = ", ".join(f"{name} {n}" for name, n in part["classification"].items())
+        print(f"  {'closed as':10} {said or 'nothing closed'}")
 
 
 def _brief(text: str) -> str:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin.detect.alert import Alert, iso
-from tocsin.incidents import history, life, reshape, store
+from tocsin.incidents import history, life, metrics, reshape, store, tasks
 from tocsin.incidents.correlate import CorrelationSettings, Correlator, IncidentChange
 from tocsin.incidents.life import Actor
 from tocsin.incidents.story import graph, story
-from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, Unit, text_of
+from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, TaskRow, Unit, text_of
 
 __all__ = ["IncidentDesk", "full", "shown", "summary"]
 
@@ -97,6 +97,28 @@ class IncidentDesk:
         unit.afterwards(self._tell)
         return entry
 
+    def edit_comment(self, unit: Unit, incident_id: str, entry: int, text: str, *, actor: Actor) -> str:
+        """See `tasks.edit_comment`."""
+        unit.afterwards(self._tell)
+        return tasks.edit_comment(unit, incident_id, entry, text, actor=actor)
+
+    def add_task(self, unit: Unit, incident_id: str, title: str, description: str = "", *, actor: Actor) -> TaskRow:
+        """See `tasks.add_task`."""
+        unit.afterwards(self._tell)
+        return tasks.add_task(unit, incident_id, title, description, actor=actor)
+
+    def change_task(
+        self, unit: Unit, incident_id: str, task: int, changes: Mapping[str, Any], *, actor: Actor
+    ) -> TaskRow:
+        """See `tasks.change_task`."""
+        unit.afterwards(self._tell)
+        return tasks.change_task(unit, incident_id, task, changes, actor=actor)
+
+    def remove_task(self, unit: Unit, incident_id: str, task: int, *, actor: Actor) -> TaskRow:
+        """See `tasks.remove_task`."""
+        unit.afterwards(self._tell)
+        return tasks.remove_task(unit, incident_id, task, actor=actor)
+
     def preview_merge(self, incident_id: str, sources: Sequence[str]) -> reshape.Preview:
         """See `reshape.preview`."""
         with self._state.read() as unit:
@@ -162,9 +184,12 @@ class IncidentDesk:
             rows, total = unit.incidents.page(wanted, sort=sort, descending=descending, limit=limit, offset=offset)
             counts = unit.incidents.counts(wanted)
             briefs = unit.incidents.alert_briefs([r.id for r in rows])
+            done = unit.incidents.tasks.counts([r.id for r in rows])
         items = [
             {
                 **summary(row),
+                "tasks_done": done.get(row.id, (0, 0))[0],
+                "tasks_total": done.get(row.id, (0, 0))[1],
                 "alerts": [{**a, "time": text_of(a["time"]), "end": text_of(a["end"])} for a in briefs.get(row.id, ())],
             }
             for row in rows
@@ -181,6 +206,11 @@ class IncidentDesk:
         with self._state.read() as unit:
             shown(unit, incident_id)
             return [e.to_dict() for e in unit.incidents.history.of(incident_id)]
+
+    def metrics(self, start: datetime, end: datetime, *, by: str = "") -> dict[str, Any]:
+        """See `metrics.metrics`."""
+        with self._state.read() as unit:
+            return metrics.metrics(unit, start, end, by=by)
 
     def get_in(self, unit: Unit, incident_id: str) -> dict[str, Any]:
         """See `get`; in the caller's transaction."""
@@ -206,6 +236,9 @@ def full(unit: Unit, incident_id: str) -> dict[str, Any]:
         "story": [s.to_dict() for s in story(incident)],
         "graph": graph(incident),
         "alerts": alerts,
+        "tasks": (todo := [t.to_dict() for t in unit.incidents.tasks.of(row.id)]),
+        "tasks_done": sum(t["completed"] is not None for t in todo),
+        "tasks_total": len(todo),
         "activity": [
             {
                 "id": a.id,
@@ -245,5 +278,9 @@ def summary(row: IncidentRow) -> dict[str, Any]:
         "entities": p.get("entities", []),
         "alert_count": row.alert_count,
         "redirect_to": row.redirect_to,
+        "phase": row.phase,
+        "roles": dict(row.roles),
+        "acknowledged": text_of(row.acknowledged),
+        "closed": text_of(row.closed),
         "version": row.version,
     }

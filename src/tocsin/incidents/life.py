@@ -12,11 +12,22 @@ from typing import Any, Literal
 from tocsin.base.errors import UsageError, did_you_mean
 from tocsin.detect.alert import SEVERITIES
 from tocsin.incidents.model import Incident, Status
-from tocsin.incidents.store import from_row, write
+from tocsin.incidents.store import from_row, touched, write
 from tocsin.state import ConflictError, IncidentRow, Unit
 from tocsin.state.types import plain
 
-__all__ = ["CLASSIFICATIONS", "COMMENT_LENGTH", "Actor", "IncidentChangeError", "change", "comment", "uncomment"]
+__all__ = [
+    "CLASSIFICATIONS",
+    "COMMENT_LENGTH",
+    "PHASES",
+    "ROLES",
+    "Actor",
+    "IncidentChangeError",
+    "change",
+    "comment",
+    "uncomment",
+    "workable",
+]
 
 CLASSIFICATIONS: Mapping[str, tuple[str, ...]] = {
     "TruePositive": (
@@ -32,6 +43,12 @@ CLASSIFICATIONS: Mapping[str, tuple[str, ...]] = {
     "FalsePositive": ("Clean", "NoEnoughDataToValidate", "Other"),
 }
 """Classifications and the determinations of each (Defender's names)."""
+
+PHASES = ("DetectionAnalysis", "Containment", "Eradication", "Recovery", "PostIncident")
+"""Where people are in answering an incident (NIST SP 800-61r2; preparation is before there is one)."""
+
+ROLES = ("TechnicalLead", "CommunicationsLiaison", "Recorder", "ForwardPlanner", "PublicRelations")
+"""Who does what in answering it."""
 
 COMMENT_LENGTH = 30_000
 TAGS = 100
@@ -61,10 +78,7 @@ def change(unit: Unit, incident_id: str, changes: Mapping[str, Any], *, actor: A
     unassigns, unclassifies, or gives severity and title back to correlation. `version` in changes: ConflictError when it isn't the
     incident's any more. NotFoundError for no such incident; IncidentChangeError for what can't be.
     """
-    before = unit.incidents.require(incident_id, lock=True)
-    if not before.promoted:
-        unit.incidents.require("")  # nobody was shown it: to people it isn't there
-    _not_merged(before)
+    before = workable(unit, incident_id)
     wanted = changes.get("version")
     if wanted is not None and wanted != before.version:
         raise ConflictError(
@@ -86,6 +100,15 @@ def change(unit: Unit, incident_id: str, changes: Mapping[str, Any], *, actor: A
     elif changes.get("comment"):
         comment(unit, incident_id, str(changes["comment"]), actor=actor)
     return made
+
+
+def workable(unit: Unit, incident_id: str) -> IncidentRow:
+    """The row of an incident that people see and that may be changed, kept from others; NotFoundError, or ConflictError when merged."""
+    row = unit.incidents.require(incident_id, lock=True)
+    if not row.promoted:
+        unit.incidents.require("")  # nobody was shown it: to people it isn't there
+    _not_merged(row)
+    return row
 
 
 def _not_merged(row: IncidentRow) -> None:
@@ -111,6 +134,7 @@ def comment(unit: Unit, incident_id: str, text: str, *, actor: Actor) -> int:
         after={"entry": entry, "text": text},
         address=actor.address,
     )
+    touched(unit, incident_id, by=actor.name, source=actor.source)
     unit.incidents.emit(row.id, "updated", actor.name, actor.source, {"comments": {"added": [text]}}, depth=actor.depth)
     return entry
 
@@ -138,6 +162,8 @@ class _Draft:
         self.severity_override = row.severity_override
         self.title_override = row.title_override
         self.tags = list(row.tags)
+        self.phase = row.phase
+        self.roles = dict(row.roles)
         self._made: Incident | None = None
 
     def settle(self, *, classified: bool, determined: bool) -> None:
@@ -164,13 +190,14 @@ class _Draft:
             made.classification, made.determination = self.classification or "", self.determination or ""
             made.severity_override, made.title_override = self.severity_override or "", self.title_override or ""
             made.tags = list(self.tags)
+            made.phase, made.roles = self.phase or "", dict(self.roles)
             self._made = made
         return self._made
 
     def difference(self) -> dict[str, Any]:
         """What changes, by member."""
         row, made = self._row, {}
-        for name in ("status", "owner", "classification", "determination"):
+        for name in ("status", "owner", "classification", "determination", "phase", "roles"):
             if getattr(row, name) != getattr(self, name):
                 made[name] = {"from": getattr(row, name), "to": getattr(self, name)}
         if self.severity_override != row.severity_override and self.made().severity != row.severity:
@@ -192,7 +219,7 @@ class _Draft:
             made.closed = made.closed or now
         else:
             made.closed = None
-        write(self._unit, made, by=actor.name, source=actor.source)
+        write(self._unit, made, by=actor.name, source=actor.source, at=now)
 
 
 def _set_status(draft: _Draft, value: Any) -> None:
@@ -209,11 +236,15 @@ def _set_owner(draft: _Draft, value: Any) -> None:
     if value in (None, ""):
         draft.owner = None
         return
+    draft.owner = _user(draft, value)
+
+
+def _user(draft: _Draft, value: Any) -> str:
     user = draft._unit.users.get(str(value))
     if user is None or user.disabled:
         names = [u.name for u in draft._unit.users.all() if not u.disabled]
         raise IncidentChangeError(f"There is no user {value!r} to assign to.", hint=did_you_mean(str(value), names))
-    draft.owner = user.name
+    return user.name
 
 
 def _set_classification(draft: _Draft, value: Any) -> None:
@@ -254,6 +285,23 @@ def _remove_tags(draft: _Draft, value: Any) -> None:
     draft.tags = [t for t in draft.tags if t not in set(value or ())]
 
 
+def _set_phase(draft: _Draft, value: Any) -> None:
+    if value is not None and value not in PHASES:
+        raise IncidentChangeError(f"{value!r} is no phase.", hint=did_you_mean(str(value), PHASES))
+    draft.phase = value
+
+
+def _set_roles(draft: _Draft, value: Any) -> None:
+    """Roles by name; null takes a role from whoever has it, those not named stay."""
+    for role, person in dict(value or {}).items():
+        if role not in ROLES:
+            raise IncidentChangeError(f"{role!r} is no role.", hint=did_you_mean(str(role), ROLES))
+        if person in (None, ""):
+            draft.roles.pop(role, None)
+        else:
+            draft.roles[role] = _user(draft, person)
+
+
 _APPLY: Mapping[str, Callable[[_Draft, Any], None]] = {
     "status": _set_status,
     "owner": _set_owner,
@@ -263,6 +311,8 @@ _APPLY: Mapping[str, Callable[[_Draft, Any], None]] = {
     "title": _set_title,
     "remove_tags": _remove_tags,
     "add_tags": _add_tags,
+    "phase": _set_phase,
+    "roles": _set_roles,
 }
 _MEMBERS = frozenset(_APPLY)
 
@@ -291,6 +341,9 @@ def _sentence(name: str, values: Mapping[str, Any]) -> str:
         return f"Tags: {'; '.join(parts)}."
     if name == "owner":
         return f"Assigned to {values['to']}." if values["to"] else f"Unassigned (was {values['from']})."
+    if name == "roles":
+        named = [f"{role}: {person}" for role, person in values["to"].items()]
+        return f"Roles are now {', '.join(named)}." if named else "Nobody has a role any more."
     if values["to"] is None:
         return f"{name.capitalize()} cleared (was {values['from']})."
     was = f" (was {values['from']})" if values["from"] else ""

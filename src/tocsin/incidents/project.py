@@ -112,7 +112,16 @@ def difference(before: IncidentRow | None, after: IncidentRow, tags: Sequence[st
     added, removed = [t for t in tags if t not in held], [t for t in held if t not in tags]
     if added or removed:
         data["tags"] = {"added": list(dict.fromkeys(added)), "removed": removed}
+    old_facts = {} if before is None else _facts(before)
+    if facts := {n: v for n, v in _facts(after).items() if n not in old_facts or old_facts[n] != v}:
+        data["facts"] = facts
     reasons = after.payload["reasons"]
     if before is None or before.priority != after.priority or before.payload.get("reasons") != reasons:
         data["priority"] = {"score": after.priority, "reasons": reasons}
     return data
+
+
+def _facts(row: IncidentRow) -> dict[str, Any]:
+    """What followed from the alerts then: told for the history of titles and figures, not needed to make the row again."""
+    facts = {"title": row.title, "severity": row.severity}
+    return {**facts, **{name: row.payload.get(name, []) for name in ("tactics", "products")}}

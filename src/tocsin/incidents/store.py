@@ -18,7 +18,17 @@ from tocsin.incidents.priority import priority
 from tocsin.incidents.project import difference, project
 from tocsin.state import IncidentChange, IncidentRow, Unit
 
-__all__ = ["alert_of", "bring_comments", "from_row", "keep_decisions", "load_growing", "record", "save", "write"]
+__all__ = [
+    "alert_of",
+    "bring_comments",
+    "from_row",
+    "keep_decisions",
+    "load_growing",
+    "record",
+    "save",
+    "touched",
+    "write",
+]
 
 CORRELATION = "correlation"
 """The actor of changes that correlation makes, and their source."""
@@ -133,12 +143,13 @@ def write(
     source: str,
     linked: Sequence[LinkedAlert] = (),
     left: Iterable[str] = (),
+    at: datetime | None = None,
 ) -> None:
     """Writes what an incident has become: an entry of the incident log, and with it the row, the tags and the alerts' links.
 
-    `linked` are alerts that are in it now and weren't before, `left` the ids of those that are not any more.
+    `linked` are alerts that are in it now and weren't before, `left` the ids of those that are not any more; `at` is the change's moment.
     """
-    now = unit.clock.now()
+    now = at or unit.clock.now()
     before = unit.incidents.get(incident.id)
     incident.created, incident.updated = incident.created or now, now
     score, reasons = priority(incident)
@@ -164,6 +175,12 @@ def write(
         unit.incidents.put_alert(record(alert))
     unit.incidents.link(incident.id, links)
     unit.changed.append(IncidentChange(seq, row, by, source, data))
+
+
+def touched(unit: Unit, incident_id: str, *, by: str, source: str) -> None:
+    """Tells who follows incidents that something of one changed that has no version: a comment, a task."""
+    row = unit.incidents.require(incident_id)
+    unit.changed.append(IncidentChange(unit.incidents.history.last(), row, by, source, {}))
 
 
 def keep_decisions(incident: Incident, row: IncidentRow) -> None:

@@ -445,3 +445,5 @@ def _edits(changes: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
     tags = {n: changes[f"{n}_tags"] for n in ("add", "remove") if changes.get(f"{n}_tags")}
     if tags:
         yield "incident.tag", tags
+    if conduct := {n: changes[n] for n in ("phase", "roles") if n in changes}:
+        yield "incident.conduct", conduct

@@ -158,11 +158,7 @@ def _security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
     said = words("sentinel", status=row.status, classification=row.classification, determination=row.determination)
     briefs = unit.incidents.alert_rules(row.id)
     merged = row.status == "Redirected"
-    note = (
-        next((e.text for e in reversed(unit.incidents.activity_of(row.id)) if e.kind == "comment"), "")
-        if row.closed
-        else ""
-    )
+    comments = [e for e in unit.incidents.activity_of(row.id) if e.kind == "comment"]
     return {
         "TimeGenerated": iso(row.updated),
         "IncidentName": row.id,
@@ -172,7 +168,7 @@ def _security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
         "Status": said["status"],
         "Classification": said["classification"],
         "ClassificationReason": said["determination"],
-        "ClassificationComment": note,
+        "ClassificationComment": comments[-1].text if row.closed and comments else "",
         "Owner": {"assignedTo": row.owner, "userPrincipalName": row.owner},
         "CreatedTime": iso(row.created),
         "ClosedTime": text_of(row.updated if merged else row.closed),
@@ -185,6 +181,9 @@ def _security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
         "AlertIds": list(briefs),
         "RelatedAnalyticRuleIds": sorted(set(briefs.values())),
         "Labels": [{"labelName": t, "labelType": "User"} for t in row.tags],
+        "Comments": [
+            {"id": e.id, "message": e.text, "author": e.actor, "createdTimeUtc": iso(e.time)} for e in comments
+        ],
         "Tasks": [t.to_dict() for t in unit.incidents.tasks.of(row.id)],
         "AdditionalData": {
             "tactics": row.payload.get("tactics", []),

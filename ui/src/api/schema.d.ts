@@ -328,6 +328,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/incidents/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Incident Metrics
+         * @description Times and counts of a period, from the incident log as it stood at its end: the same period always gives the same figures.
+         */
+        get: operations["incident_metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/incidents/{incident_id}": {
         parameters: {
             query?: never;
@@ -370,6 +390,26 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{incident_id}/comments/{entry}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Edit Comment
+         * @description Gives a comment of one's own another text; the incident's log keeps both.
+         */
+        patch: operations["edit_comment"];
         trace?: never;
     };
     "/api/v1/incidents/{incident_id}/log": {
@@ -450,6 +490,50 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{incident_id}/tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Add Task
+         * @description Adds a task.
+         */
+        post: operations["add_task"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{incident_id}/tasks/{task}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove Task
+         * @description Takes a task away; the incident's log keeps it.
+         */
+        delete: operations["remove_task"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Task
+         * @description Changes a task, or says whether it is done.
+         */
+        patch: operations["change_task"];
         trace?: never;
     };
     "/api/v1/kql/completion": {
@@ -1620,6 +1704,14 @@ export interface components {
             table: string;
         };
         /**
+         * CommentText
+         * @description A comment's new text.
+         */
+        CommentText: {
+            /** Text */
+            text: string;
+        };
+        /**
          * CompletionItem
          * @description A suggestion: `insert` goes in place of the answer's `range`.
          */
@@ -2061,6 +2153,51 @@ export interface components {
             type: string;
         };
         /**
+         * GroupFigures
+         * @description The figures of those incidents that have one value; "" is none.
+         */
+        GroupFigures: {
+            /** Acknowledged */
+            acknowledged: number;
+            /** Auto Resolved */
+            auto_resolved: number;
+            /**
+             * Classification
+             * @description Of those closed; Unclassified is one of its own
+             */
+            classification: {
+                [key: string]: number;
+            };
+            /** @description From creation until it was resolved */
+            closure: components["schemas"]["Spread"];
+            /** Created */
+            created: number;
+            /** Merged */
+            merged: number;
+            /** @description From creation until a person took it */
+            mtta: components["schemas"]["Spread"];
+            /** @description From then until it was resolved, without the time that it lay closed */
+            mttr: components["schemas"]["Spread"];
+            /**
+             * Open
+             * @description At the end of the period
+             */
+            open: number;
+            /** Open Unacknowledged */
+            open_unacknowledged: number;
+            /** @description Of those open at the end: how long they are there */
+            queue_age: components["schemas"]["Spread"];
+            /** Reopened */
+            reopened: number;
+            /**
+             * Resolved
+             * @description Closed by people and still closed at the end
+             */
+            resolved: number;
+            /** Value */
+            value: string;
+        };
+        /**
          * Health
          * @description The server's own health. No version and no names: the answer is for anyone who can reach the port.
          */
@@ -2101,9 +2238,14 @@ export interface components {
         };
         /**
          * Incident
-         * @description A whole incident: alerts with evidence, story, graph and activity log.
+         * @description A whole incident: alerts with evidence, story, graph, tasks and activity log.
          */
         Incident: {
+            /**
+             * Acknowledged
+             * @description When a person took it
+             */
+            acknowledged: string | null;
             /**
              * Activity
              * @default []
@@ -2118,6 +2260,11 @@ export interface components {
             alerts: components["schemas"]["AlertDetail"][];
             /** Classification */
             classification: ("TruePositive" | "InformationalExpectedActivity" | "FalsePositive") | null;
+            /**
+             * Closed
+             * @description When it was resolved; null while it is open
+             */
+            closed: string | null;
             /**
              * Created
              * Format: date-time
@@ -2154,6 +2301,11 @@ export interface components {
             number: number;
             /** Owner */
             owner: string | null;
+            /**
+             * Phase
+             * @description Where people are in answering it
+             */
+            phase: ("DetectionAnalysis" | "Containment" | "Eradication" | "Recovery" | "PostIncident") | null;
             /** Priority */
             priority: number;
             /**
@@ -2172,6 +2324,14 @@ export interface components {
              * @description Id of the incident that it was merged into
              */
             redirect_to: string | null;
+            /**
+             * Roles
+             * @description User by role
+             * @default {}
+             */
+            roles: {
+                [key: string]: string;
+            };
             /**
              * Severity
              * @enum {string}
@@ -2197,6 +2357,21 @@ export interface components {
              * @default []
              */
             tags: string[];
+            /**
+             * Tasks
+             * @default []
+             */
+            tasks: components["schemas"]["IncidentTask"][];
+            /**
+             * Tasks Done
+             * @default 0
+             */
+            tasks_done: number;
+            /**
+             * Tasks Total
+             * @default 0
+             */
+            tasks_total: number;
             /**
              * Techniques
              * @default []
@@ -2267,11 +2442,21 @@ export interface components {
             determination?: ("MultiStagedAttack" | "MaliciousUserActivity" | "CompromisedAccount" | "Malware" | "Phishing" | "UnwantedSoftware" | "SecurityTesting" | "LineOfBusinessApplication" | "ConfirmedActivity" | "Clean" | "NoEnoughDataToValidate" | "Other") | null;
             /** Owner */
             owner?: string | null;
+            /** Phase */
+            phase?: ("DetectionAnalysis" | "Containment" | "Eradication" | "Recovery" | "PostIncident") | null;
             /**
              * Remove Tags
              * @default []
              */
             remove_tags?: string[];
+            /**
+             * Roles
+             * @description User by role; null takes the role from whoever has it
+             * @default {}
+             */
+            roles?: {
+                [key: string]: string | null;
+            };
             /** Severity */
             severity?: ("Informational" | "Low" | "Medium" | "High") | null;
             /** Status */
@@ -2286,6 +2471,11 @@ export interface components {
          * @description An incident in the queue. `version` grows with every change; send it with a PATCH to be told of a conflict.
          */
         IncidentSummary: {
+            /**
+             * Acknowledged
+             * @description When a person took it
+             */
+            acknowledged: string | null;
             /** Alert Count */
             alert_count: number;
             /**
@@ -2296,6 +2486,11 @@ export interface components {
             alerts: components["schemas"]["AlertBrief"][];
             /** Classification */
             classification: ("TruePositive" | "InformationalExpectedActivity" | "FalsePositive") | null;
+            /**
+             * Closed
+             * @description When it was resolved; null while it is open
+             */
+            closed: string | null;
             /**
              * Created
              * Format: date-time
@@ -2324,6 +2519,11 @@ export interface components {
             number: number;
             /** Owner */
             owner: string | null;
+            /**
+             * Phase
+             * @description Where people are in answering it
+             */
+            phase: ("DetectionAnalysis" | "Containment" | "Eradication" | "Recovery" | "PostIncident") | null;
             /** Priority */
             priority: number;
             /**
@@ -2342,6 +2542,14 @@ export interface components {
              * @description Id of the incident that it was merged into
              */
             redirect_to: string | null;
+            /**
+             * Roles
+             * @description User by role
+             * @default {}
+             */
+            roles: {
+                [key: string]: string;
+            };
             /**
              * Severity
              * @enum {string}
@@ -2363,6 +2571,16 @@ export interface components {
              */
             tags: string[];
             /**
+             * Tasks Done
+             * @default 0
+             */
+            tasks_done: number;
+            /**
+             * Tasks Total
+             * @default 0
+             */
+            tasks_total: number;
+            /**
              * Techniques
              * @default []
              */
@@ -2379,6 +2597,29 @@ export interface components {
              * @default 1
              */
             version: number;
+        };
+        /**
+         * IncidentTask
+         * @description Something that is to be done about an incident; `completed` is null while it is open.
+         */
+        IncidentTask: {
+            /** Completed */
+            completed: string | null;
+            /** Completed By */
+            completed_by: string | null;
+            /**
+             * Created
+             * Format: date-time
+             */
+            created: string;
+            /** Created By */
+            created_by: string;
+            /** Description */
+            description: string;
+            /** Id */
+            id: number;
+            /** Title */
+            title: string;
         };
         /**
          * KqlEdit
@@ -2578,6 +2819,63 @@ export interface components {
             title: string;
         };
         /**
+         * Metrics
+         * @description The figures of a period, and by group if asked for.
+         */
+        Metrics: {
+            /** Acknowledged */
+            acknowledged: number;
+            /** Auto Resolved */
+            auto_resolved: number;
+            /**
+             * By
+             * @default
+             */
+            by: string;
+            /**
+             * Classification
+             * @description Of those closed; Unclassified is one of its own
+             */
+            classification: {
+                [key: string]: number;
+            };
+            /** @description From creation until it was resolved */
+            closure: components["schemas"]["Spread"];
+            /** Created */
+            created: number;
+            /** From */
+            from: string;
+            /**
+             * Groups
+             * @default []
+             */
+            groups: components["schemas"]["GroupFigures"][];
+            /** Merged */
+            merged: number;
+            /** @description From creation until a person took it */
+            mtta: components["schemas"]["Spread"];
+            /** @description From then until it was resolved, without the time that it lay closed */
+            mttr: components["schemas"]["Spread"];
+            /**
+             * Open
+             * @description At the end of the period
+             */
+            open: number;
+            /** Open Unacknowledged */
+            open_unacknowledged: number;
+            /** @description Of those open at the end: how long they are there */
+            queue_age: components["schemas"]["Spread"];
+            /** Reopened */
+            reopened: number;
+            /**
+             * Resolved
+             * @description Closed by people and still closed at the end
+             */
+            resolved: number;
+            /** To */
+            to: string;
+        };
+        /**
          * MoveRequest
          * @description Alerts to move out of the incident in the path. `target` null makes a new incident of them.
          */
@@ -2708,6 +3006,19 @@ export interface components {
              * @default 0
              */
             threshold?: number;
+        };
+        /**
+         * NewTask
+         * @description What is to be done.
+         */
+        NewTask: {
+            /**
+             * Description
+             * @default
+             */
+            description?: string;
+            /** Title */
+            title: string;
         };
         /**
          * NewToken
@@ -3402,6 +3713,22 @@ export interface components {
             items: components["schemas"]["Source"][];
         };
         /**
+         * Spread
+         * @description How long something took, in seconds: of how many, mean and percentiles by nearest rank. Null where nothing was measured.
+         */
+        Spread: {
+            /** Count */
+            count: number;
+            /** Mean */
+            mean: number | null;
+            /** P50 */
+            p50: number | null;
+            /** P90 */
+            p90: number | null;
+            /** P99 */
+            p99: number | null;
+        };
+        /**
          * StoryStep
          * @description One step of the attack story.
          */
@@ -3525,6 +3852,18 @@ export interface components {
              * @default analytics
              */
             tier: string;
+        };
+        /**
+         * TaskPatch
+         * @description What of a task changes; members left out stay.
+         */
+        TaskPatch: {
+            /** Description */
+            description?: string | null;
+            /** Done */
+            done?: boolean | null;
+            /** Title */
+            title?: string | null;
         };
         /**
          * TextRange
@@ -4420,6 +4759,41 @@ export interface operations {
             };
         };
     };
+    incident_metrics: {
+        parameters: {
+            query?: {
+                /** @description Default: 30 days before the end */
+                from?: string | null;
+                /** @description Default: now */
+                to?: string | null;
+                by?: "" | "severity" | "status" | "owner" | "classification" | "product" | "tactic";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Metrics"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_incident: {
         parameters: {
             query?: never;
@@ -4503,6 +4877,42 @@ export interface operations {
         responses: {
             /** @description Successful Response */
             201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Incident"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    edit_comment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                incident_id: string;
+                entry: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CommentText"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4644,6 +5054,109 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Moved"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_task: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                incident_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTask"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Incident"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_task: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                incident_id: string;
+                task: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Incident"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_task: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                incident_id: string;
+                task: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TaskPatch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Incident"];
                 };
             };
             /** @description Problem details (RFC 9457) */

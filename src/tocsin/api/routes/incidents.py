@@ -16,6 +16,7 @@ from tocsin.api.shapes import (
     IncidentSummary,
     Input,
     Output,
+    Phase,
     Reason,
     Severity,
     Status,
@@ -57,6 +58,10 @@ class IncidentPatch(Input):
     add_tags: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(default=[], max_length=50)
     remove_tags: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(default=[], max_length=50)
     comment: str | None = Field(default=None, max_length=30_000, description="A note kept with a change of status")
+    phase: Phase | None = None
+    roles: dict[str, Annotated[str | None, Field(max_length=128)]] = Field(
+        default={}, max_length=10, description="User by role; null takes the role from whoever has it"
+    )
     version: int | None = None
 
 
@@ -223,4 +228,4 @@ def _given(body: IncidentPatch) -> dict[str, Any]:
     return {n: v for n, v in given.items() if v is not None or n in _CLEARABLE}
 
 
-_CLEARABLE = frozenset({"owner", "classification", "determination", "severity", "title"})
+_CLEARABLE = frozenset({"owner", "classification", "determination", "severity", "title", "phase"})

@@ -17,6 +17,7 @@ from tocsin.respond.actions.incident import (
     SetIncidentStatus,
     TagIncident,
 )
+from tocsin.respond.actions.tasks import AddTask, ChangeTask, ConductIncident, EditComment, RemoveTask
 from tocsin.respond.actions.webhook import Webhook
 from tocsin.respond.kind import ActionKind
 from tocsin.respond.settings import RespondSettings
@@ -31,6 +32,11 @@ KINDS: tuple[type[ActionKind[Any]], ...] = (
     RetitleIncident,
     TagIncident,
     CommentIncident,
+    EditComment,
+    AddTask,
+    ChangeTask,
+    RemoveTask,
+    ConductIncident,
     MergeIncidents,
     MoveAlerts,
     Webhook,
@@ -49,6 +55,11 @@ def all_kinds(state: State, desk: IncidentDesk, settings: RespondSettings) -> li
         RetitleIncident(desk),
         TagIncident(desk),
         CommentIncident(desk),
+        EditComment(desk),
+        AddTask(desk),
+        ChangeTask(desk),
+        RemoveTask(desk),
+        ConductIncident(desk),
         MergeIncidents(desk),
         MoveAlerts(desk),
         Webhook(state, client, settings.webhook),

@@ -15,6 +15,7 @@ from tocsin.state import ConflictError, Unit
 __all__ = [
     "AssignIncident",
     "CommentIncident",
+    "IncidentEdit",
     "MergeIncidents",
     "MoveAlerts",
     "RetitleIncident",
@@ -26,7 +27,7 @@ __all__ = [
 Tag = Annotated[str, Field(min_length=1, max_length=life.TAG_LENGTH)]
 
 
-class _Edit(InsideKind[I]):
+class IncidentEdit(InsideKind[I]):
     """An edit of an incident's members; its undo sets back those that nobody has changed since."""
 
     permission: ClassVar[str] = "incidents.manage"
@@ -59,6 +60,8 @@ class _Edit(InsideKind[I]):
             if name == "tags":
                 back["add_tags"], back["remove_tags"] = values.get("removed", []), values.get("added", [])
                 continue
+            if name == "roles":  # a role that came with the change goes with it
+                values = {**values, "from": {**dict.fromkeys(values["to"]), **values["from"]}}
             if getattr(row, name) != values["to"]:
                 raise ConflictError(f"The incident's {name} was changed since: it is not set back.")
             back[name] = values["from"]
@@ -72,7 +75,7 @@ class AssignInput(ActionInput):
     owner: str | None = Field(description="A user's name, or null to unassign", max_length=64)
 
 
-class AssignIncident(_Edit[AssignInput]):
+class AssignIncident(IncidentEdit[AssignInput]):
     """Assigns an incident."""
 
     kind: ClassVar[str] = "incident.assign"
@@ -81,7 +84,7 @@ class AssignIncident(_Edit[AssignInput]):
     Input = AssignInput
 
     def changes(self, given: AssignInput) -> dict[str, Any]:
-        """See _Edit."""
+        """See IncidentEdit."""
         return {"owner": given.owner}
 
     def describe(self, given: AssignInput) -> tuple[str, str]:
@@ -109,7 +112,7 @@ class StatusInput(ActionInput):
         return self
 
 
-class SetIncidentStatus(_Edit[StatusInput]):
+class SetIncidentStatus(IncidentEdit[StatusInput]):
     """Sets status and classification."""
 
     kind: ClassVar[str] = "incident.status"
@@ -118,7 +121,7 @@ class SetIncidentStatus(_Edit[StatusInput]):
     Input = StatusInput
 
     def changes(self, given: StatusInput) -> dict[str, Any]:
-        """See _Edit."""
+        """See IncidentEdit."""
         made = given.model_dump(exclude_unset=True)
         if made.get("status", ...) is None:
             del made["status"]
@@ -137,7 +140,7 @@ class SeverityInput(ActionInput):
     severity: Literal["Informational", "Low", "Medium", "High"] | None = Field(description="The severity, or null")
 
 
-class SetIncidentSeverity(_Edit[SeverityInput]):
+class SetIncidentSeverity(IncidentEdit[SeverityInput]):
     """Sets the severity by hand."""
 
     kind: ClassVar[str] = "incident.severity"
@@ -146,7 +149,7 @@ class SetIncidentSeverity(_Edit[SeverityInput]):
     Input = SeverityInput
 
     def changes(self, given: SeverityInput) -> dict[str, Any]:
-        """See _Edit."""
+        """See IncidentEdit."""
         return {"severity": given.severity}
 
     def describe(self, given: SeverityInput) -> tuple[str, str]:
@@ -161,7 +164,7 @@ class TitleInput(ActionInput):
     title: str | None = Field(min_length=1, max_length=300, description="The title, or null")
 
 
-class RetitleIncident(_Edit[TitleInput]):
+class RetitleIncident(IncidentEdit[TitleInput]):
     """Sets the title by hand."""
 
     kind: ClassVar[str] = "incident.title"
@@ -170,7 +173,7 @@ class RetitleIncident(_Edit[TitleInput]):
     Input = TitleInput
 
     def changes(self, given: TitleInput) -> dict[str, Any]:
-        """See _Edit."""
+        """See IncidentEdit."""
         return {"title": given.title}
 
     def describe(self, given: TitleInput) -> tuple[str, str]:
@@ -192,7 +195,7 @@ class TagInput(ActionInput):
         return self
 
 
-class TagIncident(_Edit[TagInput]):
+class TagIncident(IncidentEdit[TagInput]):
     """Adds and removes tags."""
 
     kind: ClassVar[str] = "incident.tag"
@@ -201,7 +204,7 @@ class TagIncident(_Edit[TagInput]):
     Input = TagInput
 
     def changes(self, given: TagInput) -> dict[str, Any]:
-        """See _Edit."""
+        """See IncidentEdit."""
         return {"add_tags": list(given.add), "remove_tags": list(given.remove)}
 
     def describe(self, given: TagInput) -> tuple[str, str]:

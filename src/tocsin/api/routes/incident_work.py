@@ -1,0 +1,125 @@
+"""/incidents: figures of a period, and the work on one incident: tasks and comments put right."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import AwareDatetime, Field
+
+from tocsin.access import Principal
+from tocsin.api.security import needs, workspace_of
+from tocsin.api.shapes import Incident, Input, Output
+
+router = APIRouter(prefix="/incidents", tags=["incidents"])
+
+Manage = Annotated[Principal, Depends(needs("incidents.manage"))]
+
+
+class Spread(Output):
+    """How long something took, in seconds: of how many, mean and percentiles by nearest rank. Null where nothing was measured."""
+
+    count: int
+    mean: float | None
+    p50: float | None
+    p90: float | None
+    p99: float | None
+
+
+class Figures(Output):
+    """What happened in a period. Those that automation resolved are apart; merged ones count as the incident that they went into."""
+
+    created: int
+    merged: int
+    acknowledged: int
+    resolved: int = Field(description="Closed by people and still closed at the end")
+    auto_resolved: int
+    reopened: int
+    open: int = Field(description="At the end of the period")
+    open_unacknowledged: int
+    mtta: Spread = Field(description="From creation until a person took it")
+    mttr: Spread = Field(description="From then until it was resolved, without the time that it lay closed")
+    closure: Spread = Field(description="From creation until it was resolved")
+    queue_age: Spread = Field(description="Of those open at the end: how long they are there")
+    classification: dict[str, int] = Field(description="Of those closed; Unclassified is one of its own")
+
+
+class GroupFigures(Figures):
+    """The figures of those incidents that have one value; "" is none."""
+
+    value: str
+
+
+class Metrics(Figures):
+    """The figures of a period, and by group if asked for."""
+
+    from_: str = Field(alias="from")
+    to: str
+    by: str = ""
+    groups: list[GroupFigures] = []
+
+
+@router.get("/metrics", dependencies=[Depends(needs("incidents.read"))])
+def incident_metrics(
+    request: Request,
+    start: Annotated[AwareDatetime | None, Query(alias="from", description="Default: 30 days before the end")] = None,
+    end: Annotated[AwareDatetime | None, Query(alias="to", description="Default: now")] = None,
+    by: Literal["", "severity", "status", "owner", "classification", "product", "tactic"] = "",
+) -> Metrics:
+    """Times and counts of a period, from the incident log as it stood at its end: the same period always gives the same figures."""
+    until = end or datetime.now(UTC)
+    since = start or until - timedelta(days=30)
+    return Metrics.model_validate(workspace_of(request).incidents.metrics(since, until, by=by))
+
+
+class NewTask(Input):
+    """What is to be done."""
+
+    title: str = Field(min_length=1, max_length=150)
+    description: str = Field(default="", max_length=3000)
+
+
+class TaskPatch(Input):
+    """What of a task changes; members left out stay."""
+
+    title: str | None = Field(default=None, min_length=1, max_length=150)
+    description: str | None = Field(default=None, max_length=3000)
+    done: bool | None = None
+
+
+class CommentText(Input):
+    """A comment's new text."""
+
+    text: str = Field(min_length=1, max_length=30_000)
+
+
+def _perform(request: Request, kind: str, given: dict[str, Any], incident_id: str, principal: Principal) -> Incident:
+    workspace = workspace_of(request)
+    workspace.gate.perform(kind, given, incident_id=incident_id, by=principal)
+    return Incident.model_validate(workspace.incidents.get(incident_id))
+
+
+@router.post("/{incident_id}/tasks", status_code=201)
+def add_task(incident_id: str, body: NewTask, request: Request, principal: Manage) -> Incident:
+    """Adds a task."""
+    return _perform(request, "incident.add-task", body.model_dump(), incident_id, principal)
+
+
+@router.patch("/{incident_id}/tasks/{task}")
+def change_task(incident_id: str, task: int, body: TaskPatch, request: Request, principal: Manage) -> Incident:
+    """Changes a task, or says whether it is done."""
+    given = {"task": task, **body.model_dump(exclude_none=True)}
+    return _perform(request, "incident.change-task", given, incident_id, principal)
+
+
+@router.delete("/{incident_id}/tasks/{task}")
+def remove_task(incident_id: str, task: int, request: Request, principal: Manage) -> Incident:
+    """Takes a task away; the incident's log keeps it."""
+    return _perform(request, "incident.remove-task", {"task": task}, incident_id, principal)
+
+
+@router.patch("/{incident_id}/comments/{entry}")
+def edit_comment(incident_id: str, entry: int, body: CommentText, request: Request, principal: Manage) -> Incident:
+    """Gives a comment of one's own another text; the incident's log keeps both."""
+    return _perform(request, "incident.edit-comment", {"entry": entry, "text": body.text}, incident_id, principal)
