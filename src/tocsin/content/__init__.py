@@ -6,7 +6,9 @@ from tocsin.content.model import (
     Content,
     DemoFile,
     FunctionFile,
+    FusionFile,
     Hunt,
+    LinkFile,
     Pack,
     ParserFile,
     RuleFile,
@@ -18,7 +20,7 @@ from tocsin.content.schema import Field, Schema, check, is_warning
 from tocsin.content.yamltext import Document, parse_one, parse_yaml
 
 __all__ = [
-    "AutomationFile", "Content", "DemoFile", "Document", "Field", "FunctionFile", "Hunt", "Pack", "ParserFile", "RuleFile",
+    "AutomationFile", "Content", "DemoFile", "Document", "Field", "FunctionFile", "FusionFile", "Hunt", "LinkFile", "Pack", "ParserFile", "RuleFile",
     "Schema", "TestCase", "TestFile", "Watchlist", "check", "is_warning", "load_packs", "load_rule_file", "load_test_file",
     "packs_dir", "parse_one", "parse_yaml", "read_text",
 ]  # fmt: skip

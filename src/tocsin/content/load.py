@@ -1,6 +1,7 @@
 """Reads packs from folders. One bad file never stops the others: its complaint goes to `Content.problems`.
 
-A pack is a folder with ``pack.yaml`` and, beside it, ``rules/ hunts/ parsers/ functions/ automation/ watchlists/ scenarios/``. A path may be a
+A pack is a folder with ``pack.yaml`` and, beside it, ``rules/ hunts/ parsers/ functions/ automation/ watchlists/ links/ fusion/ scenarios/``. A
+path may be a
 pack, a folder of packs, a folder of loose rule files, or one rule file. Later paths are upper layers: an item with the id of an item in an
 earlier path replaces it (a site's edited copy of a shipped rule); within one path an id may stand once only.
 """
@@ -23,7 +24,9 @@ from tocsin.content.model import (
     Content,
     DemoFile,
     FunctionFile,
+    FusionFile,
     Hunt,
+    LinkFile,
     Pack,
     ParserFile,
     RuleFile,
@@ -40,7 +43,9 @@ MAX_FILE = 8 * 1024 * 1024
 _YAML = (".yaml", ".yml")
 _RULES = (*_YAML, ".json")
 _TEST = (".test.yaml", ".test.yml")
-_FOLDERS = ("rules", "hunts", "parsers", "functions", "automation", "watchlists", "scenarios")
+_FOLDERS = (
+    "rules", "hunts", "parsers", "functions", "automation", "watchlists", "links", "fusion", "scenarios",
+)  # fmt: skip
 
 Item = TypeVar("Item")
 
@@ -51,12 +56,12 @@ def packs_dir() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[3] / "packs"
 
 
-def load_packs(paths: Sequence[Path]) -> Content:
-    """Everything in those packs, later paths over earlier ones.
+def load_packs(paths: Sequence[Path], *, only: Sequence[str] = ()) -> Content:
+    """Everything in those packs, later paths over earlier ones; `only` names the folders that are read where not all are wanted.
 
     Raises nothing for bad content; see `Content.problems`.
     """
-    loader = _Loader()
+    loader = _Loader(only=frozenset(only or _FOLDERS))
     for path in paths:
         loader.layer(Path(path))
     return loader.content()
@@ -74,7 +79,10 @@ class _Loader:
     watchlists: dict[str, tuple[int, Watchlist]] = field(default_factory=dict)
     demos: list[DemoFile] = field(default_factory=list)
     problems: list[ContentError] = field(default_factory=list)
+    links: dict[str, tuple[int, LinkFile]] = field(default_factory=dict)
+    fusion: dict[str, tuple[int, FusionFile]] = field(default_factory=dict)
     depth: int = 0
+    only: frozenset[str] = frozenset(_FOLDERS)
 
     def content(self) -> Content:
         return Content(
@@ -86,6 +94,8 @@ class _Loader:
             hunts=tuple(h for _, h in self.hunts.values()),
             automation_rules=tuple(a for _, a in self.automation.values()),
             watchlists=tuple(w for _, w in self.watchlists.values()),
+            links=tuple(x for _, x in self.links.values()),
+            fusion=tuple(x for _, x in self.fusion.values()),
             demos=tuple(self.demos),
             problems=tuple(self.problems),
         )
@@ -137,19 +147,24 @@ class _Loader:
             self.packs.append(pack)
 
     def _folders(self, pack: Pack) -> None:
-        for file in _files(pack.folder / "rules", _RULES):
-            if not file.name.endswith(_TEST):
-                self._rule(pack, file)
-        self._stray_tests(pack)
+        if "rules" in self.only:
+            for file in _files(pack.folder / "rules", _RULES):
+                if not file.name.endswith(_TEST):
+                    self._rule(pack, file)
+            self._stray_tests(pack)
         readers: tuple[tuple[str, tuple[str, ...], Callable[[Pack, Path], None]], ...] = (
             ("parsers", _YAML, self._parser),
             ("functions", _YAML, self._function),
             ("hunts", _YAML, self._hunt),
             ("automation", _YAML, self._automation),
             ("watchlists", (".csv",), self._watchlist),
+            ("links", _YAML, self._links),
+            ("fusion", _YAML, self._fusion),
             ("scenarios", _YAML, self._demo),
         )
         for name, endings, reader in readers:
+            if name not in self.only:
+                continue
             for file in _files(pack.folder / name, endings):
                 if not file.name.endswith(_TEST):
                     reader(pack, file)
@@ -220,6 +235,17 @@ class _Loader:
             text = _texts(document)
             item = AutomationFile(text("id") or path.stem, text("name"), path, pack.id, document)
             self._keep(self.automation, item.id, item, document, ("id",), "automation rule")
+
+    def _links(self, pack: Pack, path: Path) -> None:
+        if (document := self._read(path, schemas.LINKS)) is not None:
+            item = LinkFile(_texts(document)("id"), path, pack.id, document)
+            self._keep(self.links, item.id, item, document, ("id",), "file of links")
+
+    def _fusion(self, pack: Pack, path: Path) -> None:
+        if (document := self._read(path, schemas.FUSION)) is not None:
+            text = _texts(document)
+            item = FusionFile(text("id"), text("name"), path, pack.id, document)
+            self._keep(self.fusion, item.id, item, document, ("id",), "pattern")
 
     def _demo(self, pack: Pack, path: Path) -> None:
         document = self._read(path, None)

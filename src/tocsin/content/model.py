@@ -18,7 +18,9 @@ __all__ = [
     "Content",
     "DemoFile",
     "FunctionFile",
+    "FusionFile",
     "Hunt",
+    "LinkFile",
     "Pack",
     "ParserFile",
     "RuleFile",
@@ -145,6 +147,27 @@ class AutomationFile:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkFile:
+    """Which columns name processes, sessions and common files, as written; `incidents` reads it."""
+
+    id: str
+    path: Path
+    pack: str
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class FusionFile:
+    """A multistage pattern as written; `incidents` reads it."""
+
+    id: str
+    name: str
+    path: Path
+    pack: str
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
 class DemoFile:
     """A demo scenario as written; its player reads it."""
 
@@ -176,6 +199,8 @@ class Content:
     hunts: tuple[Hunt, ...] = ()
     automation_rules: tuple[AutomationFile, ...] = ()
     watchlists: tuple[Watchlist, ...] = ()
+    links: tuple[LinkFile, ...] = ()
+    fusion: tuple[FusionFile, ...] = ()
     demos: tuple[DemoFile, ...] = ()
     problems: tuple[ContentError, ...] = ()
 

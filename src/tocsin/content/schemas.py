@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tocsin.content.schema import Field, Schema
@@ -67,6 +68,96 @@ AUTOMATION = Schema(
     "An automation rule",
     {"id": Field("text"), "name": Field("text", required=True, longest=500)},
     open=True,  # `respond` checks the rest
+)
+
+
+def _pattern(value: Any) -> str:
+    """A complaint about a text that is no regular expression."""
+    try:
+        re.compile(str(value))
+    except re.error as error:
+        return f"is no regular expression: {error}"
+    return ""
+
+
+_COLUMNS = Field("list", item=Field("text"))
+
+LINKS = Schema(
+    "A file of links",
+    {
+        "id": Field("text", required=True),
+        "name": Field("text", required=True, longest=256),
+        "description": Field("text", longest=5000),
+        "processes": Field(
+            "list",
+            item=Field(
+                "map",
+                nullable=False,
+                schema=Schema(
+                    "A process",
+                    {
+                        "id": Field("text", required=True),
+                        "unique": Field("bool"),
+                        "start": Field("text"),
+                        "host": _COLUMNS,
+                        "label": _COLUMNS,
+                        "parent": Field("bool"),
+                        "never": _COLUMNS,
+                    },
+                ),
+            ),
+        ),
+        "sessions": Field(
+            "list",
+            item=Field(
+                "map",
+                nullable=False,
+                schema=Schema(
+                    "A session",
+                    {"id": Field("text", required=True), "host": _COLUMNS, "label": _COLUMNS, "never": _COLUMNS},
+                ),
+            ),
+        ),
+        "files": Field(
+            "list",
+            item=Field(
+                "map",
+                nullable=False,
+                schema=Schema(
+                    "A file",
+                    {
+                        "path": Field("list", required=True, item=Field("text")),
+                        "hash": Field("list", required=True, item=Field("text")),
+                    },
+                ),
+            ),
+        ),
+        "mentions": Field(
+            "list",
+            item=Field(
+                "map",
+                nullable=False,
+                schema=Schema(
+                    "A mention",
+                    {
+                        "columns": Field("list", required=True, item=Field("text")),
+                        "pattern": Field("text", test=_pattern),
+                    },
+                ),
+            ),
+        ),
+        "system": Field("list", item=Field("text", test=_pattern)),
+    },
+)
+
+FUSION = Schema(
+    "A multistage pattern",
+    {
+        "id": Field("text", required=True),
+        "name": Field("text", required=True, longest=256),
+        "description": Field("text", longest=5000),
+    },
+    open=True,  # `incidents` checks the rest
 )
 
 TESTS = Schema(

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from tocsin.detect.rule import EntityMapping
 from tocsin.tables.entities import ENTITY_IDENTIFIERS, Entity
 
@@ -183,6 +185,7 @@ def derive_entities(row: Row) -> list[Entity]:
     if key := text(row.get("RegistryKey")):
         found.extend(make("RegistryKey", {"Key": key}))
         found.extend(make("RegistryValue", {"Key": key, "Name": text(row.get("RegistryValueName"))}))
+    found.extend(_targets(row))
     if app := text(row.get("AppDisplayName")) or text(row.get("Application")):
         found.extend(make("CloudApplication", {"AppId": text(row.get("AppId")), "Name": app}))
     if query := text(row.get("DnsQuery")) or text(row.get("QueryName")):
@@ -207,6 +210,28 @@ def _accounts(row: Row) -> Iterator[Entity]:
     user = text(row.get("UserId"))
     if "@" in user:
         yield from make("Account", {"Name": user})
+    by = _mapping(_mapping(row.get("InitiatedBy")).get("user"))  # Entra's audit log
+    if "@" in (name := text(by.get("userPrincipalName"))):
+        yield from make("Account", {"Name": name, "AadUserId": text(by.get("id"))})
+
+
+def _targets(row: Row) -> Iterator[Entity]:
+    """The applications and people that Entra's audit log says something was done to."""
+    value = row.get("TargetResources")
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return
+    for target in value[:MANY] if isinstance(value, list) else ():
+        part = _mapping(target)
+        match text(part.get("type")):
+            case "Application" | "ServicePrincipal":
+                if name := text(part.get("displayName")):
+                    yield from make("CloudApplication", {"Name": name})
+            case "User":
+                if "@" in (name := text(part.get("userPrincipalName"))):
+                    yield from make("Account", {"Name": name, "AadUserId": text(part.get("id"))})
 
 
 def _mail(row: Row) -> Iterator[Entity]:
@@ -294,6 +319,16 @@ def split_path(directory: str, name: str) -> tuple[str, str]:
     if not name or tail.lower() == name.lower():
         return head, name or tail
     return directory.rstrip(separator) or directory, name
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """A dynamic value's mapping, whether it came as one or as JSON text; an empty one for anything else."""
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return {}
+    return value if isinstance(value, Mapping) else {}
 
 
 def process_time(value: str) -> str:

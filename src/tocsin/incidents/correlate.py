@@ -1,71 +1,43 @@
 """Correlation: which alerts belong to one attack, and why.
 
 An alert joins the incident with which it shares enough: points for each shared thing (an entity's key, by how surely it names one
-thing), scaled down for things that many share and for time that lies between, plus points for the next step of a kill chain. Every join keeps its
-reasons. The method is ours and open; the facts that it copies (strong and weak identifiers, merge vetoes, no new incident made by a
-merge) are Defender's published behaviour.
+thing), scaled down for things that many share and for time that lies between, plus points for another step of a kill chain. Two incidents become one
+when they share enough in the same way. Every join keeps its reasons. The method is ours and open; the facts that it copies (strong and weak
+identifiers, merge vetoes, no new incident made by a merge) are Defender's published behaviour.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from bisect import insort
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
-from tocsin.detect.alert import SEVERITIES, TACTICS, Alert
-from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status, spaced
-from tocsin.tables.entities import Entity, EntityKey
+from tocsin.detect.alert import SEVERITIES, Alert
+from tocsin.incidents.cluster import Cluster, Company, Worth
+from tocsin.incidents.links import Links, shipped_links
+from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
+from tocsin.incidents.score import Score, Scorer
+from tocsin.incidents.signature import HOUR, Signature, entity_keys, signature
+from tocsin.incidents.weights import CorrelationSettings
+from tocsin.tables.entities import EntityKey
 
-__all__ = ["ENTITY_CAP", "CorrelationSettings", "Correlator", "IncidentChange", "entity_keys", "merge_vetoes"]
+__all__ = [
+    "ENTITY_CAP",
+    "Candidate",
+    "CorrelationSettings",
+    "Correlator",
+    "IncidentChange",
+    "entity_keys",
+    "merge_vetoes",
+]
 
 ENTITY_CAP = 1000
 """Entities above which an incident takes in no other."""
 
-
-@dataclass(frozen=True, slots=True)
-class CorrelationSettings:
-    """What correlation weighs, in points.
-
-    `threshold` points join an alert to an incident; `weights` says what a shared key of that kind is worth. After `half_life` between the two
-    a join is worth half; beyond `horizon` nothing joins. A thing seen together with more than `hub_degree` hosts (or, for a host,
-    accounts) counts for less in proportion.
-    """
-
-    threshold: float = 40.0
-    half_life: timedelta = timedelta(hours=24)
-    horizon: timedelta = timedelta(days=7)
-    hub_degree: int = 12
-    next_tactic: float = 10.0
-    same_rule: float = 5.0
-    weights: tuple[tuple[str, float], ...] = (
-        ("process", 70.0),
-        ("mail", 60.0),
-        ("hash", 50.0),
-        ("account", 50.0),
-        ("account.sid", 50.0),
-        ("account.aaduserid", 50.0),
-        ("account.puid", 50.0),
-        ("account.objectguid", 50.0),
-        ("account.nt", 50.0),
-        ("account.dns", 50.0),
-        ("account.realm", 45.0),
-        ("host", 45.0),
-        ("host.azureid", 45.0),
-        ("host.omsagentid", 45.0),
-        ("host.deviceid", 45.0),
-        ("hostname", 42.0),
-        ("url", 40.0),
-        ("ip", 40.0),
-        ("app", 35.0),
-        ("azureresource", 40.0),
-        ("dns", 35.0),
-        ("iotdevice", 45.0),
-        ("ip.private", 20.0),
-        ("name", 20.0),
-        ("file", 15.0),
-    )
+_MEDIUM, _HIGH = SEVERITIES.index("Medium"), SEVERITIES.index("High")
+_TIDY_EVERY = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +50,21 @@ class IncidentChange:
     absorbed: Incident | None = None
 
 
-@dataclass(slots=True)
-class _Index:
-    """Which incidents hold a key, and with how many hosts or accounts a key was seen together."""
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An incident that an alert could join: its score against it, the reasons, and whether the threshold is reached."""
 
-    holders: dict[EntityKey, set[str]] = field(default_factory=lambda: defaultdict(set))
-    company: dict[EntityKey, set[str]] = field(default_factory=lambda: defaultdict(set))
+    incident: Incident
+    score: float
+    reasons: tuple[Reason, ...]
+    joins: bool
 
 
 class Correlator:
     """Holds the incidents that may still grow and joins alerts to them.
 
-    Alerts are taken in the order given; for a replay give them by time. The same alerts in the same order give the same incidents.
+    Alerts are taken in the order given; for a replay give them by time. The same alerts in the same order give the same incidents. What lies further
+    back than twice the horizon before the newest alert is forgotten, so that memory is bounded by what happens in that time.
     """
 
     def __init__(
@@ -98,211 +73,243 @@ class Correlator:
         settings: CorrelationSettings | None = None,
         *,
         apart: frozenset[frozenset[str]] = frozenset(),
+        links: Links | None = None,
     ) -> None:
-        """`apart`: pairs of incidents' ids that are never merged, because people took them apart."""
+        """`apart`: pairs of incidents' ids that are never merged, because people took them apart. `links`: the packs' links; None for the
+        shipped ones'."""
         self._apart = apart
         self.settings = settings or CorrelationSettings()
-        self._weights = dict(self.settings.weights)
-        self._incidents: dict[str, Incident] = {}
-        self._index = _Index()
+        self._links = links if links is not None else shipped_links()
+        horizon = self.settings.horizon.total_seconds()
+        self._company = Company(horizon)
+        self._fired = Company(horizon)
+        self._scorer = Scorer(self.settings, self._company)
+        self._clusters: dict[str, Cluster] = {}
+        self._holders: dict[EntityKey, set[str]] = {}
         self._alerts: dict[str, str] = {}
-        for incident in incidents:
+        self._newest = 0.0
+        self._since_tidy = 0
+        for incident in sorted(incidents, key=lambda i: (i.first, i.id)):
             self._adopt(incident)
 
     @property
     def incidents(self) -> list[Incident]:
         """The incidents that people see, by first event."""
-        shown = [i for i in self._incidents.values() if i.promoted and i.status is not Status.REDIRECTED]
+        shown = [i for c in self._clusters.values() if (i := c.incident).promoted and i.status is not Status.REDIRECTED]
         return sorted(shown, key=lambda i: (i.first, i.id))
 
     def get(self, incident_id: str) -> Incident | None:
         """The incident of that id, or None."""
-        return self._incidents.get(incident_id)
+        held = self._clusters.get(incident_id)
+        return None if held is None else held.incident
 
     def holding(self, alert_id: str) -> Incident | None:
         """The incident, shown or not, that holds that alert; None for one that it doesn't know."""
-        return self._incidents.get(self._alerts.get(alert_id, ""))
+        return self.get(self._alerts.get(alert_id, ""))
 
     def add(self, alerts: Sequence[Alert]) -> list[IncidentChange]:
         """Joins alerts to incidents, opening new ones where nothing fits. An alert that is known already changes nothing."""
         changes: list[IncidentChange] = []
         for alert in alerts:
-            if alert.id in self._alerts:
-                continue
-            changes.extend(self._add(alert))
+            if alert.id not in self._alerts:
+                changes.extend(self._add(alert))
         return _condense(changes)
+
+    def preview(self, alert: Alert) -> list[Candidate]:
+        """What would join, and why: every open incident that shares something of weight with the alert, best first. Changes nothing."""
+        sign = signature(alert, self._links)
+        alone = self._alone(alert, sign)
+        found = [
+            Candidate(other.incident, score.points, score.reasons(), score.joins and alert.correlate)
+            for other, score in self._scored(alone, sign.things)
+            if score.points > 0
+        ]
+        return sorted(found, key=lambda c: (-c.score, c.incident.first, c.incident.id))
 
     def forget_before(self, moment: datetime) -> None:
         """Drops incidents from memory whose last event lies before that: nothing can join them any more."""
-        for incident in [i for i in self._incidents.values() if i.last < moment]:
-            self._forget(incident)
+        limit = moment.timestamp()
+        for cluster in [c for c in self._clusters.values() if c.last < limit]:
+            self._forget(cluster)
 
     # ------------------------------------------------------------------ joining
 
     def _add(self, alert: Alert) -> list[IncidentChange]:
-        candidates = self._candidates(alert) if alert.correlate else []
-        if not candidates:
-            incident = Incident.opened_by(alert)
-            self._adopt(incident)
-            incident.promoted = self._worth_showing(incident)
-            return [IncidentChange("created", incident, (alert,))] if incident.promoted else []
-        _, target, reasons = candidates[0]
-        was_shown = target.promoted
-        self._join(target, alert, reasons)
+        sign = signature(alert, self._links)
+        self._notice(sign)
+        alone = self._alone(alert, sign)
+        fitting = self._fitting(alone, sign.things) if alert.correlate else []
+        if not fitting:
+            self._enter(alone)
+            alone.incident.promoted = self._worth_showing(alone)
+            return [IncidentChange("created", alone.incident, (alert,))] if alone.incident.promoted else []
+        target, score = fitting[0]
+        was_shown = target.incident.promoted
+        self._join(target, alert, sign, score.reasons())
         changes: list[IncidentChange] = []
-        for score, other, _ in candidates[1:]:
-            if score >= self.settings.threshold and self._may_merge(target, other):
-                target, absorbed = self._direction(target, other)
-                self._merge(target, absorbed, alert)
-                if absorbed.promoted:
-                    was_shown = was_shown or target.promoted
-                    changes.append(IncidentChange("merged", target, (), absorbed))
-        target.promoted = target.promoted or self._worth_showing(target)
-        if target.promoted:
-            changes.append(IncidentChange("updated" if was_shown else "created", target, (alert,)))
+        for absorbed, target in self._settle(target, [c for c, _ in fitting[1:]], sign.things, alert):  # noqa: B020
+            if absorbed.promoted:
+                was_shown = was_shown or absorbed.promoted
+                changes.append(IncidentChange("merged", target.incident, (), absorbed))
+        incident = target.incident
+        incident.promoted = incident.promoted or self._worth_showing(target)
+        if incident.promoted:
+            changes.append(IncidentChange("updated" if was_shown else "created", incident, (alert,)))
         return changes
 
-    def _worth_showing(self, incident: Incident) -> bool:
+    def _alone(self, alert: Alert, sign: Signature) -> Cluster:
+        """The alert as an incident of its own."""
+        alone = Cluster(Incident.opened_by(alert))
+        alone.add(sign, self._worth(sign))
+        return alone
+
+    def _notice(self, sign: Signature) -> None:
+        """Counts in whose company the alert's things are, and where its rule fires."""
+        self._newest = max(self._newest, sign.points[-1])
+        for key in sign.things:
+            self._company.add(key, sign.company(key), sign.time)
+        self._fired.add((sign.rule,), sign.hosts or sign.accounts, sign.time)
+        self._since_tidy += 1
+        if self._since_tidy >= _TIDY_EVERY:
+            self._since_tidy = 0
+            self._tidy()
+
+    def _tidy(self) -> None:
+        limit = self._newest - 2 * self.settings.horizon.total_seconds()
+        for cluster in [c for c in self._clusters.values() if c.last < limit]:
+            self._forget(cluster)
+        self._company.forget(self._newest)
+        self._fired.forget(self._newest)
+
+    def _worth(self, sign: Signature) -> Worth:
+        """How much the alert says of where it happened. A rule that fires everywhere all the time says little; what began within the hour is an
+        attack's burst, not noise."""
+        if sign.rank >= _HIGH:
+            return Worth.HIGH
+        if self._fired.degree((sign.rule,), sign.time, before=sign.time - HOUR) > self.settings.noisy_hosts:
+            return Worth.NOISY
+        return Worth.PLAIN if sign.rank >= _MEDIUM else Worth.LOW
+
+    @staticmethod
+    def _worth_showing(cluster: Cluster) -> bool:
         """An alert that may open an incident does; signals alone do when several rules tell of several stages."""
-        if any(a.alert.create_incident and a.alert.severity != "Informational" for a in incident.alerts):
-            return True
-        rules = {a.alert.rule_id for a in incident.alerts}
-        signals = [a for a in incident.alerts if SEVERITIES.index(a.alert.severity) > 0]
-        return len(rules) >= 3 and len(incident.tactics) >= 3 and len(signals) >= 2
+        return cluster.opens or (len(cluster.rules) >= 3 and len(cluster.tactics) >= 3 and cluster.signals >= 2)
 
-    def _candidates(self, alert: Alert) -> list[tuple[float, Incident, tuple[Reason, ...]]]:
+    def _fitting(self, alone: Cluster, keys: Iterable[EntityKey]) -> list[tuple[Cluster, Score]]:
         """Open incidents that reach the threshold, best first."""
-        keys = entity_keys(alert.entities)
-        found: dict[str, None] = {}
+        found = [(other, score) for other, score in self._scored(alone, keys) if score.joins]
+        return sorted(found, key=lambda f: (-f[1].points, f[0].incident.first, f[0].incident.id))
+
+    def _scored(self, side: Cluster, keys: Iterable[EntityKey]) -> Iterator[tuple[Cluster, Score]]:
+        """Open incidents that hold one of the keys that are rare enough to join by, with their scores."""
+        seen: set[str] = {side.incident.id}
         for key in keys:
-            for incident_id in sorted(self._index.holders.get(key, ())):
-                found[incident_id] = None
-        scored = []
-        for incident_id in found:
-            incident = self._incidents[incident_id]
-            if incident.status in (Status.RESOLVED, Status.REDIRECTED) or not all(
-                a.alert.correlate for a in incident.alerts
-            ):
+            holders = self._holders.get(key)
+            if not holders or not self._scorer.may_anchor(key, self._newest):
                 continue
-            score, reasons = self._score(alert, keys, incident)
-            if score >= self.settings.threshold:
-                scored.append((score, incident, reasons))
-        scored.sort(key=lambda s: (-s[0], s[1].first, s[1].id))
-        return scored
-
-    def _score(
-        self, alert: Alert, keys: dict[EntityKey, Entity], incident: Incident
-    ) -> tuple[float, tuple[Reason, ...]]:
-        near = self._nearest(alert, keys, incident)
-        if near is None:
-            return 0.0, ()
-        gap, shared = near
-        if gap > self.settings.horizon:
-            return 0.0, ()
-        decay = 0.5 ** (max(gap - timedelta(hours=1), timedelta(0)) / self.settings.half_life)
-        reasons: list[Reason] = []
-        counted: set[str] = set()
-        for key in sorted(shared, key=lambda k: -self._weights.get(k[0], 10.0)):
-            entity = keys[key]
-            if entity.label.lower() in counted:
-                continue  # one thing under two names counts once
-            counted.add(entity.label.lower())
-            degree = len(self._index.company.get(key, ()))
-            rarity = min(1.0, self.settings.hub_degree / degree) if degree else 1.0
-            weight = self._weights.get(key[0], 10.0) * rarity * decay
-            note = f", seen with {degree} others" if rarity < 1 else ""
-            reasons.append(Reason(f"same {_WORDS.get(entity.type, entity.type)} {entity.label}{note}", weight))
-        progress = self._progress(alert, incident)
-        if progress:
-            reasons.append(Reason(progress, self.settings.next_tactic * decay))
-        if any(a.alert.rule_id == alert.rule_id for a in incident.alerts):
-            reasons.append(Reason("same rule", self.settings.same_rule * decay))
-        if gap > timedelta(hours=1):
-            reasons.append(Reason(f"{_span(gap)} apart", 0.0))
-        return sum(r.weight for r in reasons), tuple(reasons)
-
-    def _nearest(
-        self, alert: Alert, keys: dict[EntityKey, Entity], incident: Incident
-    ) -> tuple[timedelta, set[EntityKey]] | None:
-        """The shared keys, and the time between the alert and the nearest alert that shares one."""
-        best: timedelta | None = None
-        shared: set[EntityKey] = set()
-        for linked in incident.alerts:
-            other = linked.alert
-            common = keys.keys() & entity_keys(other.entities).keys()
-            if not common:
-                continue
-            shared |= common
-            gap = max(alert.time - other.end, other.time - alert.end, timedelta(0))
-            best = gap if best is None else min(best, gap)
-        return (best, shared) if best is not None else None
-
-    def _progress(self, alert: Alert, incident: Incident) -> str:
-        known = {TACTICS.index(t) for t in incident.tactics if t in TACTICS}
-        new = {TACTICS.index(t) for t in alert.tactics if t in TACTICS} - known
-        if known and new and max(new) > min(known):
-            return f"{spaced(TACTICS[max(new)])} follows {spaced(TACTICS[min(known)])}"
-        return ""
+            for incident_id in sorted(holders - seen):
+                seen.add(incident_id)
+                other = self._clusters[incident_id]
+                if other.joinable and other.incident.status not in (Status.RESOLVED, Status.REDIRECTED):
+                    yield other, self._scorer.score(side, other, self._newest)
 
     # ------------------------------------------------------------------ merging
 
-    def _may_merge(self, one: Incident, other: Incident) -> bool:
-        return frozenset((one.id, other.id)) not in self._apart and not merge_vetoes(one, other)
+    def _settle(
+        self, target: Cluster, waiting: list[Cluster], keys: Iterable[EntityKey], alert: Alert
+    ) -> Iterator[tuple[Incident, Cluster]]:
+        """Merges what the alert brought together, until nothing more reaches the threshold; gives what was emptied and what stays."""
+        queue = {c.incident.id: c for c in waiting}
+        for other, score in list(self._scored(target, keys)):
+            if score.joins:
+                queue.setdefault(other.incident.id, other)
+        while queue:
+            other = queue.pop(next(iter(queue)))
+            if other is target or other.incident.id not in self._clusters or not self._may_merge(target, other):
+                continue
+            moved = list((target if self._direction(target, other)[0] is other else other).keys)
+            target, source = self._direction(target, other)
+            self._merge(target, source, alert)
+            yield source.incident, target
+            for further, score in list(self._scored(target, moved)):
+                if score.joins:
+                    queue.setdefault(further.incident.id, further)
+
+    def _may_merge(self, one: Cluster, other: Cluster) -> bool:
+        pair = frozenset((one.incident.id, other.incident.id))
+        return pair not in self._apart and not _vetoes(one.incident, other.incident, len(one.named | other.named))
 
     @staticmethod
-    def _direction(one: Incident, other: Incident) -> tuple[Incident, Incident]:
+    def _direction(one: Cluster, other: Cluster) -> tuple[Cluster, Cluster]:
         """Which stays: the one that people have seen or worked on, else the older."""
 
-        def rank(i: Incident) -> tuple[bool, bool, bool, datetime, str]:
+        def rank(c: Cluster) -> tuple[bool, bool, bool, datetime, str]:
+            i = c.incident
             return (not i.promoted, not i.owner, i.status is Status.NEW, i.first, i.id)
 
         return (one, other) if rank(one) <= rank(other) else (other, one)
 
-    def _merge(self, target: Incident, source: Incident, through: Alert) -> None:
+    def _merge(self, target: Cluster, source: Cluster, through: Alert) -> None:
         bridge = Reason(f"'{through.title or through.rule}' joins both", self.settings.threshold)
-        for linked in source.alerts:
-            if linked.alert.id not in target.alert_ids():
-                target.alerts.append(LinkedAlert(linked.alert, (*linked.linked_by, bridge)))
-        target.alerts.sort(key=lambda a: (a.alert.time, a.alert.id))
-        target.inherit(source)
-        target.promoted = target.promoted or source.promoted
-        moved = list(source.alerts)
+        into, out_of = target.incident, source.incident
+        held = into.alert_ids()
+        into.alerts.extend(
+            LinkedAlert(linked.alert, (*linked.linked_by, bridge))
+            for linked in out_of.alerts
+            if linked.alert.id not in held
+        )
+        into.alerts.sort(key=_by_time)
+        into.inherit(out_of)
+        into.promoted = into.promoted or out_of.promoted
         self._forget(source)
-        source.redirect(target.id)
-        for linked in moved:
-            self._enter(target, linked.alert)
+        out_of.redirect(into.id)
+        for member in source.members:
+            self._alerts[member.id] = into.id
+        for key in source.keys:
+            self._holders.setdefault(key, set()).add(into.id)
+        target.absorb(source)
 
     # ------------------------------------------------------------------ bookkeeping
 
     def _adopt(self, incident: Incident) -> None:
-        self._incidents[incident.id] = incident
+        """Takes in an incident that exists already."""
+        cluster = Cluster(incident)
         for linked in incident.alerts:
-            self._enter(incident, linked.alert)
+            sign = signature(linked.alert, self._links)
+            self._notice(sign)
+            cluster.add(sign, self._worth(sign))
+        self._enter(cluster)
 
-    def _join(self, incident: Incident, alert: Alert, reasons: tuple[Reason, ...]) -> None:
-        incident.alerts.append(LinkedAlert(alert, reasons))
-        incident.alerts.sort(key=lambda a: (a.alert.time, a.alert.id))
+    def _enter(self, cluster: Cluster) -> None:
+        self._clusters[cluster.incident.id] = cluster
+        for member in cluster.members:
+            self._alerts[member.id] = cluster.incident.id
+        for key in cluster.keys:
+            self._holders.setdefault(key, set()).add(cluster.incident.id)
+
+    def _join(self, cluster: Cluster, alert: Alert, sign: Signature, reasons: tuple[Reason, ...]) -> None:
+        incident = cluster.incident
+        insort(incident.alerts, LinkedAlert(alert, reasons), key=_by_time)
         incident.updated = max(incident.updated or alert.created, alert.created)
-        self._enter(incident, alert)
-
-    def _enter(self, incident: Incident, alert: Alert) -> None:
+        cluster.add(sign, self._worth(sign))
         self._alerts[alert.id] = incident.id
-        hosts = {e.label.lower() for e in alert.entities if e.type == "Host"}
-        accounts = {e.label.lower() for e in alert.entities if e.type == "Account"}
-        for key, entity in entity_keys(alert.entities).items():
-            self._index.holders[key].add(incident.id)
-            self._index.company[key] |= accounts if entity.type == "Host" else hosts
+        for key in sign.things:
+            self._holders.setdefault(key, set()).add(incident.id)
 
-    def _forget(self, incident: Incident) -> None:
-        self._incidents.pop(incident.id, None)
-        for linked in incident.alerts:
-            self._alerts.pop(linked.alert.id, None)
-            for key in entity_keys(linked.alert.entities):
-                holders = self._index.holders.get(key)
-                if holders is not None:
-                    holders.discard(incident.id)
-                    if not holders:
-                        del self._index.holders[key]
+    def _forget(self, cluster: Cluster) -> None:
+        self._clusters.pop(cluster.incident.id, None)
+        for member in cluster.members:
+            self._alerts.pop(member.id, None)
+        for key in cluster.keys:
+            holders = self._holders.get(key)
+            if holders is not None:
+                holders.discard(cluster.incident.id)
+                if not holders:
+                    del self._holders[key]
+
+
+def _by_time(linked: LinkedAlert) -> tuple[datetime, str]:
+    return (linked.alert.time, linked.alert.id)
 
 
 def merge_vetoes(target: Incident, source: Incident) -> list[str]:
@@ -310,6 +317,13 @@ def merge_vetoes(target: Incident, source: Incident) -> list[str]:
 
     A closed one, different owners, classifications or determinations (nothing on one side is compatible), too many entities.
     """
+    entities = len(target.entities()) + len(source.entities())
+    if entities > ENTITY_CAP:
+        entities = len({*_labels(target), *_labels(source)})
+    return _vetoes(target, source, entities)
+
+
+def _vetoes(target: Incident, source: Incident, entities: int) -> list[str]:
     found = [
         f"#{i.number} is {'resolved' if i.status is Status.RESOLVED else 'merged into another already'}."
         for i in (target, source)
@@ -319,43 +333,13 @@ def merge_vetoes(target: Incident, source: Incident) -> list[str]:
         here, there = getattr(target, name), getattr(source, name)
         if here and there and here != there:
             found.append(f"The {name} of #{target.number} is {here}, that of #{source.number} {there}.")
-    entities = len(target.entities()) + len(source.entities())
-    if entities > ENTITY_CAP and len({*_labels(target), *_labels(source)}) > ENTITY_CAP:
+    if entities > ENTITY_CAP:
         found.append(f"#{target.number} would have more than {ENTITY_CAP} entities.")
     return found
 
 
 def _labels(incident: Incident) -> set[tuple[str, str]]:
     return {(e.type, e.label.lower()) for e in incident.entities()}
-
-
-_WORDS = {
-    "Account": "account",
-    "Host": "host",
-    "IP": "address",
-    "FileHash": "file hash",
-    "File": "file",
-    "Process": "process",
-    "Mailbox": "mailbox",
-    "MailMessage": "message",
-    "CloudApplication": "application",
-    "AzureResource": "resource",
-    "DNS": "domain",
-}
-
-
-def entity_keys(entities: Iterable[Entity]) -> dict[EntityKey, Entity]:
-    """Every key of the entities, strong and weak, with the first that has it."""
-    keys: dict[EntityKey, Entity] = {}
-    for entity in entities:
-        for key in (*entity.strong_keys(), *entity.weak_keys()):
-            keys.setdefault(key, entity)
-    return keys
-
-
-def _span(gap: timedelta) -> str:
-    hours = gap.total_seconds() / 3600
-    return f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
 
 
 def _condense(changes: Sequence[IncidentChange]) -> list[IncidentChange]:

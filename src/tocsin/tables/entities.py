@@ -199,7 +199,11 @@ class Entity:
             case "URL":
                 if "://" in ids.get("Url", ""):
                     keys.append(("url", ids["Url"]))
-            case "AzureResource" | "IoTDevice" | "DNS" | "SecurityGroup":
+            case "AzureResource":
+                # A provider's own path (/tenants/…/providers/Microsoft.aadiam) names the log, not a resource.
+                if "/subscriptions/" in ids.get("ResourceId", ""):
+                    keys.append(("azureresource", ids["ResourceId"]))
+            case "IoTDevice" | "DNS" | "SecurityGroup":
                 keys.extend((self.type.lower(), v) for v in ids.values())
             case "RegistryKey" | "RegistryValue" | "File" | "Malware":
                 pass

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from tocsin.access.settings import AccessSettings
 from tocsin.base.errors import ConfigError, Place, did_you_mean
+from tocsin.incidents.weights import CorrelationSettings
 from tocsin.ingest.receivers.settings import (
     AzureSettings,
     BeatsSettings,
@@ -155,6 +156,7 @@ class Settings(BaseSettings):
     lake: LakeSettings = LakeSettings()
     engine: EngineSettings = EngineSettings()
     detect: DetectSettings = DetectSettings()
+    correlation: CorrelationSettings = CorrelationSettings()
     query: QuerySettings = QuerySettings()
     geoip: GeoipSettings = GeoipSettings()
     access: AccessSettings = AccessSettings()

@@ -89,7 +89,7 @@ class Workspace:
         stack.callback(self.queries.close)
         self.lake.pins = lambda: evidence_pins(self.state)
         self.erasure = Erasure(self)
-        self.incidents = IncidentDesk(self.state)
+        self.incidents = IncidentDesk(self.state, settings=settings.correlation)
         self.gate = Gate(
             self.state,
             self.incidents,

@@ -1,0 +1,216 @@
+"""The score of two sides of correlation, an alert and an incident or two incidents, and the reasons in words.
+
+A side that grows never shares less: the score depends on what both hold, not on the order in which it came. What may lower it later is only that
+a shared thing turns out to be a hub.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tocsin.detect.alert import TACTICS
+from tocsin.incidents.cluster import Cluster, Company, Worth, nearest
+from tocsin.incidents.model import Reason, spaced
+from tocsin.incidents.signature import HOUR, Thing
+from tocsin.incidents.weights import CONTEXT, SUPPORT, CorrelationSettings
+from tocsin.tables.entities import EntityKey
+
+__all__ = ["Score", "Scorer"]
+
+_SPREADING = frozenset({"host", "hostname", "account"})
+
+_FURTHER = 0.25
+"""What a second thing of one type is worth beside the first; a third, that share of it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One shared thing: its points, and what its reason says beside its name."""
+
+    thing: Thing
+    kind: str
+    points: float
+    degree: int
+    noisy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Points, whether they make a join, and what they are made of."""
+
+    points: float
+    joins: bool
+    parts: tuple[tuple[_Part, float], ...] = ()
+    stage: str = ""
+    stage_points: float = 0.0
+    rule_points: float = 0.0
+    gap: float = 0.0
+
+    def reasons(self) -> tuple[Reason, ...]:
+        """The reasons in words, the strongest first; their weights add up to the points."""
+        found = [Reason(_sentence(part), points) for part, points in self.parts]
+        if self.stage:
+            found.append(Reason(self.stage, self.stage_points))
+        if self.rule_points:
+            found.append(Reason("same rule", self.rule_points))
+        if self.gap > HOUR:
+            found.append(Reason(f"{_span(self.gap)} apart", 0.0))
+        return tuple(found)
+
+
+_NOTHING = Score(0.0, joins=False)
+
+
+class Scorer:
+    """Scores sides by the settings' points and by how rare things are."""
+
+    def __init__(self, settings: CorrelationSettings, company: Company) -> None:
+        self._settings = settings
+        self._points = settings.points()
+        self._company = company
+        self._horizon = settings.horizon.total_seconds()
+        self._grace = settings.grace.total_seconds()
+        self._context = settings.half_life.total_seconds()
+        self._artefact = settings.artefact_half_life.total_seconds()
+        self._both_high = settings.high_half_life.total_seconds()
+        self._share = {
+            Worth.HIGH: 1.0,
+            Worth.PLAIN: 1.0,
+            Worth.LOW: settings.low_share,
+            Worth.NOISY: settings.noisy_share,
+        }
+
+    def may_anchor(self, key: EntityKey, now: float) -> bool:
+        """Whether that thing alone could be worth enough to look at who else holds it."""
+        if _family(key) in SUPPORT:
+            return False
+        rarity, _ = self._rarity(key, now)
+        return self._points.get(key[0], 0.0) * rarity >= self._settings.anchor
+
+    def score(self, one: Cluster, other: Cluster, now: float) -> Score:
+        """The score of two sides."""
+        parts: dict[Thing, _Part] = {}
+        gap = float("inf")
+        for key in one.shared(other):
+            worth = self._points.get(key[0], 0.0)
+            if not worth:
+                continue
+            fresh, apart, noisy = self._fresh(key, one, other)
+            if not fresh:
+                continue
+            rarity, degree = self._rarity(key, now)
+            thing = one.things[key]
+            part = _Part(thing, key[0], worth * rarity * fresh, degree if rarity < 1 else 0, noisy)
+            gap = min(gap, apart)
+            held = parts.get(thing)
+            if held is None or held.points < part.points:
+                parts[thing] = part  # one thing under two names counts once
+        if not parts:
+            return _NOTHING
+        weighed = _weighed(parts.values(), self._settings.support)
+        best = max(
+            (
+                points
+                for part, points in weighed
+                if part.kind.partition(".")[0] not in SUPPORT and part.kind not in SUPPORT
+            ),
+            default=0.0,
+        )
+        if not best:
+            return Score(sum(p for _, p in weighed), joins=False, parts=weighed, gap=gap)
+        fading = 0.5 ** (max(gap - self._grace, 0.0) / self._artefact)
+        stage = _progress(one.tactics, other.tactics)
+        stage_points = self._settings.next_tactic * fading if stage else 0.0
+        rule_points = self._settings.same_rule * fading if not one.rules.isdisjoint(other.rules) else 0.0
+        total = sum(points for _, points in weighed) + stage_points + rule_points
+        joins = total >= self._settings.threshold and best >= self._settings.anchor
+        return Score(total, joins, weighed, stage, stage_points, rule_points, gap)
+
+    def _fresh(self, key: EntityKey, one: Cluster, other: Cluster) -> tuple[float, float, bool]:
+        """What time and the alerts' worth leave of a shared key's points, the time between, and whether only a noisy rule's alert shares it."""
+        context = _family(key) in CONTEXT
+        best, best_gap, noisy = 0.0, 0.0, False
+        for here, mine in one.keys[key].by_worth.items():
+            for there, theirs in other.keys[key].by_worth.items():
+                gap = nearest(mine, theirs)
+                if gap > self._horizon:
+                    continue
+                share, half = 1.0, self._artefact
+                if context:
+                    share = self._share[here] * self._share[there]
+                    half = self._both_high if here is there is Worth.HIGH else self._context
+                left = share * 0.5 ** (max(gap - self._grace, 0.0) / half)
+                if left > best:
+                    best, best_gap, noisy = left, gap, context and Worth.NOISY in (here, there)
+        return best, best_gap, noisy
+
+    def _rarity(self, key: EntityKey, now: float) -> tuple[float, int]:
+        # What came into company within the hour is an attack on its way, which mustn't hide itself by spreading.
+        before = now - HOUR if _family(key) in _SPREADING else None
+        degree = self._company.degree(key, now, before=before)
+        hub = self._settings.hub_degree
+        return (1.0 if degree <= hub else hub / degree), degree
+
+
+def _family(key: EntityKey) -> str:
+    return key[0] if key[0] in SUPPORT else key[0].partition(".")[0]
+
+
+def _weighed(parts: object, support: float) -> tuple[tuple[_Part, float], ...]:
+    """The parts with what each adds: of one type the best in full, further ones less and less; things that may name several at most
+    `support` in all."""
+    found: list[tuple[_Part, float]] = []
+    of_type: dict[str, int] = {}
+    left = support
+    for part in sorted(parts, key=lambda p: (-p.points, p.thing)):  # type: ignore[call-overload]
+        nth = of_type.get(part.thing[0], 0)
+        of_type[part.thing[0]] = nth + 1
+        points = part.points * _FURTHER**nth
+        if part.kind in SUPPORT:
+            points = min(points, left)
+            left -= points
+        if points >= 0.05 or not found:
+            found.append((part, points))
+    return tuple(found)
+
+
+def _progress(one: set[int], other: set[int]) -> str:
+    """The step from one side's stages to the other's that spans most of the kill chain, in words; empty where both tell of the same one."""
+    if not one or not other:
+        return ""
+    forward, backward = max(one) - min(other), max(other) - min(one)
+    if max(forward, backward) <= 0:
+        return ""
+    later, earlier = (max(one), min(other)) if forward >= backward else (max(other), min(one))
+    return f"{spaced(TACTICS[later])} follows {spaced(TACTICS[earlier])}"
+
+
+_WORDS = {
+    "Account": "account",
+    "Host": "host",
+    "IP": "address",
+    "FileHash": "file hash",
+    "File": "file",
+    "Process": "process",
+    "ProcessTree": "process tree of",
+    "Session": "logon session of",
+    "Mailbox": "mailbox",
+    "MailMessage": "message",
+    "CloudApplication": "application",
+    "AzureResource": "resource",
+    "DNS": "domain",
+    "RegistryKey": "registry key",
+    "RegistryValue": "registry value",
+}
+
+
+def _sentence(part: _Part) -> str:
+    kind, label = part.thing
+    note = f", seen with {part.degree} others" if part.degree else ""
+    note += ", by a rule that fires everywhere" if part.noisy else ""
+    return f"same {_WORDS.get(kind, kind)} {label}{note}"
+
+
+def _span(gap: float) -> str:
+    hours = gap / HOUR
+    return f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"

@@ -1,0 +1,108 @@
+"""What correlation sees of an alert: the keys of the things that it names, when, by which rule, at which stage. Nothing else.
+
+A signature is made once, when the alert comes; everything that joins or weighs afterwards looks things up instead of reading alerts again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tocsin.detect.alert import SEVERITIES, TACTICS, Alert
+from tocsin.incidents.links import Links
+from tocsin.tables.entities import Entity, EntityKey
+
+__all__ = ["HOUR", "Signature", "Thing", "entity_keys", "signature"]
+
+HOUR = 3600.0
+
+Thing = tuple[str, str]
+"""An entity's type and label: what a reason calls it."""
+
+_MOST_POINTS = 24 * 7
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """An alert as correlation sees it. `points` are moments (seconds since the epoch) that stand for its time, at most an hour apart where
+    it lasted."""
+
+    id: str
+    rule: str
+    rank: int
+    points: tuple[float, ...]
+    things: dict[EntityKey, Thing]
+    tactics: frozenset[int]
+    hosts: frozenset[str]
+    accounts: frozenset[str]
+    processes: frozenset[str]
+    correlate: bool
+    opens: bool
+
+    @property
+    def time(self) -> float:
+        """When it began."""
+        return self.points[0]
+
+    def company(self, key: EntityKey) -> frozenset[str]:
+        """With what that key was seen: a host with accounts and other hosts, a process with its children, anything else with hosts (accounts where
+        there is none)."""
+        kind = key[0].partition(".")[0]
+        if kind in ("host", "hostname"):
+            return (self.hosts - {key[1]}) | self.accounts
+        if kind == "tree":
+            return self.processes
+        return self.hosts or (self.accounts if kind != "account" else frozenset())
+
+
+def entity_keys(entities: Iterable[Entity]) -> dict[EntityKey, Entity]:
+    """Every key of the entities, strong and weak, with the first that has it."""
+    keys: dict[EntityKey, Entity] = {}
+    for entity in entities:
+        for key in (*entity.strong_keys(), *entity.weak_keys()):
+            keys.setdefault(key, entity)
+    return keys
+
+
+def signature(alert: Alert, links: Links) -> Signature:
+    """The alert's signature; `links` says which columns of its rows tell of processes, sessions and common files."""
+    found = links.read(alert)
+    things: dict[EntityKey, Thing] = {
+        key: (entity.type, entity.label.lower())
+        for key, entity in entity_keys(alert.entities).items()
+        if not (key[0] in ("hash", "file") and found.is_common(key))
+    }
+    for key, label in found.keys.items():
+        things.setdefault(key, (_TYPE_OF[key[0]], label))
+    return Signature(
+        id=alert.id,
+        rule=alert.rule_id,
+        rank=SEVERITIES.index(alert.severity),
+        points=_points(alert.time.timestamp(), alert.end.timestamp()),
+        things=things,
+        tactics=frozenset(TACTICS.index(t) for t in alert.tactics if t in TACTICS),
+        hosts=frozenset(_name(e) for e in alert.entities if e.type == "Host"),
+        accounts=frozenset(
+            n for e in alert.entities if e.type == "Account" and not e.is_built_in and not (n := _name(e)).endswith("$")
+        ),
+        processes=found.processes,
+        correlate=alert.correlate,
+        opens=alert.create_incident and alert.severity != "Informational",
+    )
+
+
+_TYPE_OF = {"hostname": "Host", "process": "Process", "tree": "ProcessTree", "session": "Session"}
+
+
+def _name(entity: Entity) -> str:
+    """A host or account by its bare name: one that is named in two ways is not two."""
+    ids = entity.identifiers
+    return (ids.get("Name") or ids.get("HostName") or ids.get("NetBiosName") or entity.label).lower()
+
+
+def _points(time: float, end: float) -> tuple[float, ...]:
+    if end <= time:
+        return (time,)
+    step = max(HOUR, (end - time) / _MOST_POINTS)
+    inner = [time + step * n for n in range(1, int((end - time) / step) + 1)]
+    return (time, *(p for p in inner if p < end), end)
