@@ -8,6 +8,7 @@ from pathlib import Path
 
 SHARED = Path("../shared")
 COMMANDS: dict[str, list[str]] = {
+    "correlation": [],
     "detect": [],
     "lake": [],
     "kql": [],

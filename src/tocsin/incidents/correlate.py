@@ -89,8 +89,7 @@ class Correlator:
         self._alerts: dict[str, str] = {}
         self._newest = 0.0
         self._since_tidy = 0
-        for incident in sorted(incidents, key=lambda i: (i.first, i.id)):
-            self._adopt(incident)
+        self._adopt(sorted(incidents, key=lambda i: (i.first, i.id)))
 
     @property
     def incidents(self) -> list[Incident]:
@@ -271,14 +270,17 @@ class Correlator:
 
     # ------------------------------------------------------------------ bookkeeping
 
-    def _adopt(self, incident: Incident) -> None:
-        """Takes in an incident that exists already."""
-        cluster = Cluster(incident)
-        for linked in incident.alerts:
-            sign = signature(linked.alert, self._links)
+    def _adopt(self, incidents: Sequence[Incident]) -> None:
+        """Takes in incidents that exist already, their alerts in the order in which they came, so that what is rare and what is noisy comes out
+        as it did then."""
+        clusters = {i.id: Cluster(i) for i in incidents}
+        came = [(linked.alert, i.id) for i in incidents for linked in i.alerts]
+        for alert, incident_id in sorted(came, key=lambda c: (c[0].created, c[0].time, c[0].id)):
+            sign = signature(alert, self._links)
             self._notice(sign)
-            cluster.add(sign, self._worth(sign))
-        self._enter(cluster)
+            clusters[incident_id].add(sign, self._worth(sign))
+        for cluster in clusters.values():
+            self._enter(cluster)
 
     def _enter(self, cluster: Cluster) -> None:
         self._clusters[cluster.incident.id] = cluster
