@@ -13,8 +13,9 @@ from tests.api.conftest import ADMIN, ROLES, Served
 from tocsin.access import ROLES as HELD
 from tocsin.api.app import create_app, guarded_routes
 
-PUBLIC = {("/api/v1/session", "POST"), ("/api/v1/health", "GET")}
-"""The only routes of the API that need no sign-in. /api/v1/openapi.json is the third path that answers anybody."""
+PUBLIC = {("/api/v1/session", "POST"), ("/api/v1/health", "GET"), ("/metrics", "GET")}
+"""The only routes of the API that need no sign-in; /metrics by loopback alone (test_health). /api/v1/openapi.json
+is the third path that answers anybody."""
 
 DISCOVERY = {
     ("/v1/rest/auth/metadata", "GET"),

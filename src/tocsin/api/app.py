@@ -26,6 +26,7 @@ from tocsin.api.routes import (
     incidents,
     lake,
     language,
+    metrics,
     query,
     rules,
     schema,
@@ -88,7 +89,7 @@ def create_app(workspace: Workspace) -> FastAPI:
     ):
         api.include_router(module.router)
     app.include_router(api)
-    for wire in (entra.router, kusto.router, loganalytics.router):
+    for wire in (metrics.router, entra.router, kusto.router, loganalytics.router):
         # Other houses' protocols: not in our document, which is for clients of our own API.
         app.include_router(wire)
     for route in workspace.intake.routes():

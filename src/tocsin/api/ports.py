@@ -25,6 +25,7 @@ __all__ = [
     "IncidentsPort",
     "IntakePort",
     "LakePort",
+    "MetricsPort",
     "QueryPort",
     "RulesPort",
     "StatePort",
@@ -231,6 +232,13 @@ class AutomationPort(Protocol):
     def runs(self, rule_id: str, *, limit: int) -> Sequence[Json]: ...
 
 
+class MetricsPort(Protocol):
+    """Figures for a monitoring system."""
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """The figures in the format that the header Accept asks for, and its media type."""
+
+
 class DeadLettersPort(Protocol):
     """Dead letters, in the shapes of `tocsin.api.routes.data`."""
 
@@ -318,6 +326,10 @@ class ServerSettingsPort(Protocol):
     def secure_cookie(self) -> bool:
         """Whether the session cookie is for HTTPS only."""
 
+    @property
+    def metrics_loopback(self) -> bool:
+        """Whether /metrics answers this machine's own programs without a token."""
+
 
 class SettingsPort(Protocol):
     """Settings, as far as the API looks at them."""
@@ -375,6 +387,9 @@ class Workspace(Protocol):
 
     @property
     def intake(self) -> IntakePort: ...
+
+    @property
+    def metrics(self) -> MetricsPort: ...
 
     @property
     def dead_letters(self) -> DeadLettersPort: ...

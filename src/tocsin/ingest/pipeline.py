@@ -32,6 +32,7 @@ from tocsin.ingest.mapping import Mapper
 from tocsin.ingest.model import DeadLetter, SourceBatch
 from tocsin.ingest.requests import RequestLog
 from tocsin.ingest.settings import DecodeLimits
+from tocsin.ingest.watch import SourceWatch
 from tocsin.lake import Body, Lake, TableBatch
 
 __all__ = ["Intake", "IntakeBusyError", "Memory", "SourceState"]
@@ -72,6 +73,7 @@ class SourceState:
 class _Waiting:
     bodies: Sequence[Body]
     last: int
+    arrived: datetime
 
 
 Observer = Callable[[Sequence[SourceBatch], Sequence[TableBatch]], None]
@@ -110,6 +112,7 @@ class Intake:
         limits: DecodeLimits | None = None,
         matcher: TableMatcher | None = None,
         state: Path | None = None,
+        watch: SourceWatch | None = None,
         tick: timedelta = timedelta(seconds=0.5),
         observers: Iterable[Observer] = (),
     ) -> None:
@@ -127,6 +130,9 @@ class Intake:
         if state is not None:
             state.mkdir(parents=True, exist_ok=True)
         self.requests = RequestLog(state / "requests.txt" if state is not None else None)
+        self.watch = watch or SourceWatch(clock=clock)
+        """The health of sources."""
+        self.memories.append(self.watch)
         self._tick = tick
         self._stamp = _EPOCH
         self._condition = threading.Condition()
@@ -146,6 +152,7 @@ class Intake:
         """Puts what a crash left in the log, then begins to take bodies. Gives the number of bodies replayed."""
         replayed = self.lake.recover(self._replay) if self.lake.needs_recovery else 0
         self.requests.started()
+        self.watch.started()
         self._next = self.lake.log.last + 1
         self._thread = threading.Thread(target=self._run, name="tocsin-intake", daemon=True)
         self._thread.start()
@@ -206,7 +213,7 @@ class Intake:
             raise IntakeBusyError("Too much waits to be stored.", hint="Send again a little later.")
         with self._condition:
             # The instant is taken while the flight is noted, so that the watermark can't pass it.
-            received = self._now()
+            received, arrived = self._now(), self.clock.now()
             self._flights += 1
             flight = self._flights
             self._in_flight[flight] = received
@@ -218,14 +225,14 @@ class Intake:
             if error.code == "LAK0011":
                 raise IntakeBusyError(error.message, hint="Send again a little later.") from error
             raise
-        future.add_done_callback(lambda done: self._durable(done, stamped, flight))
+        future.add_done_callback(lambda done: self._durable(done, stamped, flight, arrived))
         return future
 
     async def accept(self, bodies: Sequence[Body]) -> int:
         """`submit` for asyncio: returns when the bodies are durable."""
         return await asyncio.wrap_future(self.submit(bodies))
 
-    def _durable(self, done: Future[int], bodies: Sequence[Body], flight: int) -> None:
+    def _durable(self, done: Future[int], bodies: Sequence[Body], flight: int, arrived: datetime) -> None:
         if done.exception() is not None:
             self._landed(flight)
             return
@@ -234,7 +241,7 @@ class Intake:
             # From here on the waiting bodies themselves hold the watermark back.
             self._in_flight.pop(flight, None)
             if bodies:
-                self._arrived[last - len(bodies) + 1] = _Waiting(bodies, last)
+                self._arrived[last - len(bodies) + 1] = _Waiting(bodies, last, arrived)
                 self._queued_bytes += sum(len(b.data) for b in bodies)
             self._condition.notify_all()
 
@@ -313,16 +320,22 @@ class Intake:
             return taken
 
     def _process(self, taken: list[tuple[int, Body]]) -> None:
-        sources, tables = self._rows(taken)
+        sources, tables, counts = self._rows(taken)
         self._keep_requests([(b.received.timestamp(), b.meta["request"]) for _, b in taken if b.meta.get("request")])
         self._note([b for _, b in taken])
         last = taken[-1][0]
         self._put(last, tables)
         with self._condition:
-            for number in [n for n in self._arrived if n <= last]:
-                self._queued_bytes -= sum(len(b.data) for b in self._arrived.pop(number).bodies)
+            arrivals: list[datetime] = []
+            for number in sorted(n for n in self._arrived if n <= last):
+                waiting = self._arrived.pop(number)
+                arrivals += [waiting.arrived] * len(waiting.bodies)
+                self._queued_bytes -= sum(len(b.data) for b in waiting.bodies)
             self._next = last + 1
             self._condition.notify_all()
+        now = self.clock.now()
+        for (kind, name, events), arrived in zip(counts, arrivals, strict=True):
+            self.watch.visible(kind, name, (now - arrived).total_seconds(), events)
         for observer in self.observers:
             try:
                 observer(sources, tables)
@@ -395,7 +408,7 @@ class Intake:
         self.requests.recovered(keys)
         self.requests.save(keys)
         self._note([b for _, b in group])
-        sources, tables = self._rows(group)
+        sources, tables, _ = self._rows(group)
         for observer in self.observers:
             try:
                 observer(sources, tables)
@@ -403,12 +416,15 @@ class Intake:
                 _log.exception("ingest.observer")
         return tables
 
-    def _rows(self, taken: Sequence[tuple[int, Body]]) -> tuple[list[SourceBatch], list[TableBatch]]:
-        """Decodes and maps bodies. Never raises for what they hold."""
+    def _rows(
+        self, taken: Sequence[tuple[int, Body]]
+    ) -> tuple[list[SourceBatch], list[TableBatch], list[tuple[str, str, int]]]:
+        """Decodes and maps bodies; of each also the source and how many events it had. Never raises for what they hold."""
         groups: dict[datetime, _Group] = {}
+        counts: list[tuple[str, str, int]] = []
         for (received, _), alike in groupby((body for _, body in taken), _likeness):
             group = groups.setdefault(received, _Group(received))
-            self._decode(list(alike), group)
+            counts += self._decode(list(alike), group)
         sources: list[SourceBatch] = []
         tables: list[TableBatch] = []
         for group in groups.values():
@@ -423,7 +439,7 @@ class Intake:
                 tables.append(
                     TableBatch(DEAD_LETTERS, rows.append_column("_TimeReceived", pa.repeat(stamp, rows.num_rows)))
                 )
-        return sources, tables
+        return sources, tables, counts
 
     def _transformed(self, batch: SourceBatch, group: _Group) -> list[SourceBatch]:
         if self.mapper.transforms is None:
@@ -432,8 +448,8 @@ class Intake:
         group.dead += letters
         return pieces
 
-    def _decode(self, bodies: Sequence[Body], group: _Group) -> None:
-        """Decodes bodies that differ in nothing but their bytes."""
+    def _decode(self, bodies: Sequence[Body], group: _Group) -> list[tuple[str, str, int]]:
+        """Decodes bodies that differ in nothing but their bytes; gives the source and about how many events each had."""
         body = bodies[0]
         events = errors = 0
         first = len(group.dead)
@@ -468,15 +484,19 @@ class Intake:
             group.replayed.append(replayed_row(body, events))
         group.dead[first:] = [letter_of_body(letter, body) for letter in group.dead[first:]]
         if LETTER in meta:
-            return  # nothing that its source sent now
+            return [("", "", 0)] * len(bodies)  # nothing that its source sent now
         name = meta.get("token") or meta.get("peer") or meta.get("path") or meta.get("origin") or body.source
+        kind = meta.get("receiver") or ("file" if body.source == "batch" else body.source)
+        size = sum(len(b.data) for b in bodies)
+        self.watch.took(kind, name, body.received, events, size, errors)
         with self._condition:
-            kind = meta.get("receiver") or ("file" if body.source == "batch" else body.source)
             state = self._source(kind, name)
             state.events += events
-            state.bytes += sum(len(b.data) for b in bodies)
+            state.bytes += size
             state.errors += errors
             state.last_event = body.received
+        share, more = divmod(events, len(bodies))
+        return [(kind, name, share + (n < more)) for n in range(len(bodies))]
 
 
 def _likeness(body: Body) -> tuple[datetime, object]:

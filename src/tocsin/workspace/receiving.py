@@ -30,6 +30,7 @@ from tocsin.ingest.receivers.syslog import SyslogTcpReceiver, SyslogUdpReceiver
 from tocsin.ingest.receivers.syslogtls import SyslogTlsReceiver
 from tocsin.ingest.receivers.tails import SessionTails
 from tocsin.ingest.settings import DecodeLimits
+from tocsin.ingest.watch import Facts, source_of
 from tocsin.workspace.settings import IngestSettings, Settings
 
 __all__ = ["Receiving"]
@@ -122,8 +123,12 @@ class Receiving:
         return [route for receiver in self._http for route in receiver.routes()]
 
     def sources(self) -> Iterable[Mapping[str, Any]]:
-        """One mapping a source, in the shape of `tocsin.api.routes.data.Source`."""
+        """One mapping a source, in the shape of `tocsin.api.routes.data.Source`: receivers, senders, and those that sent before the start."""
+        watched = {(f.kind, f.name): f for f in self.intake.watch.facts()}
+        shown = set()
         for source in self.intake.sources():
+            key = source_of(source.kind, source.name)
+            shown.add(key)
             yield {
                 "name": source.name,
                 "kind": source.kind,
@@ -133,7 +138,25 @@ class Receiving:
                 "bytes": source.bytes,
                 "errors": source.errors,
                 "last_event": iso(source.last_event) if source.last_event else None,
+                **(_watched(watched[key], source.state) if key in watched else {}),
             }
+        for key, facts in watched.items():
+            if key not in shown:
+                yield {"name": facts.name, "kind": facts.kind, "state": "ok", **_watched(facts, "ok")}
+
+
+def _watched(facts: Facts, state: str) -> dict[str, Any]:
+    latencies = facts.latencies
+    return {
+        "state": "stale" if facts.stale and state == "ok" else state,
+        "last_event": iso(facts.last),
+        "silent_seconds": round(facts.silent, 1),
+        "cadence_seconds": facts.cadence,
+        "threshold_seconds": facts.threshold,
+        "latency_p50": latencies.percentile(0.5),
+        "latency_p95": latencies.percentile(0.95),
+        "latency_p99": latencies.percentile(0.99),
+    }
 
 
 _SYSLOG = StreamLimits(frame_bytes=1 << 20)

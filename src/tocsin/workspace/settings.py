@@ -23,6 +23,7 @@ from tocsin.ingest.receivers.settings import (
     ElasticSettings,
     FluentSettings,
     GelfSettings,
+    HealthSettings,
     KafkaSettings,
     S3Settings,
     TlsSettings,
@@ -60,6 +61,10 @@ class ServerSettings(_Section):
     secure_cookie: bool = Field(
         default=False,
         description="Whether the session cookie is sent over HTTPS only. Set it behind a TLS proxy; with tls_cert it always is.",
+    )
+    metrics_loopback: bool = Field(
+        default=True,
+        description="Whether /metrics answers programs of this machine without a token. Others, and whoever comes through a proxy, need one.",
     )
     tls_cert: Path | None = Field(
         default=None,
@@ -109,6 +114,7 @@ class IngestSettings(_Section):
     beats: BeatsSettings = BeatsSettings()
     kafka: KafkaSettings = KafkaSettings()
     s3: S3Settings = S3Settings()
+    health: HealthSettings = HealthSettings()
 
 
 class DetectSettings(_Section):

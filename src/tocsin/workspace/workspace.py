@@ -9,6 +9,7 @@ Layout of the data folder: `lake/` (log, tables), `state.db`, `site/` (your cont
 from __future__ import annotations
 
 from contextlib import ExitStack
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +23,7 @@ from tocsin.ingest.mapping import Mapper
 from tocsin.ingest.pipeline import Intake
 from tocsin.ingest.settings import DecodeLimits
 from tocsin.ingest.transforms import Samples, Transforms
+from tocsin.ingest.watch import SourceWatch, WatchSettings
 from tocsin.lake import Lake
 from tocsin.lake.archive import Moved
 from tocsin.lake.engine import Engine
@@ -35,6 +37,9 @@ from tocsin.workspace.deadletters import DeadLetterDesk
 from tocsin.workspace.detection import Detection
 from tocsin.workspace.erasure import Erasure
 from tocsin.workspace.evidence import evidence_pins
+from tocsin.workspace.health import Health
+from tocsin.workspace.metrics import Metrics
+from tocsin.workspace.ownrows import OwnRows
 from tocsin.workspace.places import use_places
 from tocsin.workspace.receiving import Receiving
 from tocsin.workspace.rulebook import RuleBook
@@ -101,14 +106,37 @@ class Workspace:
         mapper = Mapper(content.parsers, engine=engine, catalog=self.queries.catalog, limits=limits)
         samples = Samples(data / "intake" / "samples")
         mapper.transforms = Transforms(engine, self.queries.catalog, samples=samples, limits=limits)
-        self._intake = Intake(self.lake, mapper, clock=clock, limits=limits, state=data / "intake")
+        told = settings.ingest.health
+        watch = SourceWatch(
+            data / "intake" / "sources.msgpack",
+            clock=clock,
+            settings=WatchSettings(
+                factor=told.silent_factor,
+                least=timedelta(minutes=told.silent_minutes),
+                forget=timedelta(days=told.forget_days),
+            ),
+        )
+        self._intake = Intake(self.lake, mapper, clock=clock, limits=limits, state=data / "intake", watch=watch)
         self._intake.memories.append(samples)
         self.dead_letters = DeadLetterDesk(self.queries, self._intake, self.state)
         self.transforms = TransformBook(
             self.state, mapper.transforms, self.queries, lambda: sorted({p.source for p in content.parsers})
         )
         self.intake = Receiving(self._intake, self.access, settings)
+        self.own_rows = OwnRows(self._intake, clock)
         self.written = WriteBack(self)
+        self.health = Health(
+            self._intake,
+            self.lake,
+            self.queries,
+            self.state,
+            self.own_rows,
+            clock=clock,
+            workspace_id=self.id,
+            seconds=told.seconds,
+        )
+        mapper.transforms.failed = self.health.transform_failed
+        self.metrics = Metrics(self)
         self.detection = Detection(self)
 
     @classmethod
@@ -147,6 +175,8 @@ class Workspace:
         self._stack.callback(self.detection.stop)
         self.intake.start()
         self._stack.callback(self.intake.stop)
+        self.health.start()
+        self._stack.callback(self.health.stop)
 
     def _deleted(self, deletion: Deletion) -> None:
         with self.state.write() as unit:

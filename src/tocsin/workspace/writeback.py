@@ -20,8 +20,6 @@ import structlog
 from tocsin.detect.alert import Alert, iso
 from tocsin.incidents.store import CORRELATION, alert_of
 from tocsin.incidents.vocabulary import words
-from tocsin.ingest.pipeline import IntakeBusyError
-from tocsin.lake import Body
 from tocsin.state import IncidentChange, Unit, text_of
 
 if TYPE_CHECKING:
@@ -56,15 +54,7 @@ class WriteBack:
 
     def write(self, table: str, rows: Iterable[Mapping[str, Any]]) -> bool:
         """Writes rows of a table of our own; False when intake is busy and they have to wait."""
-        body = b"\n".join(orjson.dumps(dict(r), default=str) for r in rows)
-        if not body:
-            return True
-        made = Body("jsonl", body, self._workspace.clock.now(), {"table": table, "token": "tocsin"})
-        try:
-            self._workspace.intake.intake.submit([made])
-        except IntakeBusyError:
-            return False
-        return True
+        return self._workspace.own_rows.write(table, list(rows))
 
     # ------------------------------------------------------------------ the thread
 

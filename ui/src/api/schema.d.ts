@@ -3667,7 +3667,10 @@ export interface components {
         };
         /**
          * Source
-         * @description A receiver. `state`: listening, waiting, off, failing, or stale.
+         * @description A receiver or a sender. `state`: listening, waiting, off, failing, ok, or stale (silent for longer than it ever is).
+         *
+         *     Cadence: the pause that it usually stays within; null, as its threshold, while that is learned. Latencies: from receipt to visible, in
+         *     seconds since the start.
          */
         Source: {
             /**
@@ -3680,6 +3683,8 @@ export interface components {
              * @default 0
              */
             bytes: number;
+            /** Cadence Seconds */
+            cadence_seconds: number | null;
             /**
              * Detail
              * @default
@@ -3699,10 +3704,20 @@ export interface components {
             kind: string;
             /** Last Event */
             last_event: string | null;
+            /** Latency P50 */
+            latency_p50: number | null;
+            /** Latency P95 */
+            latency_p95: number | null;
+            /** Latency P99 */
+            latency_p99: number | null;
             /** Name */
             name: string;
+            /** Silent Seconds */
+            silent_seconds: number | null;
             /** State */
             state: string;
+            /** Threshold Seconds */
+            threshold_seconds: number | null;
         };
         /**
          * SourceList

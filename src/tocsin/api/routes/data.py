@@ -47,7 +47,11 @@ class TableList(Output):
 
 
 class Source(Output):
-    """A receiver. `state`: listening, waiting, off, failing, or stale."""
+    """A receiver or a sender. `state`: listening, waiting, off, failing, ok, or stale (silent for longer than it ever is).
+
+    Cadence: the pause that it usually stays within; null, as its threshold, while that is learned. Latencies: from receipt to visible, in
+    seconds since the start.
+    """
 
     name: str
     kind: str
@@ -58,6 +62,12 @@ class Source(Output):
     errors: int = 0
     last_event: Moment | None = None
     detail: str = ""
+    silent_seconds: float | None = None
+    cadence_seconds: float | None = None
+    threshold_seconds: float | None = None
+    latency_p50: float | None = None
+    latency_p95: float | None = None
+    latency_p99: float | None = None
 
 
 class SourceList(Output):

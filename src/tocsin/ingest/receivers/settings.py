@@ -13,6 +13,7 @@ __all__ = [
     "ElasticSettings",
     "FluentSettings",
     "GelfSettings",
+    "HealthSettings",
     "KafkaSettings",
     "S3Settings",
     "TlsSettings",
@@ -23,6 +24,23 @@ _PORT = "{} 0 takes a free one, -1 switches it off."
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HealthSettings(_Section):
+    """What is told of sources, and when one counts as silent."""
+
+    seconds: float = Field(default=60.0, gt=0, description="How often TocsinHealth tells of each source.")
+    silent_factor: float = Field(
+        default=3.0,
+        ge=1,
+        description="A source counts as silent after that many times the pause it usually stays within.",
+    )
+    silent_minutes: float = Field(
+        default=10.0,
+        gt=0,
+        description="A source doesn't count as silent before that; on its first day not before an hour.",
+    )
+    forget_days: int = Field(default=30, ge=1, description="A source that was silent for so long is forgotten.")
 
 
 class TlsSettings(_Section):
