@@ -45,3 +45,24 @@ def test_delete_undo_purge(admin: httpx.Client, clients: dict[str, httpx.Client]
     assert left == [[10]]
     actions = [a["action"] for a in admin.get("/api/v1/audit?object_id=Syslog").json()["items"]]
     assert actions == ["lake.purge", "lake.undelete", "lake.delete"]
+
+
+def test_a_search_job(admin: httpx.Client, clients: dict[str, httpx.Client], served: Served) -> None:
+    span = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-02T00:00:00Z"}
+    asked = {"name": "Even", "query": "Syslog | where SyslogMessage == 'even'", **span}
+    found = admin.post("/api/v1/search-jobs/estimate", json={"text": asked["query"], **span})
+    assert (found.json()["days"], found.json()["table"]) == (1, "Syslog")
+    wrong = admin.post("/api/v1/search-jobs", json={**asked, "query": "Syslog | count"})
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "USE0034")
+    made = admin.post("/api/v1/search-jobs", json=asked)
+    assert (made.status_code, made.json()["status"]) == (202, "Queued")
+    served.workspace.jobs.run_pending()
+    done = clients["Reader"].get(f"/api/v1/search-jobs/{made.json()['id']}").json()
+    assert (done["status"], done["rows"]) == ("Succeeded", 10)
+    assert clients["Reader"].get("/api/v1/search-jobs").json()["items"] == [done]
+    answer = admin.post("/api/v1/query", json={"query": "Even_SRCH | count"}).json()
+    assert (answer["rows"], answer["problems"]) == ([[10]], [])
+    assert admin.post(f"/api/v1/search-jobs/{done['id']}/cancel").status_code == 409
+    assert admin.delete(f"/api/v1/search-jobs/{done['id']}").json()["status"] == "Removed"
+    assert admin.post("/api/v1/search-jobs/restore", json={"table": "Syslog", **span}).json()["code"] == "USE0035"
+    assert admin.get("/api/v1/search-jobs/nothing").status_code == 404

@@ -43,6 +43,7 @@ PERMISSIONS: dict[str, str] = {
     "audit.read": "Read the audit log",
     "settings.manage": "Change settings",
     "ingest.write": "Send rows",
+    "jobs.run": "Run, cancel and remove search jobs and restores of archived rows",
     "lake.delete": "Delete rows so that it can be undone, and undo it",
     "lake.purge": "Purge rows for good",
 }
@@ -60,7 +61,7 @@ _READER = frozenset(
     }
 )
 _RESPONDER = _READER | {"incidents.manage", "actions.propose", "actions.approve"}
-_CONTRIBUTOR = _RESPONDER | {"rules.write", "automation.write", "sources.write"}
+_CONTRIBUTOR = _RESPONDER | {"jobs.run", "rules.write", "automation.write", "sources.write"}
 _ADMINISTRATOR = frozenset(PERMISSIONS)
 
 ROLES: dict[str, frozenset[str]] = {

@@ -30,6 +30,7 @@ from tocsin.api.routes import (
     query,
     rules,
     schema,
+    search_jobs,
     session,
     transforms,
 )
@@ -81,6 +82,7 @@ def create_app(workspace: Workspace) -> FastAPI:
         rules,
         data,
         lake,
+        search_jobs,
         transforms,
         actions,
         automation,

@@ -24,6 +24,7 @@ __all__ = [
     "GatePort",
     "IncidentsPort",
     "IntakePort",
+    "JobsPort",
     "LakePort",
     "MetricsPort",
     "QueryPort",
@@ -298,6 +299,26 @@ class ErasurePort(Protocol):
     def deletions(self, *, by: Principal) -> Sequence[Any]: ...
 
 
+class JobsPort(Protocol):
+    """Search jobs and restores (`tocsin.workspace.jobs.Jobs`)."""
+
+    def estimate(self, kind: str, text: str, start: datetime, end: datetime, *, by: Principal) -> Any: ...
+
+    def search(self, name: str, query: str, start: datetime, end: datetime, *, by: Principal) -> Any: ...
+
+    def restore(
+        self, table: str, start: datetime, end: datetime, *, name: str = "", days: float = 7.0, by: Principal
+    ) -> Any: ...
+
+    def listed(self, *, by: Principal) -> Sequence[Any]: ...
+
+    def get(self, job_id: str, *, by: Principal) -> Any: ...
+
+    def cancel(self, job_id: str, *, by: Principal) -> Any: ...
+
+    def remove(self, job_id: str, *, by: Principal) -> Any: ...
+
+
 class LakePort(Protocol):
     """The lake's figures."""
 
@@ -384,6 +405,9 @@ class Workspace(Protocol):
 
     @property
     def erasure(self) -> ErasurePort: ...
+
+    @property
+    def jobs(self) -> JobsPort: ...
 
     @property
     def intake(self) -> IntakePort: ...

@@ -8,6 +8,7 @@ from tocsin.cli import (
     doctor,
     incidents,
     indicators,
+    jobs,
     kql,
     lake,
     query,
@@ -41,6 +42,7 @@ app.add_typer(incidents.app, name="incidents")
 app.add_typer(indicators.app, name="indicators")
 app.add_typer(kql.app, name="kql")
 app.add_typer(lake.app, name="lake")
+app.add_typer(jobs.app, name="search-jobs")
 app.add_typer(rules.app, name="rules")
 app.add_typer(sources.app, name="sources")
 app.add_typer(transforms.app, name="transforms")

@@ -16,7 +16,7 @@ from tocsin.cli import erase
 if TYPE_CHECKING:
     from tocsin.lake.verify import Verdict
 
-__all__ = ["app", "backup", "lake_settings", "restore"]
+__all__ = ["app", "backup", "lake_settings", "progress_bar", "restore"]
 
 app = typer.Typer(
     help="The stored tables: what is there, whether it is whole, how long it stays.", no_args_is_help=True
@@ -265,6 +265,21 @@ def lake_settings(data: Path | None) -> Any:
             f"there is no data in '{settings.data}'", code="USE0006", hint="Name the data folder with --data."
         )
     return settings
+
+
+@contextmanager
+def progress_bar(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar of counted things on standard error, when that is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class CompiledQuery:
     ``c1, c2 …``). `row_wise`: only filters, computed columns and expansions over one table, independent of time, so that it
     may run on any batch of rows alone. `ordered`: the query sorted its rows. `needs`: for a table, what each of its scans needs of
     a file to find a row in it (`tocsin.kql.needs`); a table that isn't in it must be read whole. `more`: further results, of a second
-    tabular statement, of fork and of facet, in order.
+    tabular statement, of fork and of facet, in order. `per_row`: as `row_wise`, but it may depend on now().
     """
 
     sql: str
@@ -60,6 +60,7 @@ class CompiledQuery:
     needs: Mapping[str, tuple[Clauses, ...]] = field(default_factory=dict)
     relations: Mapping[str, str] = field(default_factory=dict)
     more: tuple[CompiledQuery, ...] = ()
+    per_row: bool = False
 
 
 def compile_query(
@@ -139,6 +140,7 @@ def _emit(binder: Binder, relation: Relation) -> CompiledQuery:
         relations=relation_names(binder.tables),
         render=Render(*binder.render) if binder.render is not None else None,
         row_wise=relation.row_wise and len(binder.tables) == 1 and not binder.uses_now and not binder.shared,
+        per_row=relation.row_wise and len(binder.tables) == 1 and not binder.shared,
         uses_now=binder.uses_now,
         ordered=relation.sorted,
         volatile=binder.volatile,

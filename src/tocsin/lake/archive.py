@@ -24,7 +24,7 @@ from tocsin.base.errors import LakeError, Place
 from tocsin.lake.checksum import digest_of, digest_said
 from tocsin.lake.durable import write_atomically
 from tocsin.lake.engine.physical import naive_utc
-from tocsin.lake.maintain import swap_files
+from tocsin.lake.maintain import RESTORED, swap_files
 from tocsin.lake.objects import ObjectFolder, s3_store
 from tocsin.lake.pins import Pin, holding
 from tocsin.lake.retention import Deletion
@@ -115,6 +115,8 @@ class Archive:
             return found
         with self._moving:
             for name in sorted(self._store.states):
+                if name.endswith(RESTORED):
+                    continue
                 days = self._store.settings.retention.archive_days_of(name)
                 try:
                     self._take_back(name)

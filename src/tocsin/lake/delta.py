@@ -108,7 +108,7 @@ class DeltaLog:
         one (another writer), LAK0003 when the commit fails. A commit whose answer got lost but that took place counts as done.
         """
         said = [(ROLL_APP, mark), (ITEMS_APP, items), *versions.items()]
-        properties = CommitProperties(app_transactions=[Transaction(a, v) for a, v in said if v is not None] or None)
+        properties = _properties(said)
         adds = [self._add(f, data_change) for f in files]
         wanted = stored_schema(schema)
         now_ms = int(self._clock.now().timestamp() * 1000)
@@ -137,6 +137,9 @@ class DeltaLog:
                         place=Place(str(self.folder)),
                         hint="Only one process may write to a lake. Restart to take up the table as it is.",
                     )
+                if items is not None and items < self.items():
+                    # Rows that were numbered before others may be committed after them; what was given once is never given again.
+                    properties = _properties([*said, (ITEMS_APP, self.items())])
                 self._widen(wanted)
                 removes = [
                     RemoveAction(self._relative(f), data_change, now_ms, size=f.size, partition_values={})
@@ -227,6 +230,11 @@ class DeltaLog:
             place=Place(str(self.folder / "_delta_log")),
             hint="Other tables go on. Restore the folder from a backup; rows not in it yet stay in the log.",
         )
+
+
+def _properties(versions: Sequence[tuple[str, int | None]]) -> CommitProperties:
+    said = {a: v for a, v in versions if v is not None}
+    return CommitProperties(app_transactions=[Transaction(a, v) for a, v in said.items()] or None)
 
 
 def _bounds(row: dict[str, object], column: str) -> tuple[datetime, datetime] | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from tocsin.base.clock import Clock, SystemClock
 from tocsin.base.errors import LakeError, Place
 from tocsin.kql.types import Catalog, TableSchema
 from tocsin.lake import maintain, roll
+from tocsin.lake.append import append_once, appended, drop_rows
 from tocsin.lake.archive import Archive, Moved
 from tocsin.lake.engine.files import days_of
 from tocsin.lake.erase import Erasures
@@ -407,6 +408,21 @@ class Lake:
                     failures.append(error)
         if failures:
             raise failures[0]
+
+    def append_once(self, table: str, parts: Iterable[pa.Table], application: str, version: int) -> int:
+        """Adds a lot of rows, durable at once, unless the table has that version of the application's or a later one; gives how many came."""
+        self._require_open()
+        self._refuse_broken(table)
+        return append_once(self._store, table, parts, application, version)
+
+    def appended(self, table: str, application: str) -> int:
+        """The version of the last lot that an application has in the table; 0 where there is none."""
+        return appended(self._store, table, application)
+
+    def drop_rows(self, table: str) -> int:
+        """Takes all rows in files out of a table; gives how many. The table stays known, without rows."""
+        self._require_open()
+        return drop_rows(self._store, table)
 
     # ---------------------------------------------------------------------------------------------- housekeeping
 

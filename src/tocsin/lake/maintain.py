@@ -30,9 +30,11 @@ from tocsin.lake.snapshot import DataFile
 from tocsin.lake.store import Store
 from tocsin.tables import INGESTION_TIME
 
-__all__ = ["compact", "delete_before", "index", "read_files", "retain", "set_aside", "swap_files", "sweep"]
+__all__ = ["RESTORED", "compact", "delete_before", "index", "read_files", "retain", "set_aside", "swap_files", "sweep"]
 
 _log = structlog.get_logger("tocsin.lake.maintain")
+RESTORED = "_RST"
+"""What names of tables end with that hold restored rows."""
 _MERGE_ROWS = 200_000
 _MERGE_BYTES = 64 * 1024 * 1024
 
@@ -142,6 +144,8 @@ def retain(store: Store, book_path: Path, pins: Sequence[Pin] = ()) -> list[Dele
     found: list[Deletion] = []
     before = book
     for name in sorted(store.states):
+        if name.endswith(RESTORED):
+            continue  # copies of old rows, which have an end of their own
         days, book = book.in_force(name, settings.days_of(name), now, undo)
         if days:
             try:

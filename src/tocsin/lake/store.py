@@ -15,10 +15,10 @@ import structlog
 
 from tocsin.base.clock import Clock
 from tocsin.base.errors import LakeError, Place
-from tocsin.kql.types import Catalog, Column, TableSchema
+from tocsin.kql.types import Catalog, TableSchema
 from tocsin.lake.delta import DeltaLog, check_name
 from tocsin.lake.engine.files import why_damaged
-from tocsin.lake.engine.physical import ITEM_NUMBER, RESERVED, checked, conform, kql_type, shape_of, stored_columns
+from tocsin.lake.engine.physical import ITEM_NUMBER, RESERVED, checked, conform, shape_of, stored_columns
 from tocsin.lake.hot import TableState
 from tocsin.lake.settings import LakeSettings
 from tocsin.lake.snapshot import DataFile, Snapshot, TableSnapshot
@@ -155,7 +155,7 @@ class Store:
             schema = self.state(name).schema
             shape = shape_of(schema)
             known = [*shape.names, *shape.physical]
-            new = [Column(f.name, kql_type(f)) for f in rows.schema if f.name not in known]
+            new = [c for f, c in zip(rows.schema, stored_columns(rows.schema), strict=True) if f.name not in known]
             if new:
                 schema = custom_schema(name, (*schema.columns, *new))
             rows = checked(conform(rows, schema), name)

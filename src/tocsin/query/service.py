@@ -20,7 +20,7 @@ from tocsin.access.errors import ForbiddenError
 from tocsin.base.clock import Clock, SystemClock
 from tocsin.base.errors import KqlError, TocsinError
 from tocsin.kql.types import Catalog, FunctionSource
-from tocsin.lake import EngineSettings, Lake
+from tocsin.lake import EngineSettings, Lake, Snapshot
 from tocsin.lake.engine import Engine, Limits, QueryResult, Window
 from tocsin.query.catalog import WATCHLIST, WorkspaceCatalog
 from tocsin.query.external import EXTERNAL, ExternalData
@@ -185,6 +185,7 @@ class QueryService:
         cancel: threading.Event | None = None,
         client_id: str = "",
         application: str = "",
+        snapshot: Snapshot | None = None,
     ) -> QueryResult:
         """The rows of a query.
 
@@ -197,6 +198,7 @@ class QueryService:
             now: what now() gives; by default the clock's time.
             relations: extra tables of this run; one with a table's name stands in for it.
             cancel: ends the query when set.
+            snapshot: the tables as they are to be read; by default as they are now.
             client_id: what the client calls the request; `application`: what it calls itself. `running` shows both.
 
         Raises:
@@ -218,7 +220,8 @@ class QueryService:
         try:
             with self._turn(principal, cancel):
                 catalog = self._catalog_for(principal, relations)
-                snapshot = self.lake.snapshot() if self.lake is not None else None
+                if snapshot is None and self.lake is not None:
+                    snapshot = self.lake.snapshot()
                 given = {**(relations or {}), **{f"{WATCHLIST}{a}": t for a, t in catalog.watchlists.items()}}
 
                 def execute(part: CompiledQuery, within: Limits) -> QueryResult:

@@ -38,6 +38,7 @@ from tocsin.workspace.detection import Detection
 from tocsin.workspace.erasure import Erasure
 from tocsin.workspace.evidence import evidence_pins
 from tocsin.workspace.health import Health
+from tocsin.workspace.jobs import Jobs
 from tocsin.workspace.metrics import Metrics
 from tocsin.workspace.ownrows import OwnRows
 from tocsin.workspace.places import use_places
@@ -94,6 +95,7 @@ class Workspace:
         stack.callback(self.queries.close)
         self.lake.pins = lambda: evidence_pins(self.state)
         self.erasure = Erasure(self)
+        self.jobs = Jobs(self)
         self.incidents = IncidentDesk(self.state, settings=settings.correlation)
         self.gate = Gate(
             self.state,
@@ -167,6 +169,8 @@ class Workspace:
         if replayed:
             _log.info("intake.replayed", bodies=replayed)
         self.gate.recover()
+        self.jobs.start()
+        self._stack.callback(self.jobs.stop)
         self.automation.start()
         self._stack.callback(self.automation.stop)
         self.written.start()

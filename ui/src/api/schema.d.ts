@@ -908,6 +908,114 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/search-jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Search Jobs
+         * @description Searches and restores, newest first.
+         */
+        get: operations["list_search_jobs"];
+        put?: never;
+        /**
+         * Start Search Job
+         * @description Queues a search.
+         */
+        post: operations["start_search_job"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/search-jobs/estimate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Estimate Search Job
+         * @description What a job would read. Nothing runs.
+         */
+        post: operations["estimate_search_job"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/search-jobs/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Start Restore
+         * @description Queues a restore of archived rows.
+         */
+        post: operations["start_restore"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/search-jobs/{job_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Search Job
+         * @description One job, with its progress.
+         */
+        get: operations["get_search_job"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove Search Job
+         * @description Takes away the rows of a job that has ended.
+         */
+        delete: operations["remove_search_job"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/search-jobs/{job_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel Search Job
+         * @description Ends a job; what it found so far stays.
+         */
+        post: operations["cancel_search_job"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/session": {
         parameters: {
             query?: never;
@@ -2050,6 +2158,52 @@ export interface components {
             label: string;
             /** Type */
             type: string;
+        };
+        /**
+         * Estimate
+         * @description What a job would read, on the disk and in the archive.
+         */
+        Estimate: {
+            /** Archived Bytes */
+            archived_bytes: number;
+            /** Archived Files */
+            archived_files: number;
+            /** Archived Rows */
+            archived_rows: number;
+            /** Bytes */
+            bytes: number;
+            /** Days */
+            days: number;
+            /** Files */
+            files: number;
+            /** Rows */
+            rows: number;
+            /** Table */
+            table: string;
+        };
+        /**
+         * EstimateRequest
+         * @description What to estimate: a search's query, or the table to restore.
+         */
+        EstimateRequest: {
+            /**
+             * End
+             * Format: date-time
+             */
+            end: string;
+            /**
+             * Kind
+             * @default search
+             * @enum {string}
+             */
+            kind?: "search" | "restore";
+            /**
+             * Start
+             * Format: date-time
+             */
+            start: string;
+            /** Text */
+            text: string;
         };
         /**
          * EventRow
@@ -3360,6 +3514,34 @@ export interface components {
             skipped: components["schemas"]["Skipped"][];
         };
         /**
+         * RestoreRequest
+         * @description A restore of a table's archived rows into ``<name>_RST``, by default named as the table; they go `days` after now.
+         */
+        RestoreRequest: {
+            /**
+             * Days
+             * @default 7
+             */
+            days?: number;
+            /**
+             * End
+             * Format: date-time
+             */
+            end: string;
+            /**
+             * Name
+             * @default
+             */
+            name?: string;
+            /**
+             * Start
+             * Format: date-time
+             */
+            start: string;
+            /** Table */
+            table: string;
+        };
+        /**
          * Rule
          * @description A rule in full.
          */
@@ -3597,6 +3779,86 @@ export interface components {
             has_data: boolean;
             /** Name */
             name: string;
+        };
+        /**
+         * SearchJob
+         * @description A job. `kind` is search or restore; `status` Queued, Running, Succeeded, Failed, Cancelled, or Removed when its table is gone.
+         */
+        SearchJob: {
+            /** By */
+            by: string;
+            /** Bytes Read */
+            bytes_read: number;
+            /**
+             * Created
+             * Format: date-time
+             */
+            created: string;
+            /** Days */
+            days: number;
+            /** Days Done */
+            days_done: number;
+            /**
+             * End
+             * Format: date-time
+             */
+            end: string;
+            /**
+             * Error
+             * @default
+             */
+            error: string;
+            /** Expires */
+            expires: string | null;
+            /** Finished */
+            finished: string | null;
+            /** Id */
+            id: string;
+            /** Kind */
+            kind: string;
+            /** Query */
+            query: string;
+            /** Rows */
+            rows: number;
+            /**
+             * Start
+             * Format: date-time
+             */
+            start: string;
+            /** Status */
+            status: string;
+            /** Table */
+            table: string;
+            /** Target */
+            target: string;
+        };
+        /**
+         * SearchJobList
+         * @description Jobs, newest first.
+         */
+        SearchJobList: {
+            /** Items */
+            items: components["schemas"]["SearchJob"][];
+        };
+        /**
+         * SearchRequest
+         * @description A search: a KQL query that looks at each row of one table by itself. Its rows come into ``<name>_SRCH``.
+         */
+        SearchRequest: {
+            /**
+             * End
+             * Format: date-time
+             */
+            end: string;
+            /** Name */
+            name: string;
+            /** Query */
+            query: string;
+            /**
+             * Start
+             * Format: date-time
+             */
+            start: string;
         };
         /**
          * Session
@@ -5846,6 +6108,227 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Schema"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_search_jobs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchJobList"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    start_search_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SearchRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchJob"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    estimate_search_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EstimateRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Estimate"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    start_restore: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RestoreRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchJob"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_search_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchJob"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_search_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchJob"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancel_search_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchJob"];
                 };
             };
             /** @description Problem details (RFC 9457) */

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tocsin.base.errors import QueryError, TocsinError
-from tocsin.kql.types import KqlType
+from tocsin.kql.types import Column, KqlType
+from tocsin.lake.engine.physical import arrow_schema
 
 __all__ = ["QueryResult", "Scanned"]
 
@@ -82,10 +84,28 @@ class QueryResult:
         lists = [self.column_values(i) for i in range(len(self.columns))]
         return [list(row) for row in zip(*lists, strict=True)] if lists else [[] for _ in range(len(self))]
 
+    def stored(self) -> pa.Table:
+        """The rows as a table may keep them: under the columns' names, in the lake's types, each field saying what KQL type it is."""
+        fields = list(arrow_schema([Column(c.name, c.type) for c in self.columns]))
+        made = []
+        for column, about, f in zip(self.table.columns, self.columns, fields, strict=True):
+            if about.ticks and about.type is KqlType.DATETIME:
+                micros = pc.divide(
+                    pc.subtract(column, pa.scalar(_TICKS_AT_EPOCH, pa.int64())), pa.scalar(10, pa.int64())
+                )
+                made.append(micros.cast(f.type))
+            else:
+                made.append(column.cast(f.type))
+        return pa.Table.from_arrays(made, schema=pa.schema(fields))
+
     def dicts(self) -> list[dict[str, Any]]:
         """The rows as dictionaries by column name."""
         names = self.names
         return [dict(zip(names, row, strict=True)) for row in self.rows()]
+
+
+_TICKS_AT_EPOCH = 621_355_968_000_000_000
+"""100 ns ticks from 0001-01-01 to 1970-01-01."""
 
 
 def _values(column: pa.ChunkedArray, kind: KqlType, ticks: bool) -> list[Any]:
