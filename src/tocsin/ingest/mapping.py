@@ -7,7 +7,7 @@ the engine as a column, because reading JSON field by field costs far more than 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from tocsin.ingest import codes
 from tocsin.ingest.casts import cast_rows
 from tocsin.ingest.custom import custom_rows, is_custom
 from tocsin.ingest.decoders.context import as_text
+from tocsin.ingest.forms import Forms, Job, Split, split
 from tocsin.ingest.letters import DEAD_LETTERS, dead_letter_rows, letters_of_rows
 from tocsin.ingest.model import DeadLetter, SourceBatch
 from tocsin.ingest.running import named
@@ -88,6 +89,7 @@ class _Compiled:
     columns: tuple[str, ...]
     schema: TableSchema
     standing: Standing | None
+    split: Split | None = None
 
 
 class Mapper:
@@ -100,6 +102,7 @@ class Mapper:
         self._letter_bytes = (limits or DecodeLimits()).dead_letter_bytes
         self._engine = engine
         self._catalog = catalog
+        self._forms = Forms(engine, catalog)
         self._declared = catalogue().names()
         self._parsers: dict[str, list[_Parser]] = {}
         self.problems: list[TocsinError] = []
@@ -172,6 +175,7 @@ class Mapper:
         groups = _Groups(batch.rows) if batch.source in EVENT_KINDS else None
         by_table: dict[str, list[pa.Table]] = {}
         failed: list[DeadLetter] = []
+        work: list[tuple[_Parser, _Compiled, np.ndarray[Any, Any] | None]] = []
         for parser in parsers:
             if batch.parser and parser.id != batch.parser:
                 continue
@@ -179,10 +183,13 @@ class Mapper:
             if chosen is not None and not len(chosen):
                 continue
             compiled = self._compiled(parser, batch)
-            if compiled is None:
-                continue
+            if compiled is not None:
+                work.append((parser, compiled, chosen))
+        together = self._together(batch, work)
+        for number, (parser, compiled, chosen) in enumerate(work):
             try:
-                rows = self._run(compiled, batch, chosen)
+                found = together.get(number)
+                rows = self._run(compiled, batch, chosen) if found is None else _finished(found, compiled, batch)
             except (QueryError, LakeError, pa.ArrowException) as error:
                 failed += self._failure(parser, batch, chosen, error)
                 continue
@@ -205,14 +212,21 @@ class Mapper:
         else:
             chosen = None
         rows = compiled.shredded.add_to(rows, batch, chosen)
-        table = named(self._result(compiled, rows), compiled.query)
-        table = conform(table, compiled.schema)
-        if "TimeGenerated" not in table.column_names and "Timestamp" in table.column_names:
-            table = table.append_column("TimeGenerated", table.column("Timestamp"))
-        if "SourceSystem" not in table.column_names and any(c.name == "SourceSystem" for c in compiled.schema.columns):
-            # One event becomes rows of several tables. What unites those (ASIM's parsers) must know which have the same origin.
-            table = table.append_column("SourceSystem", pa.repeat(batch.source, table.num_rows))
-        return table
+        return _finished(named(self._result(compiled, rows), compiled.query), compiled, batch)
+
+    def _together(
+        self, batch: SourceBatch, work: Sequence[tuple[_Parser, _Compiled, np.ndarray[Any, Any] | None]]
+    ) -> dict[int, pa.Table]:
+        """The results of those parsers that share their expressions with others (see `tocsin.ingest.forms`), by their place."""
+        jobs = {n: Job(c.split, chosen) for n, (_, c, chosen) in enumerate(work) if c.split is not None}
+        if not jobs:
+            return {}
+        try:
+            return dict(zip(jobs, self._forms.run(batch, list(jobs.values())), strict=True))
+        except (QueryError, LakeError, pa.ArrowException) as error:
+            # Each by itself then: the one that fails is named, and the others go on.
+            _log.info("ingest.forms", error=str(error))
+            return {}
 
     def _result(self, compiled: _Compiled, rows: pa.Table) -> pa.Table:
         if compiled.standing is not None:
@@ -275,7 +289,12 @@ class Mapper:
             None
             if query.parameters or query.tables != {SOURCE}
             else self._engine.standing(query, SOURCE, shredded.schema, catalog),
+            self._split(parser, source) if whole else None,
         )
+
+    def _split(self, parser: _Parser, source: TableSchema) -> Split | None:
+        made = split(parser.query, source, parser.channels, parser.event_ids)
+        return made if made is not None and self._forms.fit(made) else None
 
     def _failure(
         self, parser: _Parser, batch: SourceBatch, chosen: np.ndarray[Any, Any] | None, error: Exception
@@ -321,6 +340,17 @@ class Mapper:
             "Origin_s": pa.repeat(batch.origin, rows.num_rows),
         }
         return TableBatch(UNPARSED, pa.table(columns))
+
+
+def _finished(table: pa.Table, compiled: _Compiled, batch: SourceBatch) -> pa.Table:
+    """A parser's result with the columns that every table has."""
+    table = conform(table, compiled.schema)
+    if "TimeGenerated" not in table.column_names and "Timestamp" in table.column_names:
+        table = table.append_column("TimeGenerated", table.column("Timestamp"))
+    if "SourceSystem" not in table.column_names and any(c.name == "SourceSystem" for c in compiled.schema.columns):
+        # One event becomes rows of several tables. What unites those (ASIM's parsers) must know which have the same origin.
+        table = table.append_column("SourceSystem", pa.repeat(batch.source, table.num_rows))
+    return table
 
 
 def _parsed_json(name: str, value: object) -> object:

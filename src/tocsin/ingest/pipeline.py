@@ -257,6 +257,12 @@ class Intake:
             waiting = [w.bodies[0].received for w in self._arrived.values()]
             return min([*waiting, *self._in_flight.values(), self._now()])
 
+    @property
+    def visible(self) -> int:
+        """The highest sequence number up to which all rows are visible."""
+        with self._condition:
+            return self._next - 1
+
     def wait_visible(self, seq: int, timeout: float | None = None) -> bool:
         """Waits until the rows of the log records up to `seq` are visible: for tests and for clean stops."""
         with self._condition:

@@ -21,9 +21,9 @@ from tocsin.ingest.model import SourceBatch
 from tocsin.kql.lexer import END, NAME, STRING, Tokens, tokenize
 from tocsin.kql.types import Column, KqlType, TableSchema
 
-__all__ = ["Shredded", "shred"]
+__all__ = ["WHOLE", "Shredded", "field_at", "shred"]
 
-_WHOLE = "EventData"
+WHOLE = "EventData"
 """The column whose text is an object that the decoder wrote: never null, and as the engine would write it."""
 _OPEN, _CLOSE = frozenset("([{"), frozenset(")]}")
 
@@ -42,10 +42,10 @@ class Shredded:
             return rows
         objects: dict[str, Sequence[Any]] = {}
         names, arrays = list(rows.column_names), list(rows.columns)
-        wanted = [f for c, f, _ in self.fields if c == _WHOLE and f]
-        read = event_fields(batch.rows.column(_WHOLE), chosen, wanted) if wanted else None
+        wanted = [f for c, f, _ in self.fields if c == WHOLE and f]
+        read = event_fields(batch.rows.column(WHOLE), chosen, wanted) if wanted else None
         for column, field, name in self.fields:
-            if read is not None and column == _WHOLE and field:
+            if read is not None and column == WHOLE and field:
                 arrays.append(read[wanted.index(field)])
                 names.append(name)
                 continue
@@ -109,8 +109,8 @@ def shred(text: str, schema: TableSchema, *, whole: bool = False) -> Shredded:
     while i < count:
         depth += (values[i] in _OPEN) - (values[i] in _CLOSE)
         if values[i] == "tostring" and i + 3 < count and values[i + 1] == "(" and values[i + 2] in dynamic:
-            found = _field(tokens, i) if kinds[i + 2] == NAME else None
-            if found is not None and (found[0] or (whole and values[i + 2] == _WHOLE)):
+            found = field_at(tokens, i) if kinds[i + 2] == NAME else None
+            if found is not None and (found[0] or (whole and values[i + 2] == WHOLE)):
                 replace(values[i + 2], found[0], i, found[1])
                 i = found[1] + 1
                 continue
@@ -119,12 +119,12 @@ def shred(text: str, schema: TableSchema, *, whole: bool = False) -> Shredded:
             and projecting
             and i > last
             and depth == 0
-            and values[i] == _WHOLE
+            and values[i] == WHOLE
             and kinds[i] == NAME
             and values[i - 1] in ("project", ",")
             and (i + 1 >= count or values[i + 1] == "," or kinds[i + 1] == END)
         ):
-            replace(_WHOLE, "", i, i, f"{_WHOLE} = ")
+            replace(WHOLE, "", i, i, f"{WHOLE} = ")
         i += 1
     if not fields:
         return Shredded(text, schema)
@@ -134,7 +134,7 @@ def shred(text: str, schema: TableSchema, *, whole: bool = False) -> Shredded:
     return Shredded("".join(out), TableSchema(schema.name, (*schema.columns, *added)), listed)
 
 
-def _field(tokens: Tokens, i: int) -> tuple[str, int] | None:
+def field_at(tokens: Tokens, i: int) -> tuple[str, int] | None:
     """The field that `tostring(column.field)` at a token reads ("" for the whole column), and its last token; None where it is something else."""
     kinds, values = tokens.kinds, tokens.values
     if values[i + 3] == ")":

@@ -171,8 +171,8 @@ def plan_of(names: Sequence[str]) -> Plan | None:
     return columns, keep, tuple(places[n] for n in must), places.get("EventType", -1) if nxlog else -1
 
 
-def _array(parts: tuple[bytes, bytes, bytes], count: int) -> pa.Array:
-    offsets, text, valid = (pa.py_buffer(p) for p in parts)
+def _array(parts: tuple[bytes, bytes, bytes | None], count: int) -> pa.Array:
+    offsets, text, valid = (None if p is None else pa.py_buffer(p) for p in parts)
     return pa.Array.from_buffers(pa.string(), count, [valid, offsets, text])
 
 
@@ -218,9 +218,9 @@ def check_events(body: bytes) -> bool | None:
 
 
 def event_fields(
-    data: pa.ChunkedArray, chosen: np.ndarray[Any, Any] | None, names: Sequence[str]
+    data: pa.ChunkedArray, chosen: np.ndarray[Any, Any] | None, names: Sequence[str], *, empty: bool = False
 ) -> list[pa.Array] | None:
-    """Fields of the event data of the chosen rows; None where they must be read in Python."""
+    """Fields of the event data of the chosen rows, null where there is none (with `empty`: the empty text). None where Python must read them."""
     if _events is None or pa.types.is_large_string(data.type):
         return None
     column = data.chunk(0) if data.num_chunks == 1 else data.combine_chunks()
@@ -234,4 +234,4 @@ def event_fields(
     ends = np.frombuffer(offsets, np.int32, len(column) + 1, start * 4)
     rows = None if chosen is None else np.ascontiguousarray(chosen, np.int64)
     found = _events.fields(ends, text, rows, count, tuple(names))
-    return None if found is None else [_array(c, count) for c in found]
+    return None if found is None else [_array((c[0], c[1], None if empty else c[2]), count) for c in found]
