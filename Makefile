@@ -23,7 +23,7 @@ up: env kernel portal ## Set up everything and start Tocsin with the demo; print
 	$(BIN)/tocsin up --demo --data $(DATA)
 
 test: env system kernel portal ## Set up everything (system packages where it may) and run all tests
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/python tools/test.py $(PYTEST_ARGS)
 
 check: env lint types imports test ## What must hold before a commit: ruff, mypy, import-linter, tests
 

@@ -12,8 +12,20 @@ from hypothesis import settings
 settings.register_profile("tocsin", deadline=None)
 settings.load_profile("tocsin")
 
+ALONE = ("e2e", "portal", "workspace")
+"""Folders of which every test wants the machine for itself."""
+
 _LEVEL = logging.getLogger().level
 _STRUCTLOG = structlog.get_config()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Real servers, peers and browsers run one by one, after the tests that share the machine."""
+    tests = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(tests).parts[0] in ALONE or item.get_closest_marker("system"):
+            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(autouse=True)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCREENSHOTS = REPOSITORY / "docs" / "screenshots"
 AXE = REPOSITORY / "ui" / "node_modules" / "axe-core" / "axe.min.js"
+PATIENCE = 90_000
+"""How long, in milliseconds, a page may take to show what a test waits for."""
 CHROMIUM = os.environ.get("TOCSIN_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 
 
@@ -55,7 +57,7 @@ class Watched:
         if signed_in:
             self.page.context.add_cookies([{"name": "tocsin_session", "value": "mock", "url": self.address}])
         self.page.goto(self.address + path)
-        self.page.wait_for_selector("h1", timeout=20_000)
+        self.page.wait_for_selector("h1")
         return self.page
 
     def dark(self) -> None:
@@ -106,8 +108,9 @@ def browser(_built: None) -> Iterator[Browser]:
     """One Chromium for all tests."""
     if not Path(CHROMIUM).exists():
         pytest.skip("Chromium is not installed: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as driver:
         # As root there is no sandbox to be had; QUIC and the GPU only add noise.
         chromium = driver.chromium.launch(
@@ -145,12 +148,15 @@ def portal(browser: Browser, server: Server) -> Iterator[Watched]:
         locale="en-GB",
         timezone_id="Europe/Stockholm",
     )
+    # A busy machine is slow, not wrong.
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
-    # Date stands still; timers and performance marks run (the driver's own clock would stop those too, and Monaco trips over it).
+    # The page's day is the mock's, and its clock runs from there (the driver's own clock would stop timers too, and Monaco trips over it).
     page.add_init_script(
-        f"""(() => {{ const Real = Date, now = Real.parse("{os.environ["TOCSIN_MOCK_NOW"]}");
-        globalThis.Date = class extends Real {{ constructor(...given) {{ given.length ? super(...given) : super(now) }}
-        static now() {{ return now }} }} }})()"""
+        f"""(() => {{ const Real = Date, start = Real.parse("{os.environ["TOCSIN_MOCK_NOW"]}");
+        const now = () => start + Math.floor(performance.now());
+        globalThis.Date = class extends Real {{ constructor(...given) {{ given.length ? super(...given) : super(now()) }}
+        static now() {{ return now() }} }} }})()"""
     )
     watched = Watched(page, server.address)
     watch(watched)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
+from playwright.sync_api import TimeoutError as Late
 from playwright.sync_api import expect
 
 from tests.portal.conftest import Server, Watched
@@ -22,7 +23,7 @@ EDITOR = "document.querySelector('[data-testid=editor]').editor"
 def editor(portal: Watched, text: str = "") -> Page:
     """The hunting page with that text, its schema loaded, the cursor at the end."""
     page = portal.open("/hunting")
-    page.wait_for_selector("[data-testid=editor][data-schema]", timeout=60_000, state="attached")
+    page.wait_for_selector("[data-testid=editor][data-schema]", state="attached")
     page.locator(".monaco-editor .view-lines").click()
     page.keyboard.press("Control+A")
     page.keyboard.press("Delete")
@@ -33,7 +34,7 @@ def editor(portal: Watched, text: str = "") -> Page:
 
 def suggestions(page: Page, wanted: str) -> list[str]:
     """Labels that the open list shows, once it shows that one."""
-    page.wait_for_selector(f".suggest-widget.visible .monaco-list-row[aria-label^='{wanted}']", timeout=60_000)
+    page.wait_for_selector(f".suggest-widget.visible .monaco-list-row[aria-label^='{wanted}']")
     page.wait_for_timeout(300)
     return [str(row.get_attribute("aria-label")) for row in page.locator(".suggest-widget .monaco-list-row").all()]
 
@@ -53,6 +54,23 @@ def markers(page: Page) -> list[dict[str, Any]]:
     )
 
 
+def marked(page: Page) -> list[dict[str, Any]]:
+    """What is marked, once anything is. Asks the editor's model, at intervals: the page's frames may come late on a busy machine."""
+    asked: list[str] = []
+    page.on("response", lambda r: asked.append(f"{r.status} {r.url}") if "/api/" in r.url else None)
+    try:
+        page.wait_for_function(
+            f"""() => {EDITOR}.getModel().getAllDecorations().some(d => /squiggly/.test(d.options.className ?? ''))""",
+            polling=100,
+        )
+    except Late as late:
+        shown = page.evaluate("document.body.innerText")
+        raise AssertionError(
+            f"Nothing is marked in {value(page)!r}; answers {asked}; the page says:\n{shown}"
+        ) from late
+    return markers(page)
+
+
 def test_a_custom_table_and_its_columns_are_completed_once(portal: Watched) -> None:
     page = editor(portal)
     page.keyboard.type("Firew", delay=40)
@@ -67,7 +85,7 @@ def test_a_custom_table_and_its_columns_are_completed_once(portal: Watched) -> N
 def test_watchlists_are_completed_in_quotes(portal: Watched) -> None:
     page = editor(portal, "DeviceInfo\n| where DeviceName in ((_GetWatchlist(")
     page.keyboard.type("'V", delay=60)
-    page.wait_for_selector(".suggest-widget.visible .monaco-list-row >> text=VIPs", timeout=60_000)
+    page.wait_for_selector(".suggest-widget.visible .monaco-list-row >> text=VIPs")
     portal.shot("hunting-completion-watchlist-light")
     page.keyboard.press("Enter")
     page.wait_for_function(f'() => {EDITOR}.getValue().includes("_GetWatchlist(\'VIPs")')
@@ -77,10 +95,12 @@ def test_the_servers_findings_are_the_only_ones_and_bring_their_fix(portal: Watc
     page = editor(
         portal, "// the second query is wrong\nprint 1\n\nFirewall_CL\n| extend Icon = '😀', n = strlenn(Zone_s)"
     )
-    page.wait_for_selector(".squiggly-error", timeout=60_000, state="attached")
+    marked(page)
     page.wait_for_timeout(1200)  # Microsoft's worker has had its say by now
     assert markers(page) == [{"kind": "squiggly-error", "text": "strlenn"}]
     page.keyboard.press("ArrowLeft")
+    page.wait_for_timeout(1200)  # it judges again at each move of the cursor
+    assert markers(page) == [{"kind": "squiggly-error", "text": "strlenn"}]
     page.evaluate(f"{EDITOR}.setPosition({{ lineNumber: 5, column: 30 }})")
     page.keyboard.press("F8")
     page.wait_for_selector("text=There is no function named 'strlenn' here. Did you mean 'strlen'?")
@@ -91,20 +111,19 @@ def test_the_servers_findings_are_the_only_ones_and_bring_their_fix(portal: Watc
     page.wait_for_selector("text=Write strlen")
     portal.shot("hunting-fix-light")
     page.keyboard.press("Enter")
-    page.wait_for_selector(".squiggly-error", timeout=60_000, state="detached")
+    page.wait_for_selector(".squiggly-error", state="detached")
     assert value(page).endswith("n = strlen(Zone_s)")
 
 
 def test_what_policy_refuses_is_marked_though_microsofts_language_knows_it(portal: Watched) -> None:
     page = editor(portal, "cluster('a').database('b').T\n| take 1")
-    page.wait_for_selector(".squiggly-error", timeout=60_000, state="attached")
-    assert [m["kind"] for m in markers(page)] == ["squiggly-error"]
+    assert [m["kind"] for m in marked(page)] == ["squiggly-error"]
 
 
 def test_hover_tells_what_our_engine_knows(portal: Watched) -> None:
     page = editor(portal, "Firewall_CL\n| where Zone_s startswith 'dmz'\n| extend Day = startofday(TimeGenerated)")
     page.locator(".view-line span", has_text="startofday").last.hover()
-    page.wait_for_selector(".monaco-hover:visible >> text=startofday(", timeout=60_000)
+    page.wait_for_selector(".monaco-hover:visible >> text=startofday(")
     expect(page.locator(".monaco-hover:visible")).to_have_count(1)
     assert "startofday" in page.locator(".monaco-hover:visible").inner_text()
     portal.shot("hunting-hover-light")
@@ -113,7 +132,7 @@ def test_hover_tells_what_our_engine_knows(portal: Watched) -> None:
 def test_the_signature_of_the_call_is_shown(portal: Watched) -> None:
     page = editor(portal, "Firewall_CL\n| extend n = substring")
     page.keyboard.type("(Zone_s, ", delay=40)
-    page.wait_for_selector(".parameter-hints-widget.visible >> text=substring", timeout=60_000)
+    page.wait_for_selector(".parameter-hints-widget.visible >> text=substring")
     assert "start" in page.locator(".parameter-hints-widget .parameter.active").inner_text()
 
 
@@ -121,7 +140,7 @@ def test_format_lays_out_each_query_and_says_what_it_cannot(portal: Watched) -> 
     portal.allowed.add(400)
     page = editor(portal, "Firewall_CL|where Zone_s=='dmz'|take 5\n\n// kept\nDeviceInfo|count")
     page.get_by_role("button", name="Format").click()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while "| take 5" not in value(page) and time.monotonic() < deadline:
         page.wait_for_timeout(100)
     assert value(page) == "Firewall_CL\n| where Zone_s == 'dmz'\n| take 5\n\n// kept\nDeviceInfo\n| count"
@@ -184,6 +203,5 @@ def test_a_late_assignment_offers_to_reload(portal: Watched, server: Server) -> 
 def test_a_link_opens_a_query_whose_run_tells_places_in_utf16(portal: Watched) -> None:
     portal.allowed.add(400)
     page = portal.open("/hunting?range=all&run=true&query=" + quote("DeviceProcessEvents\n| where Nope == 1"))
-    page.wait_for_selector("[data-testid=editor][data-schema]", timeout=60_000, state="attached")
-    page.wait_for_selector(".squiggly-error", timeout=60_000, state="attached")
-    assert [m["text"] for m in markers(page)] == ["Nope"]
+    page.wait_for_selector("[data-testid=editor][data-schema]", state="attached")
+    assert [m["text"] for m in marked(page)] == ["Nope"]

@@ -94,7 +94,7 @@ def test_a_problem_is_told_in_the_servers_words_and_can_be_tried_again(portal: W
         "hint": "Free some space.",
     }
     page = portal.open("/incidents")
-    page.wait_for_selector("text=The lake is closed", timeout=20_000)
+    page.wait_for_selector("text=The lake is closed")
     assert "Free some space." in page.inner_text("[role=alert]")
     assert "LAK0007" in page.inner_text("[role=alert]")
     portal.accessible()

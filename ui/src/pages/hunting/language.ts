@@ -6,7 +6,7 @@
 import { api, Problem, take } from "~/api/client";
 import type { Diagnostic, TextRange } from "~/api/types";
 import { blockAt, moved, splitQueries } from "~/lib/splitQueries";
-import { monaco } from "./monaco";
+import { monaco, onSquigglesTaken } from "./monaco";
 
 const KUSTO: monaco.languages.LanguageFilter = { language: "kusto" };
 /** Monaco asks no other provider where an exclusive one answers. */
@@ -38,6 +38,11 @@ export function showFindings(model: monaco.editor.ITextModel, found: Diagnostic[
     })),
   );
 }
+
+onSquigglesTaken((model) => {
+  const found = findings.get(model);
+  if (found?.length) showFindings(model, found);
+});
 
 /** A finding at the end of the text has no width; its squiggle gets one. */
 const seen = (d: TextRange): TextRange => (d.line === d.end_line && d.end_column <= d.column ? { ...d, end_column: d.column + 1 } : d);

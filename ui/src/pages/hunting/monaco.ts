@@ -26,10 +26,17 @@ kustoDefaults.setLanguageSettings({
 });
 
 // Two languages that judge one text only confuse: what our engine says is shown (language.ts), what Microsoft's would say is not. Its package has
-// no setting for that.
+// no setting for that. Before it says anything (after each pause in typing, each move of the cursor and each schema) it also takes every red squiggle
+// off the model, whoever's it is; so whoever has some is told to put them back.
 const setModelMarkers = monaco.editor.setModelMarkers;
+let squigglesTaken: (model: monaco.editor.ITextModel) => void = () => undefined;
 (monaco.editor as { setModelMarkers: typeof setModelMarkers }).setModelMarkers = (model, owner, markers) =>
-  setModelMarkers(model, owner, owner === "kusto" ? [] : markers);
+  owner === "kusto" ? squigglesTaken(model) : setModelMarkers(model, owner, markers);
+
+/** Who is told that Microsoft's worker took the squiggles off a model. */
+export function onSquigglesTaken(listener: (model: monaco.editor.ITextModel) => void): void {
+  squigglesTaken = listener;
+}
 
 // Kusto's own dark theme colours nothing, and both have backgrounds that are not ours.
 const rules = (colors: Record<string, string>) => Object.entries(colors).map(([token, foreground]) => ({ token, foreground }));
