@@ -23,6 +23,7 @@
 #define MAX_SLOTS 64
 #define MAX_PROBES 12
 #define NONE UINT32_MAX
+#define VERSION 2 /* of what kernel.py and this file agree on: a build of another version isn't used */
 
 /* ------------------------------------------------------------------------------------------ bytes */
 
@@ -1854,7 +1855,7 @@ PyMODINIT_FUNC PyInit__kernel(void) {
     PyObject *m = PyModule_Create(&module);
     if (!m) return NULL;
     Py_INCREF(&KernelType);
-    if (PyModule_AddObject(m, "Kernel", (PyObject *)&KernelType) < 0) {
+    if (PyModule_AddIntConstant(m, "VERSION", VERSION) < 0 || PyModule_AddObject(m, "Kernel", (PyObject *)&KernelType) < 0) {
         Py_DECREF(&KernelType);
         Py_DECREF(m);
         return NULL;

@@ -25,6 +25,8 @@ try:
     from tocsin.detect.sigma import _kernel  # type: ignore[attr-defined,unused-ignore]
 except ImportError:  # a wheel built without a compiler
     _kernel = None
+if getattr(_kernel, "VERSION", 0) != 2:  # built before the last change of what both agree on
+    _kernel = None
 
 __all__ = ["AVAILABLE", "NativeLines"]
 
