@@ -206,7 +206,7 @@ def test_a_broken_cache_is_passed_over_and_made_anew(
 ) -> None:
     cache = tmp_path / "cache"
     whole = load_folder(folder, placeholders=VALUES, cache=cache)
-    (path,) = cache.iterdir()
+    (path,) = cache.glob("*.bin")
     good = path.read_bytes()
     path.write_bytes(BROKEN[how](good))
     compiled.clear()
@@ -226,7 +226,7 @@ def test_another_program_has_a_cache_of_its_own_and_old_ones_go(
         compiled.clear()
         load_folder(folder, placeholders=VALUES, cache=cache)
         assert len(compiled) == 5
-    assert len(list(cache.iterdir())) == 4
+    assert len(list(cache.glob("*.bin"))) == 4
 
 
 def test_every_module_that_the_program_depends_on_is_there() -> None:
@@ -263,7 +263,7 @@ def test_the_cache_is_bounded(
     for number in range(10, 20):
         (folder / "unfed.yml").write_text(rule("  a: {User: x}\n  condition: a", number))
         load_folder(folder, placeholders=VALUES, cache=cache)
-    (path,) = cache.iterdir()
+    (path,) = cache.glob("*.bin")
     assert len(_entries(path.read_bytes())) == 6
     compiled.clear()
     load_folder(folder, placeholders=VALUES, cache=cache)  # the entries in use are the ones that stay
@@ -292,7 +292,40 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
         expected = str(sorted(f"Rule {half * 10 + n}" for n in range(8)))
         assert process.returncode == 0
         assert out.splitlines() == [expected] * 15
-    assert [p.name for p in cache.iterdir() if p.suffix != ".bin"] == []
+    assert [p.name for p in cache.iterdir() if p.suffix not in (".bin", ".files")] == []
+
+
+def test_a_warm_load_parses_nothing(tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    for number in range(3):
+        (rules / f"{number}.yml").write_text(rule("  a: {User: x}\n  condition: a", number))
+    (rules / "again.yml").write_text(rule("  a: {User: x}\n  condition: a", 2) + "# again\n")
+    (rules / "odd.yml").write_text("a: b: c\n")
+    script = (
+        "import sys; from pathlib import Path; from tocsin.content import load_packs\n"
+        "import tocsin.content.load as load\n"
+        "from tocsin.detect.load import rules_of_content\n"
+        "cache, asked, parse = Path(sys.argv[2]), [], load.parse_yaml\n"
+        "load.parse_yaml = lambda text, source: asked.append(Path(source).name) or parse(text, source)\n"
+        "content = load_packs([Path(sys.argv[1])], cache=cache)\n"
+        "rules, problems = rules_of_content(content, cache=cache)\n"
+        "print(sorted(r.id for r in rules), [str(p) for p in (*content.problems, *problems)])\n"
+        "print(sorted(asked), 'sigma' in sys.modules)"
+    )
+    said = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(rules), str(tmp_path / "cache")],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        said.append(done.stdout.splitlines())
+    assert said[0][0] == said[1][0]
+    assert "CNT0020" in said[0][0]
+    assert said[0][1] == "['0.yml', '1.yml', '2.yml', 'again.yml', 'odd.yml'] True"
+    assert said[1][1] == "['odd.yml'] False"
 
 
 def test_where_commands_keep_their_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,7 +140,7 @@ def _load(paths: list[Path] | None) -> tuple[Content, list[Rule], list[TocsinErr
     for path in paths or ():
         if not path.exists():
             raise UsageError(f"there is no file or folder {path}", code="USE0006")
-    content = load_packs(paths or [packs_dir()])
+    content = load_packs(paths or [packs_dir()], cache=user_cache("sigma"))
     rules, problems = rules_of_content(content, cache=user_cache("sigma"))
     return content, rules, [*content.problems, *problems]
 

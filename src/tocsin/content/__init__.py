@@ -1,5 +1,6 @@
 """Content: packs of rules, hunts, parsers, functions, automation rules and watchlists, read from files and checked."""
 
+from tocsin.content.known import KnownFiles
 from tocsin.content.load import load_packs, load_rule_file, load_test_file, packs_dir, read_text
 from tocsin.content.model import (
     AutomationFile,
@@ -20,7 +21,7 @@ from tocsin.content.schema import Field, Schema, check, is_warning
 from tocsin.content.yamltext import Document, parse_one, parse_yaml
 
 __all__ = [
-    "AutomationFile", "Content", "DemoFile", "Document", "Field", "FunctionFile", "FusionFile", "Hunt", "LinkFile", "Pack", "ParserFile", "RuleFile",
+    "AutomationFile", "Content", "DemoFile", "Document", "Field", "FunctionFile", "FusionFile", "Hunt", "KnownFiles", "LinkFile", "Pack", "ParserFile", "RuleFile",
     "Schema", "TestCase", "TestFile", "Watchlist", "check", "is_warning", "load_packs", "load_rule_file", "load_test_file",
     "packs_dir", "parse_one", "parse_yaml", "read_text",
 ]  # fmt: skip

@@ -18,7 +18,9 @@ from uuid import NAMESPACE_URL, uuid5
 import pyarrow as pa
 
 from tocsin.base.errors import ContentError, Place
+from tocsin.base.memory import collector_paused
 from tocsin.content import schemas
+from tocsin.content.known import KnownFile, KnownFiles
 from tocsin.content.model import (
     AutomationFile,
     Content,
@@ -26,6 +28,7 @@ from tocsin.content.model import (
     FunctionFile,
     FusionFile,
     Hunt,
+    LateDocuments,
     LinkFile,
     Pack,
     ParserFile,
@@ -56,14 +59,17 @@ def packs_dir() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[3] / "packs"
 
 
-def load_packs(paths: Sequence[Path], *, only: Sequence[str] = ()) -> Content:
+def load_packs(paths: Sequence[Path], *, only: Sequence[str] = (), cache: Path | None = None) -> Content:
     """Everything in those packs, later paths over earlier ones; `only` names the folders that are read where not all are wanted.
 
-    Raises nothing for bad content; see `Content.problems`.
+    `cache` is a folder where is kept which files were read before. Raises nothing for bad content; see `Content.problems`.
     """
-    loader = _Loader(only=frozenset(only or _FOLDERS))
-    for path in paths:
-        loader.layer(Path(path))
+    loader = _Loader(only=frozenset(only or _FOLDERS), known=KnownFiles(cache) if cache is not None else None)
+    with collector_paused():
+        for path in paths:
+            loader.layer(Path(path))
+    if loader.known is not None:
+        loader.known.save()
     return loader.content()
 
 
@@ -83,6 +89,7 @@ class _Loader:
     fusion: dict[str, tuple[int, FusionFile]] = field(default_factory=dict)
     depth: int = 0
     only: frozenset[str] = frozenset(_FOLDERS)
+    known: KnownFiles | None = None
 
     def content(self) -> Content:
         return Content(
@@ -172,7 +179,7 @@ class _Loader:
     # ------------------------------------------------------------------ items
 
     def _rule(self, pack: Pack, path: Path) -> None:
-        rule, problems = load_rule_file(path, pack.id)
+        rule, problems = load_rule_file(path, pack.id, self.known)
         self.problems.extend(problems)
         if rule is None:
             return
@@ -182,7 +189,7 @@ class _Loader:
             self.problems.extend(complaints)
             if found is not None:
                 self.tests[path] = found
-        self._keep(self.rules, rule.id or str(path), rule, rule.documents[0], ("id",), "rule")
+        self._keep(self.rules, rule.id or str(path), rule, lambda: rule.documents[0], ("id",), "rule")
 
     def _stray_tests(self, pack: Pack) -> None:
         for file in _files(pack.folder / "rules", _TEST):
@@ -272,12 +279,13 @@ class _Loader:
         store: dict[str, tuple[int, Item]],
         key: str,
         item: Item,
-        document: Document,
+        document: Document | Callable[[], Document],
         path: Sequence[str],
         what: str,
     ) -> None:
         earlier = store.get(key.lower())
         if earlier is not None and earlier[0] == self.depth:
+            document = document() if callable(document) else document
             other = getattr(earlier[1], "path", "")
             self.problems.append(
                 document.error(
@@ -330,10 +338,17 @@ class _Loader:
         return None if any(not is_warning(p) for p in found) else document
 
 
-def load_rule_file(path: Path, pack: str = "") -> tuple[RuleFile | None, list[ContentError]]:
-    """One file of rules and the complaints about it; no rule for a moved stub or where it isn't a rule."""
+def load_rule_file(
+    path: Path, pack: str = "", known: KnownFiles | None = None
+) -> tuple[RuleFile | None, list[ContentError]]:
+    """One file of rules and the complaints about it; no rule for a moved stub or where it isn't a rule.
+
+    Files of Sigma rules that are `known` aren't parsed; others become known.
+    """
     try:
         text = read_text(path)
+        if known is not None and (before := known.get(text)) is not None:
+            return RuleFile(path, pack, "sigma", LateDocuments(text, str(path)), text, before), []
         documents = tuple(d for d in parse_yaml(text, str(path)) if d.value is not None)
     except ContentError as error:
         return None, [error]
@@ -352,7 +367,10 @@ def load_rule_file(path: Path, pack: str = "") -> tuple[RuleFile | None, list[Co
         ]
     if kind != "sigma" and len(documents) > 1:
         return None, [documents[1].error("A rule file of this format holds one document.", code="CNT0003")]
-    return RuleFile(path, pack, kind, documents, text), []
+    rule = RuleFile(path, pack, kind, documents, text)
+    if known is not None and kind == "sigma":
+        known.put(text, KnownFile(rule.id, rule.joins))
+    return rule, []
 
 
 def rule_format(value: Any) -> str | None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import pyarrow as pa
 
 from tocsin.base.errors import ContentError
+from tocsin.content.known import KnownFile
 from tocsin.content.schema import is_warning
-from tocsin.content.yamltext import Document
+from tocsin.content.yamltext import Document, parse_yaml
 
 __all__ = [
     "AutomationFile",
@@ -20,6 +21,7 @@ __all__ = [
     "FunctionFile",
     "FusionFile",
     "Hunt",
+    "LateDocuments",
     "LinkFile",
     "Pack",
     "ParserFile",
@@ -46,21 +48,59 @@ class Pack:
 class RuleFile:
     """A file of rules: one Sentinel or Defender rule, or the documents of one Sigma file.
 
-    `format` is ``sentinel``, ``sigma`` or ``defender``, decided by the keys of the file. `text` is the file as written.
+    `format` is ``sentinel``, ``sigma`` or ``defender``, decided by the keys of the file. `text` is the file as written. Where the file is `known`
+    from an earlier time, its documents are parsed when they are first asked for.
     """
 
     path: Path
     pack: str
     format: str
-    documents: tuple[Document, ...]
+    documents: Sequence[Document]
     text: str
+    known: KnownFile | None = None
 
     @property
     def id(self) -> str:
         """The rule's id as the file gives it; empty where it gives none."""
+        if self.known is not None:
+            return self.known.id
         value = self.documents[0].value
         found = value.get("id") if isinstance(value, dict) else None
         return str(found) if found is not None else ""
+
+    @property
+    def joins(self) -> bool:
+        """Whether it may hold Sigma correlations or filters: a document of such a kind, or one that gives its key to the others."""
+        if self.known is not None:
+            return self.known.joins
+        return any(
+            isinstance(d.value, dict) and ("correlation" in d.value or "filter" in d.value) for d in self.documents
+        )
+
+
+class LateDocuments(Sequence[Document]):
+    """The documents of a text that is known to be good, parsed when first asked for."""
+
+    def __init__(self, text: str, source: str) -> None:
+        self._text, self._source = text, source
+        self._found: tuple[Document, ...] | None = None
+
+    def _all(self) -> tuple[Document, ...]:
+        if self._found is None:
+            self._found = tuple(d for d in parse_yaml(self._text, self._source) if d.value is not None)
+        return self._found
+
+    @overload
+    def __getitem__(self, index: int) -> Document: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Document]: ...
+
+    def __getitem__(self, index: int | slice) -> Document | Sequence[Document]:
+        return self._all()[index]
+
+    def __len__(self) -> int:
+        return len(self._all())
 
 
 @dataclass(frozen=True, slots=True)

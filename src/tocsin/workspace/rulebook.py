@@ -53,7 +53,7 @@ class RuleBook:
         self._cache = cache
         self._paths = (packs_dir(), *packs)
         self._lock = threading.Lock()
-        self.content: Content = load_packs(self._layers())
+        self.content: Content = load_packs(self._layers(), cache=self._cache)
         self.rules: tuple[Rule, ...] = ()
         self.problems: tuple[TocsinError, ...] = ()
         self._listeners: list[Callable[[Sequence[Rule]], None]] = []
@@ -67,7 +67,7 @@ class RuleBook:
     def reload(self) -> None:
         """Reads packs and site folder anew."""
         with self._lock:
-            self.content = load_packs(self._layers())
+            self.content = load_packs(self._layers(), cache=self._cache)
             self._take()
 
     def _layers(self) -> list[Path]:

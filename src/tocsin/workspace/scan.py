@@ -141,7 +141,7 @@ def scan(
         folder = (
             keep if keep is not None else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tocsin-scan-")))
         )
-        content = load_packs([packs_dir(), *packs])
+        content = load_packs([packs_dir(), *packs], cache=cache)
         errors: list[TocsinError] = list(content.problems)
         rules, problems = rules_of_content(content, cache=cache)
         errors.extend(problems)

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import stat
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +22,7 @@ import structlog
 
 from tocsin import __version__
 from tocsin.base.errors import ContentError, DetectError, Place, TocsinError
+from tocsin.base.kept import read_entries, write_entries
 from tocsin.content import RuleFile
 from tocsin.detect.rule import IncidentSettings, Rule, RuleKind
 from tocsin.detect.sigma.logsource import bindings
@@ -38,11 +36,10 @@ _log = structlog.get_logger("tocsin.detect")
 _MAGIC = b"tocsin sigma cache 1\n"
 _MOST_BYTES = 64 * 1024 * 1024
 _MOST_ENTRIES = 20_000
-_MOST_FILES = 3
-"""Caches of other versions that stay, for those who switch between two."""
 
 _DEPENDS = (
-    "content/yamltext.py", "detect/formats/sigma.py", "detect/formats/sigma_cache.py", "detect/rule.py", "detect/sigma/checks.py",
+    "content/yamltext.py", "detect/formats/sigma.py", "detect/formats/sigma_cache.py", "detect/formats/sigma_parse.py", "detect/rule.py",
+    "detect/sigma/checks.py", "detect/sigma/parsed.py",
     "detect/sigma/logsource.py", "detect/sigma/stored.py", "detect/sigma/tree.py",
 )  # fmt: skip
 """The modules whose code decides what an entry holds."""
@@ -79,14 +76,13 @@ class SigmaCache:
     """
 
     def __init__(self, folder: Path, *, context: Iterable[str] = (), placeholders: str = "") -> None:
-        self._folder = folder
         self._path = folder / f"{_program()[:24]}.bin"
         context_digest = hashlib.sha256()
         for text in sorted(context):
             context_digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         self._context = context_digest.digest()
         self._placeholders = placeholders
-        self._entries = _read(self._path)
+        self._entries = read_entries(self._path, _MAGIC, _MOST_BYTES)
         self._used: dict[bytes, bytes] = {}
         self._changed = False
 
@@ -116,31 +112,12 @@ class SigmaCache:
         """Writes what is new. Entries that weren't used go first when there are too many."""
         if not self._changed:
             return
-        # Another process may have written meanwhile, and other folders' rules have their entries here too.
-        kept: dict[bytes, bytes] = {}
-        size = 0
-        for key, entry in {**self._used, **{k: v for k, v in _read(self._path).items() if k not in self._used}}.items():
-            size += len(key) + len(entry) + 16
-            if len(kept) >= _MOST_ENTRIES or size > _MOST_BYTES - 1024:
-                break
-            kept[key] = entry
-        body = msgspec.msgpack.encode(kept)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if not _trusted(self._folder):
-                return
-            handle, name = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".tmp")
-            try:
-                with os.fdopen(handle, "wb") as out:
-                    out.write(_MAGIC + hashlib.sha256(body).digest() + body)
-                os.replace(name, self._path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
-            _tidy(self._folder, self._path)
+            self._entries = write_entries(
+                self._path, _MAGIC, self._used, most_entries=_MOST_ENTRIES, most_bytes=_MOST_BYTES
+            )
         except OSError as error:
-            _log.debug("sigma.cache_not_written", folder=str(self._folder), error=str(error))
-        self._entries = kept
+            _log.debug("sigma.cache_not_written", folder=str(self._path.parent), error=str(error))
         self._changed = False
 
     def _key(self, file: RuleFile) -> bytes:
@@ -160,39 +137,6 @@ def _program() -> str:
         with contextlib.suppress(OSError):
             digest.update((root / name).read_bytes())
     return digest.hexdigest()
-
-
-def _trusted(folder: Path) -> bool:
-    """Whether the folder is ours and nobody else may write there."""
-    status = os.lstat(folder)
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
-
-
-def _read(path: Path) -> dict[bytes, bytes]:
-    """The entries of a file, none where it isn't whole."""
-    try:
-        if not _trusted(path.parent) or path.stat().st_size > _MOST_BYTES:
-            return {}
-        content = path.read_bytes()
-    except OSError:
-        return {}
-    start = len(_MAGIC) + 32
-    body = memoryview(content)[start:]
-    if not content.startswith(_MAGIC) or hashlib.sha256(body).digest() != content[len(_MAGIC) : start]:
-        return {}
-    try:
-        return msgspec.msgpack.decode(body, type=dict[bytes, bytes])
-    except msgspec.DecodeError:
-        return {}
-
-
-def _tidy(folder: Path, own: Path) -> None:
-    """Removes the oldest caches of other versions, and what a killed process left."""
-    others = sorted(
-        (p for p in folder.iterdir() if p != own and p.suffix in (".bin", ".tmp")), key=lambda p: -p.lstat().st_mtime
-    )
-    for path in others[_MOST_FILES:]:
-        path.unlink(missing_ok=True)
 
 
 # ---------------------------------------------------------------------------------------------- entries
