@@ -373,3 +373,17 @@ def test_merging_moving_and_taking_back(client: httpx.Client, fresh: Served) -> 
     assert every.status_code in (400, 422)
     with fresh.client("reader") as reader:
         assert reader.post(f"/api/v1/incidents/{one}/merge", json={"sources": [two]}).status_code == 403
+
+
+def test_weights_over_the_wire(fresh: Served, client: httpx.Client) -> None:
+    item = first(client)
+    assert client.put("/api/v1/incidents/priority", json={"weights": {"stage": 1}}).status_code == 403
+    with fresh.client("administrator") as admin:
+        assert admin.put("/api/v1/incidents/priority", json={"weights": {"stge": 1}}).json()["hint"]
+        made = admin.put("/api/v1/incidents/priority", json={"weights": {"severity": {"High": 1}}}).json()
+        assert (made["weights"]["severity"]["High"], made["usual"]["severity"]["High"]) == (1, 40)
+    past = client.get(f"/api/v1/incidents/{item['id']}/priority").json()["items"]
+    assert past[0]["score"] == item["priority"]
+    assert [{r["text"]: r["weight"] for r in p["reasons"]}["High severity"] for p in past] == [40, 1]
+    assert first(client)["priority"] == past[-1]["score"]
+    assert client.get("/api/v1/incidents/assets").json() == {"items": []}

@@ -9,6 +9,7 @@ from tocsin.content.model import (
     FunctionFile,
     FusionFile,
     Hunt,
+    IncidentFile,
     LinkFile,
     Pack,
     ParserFile,
@@ -21,7 +22,7 @@ from tocsin.content.schema import Field, Schema, check, is_warning
 from tocsin.content.yamltext import Document, parse_one, parse_yaml
 
 __all__ = [
-    "AutomationFile", "Content", "DemoFile", "Document", "Field", "FunctionFile", "FusionFile", "Hunt", "KnownFiles", "LinkFile", "Pack", "ParserFile", "RuleFile",
-    "Schema", "TestCase", "TestFile", "Watchlist", "check", "is_warning", "load_packs", "load_rule_file", "load_test_file",
-    "packs_dir", "parse_one", "parse_yaml", "read_text",
+    "AutomationFile", "Content", "DemoFile", "Document", "Field", "FunctionFile", "FusionFile", "Hunt", "IncidentFile", "KnownFiles",
+    "LinkFile", "Pack", "ParserFile", "RuleFile", "Schema", "TestCase", "TestFile", "Watchlist", "check", "is_warning", "load_packs",
+    "load_rule_file", "load_test_file", "packs_dir", "parse_one", "parse_yaml", "read_text",
 ]  # fmt: skip

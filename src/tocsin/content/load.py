@@ -1,9 +1,8 @@
 """Reads packs from folders. One bad file never stops the others: its complaint goes to `Content.problems`.
 
-A pack is a folder with ``pack.yaml`` and, beside it, ``rules/ hunts/ parsers/ functions/ automation/ watchlists/ links/ fusion/ scenarios/``. A
-path may be a
-pack, a folder of packs, a folder of loose rule files, or one rule file. Later paths are upper layers: an item with the id of an item in an
-earlier path replaces it (a site's edited copy of a shipped rule); within one path an id may stand once only.
+A pack is a folder with ``pack.yaml`` and, beside it, ``rules/ hunts/ parsers/ functions/ automation/ watchlists/ links/ fusion/ incidents/
+scenarios/``. A path may be a pack, a folder of packs, a folder of loose rule files, or one rule file. Later paths are upper layers: an item
+with the id of an item in an earlier path replaces it (a site's edited copy of a shipped rule); within one path an id may stand once only.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from tocsin.content.model import (
     FusionFile,
     Hunt,
     LateDocuments,
+    IncidentFile,
     LinkFile,
     Pack,
     ParserFile,
@@ -47,7 +47,7 @@ _YAML = (".yaml", ".yml")
 _RULES = (*_YAML, ".json")
 _TEST = (".test.yaml", ".test.yml")
 _FOLDERS = (
-    "rules", "hunts", "parsers", "functions", "automation", "watchlists", "links", "fusion", "scenarios",
+    "rules", "hunts", "parsers", "functions", "automation", "watchlists", "links", "fusion", "incidents", "scenarios",
 )  # fmt: skip
 
 Item = TypeVar("Item")
@@ -83,6 +83,7 @@ class _Loader:
     hunts: dict[str, tuple[int, Hunt]] = field(default_factory=dict)
     automation: dict[str, tuple[int, AutomationFile]] = field(default_factory=dict)
     watchlists: dict[str, tuple[int, Watchlist]] = field(default_factory=dict)
+    incidents: dict[str, tuple[int, IncidentFile]] = field(default_factory=dict)
     demos: list[DemoFile] = field(default_factory=list)
     problems: list[ContentError] = field(default_factory=list)
     links: dict[str, tuple[int, LinkFile]] = field(default_factory=dict)
@@ -103,6 +104,7 @@ class _Loader:
             watchlists=tuple(w for _, w in self.watchlists.values()),
             links=tuple(x for _, x in self.links.values()),
             fusion=tuple(x for _, x in self.fusion.values()),
+            incidents=tuple(i for _, i in self.incidents.values()),
             demos=tuple(self.demos),
             problems=tuple(self.problems),
         )
@@ -167,6 +169,7 @@ class _Loader:
             ("watchlists", (".csv",), self._watchlist),
             ("links", _YAML, self._links),
             ("fusion", _YAML, self._fusion),
+            ("incidents", _YAML, self._incident),
             ("scenarios", _YAML, self._demo),
         )
         for name, endings, reader in readers:
@@ -253,6 +256,12 @@ class _Loader:
             text = _texts(document)
             item = FusionFile(text("id"), text("name"), path, pack.id, document)
             self._keep(self.fusion, item.id, item, document, ("id",), "pattern")
+
+    def _incident(self, pack: Pack, path: Path) -> None:
+        for document in self._documents(path, schemas.INCIDENTS):
+            text = _texts(document)
+            item = IncidentFile(text("id"), text("kind"), path, pack.id, document)
+            self._keep(self.incidents, item.id, item, document, ("id",), "incident content")
 
     def _demo(self, pack: Pack, path: Path) -> None:
         document = self._read(path, None)

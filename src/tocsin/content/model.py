@@ -22,6 +22,7 @@ __all__ = [
     "FusionFile",
     "Hunt",
     "LateDocuments",
+    "IncidentFile",
     "LinkFile",
     "Pack",
     "ParserFile",
@@ -227,6 +228,17 @@ class Watchlist:
 
 
 @dataclass(frozen=True, slots=True)
+class IncidentFile:
+    """Content for incidents: which assets matter (``asset``), points (``priority``), what to do next (``advice``), summaries (``summary``)."""
+
+    id: str
+    kind: str
+    path: Path
+    pack: str
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """Everything that was found, and every complaint. A file with a complaint that isn't a warning isn't in the other lists."""
 
@@ -241,6 +253,7 @@ class Content:
     watchlists: tuple[Watchlist, ...] = ()
     links: tuple[LinkFile, ...] = ()
     fusion: tuple[FusionFile, ...] = ()
+    incidents: tuple[IncidentFile, ...] = ()
     demos: tuple[DemoFile, ...] = ()
     problems: tuple[ContentError, ...] = ()
 

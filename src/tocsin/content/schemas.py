@@ -7,7 +7,7 @@ from typing import Any
 
 from tocsin.content.schema import Field, Schema
 
-__all__ = ["AUTOMATION", "FUNCTION", "HUNT", "PACK", "PARSER", "TESTS", "is_moved"]
+__all__ = ["AUTOMATION", "FUNCTION", "HUNT", "INCIDENTS", "PACK", "PARSER", "TESTS", "is_moved"]
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _ID = r"[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -158,6 +158,43 @@ FUSION = Schema(
         "description": Field("text", longest=5000),
     },
     open=True,  # `incidents` checks the rest
+)
+
+_POINTS = Field("number", least=-100, most=100)
+
+INCIDENTS = Schema(
+    "Incident content",
+    {
+        "id": Field("text", required=True, pattern=_ID, longest=120),
+        "kind": Field("text", required=True, choices=("asset", "priority", "advice", "summary")),
+        "name": Field("text", longest=256),
+        # asset: which hosts and accounts matter. The query's column Name has them, Group (if there is one) their device group.
+        "entity": Field("text", choices=("Host", "Account")),
+        "level": Field("text", choices=("veryHigh", "high", "medium", "low")),
+        "query": Field("text", longest=100_000),
+        # priority: points by technique, and by tag of an incident or its alerts
+        "techniques": Field("map", item=_POINTS),
+        "tags": Field("map", item=_POINTS),
+        # advice: what to do next, for incidents with one of these techniques or tactics
+        "tactics": Field("list", item=Field("text")),
+        "for": Field("list", item=Field("text")),
+        "steps": Field(
+            "list",
+            item=Field(
+                "map",
+                schema=Schema(
+                    "A step",
+                    {
+                        "do": Field("text", required=True, longest=300),
+                        "why": Field("text", longest=500),
+                        "action": Field("text"),
+                    },
+                ),
+            ),
+        ),
+        # summary: sentences, Jinja text over the incident's story
+        "template": Field("text", longest=20_000),
+    },
 )
 
 TESTS = Schema(

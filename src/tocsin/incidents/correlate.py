@@ -9,7 +9,7 @@ identifiers, merge vetoes, no new incident made by a merge) are Defender's publi
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -78,6 +78,8 @@ class Correlator:
         """`apart`: pairs of incidents' ids that are never merged, because people took them apart. `links`: the packs' links; None for the
         shipped ones'."""
         self._apart = apart
+        self.more_vetoes: Callable[[Incident, Incident], Sequence[str]] = lambda _one, _other: ()
+        """What else speaks against a merge, besides `merge_vetoes`."""
         self.settings = settings or CorrelationSettings()
         self._links = links if links is not None else shipped_links()
         horizon = self.settings.horizon.total_seconds()
@@ -236,7 +238,9 @@ class Correlator:
 
     def _may_merge(self, one: Cluster, other: Cluster) -> bool:
         pair = frozenset((one.incident.id, other.incident.id))
-        return pair not in self._apart and not _vetoes(one.incident, other.incident, len(one.named | other.named))
+        if pair in self._apart or _vetoes(one.incident, other.incident, len(one.named | other.named)):
+            return False
+        return not self.more_vetoes(one.incident, other.incident)
 
     @staticmethod
     def _direction(one: Cluster, other: Cluster) -> tuple[Cluster, Cluster]:

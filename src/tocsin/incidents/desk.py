@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
+from tocsin.content import Content
 from tocsin.detect.alert import Alert, iso
-from tocsin.incidents import history, life, metrics, reshape, store, tasks
+from tocsin.incidents import history, judging, life, metrics, reshape, store, tasks
 from tocsin.incidents.correlate import CorrelationSettings, Correlator, IncidentChange
 from tocsin.incidents.life import Actor
+from tocsin.incidents.priority import Judge
 from tocsin.incidents.story import graph, story
 from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, TaskRow, Unit, text_of
 
 __all__ = ["IncidentDesk", "full", "shown", "summary"]
+
+_BATCH = 50
 
 
 class _OutdatedError(Exception):
@@ -28,13 +33,22 @@ class _OutdatedError(Exception):
 class IncidentDesk:
     """Incidents in state, with the correlator that grows them. Thread-safe."""
 
-    def __init__(self, state: State, *, settings: CorrelationSettings | None = None) -> None:
+    def __init__(
+        self,
+        state: State,
+        *,
+        settings: CorrelationSettings | None = None,
+        content: Callable[[], Content] | None = None,
+    ) -> None:
+        """`content`: the packs as they are now, for what incidents are judged by."""
         self._state = state
+        self._content = content
         self._settings = settings or CorrelationSettings()
         self._lock = threading.RLock()
         self._reshapes = 0
         self._listeners: list[Callable[[], None]] = []
         history.bring_up_to_date(state)
+        self.judge()
         self._correlator = self._load()
 
     def _load(self) -> Correlator:
@@ -42,7 +56,9 @@ class IncidentDesk:
         since = self._state.clock.now() - 2 * self._settings.horizon
         with self._state.read() as unit:
             self._reshapes = reshape.reshapes(unit)
-            return Correlator(store.load_growing(unit, since), self._settings, apart=reshape.apart(unit))
+            made = Correlator(store.load_growing(unit, since), self._settings, apart=reshape.apart(unit))
+        made.more_vetoes = lambda one, other: judging.group_vetoes(self._state.judge, one, other)
+        return made
 
     def on_event(self, listener: Callable[[], None]) -> None:
         """Calls that after each transaction that put events into the outbox. It must be quick."""
@@ -76,6 +92,65 @@ class IncidentDesk:
         if changes:
             self._tell()
         return changes
+
+    def judge(self, *, again: bool = False) -> int:
+        """Reads anew what incidents are judged by; with `again` every open incident is judged again. Gives how many changed."""
+        with self._state.read() as unit:
+            content = self._content() if self._content is not None else None
+            self._state.judge = judging.judge_of(unit, content, separate_groups=self._settings.separate_device_groups)
+            open_ids = unit.incidents.open_ids() if again else []
+        changed = 0
+        for start in range(0, len(open_ids), _BATCH):
+            with self._state.write() as unit:
+                changed += sum(store.judge_again(unit, i) for i in open_ids[start : start + _BATCH])
+        if changed:
+            self._tell()
+        return changed
+
+    def priority_points(self) -> dict[str, Any]:
+        """The points that priority is made of, as they are in force."""
+        judge = self._state.judge or Judge()
+        return {"weights": judge.points(), "usual": Judge(techniques=judge.techniques, tags=judge.tags).points()}
+
+    def set_priority_points(self, given: Mapping[str, Any], *, actor: Actor) -> None:
+        """Sets weights that differ from the usual ones and judges every open incident again. UsageError INC0004 for what is no weight."""
+        with self._state.write() as unit:
+            before = unit.kv.get(judging.WEIGHTS, {})
+            judging.set_weights(unit, given)
+            unit.audit.add(
+                actor.name,
+                "incident.weights",
+                "settings",
+                judging.WEIGHTS,
+                before=before,
+                after=dict(given),
+                address=actor.address,
+            )
+        self.judge(again=True)
+
+    def priority_history(self, incident_id: str) -> list[dict[str, Any]]:
+        """An incident's priorities, oldest first: when each came to be, through whom, and its reasons."""
+        with self._state.read() as unit:
+            shown(unit, incident_id)
+            entries = unit.incidents.history.of(incident_id)
+        return [
+            {"time": iso(e.time), "actor": e.actor, "version": e.version, **e.data["priority"]}
+            for e in entries
+            if "priority" in e.data
+        ]
+
+    def assets(self) -> list[dict[str, str]]:
+        """The hosts and accounts that matter, by which rule."""
+        with self._state.read() as unit:
+            return [asdict(a) for a in judging.assets_of(unit)]
+
+    def set_assets(self, rows: Sequence[judging.AssetRow]) -> bool:
+        """Keeps what asset rules found and judges every open incident again where that is something else; whether it was."""
+        with self._state.write() as unit:
+            changed = judging.set_assets(unit, rows)
+        if changed:
+            self.judge(again=True)
+        return changed
 
     def forget_before(self, age: timedelta | None = None) -> None:
         """Drops from memory incidents that nothing can join any more."""

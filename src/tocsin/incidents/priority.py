@@ -1,57 +1,248 @@
 """Priority: one number from 0 to 100 that orders the queue, with the reasons that made it.
 
 Severity says how bad one alert may be; priority says which incident to open first: how far along the kill chain it is, how many
-independent rules and products agree, how much it touches. Points are ours (written here, shown on the page), not a learned score.
+independent rules and products agree, how much it touches and whether that matters, how rare its rules are and how often they were right. It
+is additive: the reasons' points add up to it (before it is cut to 0 to 100). Points are ours, not a learned score: `Weights` and the packs'
+points by technique and tag, all of which may be set.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from tocsin.base.errors import UsageError, did_you_mean
 from tocsin.incidents.model import Incident, Reason, spaced
+from tocsin.tables.entities import Entity, EntityKey
 
-__all__ = ["priority"]
+__all__ = ["LEVELS", "Asset", "Judge", "Weights", "keys_of_name", "priority", "weights_of"]
 
-_SEVERITY = {"High": 40.0, "Medium": 25.0, "Low": 12.0, "Informational": 4.0}
-_LATE = {
-    "CredentialAccess": 8.0,
-    "LateralMovement": 10.0,
-    "Collection": 5.0,
-    "CommandAndControl": 6.0,
-    "Exfiltration": 14.0,
-    "Impact": 16.0,
+LEVELS = ("veryHigh", "high", "medium", "low")
+"""How much an asset matters, the most first."""
+
+_LEVEL_WORDS = {"veryHigh": "very high", "high": "high", "medium": "medium", "low": "low"}
+
+
+def _severity() -> dict[str, float]:
+    return {"High": 40.0, "Medium": 25.0, "Low": 12.0, "Informational": 4.0}
+
+
+def _stages() -> dict[str, float]:
+    return {
+        "CredentialAccess": 8.0,
+        "LateralMovement": 10.0,
+        "Collection": 5.0,
+        "CommandAndControl": 6.0,
+        "Exfiltration": 14.0,
+        "Impact": 16.0,
+    }
+
+
+def _levels() -> dict[str, float]:
+    return {"veryHigh": 18.0, "high": 12.0, "medium": 6.0, "low": 2.0}
+
+
+def _tags() -> dict[str, float]:
+    return {"critical asset": 15.0, "critical": 6.0, "ransomware": 12.0, "attack disruption": 20.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Points. What counts things has points for each and a most; `techniques` and `tags` are added to the packs' and win over them."""
+
+    severity: Mapping[str, float] = field(default_factory=_severity)
+    stage_reached: Mapping[str, float] = field(default_factory=_stages)
+    asset: Mapping[str, float] = field(default_factory=_levels)
+    stage: float = 6.0
+    stages_most: float = 24.0
+    rule: float = 2.0
+    rules_most: float = 10.0
+    products: float = 6.0
+    high_alert: float = 2.0
+    high_alerts_most: float = 8.0
+    host: float = 3.0
+    hosts_most: float = 8.0
+    account: float = 2.0
+    accounts_most: float = 6.0
+    rare_rule: float = 6.0
+    rare_below: float = 5.0
+    signal: float = 10.0
+    signal_cases: float = 3.0
+    techniques: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, float] = field(default_factory=_tags)
+
+
+_MAPS: Mapping[str, tuple[str, ...]] = {
+    "severity": tuple(_severity()),
+    "stage_reached": (),
+    "asset": LEVELS,
+    "techniques": (),
+    "tags": (),
 }
-_CRITICAL_TAGS = {"critical asset": 15.0, "critical": 6.0, "ransomware": 12.0}
 
 
-def priority(incident: Incident) -> tuple[int, tuple[Reason, ...]]:
-    """The incident's priority, 0 to 100, and the reasons in falling weight; their weights add up to it before the cap at 100."""
-    reasons = [Reason(f"{incident.severity} severity", _SEVERITY[incident.severity])]
-    tactics = incident.tactics
+def weights_of(given: Mapping[str, Any], base: Weights | None = None) -> Weights:
+    """Weights with those changed; of a mapping, those named. UsageError INC0004 for one that isn't there or no number from -100 to 100."""
+    made = base or Weights()
+    known = [f.name for f in fields(Weights)]
+    for name, value in given.items():
+        if name not in known:
+            raise UsageError(f"There is no weight {name!r}.", code="INC0004", hint=did_you_mean(name, known))
+        if name not in _MAPS:
+            change: dict[str, Any] = {name: _number(name, value)}
+            made = replace(made, **change)
+            continue
+        if not isinstance(value, Mapping):
+            raise UsageError(f"The weight {name!r} is a mapping of names to points.", code="INC0004")
+        for key in value:
+            if _MAPS[name] and key not in _MAPS[name]:
+                raise UsageError(f"{name!r} has no {key!r}.", code="INC0004", hint=did_you_mean(str(key), _MAPS[name]))
+        points = {str(k): _number(f"{name}.{k}", v) for k, v in value.items()}
+        merged: dict[str, Any] = {name: {**getattr(made, name), **points}}
+        made = replace(made, **merged)
+    return made
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -100 <= value <= 100:
+        raise UsageError(f"The weight {name!r} is a number from -100 to 100, not {value!r}.", code="INC0004")
+    return float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """What is known of a host or account that matters: by which rule, how much ("" for one that only has a group), and its group."""
+
+    rule: str
+    level: str
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What incidents are judged by. `assets` by entity key, `alerts` and `closed` by rule: how many alerts, and in how many closed incidents it
+    was right and in how many wrong; `separate_groups`: incidents of different device groups don't merge. An empty one judges by the incident alone.
+    """
+
+    weights: Weights = field(default_factory=Weights)
+    techniques: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, float] = field(default_factory=dict)
+    assets: Mapping[EntityKey, Asset] = field(default_factory=dict)
+    alerts: Mapping[str, int] = field(default_factory=dict)
+    closed: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    separate_groups: bool = False
+
+    def points(self) -> dict[str, Any]:
+        """The weights as they are in force, the packs' points among them."""
+        made = {n: dict(v) if isinstance(v, Mapping) else v for n, v in asdict(self.weights).items()}
+        made["techniques"] = {**self.techniques, **self.weights.techniques}
+        made["tags"] = {**self.tags, **self.weights.tags}
+        return made
+
+    def asset_of(self, entity: Entity) -> Asset | None:
+        """What is known of an entity, by any name of it; None for one that doesn't matter."""
+        if entity.type not in ("Host", "Account"):
+            return None
+        found = [
+            self.assets[k]
+            for k in (*entity.strong_keys(), *keys_of_name(entity.type, entity.label))
+            if k in self.assets
+        ]
+        return min(found, key=lambda a: LEVELS.index(a.level) if a.level else len(LEVELS), default=None)
+
+
+def keys_of_name(kind: str, name: str) -> tuple[EntityKey, ...]:
+    """The keys under which a host or account of that name is found: the keys of the thing it names, and the name itself."""
+    made = Entity.host(name) if kind == "Host" else Entity.account(name)
+    own = () if made is None else made.strong_keys()
+    return (*own, (f"name.{kind.lower()}", name.lower()))
+
+
+def priority(incident: Incident, judge: Judge | None = None) -> tuple[int, tuple[Reason, ...]]:
+    """The incident's priority, 0 to 100, and the reasons in falling weight; their weights add up to it before it is cut."""
+    judge = judge or Judge()
+    w = judge.weights
+    severity, tactics = incident.severity, incident.tactics
+    reasons = [Reason(f"{severity} severity", w.severity.get(severity, 0.0))]
     if len(tactics) > 1:
-        reasons.append(
-            Reason(
-                f"{len(tactics)} stages of an attack: {', '.join(spaced(t) for t in tactics)}",
-                min(24.0, 6.0 * (len(tactics) - 1)),
-            )
-        )
-    late = max((t for t in tactics if t in _LATE), key=lambda t: _LATE[t], default=None)
+        said = f"{len(tactics)} stages of an attack: {', '.join(spaced(t) for t in tactics)}"
+        reasons.append(Reason(said, min(w.stages_most, w.stage * (len(tactics) - 1))))
+    late = max((t for t in tactics if t in w.stage_reached), key=lambda t: w.stage_reached[t], default=None)
     if late:
-        reasons.append(Reason(f"has reached {spaced(late)}", _LATE[late]))
-    rules = {a.alert.rule_id for a in incident.alerts}
-    if len(rules) > 1:
-        reasons.append(Reason(f"{len(rules)} different rules agree", min(10.0, 2.0 * (len(rules) - 1))))
+        reasons.append(Reason(f"has reached {spaced(late)}", w.stage_reached[late]))
+    reasons.extend(_techniques(incident, judge))
+    rules = {a.alert.rule_id: a.alert.title or a.alert.rule for a in incident.alerts}
     products = {a.alert.product for a in incident.alerts}
-    if len(products) > 1:
-        reasons.append(Reason(f"seen by {len(products)} products: {', '.join(sorted(products))}", 6.0))
+    hosts, accounts = 0, 0
+    entities = incident.entities()
+    for entity in entities:
+        hosts += entity.type == "Host"
+        accounts += entity.type == "Account"
     high = sum(a.alert.severity == "High" for a in incident.alerts)
+    if len(rules) > 1:
+        reasons.append(Reason(f"{len(rules)} different rules agree", min(w.rules_most, w.rule * (len(rules) - 1))))
+    if len(products) > 1:
+        reasons.append(Reason(f"seen by {len(products)} products: {', '.join(sorted(products))}", w.products))
     if high > 1:
-        reasons.append(Reason(f"{high} alerts of High severity", min(8.0, 2.0 * (high - 1))))
-    hosts = incident.hosts()
-    if len(hosts) > 1:
-        reasons.append(Reason(f"{len(hosts)} hosts involved", min(8.0, 3.0 * (len(hosts) - 1))))
-    accounts = [e for e in incident.entities() if e.type == "Account"]
-    if len(accounts) > 2:
-        reasons.append(Reason(f"{len(accounts)} accounts involved", min(6.0, 2.0 * (len(accounts) - 2))))
+        points = min(w.high_alerts_most, w.high_alert * (high - 1))
+        reasons.append(Reason(f"{high} alerts of High severity", points))
+    if hosts > 1:
+        reasons.append(Reason(f"{hosts} hosts involved", min(w.hosts_most, w.host * (hosts - 1))))
+    if accounts > 2:
+        reasons.append(Reason(f"{accounts} accounts involved", min(w.accounts_most, w.account * (accounts - 2))))
+    reasons.extend(_assets(entities, judge))
+    reasons.extend(_rules(rules, judge))
     tags = {t.lower() for t in incident.tags} | {t.lower() for a in incident.alerts for t in a.alert.tags}
-    reasons.extend(Reason(f"tagged {t}", w) for t, w in _CRITICAL_TAGS.items() if t in tags)
-    reasons.sort(key=lambda r: -r.weight)
-    return min(100, round(sum(r.weight for r in reasons))), tuple(reasons)
+    points_of = {**judge.tags, **w.tags}
+    reasons.extend(Reason(f"tagged {t}", p) for t, p in points_of.items() if t.lower() in tags)
+    reasons.sort(key=lambda r: (-r.weight, r.text))
+    return max(0, min(100, round(sum(r.weight for r in reasons)))), tuple(reasons)
+
+
+def _techniques(incident: Incident, judge: Judge) -> list[Reason]:
+    """The technique with the most points; a sub-technique without points of its own has its technique's."""
+    points = {**judge.techniques, **judge.weights.techniques}
+    found = [
+        (points[known], technique)
+        for technique in incident.techniques
+        if (known := next((t for t in (technique, technique.split(".")[0]) if t in points), None)) is not None
+    ]
+    if not found:
+        return []
+    best, technique = max(found, key=lambda f: (f[0], f[1]))
+    return [Reason(f"technique {technique}", best)]
+
+
+def _assets(entities: tuple[Entity, ...], judge: Judge) -> list[Reason]:
+    """The most critical asset that is involved."""
+    found = [(a, e) for e in entities if (a := judge.asset_of(e)) is not None and a.level]
+    if not found:
+        return []
+    asset, entity = min(found, key=lambda f: (LEVELS.index(f[0].level), f[1].label))
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    said = f"critical asset {entity.label}{more}: {asset.rule} ({_LEVEL_WORDS[asset.level]})"
+    return [Reason(said, judge.weights.asset.get(asset.level, 0.0))]
+
+
+def _rules(rules: Mapping[str, str], judge: Judge) -> list[Reason]:
+    """How rare its rarest rule is, and how often its best rule was right: a noisier rule that joins never takes points away."""
+    w, reasons = judge.weights, []
+    counted = [(judge.alerts[r], name) for r, name in rules.items() if r in judge.alerts]
+    if counted:
+        count, name = min(counted)
+        if count < w.rare_below:
+            said = f"'{name}' is rare: {count} alert{'s' if count != 1 else ''} so far"
+            reasons.append(Reason(said, w.rare_rule * (1 - (count - 1) / w.rare_below if count else 1.0)))
+    judged = [
+        (right / (right + wrong), right, right + wrong, name)
+        for r, name in rules.items()
+        for right, wrong in (judge.closed.get(r, (0, 0)),)
+        if right + wrong >= w.signal_cases
+    ]
+    share, right, cases, name = max(judged, default=(0.0, 0, 0, ""))
+    # What was mostly wrong tells something only where nothing else has spoken: one unknown rule, and it is no longer noise alone.
+    if judged and (share >= 0.5 or len(judged) == len(rules)):
+        said = f"'{name}' was right in {right} of {cases} closed incidents"
+        reasons.append(Reason(said, w.signal * (2 * share - 1)))
+    return reasons

@@ -13,6 +13,7 @@ from typing import Any
 
 from tocsin.base.ids import stable_id
 from tocsin.incidents.correlate import entity_keys, merge_vetoes
+from tocsin.incidents.judging import group_vetoes
 from tocsin.incidents.life import Actor, IncidentChangeError
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
 from tocsin.incidents.store import bring_comments, from_row, write
@@ -51,7 +52,7 @@ class Preview:
 def preview(unit: Unit, target_id: str, source_ids: Sequence[str]) -> Preview:
     """What merging the sources into the target would give. Changes nothing. NotFoundError for an incident that isn't there."""
     target, sources = _parts(unit, target_id, source_ids, lock=False)
-    vetoes = [v for s in sources for v in merge_vetoes(target, s)]
+    vetoes = _vetoes(unit, target, sources)
     keys = entity_keys(e for a in target.alerts for e in a.alert.entities)
     shared: dict[str, None] = {}
     for source in sources:
@@ -61,7 +62,7 @@ def preview(unit: Unit, target_id: str, source_ids: Sequence[str]) -> Preview:
     count = sum(len(s.alerts) for s in sources)
     for source in sources:
         _absorb(target, source, None)
-    return Preview(incident_summary(target), vetoes, list(shared), count)
+    return Preview(incident_summary(target, unit.judge), vetoes, list(shared), count)
 
 
 def merge(unit: Unit, target_id: str, source_ids: Sequence[str], *, reason: str, actor: Actor) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def merge(unit: Unit, target_id: str, source_ids: Sequence[str], *, reason: str,
     IncidentChangeError for too many or the same incidents, ConflictError naming what vetoes it, NotFoundError for one that isn't there.
     """
     target, sources = _parts(unit, target_id, source_ids, lock=True)
-    vetoes = [v for s in sources for v in merge_vetoes(target, s)]
+    vetoes = _vetoes(unit, target, sources)
     if vetoes:
         raise ConflictError(f"They can't be merged: {' '.join(vetoes)}", hint="Make them agree first.")
     undo: dict[str, Any] = {"target": _decisions(target), "sources": []}
@@ -246,6 +247,10 @@ def _parts(unit: Unit, target_id: str, source_ids: Sequence[str], *, lock: bool)
     if target_id in wanted:
         raise IncidentChangeError("An incident can't be merged into itself.")
     return _incident(unit, target_id, lock=lock), [_incident(unit, s, lock=lock) for s in wanted]
+
+
+def _vetoes(unit: Unit, target: Incident, sources: Sequence[Incident]) -> list[str]:
+    return [v for s in sources for v in (*merge_vetoes(target, s), *group_vetoes(unit.judge, target, s))]
 
 
 def _incident(unit: Unit, incident_id: str, *, lock: bool) -> Incident:

@@ -22,6 +22,7 @@ __all__ = [
     "alert_of",
     "bring_comments",
     "from_row",
+    "judge_again",
     "keep_decisions",
     "load_growing",
     "record",
@@ -152,7 +153,7 @@ def write(
     now = at or unit.clock.now()
     before = unit.incidents.get(incident.id)
     incident.created, incident.updated = incident.created or now, now
-    score, reasons = priority(incident)
+    score, reasons = priority(incident, unit.judge)
     version = 1 if before is None else before.version + 1
     row = project(incident, score, [r.to_dict() for r in reasons], updated=now, version=version)
     data = difference(before, row, incident.tags)
@@ -175,6 +176,17 @@ def write(
         unit.incidents.put_alert(record(alert))
     unit.incidents.link(incident.id, links)
     unit.changed.append(IncidentChange(seq, row, by, source, data))
+
+
+def judge_again(unit: Unit, incident_id: str) -> bool:
+    """Works out an incident's priority anew (other weights, other assets); whether it or its reasons changed."""
+    row = unit.incidents.require(incident_id, lock=True)
+    incident = from_row(row, unit.incidents.alerts_of(incident_id))
+    score, reasons = priority(incident, unit.judge)
+    if score == row.priority and [r.to_dict() for r in reasons] == row.payload.get("reasons"):
+        return False
+    write(unit, incident, by="system:priority", source="system")
+    return True
 
 
 def touched(unit: Unit, incident_id: str, *, by: str, source: str) -> None:

@@ -6,15 +6,15 @@ from typing import Any
 
 from tocsin.detect.alert import iso
 from tocsin.incidents.model import Incident
-from tocsin.incidents.priority import priority
+from tocsin.incidents.priority import Judge, priority
 from tocsin.incidents.story import graph, story
 
 __all__ = ["incident_summary", "incident_view"]
 
 
-def incident_summary(incident: Incident) -> dict[str, Any]:
+def incident_summary(incident: Incident, judge: Judge | None = None) -> dict[str, Any]:
     """What a queue shows: no alerts' rows, no story, no graph."""
-    score, reasons = priority(incident)
+    score, reasons = priority(incident, judge)
     return {
         "id": incident.id,
         "number": incident.number,

@@ -64,6 +64,9 @@ class CorrelationSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    separate_device_groups: bool = Field(
+        default=False, description="Whether incidents whose hosts are in different device groups are never merged."
+    )
     threshold: float = Field(
         default=40.0, gt=0, description="Points that join an alert to an incident, or two incidents."
     )

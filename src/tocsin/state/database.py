@@ -39,9 +39,11 @@ BUSY_SECONDS = 30
 class Unit:
     """One transaction, and the repositories that work in it."""
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
+    def __init__(self, connection: Connection, clock: Clock, judge: Any = None) -> None:
         self.connection = connection
         self.clock = clock
+        self.judge = judge
+        """What the room that judges incidents judges by; state only hands it on to each transaction."""
         self._afterwards: list[Callable[[], None]] = []
         self.changed: list[IncidentChange] = []
         """What this transaction made of incidents, in order; told to who follows them once it is durable."""
@@ -106,6 +108,8 @@ class State:
         self._turn = threading.Lock()
         self._inside = threading.local()
         self.clock = clock
+        self.judge: Any = None
+        """See `Unit.judge`; None judges an incident by itself alone."""
         self._followers: list[Callable[[Sequence[IncidentChange]], None]] = []
 
     def on_incidents(self, follower: Callable[[Sequence[IncidentChange]], None]) -> None:
@@ -146,7 +150,7 @@ class State:
         """A transaction that only reads: one consistent view."""
         try:
             with self._engine.connect() as connection, connection.begin():
-                yield Unit(connection, self.clock)
+                yield Unit(connection, self.clock, self.judge)
         except StatementError as error:
             raise StateError(f"The state database can't be read: {_short(error)}") from error
 
@@ -160,7 +164,7 @@ class State:
             self._inside.writing = True
             try:
                 with self._writer.connect() as connection, connection.begin():
-                    unit = Unit(connection, self.clock)
+                    unit = Unit(connection, self.clock, self.judge)
                     yield unit
             except StatementError as error:
                 raise StateError(f"The state database refused a change: {_short(error)}") from error

@@ -373,6 +373,28 @@ class Incidents(Repository):
         chosen = select(alerts.c.rule_id, func.count()).group_by(alerts.c.rule_id)
         return {str(rule): int(n) for rule, n in self._c.execute(chosen)}
 
+    def outcomes_by_rule(self) -> dict[str, tuple[int, int]]:
+        """By rule: in how many closed incidents it was right (a true positive), and in how many it wasn't. Unclassified ones tell nothing."""
+        right = incidents.c.classification == "TruePositive"
+        chosen = (
+            select(alerts.c.rule_id, right.label("right"), func.count(func.distinct(incidents.c.id)))
+            .select_from(alerts.join(incidents, alerts.c.incident_id == incidents.c.id))
+            .where(incidents.c.status == "Resolved", incidents.c.classification.is_not(None))
+            .group_by(alerts.c.rule_id, right)
+        )
+        found: dict[str, tuple[int, int]] = {}
+        for rule, was_right, n in self._c.execute(chosen):
+            yes, no = found.get(str(rule), (0, 0))
+            found[str(rule)] = (yes + int(n), no) if was_right else (yes, no + int(n))
+        return found
+
+    def open_ids(self) -> list[str]:
+        """Ids of the incidents that people see and that are not resolved."""
+        chosen = select(incidents.c.id).where(
+            incidents.c.promoted.is_(True), incidents.c.status.in_(("New", "InProgress"))
+        )
+        return [str(r[0]) for r in self._c.execute(chosen.order_by(incidents.c.number))]
+
     def growing(self, since: datetime) -> list[str]:
         """Ids of incidents, shown or not, whose last event is not older than that: those that alerts may still join."""
         chosen = select(incidents.c.id).where(incidents.c.last >= since, incidents.c.status != "Redirected")

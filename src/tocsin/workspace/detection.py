@@ -19,9 +19,11 @@ from tocsin.base.errors import TocsinError
 from tocsin.detect.alert import Alert
 from tocsin.detect.rule import Rule, RuleKind
 from tocsin.detect.schedule import Scheduler, ScheduleSettings
+from tocsin.incidents.judging import assets_of
 from tocsin.ingest.model import SourceBatch
 from tocsin.lake import TableBatch
 from tocsin.state import LedgerRow
+from tocsin.workspace.assets import find_assets
 from tocsin.workspace.tiers import AnalyticsQueries
 from tocsin.workspace.writeback import security_alert
 
@@ -33,6 +35,7 @@ __all__ = ["Detection"]
 _log = structlog.get_logger("tocsin.workspace.detection")
 _WAITING_BATCHES = 64
 _UPKEEP_SECONDS = 5.0
+_ASSETS_ROUNDS = 120  # every ten minutes, and soon after the start
 
 
 class Detection:
@@ -142,11 +145,22 @@ class Detection:
             rounds += 1
             try:
                 self._workspace.gate.tick()
+                if rounds % _ASSETS_ROUNDS == 1:
+                    self._judge()
                 if rounds % 720 == 0:
                     self._workspace.incidents.forget_before()
                     self._workspace.automation.sweep()
             except TocsinError as error:
                 _log.error("upkeep.failed", error=str(error))
+
+    def _judge(self) -> None:
+        """Which assets matter now, how rare rules are and how often they were right: what priority is made of."""
+        desk = self._workspace.incidents
+        with self._workspace.state.read() as unit:
+            known = assets_of(unit)
+        found = find_assets(self._workspace.queries, self._workspace.rules.content, known)
+        if not desk.set_assets(found):
+            desk.judge()
 
     # ------------------------------------------------------------------ what others ask and hear
 

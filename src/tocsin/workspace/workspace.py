@@ -96,7 +96,7 @@ class Workspace:
         self.lake.pins = lambda: evidence_pins(self.state)
         self.erasure = Erasure(self)
         self.jobs = Jobs(self)
-        self.incidents = IncidentDesk(self.state, settings=settings.correlation)
+        self.incidents = IncidentDesk(self.state, settings=settings.correlation, content=lambda: self.rules.content)
         self.gate = Gate(
             self.state,
             self.incidents,

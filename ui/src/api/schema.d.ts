@@ -328,6 +328,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/incidents/assets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Critical Assets
+         * @description The hosts and accounts that the packs' asset rules found.
+         */
+        get: operations["critical_assets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/incidents/metrics": {
         parameters: {
             query?: never;
@@ -341,6 +361,30 @@ export interface paths {
          */
         get: operations["incident_metrics"];
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/priority": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Priority Points
+         * @description The points that priority is made of.
+         */
+        get: operations["priority_points"];
+        /**
+         * Set Priority Points
+         * @description Sets weights; every open incident is judged again, and its history says so.
+         */
+        put: operations["set_priority_points"];
         post?: never;
         delete?: never;
         options?: never;
@@ -486,6 +530,26 @@ export interface paths {
          * @description Moves alerts to another incident or to a new one. It is an action: its undo brings them back.
          */
         post: operations["move_alerts"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{incident_id}/priority": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Priority History
+         * @description How an incident's priority came to be: each with its reasons.
+         */
+        get: operations["priority_history"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1607,6 +1671,30 @@ export interface components {
              * @default
              */
             title: string;
+        };
+        /**
+         * Asset
+         * @description A host or account that matters, and by which rule. `level` is empty for one that only has a group.
+         */
+        Asset: {
+            /** Group */
+            group: string;
+            /** Kind */
+            kind: string;
+            /** Level */
+            level: string;
+            /** Name */
+            name: string;
+            /** Rule */
+            rule: string;
+        };
+        /**
+         * Assets
+         * @description Hosts and accounts that matter.
+         */
+        Assets: {
+            /** Items */
+            items: components["schemas"]["Asset"][];
         };
         /**
          * AuditPage
@@ -3246,6 +3334,22 @@ export interface components {
             roles: ("Reader" | "Responder" | "Contributor" | "Administrator")[];
         };
         /**
+         * PastPriority
+         * @description A priority that an incident had, since when and through whom.
+         */
+        PastPriority: {
+            /** Actor */
+            actor: string;
+            /** Reasons */
+            reasons: components["schemas"]["Reason"][];
+            /** Score */
+            score: number;
+            /** Time */
+            time: string;
+            /** Version */
+            version: number;
+        };
+        /**
          * PreviewColumn
          * @description A column that holds something.
          */
@@ -3280,6 +3384,40 @@ export interface components {
             count: number;
             /** Rows */
             rows: unknown[][];
+        };
+        /**
+         * PriorityHistory
+         * @description An incident's priorities, oldest first.
+         */
+        PriorityHistory: {
+            /** Items */
+            items: components["schemas"]["PastPriority"][];
+        };
+        /**
+         * PriorityPoints
+         * @description The points that priority is made of: as they are in force, and as they usually are (packs' points among them).
+         */
+        PriorityPoints: {
+            /** Usual */
+            usual: {
+                [key: string]: unknown;
+            };
+            /** Weights */
+            weights: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * PriorityWeights
+         * @description Weights that differ from the usual ones; those left out are as usual, an empty mapping gives back all.
+         */
+        PriorityWeights: {
+            /** Weights */
+            weights: {
+                [key: string]: number | {
+                    [key: string]: number;
+                };
+            };
         };
         /**
          * Problem
@@ -5036,6 +5174,35 @@ export interface operations {
             };
         };
     };
+    critical_assets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Assets"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     incident_metrics: {
         parameters: {
             query?: {
@@ -5058,6 +5225,68 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Metrics"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    priority_points: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PriorityPoints"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_priority_points: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PriorityWeights"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PriorityPoints"];
                 };
             };
             /** @description Problem details (RFC 9457) */
@@ -5331,6 +5560,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Moved"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    priority_history: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                incident_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PriorityHistory"];
                 };
             };
             /** @description Problem details (RFC 9457) */

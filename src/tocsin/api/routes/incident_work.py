@@ -10,7 +10,8 @@ from pydantic import AwareDatetime, Field
 
 from tocsin.access import Principal
 from tocsin.api.security import needs, workspace_of
-from tocsin.api.shapes import Incident, Input, Output
+from tocsin.api.shapes import Incident, Input, Output, Reason
+from tocsin.incidents.life import Actor
 
 router = APIRouter(prefix="/incidents", tags=["incidents"])
 
@@ -71,6 +72,79 @@ def incident_metrics(
     until = end or datetime.now(UTC)
     since = start or until - timedelta(days=30)
     return Metrics.model_validate(workspace_of(request).incidents.metrics(since, until, by=by))
+
+
+class PriorityPoints(Output):
+    """The points that priority is made of: as they are in force, and as they usually are (packs' points among them)."""
+
+    weights: dict[str, Any]
+    usual: dict[str, Any]
+
+
+class PriorityWeights(Input):
+    """Weights that differ from the usual ones; those left out are as usual, an empty mapping gives back all."""
+
+    weights: dict[str, float | dict[str, float]] = Field(max_length=50)
+
+
+@router.get("/priority", dependencies=[Depends(needs("incidents.read"))])
+def priority_points(request: Request) -> PriorityPoints:
+    """The points that priority is made of."""
+    return PriorityPoints.model_validate(workspace_of(request).incidents.priority_points())
+
+
+@router.put("/priority")
+def set_priority_points(
+    body: PriorityWeights, request: Request, principal: Annotated[Principal, Depends(needs("settings.manage"))]
+) -> PriorityPoints:
+    """Sets weights; every open incident is judged again, and its history says so."""
+    workspace = workspace_of(request)
+    workspace.incidents.set_priority_points(body.weights, actor=Actor(principal.name, address=principal.address))
+    return PriorityPoints.model_validate(workspace.incidents.priority_points())
+
+
+class Asset(Output):
+    """A host or account that matters, and by which rule. `level` is empty for one that only has a group."""
+
+    kind: str
+    name: str
+    rule: str
+    level: str
+    group: str
+
+
+class Assets(Output):
+    """Hosts and accounts that matter."""
+
+    items: list[Asset]
+
+
+@router.get("/assets", dependencies=[Depends(needs("incidents.read"))])
+def critical_assets(request: Request) -> Assets:
+    """The hosts and accounts that the packs' asset rules found."""
+    return Assets.model_validate({"items": workspace_of(request).incidents.assets()})
+
+
+class PastPriority(Output):
+    """A priority that an incident had, since when and through whom."""
+
+    time: str
+    actor: str
+    version: int
+    score: int
+    reasons: list[Reason]
+
+
+class PriorityHistory(Output):
+    """An incident's priorities, oldest first."""
+
+    items: list[PastPriority]
+
+
+@router.get("/{incident_id}/priority", dependencies=[Depends(needs("incidents.read"))])
+def priority_history(incident_id: str, request: Request) -> PriorityHistory:
+    """How an incident's priority came to be: each with its reasons."""
+    return PriorityHistory.model_validate({"items": workspace_of(request).incidents.priority_history(incident_id)})
 
 
 class NewTask(Input):

@@ -1,0 +1,108 @@
+"""What incidents are judged by, put together: the packs' points, weights that were set, assets that matter, what became of each rule's alerts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tocsin.content import Content
+from tocsin.incidents.model import Incident
+from tocsin.incidents.priority import LEVELS, Asset, Judge, Weights, keys_of_name, weights_of
+from tocsin.state import Unit
+from tocsin.tables.entities import EntityKey
+
+__all__ = ["WEIGHTS", "AssetRow", "assets_of", "group_vetoes", "judge_of", "set_assets", "set_weights"]
+
+WEIGHTS = "incidents.weights"
+"""Where weights that differ from the usual ones are kept."""
+
+_ASSETS = "incidents.assets"
+
+
+@dataclass(frozen=True, slots=True)
+class AssetRow:
+    """A host or account that an asset rule found: its name as the rows have it."""
+
+    kind: str
+    name: str
+    rule: str
+    level: str
+    group: str = ""
+
+    def to_list(self) -> list[str]:
+        """The kept form."""
+        return [self.kind, self.name, self.rule, self.level, self.group]
+
+
+def judge_of(unit: Unit, content: Content | None, *, separate_groups: bool = False) -> Judge:
+    """The judge as content, settings and state have it now."""
+    techniques: dict[str, float] = {}
+    tags: dict[str, float] = {}
+    for item in content.incidents if content is not None else ():
+        if item.kind == "priority":
+            value = item.document.value
+            techniques.update({str(k): float(v) for k, v in (value.get("techniques") or {}).items()})
+            tags.update({str(k): float(v) for k, v in (value.get("tags") or {}).items()})
+    return Judge(
+        weights=weights_of(unit.kv.get(WEIGHTS, {})),
+        techniques=techniques,
+        tags=tags,
+        assets=_by_key(assets_of(unit)),
+        alerts=unit.incidents.alert_counts_by_rule(),
+        closed=unit.incidents.outcomes_by_rule(),
+        separate_groups=separate_groups,
+    )
+
+
+def set_weights(unit: Unit, given: Mapping[str, Any]) -> Weights:
+    """Keeps weights that differ from the usual ones; an empty mapping gives back the usual ones. UsageError for what is no weight."""
+    made = weights_of(given)
+    unit.kv.set(WEIGHTS, dict(given))
+    return made
+
+
+def assets_of(unit: Unit) -> list[AssetRow]:
+    """The hosts and accounts that matter, as last found."""
+    return [AssetRow(*row) for row in unit.kv.get(_ASSETS, [])]
+
+
+def set_assets(unit: Unit, rows: Iterable[AssetRow]) -> bool:
+    """Keeps what asset rules found; False when it is what was known."""
+    made = sorted({tuple(r.to_list()) for r in rows})
+    kept = [list(r) for r in made]
+    if unit.kv.get(_ASSETS, []) == kept:
+        return False
+    unit.kv.set(_ASSETS, kept)
+    return True
+
+
+def _by_key(rows: Sequence[AssetRow]) -> dict[EntityKey, Asset]:
+    """By key: the rule with the highest level, with the group that any rule names."""
+    found: dict[EntityKey, Asset] = {}
+    groups: dict[EntityKey, str] = defaultdict(str)
+    for row in rows:
+        for key in keys_of_name(row.kind, row.name):
+            groups[key] = groups[key] or row.group
+            known = found.get(key)
+            if known is None or (
+                row.level and (not known.level or LEVELS.index(row.level) < LEVELS.index(known.level))
+            ):
+                found[key] = Asset(row.rule, row.level)
+    return {key: replace(asset, group=groups[key]) for key, asset in found.items()}
+
+
+def group_vetoes(judge: Judge | None, target: Incident, source: Incident) -> list[str]:
+    """What device groups say against a merge, where they are to stay apart: the hosts of both are in different groups. No group is compatible."""
+    if judge is None or not judge.separate_groups:
+        return []
+
+    def groups(incident: Incident) -> set[str]:
+        return {a.group for e in incident.entities() if (a := judge.asset_of(e)) is not None and a.group}
+
+    here, there = groups(target), groups(source)
+    if not here or not there or here == there:
+        return []
+    ours, theirs = ", ".join(sorted(here)), ", ".join(sorted(there))
+    return [f"The hosts of #{target.number} are in the device group {ours}, those of #{source.number} in {theirs}."]

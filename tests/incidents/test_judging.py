@@ -1,0 +1,152 @@
+"""Priority: additive, explained, by weights that can be set, by what is known of assets and rules; and its history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.incidents.test_correlate import ANN, BOB, T0, WS1, WS2, alert, incidents
+from tocsin.base.clock import ManualClock
+from tocsin.base.errors import UsageError
+from tocsin.content import load_packs, packs_dir
+from tocsin.incidents.desk import IncidentDesk
+from tocsin.incidents.history import rebuild
+from tocsin.incidents.judging import AssetRow
+from tocsin.incidents.life import Actor
+from tocsin.incidents.priority import Asset, Judge, keys_of_name, priority, weights_of
+from tocsin.incidents.weights import CorrelationSettings
+from tocsin.state import ConflictError, State
+
+ANNA = Actor("anna")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    opened = State.open(tmp_path / "state.db", clock=ManualClock(T0 + timedelta(hours=1)))
+    with opened.write() as unit:
+        unit.users.add("anna", "Anna", "x", ["Responder"])
+    yield opened
+    opened.close()
+
+
+def points(judge: Judge, *alerts: Any) -> dict[str, float]:
+    (made,) = incidents(*alerts)
+    score, reasons = priority(made, judge)
+    assert score == max(0, min(100, round(sum(r.weight for r in reasons))))
+    return {r.text: r.weight for r in reasons}
+
+
+def test_each_factor_says_itself() -> None:
+    judge = Judge(
+        techniques={"T1003": 10, "T1486": 16},
+        assets=dict.fromkeys(keys_of_name("Host", "ws1.contoso.com"), Asset("Domain controllers", "veryHigh")),
+        alerts={"a": 1, "b": 400},
+        closed={"b": (9, 1)},
+    )
+    made = points(
+        judge,
+        alert("a", 0, WS1, techniques=("T1003.001",), tactics=("CredentialAccess",), tags=("ransomware",)),
+        alert("b", 1, WS1, ANN, tactics=("Impact",), techniques=("T1486",), severity="High"),
+    )
+    assert made["technique T1486"] == 16
+    assert made["critical asset ws1.contoso.com: Domain controllers (very high)"] == 18
+    assert made["'a' is rare: 1 alert so far"] == 6
+    assert made["'b' was right in 9 of 10 closed incidents"] == pytest.approx(8)
+    assert made["tagged ransomware"] == 12
+    noisy = points(Judge(closed={"a": (1, 19)}), alert("a", 0, WS1))
+    assert noisy["'a' was right in 1 of 20 closed incidents"] == pytest.approx(-9)
+    assert not any("right" in text for text in points(Judge(closed={"a": (1, 1)}), alert("a", 0, WS1)))
+
+
+def test_an_asset_is_found_by_any_name_of_it() -> None:
+    def level(name: str, kind: str, entity: Any) -> Asset | None:
+        return Judge(assets=dict.fromkeys(keys_of_name(kind, name), Asset("x", "high"))).asset_of(entity)
+
+    assert level("WS1.CONTOSO.COM", "Host", WS1)
+    assert level("CONTOSO\\ANN", "Account", ANN)
+    assert not level("contoso\\bob", "Account", ANN)
+    assert not level("ws1.fabrikam.com", "Host", WS1)
+
+
+_ALERT = st.builds(
+    lambda n, severity, rule, tactics: alert(
+        f"r{rule}", n, WS1, ANN if n > 3 else None, severity=severity, tactics=tactics
+    ),
+    st.integers(0, 9),
+    st.sampled_from(["Low", "Medium", "High"]),
+    st.integers(0, 4),
+    st.sampled_from([(), ("Execution",), ("Impact", "Discovery")]),
+)
+
+
+@given(st.lists(_ALERT, min_size=1, max_size=6, unique_by=lambda a: a.id), _ALERT)
+def test_another_alert_never_lowers_the_priority(alerts: list[Any], more: Any) -> None:
+    """Also not a benign one of a rule that was mostly wrong."""
+    from tocsin.incidents import Incident, LinkedAlert
+
+    judge = Judge(alerts={"r0": 1, "r1": 900}, closed={"r0": (9, 1), "r1": (1, 30)})
+    made = Incident("inc_x", alerts=[LinkedAlert(a) for a in alerts])
+    before = priority(made, judge)[0]
+    made.alerts.append(LinkedAlert(more))
+    assert priority(made, judge)[0] >= before
+
+
+@pytest.mark.parametrize(
+    "given_", [{"sevrity": {}}, {"severity": {"Hihg": 1}}, {"stage": 101}, {"stage": True}, {"host": "x"}, {"tags": 3}]
+)
+def test_what_is_no_weight(given_: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as caught:
+        weights_of(given_)
+    assert caught.value.code == "INC0004"
+
+
+def test_weights_and_assets_judge_again_and_the_history_keeps_each(state: State) -> None:
+    content = load_packs([packs_dir()])
+    desk = IncidentDesk(state, content=lambda: content)
+    desk.add([alert("a", 0, WS1, ANN, techniques=("T1486",)), alert("b", 0, WS2, BOB)])
+    one = next(i for i in desk.page()["items"] if i["techniques"])
+    assert "technique T1486" in [r["text"] for r in one["reasons"]], "the packs' points count"
+    desk.set_priority_points({"severity": {"Medium": 50}}, actor=ANNA)
+    assert desk.set_assets([AssetRow("Host", "ws1.contoso.com", "Mine", "high")])
+    assert not desk.set_assets([AssetRow("Host", "ws1.contoso.com", "Mine", "high")])
+    past = desk.priority_history(one["id"])
+    assert [p["actor"] for p in past] == ["correlation", "system:priority", "system:priority"]
+    assert [p["score"] for p in past] == sorted(p["score"] for p in past)
+    assert desk.get(one["id"])["priority"] == past[-1]["score"]
+    assert desk.judge(again=True) == 0
+    assert IncidentDesk(state, content=lambda: content).priority_points()["weights"]["severity"]["Medium"] == 50
+    with state.read() as unit:
+        assert list(rebuild(unit, repair=False)) == []
+
+
+def test_closed_incidents_teach_what_a_rule_is_worth(state: State) -> None:
+    desk = IncidentDesk(state)
+    desk.add([alert("a", n, e) for n, e in enumerate((WS1, WS2, ANN, BOB))])
+    for number, item in enumerate(desk.page()["items"][:3]):
+        wanted = {"status": "Resolved", "classification": "FalsePositive" if number else "TruePositive"}
+        with state.write() as unit:
+            desk.change(unit, item["id"], wanted, actor=ANNA)
+    desk.judge()
+    assert state.judge.closed == {"a": (1, 2)}
+
+
+def test_device_groups_stay_apart_where_they_are_to(state: State) -> None:
+    apart = IncidentDesk(state, settings=CorrelationSettings(separate_device_groups=True))
+    apart.set_assets(
+        [AssetRow("Host", "ws1.contoso.com", "g", "", "Berlin"), AssetRow("Host", "ws2.contoso.com", "g", "", "Paris")]
+    )
+    apart.add([alert("a", 0, WS1), alert("b", 1, WS2)])
+    one, two = (i["id"] for i in apart.page(sort="number", descending=False)["items"])
+    assert "device group Berlin" in apart.preview_merge(one, [two]).vetoes[0]
+    with pytest.raises(ConflictError, match="Paris"), state.write() as unit:
+        apart.merge(unit, one, [two], reason="", actor=ANNA)
+    apart.add([alert("bridge", 2, WS1, WS2)])
+    assert apart.page()["total"] == 2, "correlation keeps them apart too"
+    together = IncidentDesk(state)
+    assert together.preview_merge(one, [two]).vetoes == []
