@@ -66,3 +66,29 @@ def test_a_search_job(admin: httpx.Client, clients: dict[str, httpx.Client], ser
     assert admin.delete(f"/api/v1/search-jobs/{done['id']}").json()["status"] == "Removed"
     assert admin.post("/api/v1/search-jobs/restore", json={"table": "Syslog", **span}).json()["code"] == "USE0035"
     assert admin.get("/api/v1/search-jobs/nothing").status_code == 404
+
+
+def test_summary_rules(admin: httpx.Client, clients: dict[str, httpx.Client]) -> None:
+    rule = {
+        "name": "By hour",
+        "query": "Syslog | summarize n = count()",
+        "destinationTable": "Hourly_CL",
+        "binSize": 60,
+    }
+    wrong = admin.post("/api/v1/summary-rules", json={**rule, "binSize": 7})
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "USE0036")
+    made = clients["Contributor"].post("/api/v1/summary-rules", json=rule)
+    assert made.status_code == 201
+    path = f"/api/v1/summary-rules/{made.json()['id']}"
+    run = admin.post(f"{path}/rerun", json={"moment": "2026-03-01T00:30:00Z"}).json()
+    assert (run["status"], run["rows"]) == ("Rerun", 1)
+    answer = admin.post("/api/v1/query", json={"query": "Hourly_CL | project n, _BinStartTime, _BinSize"}).json()[
+        "rows"
+    ]
+    assert answer == [[10, "2026-03-01T00:00:00.0000000Z", 60]]
+    assert clients["Reader"].get(path).json()["runs"] == [run]
+    assert admin.patch(path, json={"enabled": False}).json()["enabled"] is False
+    assert admin.put(path, json={**rule, "binSize": 30}).json()["binSize"] == 30
+    assert made.json()["id"] in {r["id"] for r in admin.get("/api/v1/summary-rules").json()["items"]}
+    assert admin.delete(path).status_code == 204
+    assert admin.get(path).status_code == 404

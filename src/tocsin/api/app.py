@@ -32,6 +32,7 @@ from tocsin.api.routes import (
     schema,
     search_jobs,
     session,
+    summaries,
     transforms,
 )
 from tocsin.api.security import COOKIE, permission_of
@@ -83,6 +84,7 @@ def create_app(workspace: Workspace) -> FastAPI:
         data,
         lake,
         search_jobs,
+        summaries,
         transforms,
         actions,
         automation,

@@ -30,6 +30,7 @@ __all__ = [
     "QueryPort",
     "RulesPort",
     "StatePort",
+    "SummariesPort",
     "TransformsPort",
     "Workspace",
 ]
@@ -327,6 +328,22 @@ class JobsPort(Protocol):
     def remove(self, job_id: str, *, by: Principal) -> Any: ...
 
 
+class SummariesPort(Protocol):
+    """Summary rules (`tocsin.workspace.summaries.Summaries`), in the shapes of `tocsin.api.routes.summaries`."""
+
+    def listed(self, *, by: Principal) -> Sequence[Json]: ...
+
+    def get(self, rule_id: str, *, by: Principal) -> Json: ...
+
+    def save(self, raw: Json, *, by: Principal, rule_id: str = "") -> Json: ...
+
+    def set_enabled(self, rule_id: str, enabled: bool, *, by: Principal) -> Json: ...
+
+    def remove(self, rule_id: str, *, by: Principal) -> None: ...
+
+    def rerun(self, rule_id: str, moment: datetime, *, by: Principal) -> Json: ...
+
+
 class LakePort(Protocol):
     """The lake's figures."""
 
@@ -416,6 +433,9 @@ class Workspace(Protocol):
 
     @property
     def jobs(self) -> JobsPort: ...
+
+    @property
+    def summaries(self) -> SummariesPort: ...
 
     @property
     def intake(self) -> IntakePort: ...

@@ -16,6 +16,7 @@ from tocsin.cli import (
     scan,
     settings,
     sources,
+    summaries,
     transforms,
     up,
     user,
@@ -45,6 +46,7 @@ app.add_typer(lake.app, name="lake")
 app.add_typer(jobs.app, name="search-jobs")
 app.add_typer(rules.app, name="rules")
 app.add_typer(sources.app, name="sources")
+app.add_typer(summaries.app, name="summary-rules")
 app.add_typer(transforms.app, name="transforms")
 app.add_typer(user.app, name="user")
 

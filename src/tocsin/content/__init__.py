@@ -14,6 +14,7 @@ from tocsin.content.model import (
     Pack,
     ParserFile,
     RuleFile,
+    SummaryFile,
     TestCase,
     TestFile,
     Watchlist,
@@ -23,6 +24,6 @@ from tocsin.content.yamltext import Document, parse_one, parse_yaml
 
 __all__ = [
     "AutomationFile", "Content", "DemoFile", "Document", "Field", "FunctionFile", "FusionFile", "Hunt", "IncidentFile", "KnownFiles",
-    "LinkFile", "Pack", "ParserFile", "RuleFile", "Schema", "TestCase", "TestFile", "Watchlist", "check", "is_warning", "load_packs",
+    "LinkFile", "Pack", "ParserFile", "RuleFile", "Schema", "SummaryFile", "TestCase", "TestFile", "Watchlist", "check", "is_warning", "load_packs",
     "load_rule_file", "load_test_file", "packs_dir", "parse_one", "parse_yaml", "read_text",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
 """Reads packs from folders. One bad file never stops the others: its complaint goes to `Content.problems`.
 
 A pack is a folder with ``pack.yaml`` and, beside it, ``rules/ hunts/ parsers/ functions/ automation/ watchlists/ links/ fusion/ incidents/
-scenarios/``. A path may be a pack, a folder of packs, a folder of loose rule files, or one rule file. Later paths are upper layers: an item
-with the id of an item in an earlier path replaces it (a site's edited copy of a shipped rule); within one path an id may stand once only.
+scenarios/ summaries/``. A path may be a pack, a folder of packs, a folder of loose rule files, or one rule file. Later paths are upper layers: an
+item with the id of an item in an earlier path replaces it (a site's edited copy of a shipped rule); within one path an id may stand once only.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from tocsin.content.model import (
     Pack,
     ParserFile,
     RuleFile,
+    SummaryFile,
     TestCase,
     TestFile,
     Watchlist,
@@ -48,6 +49,7 @@ _RULES = (*_YAML, ".json")
 _TEST = (".test.yaml", ".test.yml")
 _FOLDERS = (
     "rules", "hunts", "parsers", "functions", "automation", "watchlists", "links", "fusion", "incidents", "scenarios",
+    "summaries",
 )  # fmt: skip
 
 Item = TypeVar("Item")
@@ -81,6 +83,7 @@ class _Loader:
     parsers: dict[str, tuple[int, ParserFile]] = field(default_factory=dict)
     functions: dict[str, tuple[int, FunctionFile]] = field(default_factory=dict)
     hunts: dict[str, tuple[int, Hunt]] = field(default_factory=dict)
+    summaries: dict[str, tuple[int, SummaryFile]] = field(default_factory=dict)
     automation: dict[str, tuple[int, AutomationFile]] = field(default_factory=dict)
     watchlists: dict[str, tuple[int, Watchlist]] = field(default_factory=dict)
     incidents: dict[str, tuple[int, IncidentFile]] = field(default_factory=dict)
@@ -100,6 +103,7 @@ class _Loader:
             parsers=tuple(p for _, p in self.parsers.values()),
             functions=tuple(f for _, f in self.functions.values()),
             hunts=tuple(h for _, h in self.hunts.values()),
+            summaries=tuple(s for _, s in self.summaries.values()),
             automation_rules=tuple(a for _, a in self.automation.values()),
             watchlists=tuple(w for _, w in self.watchlists.values()),
             links=tuple(x for _, x in self.links.values()),
@@ -165,6 +169,7 @@ class _Loader:
             ("parsers", _YAML, self._parser),
             ("functions", _YAML, self._function),
             ("hunts", _YAML, self._hunt),
+            ("summaries", _YAML, self._summary),
             ("automation", _YAML, self._automation),
             ("watchlists", (".csv",), self._watchlist),
             ("links", _YAML, self._links),
@@ -239,6 +244,12 @@ class _Loader:
             path, pack.id, document,
         )  # fmt: skip
         self._keep(self.hunts, item.id, item, document, ("id",), "hunt")
+
+    def _summary(self, pack: Pack, path: Path) -> None:
+        if (document := self._read(path, schemas.SUMMARY)) is not None:
+            text = _texts(document)
+            item = SummaryFile(text("id"), text("name"), path, pack.id, document)
+            self._keep(self.summaries, item.id, item, document, ("id",), "summary rule")
 
     def _automation(self, pack: Pack, path: Path) -> None:
         if (document := self._read(path, schemas.AUTOMATION)) is not None:

@@ -27,6 +27,7 @@ __all__ = [
     "Pack",
     "ParserFile",
     "RuleFile",
+    "SummaryFile",
     "TestCase",
     "TestFile",
     "Watchlist",
@@ -177,6 +178,17 @@ class Hunt:
 
 
 @dataclass(frozen=True, slots=True)
+class SummaryFile:
+    """A summary rule as written; the workspace runs it."""
+
+    id: str
+    name: str
+    path: Path
+    pack: str
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
 class AutomationFile:
     """An automation rule as written; `respond` reads it."""
 
@@ -249,6 +261,7 @@ class Content:
     parsers: tuple[ParserFile, ...] = ()
     functions: tuple[FunctionFile, ...] = ()
     hunts: tuple[Hunt, ...] = ()
+    summaries: tuple[SummaryFile, ...] = ()
     automation_rules: tuple[AutomationFile, ...] = ()
     watchlists: tuple[Watchlist, ...] = ()
     links: tuple[LinkFile, ...] = ()

@@ -7,7 +7,7 @@ from typing import Any
 
 from tocsin.content.schema import Field, Schema
 
-__all__ = ["AUTOMATION", "FUNCTION", "HUNT", "INCIDENTS", "PACK", "PARSER", "TESTS", "is_moved"]
+__all__ = ["AUTOMATION", "FUNCTION", "HUNT", "INCIDENTS", "PACK", "PARSER", "SUMMARY", "TESTS", "is_moved"]
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _ID = r"[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -62,6 +62,23 @@ HUNT = Schema(
         "relevantTechniques": Field("list", item=Field("text")),
     },
     open=True,  # public hunting files carry connectors, entity mappings, metadata; nothing here reads those yet
+)
+
+SUMMARY = Schema(
+    "A summary rule",
+    {
+        "id": Field("text", required=True, pattern=_ID, longest=120),
+        "name": Field("text", required=True, longest=256),
+        "description": Field("text", longest=5000),
+        "query": Field("text", required=True, longest=100_000),
+        "destinationTable": Field("text", required=True, pattern=r"[A-Za-z][A-Za-z0-9_]{0,60}_CL"),
+        "binSize": Field("int", required=True),
+        "binDelay": Field("int"),
+        "lateHours": Field("int"),
+        "enabled": Field("bool"),
+        "version": Field("text"),
+    },
+    open=True,  # public summary rules name the connectors that they need
 )
 
 AUTOMATION = Schema(

@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from tocsin.lake.engine.physical import ITEM_NUMBER
+from tocsin.lake.erase import without
 from tocsin.lake.maintain import swap_files
 from tocsin.lake.parquet import write_rows
+from tocsin.lake.snapshot import DataFile
 from tocsin.lake.store import Store
 
 __all__ = ["append_once", "appended", "drop_rows"]
@@ -21,10 +24,18 @@ def appended(store: Store, name: str, application: str) -> int:
     return store.delta(name).version_of(application) if name in store.states else 0
 
 
-def append_once(store: Store, name: str, parts: Iterable[pa.Table], application: str, version: int) -> int:
+def append_once(
+    store: Store,
+    name: str,
+    parts: Iterable[pa.Table],
+    application: str,
+    version: int,
+    instead: npt.NDArray[np.int64] | None = None,
+) -> int:
     """Adds a lot of rows, unless the table has that version of it or a later one; gives how many rows came.
 
-    `parts` are rows as a `TableBatch` has them, with TimeGenerated and _TimeReceived. Raises LakeError; then none of the lot is there.
+    `instead` are the numbers of rows, in files, that go in the same step. `parts` are rows as a `TableBatch` has them, with TimeGenerated and
+    _TimeReceived. Raises LakeError; then none of the lot is there.
     """
     if appended(store, name, application) >= version:
         return 0
@@ -41,9 +52,14 @@ def append_once(store: Store, name: str, parts: Iterable[pa.Table], application:
         files.append(write_rows(store.folder / name, rows, store.settings, label="lot"))
         count += rows.num_rows
     with store.delta_lock:
-        if not files or appended(store, name, application) >= version:
+        if appended(store, name, application) >= version:
             return 0
-        swap_files(store, name, [], files, data_change=True, versions={application: version}, items=last)
+        old: list[DataFile] = []
+        if instead is not None and len(instead):
+            old, kept, _ = without(store, name, instead)
+            files += kept
+        if files or old:
+            swap_files(store, name, old, files, data_change=True, versions={application: version}, items=last)
     return count
 
 

@@ -35,7 +35,7 @@ from tocsin.lake.parquet import write_rows
 from tocsin.lake.snapshot import DataFile
 from tocsin.lake.store import Store
 
-__all__ = ["Deleted", "Erasures"]
+__all__ = ["Deleted", "Erasures", "without"]
 
 _log = structlog.get_logger("tocsin.lake.erase")
 _MANIFEST = "deletion.json"
@@ -174,15 +174,32 @@ def _erase(store: Store, name: str, numbers: Numbers, aside: Path | None, manife
     With `aside`, a new folder, they are kept there first. Raises LakeError LAK0005 for a file that can't be read, LAK0016 or LAK0003 when
     the disk refuses; then nothing has gone.
     """
-    numbers = np.sort(numbers)
-    old: list[DataFile] = []
-    new: list[DataFile] = []
-    gone = 0
     if aside is not None:
         assert manifest is not None
         aside.mkdir(parents=True, exist_ok=False)
         _write_manifest(aside, manifest)
-    for file in store.states[name].files:
+    old, new, gone = without(store, name, numbers, aside)
+    if old:
+        swap_files(store, name, old, new, data_change=True)
+    if aside is not None and not gone:
+        shutil.rmtree(aside)
+    _log.info("lake.erased", table=name, rows=gone, files=len(old), aside=str(aside or ""))
+    return gone
+
+
+def without(
+    store: Store, name: str, numbers: Numbers, aside: Path | None = None
+) -> tuple[list[DataFile], list[DataFile], int]:
+    """The table's files that hold rows with these numbers, new files with their other rows, and how many rows are to go.
+
+    With `aside` those rows are written there. Raises LakeError LAK0005 for a file that can't be read, LAK0016 when the disk refuses. The caller holds
+    `delta_lock` and swaps the files.
+    """
+    numbers = np.sort(numbers)
+    old: list[DataFile] = []
+    new: list[DataFile] = []
+    gone = 0
+    for file in store.states[name].files if name in store.states else ():
         if not _among(_numbers_of(file), numbers).any():
             continue
         rows = read_files(store, name, [file])
@@ -200,12 +217,7 @@ def _erase(store: Store, name: str, numbers: Numbers, aside: Path | None, manife
         old.append(file)
         new += [write_rows(store.folder / name, kept, store.settings, label="kept")] if kept.num_rows else []
         gone += int(mask.sum())
-    if old:
-        swap_files(store, name, old, new, data_change=True)
-    if aside is not None and not gone:
-        shutil.rmtree(aside)
-    _log.info("lake.erased", table=name, rows=gone, files=len(old), aside=str(aside or ""))
-    return gone
+    return old, new, gone
 
 
 def _give_numbers(store: Store, name: str) -> int:

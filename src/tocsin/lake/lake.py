@@ -20,6 +20,8 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import structlog
 
@@ -409,11 +411,21 @@ class Lake:
         if failures:
             raise failures[0]
 
-    def append_once(self, table: str, parts: Iterable[pa.Table], application: str, version: int) -> int:
-        """Adds a lot of rows, durable at once, unless the table has that version of the application's or a later one; gives how many came."""
+    def append_once(
+        self,
+        table: str,
+        parts: Iterable[pa.Table],
+        application: str,
+        version: int,
+        instead: npt.NDArray[np.int64] | None = None,
+    ) -> int:
+        """Adds a lot of rows, durable at once, unless the table has that version of the application's or a later one; gives how many came.
+
+        `instead` are the numbers of rows, in files, that go in the same step.
+        """
         self._require_open()
         self._refuse_broken(table)
-        return append_once(self._store, table, parts, application, version)
+        return append_once(self._store, table, parts, application, version, instead)
 
     def appended(self, table: str, application: str) -> int:
         """The version of the last lot that an application has in the table; 0 where there is none."""

@@ -45,6 +45,7 @@ from tocsin.workspace.places import use_places
 from tocsin.workspace.receiving import Receiving
 from tocsin.workspace.rulebook import RuleBook
 from tocsin.workspace.settings import Settings
+from tocsin.workspace.summaries import Summaries
 from tocsin.workspace.transforms import TransformBook
 from tocsin.workspace.writeback import WriteBack
 
@@ -124,6 +125,7 @@ class Workspace:
         self.transforms = TransformBook(
             self.state, mapper.transforms, self.queries, lambda: sorted({p.source for p in content.parsers})
         )
+        self.summaries = Summaries(self, lambda: self.rules.content, self._intake.watermark)
         self.intake = Receiving(self._intake, self.access, settings)
         self.own_rows = OwnRows(self._intake, clock)
         self.written = WriteBack(self)
@@ -171,6 +173,8 @@ class Workspace:
         self.gate.recover()
         self.jobs.start()
         self._stack.callback(self.jobs.stop)
+        self.summaries.start()
+        self._stack.callback(self.summaries.stop)
         self.automation.start()
         self._stack.callback(self.automation.stop)
         self.written.start()

@@ -1148,6 +1148,82 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/summary-rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Summary Rules
+         * @description Summary rules, by name.
+         */
+        get: operations["list_summary_rules"];
+        put?: never;
+        /**
+         * Make Summary Rule
+         * @description Makes a summary rule; its first bin is the one of now.
+         */
+        post: operations["make_summary_rule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/summary-rules/{rule_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Summary Rule
+         * @description A summary rule with its runs, newest first.
+         */
+        get: operations["get_summary_rule"];
+        /**
+         * Change Summary Rule
+         * @description Changes a summary rule that was made here.
+         */
+        put: operations["change_summary_rule"];
+        post?: never;
+        /**
+         * Remove Summary Rule
+         * @description Removes a summary rule that was made here. Its table stays.
+         */
+        delete: operations["remove_summary_rule"];
+        options?: never;
+        head?: never;
+        /**
+         * Switch Summary Rule
+         * @description Switches a summary rule; bins that end while it is off are run when it is on again.
+         */
+        patch: operations["switch_summary_rule"];
+        trace?: never;
+    };
+    "/api/v1/summary-rules/{rule_id}/rerun": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rerun Summary Rule
+         * @description Runs the bin that holds a moment again; its rows take the place of the old ones.
+         */
+        post: operations["rerun_summary_rule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/tables": {
         parameters: {
             query?: never;
@@ -4196,6 +4272,159 @@ export interface components {
             items: components["schemas"]["Stream"][];
         };
         /**
+         * SummaryInput
+         * @description A summary rule. Sizes and delay in minutes; `lateHours` is how long a bin is run again for late rows.
+         */
+        SummaryInput: {
+            /**
+             * Bindelay
+             * @default 10
+             */
+            binDelay?: number;
+            /** Binsize */
+            binSize: number;
+            /**
+             * Description
+             * @default
+             */
+            description?: string;
+            /** Destinationtable */
+            destinationTable: string;
+            /**
+             * Enabled
+             * @default true
+             */
+            enabled?: boolean;
+            /**
+             * Latehours
+             * @default 24
+             */
+            lateHours?: number;
+            /** Name */
+            name: string;
+            /** Query */
+            query: string;
+        };
+        /**
+         * SummaryRerun
+         * @description A moment in the bin that is to be run again.
+         */
+        SummaryRerun: {
+            /**
+             * Moment
+             * Format: date-time
+             */
+            moment: string;
+        };
+        /**
+         * SummaryRule
+         * @description A summary rule with its state. `next` is the bin that is run next; `failed` bins and `missed` rows are those of the runs kept.
+         */
+        SummaryRule: {
+            /** Attempts */
+            attempts: number;
+            /**
+             * Bindelay
+             * @default 10
+             */
+            binDelay: number;
+            /** Binsize */
+            binSize: number;
+            /**
+             * Changed
+             * @default
+             */
+            changed: string;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /** Destinationtable */
+            destinationTable: string;
+            /**
+             * Enabled
+             * @default true
+             */
+            enabled: boolean;
+            /** Failed */
+            failed: number;
+            /** Id */
+            id: string;
+            last: components["schemas"]["SummaryRun"] | null;
+            /**
+             * Latehours
+             * @default 24
+             */
+            lateHours: number;
+            /** Missed */
+            missed: number;
+            /** Name */
+            name: string;
+            /**
+             * Next
+             * Format: date-time
+             */
+            next: string;
+            /**
+             * Pack
+             * @default
+             */
+            pack: string;
+            /** Query */
+            query: string;
+            /**
+             * Runs
+             * @default []
+             */
+            runs: components["schemas"]["SummaryRun"][];
+        };
+        /**
+         * SummaryRuleList
+         * @description Summary rules, by name.
+         */
+        SummaryRuleList: {
+            /** Items */
+            items: components["schemas"]["SummaryRule"][];
+        };
+        /**
+         * SummaryRun
+         * @description A run of a bin. `status`: Succeeded, Again (late rows came), Rerun (by hand), Missed (late rows came too late), Failed.
+         */
+        SummaryRun: {
+            /**
+             * Bin
+             * Format: date-time
+             */
+            bin: string;
+            /**
+             * Error
+             * @default
+             */
+            error: string;
+            /** Late */
+            late: number;
+            /** Rows */
+            rows: number;
+            /** Seconds */
+            seconds: number;
+            /** Status */
+            status: string;
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+        };
+        /**
+         * SummarySwitch
+         * @description What to switch.
+         */
+        SummarySwitch: {
+            /** Enabled */
+            enabled: boolean;
+        };
+        /**
          * Symbols
          * @description What a text defines, and what of it can be folded.
          */
@@ -6738,6 +6967,233 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SourceList"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_summary_rules: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SummaryRuleList"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    make_summary_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SummaryInput"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SummaryRule"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_summary_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SummaryRule"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_summary_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SummaryInput"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SummaryRule"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_summary_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    switch_summary_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SummarySwitch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SummaryRule"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rerun_summary_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SummaryRerun"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SummaryRun"];
                 };
             };
             /** @description Problem details (RFC 9457) */
