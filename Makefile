@@ -14,7 +14,7 @@ SOAK_EVENTS ?= 48000
 SOAK_KILLS ?= 50
 FUZZ_SECONDS ?= 900
 
-.PHONY: help up test check lint types imports format unit env system kernel portal wheel bench soak fuzz fuzz-intake hostile delays kill garbage docs screenshots clean
+.PHONY: help up test check lint types imports format unit env system kernel portal wheel bench soak fuzz fuzz-intake hostile delays kill garbage counts docs screenshots clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -87,8 +87,12 @@ kill: env ## The long form of the kill -9 tests
 soak: env system ## Numbered events by every protocol while the server is killed; figures go to docs/reference/delivery.md
 	$(BIN)/python -m tests.e2e.soak --events $(SOAK_EVENTS) --kills $(SOAK_KILLS) --out docs/reference/delivery.md
 
-garbage: env ## Garbage at every intake port, ten times as much as the tests send
+garbage: env ## Garbage at every intake port: 10,000 connections with random bytes, and 10,000 with known bad input at each receiver
 	TOCSIN_FUZZ_CONNECTIONS=10000 TOCSIN_FUZZ_SEED=$$(date +%s) $(BIN)/pytest tests/ingest/test_garbage.py -q
+	TOCSIN_FUZZ_CONNECTIONS=10000 $(BIN)/pytest tests/ingest/test_refusals.py -q -s --timeout 0
+
+counts: env ## Count the records of ../shared/data twice, with Tocsin and with other parsers, file by file
+	$(BIN)/python -m tests.ingest.counts
 
 docs: env ## Write the reference pages that the code generates
 	$(BIN)/python tools/asim.py

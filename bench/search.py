@@ -3,8 +3,8 @@
     python -m bench.search [ROWS] [FOLDER]
 
 Makes ROWS (10 million by default) process events over 30 days out of real ones (OTRF's recordings beside the repository), each file with the
-events of its hours, a tenth of the command lines with a word of its own; one row holds the needle. With FOLDER the rows stay there and are
-used again. "Cold": the files are dropped from the page cache before.
+events of its hours; hosts, people, process ids, hashes and a third of the command lines are made up anew. One row holds the needle. With FOLDER
+the rows stay there and are used again. "Cold": the files are dropped from the page cache before.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tocsin.query import QueryService
 from tocsin.tables import catalogue
 from tocsin.workspace.scan import scan
 
-RECORDINGS = Path("../shared/data/otrf/compound/LSASS_campaign_01")
+RECORDINGS = Path("../shared/data/otrf/compound")
 TABLE = "DeviceProcessEvents"
 DAYS = 30
 NOW = datetime(2024, 5, 31, tzinfo=UTC)
@@ -61,24 +61,20 @@ def real_rows() -> pa.Table:
 def fill(lake: Lake, rows: int) -> None:
     """Writes the rows, a file at a time, and makes the filters."""
     base = real_rows()
+    print(f"{base.num_rows:,} real process events", file=sys.stderr)
     chance = np.random.default_rng(1)
     files = max(DAYS, -(-rows // FILE_ROWS))
     each = rows // files
     start = NOW - timedelta(days=DAYS)
     began = time.monotonic()
     for number in range(files):
-        made = base.take(pa.array(chance.integers(0, base.num_rows, each)))
         first = start + timedelta(days=DAYS) * number / files
-        offsets = np.sort(chance.integers(0, int(timedelta(days=DAYS) / files / timedelta(microseconds=1)), each))
-        times = pa.array(np.datetime64(first.replace(tzinfo=None), "us") + offsets.astype("timedelta64[us]"))
-        own = pa.array([f" id={n:012x}" for n in chance.integers(0, 1 << 48, each)])
-        marked = pc.if_else(pa.array(chance.random(each) < 0.1), own, "")
-        lines = pc.binary_join_element_wise(pc.fill_null(made.column("ProcessCommandLine"), ""), marked, "")
+        made = varied(base, each, first, timedelta(days=DAYS) / files, chance)
         if number == files * 17 // 30:
-            lines = pa.concat_arrays([pa.array([f"tool.exe /run {NEEDLE}"]), lines.combine_chunks().slice(1)])
-        for name in ("TimeGenerated", "Timestamp", "_TimeReceived"):
-            made = made.set_column(made.column_names.index(name), name, times)
-        made = made.set_column(made.column_names.index("ProcessCommandLine"), "ProcessCommandLine", lines)
+            at = made.column_names.index("ProcessCommandLine")
+            lines = made.column(at).combine_chunks()
+            lines = pa.concat_arrays([pa.array([f"tool.exe /run {NEEDLE}"]), lines.slice(1)])
+            made = made.set_column(at, "ProcessCommandLine", lines)
         lake.write([TableBatch(TABLE, made)])
         lake.flush()
         print(f"\r{number + 1}/{files} files", end="", file=sys.stderr, flush=True)
@@ -90,6 +86,37 @@ def fill(lake: Lake, rows: int) -> None:
     print(
         f"| making the filters | {cost:.2f} s of CPU a file | {each:,} rows each; {time.monotonic() - began:.0f} s in all |"
     )
+
+
+def varied(base: pa.Table, rows: int, first: datetime, span: timedelta, chance: np.random.Generator) -> pa.Table:
+    """Real rows in a random order, with instants, hosts, people, process ids and hashes of their own, and words of their own in command lines."""
+    made = base.take(pa.array(chance.integers(0, base.num_rows, rows)))
+
+    def put(name: str, values: pa.Array) -> None:
+        nonlocal made
+        if name in made.column_names:
+            at = made.column_names.index(name)
+            made = made.set_column(at, name, values.cast(made.schema.field(at).type))
+
+    offsets = np.sort(chance.integers(0, int(span / timedelta(microseconds=1)), rows))
+    times = pa.array(np.datetime64(first.replace(tzinfo=None), "us") + offsets.astype("timedelta64[us]"))
+    for name in ("TimeGenerated", "Timestamp", "_TimeReceived"):
+        put(name, times)
+    hosts, people = chance.integers(0, 3_000, rows), chance.zipf(1.3, rows) % 8_000
+    put("DeviceName", pa.array([f"ws{n:04}.corp.example" for n in range(3_000)]).take(pa.array(hosts)))
+    put("DeviceId", pa.array([f"{n * 2654435761 % (1 << 64):040x}" for n in range(3_000)]).take(pa.array(hosts)))
+    put("AccountName", pa.array([f"user{n:04}" for n in range(8_000)]).take(pa.array(people)))
+    for name in ("ProcessId", "InitiatingProcessId", "InitiatingProcessParentId", "ReportId"):
+        put(name, pa.array(chance.integers(4, 65_536, rows) & ~3))
+    for name, length, share in (("SHA256", 64, 0.1), ("MD5", 32, 0.1)):
+        if name in made.column_names:
+            own = pa.array([f"{n:0{length}x}" for n in chance.integers(0, 1 << 62, rows)])
+            put(name, pc.if_else(pa.array(chance.random(rows) < share), own, made.column(name).combine_chunks()))
+    for name, share in (("ProcessCommandLine", 0.33), ("InitiatingProcessCommandLine", 0.1)):
+        own = pa.array([f" id={n:012x}" for n in chance.integers(0, 1 << 48, rows)])
+        marked = pc.if_else(pa.array(chance.random(rows) < share), own, "")
+        put(name, pc.binary_join_element_wise(pc.fill_null(made.column(name), ""), marked, "").combine_chunks())
+    return made
 
 
 def forget(files: list[str]) -> None:

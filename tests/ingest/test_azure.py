@@ -109,6 +109,10 @@ def test_a_repeated_upload_is_taken_once(rig: Rig, receiver: AzureReceiver) -> N
         for body in ([{"n": 1}], [{"n": 1}], [{"n": 2}]):
             assert httpx.post(path, json=body, headers=headers).status_code == 204
         assert httpx.post(path.partition("?")[0], json=[{}], headers=headers).status_code == 400
+        assert httpx.post(path, content=b"[{}]", headers=headers).json()["error"]["code"] == "MissingContentType"
+        headers["Content-Type"] = "text/csv"
+        assert httpx.post(path, content=b"[{}]", headers=headers).json()["error"]["code"] == "UnsupportedContentType"
+        headers["Content-Type"] = "application/json; charset=utf-8"
         for content in (b"{}", b"[1]", b"\xff\xff", b""):
             assert httpx.post(path, content=content, headers=headers).json()["error"]["code"] == "InvalidRequest"
         assert httpx.post(path, content=b"[" + b" " * (1 << 20), headers=headers).status_code == 413

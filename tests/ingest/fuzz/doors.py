@@ -11,6 +11,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from tocsin.ingest import codes
 from tocsin.ingest.decoders import decode_body
 from tocsin.ingest.decoders.body import unframe_syslog
 from tocsin.ingest.model import DeadLetter
@@ -74,7 +75,7 @@ def decoded(bodies: Sequence[Body]) -> tuple[int, int]:
         found = 0
         for item in decode_body(body, limits=DECODING):
             if isinstance(item, DeadLetter):
-                if item.code == "ING0001":
+                if item.code == codes.INTERNAL:
                     raise FindingError(f"an internal error became a dead letter: {item.reason}")
                 dead += 1
                 found += 1

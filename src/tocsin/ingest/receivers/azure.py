@@ -53,6 +53,11 @@ _NAMES = {
     429: "TooManyRequests",
     503: "ServiceUnavailable",
 }
+_CODES = {
+    codes.NO_TABLE: "InvalidStream",
+    codes.NO_MEDIA: "MissingContentType",
+    codes.OTHER_MEDIA: "UnsupportedContentType",
+}
 
 
 class AzureReceiver(HttpReceiver):
@@ -87,7 +92,7 @@ class AzureReceiver(HttpReceiver):
     def refusal(self, error: BodyError) -> Response:
         """Azure's error object, its name also in a header."""
         status = 429 if error.status == 503 and error.code == "ING0030" else error.status
-        name = "InvalidStream" if error.code == codes.NO_TABLE else _NAMES.get(status, "InternalServerError")
+        name = _CODES.get(error.code) or _NAMES.get(status, "InternalServerError")
         message = f"{error.message} {error.hint}".strip()
         headers = {"x-ms-error-code": name, **getattr(error, "headers", {})}
         return JSONResponse({"error": {"code": name, "message": message}}, status, headers)
@@ -96,6 +101,7 @@ class AzureReceiver(HttpReceiver):
         table = self._table(request.path_params["stream"])
         if not request.query_params.get("api-version"):
             raise RefusedError("The api-version query parameter is required.", 400, hint="Use 2023-01-01.")
+        _media(request)
         data = await self.body(request)
         lines = await self.aside(self._lines, data)
         given = request.headers.get("x-ms-client-request-id", "")
@@ -142,6 +148,7 @@ class AzureReceiver(HttpReceiver):
         log_type = request.headers.get("log-type", "")
         if not _LOG_TYPE.fullmatch(log_type):
             raise RefusedError("The Log-Type header must be letters, digits and underscores, 100 at most.", 400)
+        _media(request)
         data = await self.body(request)
         time_field = request.headers.get("time-generated-field", "")
         resource = request.headers.get("x-ms-azureresourceid", "")
@@ -192,6 +199,17 @@ class AzureReceiver(HttpReceiver):
                 "x-ms-date is more than 15 minutes off.", 403, code="ING0032", hint="Look at both clocks."
             )
         return f"workspace {workspace}"
+
+
+def _media(request: Request) -> None:
+    """Refuses what Azure refuses for its media type. Raises RefusedError 400."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not media:
+        raise RefusedError("The content type wasn't specified.", 400, code=codes.NO_MEDIA, hint="Use application/json.")
+    if media != "application/json":
+        raise RefusedError(
+            f"The content type is {media[:100]}.", 400, code=codes.OTHER_MEDIA, hint="Use application/json."
+        )
 
 
 def signature(key: str, length: int, content_type: str, date: str, resource: str = "/api/logs") -> str:

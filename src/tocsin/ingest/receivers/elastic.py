@@ -36,6 +36,7 @@ DEFAULT_VERSION = "9.2.0"
 PREFIX = "/elastic"
 _JSON = "application/json"
 _VENDOR = "application/vnd.elasticsearch+json"
+_MEDIA = frozenset({_JSON, _VENDOR, "application/x-ndjson", "application/vnd.elasticsearch+x-ndjson"})
 _TYPES = {
     400: "illegal_argument_exception",
     401: "security_exception",
@@ -147,8 +148,8 @@ class ElasticReceiver(HttpReceiver):
         headers = dict(getattr(error, "headers", {}))
         if status == 401:
             headers["WWW-Authenticate"] = 'Basic realm="tocsin", charset="UTF-8", ApiKey, Bearer realm="tocsin"'
-        body = {"error": _error(_TYPES.get(status, "exception"), reason), "status": status}
-        return self._json(None, body, status, headers)
+        said: object = reason if status == 406 else _error(_TYPES.get(status, "exception"), reason)
+        return self._json(None, {"error": said, "status": status}, status, headers)
 
     def _json(
         self, request: Request | None, body: object, status: int = 200, headers: dict[str, str] | None = None
@@ -271,6 +272,7 @@ class ElasticReceiver(HttpReceiver):
     # ---------------------------------------------------------------------------------------------- documents
 
     async def _document(self, request: Request, sender: str) -> Response:
+        _media(request)
         data = await self.body(request)
         index, given = request.path_params["index"], request.path_params.get("id", "")
         action: dict[str, Any] = {"_index": index, **({"_id": given} if given else {})}
@@ -287,6 +289,7 @@ class ElasticReceiver(HttpReceiver):
 
     async def _bulk(self, request: Request, sender: str) -> Response:
         start = time.monotonic()
+        _media(request)
         data = await self.body(request)
         index = request.path_params.get("index", "")
         bulk = await self.aside(lambda d: read_bulk(d, index, self._max_record, sender), data)
@@ -304,6 +307,15 @@ class ElasticReceiver(HttpReceiver):
         data = b"\n".join(bulk.lines)
         key = lasting_key(self.kind, sender, "", data) if bulk.named and data else ""
         return await self.keep(request, sender, data, key=key, timed=bulk.timed, letters=bulk.letters)
+
+
+def _media(request: Request) -> None:
+    """Refuses what Elasticsearch refuses for its media type. Raises RefusedError 406."""
+    given = request.headers.get("content-type", "")
+    if not given:
+        raise RefusedError("Content-Type header is missing", 406)
+    if given.partition(";")[0].strip().lower() not in _MEDIA:
+        raise RefusedError(f"Content-Type header [{given[:100]}] is not supported", 406)
 
 
 def read_bulk(data: bytes, index: str, limit: int, origin: str = "elastic") -> Bulk:
