@@ -24,6 +24,7 @@ from tocsin.ingest.model import SourceBatch
 from tocsin.lake import TableBatch
 from tocsin.state import LedgerRow
 from tocsin.workspace.assets import find_assets
+from tocsin.workspace.costs import RuleCosts
 from tocsin.workspace.tiers import AnalyticsQueries
 from tocsin.workspace.writeback import security_alert
 
@@ -60,6 +61,13 @@ class Detection:
         self._threads: list[threading.Thread] = []
         self._batches: queue.Queue[Sequence[SourceBatch] | None] = queue.Queue(_WAITING_BATCHES)
         self._sigma: Any = None
+        self.costs = RuleCosts(
+            workspace.state,
+            self._health,
+            clock=workspace.clock,
+            costly=settings.costly_percent,
+            cap=settings.cap_percent,
+        )
         self._matcher_lock = threading.Lock()
 
     # ------------------------------------------------------------------ life
@@ -67,6 +75,7 @@ class Detection:
     def start(self) -> None:
         """Takes the rules in force and begins."""
         self._workspace.rules.subscribe(self._take_rules)
+        self._workspace.rules.costs = lambda: self.costs.shares
         self._workspace.intake.intake.observers.append(self._observe)
         for name, target in (("schedule", self._schedule), ("sigma", self._match), ("upkeep", self._upkeep)):
             thread = threading.Thread(target=target, name=f"tocsin-{name}", daemon=True)
@@ -82,7 +91,8 @@ class Detection:
 
     def _take_rules(self, rules: Sequence[Rule]) -> None:
         self.scheduler.set_rules([r for r in rules if r.enabled and r.kind is not RuleKind.SIGMA])
-        sigma = [r for r in rules if r.enabled and r.kind is RuleKind.SIGMA]
+        off = self.costs.capped()
+        sigma = [r for r in rules if r.enabled and r.kind is RuleKind.SIGMA and r.id not in off]
         matcher = None
         if sigma:
             from tocsin.detect.sigma.matcher import SigmaMatcher  # pySigma takes a second to load
@@ -136,6 +146,7 @@ class Detection:
                 if alerts:
                     self._workspace.incidents.add(alerts)
                     self._tell(alerts)
+                self.costs.look(matcher)
             except Exception as error:  # a defect in one rule must not end the matching of all others
                 _log.exception("sigma.failed", error=str(error))
 

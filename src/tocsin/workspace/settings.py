@@ -134,6 +134,14 @@ class DetectSettings(_Section):
         description="`ingestion`: late rows are neither missed nor said twice. `lookback`: every rule looks at the events of its last "
         "period only, as Sentinel's do.",
     )
+    costly_percent: float = Field(
+        default=10.0, gt=0, description="A Sigma rule that takes more of a core than this is named in SentinelHealth."
+    )
+    cap_percent: float | None = Field(
+        default=None,
+        gt=0,
+        description="A Sigma rule that takes more of a core than this, over half a minute, is switched off. By default none is.",
+    )
 
 
 class GeoipSettings(_Section):

@@ -36,11 +36,12 @@ GROUP_HITS = 10_000
 
 @dataclass(slots=True, eq=False)
 class Hit:
-    """A rule that holds for an event; `parts` are the hits that a correlation's hit is made of."""
+    """A rule that holds for an event; `parts` are the hits that a correlation's hit is made of, `number` is the rule's among the matcher's."""
 
     rule: Rule
     event: Event
     parts: tuple[Hit, ...] = ()
+    number: int = -1
 
     @property
     def time(self) -> datetime:

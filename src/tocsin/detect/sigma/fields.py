@@ -16,6 +16,7 @@ import re2  # type: ignore[import-untyped]
 from ahocorasick_rs import AhoCorasick, MatchKind
 
 from tocsin.detect.sigma.checks import Check, Cidr, Exists, Glob, Null, Reference, Regex, Text, as_text
+from tocsin.detect.sigma.costs import Costs
 from tocsin.detect.sigma.literals import grows, least_length, needed_texts
 
 __all__ = ["MISSING", "FieldTable", "KeywordTable"]
@@ -34,8 +35,9 @@ class FieldTable(dict[Any, frozenset[int]]):
     endless new command lines costs time, not memory.
     """
 
-    def __init__(self, checks: Mapping[Check, int], *, limit: int = 32_000_000) -> None:
+    def __init__(self, checks: Mapping[Check, int], *, limit: int = 32_000_000, costs: Costs | None = None) -> None:
         super().__init__()
+        self._costs = costs
         self.checks = checks
         self._limit = limit
         self._held = 0
@@ -61,6 +63,7 @@ class FieldTable(dict[Any, frozenset[int]]):
         self._within = _Within([*within, *((text, i) for _, i, texts in guarded for text in texts)])
         self._regexes = _Regexes([(c, i) for c, i in checks.items() if isinstance(c, Regex)])
         self._free = _Regexes(free)
+        self._tried = [c for c, _ in free]
         self._networks = _Networks([(c, i) for c, i in checks.items() if isinstance(c, Cidr)])
         special = (Text, Glob, Regex, Reference, Cidr)
         self._others = [
@@ -97,6 +100,8 @@ class FieldTable(dict[Any, frozenset[int]]):
         if self._cased.count:
             self._cased.find(text, found)
         inside = self._within.find(lower)
+        if self._costs is not None and (self._tried or inside) and self._costs.due():
+            self.measure([c for i in inside if isinstance(c := self._guarded.get(i), Regex)], text.encode())
         if text.isascii():
             guarded = self._guarded
             for number in inside:
@@ -111,6 +116,11 @@ class FieldTable(dict[Any, frozenset[int]]):
             self._regexes.find(text, found)
             found.update(self.rest(text, free=False))
         return frozenset(found) if found else _NONE
+
+    def measure(self, checks: Sequence[Regex], text: bytes) -> None:
+        """Measures what expressions take on a text: these, and those that are tried on every text."""
+        if self._costs is not None:
+            self._costs.measure([*checks, *self._tried], text)
 
     def rest(self, text: str, *, free: bool = True) -> set[int]:
         """The checks that hold of those which no text guards: networks, numbers, times, and expressions without a text that they need."""

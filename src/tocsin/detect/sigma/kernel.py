@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from tocsin.detect.sigma.checks import Exists, Glob, Regex, Text
+from tocsin.detect.sigma.costs import Costs
 from tocsin.detect.sigma.fields import FieldTable
 from tocsin.detect.sigma.flat import SYSTEM_NAMES
 from tocsin.detect.sigma.keywords import keywords_of
@@ -46,12 +47,13 @@ _NO_RULE, _SLOW = -1, -2
 class NativeLines:
     """The native scanner."""
 
-    def __init__(self, programs: Programs) -> None:
+    def __init__(self, programs: Programs, costs: Costs | None = None) -> None:
         self._programs = programs
+        self._costs = costs
         self._begin()
 
     def _begin(self) -> None:
-        self._asker = _Asker(self._programs)
+        self._asker = _Asker(self._programs, self._costs)
         self._kernel = _kernel.Kernel(self._asker, VALUE_BYTES, _entered())
         self._asker.kernel = self._kernel
 
@@ -99,8 +101,9 @@ class _Table:
 class _Asker:
     """What the kernel asks."""
 
-    def __init__(self, programs: Programs) -> None:
+    def __init__(self, programs: Programs, costs: Costs | None) -> None:
         self.kernel: Any = None
+        self._costs = costs
         self._programs = programs
         self._layouts: list[tuple[tuple[str, ...], LineLayout | None]] = []
         self._tables: list[_Table] = []
@@ -221,6 +224,8 @@ class _Asker:
         """Which of these checks hold for an ASCII text; the number behind the last check stands for all that no text guards."""
         made = self._tables[number]
         finders = made.finders
+        if self._costs is not None and self._costs.due():
+            made.table.measure([c for i in ids if i in finders and isinstance(c := made.checks[i], Regex)], text)
         found = [i for i in ids if i in finders and finders[i](text)]
         if made.rest is not None and ids[-1] == len(made.checks):
             local = made.local

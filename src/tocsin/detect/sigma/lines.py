@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from tocsin.detect.sigma.costs import Costs
 from tocsin.detect.sigma.fields import FieldTable
 from tocsin.detect.sigma.flat import SYSTEM_NAMES, FlatLayout, flat_layout
 from tocsin.detect.sigma.keywords import Keywords, keywords_of
@@ -196,7 +197,8 @@ class _Known:
 class PythonLines:
     """The scanner of wheels alone."""
 
-    def __init__(self, programs: Programs) -> None:
+    def __init__(self, programs: Programs, costs: Costs | None = None) -> None:
+        del costs  # values are judged by `FieldTable`, which counts
         self._programs = programs
         self._layouts: dict[tuple[str, ...], _Known | None] = {}
         self._tables: dict[tuple[int, bool], _Values] = {}

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from tocsin.detect.sigma.checks import Check, Reference, as_text
 from tocsin.detect.sigma.computed import COMPUTED
+from tocsin.detect.sigma.costs import Costs
 from tocsin.detect.sigma.fields import FieldTable, KeywordTable
 from tocsin.detect.sigma.logsource import Binding, plain_name
 from tocsin.detect.sigma.tree import FALSE, KEYWORD, TRUE, All, Leaf, Node, Not, Some, leaves, rewrite
@@ -66,7 +67,7 @@ class Program:
     binding: plain source names, computed ones (``@…``), ``""`` for the whole event, and ``a\\x00b`` for a pair.
     """
 
-    def __init__(self, rules: Iterable[Bound], constants: Mapping[str, str]) -> None:
+    def __init__(self, rules: Iterable[Bound], constants: Mapping[str, str], costs: Costs | None = None) -> None:
         self._numbers: dict[tuple[str, Check], int] = {}
         self._rules: list[tuple[int, Node]] = []
         self._tests: dict[int, Test] = {}
@@ -92,7 +93,7 @@ class Program:
             else:
                 for leaf_id in needed[1]:
                     self._by_leaf[leaf_id].append(at)
-        self.tables = {s: KeywordTable(c) if s == KEYWORD else FieldTable(c) for s, c in by_slot.items()}
+        self.tables = {s: KeywordTable(c) if s == KEYWORD else FieldTable(c, costs=costs) for s, c in by_slot.items()}
         self._layouts: dict[tuple[str, ...], Layout] = {}
 
     @property
