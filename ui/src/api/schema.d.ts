@@ -3765,6 +3765,8 @@ export interface components {
              * @default 0
              */
             alerts: number;
+            /** Cost Percent */
+            cost_percent: number | null;
             /**
              * Description
              * @default
@@ -3848,7 +3850,8 @@ export interface components {
         };
         /**
          * RuleSummary
-         * @description A rule in the list. `kind` is Scheduled, NRT or Sigma; `source` the file; `pack` the pack that brought it (or `site`).
+         * @description A rule in the list. `kind` is Scheduled, NRT or Sigma; `source` the file; `pack` the pack that brought it (or `site`); `cost_percent` how
+         *     much of a core a Sigma rule took by itself in the last half minute of events, null where it took nothing that was seen.
          */
         RuleSummary: {
             /**
@@ -3856,6 +3859,8 @@ export interface components {
              * @default 0
              */
             alerts: number;
+            /** Cost Percent */
+            cost_percent: number | null;
             /** Enabled */
             enabled: boolean;
             /** Id */
