@@ -6,16 +6,14 @@ Everything here grows by an alert in time that doesn't depend on how many alerts
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Iterator
 from enum import IntEnum
 
 from tocsin.incidents.model import Incident
 from tocsin.incidents.signature import Signature, Thing
 from tocsin.tables.entities import EntityKey
 
-__all__ = ["Cluster", "Company", "Moments", "Worth", "nearest"]
+__all__ = ["Cluster", "Company", "Holders", "Moments", "Worth", "nearest"]
 
 
 class Worth(IntEnum):
@@ -28,27 +26,33 @@ class Worth(IntEnum):
 
 
 class Moments:
-    """The moments at which a cluster saw a key, by how much the alerts that tell of it are worth (see `Worth`)."""
+    """The moments at which a cluster saw a key, by how much the alerts that tell of it are worth (see `Worth`).
 
-    __slots__ = ("by_worth",)
+    An alert's keys share one of these, because most incidents have one alert; a key that another alert names too gets its own.
+    """
 
-    def __init__(self) -> None:
-        self.by_worth: dict[Worth, list[float]] = {}
+    __slots__ = ("by_worth", "own")
 
-    def add(self, points: Iterable[float], worth: Worth) -> None:
-        """Takes in an alert's moments."""
-        kept = self.by_worth.setdefault(worth, [])
+    def __init__(self, by_worth: dict[Worth, list[float]], *, own: bool = False) -> None:
+        self.by_worth, self.own = by_worth, own
+
+    def with_more(self, points: Iterable[float], worth: Worth) -> Moments:
+        """These and an alert's moments."""
+        mine = self if self.own else Moments({w: list(m) for w, m in self.by_worth.items()}, own=True)
+        kept = mine.by_worth.setdefault(worth, [])
         for point in points:
             if not kept or point > kept[-1]:
                 kept.append(point)  # alerts come mostly in the order of time
             elif kept[bisect_left(kept, point)] != point:
                 insort(kept, point)
+        return mine
 
-    def merge(self, other: Moments) -> None:
-        """Takes in another's moments."""
+    def with_all(self, other: Moments) -> Moments:
+        """These and another's moments."""
+        mine = self
         for worth, moments in other.by_worth.items():
-            mine = self.by_worth.get(worth)
-            self.by_worth[worth] = sorted({*mine, *moments}) if mine else moments
+            mine = mine.with_more(moments, worth)
+        return mine
 
 
 def nearest(one: list[float], other: list[float]) -> float:
@@ -67,68 +71,129 @@ def nearest(one: list[float], other: list[float]) -> float:
     return best
 
 
-@dataclass(slots=True)
 class Cluster:
     """An incident's side of correlation."""
 
-    incident: Incident
-    keys: dict[EntityKey, Moments] = field(default_factory=dict)
-    things: dict[EntityKey, Thing] = field(default_factory=dict)
-    tactics: set[int] = field(default_factory=set)
-    rules: set[str] = field(default_factory=set)
-    named: set[Thing] = field(default_factory=set)
-    members: list[Signature] = field(default_factory=list)
-    last: float = 0.0
-    joinable: bool = True
-    signals: int = 0
-    opens: bool = False
+    __slots__ = (
+        "_keys", "alerts", "incident", "joinable", "last", "only", "opens", "rules", "signals", "tactics", "things",
+    )  # fmt: skip
 
-    def add(self, alert: Signature, worth: Worth) -> None:
-        """Takes in an alert."""
-        self.members.append(alert)
-        for key, thing in alert.things.items():
-            moments = self.keys.get(key)
-            if moments is None:
-                moments = self.keys[key] = Moments()
-                self.things[key] = thing
-            moments.add(alert.points, worth)
-            self.named.add(thing)
-        self._facts(alert)
+    def __init__(self, incident: Incident) -> None:
+        self.incident = incident
+        self._keys: dict[EntityKey, Moments] = {}
+        self.only: Moments | None = None
+        """The moments of all its keys while it has one alert: most incidents never get a second."""
+        self.things: dict[EntityKey, Thing] = {}
+        self.tactics: frozenset[int] = frozenset()
+        self.rules: frozenset[str] = frozenset()
+        self.alerts: list[str] = []
+        self.last = 0.0
+        self.joinable = True
+        self.signals = 0
+        self.opens = False
+
+    def add(self, alert: Signature, worth: Worth) -> bool:
+        """Takes in an alert; says whether it brought a stage or a rule that wasn't there."""
+        once = Moments({worth: list(alert.points)})
+        if not self.alerts:
+            self.things, self.only = alert.things, once
+        else:
+            keys = self._grow()
+            for key, thing in alert.things.items():
+                held = keys.get(key)
+                keys[key] = once if held is None else held.with_more(alert.points, worth)
+                self.things.setdefault(key, thing)
+        self.alerts.append(alert.id)
+        wider = self._facts(alert.tactics, (alert.rule,))
+        self.last = max(self.last, alert.points[-1])
+        self.joinable = self.joinable and alert.correlate
+        self.signals += alert.rank > 0
+        self.opens = self.opens or alert.opens
+        return wider
 
     def absorb(self, other: Cluster) -> None:
         """Takes in all of another."""
-        for key, moments in other.keys.items():
-            mine = self.keys.get(key)
-            if mine is None:
-                self.keys[key], self.things[key] = moments, other.things[key]
-            else:
-                mine.merge(moments)
-        self.named |= other.named
-        self.members.extend(other.members)
-        self.tactics |= other.tactics
-        self.rules |= other.rules
+        keys = self._grow()
+        for key, thing in other.things.items():
+            mine, theirs = keys.get(key), other.moments(key)
+            keys[key] = theirs if mine is None else mine.with_all(theirs)
+            self.things.setdefault(key, thing)
+        self.alerts.extend(other.alerts)
+        self._facts(other.tactics, other.rules)
         self.last = max(self.last, other.last)
         self.joinable = self.joinable and other.joinable
         self.signals += other.signals
         self.opens = self.opens or other.opens
 
-    def shared(self, other: Cluster) -> Iterator[EntityKey]:
-        """The keys that both hold."""
-        small, big = (self.keys, other.keys) if len(self.keys) <= len(other.keys) else (other.keys, self.keys)
-        return (key for key in small if key in big)
+    def moments(self, key: EntityKey) -> Moments:
+        """When it saw one of its keys."""
+        return self.only or self._keys[key]
+
+    def _grow(self) -> dict[EntityKey, Moments]:
+        """Its keys' moments, each by itself from now on."""
+        if self.only is not None:
+            self._keys = dict.fromkeys(self.things, self.only)
+            self.things = dict(self.things)  # until now it was the first alert's
+            self.only = None
+        return self._keys
 
     @property
-    def last_time(self) -> datetime:
-        """When its last event was."""
-        return datetime.fromtimestamp(self.last, UTC)
+    def named(self) -> frozenset[Thing]:
+        """The things that it names."""
+        return frozenset(self.things.values())
 
-    def _facts(self, alert: Signature) -> None:
-        self.tactics |= alert.tactics
-        self.rules.add(alert.rule)
-        self.last = max(self.last, alert.points[-1])
-        self.joinable = self.joinable and alert.correlate
-        self.signals += alert.rank > 0
-        self.opens = self.opens or alert.opens
+    def _facts(self, tactics: Iterable[int], rules: Iterable[str]) -> bool:
+        before = self.tactics, self.rules
+        if not self.tactics.issuperset(tactics):
+            self.tactics = self.tactics.union(tactics)
+        if not self.rules.issuperset(rules):
+            self.rules = self.rules.union(rules)
+        return before != (self.tactics, self.rules)
+
+    def shared(self, other: Cluster) -> Iterator[EntityKey]:
+        """The keys that both hold."""
+        mine, theirs = self.things, other.things
+        small, big = (mine, theirs) if len(mine) <= len(theirs) else (theirs, mine)
+        return (key for key in small if key in big)
+
+
+class Holders:
+    """Which incidents hold a key. Most keys are held by one, so that one is kept without a set around it."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held: dict[EntityKey, str | set[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def of(self, key: EntityKey) -> Collection[str]:
+        """The ids of the incidents that hold it."""
+        held = self._held.get(key, ())
+        return (held,) if isinstance(held, str) else held
+
+    def add(self, keys: Iterable[EntityKey], incident: str) -> None:
+        """The incident holds these."""
+        for key in keys:
+            held = self._held.get(key)
+            if held is None:
+                self._held[key] = incident
+            elif isinstance(held, set):
+                held.add(incident)
+            elif held != incident:
+                self._held[key] = {held, incident}
+
+    def remove(self, keys: Iterable[EntityKey], incident: str) -> None:
+        """The incident holds these no more."""
+        for key in keys:
+            held = self._held.get(key)
+            if held == incident:
+                del self._held[key]
+            elif isinstance(held, set):
+                held.discard(incident)
+                if not held:
+                    del self._held[key]
 
 
 class Company:
@@ -143,16 +208,27 @@ class Company:
 
     def __init__(self, window: float, most: int = 64) -> None:
         self.window, self.most = window, most
-        self._seen: dict[EntityKey, dict[str, tuple[float, float]]] = {}
+        self._seen: dict[EntityKey, _One | dict[str, tuple[float, float]]] = {}
+        """By thing, the one that was touched longest ago first: its only companion, or all with first and last time."""
 
     def __len__(self) -> int:
         return len(self._seen)
 
-    def add(self, key: EntityKey, companions: Iterable[str], now: float) -> None:
+    def add(self, key: EntityKey, companions: frozenset[str], now: float) -> None:
         """They were seen together at that time."""
-        seen = self._seen.get(key)
-        if seen is None:
-            seen = self._seen[key] = {}
+        if not companions:
+            return
+        seen = self._seen.pop(key, None)
+        if seen is None and len(companions) == 1:
+            self._seen[key] = (next(iter(companions)), now, now)
+            return
+        if isinstance(seen, tuple):
+            name, first, last = seen
+            if companions == {name}:
+                self._seen[key] = (name, min(first, now), max(last, now))
+                return
+            seen = {name: (first, last)}
+        seen = seen or {}
         for companion in companions:
             span = seen.get(companion)
             if span is not None:
@@ -164,6 +240,7 @@ class Company:
                     continue
                 del seen[oldest]
             seen[companion] = (now, now)
+        self._seen[key] = seen
 
     def degree(self, key: EntityKey, now: float, *, before: float | None = None) -> int:
         """How many companions it has had in the window that ends now; with `before`, only those that it had before that moment."""
@@ -171,10 +248,18 @@ class Company:
         if not seen:
             return 0
         since = now - self.window
-        return sum(last >= since and (before is None or first < before) for first, last in seen.values())
+        spans = (seen[1:],) if isinstance(seen, tuple) else seen.values()
+        return sum(last >= since and (before is None or first < before) for first, last in spans)
 
     def forget(self, now: float) -> None:
-        """Drops what lies before the window."""
+        """Drops what lies before the window: what it costs is what it drops."""
         since = now - self.window
-        for key in [k for k, seen in self._seen.items() if all(last < since for _, last in seen.values())]:
+        while self._seen:
+            key = next(iter(self._seen))
+            seen = self._seen[key]
+            if (seen[2] if isinstance(seen, tuple) else max(last for _, last in seen.values())) >= since:
+                return
             del self._seen[key]
+
+
+_One = tuple[str, float, float]

@@ -8,14 +8,14 @@ identifiers, merge vetoes, no new incident made by a merge) are Defender's publi
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left, insort
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 from tocsin.detect.alert import SEVERITIES, Alert
-from tocsin.incidents.cluster import Cluster, Company, Worth
+from tocsin.incidents.cluster import Cluster, Company, Holders, Worth
 from tocsin.incidents.links import Links, shipped_links
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
 from tocsin.incidents.score import Score, Scorer
@@ -37,6 +37,15 @@ ENTITY_CAP = 1000
 """Entities above which an incident takes in no other."""
 
 _MEDIUM, _HIGH = SEVERITIES.index("Medium"), SEVERITIES.index("High")
+_ALONE = frozenset({"process", "session", "mail"})
+"""Kinds of which company says nothing."""
+
+_LATE = 24 * HOUR
+"""Alerts that are late by so much still find all that lies within the horizon before them."""
+
+_FEW = 32
+"""A supporting thing that more incidents hold than this tips no scales."""
+
 _TIDY_EVERY = 1000
 
 
@@ -60,11 +69,21 @@ class Candidate:
     joins: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much a correlator holds: incidents, alerts, keys by which they are found, things whose company it remembers."""
+
+    incidents: int
+    alerts: int
+    keys: int
+    things: int
+
+
 class Correlator:
     """Holds the incidents that may still grow and joins alerts to them.
 
     Alerts are taken in the order given; for a replay give them by time. The same alerts in the same order give the same incidents. What lies further
-    back than twice the horizon before the newest alert is forgotten, so that memory is bounded by what happens in that time.
+    back than the horizon and a day before the newest alert is forgotten, so that memory is bounded by what happens in that time.
     """
 
     def __init__(
@@ -87,7 +106,7 @@ class Correlator:
         self._fired = Company(horizon)
         self._scorer = Scorer(self.settings, self._company)
         self._clusters: dict[str, Cluster] = {}
-        self._holders: dict[EntityKey, set[str]] = {}
+        self._holders = Holders()
         self._alerts: dict[str, str] = {}
         self._newest = 0.0
         self._since_tidy = 0
@@ -98,6 +117,11 @@ class Correlator:
         """The incidents that people see, by first event."""
         shown = [i for c in self._clusters.values() if (i := c.incident).promoted and i.status is not Status.REDIRECTED]
         return sorted(shown, key=lambda i: (i.first, i.id))
+
+    @property
+    def size(self) -> Size:
+        """How much it holds in memory."""
+        return Size(len(self._clusters), len(self._alerts), len(self._holders), len(self._company) + len(self._fired))
 
     def get(self, incident_id: str) -> Incident | None:
         """The incident of that id, or None."""
@@ -127,6 +151,16 @@ class Correlator:
         ]
         return sorted(found, key=lambda c: (-c.score, c.incident.first, c.incident.id))
 
+    def shed(self, alerts: Iterable[Alert]) -> None:
+        """Lets go of those alerts' rows, which are kept elsewhere: what joins them is noted already, and they are most of what memory would hold."""
+        for alert in alerts:
+            incident = self.holding(alert.id)
+            if incident is None or not alert.events:
+                continue
+            at = bisect_left(incident.alerts, (alert.time, alert.id), key=_by_time)
+            linked = incident.alerts[at]
+            incident.alerts[at] = replace(linked, alert=replace(linked.alert, events=()))
+
     def forget_before(self, moment: datetime) -> None:
         """Drops incidents from memory whose last event lies before that: nothing can join them any more."""
         limit = moment.timestamp()
@@ -146,11 +180,14 @@ class Correlator:
             return [IncidentChange("created", alone.incident, (alert,))] if alone.incident.promoted else []
         target, score = fitting[0]
         was_shown = target.incident.promoted
-        self._join(target, alert, sign, score.reasons())
+        wider = self._join(target, alert, sign, score.reasons())
         changes: list[IncidentChange] = []
-        for absorbed, target in self._settle(target, [c for c, _ in fitting[1:]], sign.things, alert):  # noqa: B020
+        # A stage or rule that is new to the incident may bring it nearer to any of its neighbours, else only what the alert names can.
+        touched = list(target.things if wider else sign.things)
+        for absorbed, kept in self._settle(target, [c for c, _ in fitting[1:]], touched, alert):
+            target = kept
             if absorbed.promoted:
-                was_shown = was_shown or absorbed.promoted
+                was_shown = True
                 changes.append(IncidentChange("merged", target.incident, (), absorbed))
         incident = target.incident
         incident.promoted = incident.promoted or self._worth_showing(target)
@@ -168,7 +205,8 @@ class Correlator:
         """Counts in whose company the alert's things are, and where its rule fires."""
         self._newest = max(self._newest, sign.points[-1])
         for key in sign.things:
-            self._company.add(key, sign.company(key), sign.time)
+            if key[0] not in _ALONE:
+                self._company.add(key, sign.company(key), sign.time)
         self._fired.add((sign.rule,), sign.hosts or sign.accounts, sign.time)
         self._since_tidy += 1
         if self._since_tidy >= _TIDY_EVERY:
@@ -176,9 +214,9 @@ class Correlator:
             self._tidy()
 
     def _tidy(self) -> None:
-        limit = self._newest - 2 * self.settings.horizon.total_seconds()
-        for cluster in [c for c in self._clusters.values() if c.last < limit]:
-            self._forget(cluster)
+        limit = self._newest - self.settings.horizon.total_seconds() - _LATE
+        while self._clusters and (oldest := next(iter(self._clusters.values()))).last < limit:
+            self._forget(oldest)
         self._company.forget(self._newest)
         self._fired.forget(self._newest)
 
@@ -201,18 +239,26 @@ class Correlator:
         found = [(other, score) for other, score in self._scored(alone, keys) if score.joins]
         return sorted(found, key=lambda f: (-f[1].points, f[0].incident.first, f[0].incident.id))
 
-    def _scored(self, side: Cluster, keys: Iterable[EntityKey]) -> Iterator[tuple[Cluster, Score]]:
-        """Open incidents that hold one of the keys that are rare enough to join by, with their scores."""
+    def _scored(
+        self, side: Cluster, keys: Iterable[EntityKey], *, support: bool = False
+    ) -> Iterator[tuple[Cluster, Score]]:
+        """Open incidents that hold one of the keys that are rare enough to join by (`support`: that may tip the scales), with their scores."""
         seen: set[str] = {side.incident.id}
         for key in keys:
-            holders = self._holders.get(key)
-            if not holders or not self._scorer.may_anchor(key, self._newest):
+            holders = self._holders.of(key)
+            if not holders or not (
+                self._scorer.may_anchor(key, self._newest) or (support and self._tips(key, holders))
+            ):
                 continue
-            for incident_id in sorted(holders - seen):
+            for incident_id in sorted(h for h in holders if h not in seen):
                 seen.add(incident_id)
                 other = self._clusters[incident_id]
                 if other.joinable and other.incident.status not in (Status.RESOLVED, Status.REDIRECTED):
                     yield other, self._scorer.score(side, other, self._newest)
+
+    def _tips(self, key: EntityKey, holders: Collection[str]) -> bool:
+        """Whether a supporting key is held by so few that it says anything."""
+        return self._scorer.supports(key) and len(holders) <= _FEW
 
     # ------------------------------------------------------------------ merging
 
@@ -221,20 +267,20 @@ class Correlator:
     ) -> Iterator[tuple[Incident, Cluster]]:
         """Merges what the alert brought together, until nothing more reaches the threshold; gives what was emptied and what stays."""
         queue = {c.incident.id: c for c in waiting}
-        for other, score in list(self._scored(target, keys)):
-            if score.joins:
-                queue.setdefault(other.incident.id, other)
+        self._queue(queue, target, keys)
         while queue:
             other = queue.pop(next(iter(queue)))
             if other is target or other.incident.id not in self._clusters or not self._may_merge(target, other):
                 continue
-            moved = list((target if self._direction(target, other)[0] is other else other).keys)
             target, source = self._direction(target, other)
             self._merge(target, source, alert)
             yield source.incident, target
-            for further, score in list(self._scored(target, moved)):
-                if score.joins:
-                    queue.setdefault(further.incident.id, further)
+            self._queue(queue, target, target.things)
+
+    def _queue(self, queue: dict[str, Cluster], target: Cluster, keys: Iterable[EntityKey]) -> None:
+        for other, score in self._scored(target, keys, support=True):
+            if score.joins:
+                queue.setdefault(other.incident.id, other)
 
     def _may_merge(self, one: Cluster, other: Cluster) -> bool:
         pair = frozenset((one.incident.id, other.incident.id))
@@ -266,10 +312,9 @@ class Correlator:
         into.promoted = into.promoted or out_of.promoted
         self._forget(source)
         out_of.redirect(into.id)
-        for member in source.members:
-            self._alerts[member.id] = into.id
-        for key in source.keys:
-            self._holders.setdefault(key, set()).add(into.id)
+        for alert_id in source.alerts:
+            self._alerts[alert_id] = into.id
+        self._holders.add(source.things, into.id)
         target.absorb(source)
 
     # ------------------------------------------------------------------ bookkeeping
@@ -283,35 +328,31 @@ class Correlator:
             sign = signature(alert, self._links)
             self._notice(sign)
             clusters[incident_id].add(sign, self._worth(sign))
-        for cluster in clusters.values():
+        for cluster in sorted(clusters.values(), key=lambda c: c.last):
             self._enter(cluster)
 
     def _enter(self, cluster: Cluster) -> None:
         self._clusters[cluster.incident.id] = cluster
-        for member in cluster.members:
-            self._alerts[member.id] = cluster.incident.id
-        for key in cluster.keys:
-            self._holders.setdefault(key, set()).add(cluster.incident.id)
+        for alert_id in cluster.alerts:
+            self._alerts[alert_id] = cluster.incident.id
+        self._holders.add(cluster.things, cluster.incident.id)
 
-    def _join(self, cluster: Cluster, alert: Alert, sign: Signature, reasons: tuple[Reason, ...]) -> None:
+    def _join(self, cluster: Cluster, alert: Alert, sign: Signature, reasons: tuple[Reason, ...]) -> bool:
         incident = cluster.incident
         insort(incident.alerts, LinkedAlert(alert, reasons), key=_by_time)
         incident.updated = max(incident.updated or alert.created, alert.created)
-        cluster.add(sign, self._worth(sign))
+        wider = cluster.add(sign, self._worth(sign))
         self._alerts[alert.id] = incident.id
-        for key in sign.things:
-            self._holders.setdefault(key, set()).add(incident.id)
+        self._holders.add(sign.things, incident.id)
+        # The one that was touched longest ago comes first: forgetting begins there.
+        self._clusters[incident.id] = self._clusters.pop(incident.id)
+        return wider
 
     def _forget(self, cluster: Cluster) -> None:
         self._clusters.pop(cluster.incident.id, None)
-        for member in cluster.members:
-            self._alerts.pop(member.id, None)
-        for key in cluster.keys:
-            holders = self._holders.get(key)
-            if holders is not None:
-                holders.discard(cluster.incident.id)
-                if not holders:
-                    del self._holders[key]
+        for alert_id in cluster.alerts:
+            self._alerts.pop(alert_id, None)
+        self._holders.remove(cluster.things, cluster.incident.id)
 
 
 def _by_time(linked: LinkedAlert) -> tuple[datetime, str]:

@@ -17,6 +17,7 @@ from tocsin.detect.alert import Alert, iso
 from tocsin.incidents import history, judging, life, metrics, reshape, store, tasks
 from tocsin.incidents.correlate import CorrelationSettings, Correlator, IncidentChange
 from tocsin.incidents.life import Actor
+from tocsin.incidents.links import links_of
 from tocsin.incidents.priority import Judge
 from tocsin.incidents.story import graph, story
 from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, TaskRow, Unit, text_of
@@ -56,7 +57,12 @@ class IncidentDesk:
         since = self._state.clock.now() - 2 * self._settings.horizon
         with self._state.read() as unit:
             self._reshapes = reshape.reshapes(unit)
-            made = Correlator(store.load_growing(unit, since), self._settings, apart=reshape.apart(unit))
+            made = Correlator(
+                store.load_growing(unit, since),
+                self._settings,
+                apart=reshape.apart(unit),
+                links=links_of(self._content()) if self._content is not None else None,
+            )
         made.more_vetoes = lambda one, other: judging.group_vetoes(self._state.judge, one, other)
         return made
 
@@ -82,6 +88,7 @@ class IncidentDesk:
                         store.save(unit, self._correlator, alerts, changes)
                         if within is not None:
                             within(unit)
+                    self._correlator.shed(alerts)
                     break
                 except _OutdatedError:
                     # People merged or moved since memory was read: look again at what is there now.

@@ -87,6 +87,10 @@ class Scorer:
         rarity, _ = self._rarity(key, now)
         return self._points.get(key[0], 0.0) * rarity >= self._settings.anchor
 
+    def supports(self, key: EntityKey) -> bool:
+        """Whether that kind of thing supports joins without making any."""
+        return _family(key) in SUPPORT and self._points.get(key[0], 0.0) > 0
+
     def score(self, one: Cluster, other: Cluster, now: float) -> Score:
         """The score of two sides."""
         parts: dict[Thing, _Part] = {}
@@ -130,8 +134,8 @@ class Scorer:
         """What time and the alerts' worth leave of a shared key's points, the time between, and whether only a noisy rule's alert shares it."""
         context = _family(key) in CONTEXT
         best, best_gap, noisy = 0.0, 0.0, False
-        for here, mine in one.keys[key].by_worth.items():
-            for there, theirs in other.keys[key].by_worth.items():
+        for here, mine in one.moments(key).by_worth.items():
+            for there, theirs in other.moments(key).by_worth.items():
                 gap = nearest(mine, theirs)
                 if gap > self._horizon:
                     continue
@@ -174,7 +178,7 @@ def _weighed(parts: object, support: float) -> tuple[tuple[_Part, float], ...]:
     return tuple(found)
 
 
-def _progress(one: set[int], other: set[int]) -> str:
+def _progress(one: frozenset[int], other: frozenset[int]) -> str:
     """The step from one side's stages to the other's that spans most of the kill chain, in words; empty where both tell of the same one."""
     if not one or not other:
         return ""

@@ -67,11 +67,12 @@ def entity_keys(entities: Iterable[Entity]) -> dict[EntityKey, Entity]:
 def signature(alert: Alert, links: Links) -> Signature:
     """The alert's signature; `links` says which columns of its rows tell of processes, sessions and common files."""
     found = links.read(alert)
-    things: dict[EntityKey, Thing] = {
-        key: (entity.type, entity.label.lower())
-        for key, entity in entity_keys(alert.entities).items()
-        if not (key[0] in ("hash", "file") and found.is_common(key))
-    }
+    things: dict[EntityKey, Thing] = {}
+    for entity in alert.entities:
+        thing = (entity.type, entity.label.lower())  # one for all its keys: there are millions of them
+        for key in (*entity.strong_keys(), *entity.weak_keys()):
+            if key not in things and not (key[0] in ("hash", "file") and found.is_common(key)):
+                things[key] = thing
     for key, label in found.keys.items():
         things.setdefault(key, (_TYPE_OF[key[0]], label))
     return Signature(

@@ -1,0 +1,150 @@
+"""How correlation and the incident queue bear a month of a large organisation: a million alerts over 30 days, 50,000 entities.
+
+    python -m bench.incidents [ALERTS]          joins, memory, cost per alert as it grows (default 1,000,000)
+    python -m bench.incidents queue [ALERTS]    the queue page and an incident of 5,000 alerts through the API, over a state of that many alerts
+
+Joins are measured in CPU time of their thread, because machines differ and this one is shared; what a person waits for in time by the clock.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from tocsin.detect.alert import TACTICS, Alert, Evidence
+from tocsin.incidents import Correlator
+from tocsin.tables.entities import Entity
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+DAYS = 30
+HOSTS, ADDRESSES, SERVERS = 22_000, 5_900, 100
+"""With a user each of 22,000 machines: 50,000 entities."""
+RULES = 600
+ATTACKS = 300
+"""Of 60 alerts over a few hours on four machines each."""
+LARGE = 5_000
+"""Alerts of one more attack, all on two machines in three hours."""
+
+
+def alerts(count: int, seed: int = 5) -> Iterator[Alert]:
+    """That many alerts by time: noise on machines and servers, of rules of which few make most, and attacks among them."""
+    rng = random.Random(seed)
+    weights = [1 / (n + 1) for n in range(RULES)]
+    step = DAYS * 86_400 / count
+    attack_at = sorted(rng.randrange(count) for _ in range(min(ATTACKS, count // 100)))
+    waiting: list[tuple[float, int, Alert]] = []
+    number = 0
+    large = count // 2 if count >= 10 * LARGE else -1
+    for n in range(count):
+        moment = n * step
+        while attack_at and attack_at[0] <= n:
+            attack_at.pop(0)
+            hosts = [rng.randrange(HOSTS) for _ in range(4)]
+            for part in range(60):
+                at = moment + rng.uniform(0, 4 * 3600)
+                waiting.append(
+                    (
+                        at,
+                        number,
+                        _alert(number, at, hosts[part * 4 // 60], 600 + rng.randrange(60), rng, attack=hosts[0]),
+                    )
+                )
+                number += 1
+            waiting.sort(key=lambda w: w[:2])
+        if n == large:
+            for part in range(LARGE):
+                at = moment + part * 3 * 3600 / LARGE
+                waiting.append((at, number, _alert(number, at, 7 + part % 2, 700 + part % 40, rng, attack=7)))
+                number += 1
+            waiting.sort(key=lambda w: w[:2])
+        while waiting and waiting[0][0] <= moment:
+            yield waiting.pop(0)[2]
+        yield _alert(number, moment, rng.randrange(HOSTS), rng.choices(range(RULES), weights)[0], rng)
+        number += 1
+
+
+def _alert(number: int, at: float, host: int, rule: int, rng: random.Random, attack: int | None = None) -> Alert:
+    moment = START + timedelta(seconds=at)
+    name = f"pc{host:05}"
+    entities = [
+        Entity.host(f"{name}.contoso.example"),
+        Entity.account(f"CONTOSO\\user{attack if attack is not None else host:05}"),
+    ]
+    draw = rng.random()
+    if draw < 0.4:
+        created = f"{moment:%Y-%m-%dT%H:%M:%S.000Z}"
+        entities.append(
+            Entity("Process", {"Host": name, "ProcessId": str(rng.randrange(4, 60_000)), "CreationTimeUtc": created})
+        )
+    if draw < 0.2:
+        entities.append(Entity("IP", {"Address": f"198.51.{rng.randrange(100) // 4}.{rng.randrange(ADDRESSES) % 236}"}))
+    if 0.2 < draw < 0.35:
+        entities.append(Entity.host(f"srv{rng.randrange(SERVERS):03}.contoso.example"))
+    row = {
+        "DeviceName": name,
+        "ActionType": "ProcessCreated",
+        "ProcessCommandLine": f"tool.exe --run {number}",
+        "FolderPath": r"C:\Users\u\tool.exe",
+    }
+    severity = "High" if attack is not None and number % 5 == 0 else ("Low", "Medium", "Informational")[rule % 3]
+    return Alert(
+        id=f"al{number:07}", rule_id=f"rule{rule}", rule=f"Rule {rule}", time=moment, end=moment, created=moment, severity=severity,
+        tactics=(TACTICS[2 + rule % 10],), techniques=(f"T1{rule % 600:03}",), entities=tuple(e for e in entities if e),
+        events=(Evidence("DeviceProcessEvents", row),),
+    )  # fmt: skip
+
+
+def joins(count: int) -> None:
+    """Prints the table of joins."""
+    correlator = Correlator()
+    marks = [m for m in (10_000, 30_000, 100_000, 300_000, 1_000_000) if m <= count] or [count]
+    took: list[float] = []
+    began = time.process_time()
+    generated = 0.0
+    total, before = 0, 0
+    print(
+        "| alerts | CPU µs an alert since the mark before | p50 ms | p95 ms | p99 ms | max ms | incidents in memory | resident MiB |"
+    )
+    print("|---:|---:|---:|---:|---:|---:|---:|---:|")
+    stream = alerts(count)
+    while True:
+        at = time.process_time()
+        alert = next(stream, None)
+        generated += time.process_time() - at
+        if alert is None:
+            break
+        at = time.thread_time()
+        correlator.add([alert])
+        took.append(time.thread_time() - at)
+        total += 1
+        if marks and total == marks[0]:
+            marks.pop(0)
+            spent = time.process_time() - began - generated
+            took.sort()
+            p50, p95, p99 = (took[int(len(took) * q)] * 1000 for q in (0.5, 0.95, 0.99))
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(
+                f"| {total:,} | {spent / (total - before) * 1e6:.0f} | {p50:.2f} | {p95:.2f} | {p99:.2f} | {took[-1] * 1000:.1f} |"
+                f" {correlator.size.incidents:,} | {memory:.0f} |",
+                flush=True,
+            )
+            before, took, began, generated = total, [], time.process_time(), 0.0
+
+
+def main() -> None:
+    """Prints the tables for bench/README.md."""
+    words = sys.argv[1:]
+    if words[:1] == ["queue"]:
+        from bench.incident_queue import queue
+
+        queue(int(words[1]) if len(words) > 1 else 100_000)
+    else:
+        joins(int(words[0]) if words else 1_000_000)
+
+
+if __name__ == "__main__":
+    main()

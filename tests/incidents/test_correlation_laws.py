@@ -1,0 +1,148 @@
+"""What correlation promises for any alerts: order within the window doesn't matter, incidents don't disturb each other, split and merge cancel out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.incidents.test_correlate import ANN, BOB, T0, WS1, WS2, alert
+from tocsin.base.clock import ManualClock
+from tocsin.detect.alert import Alert
+from tocsin.incidents import Correlator, Incident
+from tocsin.incidents.desk import IncidentDesk
+from tocsin.incidents.life import Actor
+from tocsin.state import State
+from tocsin.tables import Entity
+
+WS3 = Entity.host("ws3.contoso.com")
+HASH = Entity("FileHash", {"Algorithm": "SHA256", "Value": "ab" * 32})
+THINGS = [e for e in (WS1, WS2, WS3, ANN, BOB, HASH, Entity("IP", {"Address": "8.8.8.8"})) if e]
+FILES = [Entity("File", {"Directory": "d:\\x", "Name": f"{n}.exe"}) for n in "ab"]
+TACTICS = ("InitialAccess", "Execution", "CredentialAccess", "Exfiltration")
+
+
+@st.composite
+def some_alerts(draw: st.DrawFn, most: int = 9) -> list[Alert]:
+    """Alerts within a day, over things so few that none of them is a hub and no rule noisy."""
+    count = draw(st.integers(2, most))
+    return [
+        alert(
+            f"r{n % 4}",
+            draw(st.integers(0, 24 * 60)) + n / 1000,
+            *draw(st.lists(st.sampled_from([*THINGS, *FILES]), max_size=3, unique=True)),
+            severity=draw(st.sampled_from(["Low", "Medium", "High"])),
+            tactics=(draw(st.sampled_from(TACTICS)),),
+        )
+        for n in range(count)
+    ]
+
+
+def groups(alerts: list[Alert]) -> set[frozenset[str]]:
+    """The alerts' ids, as they are in incidents, shown or not."""
+    correlator = Correlator()
+    correlator.add(alerts)
+    held: dict[str, set[str]] = {}
+    for each in alerts:
+        incident = correlator.holding(each.id)
+        assert incident is not None
+        held.setdefault(incident.id, set()).add(each.id)
+    return {frozenset(ids) for ids in held.values()}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_order_of_arrival_changes_no_members(data: st.DataObject) -> None:
+    alerts = data.draw(some_alerts())
+    assert groups(data.draw(st.permutations(alerts))) == groups(alerts)
+
+
+@settings(max_examples=60, deadline=None)
+@given(some_alerts())
+def test_the_same_alerts_give_the_same_ids_and_reasons(alerts: list[Alert]) -> None:
+    def made() -> list[tuple[str, list[tuple[str, list[str]]]]]:
+        correlator = Correlator()
+        correlator.add(alerts)
+        return [(i.id, [(a.alert.id, [r.text for r in a.linked_by]) for a in i.alerts]) for i in correlator.incidents]
+
+    assert made() == made()
+
+
+@settings(max_examples=60, deadline=None)
+@given(some_alerts())
+def test_every_reason_is_of_a_thing_that_the_alert_names(alerts: list[Alert]) -> None:
+    correlator = Correlator()
+    correlator.add(alerts)
+    for incident in correlator.incidents:
+        for linked in incident.alerts:
+            labels = {e.label.lower() for e in linked.alert.entities}
+            for reason in linked.linked_by:
+                if reason.text.startswith("same ") and reason.text != "same rule":
+                    assert any(label in reason.text for label in labels), reason.text
+
+
+@settings(max_examples=60, deadline=None)
+@given(some_alerts())
+def test_a_restart_in_between_changes_nothing(alerts: list[Alert]) -> None:
+    alerts.sort(key=lambda a: (a.created, a.time, a.id))
+    half = len(alerts) // 2
+    before = Correlator()
+    before.add(alerts[:half])
+    known = {i.id: i for a in alerts[:half] if (i := before.holding(a.id))}
+    again = Correlator([Incident.from_record(i.to_record()) for i in known.values()])
+    before.add(alerts[half:])
+    again.add(alerts[half:])
+    assert [i.id for i in again.incidents] == [i.id for i in before.incidents]
+    assert [i.alert_ids() for i in again.incidents] == [i.alert_ids() for i in before.incidents]
+
+
+def _desk(folder: str) -> tuple[State, IncidentDesk]:
+    state = State.open(Path(folder) / "state.db", clock=ManualClock(T0 + timedelta(days=2)))
+    return state, IncidentDesk(state)
+
+
+@settings(max_examples=8, deadline=None)
+@given(some_alerts(6), st.sampled_from(["r0", "another"]))
+def test_a_benign_alert_lowers_no_unrelated_incidents_priority(alerts: list[Alert], rule: str) -> None:
+    with TemporaryDirectory() as folder:
+        state, desk = _desk(folder)
+        desk.add(alerts)
+        before = {i["id"]: i["priority"] for i in desk.page(limit=50)["items"]}
+        elsewhere = Entity.host("printserver.contoso.com")
+        desk.add([alert(rule, 60 * 30, elsewhere, severity="Low", tactics=("Discovery",))])
+        after = {i["id"]: i["priority"] for i in desk.page(limit=50)["items"]}
+        state.close()
+    assert all(after[i] >= before[i] for i in before)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.data())
+def test_split_then_merge_is_identity(data: st.DataObject) -> None:
+    alerts = [alert(f"r{n}", n, WS1, ANN, tactics=(TACTICS[n % 4],)) for n in range(data.draw(st.integers(2, 6)))]
+    ids = [a.id for a in alerts]
+    leaving = data.draw(st.lists(st.sampled_from(ids), min_size=1, max_size=len(ids) - 1, unique=True))
+    anna = Actor("anna")
+    with TemporaryDirectory() as folder:
+        state, desk = _desk(folder)
+        desk.add(alerts)
+        (only,) = desk.page()["items"]
+        before = _what_it_is(desk, only["id"])
+        with state.write() as unit:
+            moved = desk.move(unit, only["id"], leaving, None, reason="", actor=anna)
+        assert len(desk.page()["items"]) == 2
+        with state.write() as unit:
+            desk.merge(unit, only["id"], [moved["target"]], reason="", actor=anna)
+        after = _what_it_is(desk, only["id"])
+        state.close()
+    assert after == before
+
+
+def _what_it_is(desk: IncidentDesk, incident_id: str) -> dict[str, object]:
+    """An incident without what tells of its changes: version, activity, and how its alerts came."""
+    found = desk.get(incident_id)
+    alerts = [{k: v for k, v in a.items() if k != "linked_by"} for a in found["alerts"]]
+    kept = {k: v for k, v in found.items() if k not in ("version", "updated", "activity", "alerts", "priority_history")}
+    return {**kept, "alerts": alerts}
