@@ -1,4 +1,4 @@
-"""What correlation promises for any alerts: order within the window doesn't matter, incidents don't disturb each other, split and merge cancel out."""
+"""What correlation promises for any alerts: order changes nothing, incidents don't disturb each other, split and merge cancel out."""
 
 from __future__ import annotations
 
