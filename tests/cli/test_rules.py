@@ -44,3 +44,40 @@ def test_bad_rules_are_named_and_the_others_run(tmp_path: Path) -> None:
     assert all(r["locations"][0]["physicalLocation"]["region"]["startLine"] >= 1 for r in run["results"])
     assert any("magic" in r["message"]["text"] for r in run["results"])
     assert any("a → b → a" in r["message"]["text"] for r in run["results"])
+
+
+KQL = (
+    "id: {0}\nname: {0}\nseverity: Low\nqueryFrequency: 1h\nqueryPeriod: 1h\nquery: {1}\nrelevantTechniques: [T1110]\n"
+)
+
+
+def test_load_says_of_each_rule_whether_it_runs(tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(KQL.format("good", "SecurityEvent | where EventID == 4625"))
+    (tmp_path / "table.yaml").write_text(KQL.format("table", "SecurityEvnt | take 1"))
+    (tmp_path / "column.yaml").write_text(KQL.format("column", "SecurityEvent | where EventNo == 1"))
+    (tmp_path / "function.yaml").write_text(KQL.format("function", "SecurityEvent | extend x = frobnicate(EventID)"))
+    (tmp_path / "broken.yaml").write_text("id: [")
+    values = ", ".join(f'"v{n}"' for n in range(10_000))
+    (tmp_path / "long.yaml").write_text(KQL.format("long", f"'SecurityEvent | where Account in ({values})'"))
+    done = CliRunner().invoke(app, ["load", str(tmp_path), "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    said = {Path(r["file"]).stem: " ".join(p["message"] for p in r["problems"]) for r in found["rules"]}
+    assert said["good"] == ""
+    assert "SecurityEvnt" in said["table"]
+    assert "EventNo" in said["column"]
+    assert "frobnicate" in said["function"]
+    assert "Not YAML" in said["broken"]
+    assert (said["long"] == "") == next(r["runs"] for r in found["rules"] if r["file"].endswith("long.yaml"))
+    assert CliRunner().invoke(app, ["load", str(tmp_path), "--strict"]).exit_code == 1
+
+
+def test_coverage_and_its_layer(tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(KQL.format("good", "SecurityEvent | where EventID == 4625"))
+    layer = tmp_path / "layer.json"
+    done = CliRunner().invoke(app, ["coverage", str(tmp_path), "--json", "--navigator", str(layer)])
+    assert done.exit_code == 0, done.output
+    (technique,) = json.loads(done.stdout)["techniques"]
+    assert (technique["technique"], technique["level"], technique["rules"][0]["proven"]) == ("T1110", "rule", False)
+    (shown,) = json.loads(layer.read_text("utf-8"))["techniques"]
+    assert (shown["techniqueID"], shown["score"]) == ("T1110", 25)

@@ -34,6 +34,7 @@ from tocsin.api.routes import (
     session,
     summaries,
     transforms,
+    watchlists,
 )
 from tocsin.api.security import COOKIE, permission_of
 from tocsin.api.shapes import Problem
@@ -43,6 +44,8 @@ __all__ = ["BASE", "create_app", "guarded_routes"]
 
 BASE = "/api/v1"
 MAX_BODY = 1 << 20
+MAX_LIST = 64 << 20
+"""Bytes that a watchlist may have."""
 """Bytes that a request to the API may carry. Intake routes, where rows come in, set their own bound."""
 
 _PROBLEM: dict[int | str, dict[str, Any]] = {
@@ -67,7 +70,7 @@ def create_app(workspace: Workspace) -> FastAPI:
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(Unexpected),
-            Middleware(BodyLimit, limit=MAX_BODY, prefix=f"{BASE}/"),
+            Middleware(BodyLimit, limit=MAX_BODY, prefix=f"{BASE}/", larger={f"{BASE}/watchlists/": MAX_LIST}),
         ],
     )
     app.state.workspace = workspace
@@ -86,6 +89,7 @@ def create_app(workspace: Workspace) -> FastAPI:
         search_jobs,
         summaries,
         transforms,
+        watchlists,
         actions,
         automation,
         admin,

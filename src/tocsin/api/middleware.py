@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -82,22 +83,24 @@ class Unexpected:
 class BodyLimit:
     """Refuses bodies of the API over `limit` bytes with 413: by Content-Length or, without one, as soon as the count is passed.
 
-    Paths outside `prefix` set their own bound (the intake, where rows come in).
+    Paths outside `prefix` set their own bound (the intake, where rows come in); `larger` gives paths a bound of their own.
     """
 
-    def __init__(self, app: ASGIApp, limit: int, prefix: str) -> None:
+    def __init__(self, app: ASGIApp, limit: int, prefix: str, larger: Mapping[str, int] | None = None) -> None:
         self._app = app
         self._limit = limit
         self._prefix = prefix
+        self._larger = larger or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         if scope["type"] != "http" or not scope["path"].startswith(self._prefix):
             await self._app(scope, receive, send)
             return
-        detail = f"The body is larger than {self._limit} bytes."
+        limit = next((n for p, n in self._larger.items() if scope["path"].startswith(p)), self._limit)
+        detail = f"The body is larger than {limit} bytes."
         declared = next((v for k, v in scope["headers"] if k == b"content-length"), b"")
-        if declared.isdigit() and int(declared) > self._limit:
+        if declared.isdigit() and int(declared) > limit:
             answer = problem(413, "API0013", detail, headers={"Connection": "close"})
             await answer(scope, receive, send)
             return
@@ -108,7 +111,7 @@ class BodyLimit:
             message = await receive()
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
-                if seen > self._limit:
+                if seen > limit:
                     # An HTTPException, because FastAPI turns any other error while it reads a body into a 400.
                     raise HTTPException(413, detail, {"Connection": "close"})
             return message

@@ -144,6 +144,96 @@ def run_tests(
     raise typer.Exit(1 if failed or broken or (untested and bare) else 0)
 
 
+@app.command("load")
+def load(
+    paths: _Paths = None,
+    packs: _Packs = None,
+    as_json: _Json = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when a rule can't run.")] = False,
+) -> None:
+    """Say of each rule whether it runs, or what it lacks: a table, column, function, modifier, source or watchlist.
+
+    Exit code 0, as the server goes on with the rules that run; `--strict` and `tocsin rules validate` give 1 when one can't.
+    """
+    from tocsin.content import is_warning
+    from tocsin.detect.check import check_rule
+
+    content, rules, problems = _load(paths)
+    reasons: dict[str, list[TocsinError]] = {}
+    named: dict[str, list[str]] = {}
+    with _queries(content, packs) as queries:
+        for rule in rules:
+            file = str(rule.path or rule.id)
+            named.setdefault(file, []).append(rule.name)
+            reasons.setdefault(file, []).extend(p for p in check_rule(rule, queries) if not is_warning(p))
+    for problem in problems:
+        if not is_warning(problem):
+            reasons.setdefault(problem.place.source if problem.place else "", []).append(problem)
+    rows: list[dict[str, Any]] = [
+        {"file": file, "rules": named.get(file, []), "runs": not found, "problems": [_problem(p) for p in found]}
+        for file, found in sorted(reasons.items())
+    ]
+    broken = [r for r in rows if not r["runs"]]
+    running = sum(len(r["rules"]) for r in rows if r["runs"])
+    if as_json:
+        print(json.dumps({"rules": rows, "running": running, "broken": len(broken)}, indent=2, ensure_ascii=False))
+    else:
+        for file, found in sorted(reasons.items()):
+            for problem in found:
+                print(problem)
+            if not found:
+                print(f"{file}: runs")
+        print(f"{running} rules run, {len(broken)} files have rules that can't")
+    raise typer.Exit(1 if strict and broken else 0)
+
+
+@app.command("coverage")
+def show_coverage(
+    paths: _Paths = None,
+    packs: _Packs = None,
+    as_json: _Json = False,
+    navigator: Annotated[
+        Path | None, typer.Option("--navigator", help="Write a layer file of ATT&CK Navigator there.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A data folder: whether the rules' tables hold rows is asked of its lake.")
+    ] = None,
+) -> None:
+    """ATT&CK coverage: per technique whether a rule exists, its tables hold rows (with --data), and its cases pass."""
+    from tocsin.detect.cases import run_cases
+    from tocsin.detect.coverage import coverage, navigator_layer, tables_of_rule
+
+    content, rules, problems = _load(paths)
+    tests = {str(path): cases for path, cases in content.tests.items()}
+    with _queries(content, packs) as queries:
+
+        def proven(rule: Rule) -> bool:
+            cases = tests.get(str(rule.path))
+            return cases is not None and all(r.passed for r in run_cases(rule, cases, queries, queries.catalog))
+
+        found = coverage(rules, tables=lambda r: tables_of_rule(r, queries), filled=_filled(data), proven=proven)
+    if navigator is not None:
+        navigator.write_text(json.dumps(navigator_layer(found), indent=2), "utf-8")
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for item in found["techniques"]:
+        print(f"{item['technique']:10} {item['level']:7} {len(item['rules']):3}  {', '.join(item['tactics'])}")
+    counts = ", ".join(f"{n} {level}" for level, n in found["counts"].items())
+    print(f"{len(found['techniques'])} techniques: {counts}; {found['rules']} rules")
+    _print_problems(problems)
+
+
+def _filled(data: Path | None) -> set[str] | None:
+    if data is None:
+        return None
+    from tocsin.lake import Lake
+    from tocsin.tables import catalogue
+
+    with Lake.open(data / "lake", catalog=catalogue(), read_only=True) as lake:
+        return {s.table for s in lake.stats() if s.rows}
+
+
 # ---------------------------------------------------------------------------------------------- shared
 
 

@@ -1,7 +1,7 @@
 """Content: packs of rules, hunts, parsers, functions, automation rules and watchlists, read from files and checked."""
 
 from tocsin.content.known import KnownFiles
-from tocsin.content.load import load_packs, load_rule_file, load_test_file, packs_dir, read_text
+from tocsin.content.load import load_packs, load_rule_file, load_test_file, load_watchlists, packs_dir, read_text
 from tocsin.content.model import (
     AutomationFile,
     Content,
@@ -25,5 +25,5 @@ from tocsin.content.yamltext import Document, parse_one, parse_yaml
 __all__ = [
     "AutomationFile", "Content", "DemoFile", "Document", "Field", "FunctionFile", "FusionFile", "Hunt", "IncidentFile", "KnownFiles",
     "LinkFile", "Pack", "ParserFile", "RuleFile", "Schema", "SummaryFile", "TestCase", "TestFile", "Watchlist", "check", "is_warning", "load_packs",
-    "load_rule_file", "load_test_file", "packs_dir", "parse_one", "parse_yaml", "read_text",
+    "load_rule_file", "load_test_file", "load_watchlists", "packs_dir", "parse_one", "parse_yaml", "read_text",
 ]  # fmt: skip

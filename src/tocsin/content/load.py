@@ -75,6 +75,17 @@ def load_packs(paths: Sequence[Path], *, only: Sequence[str] = (), cache: Path |
     return loader.content()
 
 
+def load_watchlists(packs: Iterable[Pack]) -> tuple[Watchlist, ...]:
+    """Only the watchlists of those packs, later ones over earlier ones; what can't be read is left out."""
+    found: dict[str, Watchlist] = {}
+    for pack in packs:
+        loader = _Loader()
+        for file in _files(pack.folder / "watchlists", (".csv",)):
+            loader._watchlist(pack, file)
+        found.update((alias, item) for alias, (_, item) in loader.watchlists.items())
+    return tuple(found.values())
+
+
 @dataclass(slots=True)
 class _Loader:
     packs: list[Pack] = field(default_factory=list)

@@ -34,7 +34,7 @@ from tocsin.detect.make import (
 from tocsin.detect.narrow import Filter, necessary
 from tocsin.detect.recent import without_recency
 from tocsin.detect.rule import Operator, Rule, RuleKind
-from tocsin.detect.run import Queries, defect, query_rows, rule_error
+from tocsin.detect.run import Queries, defect, query_rows, rule_error, stored_tables
 from tocsin.detect.windows import BUCKET, EPOCH, IN_BUCKETS
 from tocsin.lake.engine import Limits, Window
 
@@ -125,7 +125,7 @@ class _Backfill:
     def rule(self, rule: Rule) -> list[Alert]:
         try:
             compiled = self.queries.compile(rule.query, later(self.last, _TICK))
-            tables = frozenset(compiled.tables)
+            tables = stored_tables(compiled)
             filled = [t for t in sorted(tables) if self._buckets(t)]
         except DetectError:
             raise

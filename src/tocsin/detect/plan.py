@@ -11,7 +11,7 @@ from tocsin.base.errors import TocsinError
 from tocsin.detect.alert import iso
 from tocsin.detect.recent import without_recency
 from tocsin.detect.rule import Operator, Rule, RuleKind, Windows
-from tocsin.detect.run import Queries, rule_error
+from tocsin.detect.run import Queries, rule_error, stored_tables
 from tocsin.detect.told import Shape, Told, shape_of
 from tocsin.state.rules import LedgerRow
 
@@ -79,7 +79,7 @@ class Plan:
                     made, query = again, bare
         except TocsinError as error:
             raise rule_error(rule, error) from error
-        self.query, self.tables = query, frozenset(made.tables)
+        self.query, self.tables = query, stored_tables(made)
         self.row_wise, self.uses_now = bool(made.row_wise), bool(made.uses_now)
         self.shape, self.compiled = shape_of(rule.query), True
 

@@ -138,6 +138,8 @@ class Rule:
     text: str = ""
     connectors: tuple[str, ...] = ()
     compiled: Any = None
+    exclusions: tuple[Any, ...] = ()
+    """See `tocsin.detect.tuning.Exclusion`."""
 
     @property
     def row_grouped(self) -> bool:

@@ -13,9 +13,12 @@ from tocsin.base.errors import DetectError, KqlError, Place, TocsinError
 from tocsin.detect.alert import Alert
 from tocsin.detect.make import LAST_MOMENT, Rows, make_alerts
 from tocsin.detect.rule import Rule, RuleKind
+from tocsin.detect.tuning import without_excluded
 from tocsin.lake.engine import Limits, QueryResult, Window
+from tocsin.query.catalog import WATCHLIST
+from tocsin.query.external import EXTERNAL
 
-__all__ = ["RULE_LIMITS", "Queries", "defect", "query_rows", "rule_error", "run_rule"]
+__all__ = ["RULE_LIMITS", "Queries", "defect", "query_rows", "rule_error", "run_rule", "stored_tables"]
 
 _log = structlog.get_logger("tocsin.detect")
 
@@ -78,11 +81,17 @@ def query_rows(
     now = window.end or LAST_MOMENT
     try:
         if tables is None:
-            tables = frozenset(queries.compile(rule.query, now).tables)
+            tables = stored_tables(queries.compile(rule.query, now))
         result = queries.run(rule.query, window=window, now=now, limits=limits, relations=relations)
     except TocsinError as error:
         raise rule_error(rule, error) from error
-    return Rows(result.dicts(), tables, window.start, now, truncated=result.truncated)
+    rows = without_excluded(rule, result.dicts(), now)
+    return Rows(rows, tables, window.start, now, truncated=result.truncated)
+
+
+def stored_tables(compiled: Any) -> frozenset[str]:
+    """The tables of the lake that a compiled query reads: watchlists and external data hold no events."""
+    return frozenset(t for t in compiled.tables if not t.startswith((WATCHLIST, EXTERNAL)))
 
 
 def defect(rule: Rule, error: Exception) -> DetectError:

@@ -297,6 +297,24 @@ class Incidents(Repository):
         chosen = select(alerts.c.id, alerts.c.linked_by).where(alerts.c.incident_id == incident_id)
         return {str(r.id): list(r.linked_by) for r in self._c.execute(chosen)}
 
+    def classified_by_rule(self) -> dict[str, dict[str, int]]:
+        """By rule: how many shown incidents hold an alert of it, by their classification ("" for none yet)."""
+        chosen = (
+            select(alerts.c.rule_id, incidents.c.classification, func.count(func.distinct(incidents.c.id)))
+            .join(incidents, alerts.c.incident_id == incidents.c.id)
+            .where(incidents.c.promoted)
+            .group_by(alerts.c.rule_id, incidents.c.classification)
+        )
+        found: dict[str, dict[str, int]] = {}
+        for rule_id, classification, count in self._c.execute(chosen):
+            found.setdefault(str(rule_id), {})[str(classification or "")] = int(count)
+        return found
+
+    def alerts_of_rule(self, rule_id: str, since: datetime) -> list[dict[str, Any]]:
+        """The JSON forms of a rule's alerts that end at that time or later."""
+        chosen = select(alerts.c.payload).where(alerts.c.rule_id == rule_id, alerts.c.end >= since)
+        return [dict(p) for (p,) in self._c.execute(chosen)]
+
     def alerts_of(self, incident_id: str) -> list[dict[str, Any]]:
         """An incident's alerts in full, by time."""
         chosen = select(alerts.c.payload, alerts.c.linked_by).where(alerts.c.incident_id == incident_id)

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from tocsin.base.errors import TocsinError
+from tocsin.base.ids import stable_id
 from tocsin.detect.alert import Alert
 from tocsin.detect.rule import Rule, RuleKind
 from tocsin.detect.schedule import Scheduler, ScheduleSettings
+from tocsin.detect.tuning import without_excluded
 from tocsin.incidents.judging import assets_of
 from tocsin.ingest.model import SourceBatch
 from tocsin.lake import TableBatch
@@ -117,6 +119,11 @@ class Detection:
         self._workspace.incidents.add(alerts, within=lambda unit: unit.rules.put(row))
         self._tell(alerts)
 
+    def file(self, alerts: Sequence[Alert]) -> None:
+        """Files alerts that no window of its own made: runs over the past, the scheduler's own."""
+        self._workspace.incidents.add(alerts)
+        self._tell(alerts)
+
     # ------------------------------------------------------------------ threads
 
     def _schedule(self) -> None:
@@ -142,13 +149,27 @@ class Detection:
             if matcher is None:
                 continue
             try:
-                alerts = [alert for batch in batches for alert in matcher.match(batch)]
+                alerts = self._not_excluded([alert for batch in batches for alert in matcher.match(batch)])
                 if alerts:
                     self._workspace.incidents.add(alerts)
                     self._tell(alerts)
                 self.costs.look(matcher)
             except Exception as error:  # a defect in one rule must not end the matching of all others
                 _log.exception("sigma.failed", error=str(error))
+
+    def _not_excluded(self, alerts: list[Alert]) -> list[Alert]:
+        """The alerts of Sigma rules of which exclusions leave some event."""
+        excluding = {r.id: r for r in self._workspace.rules.rules if r.exclusions}
+        if not excluding:
+            return alerts
+        now = self._workspace.clock.now()
+        return [
+            a
+            for a in alerts
+            if a.rule_id not in excluding
+            or not a.events
+            or without_excluded(excluding[a.rule_id], [e.row for e in a.events], now)
+        ]
 
     def _upkeep(self) -> None:
         rounds = 0
@@ -186,6 +207,24 @@ class Detection:
         _log.warning("rule.disabled", rule=rule.id, name=rule.name, reason=reason)
         with self._workspace.state.write() as unit:
             unit.audit.add("system:scheduler", "rule.disable", "rule", rule.id, detail={"reason": reason})
+        now = self._workspace.clock.now()
+        self.file(
+            [
+                Alert(
+                    id=stable_id("al", "auto-disabled", rule.id, now.isoformat()),
+                    rule_id="tocsin.auto-disabled",
+                    rule="A detection rule was switched off",
+                    title=f"AUTO DISABLED {rule.name}",
+                    description=f"The rule '{rule.name}' no longer runs: {reason} Correct it and switch it on again.",
+                    time=now,
+                    end=now,
+                    created=now,
+                    severity="Medium",
+                    correlate=False,
+                    tags=("health",),
+                )
+            ]
+        )
 
     def _health(self, row: Mapping[str, Any]) -> None:
         if row.get("Status") != "Success":

@@ -17,16 +17,19 @@ from tocsin.access import Principal
 from tocsin.base.clock import Clock
 from tocsin.base.errors import ContentError, TocsinError
 from tocsin.base.ids import stable_uuid
-from tocsin.content import Content, load_packs, packs_dir
+from tocsin.content import Content, Pack, load_packs, load_watchlists, packs_dir
 from tocsin.detect.alert import iso
 from tocsin.detect.load import rules_of_content
 from tocsin.detect.rule import Rule
 from tocsin.query import QueryService
 from tocsin.state import NotFoundError, State
+from tocsin.workspace.rulework import RuleWork, apply_tuning
 
 __all__ = ["RuleBook"]
 
 _KIND = "rule"
+AUTO_DISABLED = "AUTO DISABLED"
+"""What the name of a rule begins with that the scheduler gave up."""
 
 
 class RuleBook:
@@ -56,6 +59,8 @@ class RuleBook:
         self.content: Content = load_packs(self._layers(), cache=self._cache)
         self.rules: tuple[Rule, ...] = ()
         self.problems: tuple[TocsinError, ...] = ()
+        self.work: RuleWork | None = None
+        """Set once the rooms that it needs are there."""
         self._listeners: list[Callable[[Sequence[Rule]], None]] = []
         self.costs: Callable[[], Mapping[str, float]] = dict
         """What Sigma rules took lately, percents of a core by rule id."""
@@ -72,6 +77,20 @@ class RuleBook:
             self.content = load_packs(self._layers(), cache=self._cache)
             self._take()
 
+    def take_again(self) -> None:
+        """Puts switches, exclusions and tuning into force that were changed in state."""
+        with self._lock:
+            self._take()
+
+    def reload_watchlists(self) -> None:
+        """Reads watchlists anew; rules are taken anew only where a Sigma rule has a placeholder, whose values are a watchlist's."""
+        with self._lock:
+            packs = [p for p in self.content.packs if p.folder != self._site]
+            found = load_watchlists([*packs, Pack("site", "site", self._site)])
+            self.content = replace(self.content, watchlists=found)
+            if any(r.format == "sigma" and "expand" in r.text for r in self.content.rules):
+                self._take()
+
     def _layers(self) -> list[Path]:
         return [*self._paths, *([self._site] if self._site.is_dir() else [])]
 
@@ -85,7 +104,7 @@ class RuleBook:
             if override is not None and override.enabled is not None and override.enabled != rule.enabled:
                 rule = replace(rule, enabled=override.enabled)
             in_force.append(rule)
-        self.rules = tuple(in_force)
+        self.rules = tuple(apply_tuning(self._state, in_force))
         self.problems = (*self.content.problems, *problems)
         for listener in self._listeners:
             listener(self.rules)
@@ -96,21 +115,33 @@ class RuleBook:
         """Every rule with its last run (see `tocsin.api.routes.rules.RuleSummary`)."""
         with self._state.read() as unit:
             ledger = unit.rules.all()
-        return [self._summary(rule, ledger.get(rule.id)) for rule in sorted(self.rules, key=lambda r: r.name.lower())]
+        noise = self._noise()
+        ordered = sorted(self.rules, key=lambda r: r.name.lower())
+        return [self._summary(rule, ledger.get(rule.id), noise) for rule in ordered]
+
+    def _noise(self) -> Mapping[str, Mapping[str, int]]:
+        return self.work.noise() if self.work is not None else {}
 
     def get(self, rule_id: str) -> Mapping[str, Any]:
         """One rule in full. Raises NotFoundError."""
-        rule = self._find(rule_id)
+        rule = self.find(rule_id)
         with self._state.read() as unit:
             row = unit.rules.all().get(rule_id)
+        payload = row.payload if row is not None and isinstance(row.payload, dict) else {}
         return {
-            **self._summary(rule, row),
-            "description": rule.description,
+            **self._summary(rule, row, self._noise()),
+            "description": f"{rule.description}\n\n{row.disabled_reason}".strip()
+            if row and row.disabled_reason
+            else rule.description,
             "query": rule.query,
             "yaml": rule.text,
             "frequency": _span(rule.frequency),
             "period": _span(rule.period),
             "threshold": rule.threshold,
+            "suppression": _span(rule.suppression) if rule.suppression else None,
+            "blind_windows": [{"start": a, "end": b} for a, b in payload.get("blind") or ()],
+            "exclusions": [e.to_dict() for e in rule.exclusions],
+            "tuning": self.work.tuning(rule_id) if self.work is not None else {},
             "entity_mappings": [
                 {"type": m.type, "fields": [{"identifier": i, "column": c} for i, c in m.fields]}
                 for m in rule.entity_mappings
@@ -119,7 +150,7 @@ class RuleBook:
 
     def set_enabled(self, rule_id: str, enabled: bool, *, by: Principal) -> Mapping[str, Any]:
         """Switches a rule. A rule that the scheduler had given up gets a new chance."""
-        before = self._find(rule_id)
+        before = self.find(rule_id)
         with self._lock:
             with self._state.write() as unit:
                 unit.rules.override(_KIND, rule_id, enabled=enabled, by=by.name)
@@ -167,21 +198,25 @@ class RuleBook:
 
     # ------------------------------------------------------------------ shapes
 
-    def _find(self, rule_id: str) -> Rule:
+    def find(self, rule_id: str) -> Rule:
+        """The rule in force of that id. Raises NotFoundError."""
         found = next((r for r in self.rules if r.id == rule_id), None)
         if found is None:
             raise NotFoundError(f"there is no rule '{rule_id}'")
         return found
 
-    def _summary(self, rule: Rule, row: Any) -> dict[str, Any]:
+    def _summary(self, rule: Rule, row: Any, noise: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+        given_up = bool(row and row.disabled_reason)
         return {
             "id": rule.id,
-            "name": rule.name,
+            "name": f"{AUTO_DISABLED} {rule.name}" if given_up else rule.name,
             "severity": rule.severity,
             "kind": rule.kind.value,
             "tactics": list(rule.tactics),
             "techniques": list(rule.techniques),
-            "enabled": rule.enabled and not (row and row.disabled_reason),
+            "enabled": rule.enabled and not given_up,
+            "noise": noise.get(rule.id) or {},
+            "excluded": len(rule.exclusions),
             "source": str(rule.path or ""),
             "pack": rule.pack,
             "last_run": iso(row.last_run) if row and row.last_run else None,

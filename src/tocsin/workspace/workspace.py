@@ -44,9 +44,11 @@ from tocsin.workspace.ownrows import OwnRows
 from tocsin.workspace.places import use_places
 from tocsin.workspace.receiving import Receiving
 from tocsin.workspace.rulebook import RuleBook
+from tocsin.workspace.rulework import RuleWork
 from tocsin.workspace.settings import Settings
 from tocsin.workspace.summaries import Summaries
 from tocsin.workspace.transforms import TransformBook
+from tocsin.workspace.watchlists import WatchlistBook
 from tocsin.workspace.writeback import WriteBack
 
 __all__ = ["Workspace"]
@@ -142,6 +144,11 @@ class Workspace:
         mapper.transforms.failed = self.health.transform_failed
         self.metrics = Metrics(self)
         self.detection = Detection(self)
+        self.rule_work = RuleWork(
+            self.state, self.rules, lambda: self.queries, self.lake, lambda alerts: self.detection.file(alerts)
+        )
+        self.rules.work = self.rule_work
+        self.watchlists = WatchlistBook(self.rules, self.queries, self.state, site)
 
     @classmethod
     def open(cls, settings: Settings, *, clock: Clock | None = None) -> Workspace:

@@ -928,6 +928,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/rules/coverage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Coverage
+         * @description ATT&CK coverage: per technique whether a rule exists, its tables received rows within a day, and it is proven.
+         */
+        get: operations["get_coverage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rules/coverage/navigator": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Navigator Layer
+         * @description The coverage as a layer file of ATT&CK Navigator.
+         */
+        get: operations["get_navigator_layer"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/rules/{rule_id}": {
         parameters: {
             query?: never;
@@ -950,6 +990,110 @@ export interface paths {
          * @description Switches a rule on or off.
          */
         patch: operations["update_rule"];
+        trace?: never;
+    };
+    "/api/v1/rules/{rule_id}/exclusions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Exclusions
+         * @description What the rule leaves out.
+         */
+        get: operations["list_exclusions"];
+        put?: never;
+        /**
+         * Add Exclusion
+         * @description Leaves rows out from now on. A column that the rule doesn't give is answered 422.
+         */
+        post: operations["add_exclusion"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rules/{rule_id}/exclusions/{exclusion_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove Exclusion
+         * @description Takes an exclusion away.
+         */
+        delete: operations["remove_exclusion"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rules/{rule_id}/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run Rule Again
+         * @description Runs the rule over a past stretch, at most 30 days, and files what wasn't alerted yet.
+         */
+        post: operations["run_rule_again"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rules/{rule_id}/simulation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Simulate Rule
+         * @description What the rule's last fifty windows show over the rows that are there.
+         */
+        post: operations["simulate_rule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rules/{rule_id}/tuning": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Tune Rule
+         * @description Overrides settings of a rule, whatever its file says.
+         */
+        patch: operations["tune_rule"];
         trace?: never;
     };
     "/api/v1/schema": {
@@ -1442,6 +1586,98 @@ export interface paths {
          * @description Changes a user.
          */
         patch: operations["update_user"];
+        trace?: never;
+    };
+    "/api/v1/watchlists": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Watchlists
+         * @description Every watchlist.
+         */
+        get: operations["list_watchlists"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/watchlists/{alias}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Watchlist
+         * @description A watchlist with its items, `limit` of them from `skip` on.
+         */
+        get: operations["get_watchlist"];
+        /**
+         * Put Watchlist
+         * @description Makes or replaces a watchlist. The next run of a rule sees it.
+         */
+        put: operations["put_watchlist"];
+        post?: never;
+        /**
+         * Delete Watchlist
+         * @description Deletes a watchlist of the site folder.
+         */
+        delete: operations["delete_watchlist"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/watchlists/{alias}/items": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Add Item
+         * @description Adds an item.
+         */
+        post: operations["add_item"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/watchlists/{alias}/items/{item_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove Item
+         * @description Removes an item.
+         */
+        delete: operations["remove_item"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Item
+         * @description Changes values of an item.
+         */
+        patch: operations["change_item"];
         trace?: never;
     };
 }
@@ -1966,6 +2202,22 @@ export interface components {
             items: components["schemas"]["AutomationRun"][];
         };
         /**
+         * BlindWindow
+         * @description A stretch of time of receipt that suppression left out: nothing received then was looked at.
+         */
+        BlindWindow: {
+            /**
+             * End
+             * Format: date-time
+             */
+            end: string;
+            /**
+             * Start
+             * Format: date-time
+             */
+            start: string;
+        };
+        /**
          * Choice
          * @description Rows of a table by a KQL condition, as it stands after `where`.
          */
@@ -2046,6 +2298,72 @@ export interface components {
             /** Items */
             items: components["schemas"]["CompletionItem"][];
             range: components["schemas"]["TextRange"];
+        };
+        /**
+         * Condition
+         * @description A column of the result compared, without case, with values: one of them is enough.
+         */
+        Condition: {
+            /** Column */
+            column: string;
+            /**
+             * Operator
+             * @default equals
+             * @enum {string}
+             */
+            operator?: "equals" | "contains" | "startswith" | "endswith" | "in";
+            /** Values */
+            values: string[];
+        };
+        /**
+         * Coverage
+         * @description ATT&CK coverage, counted now.
+         */
+        Coverage: {
+            /** Counts */
+            counts: {
+                [key: string]: number;
+            };
+            /** Rules */
+            rules: number;
+            /** Techniques */
+            techniques: components["schemas"]["CoveredTechnique"][];
+            /** Without Technique */
+            without_technique: string[];
+        };
+        /**
+         * CoveredTechnique
+         * @description A technique with its rules and the best level of any.
+         */
+        CoveredTechnique: {
+            /** Level */
+            level: string;
+            /** Rules */
+            rules: components["schemas"]["CoveringRule"][];
+            /** Tactics */
+            tactics: string[];
+            /** Technique */
+            technique: string;
+        };
+        /**
+         * CoveringRule
+         * @description A rule of a technique. `level`: none (off), rule, data (its tables hold rows), proven (and it has cases or fired).
+         */
+        CoveringRule: {
+            /** Data */
+            data: boolean | null;
+            /** Enabled */
+            enabled: boolean;
+            /** Id */
+            id: string;
+            /** Level */
+            level: string;
+            /** Name */
+            name: string;
+            /** Proven */
+            proven: boolean;
+            /** Tables */
+            tables: string[];
         };
         /**
          * Credentials
@@ -2380,6 +2698,47 @@ export interface components {
             };
             /** Table */
             table: string;
+        };
+        /**
+         * Exclusion
+         * @description Rows that a rule leaves out, why, since when and until when.
+         */
+        Exclusion: {
+            /** Conditions */
+            conditions: components["schemas"]["ExclusionCondition"][];
+            /**
+             * Created
+             * Format: date-time
+             */
+            created: string;
+            /** Created By */
+            created_by: string;
+            /** Expires */
+            expires: string | null;
+            /** Id */
+            id: string;
+            /** Reason */
+            reason: string;
+        };
+        /**
+         * ExclusionCondition
+         * @description A condition of an exclusion.
+         */
+        ExclusionCondition: {
+            /** Column */
+            column: string;
+            /** Operator */
+            operator: string;
+            /** Values */
+            values: string[];
+        };
+        /**
+         * ExclusionList
+         * @description A rule's exclusions.
+         */
+        ExclusionList: {
+            /** Items */
+            items: components["schemas"]["Exclusion"][];
         };
         /**
          * FieldMapping
@@ -2940,6 +3299,16 @@ export interface components {
             title: string;
         };
         /**
+         * ItemValues
+         * @description Values of an item by column.
+         */
+        ItemValues: {
+            /** Values */
+            values: {
+                [key: string]: string;
+            };
+        };
+        /**
          * KqlEdit
          * @description `text` goes in place of the range.
          */
@@ -3249,6 +3618,18 @@ export interface components {
         NewComment: {
             /** Text */
             text: string;
+        };
+        /**
+         * NewExclusion
+         * @description Rows that a rule is to leave out: those that meet all conditions.
+         */
+        NewExclusion: {
+            /** Conditions */
+            conditions: components["schemas"]["Condition"][];
+            /** Expires */
+            expires?: string | null;
+            /** Reason */
+            reason: string;
         };
         /**
          * NewFlow
@@ -3765,6 +4146,11 @@ export interface components {
              * @default 0
              */
             alerts: number;
+            /**
+             * Blind Windows
+             * @default []
+             */
+            blind_windows: components["schemas"]["BlindWindow"][];
             /** Cost Percent */
             cost_percent: number | null;
             /**
@@ -3781,6 +4167,16 @@ export interface components {
             entity_mappings: {
                 [key: string]: unknown;
             }[];
+            /**
+             * Excluded
+             * @default 0
+             */
+            excluded: number;
+            /**
+             * Exclusions
+             * @default []
+             */
+            exclusions: components["schemas"]["Exclusion"][];
             /** Frequency */
             frequency: string | null;
             /** Id */
@@ -3795,6 +4191,7 @@ export interface components {
             last_status: string | null;
             /** Name */
             name: string;
+            noise: components["schemas"]["RuleNoise"] | null;
             /**
              * Pack
              * @default
@@ -3814,6 +4211,8 @@ export interface components {
              * @default
              */
             source: string;
+            /** Suppression */
+            suppression: string | null;
             /**
              * Tactics
              * @default []
@@ -3826,6 +4225,8 @@ export interface components {
             techniques: string[];
             /** Threshold */
             threshold: number | null;
+            /** @default {} */
+            tuning: components["schemas"]["Tuning"];
             /**
              * Yaml
              * @default
@@ -3839,6 +4240,37 @@ export interface components {
         RuleList: {
             /** Items */
             items: components["schemas"]["RuleSummary"][];
+        };
+        /**
+         * RuleNoise
+         * @description How many incidents hold an alert of the rule, and what people said of them.
+         */
+        RuleNoise: {
+            /**
+             * Expected
+             * @default 0
+             */
+            expected: number;
+            /**
+             * False Positive
+             * @default 0
+             */
+            false_positive: number;
+            /**
+             * Incidents
+             * @default 0
+             */
+            incidents: number;
+            /**
+             * True Positive
+             * @default 0
+             */
+            true_positive: number;
+            /**
+             * Unclassified
+             * @default 0
+             */
+            unclassified: number;
         };
         /**
          * RulePatch
@@ -3863,6 +4295,11 @@ export interface components {
             cost_percent: number | null;
             /** Enabled */
             enabled: boolean;
+            /**
+             * Excluded
+             * @default 0
+             */
+            excluded: number;
             /** Id */
             id: string;
             /** Kind */
@@ -3875,6 +4312,7 @@ export interface components {
             last_status: string | null;
             /** Name */
             name: string;
+            noise: components["schemas"]["RuleNoise"] | null;
             /**
              * Pack
              * @default
@@ -3897,6 +4335,32 @@ export interface components {
              * @default []
              */
             techniques: string[];
+        };
+        /**
+         * RunOver
+         * @description The stretch of event time to run a rule over again.
+         */
+        RunOver: {
+            /**
+             * First
+             * Format: date-time
+             */
+            first: string;
+            /**
+             * Last
+             * Format: date-time
+             */
+            last: string;
+        };
+        /**
+         * RunResult
+         * @description The alerts that a run over the past added; what was alerted before isn't again.
+         */
+        RunResult: {
+            /** Alerts */
+            alerts: {
+                [key: string]: unknown;
+            }[];
         };
         /**
          * RunningQueries
@@ -4135,6 +4599,36 @@ export interface components {
             doc: string;
             /** Label */
             label: string;
+        };
+        /**
+         * SimulatedWindow
+         * @description One of the last windows: how many results it shows, whether they trigger, how many alerts that makes.
+         */
+        SimulatedWindow: {
+            /** Alerts */
+            alerts: number;
+            /**
+             * End
+             * Format: date-time
+             */
+            end: string;
+            /** Results */
+            results: number;
+            /**
+             * Start
+             * Format: date-time
+             */
+            start: string;
+            /** Triggers */
+            triggers: boolean;
+        };
+        /**
+         * Simulation
+         * @description The last fifty windows, oldest first.
+         */
+        Simulation: {
+            /** Windows */
+            windows: components["schemas"]["SimulatedWindow"][];
         };
         /**
          * Skipped
@@ -4730,6 +5224,34 @@ export interface components {
             version: number;
         };
         /**
+         * Tuning
+         * @description What is overridden of a rule; what is null is as its file says.
+         */
+        Tuning: {
+            /** Create Incident */
+            create_incident: boolean | null;
+            /** Severity */
+            severity: string | null;
+            /** Suppression */
+            suppression: number | null;
+            /** Threshold */
+            threshold: number | null;
+        };
+        /**
+         * TuningPatch
+         * @description What to override; null takes an override away. `suppression` in seconds, 0 for none.
+         */
+        TuningPatch: {
+            /** Create Incident */
+            create_incident?: boolean | null;
+            /** Severity */
+            severity?: ("Informational" | "Low" | "Medium" | "High") | null;
+            /** Suppression */
+            suppression?: number | null;
+            /** Threshold */
+            threshold?: number | null;
+        };
+        /**
          * User
          * @description A user.
          */
@@ -4771,6 +5293,82 @@ export interface components {
             password?: string | null;
             /** Roles */
             roles?: ("Reader" | "Responder" | "Contributor" | "Administrator")[] | null;
+        };
+        /**
+         * Watchlist
+         * @description A watchlist with some of its items.
+         */
+        Watchlist: {
+            /** Alias */
+            alias: string;
+            /** Columns */
+            columns: string[];
+            /** Items */
+            items: components["schemas"]["WatchlistItem"][];
+            /** Items Count */
+            items_count: number;
+            /** Pack */
+            pack: string;
+            /** Search Key */
+            search_key: string;
+            /** Source */
+            source: string;
+        };
+        /**
+         * WatchlistImport
+         * @description A watchlist as CSV with a header.
+         */
+        WatchlistImport: {
+            /** Csv */
+            csv: string;
+            /**
+             * Search Key
+             * @default
+             */
+            search_key?: string;
+        };
+        /**
+         * WatchlistItem
+         * @description A row of a watchlist.
+         */
+        WatchlistItem: {
+            /** Id */
+            id: string;
+            /**
+             * Search Key
+             * @default
+             */
+            search_key: string;
+            /** Values */
+            values: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * WatchlistList
+         * @description All watchlists.
+         */
+        WatchlistList: {
+            /** Items */
+            items: components["schemas"]["WatchlistSummary"][];
+        };
+        /**
+         * WatchlistSummary
+         * @description A watchlist. `search_key` is the column that joins use; `pack` the pack that brought it, or `site`.
+         */
+        WatchlistSummary: {
+            /** Alias */
+            alias: string;
+            /** Columns */
+            columns: string[];
+            /** Items Count */
+            items_count: number;
+            /** Pack */
+            pack: string;
+            /** Search Key */
+            search_key: string;
+            /** Source */
+            source: string;
         };
         /**
          * Decision
@@ -6517,6 +7115,66 @@ export interface operations {
             };
         };
     };
+    get_coverage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Coverage"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_navigator_layer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_rule: {
         parameters: {
             query?: never;
@@ -6570,6 +7228,203 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Rule"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_exclusions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExclusionList"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_exclusion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewExclusion"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Exclusion"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_exclusion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+                exclusion_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    run_rule_again: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunOver"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunResult"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    simulate_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Simulation"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tune_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TuningPatch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tuning"];
                 };
             };
             /** @description Problem details (RFC 9457) */
@@ -7666,6 +8521,234 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_watchlists: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WatchlistList"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_watchlist: {
+        parameters: {
+            query?: {
+                skip?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Watchlist"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_watchlist: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WatchlistImport"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Watchlist"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_watchlist: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_item: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ItemValues"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WatchlistItem"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_item: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alias: string;
+                item_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_item: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alias: string;
+                item_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ItemValues"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WatchlistItem"];
                 };
             };
             /** @description Problem details (RFC 9457) */

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from tocsin.access import Principal
 from tocsin.api.security import needs, workspace_of
@@ -14,6 +14,141 @@ from tocsin.api.shapes import Input, Moment, Output, Severity
 router = APIRouter(prefix="/rules", tags=["rules"])
 
 Write = Annotated[Principal, Depends(needs("rules.write"))]
+
+
+class RuleNoise(Output):
+    """How many incidents hold an alert of the rule, and what people said of them."""
+
+    incidents: int = 0
+    true_positive: int = 0
+    false_positive: int = 0
+    expected: int = 0
+    unclassified: int = 0
+
+
+class BlindWindow(Output):
+    """A stretch of time of receipt that suppression left out: nothing received then was looked at."""
+
+    start: Moment
+    end: Moment
+
+
+class Condition(Input):
+    """A column of the result compared, without case, with values: one of them is enough."""
+
+    column: str = Field(min_length=1, max_length=128)
+    operator: Literal["equals", "contains", "startswith", "endswith", "in"] = "equals"
+    values: list[Annotated[str, Field(min_length=1, max_length=1_000)]] = Field(min_length=1, max_length=1_000)
+
+
+class NewExclusion(Input):
+    """Rows that a rule is to leave out: those that meet all conditions."""
+
+    conditions: list[Condition] = Field(min_length=1, max_length=20)
+    reason: str = Field(min_length=1, max_length=2_000)
+    expires: AwareDatetime | None = None
+
+
+class ExclusionCondition(Output):
+    """A condition of an exclusion."""
+
+    column: str
+    operator: str
+    values: list[str]
+
+
+class Exclusion(Output):
+    """Rows that a rule leaves out, why, since when and until when."""
+
+    id: str
+    conditions: list[ExclusionCondition]
+    reason: str
+    created: Moment
+    created_by: str
+    expires: Moment | None = None
+
+
+class ExclusionList(Output):
+    """A rule's exclusions."""
+
+    items: list[Exclusion]
+
+
+class Tuning(Output):
+    """What is overridden of a rule; what is null is as its file says."""
+
+    severity: str | None = None
+    create_incident: bool | None = None
+    suppression: int | None = None
+    threshold: int | None = None
+
+
+class TuningPatch(Input):
+    """What to override; null takes an override away. `suppression` in seconds, 0 for none."""
+
+    severity: Severity | None = None
+    create_incident: bool | None = None
+    suppression: int | None = Field(default=None, ge=0, le=86_400)
+    threshold: int | None = Field(default=None, ge=0, le=1_000_000_000)
+
+
+class SimulatedWindow(Output):
+    """One of the last windows: how many results it shows, whether they trigger, how many alerts that makes."""
+
+    start: Moment
+    end: Moment
+    results: int
+    triggers: bool
+    alerts: int
+
+
+class Simulation(Output):
+    """The last fifty windows, oldest first."""
+
+    windows: list[SimulatedWindow]
+
+
+class RunOver(Input):
+    """The stretch of event time to run a rule over again."""
+
+    first: AwareDatetime
+    last: AwareDatetime
+
+
+class RunResult(Output):
+    """The alerts that a run over the past added; what was alerted before isn't again."""
+
+    alerts: list[dict[str, Any]]
+
+
+class CoveringRule(Output):
+    """A rule of a technique. `level`: none (off), rule, data (its tables hold rows), proven (and it has cases or fired)."""
+
+    id: str
+    name: str
+    enabled: bool
+    tables: list[str]
+    data: bool | None = None
+    proven: bool
+    level: str
+
+
+class CoveredTechnique(Output):
+    """A technique with its rules and the best level of any."""
+
+    technique: str
+    tactics: list[str]
+    rules: list[CoveringRule]
+    level: str
+
+
+class Coverage(Output):
+    """ATT&CK coverage, counted now."""
+
+    techniques: list[CoveredTechnique]
+    counts: dict[str, int]
+    rules: int
+    without_technique: list[str]
 
 
 class RuleSummary(Output):
@@ -34,6 +169,8 @@ class RuleSummary(Output):
     last_error: str | None = None
     alerts: int = 0
     cost_percent: float | None = None
+    noise: RuleNoise | None = None
+    excluded: int = 0
 
 
 class Rule(RuleSummary):
@@ -45,6 +182,10 @@ class Rule(RuleSummary):
     frequency: str | None = None
     period: str | None = None
     threshold: int | None = None
+    suppression: str | None = None
+    blind_windows: list[BlindWindow] = []
+    exclusions: list[Exclusion] = []
+    tuning: Tuning = Tuning()
     entity_mappings: list[dict[str, Any]] = []
 
 
@@ -95,6 +236,18 @@ def list_rules(request: Request) -> RuleList:
     return RuleList.model_validate({"items": list(workspace_of(request).rules.list())})
 
 
+@router.get("/coverage", dependencies=[Depends(needs("rules.read"))])
+def get_coverage(request: Request) -> Coverage:
+    """ATT&CK coverage: per technique whether a rule exists, its tables received rows within a day, and it is proven."""
+    return Coverage.model_validate(workspace_of(request).rule_work.coverage())
+
+
+@router.get("/coverage/navigator", dependencies=[Depends(needs("rules.read"))])
+def get_navigator_layer(request: Request) -> dict[str, Any]:
+    """The coverage as a layer file of ATT&CK Navigator."""
+    return dict(workspace_of(request).rule_work.navigator())
+
+
 @router.get("/{rule_id}", dependencies=[Depends(needs("rules.read"))])
 def get_rule(rule_id: str, request: Request) -> Rule:
     """One rule with its query and file text."""
@@ -111,3 +264,43 @@ def create_rule(body: NewRule, request: Request, principal: Write) -> Rule:
 def update_rule(rule_id: str, body: RulePatch, request: Request, principal: Write) -> Rule:
     """Switches a rule on or off."""
     return Rule.model_validate(workspace_of(request).rules.set_enabled(rule_id, body.enabled, by=principal))
+
+
+@router.get("/{rule_id}/exclusions", dependencies=[Depends(needs("rules.read"))])
+def list_exclusions(rule_id: str, request: Request) -> ExclusionList:
+    """What the rule leaves out."""
+    return ExclusionList.model_validate({"items": workspace_of(request).rule_work.exclusions(rule_id)})
+
+
+@router.post("/{rule_id}/exclusions", status_code=201)
+def add_exclusion(rule_id: str, body: NewExclusion, request: Request, principal: Write) -> Exclusion:
+    """Leaves rows out from now on. A column that the rule doesn't give is answered 422."""
+    return Exclusion.model_validate(
+        workspace_of(request).rule_work.exclude(rule_id, body.model_dump(mode="json"), by=principal)
+    )
+
+
+@router.delete("/{rule_id}/exclusions/{exclusion_id}", status_code=204)
+def remove_exclusion(rule_id: str, exclusion_id: str, request: Request, principal: Write) -> None:
+    """Takes an exclusion away."""
+    workspace_of(request).rule_work.include(rule_id, exclusion_id, by=principal)
+
+
+@router.patch("/{rule_id}/tuning")
+def tune_rule(rule_id: str, body: TuningPatch, request: Request, principal: Write) -> Tuning:
+    """Overrides settings of a rule, whatever its file says."""
+    changes = body.model_dump(exclude_unset=True)
+    return Tuning.model_validate(workspace_of(request).rule_work.tune(rule_id, changes, by=principal))
+
+
+@router.post("/{rule_id}/simulation", dependencies=[Depends(needs("rules.write"))])
+def simulate_rule(rule_id: str, request: Request) -> Simulation:
+    """What the rule's last fifty windows show over the rows that are there."""
+    return Simulation.model_validate({"windows": workspace_of(request).rule_work.simulate(rule_id)})
+
+
+@router.post("/{rule_id}/runs", status_code=201)
+def run_rule_again(rule_id: str, body: RunOver, request: Request, principal: Write) -> RunResult:
+    """Runs the rule over a past stretch, at most 30 days, and files what wasn't alerted yet."""
+    alerts = workspace_of(request).rule_work.run(rule_id, body.first, body.last, by=principal)
+    return RunResult.model_validate({"alerts": alerts})
