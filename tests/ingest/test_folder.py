@@ -196,6 +196,24 @@ def test_tables_keep_their_header_from_piece_to_piece(watch: Watch) -> None:
     assert sorted(r["csMethod"] for r in watch.rig.rows("W3CIISLog")) == ["GET", "POST"]
 
 
+def test_a_w3c_log_may_change_its_fields_anywhere(watch: Watch) -> None:
+    path = watch.folder / "u_ex.log"
+    software = "#Software: Microsoft Internet Information Services 10.0\n"
+    row = "2024-05-01 10:00:00 GET /" + "x" * 200 + "\n"
+    head = software + "#Fields: date time cs-method cs-uri-stem\n" + row * 400  # more than is looked at to know a file
+    path.write_text(head + "#Fields: date time cs-uri-stem cs-method\n2024-05-01 10:00:01 /b POST\n")
+    watch.look()
+    with path.open("a") as log:
+        log.write("2024-05-01 10:00:02 /c PUT\n")
+    watch.look()
+    watch.crash()
+    with path.open("a") as log:
+        log.write("2024-05-01 10:00:03 /d DELETE\n")
+    watch.look()
+    methods = [r["csMethod"] for r in watch.rig.rows("W3CIISLog")]
+    assert sorted(methods) == sorted(["GET"] * 400 + ["POST", "PUT", "DELETE"])
+
+
 def test_records_of_an_audit_event_stay_together(watch: Watch) -> None:
     log = watch.folder / "audit.log"
     append(

@@ -8,6 +8,7 @@ item with the id of an item in an earlier path replaces it (a site's edited copy
 from __future__ import annotations
 
 import csv
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from tocsin.content.model import (
     Pack,
     ParserFile,
     RuleFile,
+    SourceFile,
     SummaryFile,
     TestCase,
     TestFile,
@@ -49,7 +51,7 @@ _RULES = (*_YAML, ".json")
 _TEST = (".test.yaml", ".test.yml")
 _FOLDERS = (
     "rules", "hunts", "parsers", "functions", "automation", "watchlists", "links", "fusion", "incidents", "scenarios",
-    "summaries",
+    "summaries", "sources",
 )  # fmt: skip
 
 Item = TypeVar("Item")
@@ -99,6 +101,7 @@ class _Loader:
     watchlists: dict[str, tuple[int, Watchlist]] = field(default_factory=dict)
     incidents: dict[str, tuple[int, IncidentFile]] = field(default_factory=dict)
     demos: list[DemoFile] = field(default_factory=list)
+    sources: list[SourceFile] = field(default_factory=list)
     problems: list[ContentError] = field(default_factory=list)
     links: dict[str, tuple[int, LinkFile]] = field(default_factory=dict)
     fusion: dict[str, tuple[int, FusionFile]] = field(default_factory=dict)
@@ -121,6 +124,7 @@ class _Loader:
             fusion=tuple(x for _, x in self.fusion.values()),
             incidents=tuple(i for _, i in self.incidents.values()),
             demos=tuple(self.demos),
+            sources=tuple(reversed(self.sources)),
             problems=tuple(self.problems),
         )
 
@@ -187,6 +191,7 @@ class _Loader:
             ("fusion", _YAML, self._fusion),
             ("incidents", _YAML, self._incident),
             ("scenarios", _YAML, self._demo),
+            ("sources", (".toml",), self._source),
         )
         for name, endings, reader in readers:
             if name not in self.only:
@@ -289,6 +294,15 @@ class _Loader:
         document = self._read(path, None)
         if document is not None:
             self.demos.append(DemoFile(path, pack.id, document))
+
+    def _source(self, pack: Pack, path: Path) -> None:
+        text = self._text(path)
+        if text is None:
+            return
+        try:
+            self.sources.append(SourceFile(path, pack.id, tomllib.loads(text)))
+        except tomllib.TOMLDecodeError as error:
+            self.problems.append(ContentError(f"Not TOML: {error}.", code="CNT0003", place=Place(str(path))))
 
     def _watchlist(self, pack: Pack, path: Path) -> None:
         text = self._text(path)

@@ -27,6 +27,7 @@ __all__ = [
     "Pack",
     "ParserFile",
     "RuleFile",
+    "SourceFile",
     "SummaryFile",
     "TestCase",
     "TestFile",
@@ -221,6 +222,15 @@ class FusionFile:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceFile:
+    """Declarations of sources as written (TOML); the decoders read and check them."""
+
+    path: Path
+    pack: str
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class DemoFile:
     """A demo scenario as written; its player reads it."""
 
@@ -268,6 +278,8 @@ class Content:
     fusion: tuple[FusionFile, ...] = ()
     incidents: tuple[IncidentFile, ...] = ()
     demos: tuple[DemoFile, ...] = ()
+    sources: tuple[SourceFile, ...] = ()
+    """Later layers first: what a site declares is tried before what a pack does."""
     problems: tuple[ContentError, ...] = ()
 
     @property

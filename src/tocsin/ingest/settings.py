@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 __all__ = ["DecodeLimits"]
 
@@ -21,6 +22,7 @@ class DecodeLimits:
     `archive_bytes`: bytes that one outermost archive may expand to. `archive_ratio`: how many times its own size it may expand to,
     once more than `archive_ratio_floor` bytes came out (real logs reach about 60 with deflate; a bomb about 1,000).
     `spool_bytes`: a member that needs random access (EVTX, nested zip) stays in memory up to that size, then goes to a temporary file.
+    `zones`: time zones (IANA's names) of logs whose times are local ones, by sender, by the beginning of a file's path, or by source kind.
     `dead_letter_bytes`: how much of an undecodable record is kept; one that was longer can be seen, and not replayed.
     """
 
@@ -34,3 +36,4 @@ class DecodeLimits:
     archive_ratio_floor: int = 8 * _MIB
     spool_bytes: int = 8 * _MIB
     dead_letter_bytes: int = _MIB
+    zones: Mapping[str, str] = field(default_factory=dict)

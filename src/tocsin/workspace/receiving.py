@@ -96,11 +96,13 @@ class Receiving:
                 )
             )
         if limits.s3.bucket or limits.s3.queue:
-            records = DecodeLimits(max_record_bytes=limits.max_record_bytes)
+            records = DecodeLimits(max_record_bytes=limits.max_record_bytes, zones=limits.time_zones)
             self._running.append(S3Receiver(intake, limits.s3, settings.data / "intake" / "s3.txt", limits=records))
         folder = limits.folder or settings.data / "drop"
         folder.mkdir(parents=True, exist_ok=True)
-        self._running.append(FolderReceiver(intake, folder, settings.data / "intake" / "folder.json"))
+        self._running.append(
+            FolderReceiver(intake, folder, settings.data / "intake" / "folder.json", limits=intake.limits)
+        )
         self._started: list[_Running] = []
 
     def start(self) -> None:

@@ -21,6 +21,7 @@ from tocsin.content import Content, Pack, load_packs, load_watchlists, packs_dir
 from tocsin.detect.alert import iso
 from tocsin.detect.load import rules_of_content
 from tocsin.detect.rule import Rule
+from tocsin.ingest.decoders.declared import declare
 from tocsin.query import QueryService
 from tocsin.state import NotFoundError, State
 from tocsin.workspace.rulework import RuleWork, apply_tuning
@@ -105,7 +106,8 @@ class RuleBook:
                 rule = replace(rule, enabled=override.enabled)
             in_force.append(rule)
         self.rules = tuple(apply_tuning(self._state, in_force))
-        self.problems = (*self.content.problems, *problems)
+        shapes = declare((str(f.path), f.document) for f in self.content.sources)
+        self.problems = (*self.content.problems, *shapes, *problems)
         for listener in self._listeners:
             listener(self.rules)
 

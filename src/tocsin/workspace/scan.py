@@ -26,6 +26,7 @@ from tocsin.detect.load import placeholders_of, rules_of_content
 from tocsin.detect.rule import Rule, RuleKind
 from tocsin.incidents import Correlator, Incident, incident_view
 from tocsin.ingest.decoders import decode_paths
+from tocsin.ingest.decoders.declared import declare
 from tocsin.ingest.letters import DEAD_LETTERS, dead_letter_rows
 from tocsin.ingest.mapping import Mapper
 from tocsin.ingest.model import DeadLetter, FileReport, SourceBatch
@@ -142,7 +143,10 @@ def scan(
             keep if keep is not None else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tocsin-scan-")))
         )
         content = load_packs([packs_dir(), *packs], cache=cache)
-        errors: list[TocsinError] = list(content.problems)
+        errors: list[TocsinError] = [
+            *content.problems,
+            *declare((str(f.path), f.document) for f in content.sources),
+        ]
         rules, problems = rules_of_content(content, cache=cache)
         errors.extend(problems)
         settings = (lake_settings or LakeSettings()).model_copy(update={"background": False})

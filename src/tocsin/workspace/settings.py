@@ -10,8 +10,9 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from tocsin.access.settings import AccessSettings
@@ -106,6 +107,11 @@ class IngestSettings(_Section):
         default=16 * 1024 * 1024, ge=1024, description="Longest record; a longer one becomes a dead letter."
     )
     max_body_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, description="Largest HTTP body after decompression.")
+    time_zones: dict[str, str] = Field(
+        default_factory=dict,
+        description="Time zones (IANA's names, such as Europe/Berlin) of logs that write local times, by source kind (dns.windows), by sender "
+        "(its address or host) or by the beginning of a file's path. Without one such times are UTC, or what syslog's header says.",
+    )
     elastic: ElasticSettings = ElasticSettings()
     azure: AzureSettings = AzureSettings()
     tls: TlsSettings = TlsSettings()
@@ -115,6 +121,16 @@ class IngestSettings(_Section):
     kafka: KafkaSettings = KafkaSettings()
     s3: S3Settings = S3Settings()
     health: HealthSettings = HealthSettings()
+
+    @field_validator("time_zones")
+    @classmethod
+    def _zones_are_known(cls, given: dict[str, str]) -> dict[str, str]:
+        for name, zone in given.items():
+            try:
+                ZoneInfo(zone)
+            except (KeyError, ValueError, OSError):
+                raise ValueError(f"'{zone}' (for {name}) is no time zone; take one of IANA's names") from None
+        return given
 
 
 class DetectSettings(_Section):

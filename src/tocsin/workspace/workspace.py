@@ -107,7 +107,7 @@ class Workspace:
             settings=settings.respond,
         )
         self.automation = Automation(self.state, self.incidents, self.gate, content.automation_rules)
-        limits = DecodeLimits(max_record_bytes=settings.ingest.max_record_bytes)
+        limits = DecodeLimits(max_record_bytes=settings.ingest.max_record_bytes, zones=settings.ingest.time_zones)
         mapper = Mapper(content.parsers, engine=engine, catalog=self.queries.catalog, limits=limits)
         samples = Samples(data / "intake" / "samples")
         mapper.transforms = Transforms(engine, self.queries.catalog, samples=samples, limits=limits)

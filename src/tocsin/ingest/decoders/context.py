@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from tocsin.base.errors import Place
 from tocsin.ingest.custom import is_custom, typed_rows
+from tocsin.ingest.decoders.declared import zone_declared
 from tocsin.ingest.decoders.eventxml import add_event_xml
 from tocsin.ingest.decoders.jsonvalue import json_text
 from tocsin.ingest.decoders.tables import TableMatcher
@@ -102,6 +103,20 @@ class Context:
             detail = ", ".join(part for part in (often, first) if part)
             out.append(f"{what} ({detail})" if detail else what)
         return tuple(out)
+
+    def zone(self, kind: str) -> str:
+        """The zone of a kind's local times from this sender: as the settings say for the sender, the file's folder or the kind, else as declared."""
+        zones = self.limits.zones
+        if zones:
+            for key in (self.origin, self.host):
+                if key in zones:
+                    return zones[key]
+            near = [k for k in zones if k[:1] == "/" and self.origin.startswith(k)]
+            if near:
+                return zones[max(near, key=len)]
+            if kind in zones:
+                return zones[kind]
+        return zone_declared(kind) or ""
 
     def text(self, raw: bytes, line: int | None = None) -> str:
         """UTF-8 text; invalid bytes are replaced and noted."""

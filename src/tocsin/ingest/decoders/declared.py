@@ -1,30 +1,48 @@
 """Sources that a declaration describes: which keys tell a JSON object's kind, which pattern a line of text has.
 
-The declarations stand in `sources.toml` beside this module, which says what its entries mean. Rows of a declared kind have the columns
-TimeCreated, Computer and RawData (a JSON object with the source's own field names).
+The declarations stand in `sources.toml` beside this module, which says what its entries mean, and in the `sources` folders of packs (`declare`),
+which come first. Rows of a declared kind have the columns TimeCreated, Computer and RawData (a JSON object with the source's own field names).
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 
+from tocsin.base.errors import ContentError
+from tocsin.ingest.decoders.declaring import check_declarations
 from tocsin.ingest.decoders.jsonvalue import json_text
 from tocsin.ingest.decoders.times import parse_time
 
 __all__ = [
-    "LineShape", "MarkedTimes", "ObjectShape", "declared_header", "declared_line", "declared_object", "envelope_rows", "from_syslog",
-    "is_remark", "marked_times", "w3c_kind",
-]  # fmt: skip
+    "LineShape",
+    "MarkedTimes",
+    "ObjectShape",
+    "ZoneOf",
+    "declare",
+    "declared_header",
+    "declared_line",
+    "declared_object",
+    "envelope_rows",
+    "from_syslog",
+    "in_zone",
+    "is_remark",
+    "marked_times",
+    "w3c_kind",
+    "zone_declared",
+]
 
+ZoneOf = Callable[[str], str]
+"""The time zone of a kind's times; empty when nobody has said it, which means UTC."""
 _FILE = Path(__file__).with_name("sources.toml")
 _WORD = re.compile(r"[^a-z0-9]+")
 _HOLE = re.compile(r"\{([^}]+)\}")
@@ -55,6 +73,8 @@ class LineShape:
     remarks: re.Pattern[str] | None
     processes: frozenset[str]
     null: str
+    local: bool
+    zone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +94,46 @@ class _Sources:
     envelopes: tuple[tuple[ObjectShape, str], ...]
     marked: dict[str, MarkedTimes]
     w3c: tuple[tuple[re.Pattern[str], str], ...]
+    local: Mapping[str, str]
+
+
+_more: tuple[Mapping[str, Any], ...] = ()
+
+
+def declare(documents: Iterable[tuple[str, Mapping[str, Any]]]) -> list[ContentError]:
+    """Puts further declarations, (path, content) each, before the shipped ones, in place of those of an earlier call.
+
+    What can't be used is left out and said. The declarations are the process's: all decoders know them from now on.
+    """
+    global _more
+    problems, kept = [], []
+    for path, document in documents:
+        bad: dict[str, set[int]] = {}
+        for name, number, problem in check_declarations(document, path):
+            problems.append(problem)
+            bad.setdefault(name, set()).add(number)
+        kept.append(
+            {
+                name: [e for n, e in enumerate(entries) if n not in bad.get(name, ())]
+                for name, entries in document.items()
+                if -1 not in bad.get(name, ())
+            }
+        )
+    _more = tuple(kept)
+    _sources.cache_clear()
+    return problems
+
+
+def _merged() -> dict[str, Any]:
+    shipped = tomllib.loads(_FILE.read_text("utf-8"))
+    for name in ("object", "envelope", "line", "w3c"):
+        shipped[name] = [e for document in _more for e in document.get(name, ())] + shipped[name]
+    return shipped
 
 
 @cache
 def _sources() -> _Sources:
-    declared = tomllib.loads(_FILE.read_text("utf-8"))
+    declared = _merged()
     objects: dict[str, tuple[ObjectShape, ...]] = {}
     for entry in declared["object"]:
         shape = _object(entry)
@@ -98,6 +153,11 @@ def _sources() -> _Sources:
             for kind, e in declared["marked"].items()
         },
         tuple((re.compile(e["software"]), e["kind"]) for e in declared["w3c"]),
+        {
+            e["kind"]: e.get("zone", "")
+            for e in (*declared["w3c"], *declared["line"])
+            if e.get("local") or e.get("zone")
+        },
     )
 
 
@@ -126,6 +186,8 @@ def _line(entry: Mapping[str, Any]) -> LineShape:
         re.compile(remarks) if remarks else None,
         frozenset(entry.get("processes", ())),
         entry.get("null", "-"),
+        bool(entry.get("local") or entry.get("zone")),
+        entry.get("zone", ""),
     )
 
 
@@ -218,10 +280,12 @@ def envelope_rows(d: Mapping[str, Any]) -> Iterator[Any] | None:
     return None
 
 
-def declared_line(text: str, host: str = "", time: object = None) -> tuple[str, dict[str, Any]] | None:
-    """(kind, row) when a line of text is of a declared kind, else None."""
+def declared_line(
+    text: str, host: str = "", time: object = None, zone: ZoneOf | None = None
+) -> tuple[str, dict[str, Any]] | None:
+    """(kind, row) when a line of text is of a declared kind, else None. `zone` gives the time zone of a kind whose times are local ones."""
     for shape in _sources().lines:
-        row = _line_row(shape, text, host, time)
+        row = _line_row(shape, text, host, time, zone)
         if row is not None:
             return shape.kind, row
     return None
@@ -234,16 +298,44 @@ def is_remark(kind: str, text: str) -> bool:
     )
 
 
-def from_syslog(process: object, message: str, host: str, time: object) -> tuple[str, dict[str, Any]] | None:
-    """(kind, row) when a process wrote lines of a declared kind to syslog."""
+def from_syslog(
+    process: object, message: str, host: str, time: object, zone: ZoneOf | None = None
+) -> tuple[str, dict[str, Any]] | None:
+    """(kind, row) when a process wrote lines of a declared kind to syslog. `time` is what syslog's header says.
+
+    Where a line's own time is a local one of which nobody has said the zone, the header's is taken: its sender declares the zone there.
+    """
     for shape in _sources().processes.get(process, ()) if process.__class__ is str else ():
-        row = _line_row(shape, message, host, time)
+        row = _line_row(shape, message, host, time, zone)
+        if row is not None and shape.local and time is not None and not (zone or _no_zone)(shape.kind):
+            row["TimeCreated"] = time
         if row is not None:
             return shape.kind, row
     return None
 
 
-def _line_row(shape: LineShape, text: str, host: str, time: object) -> dict[str, Any] | None:
+def zone_declared(kind: str) -> str | None:
+    """The time zone that a kind's declaration names; empty for one whose times are local ones of a zone that isn't declared, None for another."""
+    return _sources().local.get(kind)
+
+
+def in_zone(when: datetime | None, zone: str) -> datetime | None:
+    """A local time of that zone as UTC without zone; of an hour that the clocks go through twice, the first."""
+    if when is None or not zone:
+        return when
+    try:
+        return when.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC).replace(tzinfo=None)
+    except OverflowError:
+        return when
+
+
+def _no_zone(_kind: str) -> str:
+    return ""
+
+
+def _line_row(
+    shape: LineShape, text: str, host: str, time: object, zone: ZoneOf | None = None
+) -> dict[str, Any] | None:
     match = shape.pattern.match(text)
     if match is None:
         return None
@@ -256,6 +348,8 @@ def _line_row(shape: LineShape, text: str, host: str, time: object) -> dict[str,
             when = None
     elif when is not None:
         when = parse_time(when)
+    if shape.local and zone is not None and isinstance(when, datetime):
+        when = in_zone(when, zone(shape.kind))
     return {
         "TimeCreated": when if when is not None else time,
         "Computer": values.get("host") or host or None,

@@ -158,7 +158,7 @@ def add_syslog_line(line: str, context: Context, *, received: datetime | None, p
         ):
             return
     context.add("syslog", row)
-    derived = from_syslog(row["ProcessName"], message, row["HostName"] or "", row["TimeCreated"])
+    derived = from_syslog(row["ProcessName"], message, row["HostName"] or "", row["TimeCreated"], context.zone)
     if derived is not None:
         context.add(*derived)
         context.derived += 1

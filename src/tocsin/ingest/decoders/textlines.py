@@ -32,7 +32,7 @@ def looks_declared(lines: Sequence[str]) -> bool:
 
 def add_declared_line(text: str, context: Context, time: object = None) -> bool:
     """Adds a line of a declared kind; False when it is none."""
-    found = declared_line(text, context.host, time)
+    found = declared_line(text, context.host, time, context.zone)
     if found is None:
         return False
     context.add(*found)
@@ -56,7 +56,7 @@ def decode_lines(source: Source, context: Context) -> Iterator[DecodedItem]:
             if not line.strip():
                 continue
             context.record_bytes = len(line)
-            found = declared_line(line, context.host)
+            found = declared_line(line, context.host, zone=context.zone)
             if found is not None:
                 kind = found[0]
                 context.add(*found)

@@ -15,9 +15,10 @@ import orjson
 from tocsin.base.errors import Place
 from tocsin.ingest import codes
 from tocsin.ingest.decoders.context import Context
-from tocsin.ingest.decoders.declared import w3c_kind
+from tocsin.ingest.decoders.declared import in_zone, w3c_kind, zone_declared
 from tocsin.ingest.decoders.lines import LongLine, line_blocks
 from tocsin.ingest.decoders.source import Source
+from tocsin.ingest.decoders.times import parse_time
 from tocsin.ingest.model import DecodedItem
 
 __all__ = ["decode_w3c", "looks_like_w3c"]
@@ -36,7 +37,7 @@ def looks_like_w3c(text: str) -> bool:
 def decode_w3c(source: Source, context: Context) -> Iterator[DecodedItem]:
     """Reads the rows; several logs, each with its directives, may follow each other."""
     names: list[str] = []
-    kind, date, comma = w3c_kind(""), "", False
+    kind, date, comma, local = w3c_kind(""), "", False, False
     for number, lines in line_blocks(source, context.limits.max_record_bytes, context.limits.dead_letter_bytes):
         for index, raw in enumerate(lines):
             place = Place(source.name, line=number + index)
@@ -55,8 +56,10 @@ def decode_w3c(source: Source, context: Context) -> Iterator[DecodedItem]:
                     kind = w3c_kind(value)
                 elif word == "date":
                     date = value[:10]
-                elif word == "time format" and value.lower().startswith("local"):
-                    context.note("times are local ones of the server and were read as UTC", f"line {place.line}")
+                elif word == "time format":
+                    local = value.lower().startswith("local")
+                    if local and not context.zone(kind):
+                        context.note("times are local ones of the server and were read as UTC", f"line {place.line}")
                 elif word == "fields":
                     comma = "," in value
                     names = [n.strip() for n in (value.split(",") if comma else value.split())]
@@ -68,10 +71,11 @@ def decode_w3c(source: Source, context: Context) -> Iterator[DecodedItem]:
                 continue
             context.record_bytes = len(line)
             row = {n: v for n, v in zip(names, values, strict=True) if v not in ("-", "")}
+            when: object = _time(row, date)
+            if local or zone_declared(kind) is not None or kind in context.limits.zones:
+                when = in_zone(parse_time(when), context.zone(kind))
             host = row.get("s-computername") or context.host or None
-            context.add(
-                kind, {"TimeCreated": _time(row, date), "Computer": host, "RawData": orjson.dumps(row).decode()}
-            )
+            context.add(kind, {"TimeCreated": when, "Computer": host, "RawData": orjson.dumps(row).decode()})
         yield from context.full()
 
 

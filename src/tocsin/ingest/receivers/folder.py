@@ -100,6 +100,7 @@ class FolderReceiver:
         self._entries: dict[str, _Entry] = {}
         self._inodes: dict[tuple[int, int], list[str]] = {}
         self._seen: dict[str, _Seen] = {}
+        self._heads: dict[str, tuple[int, dict[bytes, bytes]]] = {}
         self._clock = 0.0
 
     def start(self) -> None:
@@ -158,7 +159,9 @@ class FolderReceiver:
 
     def _save(self) -> None:
         while len(self._entries) > _MAX_FILES:
-            self._entries.pop(next(iter(self._entries)))
+            gone = next(iter(self._entries))
+            del self._entries[gone]
+            self._heads.pop(gone, None)
         temporary = self._book.with_suffix(".new")
         with temporary.open("wb") as out:
             out.write(msgspec.json.encode(list(self._entries.values())))
@@ -396,12 +399,32 @@ class FolderReceiver:
         """What each piece of a table needs before its rows."""
         if entry.offset == 0 or entry.format not in ("csv", "zeek-tsv", "w3c"):
             return b""
-        head = os.pread(fd, HEAD_BYTES, 0)
         if entry.format == "csv":
+            head = os.pread(fd, HEAD_BYTES, 0)
             return head[: head.find(b"\n") + 1]
-        return b"".join(
-            line + b"\n" for line in head.split(b"\n")[:-1] if line.startswith(b"#") and not line.startswith(b"#close")
-        )
+        return self._directives(fd, entry)
+
+    def _directives(self, fd: int, entry: _Entry) -> bytes:
+        """The lines that tell what the rows at the entry's offset mean: of each directive (`#Fields` …) the last one before it.
+
+        A log may change its fields anywhere. What was looked at already is remembered; after a restart a file is looked through once.
+        """
+        seen, lines = self._heads.get(entry.id, (0, {}))
+        if seen > entry.offset:
+            seen, lines = 0, {}
+        while seen < entry.offset:
+            block = os.pread(fd, min(_PIECE, entry.offset - seen), seen)
+            end = block.rfind(b"\n") + 1
+            if not end:
+                end = len(block)  # within a line that is longer than a piece: no directive
+                if not end:
+                    break
+            for line in block[:end].split(b"\n"):
+                if line.startswith(b"#") and not line.startswith(b"#close"):
+                    lines[line.split(None, 1)[0].partition(b":")[0]] = line + b"\n"
+            seen += end
+        self._heads[entry.id] = seen, lines
+        return b"".join(lines.values())
 
     def _store(self, bodies: list[Body]) -> bool:
         """Makes bodies durable, unless their keys say that they are. False when the receiver stops meanwhile."""

@@ -64,7 +64,7 @@ def bind(kind: int, host: str, port: int, setting: str) -> socket.socket:
     except OSError as error:
         sock.close()
         raise IngestError(
-            f"It can't listen on {host} port {port}: {error.strerror or error}.", code=codes.UNREADABLE, place=Place("syslog"),
+            f"It can't listen on {host} port {port}: {error.strerror or error}.", code=codes.UNREADABLE, place=Place(setting),
             hint=f"The setting is {setting}.",
         ) from error  # fmt: skip
     return sock
