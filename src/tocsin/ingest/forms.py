@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.base.errors import QueryError
-from tocsin.ingest.decoders.flatevents import event_fields
+from tocsin.ingest.decoders.flatevents import event_fields, whole
 from tocsin.ingest.model import SourceBatch
 from tocsin.ingest.running import named
 from tocsin.ingest.schemas import SOURCE, SourceCatalog
@@ -229,19 +229,16 @@ class Forms:
 
     def run(self, batch: SourceBatch, jobs: Sequence[Job]) -> list[pa.Table]:
         """The result of each job. Raises as `Standing.run`."""
-        values = [_atoms(batch, job) for job in jobs]
-        held = self._columns([(v, n, job.split.conditions) for job, (v, n) in zip(jobs, values, strict=True)])
+        chosen = [job.chosen for job in jobs]
+        held = self._columns([(*_atoms(batch, j.split.conditions, j.chosen), j.split.conditions) for j in jobs])
         for index, conditions in enumerate(held):
-            if not conditions:
-                continue
-            mask = conditions[0]
-            for other in conditions[1:]:
-                mask = pc.and_kleene(mask, other)
-            mask = pc.fill_null(mask, False)
-            count = int(pc.sum(mask).as_py() or 0)
-            if count < values[index][1]:
-                values[index] = ({a: v.filter(mask) for a, v in values[index][0].items()}, count)
-        made = self._columns([(v, n, job.split.items) for job, (v, n) in zip(jobs, values, strict=True)])
+            if conditions:
+                mask = np.logical_and.reduce([pc.fill_null(c, False).to_numpy(False) for c in conditions])
+                rows = chosen[index]
+                chosen[index] = np.flatnonzero(mask) if rows is None else rows[mask]
+        made = self._columns(
+            [(*_atoms(batch, j.split.items, rows), j.split.items) for j, rows in zip(jobs, chosen, strict=True)]
+        )
         return [
             pa.Table.from_arrays(columns, names=[i.name for i in job.split.items])
             for job, columns in zip(jobs, made, strict=True)
@@ -261,7 +258,7 @@ class Forms:
                     inputs = tuple(values[a] for a in item.atoms)
                     wanted.setdefault(item.form, []).append((index, place, inputs))
         for form, uses in wanted.items():
-            joined = [pa.concat_arrays([u[2][k] for u in uses]) for k in range(len(form.types))]
+            joined = [_concat([u[2][k] for u in uses]) for k in range(len(form.types))]
             result, start = self._apply(form, joined), 0
             for index, place, inputs in uses:
                 out[index][place] = result.slice(start, len(inputs[0]))
@@ -333,6 +330,10 @@ class Forms:
         return _Ready(query, self._engine.standing(query, SOURCE, schema, catalog))
 
 
+def _concat(arrays: list[pa.Array]) -> pa.Array:
+    return arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays)
+
+
 def _short(values: pa.Array) -> bool:
     return not pa.types.is_string(values.type) or values.nbytes <= _LONGEST * max(64, len(values))
 
@@ -353,16 +354,17 @@ def _different(inputs: Sequence[pa.Array]) -> tuple[list[pa.Array], pa.Array]:
 
 def _result(ready: _Ready, inputs: Sequence[pa.Array]) -> pa.Array:
     rows = pa.Table.from_arrays(list(inputs), names=[f"_atom{i}" for i in range(len(inputs))])
-    made = named(ready.standing.run(rows), ready.query).column(0).combine_chunks()
+    made = whole(named(ready.standing.run(rows), ready.query).column(0))
     if len(made) != rows.num_rows:
         raise QueryError(f"An expression gave {len(made)} values for {rows.num_rows} rows.", code="QRY0006")
-    return made.combine_chunks() if isinstance(made, pa.ChunkedArray) else made
+    return made
 
 
-def _atoms(batch: SourceBatch, job: Job) -> tuple[dict[Atom, pa.Array], int]:
-    """What the job's expressions read, and of how many rows."""
-    wanted = dict.fromkeys(a for i in (*job.split.conditions, *job.split.items) for a in i.atoms)
-    chosen = job.chosen
+def _atoms(
+    batch: SourceBatch, items: Sequence[Item], chosen: np.ndarray[Any, Any] | None
+) -> tuple[dict[Atom, pa.Array], int]:
+    """What expressions read of the chosen rows, and how many those are."""
+    wanted = dict.fromkeys(a for i in items for a in i.atoms)
     count = len(batch) if chosen is None else len(chosen)
     indices = None if chosen is None else pa.array(chosen)
     names = [a.field for a in wanted if a.field]
@@ -372,8 +374,7 @@ def _atoms(batch: SourceBatch, job: Job) -> tuple[dict[Atom, pa.Array], int]:
         if atom.field:
             array = fields[atom.field]
         else:
-            column = batch.rows.column(atom.column).combine_chunks()
-            array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+            array = whole(batch.rows.column(atom.column))
             if indices is not None:
                 array = array.take(indices)
         if pa.types.is_string(array.type) and array.null_count and (atom.field is not None or atom.column != WHOLE):

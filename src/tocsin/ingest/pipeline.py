@@ -38,7 +38,8 @@ from tocsin.lake import Body, Lake, TableBatch
 __all__ = ["Intake", "IntakeBusyError", "Memory", "SourceState"]
 
 _log = structlog.get_logger("tocsin.ingest")
-_GATHER_BYTES = 32 << 20
+# What is mapped together at most: the engine plans each expression once for it, however many rows there are.
+_GATHER_BYTES = 64 << 20
 _QUEUE_BYTES = 96 << 20
 # When rows lag behind by more than that, instants of receipt get coarser, so that more bodies can be mapped together.
 _LAG = timedelta(seconds=1)
@@ -310,7 +311,7 @@ class Intake:
             raise
 
     def _take(self) -> list[tuple[int, Body]] | None:
-        """The next bodies in the log's order, up to 32 MiB; None at the end."""
+        """The next bodies in the log's order, up to 64 MiB; None at the end."""
         with self._condition:
             while self._next not in self._arrived:
                 if self._closing and not self._arrived and not self._in_flight:

@@ -701,11 +701,35 @@ static int drops(const Cutter *c, const u8 *base, const Token *t) {
     return 0;
 }
 
+/* Memory that Arrow reads where it is. */
+typedef struct {
+    PyObject_HEAD
+    u8 *p;
+    Py_ssize_t size;
+} Block;
+
+static PyTypeObject *block_type;
+
+static int Block_buffer(PyObject *self, Py_buffer *view, int flags) {
+    Block *b = (Block *)self;
+    return PyBuffer_FillInfo(view, self, b->p, b->size, 1, flags);
+}
+
+static void Block_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyMem_RawFree(((Block *)self)->p);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
 static PyObject *taken(Buffer *b) {
-    PyObject *made = PyBytes_FromStringAndSize((const char *)b->p, (Py_ssize_t)b->used);
-    PyMem_RawFree(b->p);
+    Block *made = (Block *)block_type->tp_alloc(block_type, 0);
+    if (!made) return NULL;
+    u8 *less = PyMem_RawRealloc(b->p, b->used ? b->used : 1);
+    made->p = less ? less : b->p;
+    made->size = (Py_ssize_t)b->used;
     memset(b, 0, sizeof *b);
-    return made;
+    return (PyObject *)made;
 }
 
 /* -> (rows, columns, slow): columns are (offsets, text, validity bits), the event data last; slow are (body, number, start, end). */
@@ -1042,6 +1066,14 @@ static PyType_Slot cutter_slots[] = {
 };
 static PyType_Spec cutter_spec = {"tocsin.ingest.decoders._events.Cutter", sizeof(Cutter), 0, Py_TPFLAGS_DEFAULT, cutter_slots};
 
+static PyType_Slot block_slots[] = {
+    {Py_tp_dealloc, Block_dealloc},
+    {Py_bf_getbuffer, Block_buffer},
+    {0, NULL},
+};
+static PyType_Spec block_spec = {
+    "tocsin.ingest.decoders._events.Block", sizeof(Block), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, block_slots};
+
 static PyMethodDef methods[] = {
     {"check", check, METH_O, "check(body) -> whether all events carry a time; None where Python must look"},
     {"fields", fields, METH_VARARGS, "fields(offsets, text, rows, count, names)"},
@@ -1060,6 +1092,10 @@ PyMODINIT_FUNC PyInit__events(void) {
     }
     memcpy(&seed, PyBytes_AS_STRING(random), 8);
     Py_DECREF(random);
+    if (!block_type && !(block_type = (PyTypeObject *)PyType_FromSpec(&block_spec))) {
+        Py_DECREF(m);
+        return NULL;
+    }
     if (!(type = PyType_FromSpec(&cutter_spec)) || PyModule_AddObject(m, "Cutter", type) < 0) {
         Py_XDECREF(type);
         Py_DECREF(m);

@@ -26,7 +26,7 @@ try:
 except ImportError:  # a wheel built without a compiler
     _events = None
 
-__all__ = ["AVAILABLE", "Cut", "FlatEvents", "check_events", "event_fields"]
+__all__ = ["AVAILABLE", "Cut", "FlatEvents", "check_events", "event_fields", "whole"]
 
 AVAILABLE = _events is not None
 """Whether the native kernel was built."""
@@ -217,14 +217,21 @@ def check_events(body: bytes) -> bool | None:
     return found
 
 
+def whole(column: pa.ChunkedArray) -> pa.Array:
+    """The column as one array, copied only where it is in pieces."""
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
 def event_fields(
     data: pa.ChunkedArray, chosen: np.ndarray[Any, Any] | None, names: Sequence[str], *, empty: bool = False
 ) -> list[pa.Array] | None:
     """Fields of the event data of the chosen rows, null where there is none (with `empty`: the empty text). None where Python must read them."""
     if _events is None or pa.types.is_large_string(data.type):
         return None
-    column = data.chunk(0) if data.num_chunks == 1 else data.combine_chunks()
-    if isinstance(column, pa.ChunkedArray) or column.null_count:
+    column = whole(data)
+    if column.null_count:
         return None
     count = len(column) if chosen is None else len(chosen)
     _, offsets, text = column.buffers()

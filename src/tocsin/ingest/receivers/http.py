@@ -84,13 +84,12 @@ async def read_body(request: Request, limit: int) -> bytes:
     size = 0
     stream = request.stream()
     try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            while True:
+        now = asyncio.get_running_loop().time
+        last = now() + _BODY_SECONDS
+        async with asyncio.timeout(_CHUNK_SECONDS) as waiting:
+            while (chunk := await anext(stream, None)) is not None:
                 # A sender that drips holds nothing for long.
-                async with asyncio.timeout(_CHUNK_SECONDS):
-                    chunk = await anext(stream, None)
-                if chunk is None:
-                    break
+                waiting.reschedule(min(last, now() + _CHUNK_SECONDS))
                 size += len(chunk)
                 if size > limit:
                     raise BodyError(
