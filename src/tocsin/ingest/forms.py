@@ -291,9 +291,13 @@ class Forms:
         new = {v: n for n, v in enumerate(values) if v not in known}
         if new or ready.type is None:
             asked = pa.array(list(new.values()), pa.int64())
-            made = _result(ready, [i.take(asked) for i in inputs])
-            ready.type = made.type
-            known.update(zip(new, made.to_pylist(), strict=True))
+            chosen = [i.take(asked) for i in inputs]
+            if ready.type is None or ready.query.columns[0].ticks:
+                made = _result(ready, chosen)
+                ready.type, given = made.type, made.to_pylist()
+            else:
+                given = [row[0] for row in ready.standing.values(_rows(chosen))]
+            known.update(zip(new, given, strict=True))
             self._remembers += len(new)
         return pa.array([known[v] for v in values], ready.type)
 
@@ -352,8 +356,12 @@ def _different(inputs: Sequence[pa.Array]) -> tuple[list[pa.Array], pa.Array]:
     return [c.take(pa.array(first)) for c in inputs], pa.array(places)
 
 
+def _rows(inputs: Sequence[pa.Array]) -> pa.Table:
+    return pa.Table.from_arrays(list(inputs), names=[f"_atom{i}" for i in range(len(inputs))])
+
+
 def _result(ready: _Ready, inputs: Sequence[pa.Array]) -> pa.Array:
-    rows = pa.Table.from_arrays(list(inputs), names=[f"_atom{i}" for i in range(len(inputs))])
+    rows = _rows(inputs)
     made = whole(named(ready.standing.run(rows), ready.query).column(0))
     if len(made) != rows.num_rows:
         raise QueryError(f"An expression gave {len(made)} values for {rows.num_rows} rows.", code="QRY0006")

@@ -221,6 +221,7 @@ typedef struct {
 static int grow(Buffer *b, size_t more) {
     if (b->used + more <= b->room) return 1;
     size_t room = b->room ? b->room : 4096;
+    if (!b->p && more > room) room = more; /* the first says how much is wanted */
     while (room < b->used + more) room *= 2;
     u8 *p = PyMem_RawRealloc(b->p, room);
     if (!p) return 0;
@@ -739,6 +740,7 @@ static PyObject *Cutter_build(Cutter *c, PyObject *unused) {
     size_t total = c->rows.used / sizeof(Row), count = 0;
     Row *rows = (Row *)c->rows.p;
     Buffer text[COLUMNS + 1], offsets[COLUMNS + 1], valid[COLUMNS + 1];
+    size_t sizes[COLUMNS + 1] = {0}, largest = 0; /* what the texts take at most, so that they never move */
     memset(text, 0, sizeof text);
     memset(offsets, 0, sizeof offsets);
     memset(valid, 0, sizeof valid);
@@ -750,6 +752,12 @@ static PyObject *Cutter_build(Cutter *c, PyObject *unused) {
         if (row->layout != UINT32_MAX) {
             const Layout *l = &c->layouts[row->layout];
             if (l->state == 1 && plain_row(c, base, row, l)) {
+                const Token *t = (const Token *)c->tokens.p + row->first;
+                size_t event = row->event_end - row->event_start;
+                for (int k = 0; k < COLUMNS; k++)
+                    if (l->columns[k] >= 0 && t[l->columns[k]].kind != NUL) sizes[k] += t[l->columns[k]].len + 2;
+                sizes[COLUMNS] += event;
+                if (event > largest) largest = event;
                 count++;
                 continue;
             }
@@ -764,8 +772,9 @@ static PyObject *Cutter_build(Cutter *c, PyObject *unused) {
     }
     int fits = 1;
     Py_BEGIN_ALLOW_THREADS;
+    sizes[COLUMNS] += largest * 6 + 64;
     for (int k = 0; k <= COLUMNS && fits; k++) {
-        fits = grow(&offsets[k], (count + 1) * 4) && grow(&valid[k], (count + 7) / 8 + 1);
+        fits = grow(&text[k], sizes[k] + 2) && grow(&offsets[k], (count + 1) * 4) && grow(&valid[k], (count + 7) / 8 + 1);
         if (fits) {
             memset(offsets[k].p, 0, 4);
             memset(valid[k].p, 0, (count + 7) / 8 + 1);

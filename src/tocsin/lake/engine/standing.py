@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -61,6 +62,15 @@ class Stage:
 
     def run(self, query: Standing, rows: pa.Table) -> pa.Table:
         """See `Standing.run`."""
+        made: pa.Table = self._ask(query, rows, lambda con, text: con.sql(text).to_arrow_table())
+        return made
+
+    def values(self, query: Standing, rows: pa.Table) -> list[tuple[Any, ...]]:
+        """See `Standing.values`."""
+        made: list[tuple[Any, ...]] = self._ask(query, rows, lambda con, text: con.execute(text).fetchall())
+        return made
+
+    def _ask(self, query: Standing, rows: pa.Table, ask: Callable[[duckdb.DuckDBPyConnection, str], Any]) -> Any:
         with self._lock:
             try:
                 connection = self._opened().raw
@@ -70,7 +80,7 @@ class Stage:
                 feed = query.feed
                 feed.rows = rows.select(feed.schema.names).cast(feed.schema)
                 try:
-                    return connection.sql(f"EXECUTE {query.name}").to_arrow_table()
+                    return ask(connection, f"EXECUTE {query.name}")
                 finally:
                     feed.rows = feed.schema.empty_table()
             except duckdb.Error as error:
@@ -128,6 +138,10 @@ class Standing:
         Raises QueryError QRY0006 when the engine refuses, LakeError LAK0006/LAK0007 for rows that don't fit the schema.
         """
         return self._stage.run(self, conform(rows, self._schema))
+
+    def values(self, rows: pa.Table) -> list[tuple[Any, ...]]:
+        """The same as Python's values, row by row: for a few rows, of which it takes half the time."""
+        return self._stage.values(self, conform(rows, self._schema))
 
     def forget(self) -> None:
         """Frees what the engine keeps for it; `run` would plan it again."""
