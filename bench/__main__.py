@@ -13,6 +13,7 @@ COMMANDS: dict[str, list[str]] = {
     "lake": [],
     "kql": [],
     "scan": [],
+    "schedule": [],
     "search": [],
     "sigma": [str(SHARED / "data/sigma/rules"), "--", str(SHARED / "data/otrf/compound/LSASS_campaign_01")],
     "start": [],

@@ -214,7 +214,9 @@ def delivered(hour: Recorded, cell: Cell, seed: int = 5) -> Delivery:
     return Delivery(dated, steps)
 
 
-class _Ledger(dict[str, LedgerRow]):
+class Marks(dict[str, LedgerRow]):
+    """A ledger in memory that keeps no alerts."""
+
     def get(self, rule_id: str, default: Any = None) -> LedgerRow:  # type: ignore[override]
         return super().get(rule_id) or LedgerRow(rule_id)
 
@@ -263,7 +265,7 @@ def run_cell(
     settings = ScheduleSettings(eager=cell.eager, lag=timedelta(0), lookback=lookback)
     scheduler = _Watched(
         queries,
-        _Ledger(),
+        Marks(),
         clock=clock,
         arrivals=lambda: {s.table: s.last_received for s in lake.stats() if s.last_received is not None},
         settings=settings,

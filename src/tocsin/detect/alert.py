@@ -61,6 +61,8 @@ class Alert:
     tags: tuple[str, ...] = ()
     correlate: bool = True
     create_incident: bool = True
+    properties: Mapping[str, str] = field(default_factory=dict)
+    """What the rule took from the results for SecurityAlert's columns: AlertLink, ConfidenceLevel, RemediationSteps and the like."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form that scan, API and state share."""
@@ -82,6 +84,7 @@ class Alert:
             "product": self.product,
             "custom_details": dict(self.custom_details),
             "tags": list(self.tags),
+            **({"properties": dict(self.properties)} if self.properties else {}),
         }
 
     @classmethod
@@ -105,6 +108,7 @@ class Alert:
             product=raw.get("product", "Tocsin"),
             custom_details=raw.get("custom_details", {}),
             tags=tuple(raw.get("tags", ())),
+            properties=raw.get("properties", {}),
         )
 
 

@@ -120,6 +120,7 @@ def one_alert(rule: Rule, rows: Sequence[Row], result: Rows, *, times: tuple[dat
         tags=rule.tags,
         correlate=rule.incident.correlate,
         create_incident=rule.incident.create,
+        properties=_properties(rule, sample),
     )
 
 
@@ -239,6 +240,18 @@ def _filled(template: str, row: Row, longest: int) -> str:
 
 def _dynamic(rule: Rule, row: Row, name: str) -> str:
     return next((text(row.get(c)) for p, c in rule.alert_details.dynamic if p.lower() == name.lower()), "")
+
+
+_TAKEN = frozenset({"techniques", "productname"})
+
+
+def _properties(rule: Rule, row: Row) -> dict[str, str]:
+    """The dynamic properties that have no field of an alert of their own."""
+    return {
+        name: value[:5000]
+        for name, column in rule.alert_details.dynamic
+        if name.lower() not in _TAKEN and (value := text(row.get(column)))
+    }
 
 
 def _severity(rule: Rule, row: Row) -> str:

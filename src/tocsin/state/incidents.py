@@ -315,6 +315,11 @@ class Incidents(Repository):
         chosen = select(alerts.c.payload).where(alerts.c.rule_id == rule_id, alerts.c.end >= since)
         return [dict(p) for (p,) in self._c.execute(chosen)]
 
+    def alerts_said(self, since: datetime, until: datetime) -> list[dict[str, Any]]:
+        """The JSON forms of alerts that were made in ``[since, until)``."""
+        chosen = select(alerts.c.payload).where(alerts.c.created >= since, alerts.c.created < until)
+        return [dict(p) for (p,) in self._c.execute(chosen)]
+
     def alerts_of(self, incident_id: str) -> list[dict[str, Any]]:
         """An incident's alerts in full, by time."""
         chosen = select(alerts.c.payload, alerts.c.linked_by).where(alerts.c.incident_id == incident_id)

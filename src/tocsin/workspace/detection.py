@@ -10,7 +10,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -24,11 +24,12 @@ from tocsin.detect.tuning import without_excluded
 from tocsin.incidents.judging import assets_of
 from tocsin.ingest.model import SourceBatch
 from tocsin.lake import TableBatch
+from tocsin.lake.engine import Limits, Window
 from tocsin.state import LedgerRow
+from tocsin.workspace.alertrows import alert_evidence, alert_info, security_alert
 from tocsin.workspace.assets import find_assets
 from tocsin.workspace.costs import RuleCosts
 from tocsin.workspace.tiers import AnalyticsQueries
-from tocsin.workspace.writeback import security_alert
 
 if TYPE_CHECKING:
     from tocsin.workspace.workspace import Workspace
@@ -38,6 +39,8 @@ __all__ = ["Detection"]
 _log = structlog.get_logger("tocsin.workspace.detection")
 _WAITING_BATCHES = 64
 _UPKEEP_SECONDS = 5.0
+_UNTOLD = timedelta(days=1)
+_IN_FLIGHT = timedelta(minutes=1)
 _ASSETS_ROUNDS = 120  # every ten minutes, and soon after the start
 
 
@@ -63,6 +66,7 @@ class Detection:
         self._threads: list[threading.Thread] = []
         self._batches: queue.Queue[Sequence[SourceBatch] | None] = queue.Queue(_WAITING_BATCHES)
         self._sigma: Any = None
+        self._behind = False
         self.costs = RuleCosts(
             workspace.state,
             self._health,
@@ -76,6 +80,10 @@ class Detection:
 
     def start(self) -> None:
         """Takes the rules in force and begins."""
+        try:
+            self._untold(self._workspace.clock.now())
+        except TocsinError as error:
+            _log.error("alerts.untold", error=str(error))
         self._workspace.rules.subscribe(self._take_rules)
         self._workspace.rules.costs = lambda: self.costs.shares
         self._workspace.intake.intake.observers.append(self._observe)
@@ -177,6 +185,9 @@ class Detection:
             rounds += 1
             try:
                 self._workspace.gate.tick()
+                if self._behind:
+                    # Alerts of the last minute may be on their way still.
+                    self._untold(self._workspace.clock.now() - _IN_FLIGHT)
                 if rounds % _ASSETS_ROUNDS == 1:
                     self._judge()
                 if rounds % 720 == 0:
@@ -231,7 +242,33 @@ class Detection:
             self._write_back("SentinelHealth", [row])
 
     def _tell(self, alerts: Sequence[Alert]) -> None:
-        self._write_back("SecurityAlert", [security_alert(a) for a in alerts])
+        """Writes alerts as rows. What couldn't be written (intake was busy) is written by `_untold`, as is what a crash left."""
+        if alerts and not self._write_alerts(alerts):
+            self._behind = True
+
+    def _write_alerts(self, alerts: Sequence[Alert]) -> bool:
+        write = self._workspace.written.write
+        return (
+            write("SecurityAlert", [security_alert(a) for a in alerts])
+            and write("AlertInfo", [alert_info(a) for a in alerts])
+            and write("AlertEvidence", [row for a in alerts for row in alert_evidence(a)])
+        )
+
+    def _untold(self, until: datetime) -> None:
+        """Writes the alerts of the day before `until` that state holds and SecurityAlert doesn't."""
+        since = until - _UNTOLD
+        with self._workspace.state.read() as unit:
+            kept = {a["id"]: a for a in unit.incidents.alerts_said(since, until)}
+        if not kept:
+            return
+        known = self._workspace.queries.run(
+            "SecurityAlert | distinct SystemAlertId",
+            window=Window(since - _UNTOLD, None),
+            limits=Limits(rows=1_000_000),
+        )
+        told = set(known.table.column(0).to_pylist()) if known.table.num_columns else set()
+        missing = [Alert.from_dict(a) for i, a in kept.items() if i not in told]
+        self._behind = bool(missing) and not self._write_alerts(missing)
 
     def _write_back(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         if not self._workspace.written.write(table, rows):

@@ -14,18 +14,18 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import structlog
 
-from tocsin.detect.alert import Alert, iso
+from tocsin.detect.alert import iso
 from tocsin.incidents.store import CORRELATION, alert_of
 from tocsin.incidents.vocabulary import words
 from tocsin.state import IncidentChange, Unit, text_of
+from tocsin.workspace.alertrows import security_alert
 
 if TYPE_CHECKING:
     from tocsin.workspace.workspace import Workspace
 
-__all__ = ["WriteBack", "security_alert"]
+__all__ = ["WriteBack"]
 
 _log = structlog.get_logger("tocsin.workspace.writeback")
 _CURSOR = "incidents.told"
@@ -115,32 +115,6 @@ def _alerts_of(unit: Unit, change: IncidentChange) -> list[dict[str, Any]]:
         {**security_alert(alert_of(a), change.row.status), "TimeGenerated": moment}
         for a in unit.incidents.alerts_of(change.row.id)
     ]
-
-
-def security_alert(alert: Alert, status: str = "New") -> dict[str, Any]:
-    """The alert as a row."""
-    return {
-        "TimeGenerated": iso(alert.created),
-        "AlertName": alert.title or alert.rule,
-        "DisplayName": alert.title or alert.rule,
-        "AlertSeverity": alert.severity,
-        "AlertType": alert.rule_id,
-        "Description": alert.description,
-        "ProductName": alert.product,
-        "ProviderName": "Tocsin",
-        "VendorName": "Tocsin",
-        "SystemAlertId": alert.id,
-        "VendorOriginalId": alert.id,
-        "StartTime": iso(alert.time),
-        "EndTime": iso(alert.end),
-        "Status": status,
-        "Tactics": ", ".join(alert.tactics),
-        "Techniques": orjson.dumps(list(alert.techniques)).decode(),
-        "Entities": orjson.dumps([{"Type": e.type.lower(), **e.identifiers} for e in alert.entities]).decode(),
-        "ExtendedProperties": orjson.dumps(
-            {"Count": alert.count, "CustomDetails": alert.custom_details}, default=str
-        ).decode(),
-    }
 
 
 def _security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
