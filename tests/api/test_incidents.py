@@ -8,18 +8,22 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
 
 from tests.api.conftest import Served
 from tests.incidents.test_correlate import ANN, WS1, WS2, alert
 from tocsin.access import system
 from tocsin.detect.alert import Evidence
+from tocsin.incidents.export import verify
 from tocsin.incidents.history import rebuild
+from tocsin.lake import TableBatch
 from tocsin.tables import Entity
 
 
@@ -65,7 +69,7 @@ def test_the_queue_and_the_page_have_the_contract_s_members(client: httpx.Client
     assert {"story", "graph", "activity"} <= set(full)
     assert full["alerts"][1]["linked_by"][0]["text"] == "same host ws1.contoso.com"
     assert full["alerts"][0]["events"][0]["row"]["n"] == 2**70
-    assert full["graph"]["nodes"][0].keys() == {"id", "type", "label"}
+    assert full["graph"]["nodes"][0].keys() == {"id", "type", "label", "first"}
     assert full["graph"]["edges"][0].keys() >= {"source", "target", "label", "alert_id"}
     for moment in (item["first"], full["activity"][0]["time"]):
         assert moment.endswith("Z")
@@ -387,3 +391,52 @@ def test_weights_over_the_wire(fresh: Served, client: httpx.Client) -> None:
     assert [{r["text"]: r["weight"] for r in p["reasons"]}["High severity"] for p in past] == [40, 1]
     assert first(client)["priority"] == past[-1]["score"]
     assert client.get("/api/v1/incidents/assets").json() == {"items": []}
+
+
+def test_the_story_its_processes_and_its_proof_over_the_wire(running: Served) -> None:
+    started = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=10)
+
+    def process(pid: int, after: int, parent: int, parent_after: int, name: str) -> dict[str, Any]:
+        return {
+            "Timestamp": started + timedelta(seconds=after), "DeviceName": "ws1.contoso.com", "ActionType": "ProcessCreated", "FileName": name,
+            "ProcessId": pid, "ProcessCreationTime": started + timedelta(seconds=after), "InitiatingProcessId": parent,
+            "ProcessCommandLine": f"{name} -x", "InitiatingProcessFileName": "explorer.exe",
+            "InitiatingProcessCreationTime": started + timedelta(seconds=parent_after),
+        }  # fmt: skip
+
+    rows = [
+        process(10, 1, 4, 0, "word.exe"),
+        process(11, 2, 10, 1, "cmd.exe"),
+        process(10, 60, 4, 0, "calc.exe"),
+        process(12, 61, 10, 60, "sub.exe"),
+    ]
+    running.workspace.lake.write([TableBatch("DeviceProcessEvents", pa.Table.from_pylist(rows))])
+    running.workspace.lake.flush()
+    evidence = Evidence(
+        "DeviceProcessEvents", {"ProcessId": 11, "ProcessCreationTime": (started + timedelta(seconds=2)).isoformat()}
+    )
+    made = replace(
+        alert("run", 0, WS1, ANN, events=(evidence,), techniques=("T1003",)),
+        time=started,
+        end=started + timedelta(minutes=2),
+    )
+    running.workspace.incidents.add([made])
+    with running.client("administrator") as client:
+        path = f"/api/v1/incidents/{first(client)['id']}"
+        told = client.get(f"{path}/narrative").json()
+        assert told["root_cause"]["alert_id"] == made.id
+        assert told["blast_radius"]["counts"]["hosts"] == 1
+        assert "T1003" in {a["because"] for a in told["advice"]}
+        (tree,) = client.get(f"{path}/processes").json()["trees"]
+        assert (tree["pid"], tree["seen"], [c["file"] for c in tree["children"]]) == (4, False, ["word.exe"]), tree
+        (cmd,) = tree["children"][0]["children"]
+        assert (cmd["pid"], cmd["alerts"], cmd["certain"]) == (11, [made.id], True)
+        for kind in ("json", "pdf"):
+            answer = client.get(f"{path}/export", params={"format": kind})
+            assert answer.status_code == 200, answer.text
+            assert answer.headers["content-disposition"].endswith(f'.{kind}"')
+            assert verify(answer.content).intact
+    with running.client("reader") as reader:
+        proof = reader.get(f"{path}/export").json()
+        assert proof["sections"]["audit"]["rows"] is None, "who may not read the audit log gets its head only"
+        assert reader.get(f"{path}/narrative").status_code == 200

@@ -22,6 +22,7 @@ from tocsin.api.routes import (
     automation,
     data,
     health,
+    incident_story,
     incident_work,
     incidents,
     lake,
@@ -78,6 +79,7 @@ def create_app(workspace: Workspace) -> FastAPI:
     api = APIRouter(prefix=BASE, responses=_PROBLEM)
     for module in (
         session,
+        incident_story,
         incident_work,
         incidents,
         query,

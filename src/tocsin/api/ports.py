@@ -177,6 +177,16 @@ class IncidentsPort(Protocol):
     def metrics(self, start: datetime, end: datetime, *, by: str = "") -> Json: ...
 
 
+class StoriesPort(Protocol):
+    """What an incident means, and its proof (`tocsin.workspace.story.Stories`)."""
+
+    def narrative(self, incident_id: str) -> Json: ...
+
+    def processes(self, incident_id: str, *, principal: Any = None) -> Json: ...
+
+    def bundle(self, incident_id: str, *, audit: bool) -> Json: ...
+
+
 class QueryPort(Protocol):
     """The one door to rows (`tocsin.query.QueryService`)."""
 
@@ -453,6 +463,9 @@ class Workspace(Protocol):
 
     @property
     def incidents(self) -> IncidentsPort: ...
+
+    @property
+    def stories(self) -> StoriesPort: ...
 
     @property
     def queries(self) -> QueryPort: ...

@@ -180,6 +180,9 @@ class StoryStep(Output):
     alert_id: str | None = None
     severity: str = ""
     entities: list[EntityShape] = []
+    actor: EntityShape | None = Field(default=None, description="Who did it, as the alert says")
+    target: EntityShape | None = Field(default=None, description="To what")
+    evidence: int = Field(default=0, description="How many rows prove it")
 
 
 class GraphNode(Output):
@@ -188,6 +191,7 @@ class GraphNode(Output):
     id: str
     type: str
     label: str
+    first: Moment | None = Field(default=None, description="When an alert first named it: the graph is played by it")
 
 
 class GraphEdge(Output):
@@ -198,6 +202,7 @@ class GraphEdge(Output):
     label: str = ""
     alert_id: str | None = None
     alerts: list[str] = Field(default=[], description="Ids of every alert that ties the two")
+    first: Moment | None = Field(default=None, description="When an alert first tied the two")
 
 
 class Graph(Output):

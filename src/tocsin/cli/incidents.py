@@ -142,6 +142,77 @@ def metrics(
         print(f"  {'closed as':10} {said or 'nothing closed'}")
 
 
+@app.command("export")
+def export(
+    incident: Which,
+    data: Data = None,
+    pdf: Annotated[Path | None, typer.Option(help="Write a PDF that carries the data.")] = None,
+    json_: Annotated[Path | None, typer.Option("--json", help="Write JSON; - prints it.")] = None,
+) -> None:
+    """Write an incident's proof: all that belongs to it, with hashes that `verify` recomputes."""
+    from tocsin import __version__
+    from tocsin.base.errors import UsageError
+    from tocsin.cli.state import state_settings
+    from tocsin.content import load_packs, packs_dir
+    from tocsin.incidents.export import bundle, to_json
+    from tocsin.incidents.judging import judge_of
+
+    if pdf is None and json_ is None:
+        raise UsageError("Nothing to write.", code="INC0006", hint="Give --pdf FILE or --json FILE.")
+    settings = state_settings(data)
+    site = settings.detect.site or settings.data / "site"
+    content = load_packs([packs_dir(), *([site] if site.is_dir() else [])])
+    with _state(data) as state, state.read() as unit:
+        made = bundle(unit, _find(unit, incident), content, judge_of(unit, content), __version__)
+    if json_ is not None:
+        _write(json_, to_json(made))
+    if pdf is not None:
+        from tocsin.incidents.pdf import to_pdf
+
+        _write(pdf, to_pdf(made))
+    print(f"SHA-256 {made['hash']}", file=sys.stderr)
+
+
+@app.command("verify")
+def verify(
+    file: Annotated[Path, typer.Argument(help="A file that `export` or the portal wrote, JSON or PDF.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check an incident's proof: recompute its hashes, and of a PDF the pages. Needs nothing but the file; ends with 1 when it was changed."""
+    from tocsin.base.errors import UsageError
+    from tocsin.incidents.export import verify as check
+
+    try:
+        found = check(file.read_bytes())
+    except OSError as error:
+        raise UsageError(f"'{file}' can't be read: {error.strerror}", code="INC0005") from error
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        for problem in found.problems:
+            print(problem)
+        pages = {True: " Its pages say what its data says.", False: "", None: ""}[found.pages]
+        if found.intact:
+            print(f"Intact: incident {found.incident}, made {found.created}.{pages}")
+        print(f"SHA-256 {found.hash}")
+        if file.read_bytes()[:5] == b"%PDF-" and found.intact and found.pages is None:
+            print("Another version of Tocsin made its pages: they can't be compared, its data is intact.")
+    if not found.intact:
+        raise typer.Exit(1)
+
+
+def _write(path: Path, data: bytes) -> None:
+    from tocsin.base.errors import UsageError
+
+    if str(path) == "-":
+        sys.stdout.buffer.write(data)
+        return
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"'{path}' can't be written: {error.strerror}", code="INC0006") from error
+
+
 def _brief(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
 

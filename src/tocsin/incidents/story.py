@@ -10,7 +10,7 @@ from tocsin.detect.alert import Alert, iso
 from tocsin.incidents.model import Incident, ordered_tactics
 from tocsin.tables.entities import Entity, EntityKey
 
-__all__ = ["GRAPH_NODES", "Step", "graph", "story"]
+__all__ = ["GRAPH_NODES", "Step", "graph", "roles_of", "story"]
 
 GRAPH_NODES = 120
 """Nodes that a graph shows at most; the rarest named are left out first. A page draws more only slowly and shows them worse."""
@@ -20,7 +20,7 @@ _ACTORS = ("Account", "Host", "IP", "Mailbox", "CloudApplication", "Process", "M
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the story: an alert in one sentence, at its time."""
+    """One step of the story: an alert in one sentence, at its time: who did what to what, and how many rows prove it."""
 
     time: datetime
     title: str
@@ -29,6 +29,9 @@ class Step:
     alert_id: str
     severity: str
     entities: tuple[Entity, ...]
+    actor: Entity | None = None
+    target: Entity | None = None
+    evidence: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -41,7 +44,36 @@ class Step:
             "alert_id": self.alert_id,
             "severity": self.severity,
             "entities": [e.to_dict() for e in self.entities],
+            "actor": self.actor.to_dict() if self.actor else None,
+            "target": self.target.to_dict() if self.target else None,
+            "evidence": self.evidence,
         }
+
+
+_TARGETS = (
+    "Host",
+    "Mailbox",
+    "AzureResource",
+    "CloudApplication",
+    "Account",
+    "File",
+    "FileHash",
+    "RegistryKey",
+    "RegistryValue",
+    "URL",
+    "IP",
+)
+
+
+def roles_of(alert: Alert) -> tuple[Entity | None, Entity | None]:
+    """Who an alert says acted, and upon what: an account before a process before an address; a host before what is on it."""
+    actor = min(
+        (e for e in alert.entities if e.type in ("Account", "Process", "IP", "MailMessage", "Mailbox")),
+        key=lambda e: ("Account", "Process", "IP", "MailMessage", "Mailbox").index(e.type),
+        default=None,
+    )
+    others = (e for e in alert.entities if e is not actor and e.type in _TARGETS)
+    return actor, min(others, key=lambda e: _TARGETS.index(e.type), default=None)
 
 
 def story(incident: Incident) -> tuple[Step, ...]:
@@ -55,6 +87,9 @@ def story(incident: Incident) -> tuple[Step, ...]:
             alert_id=a.alert.id,
             severity=a.alert.severity,
             entities=a.alert.entities,
+            actor=roles_of(a.alert)[0],
+            target=roles_of(a.alert)[1],
+            evidence=a.alert.count,
         )
         for a in incident.alerts
     ]
@@ -68,14 +103,29 @@ def graph(incident: Incident) -> dict[str, Any]:
     nodes = []
     for number, entity in enumerate(entities):
         node = f"n{number}"
-        nodes.append({"id": node, "type": entity.type, "label": entity.label})
+        nodes.append({"id": node, "type": entity.type, "label": entity.label, "first": None})
         for key in _node_keys(entity):
             node_of.setdefault(key, node)
     edges: dict[tuple[str, str], dict[str, Any]] = {}
-    for linked in incident.alerts:
+    by_id = {n["id"]: n for n in nodes}
+    for linked in sorted(incident.alerts, key=lambda a: (a.alert.time, a.alert.id)):
+        for entity in linked.alert.entities:
+            seen = next((node_of[k] for k in _node_keys(entity) if k in node_of), None)
+            if seen is not None and by_id[seen]["first"] is None:
+                by_id[seen]["first"] = iso(
+                    linked.alert.time
+                )  # the graph is played by time: a thing appears when it is first named
         for source, target in _pairs(linked.alert, node_of):
             edge = edges.setdefault(
-                (source, target), {"source": source, "target": target, "label": "", "alert_id": "", "alerts": []}
+                (source, target),
+                {
+                    "source": source,
+                    "target": target,
+                    "label": "",
+                    "alert_id": "",
+                    "alerts": [],
+                    "first": iso(linked.alert.time),
+                },
             )
             title = linked.alert.title or linked.alert.rule
             if not edge["label"]:

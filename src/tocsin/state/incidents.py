@@ -411,6 +411,19 @@ class Incidents(Repository):
             found[str(rule)] = (yes + int(n), no) if was_right else (yes, no + int(n))
         return found
 
+    def sharing_rules(self, rule_ids: Sequence[str], *, but: str, limit: int) -> list[str]:
+        """Ids of incidents that people see and that hold alerts of those rules, those that share most rules first, then the newest."""
+        shared = func.count(func.distinct(alerts.c.rule_id))
+        chosen = (
+            select(alerts.c.incident_id)
+            .join(incidents, alerts.c.incident_id == incidents.c.id)
+            .where(alerts.c.rule_id.in_(rule_ids), incidents.c.promoted.is_(True), incidents.c.id != but)
+            .group_by(alerts.c.incident_id, incidents.c.number)
+            .order_by(shared.desc(), incidents.c.number.desc())
+            .limit(limit)
+        )
+        return [str(r[0]) for r in self._c.execute(chosen)]
+
     def open_ids(self) -> list[str]:
         """Ids of the incidents that people see and that are not resolved."""
         chosen = select(incidents.c.id).where(

@@ -46,6 +46,7 @@ from tocsin.workspace.receiving import Receiving
 from tocsin.workspace.rulebook import RuleBook
 from tocsin.workspace.rulework import RuleWork
 from tocsin.workspace.settings import Settings
+from tocsin.workspace.story import Stories
 from tocsin.workspace.summaries import Summaries
 from tocsin.workspace.transforms import TransformBook
 from tocsin.workspace.watchlists import WatchlistBook
@@ -131,6 +132,7 @@ class Workspace:
         self.intake = Receiving(self._intake, self.access, settings)
         self.own_rows = OwnRows(self._intake, clock)
         self.written = WriteBack(self)
+        self.stories = Stories(self)
         self.health = Health(
             self._intake,
             self.lake,

@@ -456,6 +456,28 @@ export interface paths {
         patch: operations["edit_comment"];
         trace?: never;
     };
+    "/api/v1/incidents/{incident_id}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Incident
+         * @description All of an incident with hashes, as JSON or as a PDF that carries the same; `tocsin incidents verify` checks either offline.
+         *
+         *     Who may not read the audit log gets the hash of its head, not its rows.
+         */
+        get: operations["export_incident"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/incidents/{incident_id}/log": {
         parameters: {
             query?: never;
@@ -536,6 +558,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/incidents/{incident_id}/narrative": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Incident Narrative
+         * @description Summary in plain words, what it reached, where it probably began and why, what to do next, similar incidents.
+         */
+        get: operations["incident_narrative"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/incidents/{incident_id}/priority": {
         parameters: {
             query?: never;
@@ -548,6 +590,26 @@ export interface paths {
          * @description How an incident's priority came to be: each with its reasons.
          */
         get: operations["priority_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{incident_id}/processes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Incident Processes
+         * @description Process trees made of the tables' rows by host, process id and start time, so that an id that came back is another process.
+         */
+        get: operations["incident_processes"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1847,6 +1909,22 @@ export interface components {
             time: string;
         };
         /**
+         * Advice
+         * @description Something to do next. `action` names a kind of action that does it, where there is one; `because` the technique or stage.
+         */
+        Advice: {
+            /** Action */
+            action: string;
+            /** Because */
+            because: string;
+            /** Do */
+            do: string;
+            /** Source */
+            source: string;
+            /** Why */
+            why: string;
+        };
+        /**
          * AlertBrief
          * @description An alert without its evidence.
          */
@@ -2202,6 +2280,30 @@ export interface components {
             items: components["schemas"]["AutomationRun"][];
         };
         /**
+         * BlastRadius
+         * @description What the incident reached, by kind, each in the order in which it was first seen.
+         */
+        BlastRadius: {
+            /** Accounts */
+            accounts: components["schemas"]["Reached"][];
+            /** Addresses */
+            addresses: components["schemas"]["Reached"][];
+            /** Applications */
+            applications: components["schemas"]["Reached"][];
+            /** Counts */
+            counts: {
+                [key: string]: number;
+            };
+            /** Critical */
+            critical: number;
+            /** Hosts */
+            hosts: components["schemas"]["Reached"][];
+            /** Mailboxes */
+            mailboxes: components["schemas"]["Reached"][];
+            /** Resources */
+            resources: components["schemas"]["Reached"][];
+        };
+        /**
          * BlindWindow
          * @description A stretch of time of receipt that suppression left out: nothing received then was looked at.
          */
@@ -2216,6 +2318,31 @@ export interface components {
              * Format: date-time
              */
             start: string;
+        };
+        /**
+         * Bundle
+         * @description An incident's proof: its sections, the SHA-256 of each, and of all.
+         */
+        Bundle: {
+            /** Created */
+            created: string;
+            /** Format */
+            format: string;
+            /** Hash */
+            hash: string;
+            /** Hashes */
+            hashes: {
+                [key: string]: string;
+            };
+            /** Product */
+            product: string;
+            /**
+             * Sections
+             * @description incident, log, narrative, actions, audit
+             */
+            sections: {
+                [key: string]: unknown;
+            };
         };
         /**
          * Choice
@@ -2808,6 +2935,11 @@ export interface components {
              */
             alerts: string[];
             /**
+             * First
+             * @description When an alert first tied the two
+             */
+            first: string | null;
+            /**
              * Label
              * @default
              */
@@ -2822,6 +2954,11 @@ export interface components {
          * @description A node of the entity graph.
          */
         GraphNode: {
+            /**
+             * First
+             * @description When an alert first named it: the graph is played by it
+             */
+            first: string | null;
             /** Id */
             id: string;
             /** Label */
@@ -3590,6 +3727,20 @@ export interface components {
             number: number;
         };
         /**
+         * Narrative
+         * @description What an incident means. `blast_radius` and `root_cause` are null for one whose alerts went elsewhere.
+         */
+        Narrative: {
+            /** Advice */
+            advice: components["schemas"]["Advice"][];
+            blast_radius: components["schemas"]["BlastRadius"] | null;
+            root_cause: components["schemas"]["RootCause"] | null;
+            /** Similar */
+            similar: components["schemas"]["Similar"][];
+            /** Summary */
+            summary: string;
+        };
+        /**
          * NewAction
          * @description An action to propose; one whose kind needs no approval runs at once.
          */
@@ -3927,6 +4078,50 @@ export interface components {
             [key: string]: unknown;
         };
         /**
+         * Process
+         * @description A process and those that it started. `seen`: a row tells of its start; `certain`: so does its link to its parent (by start time).
+         */
+        Process: {
+            /** Account */
+            account: string;
+            /** Alerts */
+            alerts: string[];
+            /** Certain */
+            certain: boolean;
+            /** Children */
+            children: components["schemas"]["Process"][];
+            /** Command */
+            command: string;
+            /** File */
+            file: string;
+            /** Host */
+            host: string;
+            /** Pid */
+            pid: number;
+            /** Seen */
+            seen: boolean;
+            /** Sha256 */
+            sha256: string;
+            /** Started */
+            started: string | null;
+        };
+        /**
+         * ProcessTrees
+         * @description Process trees of an incident's hosts, near its alerts. `truncated`: there were more rows than a query gives.
+         */
+        ProcessTrees: {
+            /** Hosts */
+            hosts: string[];
+            /** Hosts Left Out */
+            hosts_left_out: number;
+            /** Left Out */
+            left_out: number;
+            /** Trees */
+            trees: components["schemas"]["Process"][];
+            /** Truncated */
+            truncated: boolean;
+        };
+        /**
          * Purged
          * @description How many rows went for good.
          */
@@ -4014,6 +4209,34 @@ export interface components {
             query: string;
             /** Start */
             start?: string | null;
+        };
+        /**
+         * Reached
+         * @description A thing that the incident reached. `critical` is how much it matters, empty for what doesn't.
+         */
+        Reached: {
+            /** Alerts */
+            alerts: number;
+            /** Critical */
+            critical: string;
+            /**
+             * First
+             * Format: date-time
+             */
+            first: string;
+            /** Label */
+            label: string;
+            /**
+             * Last
+             * Format: date-time
+             */
+            last: string;
+            /** Severity */
+            severity: string;
+            /** Type */
+            type: string;
+            /** Why Critical */
+            why_critical: string;
         };
         /**
          * Reason
@@ -4135,6 +4358,31 @@ export interface components {
             start: string;
             /** Table */
             table: string;
+        };
+        /**
+         * RootCause
+         * @description Where it probably began: the alert with the most points for a beginning, and how many the next one has.
+         */
+        RootCause: {
+            /** Actor */
+            actor: string;
+            /** Alert Id */
+            alert_id: string;
+            /** Next Score */
+            next_score: number;
+            /** Reasons */
+            reasons: components["schemas"]["Reason"][];
+            /** Score */
+            score: number;
+            /** Target */
+            target: string;
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+            /** Title */
+            title: string;
         };
         /**
          * Rule
@@ -4601,6 +4849,37 @@ export interface components {
             label: string;
         };
         /**
+         * Similar
+         * @description A past incident that is like this one, and what both have.
+         */
+        Similar: {
+            /** Classification */
+            classification: string | null;
+            /** Determination */
+            determination: string | null;
+            /** Id */
+            id: string;
+            /**
+             * Last
+             * Format: date-time
+             */
+            last: string;
+            /** Likeness */
+            likeness: number;
+            /** Number */
+            number: number;
+            /** Owner */
+            owner: string | null;
+            /** Shared */
+            shared: {
+                [key: string]: string[];
+            };
+            /** Status */
+            status: string;
+            /** Title */
+            title: string;
+        };
+        /**
          * SimulatedWindow
          * @description One of the last windows: how many results it shows, whether they trigger, how many alerts that makes.
          */
@@ -4723,6 +5002,8 @@ export interface components {
          * @description One step of the attack story.
          */
         StoryStep: {
+            /** @description Who did it, as the alert says */
+            actor: components["schemas"]["EntityShape"] | null;
             /** Alert Id */
             alert_id: string | null;
             /**
@@ -4731,12 +5012,20 @@ export interface components {
              */
             entities: components["schemas"]["EntityShape"][];
             /**
+             * Evidence
+             * @description How many rows prove it
+             * @default 0
+             */
+            evidence: number;
+            /**
              * Severity
              * @default
              */
             severity: string;
             /** Tactic */
             tactic: string | null;
+            /** @description To what */
+            target: components["schemas"]["EntityShape"] | null;
             /**
              * Techniques
              * @default []
@@ -6269,6 +6558,40 @@ export interface operations {
             };
         };
     };
+    export_incident: {
+        parameters: {
+            query?: {
+                format?: "json" | "pdf";
+            };
+            header?: never;
+            path: {
+                incident_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The proof as JSON or PDF */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Bundle"];
+                    "application/pdf": unknown;
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_incident_log: {
         parameters: {
             query?: never;
@@ -6405,6 +6728,37 @@ export interface operations {
             };
         };
     };
+    incident_narrative: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                incident_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Narrative"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     priority_history: {
         parameters: {
             query?: never;
@@ -6423,6 +6777,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PriorityHistory"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    incident_processes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                incident_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProcessTrees"];
                 };
             };
             /** @description Problem details (RFC 9457) */

@@ -1,0 +1,167 @@
+"""/incidents/{id}: what it means, its process trees, and its proof as a file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import Field
+
+from tocsin.access import Principal
+from tocsin.api.security import needs, workspace_of
+from tocsin.api.shapes import Moment, Output, Reason
+
+router = APIRouter(prefix="/incidents", tags=["incidents"])
+
+Reader = Annotated[Principal, Depends(needs("incidents.read"))]
+
+
+class Reached(Output):
+    """A thing that the incident reached. `critical` is how much it matters, empty for what doesn't."""
+
+    type: str
+    label: str
+    first: Moment
+    last: Moment
+    alerts: int
+    severity: str
+    critical: str
+    why_critical: str
+
+
+class BlastRadius(Output):
+    """What the incident reached, by kind, each in the order in which it was first seen."""
+
+    counts: dict[str, int]
+    critical: int
+    hosts: list[Reached]
+    accounts: list[Reached]
+    mailboxes: list[Reached]
+    applications: list[Reached]
+    resources: list[Reached]
+    addresses: list[Reached]
+
+
+class RootCause(Output):
+    """Where it probably began: the alert with the most points for a beginning, and how many the next one has."""
+
+    alert_id: str
+    title: str
+    time: Moment
+    actor: str
+    target: str
+    score: float
+    next_score: float
+    reasons: list[Reason]
+
+
+class Advice(Output):
+    """Something to do next. `action` names a kind of action that does it, where there is one; `because` the technique or stage."""
+
+    do: str
+    why: str
+    action: str
+    because: str
+    source: str
+
+
+class Similar(Output):
+    """A past incident that is like this one, and what both have."""
+
+    id: str
+    number: int
+    title: str
+    status: str
+    classification: str | None
+    determination: str | None
+    owner: str | None
+    last: Moment
+    likeness: float
+    shared: dict[str, list[str]]
+
+
+class Narrative(Output):
+    """What an incident means. `blast_radius` and `root_cause` are null for one whose alerts went elsewhere."""
+
+    summary: str
+    blast_radius: BlastRadius | None
+    root_cause: RootCause | None
+    advice: list[Advice]
+    similar: list[Similar]
+
+
+@router.get("/{incident_id}/narrative")
+def incident_narrative(incident_id: str, request: Request, _principal: Reader) -> Narrative:
+    """Summary in plain words, what it reached, where it probably began and why, what to do next, similar incidents."""
+    return Narrative.model_validate(workspace_of(request).stories.narrative(incident_id))
+
+
+class Process(Output):
+    """A process and those that it started. `seen`: a row tells of its start; `certain`: so does its link to its parent (by start time)."""
+
+    host: str
+    pid: int
+    started: Moment | None
+    file: str
+    command: str
+    account: str
+    sha256: str
+    seen: bool
+    certain: bool
+    alerts: list[str]
+    children: list[Process]
+
+
+class ProcessTrees(Output):
+    """Process trees of an incident's hosts, near its alerts. `truncated`: there were more rows than a query gives."""
+
+    trees: list[Process]
+    left_out: int
+    hosts: list[str]
+    hosts_left_out: int
+    truncated: bool
+
+
+@router.get("/{incident_id}/processes", dependencies=[Depends(needs("query.run"))])
+def incident_processes(incident_id: str, request: Request, principal: Reader) -> ProcessTrees:
+    """Process trees made of the tables' rows by host, process id and start time, so that an id that came back is another process."""
+    return ProcessTrees.model_validate(workspace_of(request).stories.processes(incident_id, principal=principal))
+
+
+class Bundle(Output):
+    """An incident's proof: its sections, the SHA-256 of each, and of all."""
+
+    format: str
+    created: str
+    product: str
+    hashes: dict[str, str]
+    hash: str
+    sections: dict[str, Any] = Field(description="incident, log, narrative, actions, audit")
+
+
+@router.get(
+    "/{incident_id}/export",
+    response_model=Bundle,
+    responses={200: {"content": {"application/pdf": {}}, "description": "The proof as JSON or PDF"}},
+)
+def export_incident(
+    incident_id: str,
+    request: Request,
+    principal: Reader,
+    format: Literal["json", "pdf"] = "json",  # noqa: A002
+) -> Response:
+    """All of an incident with hashes, as JSON or as a PDF that carries the same; `tocsin incidents verify` checks either offline.
+
+    Who may not read the audit log gets the hash of its head, not its rows.
+    """
+    from tocsin.incidents.export import to_json
+
+    made = workspace_of(request).stories.bundle(incident_id, audit=principal.may("audit.read"))
+    name = f"incident-{made['sections']['incident']['number']}.{format}"
+    if format == "pdf":
+        from tocsin.incidents.pdf import to_pdf
+
+        body, kind = to_pdf(made), "application/pdf"
+    else:
+        body, kind = to_json(made), "application/json"
+    return Response(body, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})

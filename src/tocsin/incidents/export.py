@@ -1,0 +1,176 @@
+"""An incident's proof in a file: all that belongs to it, with hashes, as JSON or as a PDF that carries the same JSON.
+
+    {"format": "tocsin.incident/1", "created": …, "product": …, "sections": {name: …}, "hashes": {name: sha256}, "hash": sha256}
+
+A section's hash is the SHA-256 of its canonical JSON (UTF-8, keys sorted, no spaces, integers as they are); `hash` is that of the canonical JSON of
+`format`, `created`, `product` and `hashes`. The `audit` section has the head of the audit log's chain when the file was made: it ties the file to a
+log that can't be rewritten unseen. `verify` needs the file and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tocsin.base.errors import UsageError
+from tocsin.content import Content
+from tocsin.incidents.desk import full
+from tocsin.incidents.narrative import narrative
+from tocsin.incidents.priority import Judge
+from tocsin.incidents.similar import similar
+from tocsin.incidents.store import from_row
+from tocsin.state import Unit, text_of
+
+__all__ = ["FORMAT", "ExportError", "Proof", "attachment_of", "bundle", "canonical", "to_json", "verify"]
+
+FORMAT = "tocsin.incident/1"
+ATTACHMENT = "incident.json"
+_AUDIT = 100_000
+
+
+class ExportError(UsageError):
+    """A file that is no incident's proof."""
+
+    code = "INC0005"
+
+
+def canonical(value: Any) -> bytes:
+    """The bytes that are hashed."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str).encode(
+        "utf-8", "replace"
+    )
+
+
+def _sha(value: Any) -> str:
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def bundle(
+    unit: Unit, incident_id: str, content: Content, judge: Judge | None, product: str, *, audit: bool = True
+) -> dict[str, Any]:
+    """All of an incident: itself with alerts, evidence, tasks and activity; its log; its meaning; actions with who decided; audit rows (null
+    where they are not asked for)."""
+    whole = full(unit, incident_id)
+    incident = from_row(unit.incidents.require(incident_id), unit.incidents.alerts_of(incident_id))
+    told = narrative(incident, content, judge) if incident.alerts else {}
+    rows, _, _ = unit.actions.page(incident_id=incident_id, include_edits=True, limit=_AUDIT)
+    history = unit.actions.history_of([r.id for r in rows])
+    audited, count = unit.audit.page(limit=_AUDIT, object_id=incident_id)
+    head = unit.audit.page(limit=1)[0]
+    sections = {
+        "incident": whole,
+        "log": [e.to_dict() for e in unit.incidents.history.of(incident_id)],
+        "narrative": {**told, "similar": similar(unit, incident_id)},
+        "actions": [_action(r, history.get(r.id, ())) for r in rows],
+        "audit": {
+            "rows": [r.to_dict() for r in audited] if audit else None,
+            "count": count,
+            "head": {"seq": head[0].seq, "hash": head[0].hash} if head else None,
+        },
+    }
+    sections = json.loads(canonical(sections))  # what is hashed is what is written
+    made = {
+        "format": FORMAT,
+        "created": text_of(unit.clock.now()),
+        "product": f"Tocsin {product}",
+        "hashes": {name: _sha(value) for name, value in sections.items()},
+    }
+    return {**made, "hash": _sha(made), "sections": sections}
+
+
+def _action(row: Any, history: Any) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "number": row.number,
+        "kind": row.kind,
+        "title": row.title,
+        "status": row.status,
+        "input": row.input,
+        "proposed_by": row.proposed_by,
+        "proposed_at": text_of(row.proposed_at),
+        "decided_by": row.decided_by,
+        "decided_at": text_of(row.decided_at),
+        "result": row.result,
+        "error": row.error,
+        "history": [{"time": text_of(h.time), "actor": h.actor, "event": h.event, "text": h.text} for h in history],
+    }
+
+
+def to_json(made: Mapping[str, Any]) -> bytes:
+    """The bundle as a file."""
+    return json.dumps(made, ensure_ascii=False, indent=1, default=str).encode("utf-8", "replace") + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a check of a file found. `pages`: None for JSON, for a PDF whether its pages say what its data says, unless another version made them."""
+
+    intact: bool
+    hash: str
+    incident: str
+    created: str
+    problems: tuple[str, ...]
+    pages: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "intact": self.intact,
+            "hash": self.hash,
+            "incident": self.incident,
+            "created": self.created,
+            "problems": list(self.problems),
+            "pages": self.pages,
+        }
+
+
+def verify(data: bytes) -> Proof:
+    """Recomputes every hash of a file (JSON or PDF); a PDF's pages are made again from its data and compared byte for byte.
+
+    ExportError INC0005 for a file that is no incident's proof.
+    """
+    pdf = data.startswith(b"%PDF-")
+    raw = attachment_of(data) if pdf else data
+    try:
+        made = json.loads(raw)
+    except ValueError as error:
+        raise ExportError(f"The file is no incident's proof: its data is no JSON ({error}).") from error
+    if not isinstance(made, dict) or made.get("format") != FORMAT:
+        raise ExportError("The file is no incident's proof.", hint=f"Its `format` would be {FORMAT}.")
+    sections, hashes = made.get("sections"), made.get("hashes")
+    if not isinstance(sections, dict) or not isinstance(hashes, dict):
+        raise ExportError("The file is no incident's proof: it has no sections.")
+    problems = [f"The section {n!r} was changed." for n in hashes if n in sections and _sha(sections[n]) != hashes[n]]
+    problems += [f"The section {n!r} is missing." for n in hashes if n not in sections]
+    problems += [f"The section {n!r} was added." for n in sections if n not in hashes]
+    if _sha({n: made.get(n) for n in ("format", "created", "product", "hashes")}) != made.get("hash"):
+        problems.append("The file's own hash isn't that of its parts.")
+    pages: bool | None = None
+    if pdf and not problems:
+        from tocsin.incidents.pdf import product, to_pdf
+
+        if made.get("product") == product():
+            pages = to_pdf(made) == data
+            if not pages:
+                problems.append("The pages don't say what the data says.")
+    incident = sections.get("incident")
+    number = incident.get("number") if isinstance(incident, dict) else None
+    return Proof(not problems, str(made.get("hash")), f"#{number}", str(made.get("created")), tuple(problems), pages)
+
+
+def attachment_of(data: bytes) -> bytes:
+    """The JSON that a PDF carries; ExportError for one that carries none."""
+    from pypdf import PdfReader
+    from pypdf.errors import PyPdfError
+
+    try:
+        found = PdfReader(io.BytesIO(data)).attachments.get(ATTACHMENT)
+    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ExportError(f"The PDF can't be read: {error}") from error
+    if not found:
+        raise ExportError("The PDF carries no incident's data.")
+    return found[0] if isinstance(found[0], bytes) else bytes(found[0])

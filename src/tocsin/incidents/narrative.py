@@ -1,0 +1,249 @@
+"""What an incident means: what it reached, where it probably began and why, a summary in plain words, what to do next.
+
+All of it follows from the alerts and from content (packs' `incidents/`: `summary` templates, `advice` by technique and tactic); nothing is guessed
+by a model. The root cause is a candidate with its reasons and points, so that who reads it can disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import SandboxedEnvironment
+
+from tocsin.base.errors import ContentError, Place
+from tocsin.content import Content, IncidentFile
+from tocsin.detect.alert import SEVERITIES, TACTICS, iso
+from tocsin.incidents.model import Incident, LinkedAlert, Reason, spaced
+from tocsin.incidents.priority import Judge
+from tocsin.incidents.story import roles_of
+from tocsin.tables.entities import Entity
+
+__all__ = ["advice", "blast_radius", "narrative", "root_cause", "summary"]
+
+_REACHED = {
+    "Host": "hosts",
+    "Account": "accounts",
+    "Mailbox": "mailboxes",
+    "CloudApplication": "applications",
+    "AzureResource": "resources",
+    "IP": "addresses",
+}
+
+
+def narrative(incident: Incident, content: Content, judge: Judge | None = None) -> dict[str, Any]:
+    """Summary, blast radius, root cause and advice in the API's shape."""
+    reached = blast_radius(incident, judge)
+    cause = root_cause(incident)
+    return {
+        "summary": summary(incident, content, reached, cause),
+        "blast_radius": reached,
+        "root_cause": cause,
+        "advice": advice(incident, content),
+    }
+
+
+def blast_radius(incident: Incident, judge: Judge | None = None) -> dict[str, Any]:
+    """What the incident reached, by kind: each thing with when it was first and last seen, in how many alerts, and how much it matters."""
+    judge = judge or Judge()
+    entities = incident.entities()
+    index: dict[Any, int] = {}
+    for number, entity in enumerate(entities):
+        for key in _keys(entity):
+            index.setdefault(key, number)
+    seen: dict[int, list[LinkedAlert]] = {}
+    for linked in incident.alerts:
+        hit = {index[k] for e in linked.alert.entities for k in _keys(e) if k in index}
+        for number in hit:
+            seen.setdefault(number, []).append(linked)
+    made: dict[str, list[dict[str, Any]]] = {name: [] for name in _REACHED.values()}
+    for number, entity in enumerate(entities):
+        name = _REACHED.get(entity.type)
+        alerts = seen.get(number)
+        if name is None or not alerts:
+            continue
+        asset = judge.asset_of(entity)
+        made[name].append(
+            {
+                "type": entity.type,
+                "label": entity.label,
+                "first": iso(min(a.alert.time for a in alerts)),
+                "last": iso(max(a.alert.end for a in alerts)),
+                "alerts": len(alerts),
+                "severity": max((a.alert.severity for a in alerts), key=SEVERITIES.index),
+                "critical": asset.level if asset is not None else "",
+                "why_critical": asset.rule if asset is not None and asset.level else "",
+            }
+        )
+    for found in made.values():
+        found.sort(key=lambda e: (e["first"], e["label"]))
+    counts = {name: len(found) for name, found in made.items()}
+    critical = sum(bool(e["critical"]) for found in made.values() for e in found)
+    return {"counts": counts, "critical": critical, **made}
+
+
+def _keys(entity: Entity) -> tuple[Any, ...]:
+    return (*entity.strong_keys(), *entity.weak_keys(), (entity.type, entity.label.lower()))
+
+
+_BEGINNINGS = {"InitialAccess": 30.0, "Reconnaissance": 15.0, "ResourceDevelopment": 10.0, "Execution": 12.0}
+_DOORS = {
+    "MailMessage": ("came by mail", 15.0),
+    "URL": ("a link was followed", 10.0),
+    "SubmissionMail": ("a mail was reported", 10.0),
+}
+_EARLY = 50
+
+
+def root_cause(incident: Incident) -> dict[str, Any] | None:
+    """Where it probably began: of the first alerts the one with the most points for a beginning, with the reasons, and the runner-up's share."""
+    early = sorted(incident.alerts, key=lambda a: (a.alert.time, a.alert.id))[:_EARLY]
+    scored = []
+    for place, linked in enumerate(early):
+        reasons = _beginning(linked, place, early)
+        scored.append((sum(r.weight for r in reasons), -place, linked, reasons))
+    scored.sort(key=lambda s: (-s[0], -s[1]))
+    if not scored:
+        return None
+    score, _, best, reasons = scored[0]
+    alert = best.alert
+    actor, target = roles_of(alert)
+    return {
+        "alert_id": alert.id,
+        "title": alert.title or alert.rule,
+        "time": iso(alert.time),
+        "actor": actor.label if actor else "",
+        "target": target.label if target else "",
+        "score": round(score, 1),
+        "next_score": round(scored[1][0], 1) if len(scored) > 1 else 0.0,
+        "reasons": [r.to_dict() for r in sorted(reasons, key=lambda r: -r.weight)],
+    }
+
+
+def _beginning(linked: LinkedAlert, place: int, early: Sequence[LinkedAlert]) -> list[Reason]:
+    alert, reasons = linked.alert, []
+    if place == 0:
+        reasons.append(Reason("the earliest alert of the incident", 30.0))
+    elif early[0].alert.time == alert.time:
+        reasons.append(Reason("among the earliest alerts of the incident", 25.0))
+    else:
+        reasons.append(Reason(f"number {place + 1} in time", max(0.0, 20.0 - 4.0 * place)))
+    tactic = max((t for t in alert.tactics if t in _BEGINNINGS), key=lambda t: _BEGINNINGS[t], default=None)
+    if tactic:
+        reasons.append(Reason(f"its stage is {spaced(tactic)}", _BEGINNINGS[tactic]))
+    kinds = {e.type for e in alert.entities}
+    reasons.extend(Reason(text, points) for kind, (text, points) in _DOORS.items() if kind in kinds)
+    if any(e.type == "IP" and any(k[0] == "ip" for k in e.strong_keys()) for e in alert.entities):
+        reasons.append(Reason("a public address takes part", 12.0))
+    first_host = next((e.label for e in early[0].alert.entities if e.type == "Host"), "")
+    if first_host and place and any(e.type == "Host" and e.label == first_host for e in alert.entities):
+        reasons.append(Reason(f"on the host where it was first seen ({first_host})", 5.0))
+    return reasons
+
+
+def advice(incident: Incident, content: Content) -> list[dict[str, Any]]:
+    """What to do next: the steps of content for the incident's techniques and tactics, the most specific first, each said once with its reason."""
+    techniques, tactics = set(incident.techniques), set(incident.tactics)
+    parents = {t.split(".")[0] for t in techniques}
+    found: dict[str, dict[str, Any]] = {}
+    chosen: list[tuple[int, int, IncidentFile, str]] = []
+    for order, item in enumerate(content.incidents):
+        if item.kind != "advice":
+            continue
+        value = item.document.value
+        wanted = [str(t) for t in value.get("for") or ()]
+        if exact := sorted(techniques & set(wanted)):
+            chosen.append((0, order, item, exact[0]))
+        elif broad := sorted(parents & set(wanted)):
+            chosen.append((1, order, item, broad[0]))
+        elif stages := sorted(tactics & {str(t) for t in value.get("tactics") or ()}, key=_stage):
+            chosen.append((2, order, item, spaced(stages[-1])))
+        elif not wanted and not value.get("tactics"):
+            chosen.append((3, order, item, ""))
+    for _, _, item, because in sorted(chosen, key=lambda c: (c[0], c[1])):
+        for step in item.document.value.get("steps") or ():
+            found.setdefault(
+                step["do"],
+                {
+                    "do": step["do"],
+                    "why": step.get("why") or "",
+                    "action": step.get("action") or "",
+                    "because": because,
+                    "source": item.id,
+                },
+            )
+    return list(found.values())
+
+
+def _stage(tactic: str) -> int:
+    return TACTICS.index(tactic) if tactic in TACTICS else len(TACTICS)
+
+
+def summary(incident: Incident, content: Content, reached: Mapping[str, Any], cause: Mapping[str, Any] | None) -> str:
+    """The incident in plain words, by the last `summary` template of content; "" where there is none. ContentError CNT0030 for one that fails."""
+    templates = [i for i in content.incidents if i.kind == "summary"]
+    if not templates:
+        return ""
+    item = templates[-1]
+    alerts = sorted(incident.alerts, key=lambda a: (a.alert.time, a.alert.id))
+    facts = {
+        "number": incident.number,
+        "title": incident.title,
+        "severity": incident.severity,
+        "status": incident.status.value,
+        "first": incident.first,
+        "last": incident.last,
+        "alerts": len(alerts),
+        "rules": list(dict.fromkeys(a.alert.title or a.alert.rule for a in alerts)),
+        "products": sorted({a.alert.product for a in alerts}),
+        "tactics": [spaced(t) for t in incident.tactics],
+        "techniques": list(incident.techniques),
+        "stages": _stages(alerts),
+        "reached": reached,
+        "cause": cause,
+        "duration": (incident.last - incident.first).total_seconds(),
+    }
+    try:
+        text = _template(item.document.value["template"]).render(facts)
+    except TemplateError as error:
+        raise ContentError(
+            f"The summary's template fails: {error}", code="CNT0030", place=Place(str(item.path))
+        ) from error
+    return " ".join(text.split())
+
+
+def _stages(alerts: Iterable[LinkedAlert]) -> list[dict[str, Any]]:
+    """Each stage once, in the order in which it was first seen: what told of it, when and where."""
+    made: dict[str, dict[str, Any]] = {}
+    for linked in alerts:
+        alert = linked.alert
+        for tactic in sorted(alert.tactics, key=_stage):
+            stage = made.setdefault(
+                tactic, {"tactic": spaced(tactic), "time": alert.time, "titles": [], "actor": "", "target": ""}
+            )
+            title = alert.title or alert.rule
+            if title not in stage["titles"]:
+                stage["titles"].append(title)
+            actor, target = roles_of(alert)
+            stage["actor"] = stage["actor"] or (actor.label if actor else "")
+            stage["target"] = stage["target"] or (target.label if target else "")
+    return list(made.values())
+
+
+@lru_cache(maxsize=16)
+def _template(text: str) -> Any:
+    environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+    environment.filters["clock"] = lambda t: t.strftime("%Y-%m-%d %H:%M:%S") + " UTC"
+    environment.filters["span"] = _span
+    environment.filters["count"] = lambda n, one, many="": f"{n} {one if n == 1 else many or one + 's'}"
+    return environment.from_string(text)
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size:
+            n = round(seconds / size)
+            return f"{n} {unit}{'s' if n != 1 else ''}"
+    return f"{round(seconds)} seconds"

@@ -1,0 +1,240 @@
+"""The proof as pages for people (fpdf2): the summary, priority and its reasons, story, reach, tasks, activity, actions, hashes; its data attached.
+
+The same bundle gives the same bytes. The built-in fonts know Latin text; another character is written as its code point, as in \\u4e2d, and the
+attached data has it as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from fpdf import FPDF, XPos, YPos
+from fpdf.enums import TableCellFillMode
+from fpdf.fonts import FontFace
+
+from tocsin import __version__
+from tocsin.incidents.export import ATTACHMENT, to_json
+
+__all__ = ["product", "to_pdf"]
+
+_INK, _DIM, _RULE, _FILL = (32, 31, 30), (96, 94, 92), (200, 198, 196), (243, 242, 241)
+_MOST_STEPS = 500
+_REPLACED = {"→": "->", "–": "-", "—": "-", "…": "...", "’": "'", "‘": "'", "“": '"', "”": '"', "×": "x", "•": "-"}
+
+
+def product() -> str:
+    """Who makes these pages: pages are compared only with those of the same."""
+    return f"Tocsin {__version__}"
+
+
+def to_pdf(bundle: Mapping[str, Any]) -> bytes:
+    """The bundle as a PDF that carries it."""
+    sections = bundle["sections"]
+    incident, told = sections["incident"], sections["narrative"]
+    pdf = _Pages(bundle)
+    pdf.heading(f"Incident #{incident['number']}: {incident['title']}", 16)
+    pdf.facts(
+        {
+            "Severity": incident["severity"],
+            "Priority": f"{incident['priority']} of 100",
+            "Status": incident["status"],
+            "Owner": incident["owner"] or "nobody",
+            "Classification": " / ".join(x for x in (incident["classification"], incident["determination"]) if x)
+            or "none",
+            "Phase": incident.get("phase") or "none",
+            "Activity": f"{_clock(incident['first'])} to {_clock(incident['last'])}",
+            "Created": _clock(incident["created"]),
+            "Acknowledged": _clock(incident.get("acknowledged")) or "not yet",
+            "Closed": _clock(incident.get("closed")) or "open",
+            "Tags": ", ".join(incident["tags"]) or "none",
+        }
+    )
+    if told.get("summary"):
+        pdf.heading("Summary")
+        pdf.text(told["summary"])
+    pdf.heading("Why this priority")
+    pdf.table(("Reason", "Points"), [(r["text"], f"{r['weight']:+g}") for r in incident["reasons"]], (84, 16))
+    if cause := told.get("root_cause"):
+        pdf.heading("Where it probably began")
+        pdf.text(f"{_clock(cause['time'])}  {cause['title']}")
+        pdf.table(("Reason", "Points"), [(r["text"], f"{r['weight']:+g}") for r in cause["reasons"]], (84, 16))
+    steps = incident["story"]
+    pdf.heading(f"Attack story ({len(steps)} steps)")
+    rows = [
+        (
+            _clock(s["time"]),
+            s["tactic"],
+            ", ".join(s["techniques"][:3]),
+            s["title"],
+            _label(s.get("actor")),
+            _label(s.get("target")),
+        )
+        for s in steps[:_MOST_STEPS]
+    ]
+    pdf.table(("Time (UTC)", "Stage", "Technique", "Step", "Actor", "Target"), rows, (17, 14, 11, 30, 14, 14))
+    if len(steps) > _MOST_STEPS:
+        pdf.text(f"{len(steps) - _MOST_STEPS} further steps are in the attached data.")
+    if reached := told.get("blast_radius"):
+        pdf.heading("What it reached")
+        found = [e for name in reached["counts"] for e in reached[name]]
+        things = [
+            (e["type"], e["label"], _clock(e["first"]), str(e["alerts"]), e["why_critical"])
+            for e in found[:_MOST_STEPS]
+        ]
+        pdf.table(("Kind", "Name", "First seen", "Alerts", "Critical because"), things, (12, 36, 18, 8, 26))
+    _work(pdf, sections)
+    pdf.heading("Proof")
+    pdf.text(
+        f"The file {ATTACHMENT} attached to this document holds everything above with all alerts and evidence rows. "
+        "`tocsin incidents verify FILE` recomputes these SHA-256 hashes and makes these pages again."
+    )
+    pdf.table(("Part", "SHA-256"), [*bundle["hashes"].items(), ("all", bundle["hash"])], (18, 82), mono=True)
+    if head := sections["audit"]["head"]:
+        pdf.text(f"Audit log: entry {head['seq']}, chain hash {head['hash']}.")
+    return pdf.done()
+
+
+def _work(pdf: _Pages, sections: Mapping[str, Any]) -> None:
+    incident, told = sections["incident"], sections["narrative"]
+    if incident["tasks"]:
+        pdf.heading("Tasks")
+        rows = [
+            (
+                t["title"],
+                t["created_by"],
+                f"{_clock(t['completed'])} by {t['completed_by']}" if t["completed"] else "open",
+            )
+            for t in incident["tasks"]
+        ]
+        pdf.table(("Task", "Added by", "Done"), rows, (55, 15, 30))
+    if told.get("advice"):
+        pdf.heading("What to do next")
+        pdf.table(
+            ("Step", "Why", "Because of"), [(a["do"], a["why"], a["because"]) for a in told["advice"]], (45, 40, 15)
+        )
+    if sections["actions"]:
+        pdf.heading("Actions")
+        done = [
+            (
+                str(a["number"]),
+                a["title"],
+                a["status"],
+                a["proposed_by"],
+                a["decided_by"] or "",
+                _clock(a["decided_at"] or a["proposed_at"]),
+            )
+            for a in sections["actions"]
+        ]
+        pdf.table(("No.", "Action", "Status", "Proposed by", "Decided by", "When"), done, (7, 34, 13, 15, 15, 16))
+    pdf.heading("Activity")
+    rows = [(_clock(a["time"]), a["actor"], a["text"]) for a in incident["activity"]]
+    pdf.table(("Time (UTC)", "Who", "What"), rows, (18, 16, 66))
+
+
+class _Pages:
+    """A document being written, top to bottom."""
+
+    def __init__(self, bundle: Mapping[str, Any]) -> None:
+        self._pdf = _Numbered(format="A4")
+        self._pdf.said = _latin(f"Tocsin - made {_clock(bundle['created'])} UTC - SHA-256 {bundle['hash']}")
+        self._pdf.set_creation_date(datetime.fromisoformat(bundle["created"]))
+        self._pdf.set_title(_latin(f"Incident #{bundle['sections']['incident']['number']}"))
+        self._pdf.set_producer(_latin(bundle["product"]))
+        self._pdf.set_margins(15, 15, 15)
+        self._pdf.set_auto_page_break(True, 18)
+        self._pdf.add_page()
+        self._pdf.embed_file(
+            bytes=to_json(bundle),
+            basename=ATTACHMENT,
+            mime_type="application/json",
+            modification_date=datetime.fromisoformat(bundle["created"]),
+        )
+
+    def heading(self, text: str, size: int = 12) -> None:
+        pdf = self._pdf
+        if pdf.will_page_break(size * 2):
+            pdf.add_page()
+        pdf.ln(3)
+        pdf.set_font("Helvetica", "B", size)
+        pdf.set_text_color(*_INK)
+        pdf.multi_cell(0, size * 0.5, _latin(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT, align="L")
+        pdf.ln(1)
+
+    def text(self, text: str) -> None:
+        pdf = self._pdf
+        pdf.set_font("Helvetica", "", 9)
+        pdf.set_text_color(*_INK)
+        pdf.multi_cell(0, 4.6, _latin(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT, align="L")
+        pdf.ln(1)
+
+    def facts(self, facts: Mapping[str, str]) -> None:
+        self.table(("", ""), list(facts.items()), (20, 80), headings=False)
+
+    def table(
+        self,
+        names: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        widths: Sequence[int],
+        *,
+        headings: bool = True,
+        mono: bool = False,
+    ) -> None:
+        pdf = self._pdf
+        pdf.set_font("Courier" if mono else "Helvetica", "", 8)
+        pdf.set_text_color(*_INK)
+        pdf.set_draw_color(*_RULE)
+        style = FontFace(emphasis="B", family="Helvetica", color=_DIM, fill_color=_FILL)
+        with pdf.table(
+            col_widths=tuple(widths),
+            line_height=4.2,
+            first_row_as_headings=headings,
+            headings_style=style,
+            borders_layout="HORIZONTAL_LINES",
+            cell_fill_mode=TableCellFillMode.NONE,
+            text_align="LEFT",
+            padding=(0.6, 1),
+            wrapmode="CHAR" if mono else "WORD",
+        ) as table:
+            if headings:
+                table.row([_latin(n) for n in names])
+            for row in rows:
+                table.row([_latin(_cut(cell)) for cell in row])
+        pdf.ln(1)
+
+    def done(self) -> bytes:
+        return bytes(self._pdf.output())
+
+
+class _Numbered(FPDF):
+    """Each page's foot says what document it belongs to."""
+
+    said = ""
+
+    def footer(self) -> None:
+        self.set_y(-12)
+        self.set_font("Helvetica", "", 6.5)
+        self.set_text_color(*_DIM)
+        self.cell(0, 4, f"{self.said} - page {self.page_no()}", align="L")
+
+
+def _cut(text: str) -> str:
+    """A cell's text; one that would fill a page is cut, and says so: the attached data has it whole."""
+    return text if len(text) <= 1500 else f"{text[:1500]} [... {len(text) - 1500} more characters in the attached data]"
+
+
+def _latin(text: str) -> str:
+    """Text in the built-in fonts' characters; others as code points. Long words get places to break at."""
+    for there, here in _REPLACED.items():
+        text = text.replace(there, here)
+    made = "".join(c if c in "\n\t" or " " <= c <= "~" or "\xa1" <= c <= "\xff" else f"\\u{ord(c):04x}" for c in text)
+    return made.replace("\t", "    ")
+
+
+def _label(entity: Mapping[str, Any] | None) -> str:
+    return str(entity["label"]) if entity else ""
+
+
+def _clock(text: str | None) -> str:
+    return "" if not text else text.replace("T", " ").split(".")[0].removesuffix("Z")

@@ -1,0 +1,141 @@
+"""What an incident's page shows that takes more than state: its meaning by content, its process trees from rows, its proof in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from tocsin import __version__
+from tocsin.incidents import processes
+from tocsin.incidents.desk import shown
+from tocsin.incidents.export import bundle
+from tocsin.incidents.model import Incident
+from tocsin.incidents.narrative import narrative
+from tocsin.incidents.similar import similar
+from tocsin.incidents.store import from_row
+
+if TYPE_CHECKING:
+    from tocsin.workspace.workspace import Workspace
+
+__all__ = ["Stories"]
+
+_AROUND = timedelta(hours=1)
+_HOSTS = 20
+_QUERY = """declare query_parameters(Hosts:dynamic, From:datetime, To:datetime);
+IncidentProcesses(Hosts, From, To)"""
+
+
+class Stories:
+    """Stories of incidents. Nothing is kept: each is made from what state, content and tables hold now."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def narrative(self, incident_id: str) -> dict[str, Any]:
+        """Summary, blast radius, root cause, advice, similar incidents. NotFoundError for no such incident."""
+        workspace = self._workspace
+        with workspace.state.read() as unit:
+            incident = from_row(shown(unit, incident_id), unit.incidents.alerts_of(incident_id))
+            alike = similar(unit, incident_id)
+        if not incident.alerts:
+            return {"summary": "", "blast_radius": None, "root_cause": None, "advice": [], "similar": alike}
+        made = narrative(incident, workspace.rules.content, workspace.state.judge)
+        return {**made, "similar": alike}
+
+    def processes(self, incident_id: str, *, principal: Any = None) -> dict[str, Any]:
+        """The process trees of the incident's hosts around its alerts, what is near its alerts only. As the principal may see it."""
+        with self._workspace.state.read() as unit:
+            incident = from_row(shown(unit, incident_id), unit.incidents.alerts_of(incident_id))
+        if not incident.alerts:
+            return {"trees": [], "left_out": 0, "hosts": [], "hosts_left_out": 0, "truncated": False}
+        hosts = [h.lower() for h in incident.hosts()]
+        since, until = incident.first - _AROUND, incident.last + _AROUND
+        names = sorted({n for h in hosts[:_HOSTS] for n in (h, h.split(".")[0])})
+        result = self._workspace.queries.run(
+            _QUERY, principal=principal, parameters={"Hosts": names, "From": since, "To": until}
+        )
+        nodes = processes.build(_with_parents(result.dicts()))
+        _mark(nodes, incident)
+        roots, left_out = processes.prune(nodes)
+        return {
+            "trees": [processes.to_dict(r) for r in roots],
+            "left_out": left_out,
+            "hosts": hosts[:_HOSTS],
+            "hosts_left_out": max(0, len(hosts) - _HOSTS),
+            "truncated": result.truncated,
+        }
+
+    def bundle(self, incident_id: str, *, audit: bool) -> dict[str, Any]:
+        """The incident's proof (see `tocsin.incidents.export`), with its audit rows if those may be seen."""
+        content, judge = self._workspace.rules.content, self._workspace.state.judge
+        with self._workspace.state.read() as unit:
+            return bundle(unit, incident_id, content, judge, __version__, audit=audit)
+
+
+def _with_parents(rows: list[dict[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The rows, and a row more for each parent whose own parent they tell of."""
+    for texts in rows:
+        row = {**texts, **{n: _moment(texts[n]) for n in ("Started", "ParentStarted", "GrandparentStarted")}}
+        yield row
+        if row["ParentStarted"] is not None:
+            yield {
+                "Host": row["Host"],
+                "Pid": row["ParentPid"],
+                "Started": row["ParentStarted"],
+                "File": row["ParentFile"],
+                "Command": row["ParentCommand"],
+                "ParentPid": row["GrandparentPid"],
+                "ParentStarted": row["GrandparentStarted"],
+                "ParentFile": row["GrandparentFile"],
+                "Seen": False,
+            }
+
+
+_PIDS = (("ProcessId", "ProcessCreationTime"), ("InitiatingProcessId", "InitiatingProcessCreationTime"))
+_CLOSE = timedelta(seconds=2)
+
+
+def _mark(nodes: list[processes.Node], incident: Incident) -> None:
+    """Which process which alert is about: by the process that it names, else by its evidence's ids and times."""
+    by_id: dict[int, list[processes.Node]] = {}
+    for node in nodes:
+        by_id.setdefault(node.pid, []).append(node)
+    for linked in incident.alerts:
+        alert = linked.alert
+        hosts = {e.label.lower() for e in alert.entities if e.type == "Host"}
+        hosts |= {h.split(".")[0] for h in hosts}
+        wanted: set[tuple[int, datetime | None]] = set()
+        for entity in alert.entities:
+            if entity.type == "Process" and (pid := _number(entity.identifiers.get("ProcessId"))) is not None:
+                wanted.add((pid, _moment(entity.identifiers.get("CreationTimeUtc"))))
+        for evidence in alert.events:
+            for pid_name, time_name in _PIDS:
+                if (pid := _number(evidence.row.get(pid_name))) is not None:
+                    wanted.add((pid, _moment(evidence.row.get(time_name))))
+                    if pid_name == "ProcessId":
+                        break
+        for pid, started in wanted:
+            alike = [n for n in by_id.get(pid, ()) if not hosts or n.host in hosts or n.host.split(".")[0] in hosts]
+            if started is not None:
+                alike = [n for n in alike if n.started is not None and abs(n.started - started) <= _CLOSE]
+            else:
+                alike = [n for n in alike if n.started is not None and n.started <= alert.end + _CLOSE][-1:]
+            for node in alike:
+                if alert.id not in node.alerts:
+                    node.alerts.append(alert.id)
+
+
+def _number(value: Any) -> int | None:
+    try:
+        return int(str(value), 0)
+    except ValueError:
+        return None
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        made = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return made if made.tzinfo is not None else None

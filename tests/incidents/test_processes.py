@@ -1,0 +1,112 @@
+"""Process trees: links by id and start, ids that come back, rows that contradict each other."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.incidents.test_correlate import T0
+from tocsin.incidents.processes import Node, build, prune, to_dict
+
+
+def row(
+    pid: int, minute: float, parent: int | None = None, parent_minute: float | None = None, **more: Any
+) -> dict[str, Any]:
+    return {
+        "Host": "WS1", "Pid": pid, "Started": T0 + timedelta(minutes=minute), "File": f"p{pid}.exe", "ParentPid": parent,
+        "ParentStarted": None if parent_minute is None else T0 + timedelta(minutes=parent_minute), **more,
+    }  # fmt: skip
+
+
+def find(nodes: list[Node], pid: int, minute: float) -> Node:
+    return next(n for n in nodes if n.pid == pid and n.started == T0 + timedelta(minutes=minute))
+
+
+def test_an_id_that_came_back_is_another_process() -> None:
+    nodes = build(
+        [
+            row(4, 0),
+            row(100, 1, 4, 0),
+            row(7, 2, 100, 1),
+            row(100, 10, 4, 0),
+            row(8, 11, 100, 10),
+            row(9, 5, 100, None),
+            row(10, 12, 100, None),
+        ]
+    )
+    assert find(nodes, 7, 2).parent is find(nodes, 100, 1)
+    assert find(nodes, 8, 11).parent is find(nodes, 100, 10)
+    assert find(nodes, 9, 5).parent is find(nodes, 100, 1), "without a start: who had the id then"
+    assert find(nodes, 10, 12).parent is find(nodes, 100, 10)
+    assert (find(nodes, 8, 11).certain, find(nodes, 9, 5).certain) == (True, False)
+
+
+def test_a_parent_that_nobody_saw_is_a_node_that_says_so() -> None:
+    nodes = build(
+        [row(7, 2, 100, 1, ParentFile="word.exe"), row(8, 3, 100, 1), row(9, 4, 55, None, ParentFile="cmd.exe")]
+    )
+    parent = find(nodes, 7, 2).parent
+    assert parent is not None
+    assert (parent.file, parent.seen, parent.started) == ("word.exe", False, T0 + timedelta(minutes=1))
+    other = find(nodes, 9, 4).parent
+    assert other is not None
+    assert (other.pid, other.started, other.file) == (55, None, "cmd.exe")
+
+
+def test_another_program_with_the_id_is_no_parent() -> None:
+    nodes = build([row(100, 1, File="notepad.exe"), row(9, 4, 100, None, ParentFile="C:\\Windows\\cmd.exe")])
+    parent = find(nodes, 9, 4).parent
+    assert parent is not None
+    assert not parent.seen
+
+
+def test_hosts_are_apart_and_the_same_process_twice_is_one() -> None:
+    nodes = build([row(4, 0), row(7, 2, 4, 0), row(7, 2, 4, 0), row(7, 2, 4, 0, Host="ws2")])
+    assert len([n for n in nodes if n.pid == 7]) == 2
+    assert find([n for n in nodes if n.host == "ws1"], 7, 2).parent is find(nodes, 4, 0)
+
+
+def test_what_is_near_the_alerts_stays() -> None:
+    rows = [row(1, 0), row(2, 1, 1, 0), row(3, 2, 2, 1), row(4, 3, 3, 2), *(row(100 + n, 1, 1, 0) for n in range(50))]
+    nodes = build(rows)
+    find(nodes, 3, 2).alerts.append("al")
+    roots, left_out = prune(nodes)
+    (tree,) = [to_dict(r) for r in roots]
+    assert (tree["pid"], left_out) == (1, 0)
+    assert [c["pid"] for c in tree["children"]] == [2], "fifty brothers have nothing to do with it"
+    assert tree["children"][0]["children"][0]["children"][0]["pid"] == 4
+    _, more = prune(build([row(n, n, 1, 0) for n in range(2, 30)]), most=10)
+    assert more > 0
+
+
+_ROWS = st.lists(
+    st.builds(
+        row,
+        st.integers(1, 4),
+        st.integers(0, 4),
+        st.none() | st.integers(1, 4),
+        st.none() | st.integers(0, 4),
+    ),
+    max_size=25,
+)
+
+
+@given(_ROWS)
+def test_whatever_the_rows_say_it_is_a_forest(rows: list[dict[str, Any]]) -> None:
+    nodes = build(rows)
+    for node in nodes:
+        seen, step = set(), node
+        while step is not None:
+            assert id(step) not in seen
+            seen.add(id(step))
+            step = step.parent  # type: ignore[assignment]
+    roots, _ = prune(nodes)
+    shown = sum(count(to_dict(r)) for r in roots)
+    assert shown >= len({(n.host, n.pid, n.started) for n in nodes})
+
+
+def count(tree: dict[str, Any]) -> int:
+    return 1 + sum(count(c) for c in tree["children"])
