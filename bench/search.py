@@ -110,11 +110,11 @@ def varied(base: pa.Table, rows: int, first: datetime, span: timedelta, chance: 
         put(name, pa.array(chance.integers(4, 65_536, rows) & ~3))
     for name, length, share in (("SHA256", 64, 0.1), ("MD5", 32, 0.1)):
         if name in made.column_names:
-            own = pa.array([f"{n:0{length}x}" for n in chance.integers(0, 1 << 62, rows)])
+            own = pc.utf8_lpad(pa.array(chance.integers(0, 1 << 62, rows)).cast(pa.string()), length, "0")
             put(name, pc.if_else(pa.array(chance.random(rows) < share), own, made.column(name).combine_chunks()))
     for name, share in (("ProcessCommandLine", 0.33), ("InitiatingProcessCommandLine", 0.1)):
-        own = pa.array([f" id={n:012x}" for n in chance.integers(0, 1 << 48, rows)])
-        marked = pc.if_else(pa.array(chance.random(rows) < share), own, "")
+        own = pa.array(chance.integers(1 << 47, 1 << 48, rows)).cast(pa.string())
+        marked = pc.if_else(pa.array(chance.random(rows) < share), pc.binary_join_element_wise(" id=", own, ""), "")
         put(name, pc.binary_join_element_wise(pc.fill_null(made.column(name), ""), marked, "").combine_chunks())
     return made
 
