@@ -134,10 +134,11 @@ def judge(pairing: Pairing, settings: CorrelationSettings | None = None) -> Resu
         incident = correlator.holding(alert.id)
         if incident is not None:
             held[incident.id] = incident
+    everything = {a.id for a in pairing.alerts}
     inside, foreign, sizes, main = [], [], [], []
     for recorded, true in zip(pairing.recorded, pairing.caused, strict=True):
         best = max(held.values(), key=lambda i: (len(i.alert_ids() & true), i.id))
-        ids = best.alert_ids()
+        ids = best.alert_ids() & everything  # without the alerts that patterns make
         main.append(best.id)
         inside.append(len(ids & true) / len(true))
         foreign.append(len(ids - recorded) / len(ids))

@@ -54,7 +54,7 @@ def judge(dataset: Dataset, settings: CorrelationSettings | None = None) -> Outc
     incidents = correlate(alerts, settings)
     again = correlate(alerts, settings)
     main = max(incidents, key=lambda i: (len(i.alert_ids() & truth), i.promoted), default=None)
-    held = main.alert_ids() if main else set()
+    held = main.alert_ids() & {a.id for a in alerts} if main else set()
     reasons = Counter(kind(r.text) for a in (main.alerts if main else ()) for r in a.linked_by if r.weight)
     return Outcome(
         name=dataset.name,

@@ -248,7 +248,9 @@ def _load(paths: list[Path] | None) -> tuple[Content, list[Rule], list[TocsinErr
             raise UsageError(f"there is no file or folder {path}", code="USE0006")
     content = load_packs(paths or [packs_dir()], cache=user_cache("sigma"))
     rules, problems = rules_of_content(content, cache=user_cache("sigma"))
-    return content, rules, [*content.problems, *problems]
+    from tocsin.incidents.fusion import patterns_of
+
+    return content, rules, [*content.problems, *problems, *patterns_of(content)[1]]
 
 
 def _measured(rules: list[Rule], logs: list[Path]) -> tuple[dict[str, int], int]:

@@ -16,6 +16,7 @@ from typing import Literal
 
 from tocsin.detect.alert import SEVERITIES, Alert
 from tocsin.incidents.cluster import Cluster, Company, Holders, Worth
+from tocsin.incidents.fusion import Fired, Fusion, Pattern, shipped_patterns
 from tocsin.incidents.links import Links, shipped_links
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
 from tocsin.incidents.score import Score, Scorer
@@ -93,9 +94,10 @@ class Correlator:
         *,
         apart: frozenset[frozenset[str]] = frozenset(),
         links: Links | None = None,
+        patterns: Sequence[Pattern] | None = None,
     ) -> None:
-        """`apart`: pairs of incidents' ids that are never merged, because people took them apart. `links`: the packs' links; None for the
-        shipped ones'."""
+        """`apart`: pairs of incidents' ids that are never merged, because people took them apart. `links` and `patterns`: those of the
+        packs; None for the shipped ones."""
         self._apart = apart
         self.more_vetoes: Callable[[Incident, Incident], Sequence[str]] = lambda _one, _other: ()
         """What else speaks against a merge, besides `merge_vetoes`."""
@@ -105,6 +107,7 @@ class Correlator:
         self._company = Company(horizon)
         self._fired = Company(horizon)
         self._scorer = Scorer(self.settings, self._company)
+        self._fusion = Fusion(shipped_patterns() if patterns is None else patterns)
         self._clusters: dict[str, Cluster] = {}
         self._holders = Holders()
         self._alerts: dict[str, str] = {}
@@ -136,8 +139,12 @@ class Correlator:
         """Joins alerts to incidents, opening new ones where nothing fits. An alert that is known already changes nothing."""
         changes: list[IncidentChange] = []
         for alert in alerts:
-            if alert.id not in self._alerts:
-                changes.extend(self._add(alert))
+            if alert.id in self._alerts:
+                continue
+            sign = signature(alert, self._links)
+            changes.extend(self._add(alert, sign))
+            for fired in self._watched(alert, sign):
+                changes.extend(self._fuse(fired, alert))
         return _condense(changes)
 
     def preview(self, alert: Alert) -> list[Candidate]:
@@ -169,8 +176,7 @@ class Correlator:
 
     # ------------------------------------------------------------------ joining
 
-    def _add(self, alert: Alert) -> list[IncidentChange]:
-        sign = signature(alert, self._links)
+    def _add(self, alert: Alert, sign: Signature) -> list[IncidentChange]:
         self._notice(sign)
         alone = self._alone(alert, sign)
         fitting = self._fitting(alone, sign.things) if alert.correlate else []
@@ -194,6 +200,33 @@ class Correlator:
         if incident.promoted:
             changes.append(IncidentChange("updated" if was_shown else "created", incident, (alert,)))
         return changes
+
+    def _watched(self, alert: Alert, sign: Signature) -> list[Fired]:
+        """The multistage patterns that the alert fulfils. A noisy rule's alert is no stage, and what everybody shares joins no stages."""
+        if not alert.correlate or self._worth(sign) is Worth.NOISY:
+            return []
+        return self._fusion.notice(alert, sign, (k for k in sign.things if self._scorer.may_anchor(k, self._newest)))
+
+    def _fuse(self, fired: Fired, through: Alert) -> Iterator[IncidentChange]:
+        """Gathers a pattern's alerts in one incident, with an alert that says what it is; nothing where that is told already."""
+        parts = [c for a in fired.alerts if (c := self._clusters.get(self._alerts.get(a.id, ""))) is not None]
+        parts = [c for c in {c.incident.id: c for c in parts}.values() if c.joinable and _is_open(c.incident)]
+        if not parts or any(fired.pattern.id in c.rules for c in parts):
+            return
+        target = parts[0]
+        was_shown = target.incident.promoted
+        for other in parts[1:]:
+            if self._may_merge(target, other):
+                target, source = self._direction(target, other)
+                was_shown = was_shown or source.incident.promoted or target.incident.promoted
+                shown = source.incident.promoted
+                self._merge(target, source, through)
+                if shown:
+                    yield IncidentChange("merged", target.incident, (), source.incident)
+        said = fired.alert(target.incident.id)
+        self._join(target, said, signature(said, self._links), (Reason(fired.reason, self.settings.threshold),))
+        target.incident.promoted = True
+        yield IncidentChange("updated" if was_shown else "created", target.incident, (said,))
 
     def _alone(self, alert: Alert, sign: Signature) -> Cluster:
         """The alert as an incident of its own."""
@@ -219,6 +252,7 @@ class Correlator:
             self._forget(oldest)
         self._company.forget(self._newest)
         self._fired.forget(self._newest)
+        self._fusion.forget(self._newest)
 
     def _worth(self, sign: Signature) -> Worth:
         """How much the alert says of where it happened. A rule that fires everywhere all the time says little; what began within the hour is an
@@ -253,7 +287,7 @@ class Correlator:
             for incident_id in sorted(h for h in holders if h not in seen):
                 seen.add(incident_id)
                 other = self._clusters[incident_id]
-                if other.joinable and other.incident.status not in (Status.RESOLVED, Status.REDIRECTED):
+                if other.joinable and _is_open(other.incident):
                     yield other, self._scorer.score(side, other, self._newest)
 
     def _tips(self, key: EntityKey, holders: Collection[str]) -> bool:
@@ -328,6 +362,7 @@ class Correlator:
             sign = signature(alert, self._links)
             self._notice(sign)
             clusters[incident_id].add(sign, self._worth(sign))
+            self._watched(alert, sign)
         for cluster in sorted(clusters.values(), key=lambda c: c.last):
             self._enter(cluster)
 
@@ -353,6 +388,10 @@ class Correlator:
         for alert_id in cluster.alerts:
             self._alerts.pop(alert_id, None)
         self._holders.remove(cluster.things, cluster.incident.id)
+
+
+def _is_open(incident: Incident) -> bool:
+    return incident.status not in (Status.RESOLVED, Status.REDIRECTED)
 
 
 def _by_time(linked: LinkedAlert) -> tuple[datetime, str]:

@@ -16,6 +16,7 @@ from tocsin.content import Content
 from tocsin.detect.alert import Alert, iso
 from tocsin.incidents import history, judging, life, metrics, reshape, store, tasks
 from tocsin.incidents.correlate import CorrelationSettings, Correlator, IncidentChange
+from tocsin.incidents.fusion import patterns_of
 from tocsin.incidents.life import Actor
 from tocsin.incidents.links import links_of
 from tocsin.incidents.priority import Judge
@@ -55,13 +56,15 @@ class IncidentDesk:
     def _load(self) -> Correlator:
         # Twice the horizon: an incident's last event may lie back as far as an alert that is late by as much.
         since = self._state.clock.now() - 2 * self._settings.horizon
+        content = self._content() if self._content is not None else None
         with self._state.read() as unit:
             self._reshapes = reshape.reshapes(unit)
             made = Correlator(
                 store.load_growing(unit, since),
                 self._settings,
                 apart=reshape.apart(unit),
-                links=links_of(self._content()) if self._content is not None else None,
+                links=links_of(content) if content is not None else None,
+                patterns=patterns_of(content)[0] if content is not None else None,
             )
         made.more_vetoes = lambda one, other: judging.group_vetoes(self._state.judge, one, other)
         return made

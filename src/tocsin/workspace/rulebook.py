@@ -21,6 +21,7 @@ from tocsin.content import Content, Pack, load_packs, load_watchlists, packs_dir
 from tocsin.detect.alert import iso
 from tocsin.detect.load import rules_of_content
 from tocsin.detect.rule import Rule
+from tocsin.incidents.fusion import patterns_of
 from tocsin.ingest.decoders.declared import declare
 from tocsin.query import QueryService
 from tocsin.state import NotFoundError, State
@@ -107,7 +108,7 @@ class RuleBook:
             in_force.append(rule)
         self.rules = tuple(apply_tuning(self._state, in_force))
         shapes = declare((str(f.path), f.document) for f in self.content.sources)
-        self.problems = (*self.content.problems, *shapes, *problems)
+        self.problems = (*self.content.problems, *shapes, *problems, *patterns_of(self.content)[1])
         for listener in self._listeners:
             listener(self.rules)
 

@@ -25,6 +25,8 @@ from tocsin.detect.backfill import run_over
 from tocsin.detect.load import placeholders_of, rules_of_content
 from tocsin.detect.rule import Rule, RuleKind
 from tocsin.incidents import Correlator, Incident, incident_view
+from tocsin.incidents.fusion import patterns_of
+from tocsin.incidents.links import links_of
 from tocsin.ingest.decoders import decode_paths
 from tocsin.ingest.decoders.declared import declare
 from tocsin.ingest.letters import DEAD_LETTERS, dead_letter_rows
@@ -143,9 +145,11 @@ def scan(
             keep if keep is not None else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tocsin-scan-")))
         )
         content = load_packs([packs_dir(), *packs], cache=cache)
+        patterns, complaints = patterns_of(content)
         errors: list[TocsinError] = [
             *content.problems,
             *declare((str(f.path), f.document) for f in content.sources),
+            *complaints,
         ]
         rules, problems = rules_of_content(content, cache=cache)
         errors.extend(problems)
@@ -196,7 +200,7 @@ def scan(
 
         state.stage = "correlating"
         progress(state)
-        correlator = Correlator()
+        correlator = Correlator(links=links_of(content), patterns=patterns)
         alerts.sort(key=lambda a: (a.time, a.id))
         correlator.add(alerts)
         incidents = correlator.incidents

@@ -1,0 +1,348 @@
+"""Multistage patterns: alerts that mean little each and much together, as content (`packs/*/fusion/*.yaml`).
+
+A pattern has stages and a thing that all of them must share (a host, an account, an address). When every stage has been seen on one thing
+within the window, an alert of High severity says so and gathers the stages' alerts in one incident. Building blocks, signals and anomalies count
+like any alert; what doesn't count is a rule that fires everywhere and a thing that everybody shares. The shape follows Sentinel's Fusion, whose
+patterns are not public; every firing here names its stages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from tocsin.base.errors import ContentError, did_you_mean
+from tocsin.base.ids import stable_id
+from tocsin.content import Content, FusionFile
+from tocsin.detect.alert import SEVERITIES, TACTICS, Alert, Evidence, iso
+from tocsin.detect.durations import parse_duration
+from tocsin.incidents.signature import Signature
+from tocsin.tables.entities import Entity, EntityKey
+
+__all__ = ["Fired", "Fusion", "Pattern", "Stage", "patterns_of", "shipped_patterns"]
+
+PRODUCT = "Fusion"
+
+_FAMILIES: Mapping[str, frozenset[str]] = {
+    "Host": frozenset({"host", "hostname"}),
+    "Account": frozenset({"account"}),
+    "IP": frozenset({"ip"}),
+}
+_STAGE_KEYS = ("name", "any", "rules", "tactics")
+_CONDITIONS = ("tactics", "techniques", "severities", "products", "rules", "tags", "title")
+_MOST_HITS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What an alert must be: every part that is given must hold; a part holds when one of its values does."""
+
+    tactics: frozenset[str] = frozenset()
+    techniques: tuple[str, ...] = ()
+    severities: frozenset[str] = frozenset()
+    products: frozenset[str] = frozenset()
+    rules: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()
+    title: re.Pattern[str] | None = None
+
+    def fits(self, alert: Alert) -> bool:
+        """Whether the alert is that. A technique stands for its sub-techniques."""
+        return (
+            (not self.tactics or not self.tactics.isdisjoint(alert.tactics))
+            and (
+                not self.techniques
+                or any(t == w or t.startswith(f"{w}.") for t in alert.techniques for w in self.techniques)
+            )
+            and (not self.severities or alert.severity in self.severities)
+            and (not self.products or alert.product in self.products)
+            and (not self.rules or alert.rule_id in self.rules)
+            and (not self.tags or not self.tags.isdisjoint(t.lower() for t in alert.tags))
+            and (self.title is None or self.title.search(alert.title or alert.rule) is not None)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage: seen when alerts of at least `rules` rules and `tactics` tactics fit one of its conditions."""
+
+    name: str
+    conditions: tuple[Condition, ...]
+    rules: int = 1
+    tactics: int = 1
+
+    def fits(self, alert: Alert) -> bool:
+        """Whether the alert may be of this stage."""
+        return any(c.fits(alert) for c in self.conditions)
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A multistage pattern. `ordered`: each stage begins no earlier than the one before it."""
+
+    id: str
+    name: str
+    description: str
+    join: str
+    window: timedelta
+    stages: tuple[Stage, ...]
+    ordered: bool = True
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    time: float
+    alert: Alert
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """A pattern that was fulfilled: on which thing, by which alerts of each stage."""
+
+    pattern: Pattern
+    entity: Entity
+    stages: tuple[tuple[Stage, tuple[Alert, ...]], ...]
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """All stages' alerts, by time, each once."""
+        found = {a.id: a for _, alerts in self.stages for a in alerts}
+        return tuple(sorted(found.values(), key=lambda a: (a.time, a.id)))
+
+    @property
+    def reason(self) -> str:
+        """The firing in a sentence."""
+        steps = [f"{stage.name} ('{alerts[0].title or alerts[0].rule}')" for stage, alerts in self.stages]
+        return f"pattern '{self.pattern.name}': {', '.join(steps)}"
+
+    def alert(self, incident_id: str) -> Alert:
+        """The alert that says so. One of a pattern in an incident: its id follows from both."""
+        alerts = self.alerts
+        tactics = sorted({t for a in alerts for t in a.tactics}, key=lambda t: TACTICS.index(t) if t in TACTICS else 99)
+        rows = [
+            Evidence(
+                "SecurityAlert",
+                {
+                    "TimeGenerated": iso(a.time),
+                    "AlertName": a.title or a.rule,
+                    "SystemAlertId": a.id,
+                    "Stage": stage.name,
+                },
+            )
+            for stage, found in self.stages
+            for a in found
+        ]
+        return Alert(
+            id=stable_id("al", "fusion", self.pattern.id, incident_id),
+            rule_id=self.pattern.id,
+            rule=self.pattern.name,
+            title=f"{self.pattern.name}: {self.entity.label}",
+            time=alerts[0].time,
+            end=max(a.end for a in alerts),
+            created=max(a.created for a in alerts),
+            severity="High",
+            tactics=tuple(tactics),
+            techniques=tuple(dict.fromkeys(t for a in alerts for t in a.techniques)),
+            entities=(self.entity,),
+            events=tuple(rows),
+            count=len(alerts),
+            description=self.pattern.description,
+            product=PRODUCT,
+            tags=self.pattern.tags,
+        )
+
+
+@dataclass(slots=True)
+class Fusion:
+    """Watches alerts for patterns. What it remembers is bounded by the patterns' windows."""
+
+    patterns: Sequence[Pattern] = ()
+    _hits: dict[tuple[str, EntityKey], tuple[deque[_Hit], ...]] = field(default_factory=dict)
+
+    def notice(self, alert: Alert, sign: Signature, keys: Iterable[EntityKey]) -> list[Fired]:
+        """Takes in an alert; gives the patterns that it fulfils. `keys` are those of its things that are rare enough to mean anything."""
+        if alert.product == PRODUCT:
+            return []
+        usable = list(keys)
+        found: list[Fired] = []
+        for pattern in self.patterns:
+            fitting = [n for n, stage in enumerate(pattern.stages) if stage.fits(alert)]
+            if not fitting:
+                continue
+            for key in usable:
+                if key[0].partition(".")[0] not in _FAMILIES[pattern.join]:
+                    continue
+                hits = self._of(pattern, key)
+                for n in fitting:
+                    hits[n].append(_Hit(sign.time, alert))
+                fired = _fulfilled(pattern, hits, sign.time)
+                entity = next((e for e in alert.entities if key in (*e.strong_keys(), *e.weak_keys())), None)
+                if fired and entity is not None:
+                    found.append(Fired(pattern, entity, fired))
+                    break  # an account has several keys: one of them is enough
+        return found
+
+    def forget(self, now: float) -> None:
+        """Drops what lies before the windows."""
+        longest = max((p.window.total_seconds() for p in self.patterns), default=0.0)
+        while self._hits:
+            key = next(iter(self._hits))
+            if any(h and h[-1].time >= now - longest for h in self._hits[key]):
+                return
+            del self._hits[key]
+
+    def _of(self, pattern: Pattern, key: EntityKey) -> tuple[deque[_Hit], ...]:
+        place = (pattern.id, key)
+        hits = self._hits.pop(place, None)
+        if hits is None:
+            hits = tuple(deque(maxlen=_MOST_HITS) for _ in pattern.stages)
+        self._hits[place] = hits  # touched last, forgotten last
+        return hits
+
+
+def _fulfilled(
+    pattern: Pattern, hits: Sequence[deque[_Hit]], now: float
+) -> tuple[tuple[Stage, tuple[Alert, ...]], ...]:
+    """The stages with their alerts where all are seen within the window around the newest; nothing else."""
+    window = pattern.window.total_seconds()
+    found: list[tuple[Stage, tuple[Alert, ...]]] = []
+    since = float("-inf")
+    used: set[str] = set()
+    for stage, seen in zip(pattern.stages, hits, strict=True):
+        near = sorted((h for h in seen if abs(h.time - now) <= window), key=lambda h: (h.time, h.alert.id))
+        if pattern.ordered:
+            near = [h for h in near if h.time >= since]
+        near = [h for h in near if h.alert.id not in used or len(pattern.stages) == 1]
+        alerts = tuple({h.alert.id: h.alert for h in near}.values())
+        if (
+            len({a.rule_id for a in alerts}) < stage.rules
+            or len({t for a in alerts for t in a.tactics}) < stage.tactics
+        ):
+            return ()
+        if not alerts:
+            return ()
+        since = near[0].time
+        used.add(alerts[0].id)
+        found.append((stage, alerts))
+    return tuple(found)
+
+
+# ---------------------------------------------------------------------------------------------- content
+
+
+@cache
+def shipped_patterns() -> tuple[Pattern, ...]:
+    """The patterns of the packs that ship with Tocsin: what a correlator uses when it is given none."""
+    from tocsin.content import load_packs, packs_dir
+
+    return tuple(patterns_of(load_packs([packs_dir()], only=("fusion",)))[0])
+
+
+def patterns_of(content: Content) -> tuple[list[Pattern], list[ContentError]]:
+    """The packs' patterns, and what is wrong with the others (CNT0010 to CNT0013, with file and line)."""
+    patterns, problems = [], []
+    for file in content.fusion:
+        found = _Reader(file)
+        pattern = found.pattern()
+        problems.extend(found.problems)
+        if pattern is not None and not found.problems:
+            patterns.append(pattern)
+    return patterns, problems
+
+
+class _Reader:
+    """Reads one file's pattern."""
+
+    def __init__(self, file: FusionFile) -> None:
+        self.file, self.problems = file, list[ContentError]()
+
+    def pattern(self) -> Pattern | None:
+        value: Mapping[str, Any] = self.file.document.value
+        self._unknown(value, ("id", "name", "description", "join", "window", "ordered", "tags", "stages"), ())
+        join = str(value.get("join") or "")
+        if join not in _FAMILIES:
+            self._wrong(
+                f"'join' is one of {', '.join(_FAMILIES)}.",
+                ("join",) if "join" in value else (),
+                did_you_mean(join, _FAMILIES),
+            )
+        window = parse_duration(str(value.get("window") or ""))
+        if not window:
+            self._wrong("'window' is a time such as 30m, 24h or 7d.", ("window",) if "window" in value else (), "")
+        stages = value.get("stages")
+        if not isinstance(stages, list) or not stages:
+            self._wrong("A pattern has at least one stage.", ("stages",) if "stages" in value else (), "")
+            return None
+        made = [self._stage(stage, ("stages", n)) for n, stage in enumerate(stages)]
+        return Pattern(
+            self.file.id,
+            self.file.name,
+            str(value.get("description") or "").strip(),
+            join,
+            window or timedelta(0),
+            tuple(s for s in made if s is not None),
+            bool(value.get("ordered", True)),
+            tuple(str(t) for t in value.get("tags") or ()),
+        )
+
+    def _stage(self, value: Any, path: tuple[str | int, ...]) -> Stage | None:
+        if (
+            not isinstance(value, dict)
+            or not value.get("name")
+            or not isinstance(value.get("any"), list)
+            or not value["any"]
+        ):
+            self._wrong("A stage has a 'name' and, under 'any', conditions of which one must fit.", path, "")
+            return None
+        self._unknown(value, _STAGE_KEYS, path)
+        conditions = tuple(self._condition(c, (*path, "any", n)) for n, c in enumerate(value["any"]))
+        counts = {}
+        for name in ("rules", "tactics"):
+            counts[name] = value.get(name, 1)
+            if not isinstance(counts[name], int) or counts[name] < 1:
+                self._wrong(f"'{name}' is a whole number from 1.", (*path, name), "")
+                counts[name] = 1
+        return Stage(str(value["name"]), conditions, **counts)
+
+    def _condition(self, value: Any, path: tuple[str | int, ...]) -> Condition:
+        if not isinstance(value, dict) or not value:
+            self._wrong(f"A condition is a mapping with some of {', '.join(_CONDITIONS)}.", path, "")
+            return Condition()
+        self._unknown(value, _CONDITIONS, path)
+        lists = {
+            n: tuple(str(v) for v in value.get(n) or ())
+            for n in _CONDITIONS
+            if n != "title" and not isinstance(value.get(n), str)
+        }
+        for name, known in (("tactics", TACTICS), ("severities", SEVERITIES)):
+            for text in lists.get(name, ()):
+                if text not in known:
+                    self._wrong(f"There is no '{text}'.", (*path, name), did_you_mean(text, known))
+        title = None
+        if value.get("title"):
+            try:
+                title = re.compile(str(value["title"]), re.IGNORECASE)
+            except re.error as error:
+                self._wrong(f"'title' is no regular expression: {error}.", (*path, "title"), "")
+        return Condition(
+            frozenset(lists.get("tactics", ())),
+            lists.get("techniques", ()),
+            frozenset(lists.get("severities", ())),
+            frozenset(lists.get("products", ())),
+            frozenset(lists.get("rules", ())),
+            frozenset(t.lower() for t in lists.get("tags", ())),
+            title,
+        )
+
+    def _unknown(self, value: Mapping[str, Any], known: Sequence[str], path: tuple[str | int, ...]) -> None:
+        for name in value:
+            if name not in known:
+                self._wrong(f"There is no '{name}' here.", (*path, name), did_you_mean(str(name), known))
+
+    def _wrong(self, text: str, path: tuple[str | int, ...], hint: str) -> None:
+        self.problems.append(self.file.document.error(text, path, code="CNT0012", hint=hint))

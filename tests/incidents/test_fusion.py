@@ -1,0 +1,136 @@
+"""Multistage patterns: each shipped one fires on its stages and on nothing less; bad ones are refused with their place."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.incidents.test_correlate import ANN, BOB, WS1, WS2, alert
+from tocsin.content import load_packs
+from tocsin.detect.alert import Alert
+from tocsin.incidents import Correlator
+from tocsin.incidents.fusion import PRODUCT, Pattern, Stage, patterns_of, shipped_patterns
+from tocsin.tables import Entity
+
+IPS = [Entity("IP", {"Address": a}) for a in ("8.8.8.8", "9.9.9.9")]
+THINGS = {"Host": (WS1, WS2), "Account": (ANN, BOB), "IP": (IPS[0], IPS[1])}
+PATTERNS = {p.id: p for p in shipped_patterns()}
+
+
+def of_stage(stage: Stage, minute: float, *entities: Entity | None) -> list[Alert]:
+    """The least that fulfils a stage, by its first condition."""
+    condition = stage.conditions[0]
+    tactics = sorted(condition.tactics) or ["Impact"]
+    count = max(stage.rules, stage.tactics)
+    return [
+        alert(
+            f"{stage.name}-{n}",
+            minute + n / 10,
+            *entities,
+            severity=min(condition.severities) if condition.severities else "Low",
+            tactics=(tactics[n % len(tactics)],),
+            techniques=condition.techniques[:1],
+            product=min(condition.products) if condition.products else "Tocsin",
+            tags=tuple(condition.tags)[:1],
+        )
+        for n in range(count)
+    ]
+
+
+def fired(pattern: Pattern, alerts: list[Alert]) -> list[tuple[str, int]]:
+    """The pattern's alerts: the incident's title and how many alerts it holds beside."""
+    correlator = Correlator(patterns=[pattern])
+    correlator.add(alerts)
+    return [
+        (a.alert.title, len(i.alerts) - 1) for i in correlator.incidents for a in i.alerts if a.alert.product == PRODUCT
+    ]
+
+
+def test_there_are_patterns() -> None:
+    assert {"fusion-ransomware-on-a-host", "fusion-hands-on-keyboard"} <= PATTERNS.keys()
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_a_pattern_fires_on_its_stages_and_gathers_them(name: str) -> None:
+    pattern = PATTERNS[name]
+    thing = THINGS[pattern.join][0]
+    alerts = [a for n, s in enumerate(pattern.stages) for a in of_stage(s, 2 * n, thing)]
+    ((title, count),) = fired(pattern, alerts)
+    assert title.startswith(pattern.name)
+    assert count == len(alerts)
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_a_pattern_needs_every_stage_in_time_on_one_thing(name: str) -> None:
+    pattern = PATTERNS[name]
+    one, other = THINGS[pattern.join]
+    parts = [of_stage(s, 2 * n, one) for n, s in enumerate(pattern.stages)]
+    for missing in range(len(parts)):
+        kept = [a for n, part in enumerate(parts) if n != missing for a in part]
+        assert fired(pattern, kept) == [], f"without {pattern.stages[missing].name}"
+    late = pattern.window.total_seconds() / 60 + 5
+    *before, last = pattern.stages
+    early = [a for part in parts[:-1] for a in part] or of_stage(last, 0, one)[:-1]
+    assert fired(pattern, early + of_stage(last, late + 2 * len(before), one)[-1:]) == []
+    apart = [a for part in parts[:-1] for a in part] or of_stage(last, 0, one)[:-1]
+    assert fired(pattern, apart + of_stage(last, 2 * len(before), other)[-1:]) == []
+
+
+def test_ordered_stages_must_come_in_order() -> None:
+    pattern = PATTERNS["fusion-phish-then-execution"]
+    first, second = pattern.stages
+    assert fired(pattern, [*of_stage(second, 0, ANN), *of_stage(first, 30, ANN)]) == []
+
+
+def test_stages_on_two_incidents_become_one_and_say_why() -> None:
+    pattern = PATTERNS["fusion-credentials-then-lateral-movement"]
+    apart = timedelta(hours=20).total_seconds() / 60
+    correlator = Correlator(patterns=[pattern])
+    correlator.add([alert("dump", 0, WS1, ANN, severity="Medium", tactics=("CredentialAccess",))])
+    changes = correlator.add([alert("move", apart, WS2, ANN, tactics=("LateralMovement",))])
+    (incident,) = correlator.incidents
+    (said,) = [a for a in incident.alerts if a.alert.product == PRODUCT]
+    assert said.alert.severity == "High"
+    assert "credentials taken ('dump'), movement to another machine ('move')" in said.linked_by[0].text
+    assert [c.kind for c in changes] == ["updated"]
+
+
+def test_it_is_told_once_an_incident() -> None:
+    pattern = PATTERNS["fusion-collected-then-sent-out"]
+    alerts = [a for n in range(6) for s in pattern.stages for a in of_stage(s, 3 * n, WS1)]
+    assert len(fired(pattern, alerts)) == 1
+
+
+def test_an_alert_that_may_not_be_correlated_is_no_stage() -> None:
+    pattern = PATTERNS["fusion-collected-then-sent-out"]
+    first, second = pattern.stages
+    lone = [alert("x", 1, WS1, tactics=("Exfiltration",), correlate=False)]
+    assert fired(pattern, [*of_stage(first, 0, WS1), *lone]) == []
+    assert second.fits(lone[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("join: Machine\nwindow: 1h\nstages: [{name: a, any: [{tactics: [Impact]}]}]", "'join' is one of"),
+        ("join: Host\nwindow: soon\nstages: [{name: a, any: [{tactics: [Impact]}]}]", "'window' is a time"),
+        ("join: Host\nwindow: 1h\nstages: [{name: a, any: [{tactics: [Impct]}]}]", "There is no 'Impct'"),
+        ("join: Host\nwindow: 1h\nstages: [{name: a, any: [{titel: x}]}]", "There is no 'titel' here"),
+        ("join: Host\nwindow: 1h\nstages: [{name: a, any: [{title: '('}]}]", "no regular expression"),
+        ("join: Host\nwindow: 1h\nstages: [{name: a}]", "A stage has"),
+        ("join: Host\nwindow: 1h\nstages: []", "at least one stage"),
+        ("join: Host\nwindow: 1h\nstages: [{name: a, rules: 0, any: [{tactics: [Impact]}]}]", "whole number from 1"),
+    ],
+)
+def test_a_bad_pattern_is_refused_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    folder = tmp_path / "p" / "fusion"
+    folder.mkdir(parents=True)
+    (tmp_path / "p" / "pack.yaml").write_text("{id: p, name: P, version: '1'}", encoding="utf-8")
+    (folder / "x.yaml").write_text(f"id: x\nname: X\n{text}\n", encoding="utf-8")
+    patterns, problems = patterns_of(load_packs([tmp_path / "p"]))
+    assert patterns == []
+    assert said in str(problems[0])
+    assert problems[0].place is not None
+    assert problems[0].place.line
