@@ -318,7 +318,11 @@ def test_relp_a_repetition_whose_answers_are_lost_is_repeated_again(tmp_path: Pa
     second.crash()
     third = Relp(tmp_path)
     # Only five come through before the connection breaks.
-    third.send(range(30, 35)).sock.close()
+    client = Client(third.address)
+    for n in range(30, 35):
+        client.send(b"syslog", message(n))
+    until(lambda: any(len(s.repeated) == 5 for s in third.receiver._sessions.values()))
+    client.sock.close()
     until(lambda: third.tails.ended_sessions == 2)
     third.settle()
     third.send(range(30, 70)).sock.close()
@@ -330,6 +334,20 @@ def test_relp_a_repetition_whose_answers_are_lost_is_repeated_again(tmp_path: Pa
     last.rig.wait("Syslog", 75)
     assert numbers(last.rig) == list(range(75))
     last.close()
+
+
+def test_relp_a_session_that_only_begins_like_an_old_one_is_news(tmp_path: Path) -> None:
+    first = Relp(tmp_path)
+    first.send(range(50)).sock.close()
+    until(lambda: first.tails.ended_sessions == 1)
+    # An equal message, and then another than came after it the first time.
+    first.send([40, 41, 60]).sock.close()
+    until(lambda: first.tails.ended_sessions == 1)
+    # An equal message, and then nothing.
+    first.send([41]).sock.close()
+    first.rig.wait("Syslog", 54)
+    assert sorted(numbers(first.rig)) == sorted([*range(50), 40, 41, 60, 41])
+    first.close()
 
 
 def test_relp_a_session_that_its_sender_closed_is_not_repeated(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 A frame is `TXNR SP COMMAND SP LENGTH [SP DATA] LF`. Commands: `open` (offers), `syslog`, `close`. A sender keeps what isn't acknowledged and
 sends it again over its next connection. Some of that is durable already: its acknowledgement was lost with the old connection or with a
 crash. So each session's last messages are remembered (`tails`), and a new session of that peer that begins with the end of an old one is
-repeating it: those messages are acknowledged, not stored again.
+repeating it: those messages are acknowledged, not stored again. One that begins alike and goes on otherwise isn't: a sender repeats all that has no
+answer, at once and to the end. So until that end nothing is acknowledged, and what breaks off or falls silent before is stored as news.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _log = structlog.get_logger("tocsin.ingest.relp")
 _HEAD = re.compile(rb"(\d{1,9}) ([a-zA-Z]{1,32}) (\d{1,9})([ \n])")
 _HEAD_BYTES = 60
 _READ = 1 << 18
+_DOUBT_SECONDS = 2.0
 _OFFER = b"200 OK\nrelp_version=0\nrelp_software=tocsin\ncommands=syslog"
 
 
@@ -52,6 +54,10 @@ class _Session:
     gone: bool = False
     shaking: bool = False
     since: float = 0.0
+    repeated: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """Numbers and messages that look like a repetition which isn't through."""
+    doubted: float = 0.0
+    """When the last of them came."""
 
 
 class RelpReceiver:
@@ -144,7 +150,7 @@ class RelpReceiver:
             for session in list(sessions.values()):
                 if session.gone or (session.closing and not session.waiting and not session.to_send):
                     self._end(session, sessions)
-                elif session.held:
+                elif session.held or (session.repeated and session.doubted < time.monotonic() - _DOUBT_SECONDS):
                     self._frames(session)
                 elif session.since and session.since < slow:
                     _log.warning("ingest.relp.slow", peer=session.peer)
@@ -251,21 +257,38 @@ class RelpReceiver:
             if command == b"syslog":
                 session.begun = True
                 if self._tails.repeats(session.peer, session.id, payload):
-                    self._reply(session, number, b"200 OK")
+                    session.repeated.append((number, payload))
+                    session.doubted = time.monotonic()
+                    if self._tails.through(session.peer, session.id):
+                        for known, _ in session.repeated:
+                            self._reply(session, known, b"200 OK")
+                        session.repeated.clear()
                     continue
+                self._news(session, messages, numbers)
                 messages.append(payload)
                 numbers.append(number)
             elif command == b"open":
                 self._reply(session, number, _OFFER)
             elif command == b"close":
+                self._news(session, messages, numbers)
                 session.closing = True
                 self._reply(session, number, b"")
                 session.to_send += b"0 serverclose 0\n"
             else:
                 self._reply(session, number, b"500 command not known")
+        if session.repeated and session.doubted < time.monotonic() - _DOUBT_SECONDS:
+            self._news(session, messages, numbers)
         if messages:
             self._store(session, messages, numbers)
         self._write(session)
+
+    def _news(self, session: _Session, messages: list[bytes], numbers: list[bytes]) -> None:
+        """What looked like a repetition broke off before its end: it is stored and acknowledged as all else is."""
+        if session.repeated:
+            self._tails.news(session.peer, session.id, len(session.repeated))
+            numbers += [number for number, _ in session.repeated]
+            messages += [message for _, message in session.repeated]
+            session.repeated.clear()
 
     def _frame(self, session: _Session) -> tuple[bytes, bytes, bytes] | None:
         """The next whole frame. A stream that is no RELP ends the session."""

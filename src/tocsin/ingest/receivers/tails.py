@@ -102,9 +102,23 @@ class SessionTails:
                 tail.digests.append(tail.expected.popleft())
                 self._touch(tail)
                 return True
-            tail.expected.clear()
             tail.follows = False
             return False
+
+    def through(self, peer: str, session: str) -> bool:
+        """Whether a running session's repetition has come to the end of what it repeats: only then it is sure to be one."""
+        with self._lock:
+            return not self._of(peer, session).expected
+
+    def news(self, peer: str, session: str, count: int) -> None:
+        """What `repeats` took for a repetition was none: the session's last `count` messages only began like an old one, and all is news."""
+        with self._lock:
+            tail = self._of(peer, session)
+            for _ in range(min(count, len(tail.digests))):
+                tail.digests.pop()
+            tail.expected.clear()
+            tail.follows = False
+            self._touch(tail)
 
     def stored(self, peer: str, session: str, first: int, digests: Sequence[bytes]) -> None:
         """Messages of a running session are durable; `first` is the number of them that it had stored before."""
