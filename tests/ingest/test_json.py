@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.ingest.support import decode_bytes, gzipped
 from tocsin.ingest import codes
 from tocsin.ingest.decoders.jsontext import JsonSplitter, key_twice, load_tolerant, split_json
+from tocsin.ingest.settings import DecodeLimits
 
 
 def events(count: int) -> list[dict[str, object]]:
@@ -85,7 +86,7 @@ def test_a_line_of_200_mb_is_one_dead_letter_in_bounded_memory(tmp_path: Path) -
     assert [r["EventID"] for r in got.rows("windows.event")] == [1, 3]
     (dead,) = got.dead
     assert (dead.code, dead.place.line, dead.size) == (codes.TOO_LONG, 2, (200 << 20) + 26)
-    assert len(dead.raw) == 64 << 10
+    assert len(dead.raw) == DecodeLimits().dead_letter_bytes
     assert "max_record_bytes" in dead.reason
     assert peak < 80 << 20
 

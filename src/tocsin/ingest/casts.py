@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tocsin.ingest.decoders.names import names
 from tocsin.ingest.decoders.times import parse_times
 from tocsin.kql.types import KqlType, TableSchema
 from tocsin.kql.values import parse_timespan
@@ -21,7 +22,7 @@ __all__ = ["cast_column", "cast_rows"]
 _TRUE = frozenset({"true", "1", "yes", "t", "y", "1.0"})
 _FALSE = frozenset({"false", "0", "no", "f", "n", "0.0"})
 _NUMBER = re.compile(r"^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$")
-_OTHER_TIMES = ("TimeGenerated", "Timestamp", "EventTime", "ActivityDateTime", "CreatedDateTime", "timestamp", "time")
+_OTHER_TIMES = names().table_times
 _INT_RANGE = {KqlType.INT: (-(1 << 31), (1 << 31) - 1), KqlType.LONG: (-(1 << 63), (1 << 63) - 1)}
 
 

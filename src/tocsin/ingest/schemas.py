@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import pyarrow as pa
 
-from tocsin.ingest.decoders.windows import EVENT_SCHEMA
+from tocsin.ingest.decoders.windows import EVENT_KINDS, EVENT_SCHEMA
 from tocsin.kql.types import Catalog, Column, FunctionSource, KqlType, TableSchema
 
 __all__ = [
@@ -25,9 +25,6 @@ SOURCE = "source"
 
 DYNAMIC_COLUMNS = frozenset({"EventData", "Fields", "Types", "StructuredData", "RawData", "Header", "Extension"})
 """Columns that hold JSON text; parsers see them as dynamic."""
-
-EVENT_KINDS = frozenset({"windows.event", "linux.sysmon"})
-"""Kinds whose rows have `EVENT_SCHEMA`."""
 
 
 def _kql_type(name: str, kind: pa.DataType) -> KqlType:

@@ -1,6 +1,7 @@
 """The table catalogue: one declaration per table in `catalogue/<Table>.json`; DDL, docs and completion come from it.
 
-A declaration is ``{"category": …, "products": […], "columns": {name: type | [type, doc]}}`` in the product's own order. Table and
+A declaration is ``{"category": …, "products": […], "columns": {name: type | [type, doc]}}`` in the product's own order; ``"open": true`` says
+that its columns depend on what writes to it. Table and
 column names are Microsoft's published ones; the columns that every table has are added here, not repeated in files.
 Declarations are read when first asked for: a start of Tocsin doesn't parse a thousand files.
 """
@@ -116,8 +117,6 @@ def custom_schema(name: str, columns: Iterable[Column]) -> TableSchema:
     return TableSchema(name, (*own, *STANDARD_COLUMNS))
 
 
-_OPEN = frozenset(("AzureDiagnostics",))
-"""Tables whose columns depend on what writes to them."""
 _STANDARD_NAMES = frozenset(c.name for c in STANDARD_COLUMNS)
 
 
@@ -131,7 +130,7 @@ def _parse(name: str, raw: Mapping[str, object]) -> TableInfo:
     products = raw.get("products", ())
     assert isinstance(products, list | tuple)
     return TableInfo(
-        schema=TableSchema(name, (*columns, *STANDARD_COLUMNS), str(raw.get("doc", "")), name in _OPEN),
+        schema=TableSchema(name, (*columns, *STANDARD_COLUMNS), str(raw.get("doc", "")), bool(raw.get("open"))),
         category=str(raw["category"]),
         products=tuple(products),
         time_column="Timestamp" if any(c.name == "Timestamp" for c in columns) else "TimeGenerated",

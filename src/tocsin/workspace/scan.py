@@ -32,6 +32,7 @@ from tocsin.ingest.decoders.declared import declare
 from tocsin.ingest.letters import DEAD_LETTERS, dead_letter_rows
 from tocsin.ingest.mapping import Mapper
 from tocsin.ingest.model import DeadLetter, FileReport, SourceBatch
+from tocsin.ingest.schemas import EVENT_KINDS
 from tocsin.lake import Lake, TableBatch
 from tocsin.lake.settings import EngineSettings, LakeSettings
 from tocsin.query import QueryService
@@ -42,8 +43,6 @@ __all__ = ["Progress", "ScanResult", "scan"]
 
 _UNFIT = ("LAK0006", "LAK0007", "LAK0008")
 """Rows that fit no table."""
-_ONE_SHAPE = ("windows.event", "linux.sysmon")
-"""Kinds of which every batch has the same columns."""
 _WORTH_MAPPING = 4_000
 _UNFED = frozenset({"DET0008", "DET0009"})
 _GATHERED_BYTES = 16 << 20
@@ -288,7 +287,7 @@ class _Reader:
 
     def _gather(self, batch: SourceBatch) -> None:
         """Maps a batch, small ones together: what a parser costs for a thousand files of ten events each is the start, not the events."""
-        if batch.source not in _ONE_SHAPE or len(batch) >= _WORTH_MAPPING:
+        if batch.source not in EVENT_KINDS or len(batch) >= _WORTH_MAPPING:
             self._map(batch)
             return
         waiting = self._small.setdefault(batch.source, [])

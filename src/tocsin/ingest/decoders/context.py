@@ -17,7 +17,7 @@ from tocsin.ingest.decoders.eventxml import add_event_xml
 from tocsin.ingest.decoders.jsonvalue import json_text
 from tocsin.ingest.decoders.tables import TableMatcher
 from tocsin.ingest.decoders.times import parse_times
-from tocsin.ingest.decoders.windows import EVENT_SCHEMA, EventBuffer
+from tocsin.ingest.decoders.windows import EVENT_KINDS, EVENT_SCHEMA, EventBuffer
 from tocsin.ingest.model import DeadLetter, SourceBatch
 from tocsin.ingest.settings import DecodeLimits
 
@@ -248,7 +248,7 @@ _FIXED: dict[str, pa.Schema] = {
 
 def kind_schema(kind: str) -> pa.Schema | None:
     """The columns that rows of a source kind always have; None where the rows decide."""
-    if kind in ("windows.event", "linux.sysmon"):
+    if kind in EVENT_KINDS:
         return EVENT_SCHEMA
     # Rows of declared kinds have the columns that rows of unknown shape have.
     return _FIXED.get(kind) or (None if kind.startswith(("zeek.", "table.")) else _WHOLE)

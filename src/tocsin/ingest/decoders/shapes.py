@@ -10,30 +10,20 @@ from tocsin.ingest.decoders.context import Context, as_text
 from tocsin.ingest.decoders.declared import declared_object, envelope_rows
 from tocsin.ingest.decoders.journal import journal_row
 from tocsin.ingest.decoders.jsonvalue import json_text
+from tocsin.ingest.decoders.names import names
 from tocsin.ingest.decoders.tables import plain_name
 from tocsin.ingest.decoders.zeek import zeek_row
 
 __all__ = ["WINDOWS_TABLES", "add_object", "add_table_row"]
 
-WINDOWS_TABLES = frozenset({"SecurityEvent", "Event", "WindowsEvent"})
+WINDOWS_TABLES = names().event_tables
 """Tables whose rows are Windows events: they go through the Windows parsers like any other Windows event."""
 
 _HEC = frozenset({"time", "host", "source", "sourcetype", "index", "event", "fields"})
-_WRAPPERS = ("Records", "records", "value", "values", "events", "Events", "Results", "results", "logs", "hits")
-_TIMES = (
-    "TimeGenerated",
-    "Timestamp",
-    "@timestamp",
-    "timestamp",
-    "time",
-    "eventTime",
-    "EventTime",
-    "TimeCreated",
-    "ts",
-    "date",
-    "datetime",
-)
-_HOSTS = ("Computer", "DeviceName", "Hostname", "HostName", "hostname", "host")
+_WRAPPERS = names().wrapped
+_TIMES = names().times
+_HOSTS = names().hosts
+_CARRIERS = names().carriers
 _MAX_UNWRAP = 4
 
 
@@ -162,8 +152,9 @@ def add_table_row(table: str, d: Mapping[str, Any], context: Context) -> None:
         plain = plain_name(name)
         if plain == name or row.get(plain) is None:
             row[plain] = value
-    if table == "Syslog":
-        add_carried(row.get("SyslogMessage"), row.get("HostName") or row.get("Computer"), context)
+    if (carrier := _CARRIERS.get(table)) is not None:
+        host = next((row[n] for n in carrier.host if row.get(n)), None)
+        add_carried(row.get(carrier.text), host, context)
     if context.default_time is not None:
         row.setdefault("TimeGenerated", context.default_time)
     context.add(f"table.{table}", row)

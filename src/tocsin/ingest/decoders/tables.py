@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cache
 
+from tocsin.ingest.decoders.names import names
 from tocsin.kql.types import TableSchema
 from tocsin.tables import STANDARD_COLUMNS, Catalogue, catalogue
 
@@ -14,25 +15,10 @@ __all__ = ["TableMatcher", "default_matcher", "plain_name"]
 
 _SUFFIX = re.compile(r"^(.+)_(?:string|dynamic|long|int|real|bool|datetime|guid)$")
 _UNIT = re.compile(r"\s*\[(?:UTC|Local Time)\]$|\s*\((?:UTC|GMT)\)$", re.IGNORECASE)
-_STANDARD = frozenset(c.name for c in STANDARD_COLUMNS) | {
-    "Timestamp", "MG", "ManagementGroupName", "SourceComputerId", "_Internal_WorkspaceResourceId",
-}  # fmt: skip
-_NAMING = ("$table", "Type", "_TableName", "TableName")
+_STANDARD = frozenset(c.name for c in STANDARD_COLUMNS) | names().standard
+_NAMING = names().table_keys
 _MIN_MATCHES = 3
 _MIN_SHARE = 0.6
-# Families whose tables share most columns, in the order in which a tie is decided: Microsoft's own first.
-# Defender's device tables share most columns; what happened tells them apart.
-_ACTIONS = (
-    (re.compile(r"^ProcessCreated$"), "DeviceProcessEvents"),
-    (re.compile(r"^File(?:Created|Modified|Deleted|Renamed)$"), "DeviceFileEvents"),
-    (re.compile(r"^Registry(?:Key|Value)(?:Created|Deleted|Set|Renamed)$"), "DeviceRegistryEvents"),
-    (re.compile(r"^Logon(?:Success|Failed|Attempted)$"), "DeviceLogonEvents"),
-    (re.compile(r"^ImageLoaded$"), "DeviceImageLoadEvents"),
-    (
-        re.compile(r"Connection(?:Success|Failed|Found|Request|Attempt|Acknowledged|Inspected|Created|Accepted)"),
-        "DeviceNetworkEvents",
-    ),
-)
 _CATEGORY_PENALTY = re.compile(r"_CL$")
 
 
@@ -78,9 +64,10 @@ class TableMatcher:
             return named
         filled = frozenset(plain_name(k) for k, v in row.items() if v is not None and v != "")
         found = self.of_columns(filled, frozenset(map(plain_name, row)) if every is None else every)
-        action = row.get("ActionType")
-        if found is not None and action.__class__ is str and found.startswith("Device"):
-            for pattern, table in _ACTIONS:
+        known = names()
+        action = row.get(known.family_column)
+        if found is not None and isinstance(action, str) and found.startswith(known.family):
+            for pattern, table in known.alike:
                 if pattern.search(action) and self._holds(table, filled):
                     return table
         return found

@@ -13,7 +13,10 @@ from tocsin.ingest.decoders.eventtimes import row_times
 from tocsin.ingest.decoders.jsonvalue import json_text
 from tocsin.ingest.decoders.xmlfields import xml_fields
 
-__all__ = ["EVENT_SCHEMA", "EventBuffer", "columns_of", "event_data_of"]
+__all__ = ["EVENT_KINDS", "EVENT_SCHEMA", "EventBuffer", "columns_of", "event_data_of"]
+
+EVENT_KINDS = frozenset({"windows.event", "linux.sysmon"})
+"""Kinds whose rows have `EVENT_SCHEMA`."""
 
 EVENT_SCHEMA = pa.schema(
     [

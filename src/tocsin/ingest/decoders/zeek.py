@@ -16,38 +16,15 @@ from tocsin.base.errors import Place
 from tocsin.ingest import codes
 from tocsin.ingest.decoders.context import Context, as_text
 from tocsin.ingest.decoders.lines import LongLine, line_blocks
+from tocsin.ingest.decoders.names import names
 from tocsin.ingest.decoders.source import Source
 from tocsin.ingest.model import DecodedItem
 
 __all__ = ["decode_zeek_tsv", "zeek_row"]
 
 _PATH = re.compile(r"^[a-z][a-z0-9_\-]{0,60}$")
-_FLAT = {"id_orig_h": "id.orig_h", "id_orig_p": "id.orig_p", "id_resp_h": "id.resp_h", "id_resp_p": "id.resp_p"}
-# Logs written without their path (Zeek's own JSON writer): the fields tell which log it is, the most telling first.
-_TELLTALE = (
-    ("conn", {"conn_state", "history"}),
-    ("dns", {"trans_id", "query"}),
-    ("dns", {"qtype", "query"}),
-    ("http", {"trans_depth", "method"}),
-    ("ssl", {"cipher", "established"}),
-    ("files", {"fuid", "seen_bytes"}),
-    ("x509", {"certificate.serial"}),
-    ("kerberos", {"request_type", "client"}),
-    ("dce_rpc", {"endpoint", "operation"}),
-    ("smb_mapping", {"share_type"}),
-    ("smb_files", {"action", "name"}),
-    ("ntlm", {"domainname", "hostname"}),
-    ("ssh", {"auth_success"}),
-    ("rdp", {"cookie", "result"}),
-    ("smtp", {"helo"}),
-    ("dhcp", {"msg_types"}),
-    ("notice", {"note", "msg"}),
-    ("weird", {"name", "notice"}),
-    ("pe", {"machine", "compile_ts"}),
-    ("software", {"software_type"}),
-    ("tunnel", {"tunnel_type"}),
-    ("ftp", {"command", "reply_code"}),
-)
+_FLAT = names().zeek_flat
+_TELLTALE = names().zeek_logs
 
 
 def zeek_row(d: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:

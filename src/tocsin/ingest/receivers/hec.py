@@ -17,7 +17,6 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -28,8 +27,8 @@ from tocsin.ingest.decoders.body import hec_objects
 from tocsin.ingest.decoders.flatevents import check_events
 from tocsin.ingest.decoders.jsontext import load_tolerant
 from tocsin.ingest.pipeline import IntakeBusyError
-from tocsin.ingest.receivers.door import lasting_key
-from tocsin.ingest.receivers.http import DEFAULT_MAX_BODY, BodyError, Port, TokenCheck, claim, read_body, store
+from tocsin.ingest.receivers.door import HttpReceiver, lasting_key
+from tocsin.ingest.receivers.http import BodyError, claim, read_body, store
 from tocsin.ingest.requests import body_key
 from tocsin.lake import Body
 
@@ -62,22 +61,15 @@ _ACK_BYTES = 1 << 20
 _ACK_SPARE = 10
 
 
-class HecReceiver:
-    """The collector's routes."""
+class HecReceiver(HttpReceiver):
+    """The collector's routes. Tokens, refusals and acknowledgements are Splunk's own; all else is any HTTP receiver's."""
 
-    def __init__(
-        self,
-        intake: Port,
-        tokens: TokenCheck,
-        *,
-        max_body_bytes: int = DEFAULT_MAX_BODY,
-        max_record_bytes: int = 16 << 20,
-    ) -> None:
-        self._intake = intake
-        self._tokens = tokens
-        self._max_body = max_body_bytes
-        self._max_record = max_record_bytes
-        self._acks = 0
+    kind = "hec"
+    _acks = 0
+
+    def refusal(self, error: BodyError) -> Response:
+        """A body that can't be read, with Splunk's code."""
+        return _answer(27 if error.status == 413 else 6, {"detail": str(error)})
 
     def routes(self) -> list[Route]:
         """The routes, to be mounted at the server's root."""
@@ -101,7 +93,7 @@ class HecReceiver:
         return _answer(18 if self._intake.pressure >= 1.0 else 17)
 
     async def _ack(self, request: Request) -> Response:
-        sender = self._sender(request)
+        sender = self._splunk_sender(request)
         if isinstance(sender, Response):
             self._intake.refused("hec", request.client.host if request.client else "unknown")
             return sender
@@ -113,7 +105,7 @@ class HecReceiver:
         try:
             asked = load_tolerant(await read_body(request, _ACK_BYTES))[0]
         except BodyError as error:
-            return _answer(27 if error.status == 413 else 6, {"detail": str(error)})
+            return self.refusal(error)
         ids = asked.get("acks") if asked.__class__ is dict else None
         if ids.__class__ is not list or not all(i.__class__ is int for i in ids):
             return _answer(6)
@@ -130,7 +122,7 @@ class HecReceiver:
             return JSONResponse(
                 {"text": "The requested URL was not found on this server.", "code": 404}, 405, {"Allow": "POST"}
             )
-        sender = self._sender(request)
+        sender = self._splunk_sender(request)
         if isinstance(sender, Response):
             self._intake.refused("hec", request.client.host if request.client else "unknown")
             return sender
@@ -148,7 +140,7 @@ class HecReceiver:
         try:
             data = await read_body(request, self._max_body)
         except BodyError as error:
-            return _answer(27 if error.status == 413 else 6, {"detail": str(error)})
+            return self.refusal(error)
         if not data.strip():
             return _answer(5)
         channel = _channel(request)
@@ -167,8 +159,7 @@ class HecReceiver:
         key = lasting_key("hec", sender, given, data) if given else body_key("hec", sender, data) if timed else ""
         if key:
             if not await claim(self._intake, key):
-                more = self._ack_id(channel, self._intake.durable)
-                return _answer(0, more) if await request.is_disconnected() else _Answered(self._intake, key, more)
+                return await self.answer(request, _answer(0, self._ack_id(channel, self._intake.durable)), key)
             meta["request"] = key
         try:
             number = await store(self._intake, Body("hec", data, self._intake.now(), meta), key)
@@ -176,10 +167,7 @@ class HecReceiver:
             return _answer(9)
         except LakeError as error:
             return _answer(9, {"detail": str(error)})  # a full disk, for one: the sender keeps it and comes again
-        more = self._ack_id(channel, number)
-        if not key or await request.is_disconnected():
-            return _answer(0, more)
-        return _Answered(self._intake, key, more)
+        return await self.answer(request, _answer(0, self._ack_id(channel, number)), key)
 
     def _ack_id(self, channel: str, number: int) -> dict[str, int]:
         """The id that a client may ask about: the body's number in the log, and a count, so that none is given twice in a row."""
@@ -188,7 +176,7 @@ class HecReceiver:
         self._acks = (self._acks + 1) % (1 << _ACK_SPARE)
         return {"ackId": number << _ACK_SPARE | self._acks}
 
-    def _sender(self, request: Request) -> str | Response:
+    def _splunk_sender(self, request: Request) -> str | Response:
         """The name of the sender, or the refusal."""
         header = request.headers.get("authorization")
         if header is None:
@@ -215,20 +203,6 @@ def _answer(code: int, more: Mapping[str, object] | None = None) -> Response:
     status, text = _TEXTS[code]
     headers = {"Retry-After": "2"} if status == 503 else None
     return JSONResponse({"text": text, "code": code, **(more or {})}, status, headers)
-
-
-class _Answered(JSONResponse):
-    """Success that forgets the body's key once the answer has been handed to the connection."""
-
-    def __init__(self, intake: Port, key: str, more: Mapping[str, object]) -> None:
-        super().__init__({"text": "Success", "code": 0, **more})
-        self._intake = intake
-        self._key = key
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Sends it."""
-        await super().__call__(scope, receive, send)
-        self._intake.requests.answered(self._key)
 
 
 def _check(data: bytes, limit: int) -> tuple[int, int, bool]:

@@ -25,7 +25,7 @@ import structlog
 
 from tocsin.ingest.decoders.body import frame_syslog
 from tocsin.ingest.receivers.http import Port
-from tocsin.ingest.receivers.syslog import bind, submit_patiently
+from tocsin.ingest.receivers.syslog import accept, bind, submit_patiently
 from tocsin.ingest.receivers.tails import SessionTails, digest_of
 from tocsin.lake import Body
 
@@ -166,26 +166,20 @@ class RelpReceiver:
         listener.close()
 
     def _accept(self, listener: socket.socket, sessions: dict[int, _Session]) -> None:
-        try:
-            sock, address = listener.accept()
-        except OSError:
+        accepted = accept(self._intake, listener, len(sessions), self._max_sessions)
+        if accepted is None:
             return
-        if len(sessions) >= self._max_sessions:
-            _log.warning("ingest.relp.sessions", limit=self._max_sessions, peer=address[0])
-            self._intake.refused("syslog", address[0])
-            sock.close()
-            return
-        sock.setblocking(False)
+        sock, peer = accepted
         if self._tls is not None:
             try:
                 sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
             except (OSError, ValueError) as error:
                 # The peer was gone before it was looked at.
-                _log.warning("ingest.relp.handshake", peer=address[0], error=str(error))
-                self._intake.refused("syslog", address[0])
+                _log.warning("ingest.relp.handshake", peer=peer, error=str(error))
+                self._intake.refused("syslog", peer)
                 sock.close()
                 return
-        session = _Session(sock, address[0], shaking=self._tls is not None, since=time.monotonic())
+        session = _Session(sock, peer, shaking=self._tls is not None, since=time.monotonic())
         sessions[id(session)] = session
         self._selector.register(sock, selectors.EVENT_READ, session)
 

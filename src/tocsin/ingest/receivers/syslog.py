@@ -26,7 +26,15 @@ from tocsin.ingest.receivers.framing import SyslogFramer
 from tocsin.ingest.receivers.http import Port
 from tocsin.lake import Body
 
-__all__ = ["DatagramReceiver", "SyslogTcpReceiver", "SyslogUdpReceiver", "bind", "enlarge", "submit_patiently"]
+__all__ = [
+    "DatagramReceiver",
+    "SyslogTcpReceiver",
+    "SyslogUdpReceiver",
+    "accept",
+    "bind",
+    "enlarge",
+    "submit_patiently",
+]
 
 _log = structlog.get_logger("tocsin.ingest.syslog")
 _WANTED_BUFFER = 16 << 20
@@ -68,6 +76,22 @@ def bind(kind: int, host: str, port: int, setting: str) -> socket.socket:
             hint=f"The setting is {setting}.",
         ) from error  # fmt: skip
     return sock
+
+
+def accept(intake: Port, listener: socket.socket, held: int, limit: int) -> tuple[socket.socket, str] | None:
+    """The next connection of a receiver that already holds `held`, and its peer; None when it is gone again or one too many, which is closed."""
+    try:
+        sock, address = listener.accept()
+    except OSError:
+        return None
+    if held >= limit:
+        _log.warning("ingest.syslog.connections", limit=limit, peer=address[0])
+        intake.refused("syslog", address[0])
+        sock.close()
+        return None
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return sock, address[0]
 
 
 def enlarge(sock: socket.socket, wanted: int) -> int:
@@ -292,18 +316,11 @@ class SyslogTcpReceiver:
     def _accept(
         self, listener: socket.socket, selector: selectors.BaseSelector, connections: dict[int, _Connection]
     ) -> None:
-        try:
-            sock, address = listener.accept()
-        except OSError:
+        accepted = accept(self._intake, listener, len(connections), self._max_connections)
+        if accepted is None:
             return
-        if len(connections) >= self._max_connections:
-            _log.warning("ingest.syslog.connections", limit=self._max_connections, peer=address[0])
-            self._intake.refused("syslog", address[0])
-            sock.close()
-            return
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        connection = _Connection(sock, address[0], SyslogFramer(self._max_message))
+        sock, peer = accepted
+        connection = _Connection(sock, peer, SyslogFramer(self._max_message))
         connections[sock.fileno()] = connection
         selector.register(sock, selectors.EVENT_READ, connection)
 
