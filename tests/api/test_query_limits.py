@@ -196,7 +196,7 @@ def test_who_has_two_roles_gets_the_wider_of_each() -> None:
     assert most.settings["rows"] == "query.roles.responder.rows"
     assert most.settings["seconds"] == "query.roles.reader.seconds"
     assert settings.turns(["Reader", "Responder"]) == (2, "query.roles.responder.concurrent")
-    assert settings.turns(["Reader", "Contributor"]) == (8, "query.concurrent")
+    assert settings.turns(["Reader", "Contributor"]) == (settings.at_once, "query.concurrent")
     assert settings.most(["Contributor"]).rows == settings.most_rows
 
 

@@ -30,6 +30,13 @@ class EngineSettings(BaseModel):
     threads: int = Field(
         default=0, ge=0, description="Worker threads of the query engine; 0 means one a core, at most four."
     )
+    niceness: int = Field(
+        default=10,
+        ge=0,
+        le=19,
+        description="How much the engine's own threads leave the processors to intake when both want them, as nice(1) counts; 0 not at all. "
+        "Linux only. Intake's parsers run apart from them.",
+    )
     connections: int = Field(
         default=16, ge=1, description="Queries that may run at the same time; others wait for their turn."
     )

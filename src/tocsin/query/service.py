@@ -74,6 +74,8 @@ class QueryStatistics:
     compile_seconds: float = 0.0
     compiled_again: int = 0
     """Runs that found their text compiled already."""
+    queue_seconds: float = 0.0
+    """Time that queries waited for their turn."""
 
 
 Authorise = Callable[[Any, frozenset[str]], None]
@@ -117,7 +119,7 @@ class QueryService:
         self._compiled: OrderedDict[tuple[Any, ...], CompiledQuery] = OrderedDict()
         self._generation = 0
         self._statistics = QueryStatistics()
-        self._turns = Turns(self.settings.concurrent, self.settings.queue_seconds)
+        self._turns = Turns(self.settings.at_once, self.settings.queue_seconds)
         self._external = ExternalData(self.settings.external, self._clock)
         self._running: dict[int, tuple[RunningQuery, threading.Event]] = {}
         self._numbers = count(1)
@@ -215,10 +217,11 @@ class QueryService:
             self._running[running.id] = running, cancel
         started = time.perf_counter()
         again = False
-        compiling = 0.0
+        compiling = queued = 0.0
         result: QueryResult | None = None
         try:
             with self._turn(principal, cancel):
+                queued = time.perf_counter() - started
                 catalog = self._catalog_for(principal, relations)
                 if snapshot is None and self.lake is not None:
                     snapshot = self.lake.snapshot()
@@ -250,6 +253,7 @@ class QueryService:
                 result = execute(compiled, limits)
                 if compiled.more:
                     result = replace(result, more=tuple(execute(part, limits) for part in compiled.more))
+            result = replace(result, queued=queued)
             return result
         except TocsinError as error:
             if not isinstance(error, KqlError):
@@ -266,6 +270,7 @@ class QueryService:
                     s.seconds + time.perf_counter() - started,
                     s.compile_seconds + compiling,
                     s.compiled_again + again,
+                    s.queue_seconds + queued,
                 )
 
     def explain(self, text: str, *, principal: Any = None, window: Window | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import PurePath
@@ -112,10 +113,10 @@ class QuerySettings(BaseModel):
     most_rows: int = Field(default=500_000, ge=1, description="Rows that a person or token may ask for at most.")
     most_seconds: float = Field(default=600.0, gt=0, description="Time that a person or token may ask for at most.")
     concurrent: int = Field(
-        default=8,
-        ge=1,
-        description="Queries of people and tokens that run at the same time; more wait for their turn. Keep it below engine.connections, "
-        "so that rules always find one.",
+        default=0,
+        ge=0,
+        description="Queries of people and tokens that run at the same time; more wait for their turn. 0 means two a core, eight at most. "
+        "Keep it below engine.connections, so that rules always find one.",
     )
     queue_seconds: float = Field(
         default=30.0, ge=0, description="How long a query waits for its turn before it is refused with 429."
@@ -138,6 +139,11 @@ class QuerySettings(BaseModel):
         """The limits of a query whose caller gave none."""
         return Limits(rows=self.rows, seconds=self.seconds, result_bytes=self.result_bytes)
 
+    @property
+    def at_once(self) -> int:
+        """Queries of people and tokens that run at the same time on this machine."""
+        return self.concurrent or min(8, 2 * (os.cpu_count() or 1))
+
     def most(self, roles: Iterable[str]) -> Limits:
         """What somebody with these roles may ask for at most. A role that has no limits here gets those of all."""
         common = Limits(
@@ -159,7 +165,7 @@ class QuerySettings(BaseModel):
 
     def turns(self, roles: Iterable[str]) -> tuple[int, str]:
         """How many queries one person with these roles may run at the same time, and the setting that says so."""
-        widest_of = (self.concurrent, "query.concurrent")
+        widest_of = (self.at_once, "query.concurrent")
         own = []
         for role in sorted(roles):
             given = getattr(self.roles, role.lower(), None) if role.lower() in RolesLimits.model_fields else None

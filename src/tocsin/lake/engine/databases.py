@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
 from tocsin.base.errors import QueryError
+from tocsin.base.priority import yield_to_others
 from tocsin.lake.engine.connection import Database
 from tocsin.lake.settings import EngineSettings
 
@@ -42,8 +43,27 @@ class Databases:
         """The database that queries share."""
         with self._condition:
             if self._main is None:
-                self._main = Database(self._settings, folders=self._folders, spill=self._spill)
+                self._main = self._yielding(lambda: Database(self._settings, folders=self._folders, spill=self._spill))
             return self._main
+
+    def _yielding(self, make: Callable[[], Database]) -> Database:
+        """Makes a database in a thread that yields to others: its own threads, which do most of a query's work, inherit that."""
+        made: list[Database] = []
+        failed: list[BaseException] = []
+
+        def work() -> None:
+            yield_to_others(self._settings.niceness)
+            try:
+                made.append(make())
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=work, name="query-database")
+        thread.start()
+        thread.join()
+        if failed:
+            raise failed[0]
+        return made[0]
 
     @contextmanager
     def lease(self, memory: int | None, spill: int | None, wait: float) -> Iterator[Database]:
@@ -92,8 +112,15 @@ class Databases:
         if self._spill is not None and spill > 0:
             # A folder of its own: databases that share one overwrite each other's files.
             place = self._spill / f"limited-{next(self._numbers)}"
-        made = Database(
-            self._settings, folders=self._folders, memory_bytes=memory, spill=place, spill_bytes=spill, connections=1
+        made = self._yielding(
+            lambda: Database(
+                self._settings,
+                folders=self._folders,
+                memory_bytes=memory,
+                spill=place,
+                spill_bytes=spill,
+                connections=1,
+            )
         )
         if place is not None:
             with self._condition:

@@ -65,6 +65,8 @@ class QueryResult:
     cut: QueryError | None = None
     more: tuple[QueryResult, ...] = ()
     """Further results in order: of a second statement, of `fork` and `facet`."""
+    queued: float = 0.0
+    """Seconds that the query waited for its turn before it ran."""
 
     @property
     def names(self) -> list[str]:
