@@ -19,6 +19,7 @@ from tocsin.api.ports import Workspace
 from tocsin.api.routes import (
     actions,
     admin,
+    anomalies,
     automation,
     data,
     health,
@@ -89,6 +90,7 @@ def create_app(workspace: Workspace) -> FastAPI:
         data,
         lake,
         search_jobs,
+        anomalies,
         summaries,
         transforms,
         watchlists,

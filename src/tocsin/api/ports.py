@@ -280,6 +280,12 @@ class WatchlistsPort(Protocol):
     def remove(self, alias: str, item_id: str, *, by: Principal) -> None: ...
 
 
+class AnomaliesPort(Protocol):
+    """Anomaly rules, in the shapes of `tocsin.api.routes.anomalies`."""
+
+    def listed(self) -> Iterable[Json]: ...
+
+
 class AutomationPort(Protocol):
     """Automation rules, in the shapes of `tocsin.api.routes.automation`."""
 
@@ -478,6 +484,9 @@ class Workspace(Protocol):
 
     @property
     def watchlists(self) -> WatchlistsPort: ...
+
+    @property
+    def anomalies(self) -> AnomaliesPort: ...
 
     @property
     def automation(self) -> AutomationPort: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from tocsin.cli import (
+    anomalies,
     doctor,
     incidents,
     indicators,
@@ -39,6 +40,7 @@ app.command("doctor")(doctor.doctor)
 app.command("settings")(settings.settings)
 app.command("backup")(lake.backup)
 app.command("restore")(lake.restore)
+app.add_typer(anomalies.app, name="anomalies")
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(indicators.app, name="indicators")
 app.add_typer(kql.app, name="kql")

@@ -22,6 +22,7 @@ from tocsin.base.memory import collector_paused
 from tocsin.content import schemas
 from tocsin.content.known import KnownFile, KnownFiles
 from tocsin.content.model import (
+    AnomalyFile,
     AutomationFile,
     Content,
     DemoFile,
@@ -51,7 +52,7 @@ _RULES = (*_YAML, ".json")
 _TEST = (".test.yaml", ".test.yml")
 _FOLDERS = (
     "rules", "hunts", "parsers", "functions", "automation", "watchlists", "links", "fusion", "incidents", "scenarios",
-    "summaries", "sources",
+    "summaries", "sources", "anomalies",
 )  # fmt: skip
 
 Item = TypeVar("Item")
@@ -100,6 +101,7 @@ class _Loader:
     automation: dict[str, tuple[int, AutomationFile]] = field(default_factory=dict)
     watchlists: dict[str, tuple[int, Watchlist]] = field(default_factory=dict)
     incidents: dict[str, tuple[int, IncidentFile]] = field(default_factory=dict)
+    anomalies: dict[str, tuple[int, AnomalyFile]] = field(default_factory=dict)
     demos: list[DemoFile] = field(default_factory=list)
     sources: list[SourceFile] = field(default_factory=list)
     problems: list[ContentError] = field(default_factory=list)
@@ -123,6 +125,7 @@ class _Loader:
             links=tuple(x for _, x in self.links.values()),
             fusion=tuple(x for _, x in self.fusion.values()),
             incidents=tuple(i for _, i in self.incidents.values()),
+            anomalies=tuple(a for _, a in self.anomalies.values()),
             demos=tuple(self.demos),
             sources=tuple(reversed(self.sources)),
             problems=tuple(self.problems),
@@ -190,6 +193,7 @@ class _Loader:
             ("links", _YAML, self._links),
             ("fusion", _YAML, self._fusion),
             ("incidents", _YAML, self._incident),
+            ("anomalies", _YAML, self._anomaly),
             ("scenarios", _YAML, self._demo),
             ("sources", (".toml",), self._source),
         )
@@ -289,6 +293,14 @@ class _Loader:
             text = _texts(document)
             item = IncidentFile(text("id"), text("kind"), path, pack.id, document)
             self._keep(self.incidents, item.id, item, document, ("id",), "incident content")
+
+    def _anomaly(self, pack: Pack, path: Path) -> None:
+        if (document := self._read(path, schemas.ANOMALY)) is not None:
+            text = _texts(document)
+            beside = _test_path(path)
+            tests = self._read(beside, schemas.ANOMALY_TESTS) if beside is not None else None
+            item = AnomalyFile(text("id"), text("name"), path, pack.id, document, tests)
+            self._keep(self.anomalies, item.id, item, document, ("id",), "anomaly")
 
     def _demo(self, pack: Pack, path: Path) -> None:
         document = self._read(path, None)

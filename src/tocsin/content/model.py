@@ -15,6 +15,7 @@ from tocsin.content.schema import is_warning
 from tocsin.content.yamltext import Document, parse_yaml
 
 __all__ = [
+    "AnomalyFile",
     "AutomationFile",
     "Content",
     "DemoFile",
@@ -231,6 +232,18 @@ class SourceFile:
 
 
 @dataclass(frozen=True, slots=True)
+class AnomalyFile:
+    """An anomaly rule as written, and the cases beside it; `detect.anomaly` reads them."""
+
+    id: str
+    name: str
+    path: Path
+    pack: str
+    document: Document
+    tests: Document | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DemoFile:
     """A demo scenario as written; its player reads it."""
 
@@ -277,6 +290,7 @@ class Content:
     links: tuple[LinkFile, ...] = ()
     fusion: tuple[FusionFile, ...] = ()
     incidents: tuple[IncidentFile, ...] = ()
+    anomalies: tuple[AnomalyFile, ...] = ()
     demos: tuple[DemoFile, ...] = ()
     sources: tuple[SourceFile, ...] = ()
     """Later layers first: what a site declares is tried before what a pack does."""

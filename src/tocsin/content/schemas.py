@@ -253,6 +253,146 @@ TESTS = Schema(
 )
 
 
+_COLUMN = r"[A-Za-z_][A-Za-z0-9_]*"
+_SHARE = Field("number", least=0, most=1)
+
+ANOMALY = Schema(
+    "An anomaly",
+    {
+        "id": Field("text", required=True, nullable=False, pattern=_ID, longest=120),
+        "name": Field("text", required=True, nullable=False, longest=256),
+        "description": Field("text", longest=5000),
+        "version": Field("text"),
+        "enabled": Field("bool"),
+        "query": Field("text", required=True, nullable=False, longest=100_000),
+        "entity": Field("text", required=True, nullable=False, pattern=_COLUMN),
+        "peer": Field("text", pattern=_COLUMN),
+        "history": Field("text"),
+        "frequency": Field("text"),
+        "threshold": _SHARE,
+        "ready": Field(
+            "map",
+            schema=Schema(
+                "ready",
+                {
+                    "days": Field("int", least=1, most=90),
+                    "events": Field("int", least=1),
+                    "peers": Field("int", least=1),
+                },
+            ),
+        ),
+        "terms": Field(
+            "list",
+            longest=5,
+            item=Field(
+                "map",
+                nullable=False,
+                schema=Schema(
+                    "A term",
+                    {
+                        "column": Field("text", required=True, nullable=False, pattern=_COLUMN),
+                        "first": Field("text"),
+                        "uncommon": Field("text"),
+                        "peers": Field("text"),
+                        "rare": _SHARE,
+                        "rarePeers": _SHARE,
+                    },
+                ),
+            ),
+        ),
+        "volume": Field(
+            "map",
+            schema=Schema(
+                "volume",
+                {
+                    "measure": Field("text"),
+                    "bin": Field("text", required=True, nullable=False),
+                    "season": Field("text", choices=("none", "hourOfDay", "hourOfWeek")),
+                    "high": Field("text", required=True, nullable=False),
+                    "peers": Field("text"),
+                    "deviations": Field("number", least=1),
+                    "least": Field("number", least=0),
+                },
+            ),
+        ),
+        "tactics": Field("list", item=Field("text")),
+        "relevantTechniques": Field("list", item=Field("text")),
+        "columns": Field("map", item=Field("text")),
+        "entityMappings": Field(
+            "list",
+            item=Field(
+                "map",
+                nullable=False,
+                schema=Schema(
+                    "An entity mapping",
+                    {
+                        "entityType": Field("text", required=True, nullable=False),
+                        "fieldMappings": Field(
+                            "list",
+                            required=True,
+                            nullable=False,
+                            item=Field(
+                                "map",
+                                nullable=False,
+                                schema=Schema(
+                                    "A field mapping",
+                                    {
+                                        "identifier": Field("text", required=True, nullable=False),
+                                        "columnName": Field("text", required=True, nullable=False),
+                                    },
+                                ),
+                            ),
+                        ),
+                    },
+                ),
+            ),
+        ),
+    },
+)
+
+_ROWS = Field("map", item=Field("list", item=Field("map", nullable=False)))
+
+ANOMALY_TESTS = Schema(
+    "A test file of an anomaly",
+    {
+        "cases": Field(
+            "list",
+            required=True,
+            item=Field(
+                "map",
+                nullable=False,
+                schema=Schema(
+                    "A case",
+                    {
+                        "name": Field("text", required=True),
+                        # rows that repeat: each of `rows`, `times` times, `every` so long, the last one so long before its own time
+                        "history": Field(
+                            "list",
+                            item=Field(
+                                "map",
+                                nullable=False,
+                                schema=Schema(
+                                    "History",
+                                    {
+                                        "every": Field("text", required=True, nullable=False),
+                                        "times": Field("int", required=True, least=1, most=10_000),
+                                        "rows": _ROWS,
+                                    },
+                                ),
+                            ),
+                        ),
+                        "rows": Field("map", required=True, item=Field("list", item=Field("map", nullable=False))),
+                        "now": Field("text"),
+                        "anomalies": Field("int", required=True, least=0),
+                        "insights": Field("map"),
+                    },
+                ),
+            ),
+        )
+    },
+)
+
+
 def is_moved(value: Any) -> bool:
     """True for the stub that public repositories leave where a rule was: an id and a name, no query, and a word that it moved."""
     if not isinstance(value, dict) or value.get("query"):

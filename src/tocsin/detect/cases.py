@@ -26,7 +26,7 @@ from tocsin.kql.types import Catalog, TableSchema
 from tocsin.lake.engine import Limits
 from tocsin.tables import INGESTION_TIME
 
-__all__ = ["CaseResult", "run_case", "run_cases"]
+__all__ = ["CaseResult", "relation", "run_case", "run_cases", "timed"]
 
 _TIMES = ("TimeGenerated", "Timestamp")
 _LIMITS = Limits(rows=10_000, seconds=60.0)
@@ -100,14 +100,15 @@ def _judge(case: TestCase, alerts: Sequence[Alert]) -> str:
 
 
 def _kql_alerts(rule: Rule, case: TestCase, queries: Queries, catalog: Catalog) -> list[Alert]:
-    rows = {table: _timed(given) for table, given in case.rows.items()}
+    rows = {table: timed(given) for table, given in case.rows.items()}
     now = _now(case, [r for given in rows.values() for r in given])
     start = now - max(rule.period, timedelta(hours=1) if rule.kind is RuleKind.NRT else timedelta(0))
-    relations = {table: _relation(table, _within(given, start, now), case, catalog) for table, given in rows.items()}
+    place = Place(str(case.path), case.line)
+    relations = {table: relation(table, _within(given, start, now), place, catalog) for table, given in rows.items()}
     return run_rule(rule, queries, now, window_start=start, relations=relations, limits=_LIMITS)
 
 
-def _timed(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def timed(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows whose TimeGenerated and Timestamp fill each other."""
     made = []
     for row in rows:
@@ -133,9 +134,9 @@ def _within(rows: Sequence[dict[str, Any]], start: datetime, end: datetime) -> l
     return [r for r in rows if (t := moment(r.get("TimeGenerated"))) is None or start <= t < end]
 
 
-def _relation(table: str, rows: Sequence[Mapping[str, Any]], case: TestCase, catalog: Catalog) -> pa.Table:
+def relation(table: str, rows: Sequence[Mapping[str, Any]], place: Place, catalog: Catalog) -> pa.Table:
+    """Rows of a case as a table. Raises ContentError for a table, a column or a value that doesn't fit the catalogue."""
     schema = catalog.table(table)
-    place = Place(str(case.path), case.line)
     if schema is None:
         if not table.endswith("_CL"):
             hint = did_you_mean(table, catalog.table_names())

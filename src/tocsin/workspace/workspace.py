@@ -33,6 +33,7 @@ from tocsin.respond import Gate, all_kinds
 from tocsin.respond.automation import Automation
 from tocsin.state import State
 from tocsin.tables import catalogue
+from tocsin.workspace.anomalies import Anomalies
 from tocsin.workspace.deadletters import DeadLetterDesk
 from tocsin.workspace.detection import Detection
 from tocsin.workspace.erasure import Erasure
@@ -151,6 +152,7 @@ class Workspace:
         )
         self.rules.work = self.rule_work
         self.watchlists = WatchlistBook(self.rules, self.queries, self.state, site)
+        self.anomalies = Anomalies(self)
 
     @classmethod
     def open(cls, settings: Settings, *, clock: Clock | None = None) -> Workspace:
@@ -190,6 +192,8 @@ class Workspace:
         self._stack.callback(self.written.stop)
         self.detection.start()
         self._stack.callback(self.detection.stop)
+        self.anomalies.start()
+        self._stack.callback(self.anomalies.stop)
         self.intake.start()
         self._stack.callback(self.intake.stop)
         self.health.start()

@@ -1,0 +1,10 @@
+"""Anomalies: robust baselines per entity and peer group over KQL features."""
+
+from tocsin.detect.anomaly.baseline import Spread, rarity, score_of, spread_of
+from tocsin.detect.anomaly.evaluate import Evaluation, Readiness, evaluate
+from tocsin.detect.anomaly.model import Anomaly, Ready, Term, Volume, anomalies_of
+
+__all__ = [
+    "Anomaly", "Evaluation", "Readiness", "Ready", "Spread", "Term", "Volume", "anomalies_of", "evaluate", "rarity", "score_of",
+    "spread_of",
+]  # fmt: skip
