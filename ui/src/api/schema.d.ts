@@ -128,6 +128,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/anomalies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Anomalies
+         * @description Every anomaly rule with its last run and its baseline's readiness.
+         */
+        get: operations["list_anomalies"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -2063,6 +2083,68 @@ export interface components {
             title: string;
         };
         /**
+         * AnomalyRule
+         * @description An anomaly rule. `baseline` is null until its first run; `anomalies` counts what it has found.
+         */
+        AnomalyRule: {
+            /**
+             * Anomalies
+             * @default 0
+             */
+            anomalies: number;
+            baseline: components["schemas"]["Baseline"] | null;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /** Enabled */
+            enabled: boolean;
+            /** History */
+            history: string;
+            /** Id */
+            id: string;
+            /** Kind */
+            kind: string;
+            /** Last Error */
+            last_error: string | null;
+            /** Last Run */
+            last_run: string | null;
+            /** Last Status */
+            last_status: string | null;
+            /** Name */
+            name: string;
+            /** Needs Days */
+            needs_days: number;
+            /** Needs Events */
+            needs_events: number;
+            /**
+             * Pack
+             * @default
+             */
+            pack: string;
+            /**
+             * Tactics
+             * @default []
+             */
+            tactics: string[];
+            /**
+             * Techniques
+             * @default []
+             */
+            techniques: string[];
+            /** Window End */
+            window_end: string | null;
+        };
+        /**
+         * AnomalyRuleList
+         * @description All anomaly rules.
+         */
+        AnomalyRuleList: {
+            /** Items */
+            items: components["schemas"]["AnomalyRule"][];
+        };
+        /**
          * Asset
          * @description A host or account that matters, and by which rule. `level` is empty for one that only has a group.
          */
@@ -2278,6 +2360,18 @@ export interface components {
         AutomationRunList: {
             /** Items */
             items: components["schemas"]["AutomationRun"][];
+        };
+        /**
+         * Baseline
+         * @description Entities that the baseline has seen, and how many of them have enough days and events to be judged.
+         */
+        Baseline: {
+            /** Entities */
+            entities: number;
+            /** Ready */
+            ready: number;
+            /** Since */
+            since: string | null;
         };
         /**
          * BlastRadius
@@ -5948,6 +6042,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Action"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_anomalies: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnomalyRuleList"];
                 };
             };
             /** @description Problem details (RFC 9457) */
