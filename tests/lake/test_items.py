@@ -160,8 +160,8 @@ def test_what_the_source_left_empty_is_filled(lake: Lake, rolled: bool) -> None:
     assert second["_WorkspaceId"] == WORKSPACE
     assert (first["Type"], first["_IsBillable"], first["same"]) == ("Syslog", "True", True)
     assert (first["_SourceSystem"], second["_SourceSystem"]) == ("syslog", "")
-    # TimeGenerated and _TimeReceived 8 bytes each, and the texts.
-    assert (first["_BilledSize"], second["_BilledSize"]) == (16 + 1 + 6, 16 + 2 + 6)
+    # TimeGenerated takes 8 bytes; then the texts.
+    assert (first["_BilledSize"], second["_BilledSize"]) == (8 + 1 + 6, 8 + 2 + 6)
     assert first["_ItemId"] != second["_ItemId"] != "forged"
     # A filter of terms knows nothing of what no file holds.
     for text in (f"TenantId == '{WORKSPACE}'", "Type has 'syslog'", f"_WorkspaceId has '{WORKSPACE[:8]}'"):

@@ -16,6 +16,7 @@ def tables(workspace: Workspace) -> list[dict[str, Any]]:
     """Tables that hold rows, by name."""
     items = []
     retention = workspace.lake.settings.retention
+    drift = workspace.drift.rows()
     for stats in sorted(workspace.lake.stats(), key=lambda s: s.table):
         info = catalogue().info(stats.table)
         first, last, received = (_utc(m) for m in (stats.first_event, stats.last_event, stats.last_received))
@@ -28,6 +29,7 @@ def tables(workspace: Workspace) -> list[dict[str, Any]]:
                 "first_event": text_of(first),
                 "last_event": text_of(last),
                 "last_received": text_of(received),
+                "new_columns": [{"name": c, "values": n} for c, n in sorted(drift.get(stats.table, {}).items())],
                 "tier": retention.tier_of(stats.table),
                 "days": retention.days_of(stats.table),
                 "archive_days": retention.archive_days_of(stats.table),

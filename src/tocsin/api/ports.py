@@ -20,6 +20,7 @@ __all__ = [
     "AccessPort",
     "AutomationPort",
     "DeadLettersPort",
+    "DriftPort",
     "ErasurePort",
     "GatePort",
     "IncidentsPort",
@@ -348,6 +349,12 @@ class TransformsPort(Protocol):
     def remove(self, transform_id: str, *, by: Principal) -> None: ...
 
 
+class DriftPort(Protocol):
+    """Columns that came for tables which don't have them (`tocsin.ingest.overflow.DriftLog`)."""
+
+    def rows(self) -> Mapping[str, Mapping[str, int]]: ...
+
+
 class ErasurePort(Protocol):
     """Deleting and purging rows (`tocsin.workspace.erasure.Erasure`)."""
 
@@ -493,6 +500,9 @@ class Workspace(Protocol):
 
     @property
     def lake(self) -> LakePort: ...
+
+    @property
+    def drift(self) -> DriftPort: ...
 
     @property
     def erasure(self) -> ErasurePort: ...

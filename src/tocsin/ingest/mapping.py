@@ -26,6 +26,7 @@ from tocsin.ingest.decoders.context import as_text
 from tocsin.ingest.forms import Forms, Job, Split, split
 from tocsin.ingest.letters import DEAD_LETTERS, dead_letter_rows, letters_of_rows
 from tocsin.ingest.model import DeadLetter, SourceBatch
+from tocsin.ingest.overflow import DriftLog, with_overflow
 from tocsin.ingest.running import named
 from tocsin.ingest.schemas import DYNAMIC_COLUMNS, EVENT_KINDS, SOURCE, SourceCatalog, schema_of
 from tocsin.ingest.settings import DecodeLimits
@@ -105,6 +106,8 @@ class Mapper:
         self._forms = Forms(engine, catalog)
         self._declared = catalogue().names()
         self._parsers: dict[str, list[_Parser]] = {}
+        self.drift = DriftLog()
+        """Columns that came for declared tables which don't have them."""
         self.problems: list[TocsinError] = []
         self.transforms: Transforms | None = None
         """The user's transforms: rows of tables go through them before they are stamped as received."""
@@ -140,6 +143,8 @@ class Mapper:
             return [self._unparsed(batch)]
         rows = cast_rows(batch.rows, schema)
         self._note_lost(batch, name, rows)
+        rows, unknown = with_overflow(rows, batch.rows, schema)
+        self.drift.note(name, unknown)
         return [TableBatch(name, rows)]
 
     def _note_lost(self, batch: SourceBatch, table: str, rows: pa.Table) -> None:

@@ -39,6 +39,9 @@ STANDARD_COLUMNS: tuple[Column, ...] = (
     Column("_WorkspaceId", KqlType.STRING, "Workspace that holds the row.", hidden=True),
     Column("_ResourceId", KqlType.STRING, "Azure resource that the row belongs to.", hidden=True),
     Column("_SubscriptionId", KqlType.STRING, "Azure subscription that the row belongs to.", hidden=True),
+    Column(
+        "_AdditionalFields", KqlType.DYNAMIC, "What came for the row that its table has no column for.", hidden=True
+    ),
     Column("_BilledSize", KqlType.REAL, "Size of the row in bytes.", hidden=True),
     Column("_IsBillable", KqlType.STRING, "Whether the row counts towards billed volume.", hidden=True),
 )

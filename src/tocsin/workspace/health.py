@@ -195,6 +195,17 @@ class Health:
             _HEALTH, [{**row, "Description": f"{rows} rows {went}.", "Reason": reason, "Events": rows, "Errors": rows}]
         )
 
+    def columns_came(self, table: str, columns: Mapping[str, int]) -> None:
+        """A row for columns that came for a declared table which doesn't have them, once each since the start."""
+        if not self._intake.healthy:
+            return  # what a crash left in the log is read: nothing can be put behind it yet
+        names = ", ".join(sorted(columns))
+        row = self._row(self._clock.now(), "New columns", "Partial success", "Table", table, table)
+        text = f"Columns came that {table} doesn't have: {names}. Their values are in its overflow."
+        self._own.write(
+            _HEALTH, [{**row, "Description": text, "Reason": names[:1000], "Events": sum(columns.values())}]
+        )
+
     def _row(self, now: datetime, operation: str, status: str, kind: str, what: str, name: str) -> dict[str, Any]:
         return {
             "TimeGenerated": text_of(now),

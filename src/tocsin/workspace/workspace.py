@@ -145,6 +145,8 @@ class Workspace:
             seconds=told.seconds,
         )
         mapper.transforms.failed = self.health.transform_failed
+        mapper.drift.told = self.health.columns_came
+        self.drift = mapper.drift
         self.metrics = Metrics(self)
         self.detection = Detection(self)
         self.rule_work = RuleWork(

@@ -3857,6 +3857,16 @@ export interface components {
             kind: string;
         };
         /**
+         * NewColumn
+         * @description A column that came and that the table doesn't have; its values are in the table's overflow.
+         */
+        NewColumn: {
+            /** Name */
+            name: string;
+            /** Values */
+            values: number;
+        };
+        /**
          * NewComment
          * @description A comment.
          */
@@ -5329,7 +5339,7 @@ export interface components {
          * @description A table that holds rows. `latency_seconds`: received minus event time of the newest row.
          *
          *     `days` are those after which rows are deleted and `archive_days` those after which they go to the archive, as set; 0 is never. `archived_days`
-         *     counts the days (UTC) that have rows in the archive.
+         *     counts the days (UTC) that have rows in the archive. `new_columns` are those since the start.
          */
         TableStats: {
             /**
@@ -5371,6 +5381,11 @@ export interface components {
             latency_seconds: number | null;
             /** Name */
             name: string;
+            /**
+             * New Columns
+             * @default []
+             */
+            new_columns: components["schemas"]["NewColumn"][];
             /** Rows */
             rows: number;
             /**

@@ -17,11 +17,18 @@ Read = Annotated[Principal, Depends(needs("data.read"))]
 Replayer = Annotated[Principal, Depends(needs("sources.write"))]
 
 
+class NewColumn(Output):
+    """A column that came and that the table doesn't have; its values are in the table's overflow."""
+
+    name: str
+    values: int
+
+
 class TableStats(Output):
     """A table that holds rows. `latency_seconds`: received minus event time of the newest row.
 
     `days` are those after which rows are deleted and `archive_days` those after which they go to the archive, as set; 0 is never. `archived_days`
-    counts the days (UTC) that have rows in the archive.
+    counts the days (UTC) that have rows in the archive. `new_columns` are those since the start.
     """
 
     name: str
@@ -32,6 +39,7 @@ class TableStats(Output):
     last_event: Moment | None = None
     last_received: Moment | None = None
     latency_seconds: float | None = None
+    new_columns: list[NewColumn] = []
     tier: str = "analytics"
     days: int = 0
     archive_days: int = 0

@@ -33,7 +33,9 @@ __all__ = [
 BILLED = "_BilledSize"
 _FIXED = {1: 1, 32: 4, 64: 8, 128: 16}
 _BILLABLE = "True"
-_UNBILLED = frozenset(("Type", "_ResourceId", "_SubscriptionId", BILLED, "_IsBillable", "_ItemId", ITEM_NUMBER))
+_UNBILLED = frozenset(
+    ("Type", "_TimeReceived", "_ResourceId", "_SubscriptionId", BILLED, "_IsBillable", "_ItemId", ITEM_NUMBER)
+)
 
 
 def _type(schema: TableSchema, workspace: str, present: Collection[str]) -> str:  # noqa: ARG001
