@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +21,7 @@ from azure.monitor.query import LogsBatchQuery, LogsQueryClient, LogsQueryStatus
 
 from tests.api.conftest import ADMIN, Served, Tls, open_served
 from tests.api.test_kusto import SLOW, until
-from tocsin.lake import TableBatch
+from tocsin.lake import DataFile, TableBatch
 from tocsin.query import QuerySettings, RoleLimits, RolesLimits
 
 HOURS = 10
@@ -125,6 +126,20 @@ class TestAnswers:
         assert (answer.visualization["visualization"], answer.visualization["title"]) == ("barchart", "Logons")
         assert answer.statistics["query"]["datasetStatistics"][0]["tableRowCount"] == 1
         assert answer.statistics["query"]["inputDatasetStatistics"]["rows"]["scanned"] == HOURS
+
+    def test_archived_days_make_the_result_partial(self, client: LogsQueryClient, served: Served) -> None:
+        store, old = served.workspace.lake._store, datetime(2020, 1, 1)  # noqa: DTZ001
+        cold = (DataFile("SecurityEvent/x.parquet", 5, 1, (old, old), (old, old)),)
+        store.update("SecurityEvent", lambda s: replace(s, archived=cold))
+        try:
+            answer = client.query_workspace("tocsin", "SecurityEvent | count", timespan=None)
+            recent = client.query_workspace("tocsin", "SecurityEvent | count", timespan=timedelta(days=2))
+        finally:
+            store.update("SecurityEvent", lambda s: replace(s, archived=()))
+        assert answer.status == LogsQueryStatus.PARTIAL
+        assert answer.partial_data[0].rows[0][0] == HOURS
+        assert "1 day of SecurityEvent (2020-01-01) is archived" in answer.partial_error.details[0].message
+        assert recent.status == LogsQueryStatus.SUCCESS
 
     def test_partial_result(self, client: LogsQueryClient) -> None:
         answer = client.query_workspace("tocsin", "range x from 1 to 5000 step 1", timespan=None)

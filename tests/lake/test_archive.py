@@ -102,11 +102,14 @@ def test_a_bucket_takes_what_is_old(tmp_path: Path, bucket: ArchiveSettings) -> 
     assert all(k.startswith("tocsin/Syslog/") for k in keys)
     with _open(tmp_path, bucket) as lake:
         assert sorted(_live(lake) + _archived(lake)) == everything
+        assert lake.archive.verify() == []
         # An object that somebody changed is found out, and not read.
         client.put_object(Bucket="cold", Key=keys[0], Body=b"PAR1 something else PAR1")
         shutil.rmtree(tmp_path / "archive" / "cache")
         with pytest.raises(LakeError, match="LAK0031"):
             _archived(lake)
+        client.delete_object(Bucket="cold", Key=keys[1])
+        assert sorted(p.code for p in lake.archive.verify()) == ["LAK0030", "LAK0031"]
 
 
 @pytest.mark.parametrize("step", ["put", "swap_files", "write_atomically", "delete"])

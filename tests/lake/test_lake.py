@@ -340,7 +340,7 @@ def test_delta_table_is_readable_by_others(lake: Lake) -> None:
     table = DeltaTable(str(lake.path / "tables" / "Things"))
     assert [f.name for f in table.schema().fields] == [
         *("Number", "Name", "Bag", "TimeGenerated", "TenantId", "SourceSystem", "Type", "_TimeReceived"),
-        *("_ResourceId", "_SubscriptionId", "_BilledSize", "_ItemNumber"),
+        *("_ResourceId", "_SubscriptionId", "_AdditionalFields", "_BilledSize", "_ItemNumber"),
     ]
     assert table.transaction_version("tocsin-roll") == 1
     actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()

@@ -169,7 +169,7 @@ def test_a_damaged_book_stops_deletion_and_is_named(lake_of: Opener, clock: Manu
 
 
 def test_the_background_thread_retains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tocsin.lake.lake._SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("tocsin.lake.background._SWEEP_SECONDS", 0.05)
     settings = LakeSettings(retention=RetentionSettings(days=1))
     clock = ManualClock(START + timedelta(days=500))
     with Lake.open(tmp_path, clock=clock, settings=settings, catalog=CATALOG) as lake:

@@ -14,6 +14,7 @@ import typer
 from tocsin.cli import erase
 
 if TYPE_CHECKING:
+    from tocsin.base.errors import LakeError
     from tocsin.lake.verify import Verdict
 
 __all__ = ["app", "backup", "lake_settings", "progress_bar", "restore"]
@@ -92,6 +93,9 @@ def verify(
             help="Take damaged files out of their tables and keep them in lake/damaged. Stop the server first.",
         ),
     ] = False,
+    archive: Annotated[
+        bool, typer.Option("--archive", help="Check what is in the archive too: every object is read.")
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -103,6 +107,8 @@ def verify(
         verdict = check(settings.data / "lake", progress)
     moved = _set_aside(settings, verdict) if set_aside else []
     problems = list(verdict.problems())
+    if archive:
+        problems += _archive_problems(settings, quiet or as_json)
     if as_json:
         tables = [
             {
@@ -241,6 +247,16 @@ def restore(
     print(
         f"{made.files:,} files, {_size(made.bytes)}, as of {made.created}; start it with: tocsin up --data {made.folder}"
     )
+
+
+def _archive_problems(settings: Any, quiet: bool) -> list[LakeError]:
+    from tocsin.lake import Lake
+
+    with (
+        Lake.open(settings.data / "lake", settings=settings.lake, read_only=True) as lake,
+        _bar("Reading the archive", quiet) as progress,
+    ):
+        return [*lake.archive.verify(progress)]
 
 
 def _set_aside(settings: Any, verdict: Verdict) -> list[str]:

@@ -12,7 +12,7 @@ are deleted and its entries forgotten, while the table has its files still. What
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -162,6 +162,20 @@ class Archive:
                 self._objects().get(entry.key, part, entry.digest)
                 part.rename(path)
         return replace(entry.file(), path=str(path))
+
+    def verify(self, progress: Callable[[int, int], None] = lambda _done, _total: None) -> list[LakeError]:
+        """Reads every object that the tables have in the archive; gives what is damaged or missing. `progress` takes bytes done and in all."""
+        listed = [(p.stem, e) for p in sorted(self._folder.glob("*.json")) for e in self.entries(p.stem)]
+        total, done = sum(e.size for _, e in listed), 0
+        found: list[LakeError] = []
+        for _, entry in listed:
+            try:
+                self._objects().check(entry.key, entry.digest)
+            except LakeError as error:
+                found.append(error)
+            done += entry.size
+            progress(done, total)
+        return found
 
     def tidy(self) -> None:
         """Deletes fetched files above `cache_bytes`, those that were fetched first."""

@@ -31,10 +31,11 @@ from tocsin.kql.types import Catalog, TableSchema
 from tocsin.lake import maintain, roll
 from tocsin.lake.append import append_once, appended, drop_rows
 from tocsin.lake.archive import Archive, Moved
-from tocsin.lake.engine.files import days_of
+from tocsin.lake.background import Background
 from tocsin.lake.erase import Erasures
+from tocsin.lake.figures import TableStats, table_stats
 from tocsin.lake.frames import Body
-from tocsin.lake.hot import Segment, merged_bounds
+from tocsin.lake.hot import Segment
 from tocsin.lake.lockfile import LockFile
 from tocsin.lake.log import Log
 from tocsin.lake.pins import Pins
@@ -49,7 +50,6 @@ __all__ = ["Lake", "TableBatch", "TableStats"]
 
 _log = structlog.get_logger("tocsin.lake")
 _REPLAY_BYTES = 16 * 1024 * 1024
-_SWEEP_SECONDS = 300.0
 _PUT_WAIT_SECONDS = 60.0
 
 
@@ -63,22 +63,6 @@ class TableBatch:
 
     table: str
     rows: pa.Table
-
-
-@dataclass(frozen=True, slots=True)
-class TableStats:
-    """A table in numbers. `bytes` are those of its files and of its rows in memory; instants are naive UTC. What is archived isn't in them, it
-    counts for itself."""
-
-    table: str
-    rows: int
-    bytes: int
-    first_event: datetime | None
-    last_event: datetime | None
-    last_received: datetime | None
-    archived_rows: int = 0
-    archived_bytes: int = 0
-    archived_days: tuple[str, ...] = ()
 
 
 Decode = Callable[[Sequence[tuple[int, Body]]], Sequence[TableBatch]]
@@ -142,8 +126,7 @@ class Lake:
         """Deleting and purging single rows."""
         self._oldest: float | None = None
         self._stopping = threading.Event()
-        self._roller: threading.Thread | None = None
-        self._mover: threading.Thread | None = None
+        self._background: Background | None = None
 
     @classmethod
     def open(
@@ -184,7 +167,8 @@ class Lake:
                 ) from error
             raise
         if lock is not None and lake.settings.background:
-            lake._start()
+            lake._background = Background(lake, lake._store, lake._stopping, archive=lake.archive.configured)
+            lake._background.start()
         return lake
 
     def __enter__(self) -> Lake:
@@ -234,6 +218,11 @@ class Lake:
     def workspace(self, workspace: str) -> None:
         self._store.workspace = workspace
 
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest fresh row came, on the monotonic clock; None where there is none."""
+        return self._oldest
+
     def schema(self, table: str) -> TableSchema | None:
         """The schema of a table that has rows here, declared or not."""
         state = self._store.states.get(table)
@@ -253,30 +242,7 @@ class Lake:
 
     def stats(self) -> list[TableStats]:
         """Rows, bytes and times per table, from the Delta logs and the rows in memory; reads no file."""
-        found = []
-        for name, state in sorted(self._store.states.items()):
-            files, segments = (*state.files, *state.spilled), state.segments
-            times = received = None
-            for bounds in (f.times for f in files), (s.times for s in segments):
-                for each in bounds:
-                    times = merged_bounds(times, each)
-            for bounds in (f.received for f in files), (s.received for s in segments):
-                for each in bounds:
-                    received = merged_bounds(received, each)
-            found.append(
-                TableStats(
-                    name,
-                    sum(f.rows for f in files) + sum(s.rows.num_rows for s in segments),
-                    sum(f.size for f in files) + sum(s.size for s in segments),
-                    times[0] if times else None,
-                    times[1] if times else None,
-                    received[1] if received else None,
-                    sum(f.rows for f in state.archived),
-                    sum(f.size for f in state.archived),
-                    tuple(days_of(state.archived)),
-                )
-            )
-        return found
+        return table_stats(self._store)
 
     # ---------------------------------------------------------------------------------------------- log rows
 
@@ -514,11 +480,8 @@ class Lake:
         if self._closed:
             return
         self._stopping.set()
-        with self._store.condition:
-            self._store.condition.notify_all()
-        for thread in (self._roller, self._mover):
-            if thread is not None:
-                thread.join()
+        if self._background is not None:
+            self._background.join()
         if self._log is not None:
             if self._replayed:
                 try:
@@ -573,7 +536,7 @@ class Lake:
         store = self._store
         if store.hot_bytes < self.settings.hot_bytes:
             return
-        if self._roller is None or not self._replayed:
+        if self._background is None or not self._replayed:
             self.roll()
             return
         deadline = time.monotonic() + _PUT_WAIT_SECONDS
@@ -618,57 +581,3 @@ class Lake:
         broken = self._store.state(name).broken
         if broken is not None:
             raise broken
-
-    def _start(self) -> None:
-        self._roller = threading.Thread(target=self._run, name="lake-roll", daemon=True)
-        self._roller.start()
-        if self.archive.configured:
-            self._mover = threading.Thread(target=self._archive, name="lake-archive", daemon=True)
-            self._mover.start()
-
-    def _archive(self) -> None:
-        """A thread of its own: a slow network mustn't hold up rolls."""
-        while not self._stopping.wait(_SWEEP_SECONDS):
-            try:
-                self.move_to_archive()
-            except LakeError as error:
-                self._store.problem(error)
-            except Exception:
-                _log.exception("lake.archive.crashed")
-
-    def _run(self) -> None:
-        store, settings = self._store, self.settings
-        next_sweep = time.monotonic() + _SWEEP_SECONDS
-        retry = 0.0
-        unindexed = True
-        while not self._stopping.is_set():
-            with store.condition:
-                now = time.monotonic()
-                due = next_sweep
-                if self._oldest is not None:
-                    full = store.hot_bytes >= min(settings.roll_bytes, settings.hot_bytes)
-                    due = min(due, max(retry, now if full else self._oldest + settings.roll_seconds))
-                if due > now and not unindexed:
-                    store.condition.wait(due - now)
-                    continue
-            try:
-                if due > now:
-                    unindexed = maintain.index(store) > 0
-                    continue
-                unindexed = True
-                if now >= next_sweep:
-                    next_sweep = now + _SWEEP_SECONDS
-                    self.sweep()
-                    self.retain()
-                elif self._replayed:
-                    self.roll()
-                    retry = 0.0
-                else:
-                    retry = now + 1.0  # recover() rolls by itself
-            except LakeError as error:
-                retry = time.monotonic() + 5.0
-                _log.error("lake.roll.failed", error=str(error))
-            except Exception:
-                # The thread must live: without it memory fills and intake stops.
-                retry = time.monotonic() + 30.0
-                _log.exception("lake.roll.crashed")

@@ -75,6 +75,10 @@ class ObjectFolder:
                 sync_folder(self._folder)
         except Exception as error:
             raise _refused(self.name, f"didn't take {key}", error) from error
+        self.check(key, digest)
+
+    def check(self, key: str, digest: str) -> None:
+        """Reads an object through. LakeError LAK0031 when it isn't what was written, LAK0030 when it isn't there."""
         if self._digest(key, None) != digest:
             raise self._damaged(key)
 

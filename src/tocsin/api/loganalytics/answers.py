@@ -41,9 +41,9 @@ def body(result: Any, preferences: Preferences) -> Iterator[bytes]:
         yield b',"statistics":' + orjson.dumps(_statistics(results))
     if preferences.render:
         yield b',"render":' + orjson.dumps(_render(result), default=str)
-    cut = next((r.cut for r in results if r.cut is not None), None)
-    if cut is not None:
-        yield b',"error":' + orjson.dumps(partial(cut))
+    lacking = [e for r in results for e in ((r.cut,) if r.cut is not None else r.problems)]
+    if lacking:
+        yield b',"error":' + orjson.dumps(partial(lacking[0]))
     yield b"}"
 
 

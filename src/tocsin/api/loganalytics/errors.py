@@ -69,8 +69,10 @@ def error_object(error: TocsinError, correlation: str) -> tuple[int, dict[str, A
 
 
 def partial(error: TocsinError) -> dict[str, Any]:
-    """The error that stands beside the tables of an answer that was cut."""
+    """The error that stands beside the tables of an answer that was cut, or that lacks something, such as archived days."""
     told = f"{error.message} {error.hint}".strip()
+    large = error.code in ("QRY0010", "QRY0011")
+    why = "Query result set has exceeded its limit (E_QUERY_RESULT_SET_TOO_LARGE): " if large else ""
     return {
         "code": "PartialError",
         "message": "There were some errors when processing your query.",
@@ -79,8 +81,8 @@ def partial(error: TocsinError) -> dict[str, Any]:
                 "code": "EngineError",
                 "message": told,
                 "innererror": {
-                    "code": "-2133196797",
-                    "message": f"Query result set has exceeded its limit (E_QUERY_RESULT_SET_TOO_LARGE): {error.code}: {told}",
+                    "code": "-2133196797" if large else error.code,
+                    "message": f"{why}{error.code}: {told}",
                     "severity": 2,
                     "severityName": "Error",
                 },
