@@ -26,7 +26,7 @@ from tocsin.lake.durable import write_atomically
 from tocsin.lake.engine.physical import naive_utc
 from tocsin.lake.maintain import RESTORED, swap_files
 from tocsin.lake.objects import ObjectFolder, s3_store
-from tocsin.lake.pins import Pin, holding
+from tocsin.lake.pins import Pins, holding
 from tocsin.lake.retention import Deletion
 from tocsin.lake.settings import ArchiveSettings
 from tocsin.lake.snapshot import DataFile
@@ -105,7 +105,7 @@ class Archive:
         """The table's files in the archive, oldest first. Raises LakeError LAK0032 for a book that can't be read."""
         return self._counted(table, self._read(table))
 
-    def move(self, now: datetime, pins: Sequence[Pin] = ()) -> list[Moved]:
+    def move(self, now: datetime, pins: Pins = tuple) -> list[Moved]:
         """Moves what is old enough; gives what moved. A table whose move fails is a problem, and the others go on.
 
         Files that hold pinned rows stay where they are.
@@ -126,7 +126,7 @@ class Archive:
                     self._store.problem(error)
         return found
 
-    def expire(self, now: datetime, days: dict[str, int], pins: Sequence[Pin] = ()) -> list[Deletion]:
+    def expire(self, now: datetime, days: dict[str, int], pins: Pins = tuple) -> list[Deletion]:
         """Deletes archived files all of whose rows are older than their table's days in force; gives what went."""
         found: list[Deletion] = []
         with self._moving:
@@ -208,7 +208,7 @@ class Archive:
 
     # ---------------------------------------------------------------------------------------------- inside
 
-    def _move(self, name: str, before: datetime, pins: Sequence[Pin]) -> Moved | None:
+    def _move(self, name: str, before: datetime, pins: Pins) -> Moved | None:
         with self._store.delta_lock:
             chosen = [
                 f

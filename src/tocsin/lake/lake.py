@@ -17,6 +17,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
@@ -431,7 +432,7 @@ class Lake:
         self._require_open()
         for done in self.erasures.expire():
             self.on_deleted(Deletion(done.table, done.rows, 0, f"deletion {done.id} can't be put back any more"))
-        pins = self.pins()
+        pins = cache(self.pins)  # once a run, and only when something is about to go
         with self._store.delta_lock:
             found = maintain.retain(self._store, self._book, pins)
         book = read_book(self._book)
@@ -446,7 +447,7 @@ class Lake:
         self._require_open()
         if read_book(self._book).hold:
             return []
-        moved = self.archive.move(self._clock.now(), self.pins())
+        moved = self.archive.move(self._clock.now(), cache(self.pins))
         for each in moved:
             self.on_archived(each)
         self.archive.tidy()

@@ -24,7 +24,7 @@ from tocsin.lake.engine.terms import SUFFIX as TERMS
 from tocsin.lake.engine.terms import build_filter, filter_path
 from tocsin.lake.hot import TableState
 from tocsin.lake.parquet import PART, write_rows
-from tocsin.lake.pins import Pin, holding, pinned
+from tocsin.lake.pins import Pins, holding, pinned
 from tocsin.lake.retention import Deletion, budget_bytes, evicted, read_book, write_book
 from tocsin.lake.snapshot import DataFile
 from tocsin.lake.store import Store
@@ -128,7 +128,7 @@ def index(store: Store, *, at_most: int = 1) -> int:
     return made
 
 
-def retain(store: Store, book_path: Path, pins: Sequence[Pin] = ()) -> list[Deletion]:
+def retain(store: Store, book_path: Path, pins: Pins = tuple) -> list[Deletion]:
     """Deletes what the settings of retention no longer keep; gives what went. The caller holds `delta_lock`.
 
     Rows that a pin holds stay, in a file of their own.
@@ -165,9 +165,7 @@ def retain(store: Store, book_path: Path, pins: Sequence[Pin] = ()) -> list[Dele
     return [d for d in found if d.rows]
 
 
-def _expire(
-    store: Store, name: str, limit: datetime, span: timedelta, days: int, pins: Sequence[Pin]
-) -> Iterator[Deletion]:
+def _expire(store: Store, name: str, limit: datetime, span: timedelta, days: int, pins: Pins) -> Iterator[Deletion]:
     """Drops files whose rows all came in before the limit; rewrites those that reach far beyond it."""
     reason = f"older than {days} days"
     old = [f for f in store.states[name].files if f.received is not None and f.received[1] < limit]
@@ -190,7 +188,7 @@ def _expire(
             yield Deletion(name, rows.num_rows - keep.num_rows, file.size - sum(f.size for f in kept), reason)
 
 
-def _drop(store: Store, name: str, files: Sequence[DataFile], reason: str, pins: Sequence[Pin] = ()) -> Deletion:
+def _drop(store: Store, name: str, files: Sequence[DataFile], reason: str, pins: Pins = tuple) -> Deletion:
     going: list[DataFile] = []
     kept: list[DataFile] = []
     for file in files:

@@ -31,12 +31,12 @@ class Pin:
 
 
 Pins = Callable[[], Sequence[Pin]]
-"""Gives the pins as they are now."""
+"""Gives the pins as they are now. Asked only when something is about to go: reading the evidence of every open incident takes its time."""
 
 
-def holding(pins: Sequence[Pin], table: str, file: DataFile) -> list[Pin]:
+def holding(pins: Pins, table: str, file: DataFile) -> list[Pin]:
     """The pins that may hold rows of a file."""
-    mine = [p for p in pins if p.table in ("", table)]
+    mine = [p for p in pins() if p.table in ("", table)]
     if file.times is None:
         return mine
     return [p for p in mine if p.start <= file.times[1] and p.end >= file.times[0]]

@@ -1,4 +1,4 @@
-import { Button, Dropdown, Option, Spinner, Tab, TabList, Tooltip } from "@fluentui/react-components";
+import { Button, Dropdown, MessageBar, MessageBarBody, Option, Spinner, Tab, TabList, Tooltip } from "@fluentui/react-components";
 import { lazy, Suspense, useEffect, useMemo, useState } from "react";
 import { DataGrid } from "~/components/DataGrid";
 import { ArrowDownloadRegular, CodeRegular, CopyRegular, DataBarVerticalRegular, SearchRegular } from "~/components/icons";
@@ -143,6 +143,13 @@ export function Results({ run, widen, again }: { run: Run; widen: () => void; ag
           Export CSV
         </Button>
       </div>
+      {(answer.problems ?? []).map((p) => (
+        <MessageBar key={p.message} intent="warning" layout="multiline" role="status">
+          <MessageBarBody>
+            {p.message} {p.hint}
+          </MessageBarBody>
+        </MessageBar>
+      ))}
       {!rows.length ? (
         <Empty
           icon={<SearchRegular />}
