@@ -139,7 +139,9 @@ export function useChangeIncident(incident_id: string) {
       await client.cancelQueries({ queryKey: key });
       const before = client.getQueryData(key);
       if (before) {
-        const { add_tags = [], remove_tags = [], comment: _, version: __, status, severity, title, ...plain } = change;
+        const { add_tags = [], remove_tags = [], comment: _, version: __, status, severity, title, roles, ...plain } = change;
+        // A role set to null is taken away.
+        const held = Object.entries({ ...before.roles, ...roles }).filter((e): e is [string, string] => e[1] !== null);
         const tags = [...before.tags.filter((t) => !remove_tags.includes(t)), ...add_tags.filter((t) => !before.tags.includes(t))];
         client.setQueryData(key, {
           ...before,
@@ -147,6 +149,7 @@ export function useChangeIncident(incident_id: string) {
           status: status ?? before.status,
           severity: severity ?? before.severity,
           title: title ?? before.title,
+          roles: Object.fromEntries(held),
           tags,
         });
       }
