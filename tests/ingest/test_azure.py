@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from tocsin.tables import custom_schema
 
 KEY = base64.b64encode(b"a secret of a workspace").decode()
 WORKSPACE = "11111111-2222-3333-4444-555555555555"
+
+# On a busy machine the default five seconds are too short.
+post = partial(httpx.post, timeout=60)
 
 
 class Credential:
@@ -107,15 +111,15 @@ def test_a_repeated_upload_is_taken_once(rig: Rig, receiver: AzureReceiver) -> N
         path = f"{url}/dataCollectionRules/dcr-1/streams/Custom-Mine_CL?api-version=2023-01-01"
         headers = {"Authorization": "Bearer good", "x-ms-client-request-id": "r1"}
         for body in ([{"n": 1}], [{"n": 1}], [{"n": 2}]):
-            assert httpx.post(path, json=body, headers=headers).status_code == 204
-        assert httpx.post(path.partition("?")[0], json=[{}], headers=headers).status_code == 400
-        assert httpx.post(path, content=b"[{}]", headers=headers).json()["error"]["code"] == "MissingContentType"
+            assert post(path, json=body, headers=headers).status_code == 204
+        assert post(path.partition("?")[0], json=[{}], headers=headers).status_code == 400
+        assert post(path, content=b"[{}]", headers=headers).json()["error"]["code"] == "MissingContentType"
         headers["Content-Type"] = "text/csv"
-        assert httpx.post(path, content=b"[{}]", headers=headers).json()["error"]["code"] == "UnsupportedContentType"
+        assert post(path, content=b"[{}]", headers=headers).json()["error"]["code"] == "UnsupportedContentType"
         headers["Content-Type"] = "application/json; charset=utf-8"
         for content in (b"{}", b"[1]", b"\xff\xff", b""):
-            assert httpx.post(path, content=content, headers=headers).json()["error"]["code"] == "InvalidRequest"
-        assert httpx.post(path, content=b"[" + b" " * (1 << 20), headers=headers).status_code == 413
+            assert post(path, content=content, headers=headers).json()["error"]["code"] == "InvalidRequest"
+        assert post(path, content=b"[" + b" " * (1 << 20), headers=headers).status_code == 413
     assert sorted(r["n"] for r in rig.wait("Mine_CL", 2)) == [1, 2]
 
 
@@ -123,7 +127,7 @@ def collect(url: str, body: object, *, key: str = KEY, age: timedelta = timedelt
     content = json.dumps(body).encode()
     date = format_datetime(datetime.now(UTC) - age, usegmt=True)
     signed = signature(key, len(content), "application/json", date)
-    return httpx.post(
+    return post(
         f"{url}/api/logs?api-version=2016-04-01",
         content=content,
         headers={"Content-Type": "application/json", "Log-Type": "Legacy", "x-ms-date": date,
