@@ -57,7 +57,7 @@ def test_load_says_of_each_rule_whether_it_runs(tmp_path: Path) -> None:
     (tmp_path / "column.yaml").write_text(KQL.format("column", "SecurityEvent | where EventNo == 1"))
     (tmp_path / "function.yaml").write_text(KQL.format("function", "SecurityEvent | extend x = frobnicate(EventID)"))
     (tmp_path / "broken.yaml").write_text("id: [")
-    values = ", ".join(f'"v{n}"' for n in range(10_000))
+    values = ", ".join(f'"v{n}"' for n in range(2_000))
     (tmp_path / "long.yaml").write_text(KQL.format("long", f"'SecurityEvent | where Account in ({values})'"))
     done = CliRunner().invoke(app, ["load", str(tmp_path), "--json"])
     assert done.exit_code == 0, done.output
