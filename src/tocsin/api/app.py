@@ -21,6 +21,7 @@ from tocsin.api.routes import (
     admin,
     anomalies,
     automation,
+    correlation,
     data,
     health,
     incident_story,
@@ -80,6 +81,7 @@ def create_app(workspace: Workspace) -> FastAPI:
     api = APIRouter(prefix=BASE, responses=_PROBLEM)
     for module in (
         session,
+        correlation,
         incident_story,
         incident_work,
         incidents,

@@ -82,6 +82,49 @@ def log(incident: Which, data: Data = None, as_json: AsJson = False) -> None:
         )
 
 
+@app.command("neighbours")
+def neighbours(incident: Which, data: Data = None, as_json: AsJson = False) -> None:
+    """Print what else would join an incident, and why or why not."""
+    from tocsin.incidents.desk import IncidentDesk
+    from tocsin.workspace.settings import load_settings
+
+    with _state(data) as state:
+        with state.read() as unit:
+            incident_id = _find(unit, incident)
+        found = IncidentDesk(state, settings=load_settings().correlation).neighbours(incident_id)
+    if as_json:
+        print(json.dumps({"items": found}, indent=2, ensure_ascii=False))
+        return
+    for each in found:
+        name = f"#{each['number']}" if each["shown"] else "(signals)"
+        verdict = "joins" if each["joins"] and not each["vetoes"] else "stays apart"
+        print(f"{name:>9}  {each['score']:.0f} of {each['threshold']:.0f} points, {verdict}: {each['title']}")
+        for reason in each["reasons"]:
+            print(f"{'':11}{reason['weight']:>5}  {reason['text']}")
+        for veto in each["vetoes"]:
+            print(f"{'':11}       {veto}")
+    if not found:
+        print("Nothing open shares anything with it that counts.")
+
+
+@app.command("graph")
+def graph(
+    incident: Which,
+    data: Data = None,
+    graphml: Annotated[bool, typer.Option("--graphml", help="GraphML instead of JSON.")] = False,
+) -> None:
+    """Print an incident's graph: its things, and the alerts that name two of them."""
+    from tocsin.incidents.desk import full
+    from tocsin.incidents.graph_export import graphml as written
+
+    with _state(data) as state, state.read() as unit:
+        found = full(unit, _find(unit, incident))
+    if graphml:
+        sys.stdout.write(written(found["graph"], f"incident-{found['number']}"))
+    else:
+        print(json.dumps(found["graph"], indent=2, ensure_ascii=False))
+
+
 @app.command("rebuild")
 def rebuild(
     data: Data = None,

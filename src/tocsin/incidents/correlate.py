@@ -158,6 +158,18 @@ class Correlator:
         ]
         return sorted(found, key=lambda c: (-c.score, c.incident.first, c.incident.id))
 
+    def neighbours(self, incident_id: str) -> list[Candidate]:
+        """The open incidents, shown or not, that share something with that one, nearest first: what would join it, and why. Changes nothing."""
+        cluster = self._clusters.get(incident_id)
+        if cluster is None:
+            return []
+        found = [
+            Candidate(other.incident, score.points, score.reasons(), score.joins)
+            for other, score in self._scored(cluster, list(cluster.things))
+            if score.points > 0
+        ]
+        return sorted(found, key=lambda c: (-c.score, c.incident.first, c.incident.id))
+
     def shed(self, alerts: Iterable[Alert]) -> None:
         """Lets go of those alerts' rows, which are kept elsewhere: what joins them is noted already, and they are most of what memory would hold."""
         for alert in alerts:

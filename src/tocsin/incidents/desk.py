@@ -15,7 +15,7 @@ from typing import Any
 from tocsin.content import Content
 from tocsin.detect.alert import Alert, iso
 from tocsin.incidents import history, judging, life, metrics, reshape, store, tasks
-from tocsin.incidents.correlate import CorrelationSettings, Correlator, IncidentChange
+from tocsin.incidents.correlate import CorrelationSettings, Correlator, IncidentChange, merge_vetoes
 from tocsin.incidents.fusion import patterns_of
 from tocsin.incidents.life import Actor
 from tocsin.incidents.links import links_of
@@ -285,6 +285,28 @@ class IncidentDesk:
         """One incident in full; NotFoundError when there is none to show."""
         with self._state.read() as unit:
             return self.get_in(unit, incident_id)
+
+    def neighbours(self, incident_id: str, most: int = 50) -> list[dict[str, Any]]:
+        """What would join an incident, and why or why not, nearest first; NotFoundError when there is none to show."""
+        with self._state.read() as unit:
+            shown(unit, incident_id)
+        with self._lock:
+            target = self._correlator.get(incident_id)
+            found = self._correlator.neighbours(incident_id)[:most]
+        return [
+            {
+                "id": c.incident.id,
+                "number": c.incident.number,
+                "title": c.incident.title,
+                "shown": c.incident.promoted,
+                "score": round(c.score, 1),
+                "threshold": self._settings.threshold,
+                "joins": c.joins,
+                "reasons": [r.to_dict() for r in c.reasons],
+                "vetoes": merge_vetoes(target, c.incident) if target is not None else [],
+            }
+            for c in found
+        ]
 
     def log(self, incident_id: str) -> list[dict[str, Any]]:
         """An incident's entries of the log, oldest first; NotFoundError when there is none to show."""

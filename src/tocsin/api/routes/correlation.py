@@ -1,0 +1,67 @@
+"""/incidents/{id}: what else would join it and why, and its graph for other tools."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from tocsin.access import Principal
+from tocsin.api.security import needs, workspace_of
+from tocsin.api.shapes import Output, Reason
+from tocsin.incidents.graph_export import GRAPHML, graphml
+
+router = APIRouter(prefix="/incidents", tags=["incidents"])
+
+Reader = Annotated[Principal, Depends(needs("incidents.read"))]
+
+
+class Neighbour(Output):
+    """Another incident that shares something with this one. `joins`: correlation would make them one; `vetoes` say what speaks against it."""
+
+    id: str
+    number: int
+    title: str
+    shown: bool
+    score: float
+    threshold: float
+    joins: bool
+    reasons: list[Reason]
+    vetoes: list[str]
+
+
+class Neighbours(Output):
+    """What would join, and why or why not, the nearest first."""
+
+    items: list[Neighbour]
+
+
+@router.get("/{incident_id}/neighbours")
+def incident_neighbours(request: Request, incident_id: str, _: Reader) -> Neighbours:
+    """The open incidents that share something with this one, each with its score against the threshold and the reasons for it."""
+    found = workspace_of(request).incidents.neighbours(incident_id)
+    return Neighbours.model_validate({"items": found})
+
+
+@router.get(
+    "/{incident_id}/graph",
+    response_model=None,
+    responses={200: {"content": {"application/json": {}, GRAPHML: {}}, "description": "The graph"}},
+)
+def incident_graph(
+    request: Request,
+    incident_id: str,
+    _: Reader,
+    format: Annotated[Literal["json", "graphml"], Query(description="How it is written.")] = "json",  # noqa: A002
+) -> Response | dict[str, Any]:
+    """The graph of an incident's things: nodes with type and first time, edges with the alerts that name both ends."""
+    incident = workspace_of(request).incidents.get(incident_id)
+    if format == "json":
+        graph: dict[str, Any] = incident["graph"]
+        return graph
+    name = f"incident-{incident['number']}.graphml"
+    return Response(
+        graphml(incident["graph"], f"incident-{incident['number']}"),
+        media_type=GRAPHML,
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
