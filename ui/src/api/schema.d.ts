@@ -498,6 +498,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/incidents/{incident_id}/graph": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Incident Graph
+         * @description The graph of an incident's things: nodes with type and first time, edges with the alerts that name both ends.
+         */
+        get: operations["incident_graph"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/incidents/{incident_id}/log": {
         parameters: {
             query?: never;
@@ -590,6 +610,26 @@ export interface paths {
          * @description Summary in plain words, what it reached, where it probably began and why, what to do next, similar incidents.
          */
         get: operations["incident_narrative"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{incident_id}/neighbours": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Incident Neighbours
+         * @description The open incidents that share something with this one, each with its score against the threshold and the reasons for it.
+         */
+        get: operations["incident_neighbours"];
         put?: never;
         post?: never;
         delete?: never;
@@ -3835,6 +3875,38 @@ export interface components {
             summary: string;
         };
         /**
+         * Neighbour
+         * @description Another incident that shares something with this one. `joins`: correlation would make them one; `vetoes` say what speaks against it.
+         */
+        Neighbour: {
+            /** Id */
+            id: string;
+            /** Joins */
+            joins: boolean;
+            /** Number */
+            number: number;
+            /** Reasons */
+            reasons: components["schemas"]["Reason"][];
+            /** Score */
+            score: number;
+            /** Shown */
+            shown: boolean;
+            /** Threshold */
+            threshold: number;
+            /** Title */
+            title: string;
+            /** Vetoes */
+            vetoes: string[];
+        };
+        /**
+         * Neighbours
+         * @description What would join, and why or why not, the nearest first.
+         */
+        Neighbours: {
+            /** Items */
+            items: components["schemas"]["Neighbour"][];
+        };
+        /**
          * NewAction
          * @description An action to propose; one whose kind needs no approval runs at once.
          */
@@ -6730,6 +6802,41 @@ export interface operations {
             };
         };
     };
+    incident_graph: {
+        parameters: {
+            query?: {
+                /** @description How it is written. */
+                format?: "json" | "graphml";
+            };
+            header?: never;
+            path: {
+                incident_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The graph */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/graphml+xml": unknown;
+                    "application/json": unknown;
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_incident_log: {
         parameters: {
             query?: never;
@@ -6884,6 +6991,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Narrative"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    incident_neighbours: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                incident_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Neighbours"];
                 };
             };
             /** @description Problem details (RFC 9457) */
