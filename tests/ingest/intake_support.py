@@ -18,6 +18,9 @@ from tocsin.lake import Lake, LakeSettings
 from tocsin.lake.engine import Engine
 from tocsin.tables import catalogue
 
+PATIENCE = 90.0
+"""Seconds that a test waits for what must come: a busy machine is slow, not wrong."""
+
 
 @dataclass(frozen=True)
 class Parser:
@@ -85,7 +88,7 @@ class Rig:
             out += hot.to_pylist()
         return out
 
-    def wait(self, table: str, count: int, seconds: float = 10) -> list[dict[str, Any]]:
+    def wait(self, table: str, count: int, seconds: float = PATIENCE) -> list[dict[str, Any]]:
         until(
             lambda: len(self.rows(table)) >= count,
             seconds,
@@ -94,7 +97,7 @@ class Rig:
         return self.rows(table)
 
 
-def until(condition: Callable[[], bool], seconds: float = 10, say: Callable[[], str] = lambda: "") -> None:
+def until(condition: Callable[[], bool], seconds: float = PATIENCE, say: Callable[[], str] = lambda: "") -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -203,8 +203,8 @@ def test_garbage_kills_no_port_and_leaks_nothing(tmp_path: Path) -> None:
                 thread.join()
             grown[part] = resident()
         # Whatever was begun and not finished ends within its time.
-        until(lambda: len(sockets()) <= before, 30, lambda: f"{sockets()} are open, {before} were")
-        until(lambda: all(getattr(r, "connections", 0) == 0 for r in running), 10)
+        until(lambda: len(sockets()) <= before, 90, lambda: f"{sockets()} are open, {before} were")
+        until(lambda: all(getattr(r, "connections", 0) == 0 for r in running), 90)
         assert rig.intake.healthy
         # The second half of the connections costs no more than noise: 60 MiB, also when it is 5,000 of them.
         assert grown[1] - grown[0] < 60 << 20

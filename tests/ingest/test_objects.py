@@ -71,19 +71,19 @@ def test_by_listing(rig: Rig, endpoint: str, tmp_path: Path) -> None:
     )
     receiver = S3Receiver(rig.intake, settings, tmp_path / "s3.txt")
     receiver.start()
-    until(lambda: len(numbers(rig)) >= 50, 30)
+    until(lambda: len(numbers(rig)) >= 50, 90)
     rig.wait("SecurityEvent", 1)
     texts = lambda: {v["message"] for r in rig.rows("Unparsed_CL") if "message" in (v := json.loads(r["RawData"]))}  # noqa: E731
     until(lambda: texts() >= {"free text", "more of it"})
     assert {d["Source_s"] for d in rig.wait("DeadLetter_CL", 2)} == {"s3://listed/in/broken.gz", "s3://listed/in/large"}
     s3.put_object(Bucket="listed", Key="in/a.json.gz", Body=gzip.compress(lines(50, 60)))
-    until(lambda: len(numbers(rig)) >= 60, 30)
+    until(lambda: len(numbers(rig)) >= 60, 90)
     receiver.stop()
     # Another run reads nothing again.
     again = S3Receiver(rig.intake, settings, tmp_path / "s3.txt")
     again.start()
     s3.put_object(Bucket="listed", Key="in/c.json", Body=lines(60, 61))
-    until(lambda: len(numbers(rig)) >= 61, 30)
+    until(lambda: len(numbers(rig)) >= 61, 90)
     again.stop()
     assert numbers(rig) == list(range(61))
     assert len(rig.rows("DeadLetter_CL")) == 2
@@ -114,7 +114,7 @@ def test_by_queue_and_through_a_crash(rig: Rig, endpoint: str, tmp_path: Path) -
     settings = S3Settings(queue=queue, endpoint=endpoint, **KEYS)
     receiver = S3Receiver(rig.intake, settings, tmp_path / "s3.txt")
     receiver.start()
-    until(lambda: len(numbers(rig)) >= 40, 30)
+    until(lambda: len(numbers(rig)) >= 40, 90)
     receiver.stop()
     rig.crash()
     # Told of once more, as when the process dies before the message is deleted.
@@ -124,8 +124,8 @@ def test_by_queue_and_through_a_crash(rig: Rig, endpoint: str, tmp_path: Path) -
     again = packed_rig(tmp_path / "rig").start()
     second = S3Receiver(again.intake, settings, tmp_path / "s3.txt")
     second.start()
-    until(lambda: len(numbers(again)) >= 50, 30)
-    until(lambda: not sqs.receive_message(QueueUrl=queue, VisibilityTimeout=0).get("Messages"), 30)
+    until(lambda: len(numbers(again)) >= 50, 90)
+    until(lambda: not sqs.receive_message(QueueUrl=queue, VisibilityTimeout=0).get("Messages"), 90)
     second.stop()
     assert numbers(again) == list(range(50))
     assert len(again.rows("DeadLetter_CL")) == 1

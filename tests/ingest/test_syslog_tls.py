@@ -68,7 +68,7 @@ def test_a_real_rsyslog(tmp_path: Path, rig: Rig, certificates: Certificates, fr
     )
     process = subprocess.Popen([str(RSYSLOGD), "-n", "-f", str(config), "-i", str(tmp_path / "pid")])
     try:
-        until(lambda: len(numbers(rig)) >= COUNT, 30, lambda: f"{len(numbers(rig))} of {COUNT}: {rig.intake.sources()}")
+        until(lambda: len(numbers(rig)) >= COUNT, 90, lambda: f"{len(numbers(rig))} of {COUNT}: {rig.intake.sources()}")
     finally:
         process.kill()
         process.wait()

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -284,8 +285,18 @@ def test_other_queries_survive_a_fatal_error(engine: Engine, snapshot: Snapshot)
     time.sleep(0.05)
     with pytest.raises(QueryError, match=r"QRY0006"):
         engine.run(lower, relations=bad)
-    thread.join(30)
+    thread.join(120)
     assert counts == [2857143] * 4
+
+
+def test_a_query_that_opens_a_connection_to_a_broken_database_gets_a_new_one(engine: Engine) -> None:
+    broken = engine._databases.main()
+    with broken.connection(5) as held:
+        held.register("source", pa.table({"x": pa.array([b"\xff\xfe"]).view(pa.string())}))
+        with pytest.raises(duckdb.Error):
+            held.raw.sql('SELECT lower("x") FROM "source"').fetchall()
+    assert engine.run(COUNT).rows() == [[0]]
+    assert engine._databases.main() is not broken
 
 
 @pytest.mark.parametrize(

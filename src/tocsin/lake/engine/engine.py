@@ -16,6 +16,7 @@ import structlog
 from tocsin.base.errors import LakeError, Place, QueryError, TocsinError
 from tocsin.kql.needs import Clauses
 from tocsin.kql.types import Catalog, TableSchema
+from tocsin.lake.engine.connection import PooledConnection
 from tocsin.lake.engine.databases import Databases
 from tocsin.lake.engine.files import days_of, why_unreadable
 from tocsin.lake.engine.model import Compiled, Limits, Window
@@ -180,32 +181,14 @@ class Engine:
         statement = _statement(compiled, plan, limits.rows)
         left = None if limits.seconds is None else limits.seconds - (time.monotonic() - started)
         wait = self.settings_wait if left is None else max(0.0, min(self.settings_wait, left))
-        with (
-            self._databases.lease(limits.memory_bytes, limits.spill_bytes, wait) as database,
-            database.connection(wait) as held,
-        ):
-            watch: Watch | None = None
-            left = None if limits.seconds is None else limits.seconds - (time.monotonic() - started)
+        with self._databases.lease(limits.memory_bytes, limits.spill_bytes, wait) as database:
             try:
-                with self._watchdog.watching(held.raw.interrupt, left, cancel) as watch:
-                    for name, rows in plan.arrow.items():
-                        held.register(name, rows)
-                    table, large = _fetch(held.raw.sql(statement, params=dict(compiled.parameters)), limits)
-            except duckdb.Error as error:
-                if watch is not None and watch.reason == "time":
-                    raise QueryError(
-                        f"The query was ended after {limits.seconds:g} s, its time limit ({limits.named('seconds')}).",
-                        code="QRY0002",
-                        hint=f"Narrow the time range, or raise {limits.settings.get('seconds', 'query.seconds')}.",
-                    ) from error
-                if watch is not None and watch.reason == "cancel":
-                    raise QueryError("The query was cancelled.", code="QRY0003") from error
-                if isinstance(error, duckdb.OutOfMemoryException):
-                    raise self._too_much(limits, spilling=_SPILL_FULL in str(error)) from error
-                if isinstance(error, duckdb.FatalException | duckdb.InternalException):
-                    self._databases.broke(database)
-                    raise _BrokenError(error, guilty=isinstance(error, duckdb.InternalException)) from error
-                raise
+                with database.connection(wait) as held:
+                    table, large = self._fetched(held, compiled, plan, statement, limits, started, cancel)
+            except (duckdb.FatalException, duckdb.InternalException) as error:
+                # Opening a connection meets the ruins of a database too, not only the query.
+                self._databases.broke(database)
+                raise _BrokenError(error, guilty=isinstance(error, duckdb.InternalException)) from error
         if large:
             cut = QueryError(
                 f"The result is larger than {limits.result_bytes} bytes ({limits.named('result_bytes')}); "
@@ -222,6 +205,37 @@ class Engine:
             )
             return table.slice(0, limits.rows), cut
         return table, None
+
+    def _fetched(
+        self,
+        held: PooledConnection,
+        compiled: Compiled,
+        plan: RelationPlan,
+        statement: str,
+        limits: Limits,
+        started: float,
+        cancel: threading.Event | None,
+    ) -> tuple[pa.Table, bool]:
+        """The rows that the statement gives on that connection, and whether they were cut at the size limit."""
+        watch: Watch | None = None
+        left = None if limits.seconds is None else limits.seconds - (time.monotonic() - started)
+        try:
+            with self._watchdog.watching(held.raw.interrupt, left, cancel) as watch:
+                for name, rows in plan.arrow.items():
+                    held.register(name, rows)
+                return _fetch(held.raw.sql(statement, params=dict(compiled.parameters)), limits)
+        except duckdb.Error as error:
+            if watch is not None and watch.reason == "time":
+                raise QueryError(
+                    f"The query was ended after {limits.seconds:g} s, its time limit ({limits.named('seconds')}).",
+                    code="QRY0002",
+                    hint=f"Narrow the time range, or raise {limits.settings.get('seconds', 'query.seconds')}.",
+                ) from error
+            if watch is not None and watch.reason == "cancel":
+                raise QueryError("The query was cancelled.", code="QRY0003") from error
+            if isinstance(error, duckdb.OutOfMemoryException):
+                raise self._too_much(limits, spilling=_SPILL_FULL in str(error)) from error
+            raise
 
     def _too_much(self, limits: Limits, *, spilling: bool) -> QueryError:
         """The error of a query that needs more memory or more room for spilling than it may have."""
