@@ -144,7 +144,7 @@ class Receiving:
             }
         for key, facts in watched.items():
             if key not in shown:
-                yield {"name": facts.name, "kind": facts.kind, "state": "ok", **_watched(facts, "ok")}
+                yield {"name": facts.name, "kind": facts.kind, "address": "", "state": "ok", **_watched(facts, "ok")}
 
 
 def _watched(facts: Facts, state: str) -> dict[str, Any]:
