@@ -86,7 +86,7 @@ def test_a_client_that_neither_reads_nor_goes_does_not_keep_the_server(tls: Tls)
     client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert client.recv(100).startswith(b"HTTP/1.1 200")
     server.should_exit = True
-    thread.join(10)
+    thread.join(90)
     assert not thread.is_alive()
     client.close()
 

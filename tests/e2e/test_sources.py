@@ -49,5 +49,5 @@ def test_cef_by_syslog_and_cloudtrail_and_an_access_log_by_hec(serve: Callable[.
         "ASimWebSessionLogs | project DvcHostname, Url, EventResultDetails": ["web1", "/x", "404"],
     }
     for query, row in expected.items():
-        assert until(lambda query=query: server.rows(query, client), 30, lambda query=query: query) == [row]
+        assert until(lambda query=query: server.rows(query, client), 90, lambda query=query: query) == [row]
     assert server.rows("Syslog | where SyslogMessage has 'Contoso'", client) == []

@@ -49,7 +49,7 @@ def test_backup_of_a_live_server_restores_to_a_server(serve: Callable[..., Serve
     assert "USE0012" in again.stderr
     verdict = tocsin("lake", "verify", "--data", server.data, "--json")
     assert json.loads(verdict.stdout)["whole"] is True
-    until(lambda: len(seen(server)) == 100, 30)
+    until(lambda: len(seen(server)) == 100, 90)
     server.close()
 
     assert tocsin("restore", tmp_path / "copy", "--data", tmp_path / "data").returncode == 2, "never over live data"
@@ -58,10 +58,10 @@ def test_backup_of_a_live_server_restores_to_a_server(serve: Callable[..., Serve
     assert restored.returncode == 0, restored.stderr
     assert (server.data / "state.db").stat().st_mode & 0o077 == 0
     server.start()  # the same users, tokens and rows
-    until(lambda: len(seen(server)) == 50, 30)
+    until(lambda: len(seen(server)) == 50, 90)
     assert seen(server) == list(range(50))
     assert send(server.client(), token, 100, 1).status_code == 200
-    until(lambda: len(seen(server)) == 51, 30)
+    until(lambda: len(seen(server)) == 51, 90)
 
 
 def test_a_damaged_backup_restores_nothing(serve: Callable[..., Server], tmp_path: Path) -> None:

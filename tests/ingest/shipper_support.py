@@ -26,6 +26,7 @@ from tocsin.ingest.receivers.streams import server_tls
 from tocsin.kql.types import FunctionSource
 from tocsin.query.catalog import WorkspaceCatalog
 from tocsin.tables import catalogue
+from tocsin.workspace.server import Server
 
 TOKENS = {"good": "agent-1"}
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +60,7 @@ def serve(routes: Sequence[BaseRoute], certificates: Certificates | None = None,
     """Serves the routes on a free port of the loopback address; gives the base URL."""
     if certificates is not None:
         more |= {"ssl_certfile": str(certificates.cert), "ssl_keyfile": str(certificates.key)}
-    server = uvicorn.Server(
+    server = Server(
         uvicorn.Config(
             Starlette(routes=list(routes)),
             port=0,
@@ -72,7 +73,7 @@ def serve(routes: Sequence[BaseRoute], certificates: Certificates | None = None,
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while not server.started:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -81,7 +82,7 @@ def serve(routes: Sequence[BaseRoute], certificates: Certificates | None = None,
         yield f"{'https' if certificates else 'http'}://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(90)
 
 
 @cache
