@@ -60,11 +60,16 @@ def _rows(folder: Path) -> dict[str, list[int]]:
         lake.recover(killed.decode)
         for name, table in lake.snapshot().tables.items():
             numbers: list[int] = []
+            items: list[int] = []
             for file in table.files:
-                numbers += pq.read_table(file.path, columns=["Number"], partitioning=None).column(0).to_pylist()
+                rows = pq.read_table(file.path, columns=["Number", "_ItemNumber"], partitioning=None)
+                numbers += rows.column(0).to_pylist()
+                items += rows.column(1).to_pylist()
             hot = table.hot()
             if hot is not None:
                 numbers += hot.column("Number").to_pylist()
+                items += hot.column("_ItemNumber").to_pylist()
+            assert len(items) == len(set(items)), f"two rows of {name} have one identifier"
             found[name] = numbers
         assert lake.problems == []
     return found

@@ -189,21 +189,23 @@ def test_failures_are_tried_again_and_then_noted(house: Workspace, monkeypatch: 
 
 
 def test_packs_and_people_make_rules(house: Workspace) -> None:
-    assert [(r.id, r.pack != "") for r in house.summaries.rules()] == [("packed", True)]
+    rules = house.summaries.rules()
+    assert "packed" in {r.id for r in rules}
+    assert all(r.pack for r in rules)
     assert [str(p.place).endswith("wrong.yaml") for p in house.summaries.problems()] == [True]
     with pytest.raises(StateError, match="pack"):
         house.summaries.save(RULE, by=BY, rule_id="packed")
     with pytest.raises(StateError, match="pack"):
         house.summaries.remove("packed", by=BY)
     assert house.summaries.set_enabled("packed", False, by=BY)["enabled"] is False
-    assert house.summaries.listed(by=BY)[0]["enabled"] is False
+    assert {r["id"]: r["enabled"] for r in house.summaries.listed(by=BY)}["packed"] is False
     made = house.summaries.save(RULE, by=BY)
     with pytest.raises(StateError, match="Hosts_CL"):
         house.summaries.save({**RULE, "name": "other"}, by=BY)
     changed = house.summaries.save({**RULE, "binSize": 30}, by=BY, rule_id=made["id"])
     assert (changed["id"], changed["binSize"]) == (made["id"], 30)
     house.summaries.remove(made["id"], by=BY)
-    assert len(house.summaries.rules()) == 1
+    assert len(house.summaries.rules()) == len(rules)
     actions = {a["action"] for a in house.access.audit_page(limit=10, before=None, actor="", object_id="")["items"]}
     assert {"summary.save", "summary.switch", "summary.remove"} <= actions
 
@@ -225,3 +227,13 @@ def test_what_cannot_be_a_summary_rule(house: Workspace, changes: dict[str, Any]
         house.summaries.save({**RULE, **changes}, by=BY)
     with pytest.raises(ForbiddenError):
         house.summaries.save(RULE, by=system("test", "rules.read"))
+
+
+def test_what_is_shipped_runs_and_is_off(house: Workspace) -> None:
+    shipped = [r for r in house.summaries.rules() if r.pack == "core"]
+    assert len(shipped) >= 2
+    for rule in shipped:
+        assert not rule.enabled
+        assert rule.description
+        run = house.summaries.rerun(rule.id, START - timedelta(days=2), by=BY)
+        assert (run["status"], run["rows"]) == ("Rerun", 0)
