@@ -10,6 +10,9 @@ const step = (time: string, title: string, alert: string, tactic = "Execution"):
   alert_id: alert,
   severity: "High",
   entities: [],
+  actor: null,
+  target: null,
+  evidence: 0,
 });
 const entity = (type: string, label: string) => ({ type, label, identifiers: {} });
 const alert = (id: string, entities: ReturnType<typeof entity>[], more: Partial<Alert> = {}): Alert => ({
@@ -58,13 +61,13 @@ describe("groupSteps", () => {
 describe("highlight", () => {
   const graph: Incident["graph"] = {
     nodes: [
-      { id: "n0", ...entity("Host", "wks1.example.org") },
-      { id: "n1", ...entity("Account", "ann@example.org") },
-      { id: "n2", ...entity("IP", "203.0.113.9") },
+      { first: null, id: "n0", ...entity("Host", "wks1.example.org") },
+      { first: null, id: "n1", ...entity("Account", "ann@example.org") },
+      { first: null, id: "n2", ...entity("IP", "203.0.113.9") },
     ],
     edges: [
-      { source: "n1", target: "n0", label: "x", alert_id: "a1", alerts: [] },
-      { source: "n0", target: "n2", label: "y", alert_id: "a2", alerts: [] },
+      { source: "n1", target: "n0", label: "x", alert_id: "a1", alerts: [], first: null },
+      { source: "n0", target: "n2", label: "y", alert_id: "a2", alerts: [], first: null },
     ],
     left_out: 0,
   };
