@@ -13,6 +13,7 @@ from tocsin.cli import (
     kql,
     lake,
     query,
+    replay,
     rules,
     scan,
     settings,
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.command("scan")(scan.scan)
 app.command("query")(query.query)
+app.command("replay")(replay.replay)
 app.command("up")(up.up)
 app.command("doctor")(doctor.doctor)
 app.command("settings")(settings.settings)
