@@ -27,10 +27,10 @@ from tests.e2e.server import Server, until
 
 SIGMA = Path("../shared/data/sigma")
 RATES = (5_000, 10_000, 20_000)
-SECONDS, WARM = 20, 15
+SECONDS, WARM = 15, 10
 BODY = 250
 QUERY = (
-    "SecurityAlert | where Entities has 'MARK' | extend Mark = extract('MARK[0-9]+X[0-9]+', 0, Entities) "
+    "SecurityAlert | where Entities contains 'MARK' | extend Mark = extract('MARK[0-9]+X[0-9]+', 0, Entities) "
     "| summarize Filed = min(ingestion_time()) by Mark"
 )
 

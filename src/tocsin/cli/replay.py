@@ -20,7 +20,7 @@ def replay(
     token: Annotated[str, typer.Option(envvar="TOCSIN_TOKEN", help="An intake token of the server.")] = "",
     certificate: Annotated[Path | None, typer.Option(help="The server's certificate, if it made it itself.")] = None,
 ) -> None:
-    """Send recorded logs to a running server (JSON lines, and Splunk HEC for texts) as if they happened now: same order, same pauses, their own times.
+    """Send recorded logs to a running server as if they happened now: same order, same pauses, their own times.
 
     Records of all files go by their time. Exit code 3 when something could not be read.
     """
