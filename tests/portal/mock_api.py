@@ -29,6 +29,7 @@ from tests.portal.mock_content import (
     RULES,
     SOURCES,
     TABLES,
+    TRANSFORMS,
     actions,
     audit,
     schema,
@@ -73,6 +74,8 @@ class World:
         ]  # fmt: skip
         self.automation = [dict(r) for r in AUTOMATION]
         self.permissions = set(PERMISSIONS)
+        self.replayed: set[str] = set()
+        self.transforms: list[dict[str, Any]] = [dict(t) for t in TRANSFORMS]
         self.schema_version = 3
         self.patched: list[dict[str, Any]] = []
         self.empty = False
@@ -416,16 +419,96 @@ def build_app(world: World | None = None) -> Starlette:
 
         return answer
 
+    def letters() -> list[dict[str, Any]]:
+        return [
+            {
+                "id": f"letter-{n}", "time": now(), "source": s, "format": "", "code": c, "reason": r, "place": p, "rows": 1,
+                "size": len(raw) if whole else 3_000_000, "replayable": whole, "raw": data.raw64(raw),
+            }
+            for n, (s, c, r, p, raw, whole) in enumerate(data.DEAD_LETTERS)
+            if not w.empty and f"letter-{n}" not in w.replayed
+        ]  # fmt: skip
+
     def dead_letters() -> dict[str, Any]:
-        items = (
-            []
-            if w.empty
-            else [
-                {"time": now(), "source": s, "code": c, "reason": r, "place": p, "raw": data.raw64(raw)}
-                for s, c, r, p, raw in data.DEAD_LETTERS
-            ]
+        items = letters()
+        counts: dict[str, dict[str, int]] = {"code": {}, "source": {}}
+        for item in items:
+            for name, found in counts.items():
+                found[item[name]] = found.get(item[name], 0) + 1
+        return {
+            "items": items,
+            "total": len(items),
+            "replayable": sum(i["replayable"] for i in items),
+            "counts": counts,
+        }
+
+    async def dead_letter(request: Request) -> Response:
+        found = next((i for i in letters() if i["id"] == request.path_params["id"]), None)
+        if found is None:
+            return problem(404, "Not Found", "There is no such dead letter that waits.", "STA0002")
+        return JSONResponse({**found, "body": "jsonl", "meta": {}})
+
+    async def replay(request: Request) -> Response:
+        asked = await request.json()
+        chosen = [
+            i["id"]
+            for i in letters()
+            if i["replayable"] and (not asked["ids"] or i["id"] in asked["ids"]) and asked["code"] in ("", i["code"])
+        ]
+        w.replayed |= set(chosen)
+        return JSONResponse({"replayed": len(chosen), "dead": 0, "skipped": [], "left": 0, "before": now()})
+
+    def streams() -> dict[str, Any]:
+        names = ("syslog", "windows.event", "Microsoft-Table-Syslog")
+        return {"items": [{"name": n, "seen": True, "transform": None} for n in names]}
+
+    async def preview(request: Request) -> Response:
+        form = await request.json()
+        kql = form["flows"][0]["transformKql"]
+        if "summarize" in kql:
+            at = kql.index("summarize")
+            found = {
+                "code": "KQL0204", "message": "'summarize' can't be in a transform: it isn't a matter of one row.", "severity": "error",
+                "hint": "A transform may use where, extend and project.", "fix": None, "start": at, "end": at + 9, "line": 2, "column": 3, "end_line": 2, "end_column": 12,
+            }  # fmt: skip
+            return problem(400, "Bad Request", found["message"], "KQL0204", diagnostics=[found])
+        columns = [{"name": "HostName", "type": "string"}, {"name": "SyslogMessage", "type": "string"}]
+        before = [["web04", "login user=ann password=hunter2"], ["web05", "session opened"]]
+        after = [["web04", "login user=ann password=***"], ["web05", "session opened"]]
+        return JSONResponse(
+            {
+                "stream": form["stream"],
+                "before": {"columns": columns, "rows": before, "count": 2},
+                "after": [{"table": form["flows"][0]["outputTable"], "columns": columns, "rows": after, "count": 2}],
+            }
         )
-        return {"items": items, "total": len(items)}
+
+    async def transforms(request: Request) -> Response:
+        if request.method == "GET":
+            return JSONResponse({"items": [] if w.empty else w.transforms})
+        form = await request.json()
+        made = next((t for t in w.transforms if t["id"] == form["id"]), None)
+        if made is None:
+            made = {"id": f"t{len(w.transforms)}", "version": 0}
+            w.transforms.append(made)
+        made |= {
+            **form,
+            "id": made["id"],
+            "version": made["version"] + 1,
+            "changed": now(),
+            "changed_by": "admin",
+            "run": None,
+        }
+        return JSONResponse({**made, "versions": [made]}, 201)
+
+    async def transform(request: Request) -> Response:
+        found = next(t for t in w.transforms if t["id"] == request.path_params["id"])
+        if request.method == "DELETE":
+            w.transforms.remove(found)
+            return Response(status_code=204)
+        found |= await request.json() if request.method == "PATCH" else {}
+        found["version"] += 1
+        return JSONResponse({**found, "versions": [found]})
 
     async def unknown(request: Request) -> Response:
         return problem(404, "No such path", f"{request.url.path} is not part of the API.", "API0004")
@@ -444,6 +527,13 @@ def build_app(world: World | None = None) -> Starlette:
         Route("/tables", guard(fixed(lambda: {"items": [] if w.empty else TABLES()}))),
         Route("/sources", guard(fixed(lambda: {"items": [] if w.empty else SOURCES()}))),
         Route("/dead-letters", guard(fixed(dead_letters))),
+        Route("/dead-letters/replay", guard(replay), methods=["POST"]),
+        Route("/dead-letters/{id}", guard(dead_letter)),
+        Route("/transforms", guard(transforms), methods=["GET", "POST"]),
+        Route("/transforms/streams", guard(fixed(streams))),
+        Route("/transforms/preview", guard(preview), methods=["POST"]),
+        Route("/transforms/{id}", guard(transform), methods=["PATCH", "DELETE"]),
+        Route("/transforms/{id}/undo", guard(transform), methods=["POST"]),
         Route("/action-kinds", guard(fixed(lambda: {"items": ACTION_KINDS}))),
         Route("/actions", guard(list_actions), methods=["GET", "POST"]),
         Route("/actions/{id}/{verb}", guard(decide), methods=["POST"]),

@@ -110,14 +110,24 @@ def TABLES() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+FACTS = {
+    "silent_seconds": 2.0,
+    "cadence_seconds": 60.0,
+    "threshold_seconds": 600.0,
+    "latency_p50": 0.08,
+    "latency_p95": 0.21,
+    "latency_p99": 0.4,
+}
+
+
 def SOURCES() -> list[dict[str, Any]]:
     """Receivers."""
     return [
-        {"name": "hec", "kind": "Splunk HEC", "address": "http://127.0.0.1:8088/services/collector", "state": "Listening", "events": 8_204_113, "bytes": 4_120_000_000, "errors": 1, "last_event": ago(seconds=1), "detail": "2 tokens"},
-        {"name": "jsonl", "kind": "JSON lines", "address": "http://127.0.0.1:8088/ingest/v1/jsonl", "state": "Listening", "events": 402_118, "bytes": 210_000_000, "errors": 0, "last_event": ago(seconds=14), "detail": ""},
-        {"name": "syslog-udp", "kind": "Syslog (UDP)", "address": "127.0.0.1:5514", "state": "Listening", "events": 1_900_220, "bytes": 390_000_000, "errors": 1, "last_event": ago(seconds=2), "detail": ""},
-        {"name": "syslog-tcp", "kind": "Syslog (TCP)", "address": "127.0.0.1:5514", "state": "Listening", "events": 304_771, "bytes": 66_000_000, "errors": 0, "last_event": ago(hours=9), "detail": "3 connections"},
-        {"name": "folder", "kind": "Folder", "address": "/var/spool/tocsin", "state": "Failed", "events": 51_002, "bytes": 88_000_000, "errors": 1, "last_event": ago(hours=30), "detail": "The folder can't be read: permission denied"},
+        {"name": "hec", "kind": "Splunk HEC", "address": "http://127.0.0.1:8088/services/collector", "state": "Listening", "events": 8_204_113, "bytes": 4_120_000_000, "errors": 1, "last_event": ago(seconds=1), "detail": "2 tokens", **FACTS},
+        {"name": "jsonl", "kind": "JSON lines", "address": "http://127.0.0.1:8088/ingest/v1/jsonl", "state": "Listening", "events": 402_118, "bytes": 210_000_000, "errors": 0, "last_event": ago(seconds=14), "detail": "", **FACTS},
+        {"name": "syslog-udp", "kind": "Syslog (UDP)", "address": "127.0.0.1:5514", "state": "Listening", "events": 1_900_220, "bytes": 390_000_000, "errors": 1, "last_event": ago(seconds=2), "detail": "", **FACTS},
+        {"name": "syslog-tcp", "kind": "Syslog (TCP)", "address": "127.0.0.1:5514", "state": "stale", "events": 304_771, "bytes": 66_000_000, "errors": 0, "last_event": ago(hours=9), "detail": "3 connections", **FACTS, "silent_seconds": 32_400.0},
+        {"name": "folder", "kind": "Folder", "address": "/var/spool/tocsin", "state": "Failed", "events": 51_002, "bytes": 88_000_000, "errors": 1, "last_event": ago(hours=30), "detail": "The folder can't be read: permission denied", **FACTS},
     ]  # fmt: skip
 
 
@@ -141,6 +151,7 @@ PERMISSIONS = [
     "actions.read",
     "audit.read",
     "automation.read",
+    "sources.write",
     "automation.write",
     "data.read",
     "incidents.manage",
@@ -328,3 +339,17 @@ def schema(version: int) -> dict[str, Any]:
             {"name": "IsPrivateName", "parameters": "name:string", "body": ' name endswith ".internal" ', "doc": "Whether a host name is one of ours."},
         ],
     }  # fmt: skip
+
+
+TRANSFORMS: list[dict[str, Any]] = [
+    {
+        "id": "mask", "name": "No debug, no passwords", "stream": "syslog", "enabled": True, "on_error": "dead-letter", "version": 3, "changed": "2026-11-20T10:00:00Z", "changed_by": "ann", "description": "Agreed with the works council.",
+        "flows": [{"transformKql": "source\n| where SeverityLevel != \"debug\"\n| extend SyslogMessage = replace_regex(SyslogMessage, @\"password=\\S+\", \"password=***\")", "outputTable": ""}],
+        "run": {"rows_in": 1_204_113, "rows_out": 988_204, "rows_failed": 0, "failures": 0, "last_error": ""},
+    },
+    {
+        "id": "split", "name": "Billing apart", "stream": "Microsoft-Table-Syslog", "enabled": False, "on_error": "pass", "version": 1, "changed": "2026-11-21T10:00:00Z", "changed_by": "ann", "description": "",
+        "flows": [{"transformKql": "source | where ProcessName != \"billing\"", "outputTable": ""}, {"transformKql": "source | where ProcessName == \"billing\" | project TimeGenerated, Computer, RawData = SyslogMessage", "outputTable": "Billing_CL"}],
+        "run": None,
+    },
+]  # fmt: skip

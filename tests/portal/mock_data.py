@@ -368,9 +368,9 @@ PROCESS_COLUMNS = [
 ]
 
 DEAD_LETTERS = [
-    ("hec:fluent-bit", "ING0031", "The body is not JSON: expected ',' or '}' at byte 118", "body 20931, line 4", b'{"time": 1764140000, "host": "web04", "event": {"msg": "GET /index.php" "status": 200}}\n'),
-    ("syslog/udp", "ING0044", "The header has no priority value", "10.20.4.9:50211", b"\x00\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 not syslog at all \xff\xfe"),
-    ("folder:/var/spool/tocsin", "ING0012", "The EVTX file ends inside chunk 3 of 5", "Security-2026-11.evtx:262144", b"ElfFile\x00" + bytes(range(64))),
+    ("hec:fluent-bit", "ING0031", "The body is not JSON: expected ',' or '}' at byte 118", "body 20931, line 4", b'{"time": 1764140000, "host": "web04", "event": {"msg": "GET /index.php" "status": 200}}\n', True),
+    ("syslog/udp", "ING0044", "The header has no priority value", "10.20.4.9:50211", b"\x00\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 not syslog at all \xff\xfe", True),
+    ("folder:/var/spool/tocsin", "ING0012", "The EVTX file ends inside chunk 3 of 5", "Security-2026-11.evtx:262144", b"ElfFile\x00" + bytes(range(64)), False),
 ]  # fmt: skip
 
 

@@ -35,6 +35,7 @@ PAGES = [
     ("automation", "/rules?tab=automation", "text=Penetration test"),
     ("sources-tables", "/sources", "table tbody tr"),
     ("sources-receivers", "/sources?tab=receivers", "text=Splunk HEC"),
+    ("sources-transforms", "/sources?tab=transforms", "text=Agreed with the works council"),
     ("sources-dead-letters", "/sources?tab=dead-letters", "table tbody tr"),
     ("settings-users", "/settings", "table tbody tr"),
     ("settings-tokens", "/settings?tab=tokens", "table tbody tr"),
@@ -71,6 +72,7 @@ EMPTY = [
     ("/actions", "Nothing waits for you"),
     ("/sources", "No data yet"),
     ("/sources?tab=dead-letters", "Everything could be read"),
+    ("/sources?tab=transforms", "Rows are stored as they come"),
     ("/nowhere", "There is no such page"),
 ]
 

@@ -295,13 +295,47 @@ def test_tokens_are_shown_once_and_can_be_revoked(portal: Watched, server: Serve
     assert [t["name"] for t in server.world.tokens] == ["fluent-bit", "ci"]
 
 
-def test_dead_letters_show_their_bytes(portal: Watched) -> None:
+def test_dead_letters_show_their_bytes_and_are_replayed(portal: Watched, server: Server) -> None:
     page = portal.open("/sources?tab=dead-letters")
     page.get_by_role("button", name="The EVTX file ends").click()
     page.wait_for_selector("text=45 6c 66 46 69 6c 65 00")
     page.get_by_role("button", name="The body is not JSON").click()
     page.wait_for_selector("text=GET /index.php")
     portal.accessible()
+    page.get_by_role("button", name="Replay", exact=True).click()
+    page.wait_for_selector("text=1 letter replayed")
+    assert server.world.replayed == {"letter-0"}
+    # One was cut and stays; the other goes with all that can.
+    page.get_by_role("button", name="Replay all (1)").click()
+    expect(page.get_by_role("button", name="The header has no priority")).to_have_count(0)
+    expect(page.get_by_role("button", name="Replay all")).to_have_count(0)
+    assert server.world.replayed == {"letter-0", "letter-1"}
+
+
+def test_a_transform_is_tried_before_it_is_saved(portal: Watched, server: Server) -> None:
+    portal.allowed.add(400)
+    page = portal.open("/sources?tab=transforms")
+    page.get_by_role("button", name="New transform").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("Counts")
+    dialog.get_by_label("Stream").fill("syslog")
+    dialog.get_by_label("KQL over source").fill("source\n| summarize count()")
+    dialog.get_by_role("button", name="Try it").click()
+    dialog.get_by_text("Line 2, column 3").wait_for()
+    dialog.get_by_label("KQL over source").fill("source\n| extend SyslogMessage = 'x'")
+    dialog.get_by_role("button", name="Try it").click()
+    dialog.get_by_text("password=***").wait_for()
+    dialog.get_by_text("password=hunter2").wait_for()
+    portal.accessible()
+    assert len(server.world.transforms) == 2
+    dialog.get_by_role("button", name="Save").click()
+    page.get_by_role("heading", name="Counts").wait_for()
+    assert server.world.transforms[2]["flows"] == [
+        {"transformKql": "source\n| extend SyslogMessage = 'x'", "outputTable": ""}
+    ]
+    page.get_by_label("No debug, no passwords in force").click()
+    page.wait_for_selector("text=Rows go on as they come")
+    assert server.world.transforms[0]["enabled"] is False
 
 
 def test_theme_time_zone_and_skip_link(portal: Watched) -> None:

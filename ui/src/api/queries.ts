@@ -1,7 +1,7 @@
 import { keepPreviousData, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
 import { api, Problem, take } from "./client";
 import type { paths } from "./schema";
-import type { IncidentPatch, MergeRequest, MoveRequest, NewRule, Session } from "./types";
+import type { IncidentPatch, MergeRequest, MoveRequest, NewRule, NewTransform, Replay, Session } from "./types";
 
 // How often a visible page asks again. The queue is what an analyst stares at; the rest may lag a little.
 const LIVE = 5_000;
@@ -68,6 +68,60 @@ export const deadLettersQuery = (limit: number) =>
     queryFn: ({ signal }) => take(api.GET("/api/v1/dead-letters", { params: { query: { limit } }, signal })),
     refetchInterval: CALM,
   });
+
+export const deadLetterQuery = (letter_id: string) =>
+  queryOptions({
+    queryKey: ["dead-letter", letter_id],
+    queryFn: ({ signal }) => take(api.GET("/api/v1/dead-letters/{letter_id}", { params: { path: { letter_id } }, signal })),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+
+/** Send dead letters through intake again; afterwards lists and counts are asked anew. */
+export function useReplay() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (body: Replay) => take(api.POST("/api/v1/dead-letters/replay", { body })),
+    onSettled: () => {
+      for (const key of ["dead-letters", "tables"]) void client.invalidateQueries({ queryKey: [key] });
+    },
+  });
+}
+
+export const transformsQuery = queryOptions({
+  queryKey: ["transforms"],
+  queryFn: ({ signal }) => take(api.GET("/api/v1/transforms", { signal })),
+  refetchInterval: LIVE,
+});
+
+export const streamsQuery = queryOptions({
+  queryKey: ["transforms", "streams"],
+  queryFn: ({ signal }) => take(api.GET("/api/v1/transforms/streams", { signal })),
+});
+
+export function usePreviewTransform() {
+  return useMutation({ mutationFn: (body: NewTransform) => take(api.POST("/api/v1/transforms/preview", { body })) });
+}
+
+export function useSaveTransform() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (body: NewTransform) => take(api.POST("/api/v1/transforms", { body })),
+    onSuccess: () => client.invalidateQueries({ queryKey: ["transforms"] }),
+  });
+}
+
+export function useChangeTransform() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: async ({ id, what }: { id: string; what: "on" | "off" | "undo" | "remove" }) => {
+      const path = { transform_id: id };
+      if (what === "undo") await take(api.POST("/api/v1/transforms/{transform_id}/undo", { params: { path } }));
+      else if (what === "remove") await take(api.DELETE("/api/v1/transforms/{transform_id}", { params: { path } }));
+      else await take(api.PATCH("/api/v1/transforms/{transform_id}", { params: { path }, body: { enabled: what === "on" } }));
+    },
+    onSettled: () => client.invalidateQueries({ queryKey: ["transforms"] }),
+  });
+}
 
 export type ActionFilter = NonNullable<paths["/api/v1/actions"]["get"]["parameters"]["query"]>;
 

@@ -42,6 +42,11 @@ export type NewRule = S["NewRule"];
 export type TableStats = S["TableStats"];
 export type Source = S["Source"];
 export type DeadLetter = S["DeadLetter"];
+export type DeadLetterPage = S["DeadLetterPage"];
+export type Replay = S["Replay"];
+export type Transform = S["Transform"];
+export type NewTransform = S["NewTransform"];
+export type PreviewRows = S["PreviewRows"];
 
 export type Action = S["Action"];
 export type ActionStatus = Action["status"];

@@ -8,6 +8,7 @@ export type Permission =
   | "actions.approve"
   | "rules.write"
   | "automation.write"
+  | "sources.write"
   | "users.read"
   | "users.manage"
   | "tokens.manage"

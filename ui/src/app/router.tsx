@@ -118,12 +118,15 @@ const rules = createRoute({
   }),
 });
 
+const SOURCES_TABS = ["receivers", "transforms", "dead-letters"] as const;
+export type SourcesTab = (typeof SOURCES_TABS)[number];
+
 const sources = createRoute({
   getParentRoute: () => signedIn,
   path: "/sources",
   component: lazyRouteComponent(() => import("~/pages/sources/SourcesPage"), "SourcesPage"),
-  validateSearch: (search: Record<string, unknown>): { tab?: "receivers" | "dead-letters" } => ({
-    tab: search.tab === "receivers" || search.tab === "dead-letters" ? search.tab : undefined,
+  validateSearch: (search: Record<string, unknown>): { tab?: SourcesTab } => ({
+    tab: SOURCES_TABS.find((tab) => tab === search.tab),
   }),
 });
 

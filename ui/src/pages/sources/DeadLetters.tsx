@@ -1,17 +1,37 @@
-import { Button, Tab, TabList, Tooltip } from "@fluentui/react-components";
+import { Button, Spinner, Tab, TabList, Tooltip } from "@fluentui/react-components";
+import { useQuery } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
-import type { DeadLetter } from "~/api/types";
-import { ArrowDownloadRegular, CheckmarkCircleRegular, DismissRegular } from "~/components/icons";
+import { deadLetterQuery, useReplay } from "~/api/queries";
+import type { DeadLetter, DeadLetterPage, Replay } from "~/api/types";
+import { useMay } from "~/app/permissions";
+import { ArrowClockwiseRegular, ArrowDownloadRegular, CheckmarkCircleRegular, DismissRegular } from "~/components/icons";
 import { Time } from "~/components/marks";
 import { Card } from "~/components/Page";
 import { Empty, LoadingRows, ProblemBar } from "~/components/states";
+import { useNotices } from "~/components/toasts";
 import { asText, fromBase64, hexDump } from "~/lib/bytes";
 import { count, number } from "~/lib/text";
 import css from "./Sources.module.css";
 
-/** What could not be read: why, where, and the bytes themselves. */
-export function DeadLetters({ page, error }: { page: { items: DeadLetter[]; total: number } | undefined; error: unknown }) {
+/** What could not be taken: why, where, the bytes themselves, and the way to try again after a fix. */
+export function DeadLetters({ page, error }: { page: DeadLetterPage | undefined; error: unknown }) {
   const [chosen, setChosen] = useState<number | null>(null);
+  const may = useMay("sources.write");
+  const replay = useReplay();
+  const notices = useNotices();
+  const again = (which: Partial<Replay>) =>
+    replay.mutate(
+      { ids: [], code: "", source: "", format: "", text: "", before: null, limit: 1000, ...which },
+      {
+        onSuccess: (done) => {
+          setChosen(null);
+          const rest = done.left ? ` ${number(done.left)} are left.` : "";
+          const back = done.dead ? `${number(done.dead)} of them became dead letters again.` : "";
+          notices.done(`${count(done.replayed, "letter")} replayed`, `${back}${rest}` || undefined);
+        },
+        onError: (e) => notices.failed("The letters were not replayed", e),
+      },
+    );
   if (!page) return error ? <ProblemBar error={error} /> : <LoadingRows rows={4} />;
   if (!page.items.length) {
     return (
@@ -25,61 +45,93 @@ export function DeadLetters({ page, error }: { page: { items: DeadLetter[]; tota
     );
   }
   const letter = chosen === null ? undefined : page.items[chosen];
+  const codes = Object.entries(page.counts.code);
   return (
-    <div className={css.letters} data-open={letter ? true : undefined}>
-      <Card className={css.sheet}>
-        <table className={css.table}>
-          <caption className="visually-hidden">{count(page.items.length, "dead letter")}</caption>
-          <thead>
-            <tr>
-              <th scope="col" style={{ width: 136 }}>
-                Time
-              </th>
-              <th scope="col" style={{ width: 170 }}>
-                Source
-              </th>
-              <th scope="col">Reason</th>
-              <th scope="col" style={{ width: 190 }}>
-                Place
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {page.items.map((item, index) => (
-              <tr key={`${item.time}${index}`} data-chosen={index === chosen || undefined}>
-                <td>
-                  <Time value={item.time} />
-                </td>
-                <td>{item.source}</td>
-                <td>
-                  <button
-                    type="button"
-                    className={css.reason}
-                    aria-expanded={index === chosen}
-                    onClick={() => setChosen(index === chosen ? null : index)}
-                  >
-                    {item.reason}
-                  </button>
-                  <code className={css.code}>{item.code}</code>
-                </td>
-                <td className={css.place}>{item.place}</td>
+    <>
+      {may && page.replayable ? (
+        <div className={css.replay}>
+          <Button
+            appearance="primary"
+            icon={replay.isPending ? <Spinner size="tiny" /> : <ArrowClockwiseRegular />}
+            disabled={replay.isPending}
+            onClick={() => again({})}
+          >
+            Replay all ({number(page.replayable)})
+          </Button>
+          {codes.length > 1
+            ? codes.map(([code, n]) => (
+                <Button key={code} disabled={replay.isPending} onClick={() => again({ code })}>
+                  Replay {code} ({number(n)})
+                </Button>
+              ))
+            : null}
+        </div>
+      ) : null}
+      <div className={css.letters} data-open={letter ? true : undefined}>
+        <Card className={css.sheet}>
+          <table className={css.table}>
+            <caption className="visually-hidden">{count(page.items.length, "dead letter")}</caption>
+            <thead>
+              <tr>
+                <th scope="col" style={{ width: 136 }}>
+                  Time
+                </th>
+                <th scope="col" style={{ width: 170 }}>
+                  Source
+                </th>
+                <th scope="col">Reason</th>
+                <th scope="col" style={{ width: 190 }}>
+                  Place
+                </th>
               </tr>
-            ))}
-          </tbody>
-        </table>
-        {page.total > page.items.length ? (
-          <p className={css.foot}>
-            The newest {number(page.items.length)} of {number(page.total)}. All are in the table DeadLetter_CL.
-          </p>
+            </thead>
+            <tbody>
+              {page.items.map((item, index) => (
+                <tr key={`${item.time}${index}`} data-chosen={index === chosen || undefined}>
+                  <td>
+                    <Time value={item.time} />
+                  </td>
+                  <td>{item.source}</td>
+                  <td>
+                    <button
+                      type="button"
+                      className={css.reason}
+                      aria-expanded={index === chosen}
+                      onClick={() => setChosen(index === chosen ? null : index)}
+                    >
+                      {item.reason}
+                    </button>
+                    <code className={css.code}>{item.code}</code>
+                  </td>
+                  <td className={css.place}>{item.place}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+          {page.total > page.items.length ? (
+            <p className={css.foot}>
+              The newest {number(page.items.length)} of {number(page.total)}. All are in the table DeadLetter_CL.
+            </p>
+          ) : null}
+        </Card>
+        {letter ? (
+          <Raw
+            key={chosen}
+            letter={letter}
+            replay={may && letter.replayable ? () => again({ ids: [letter.id] }) : undefined}
+            close={() => setChosen(null)}
+          />
         ) : null}
-      </Card>
-      {letter ? <Raw key={chosen} letter={letter} close={() => setChosen(null)} /> : null}
-    </div>
+      </div>
+    </>
   );
 }
 
-function Raw({ letter, close }: { letter: DeadLetter; close: () => void }) {
-  const raw = useMemo(() => fromBase64(letter.raw), [letter.raw]);
+function Raw({ letter, replay, close }: { letter: DeadLetter; replay: (() => void) | undefined; close: () => void }) {
+  // The list has the beginning; all of it comes when somebody looks.
+  const whole = useQuery({ ...deadLetterQuery(letter.id), enabled: Boolean(letter.id) });
+  const bytes64 = whole.data?.raw ?? letter.raw;
+  const raw = useMemo(() => fromBase64(bytes64), [bytes64]);
   const text = useMemo(() => asText(raw), [raw]);
   const [tab, setTab] = useState<"text" | "hex">(text === null ? "hex" : "text");
   const save = () => {
@@ -99,7 +151,15 @@ function Raw({ letter, close }: { letter: DeadLetter; close: () => void }) {
           </Tab>
           <Tab value="hex">Bytes</Tab>
         </TabList>
-        <span className={css.rawSize}>{count(raw.length, "byte")}</span>
+        <span className={css.rawSize}>
+          {letter.size > raw.length ? `${number(raw.length)} of ${count(letter.size, "byte")}` : count(raw.length, "byte")}
+          {letter.rows > 1 ? `, ${count(letter.rows, "row")}` : ""}
+        </span>
+        {replay ? (
+          <Button size="small" icon={<ArrowClockwiseRegular />} onClick={replay}>
+            Replay
+          </Button>
+        ) : null}
         <Tooltip content="Save the bytes" relationship="label">
           <Button size="small" appearance="subtle" icon={<ArrowDownloadRegular />} onClick={save} />
         </Tooltip>

@@ -6,10 +6,11 @@ import { Card } from "~/components/Page";
 import { Empty, LoadingRows, ProblemBar } from "~/components/states";
 import { useNotices } from "~/components/toasts";
 import { bytes, number, words } from "~/lib/text";
+import { duration } from "~/lib/time";
 import css from "./Sources.module.css";
 
 const tone = (state: string): "good" | "bad" | "off" =>
-  /listen|run|watch|ok|active|open/i.test(state) ? "good" : /fail|error/i.test(state) ? "bad" : "off";
+  /listen|run|watch|ok|active|open/i.test(state) ? "good" : /fail|error|stale/i.test(state) ? "bad" : "off";
 
 export function Receivers({ items, error }: { items: Source[] | undefined; error: unknown }) {
   const notices = useNotices();
@@ -28,7 +29,7 @@ export function Receivers({ items, error }: { items: Source[] | undefined; error
   return (
     <div className={css.receivers}>
       {items.map((source) => (
-        <Card key={source.name} className={css.receiver} label={source.name}>
+        <Card key={`${source.kind} ${source.name}`} className={css.receiver} label={source.name}>
           <div className={css.receiverHead}>
             <h2>{source.kind}</h2>
             <span className={css.state} data-tone={tone(source.state)}>
@@ -36,21 +37,35 @@ export function Receivers({ items, error }: { items: Source[] | undefined; error
             </span>
           </div>
           <div className={css.address}>
-            <code>{source.address}</code>
-            <Tooltip content="Copy the address" relationship="label">
-              <Button
-                size="small"
-                appearance="subtle"
-                icon={<CopyRegular />}
-                onClick={() => {
-                  void navigator.clipboard.writeText(source.address);
-                  notices.done("Address copied");
-                }}
-              />
-            </Tooltip>
+            <code>{source.address || source.name}</code>
+            {source.address ? (
+              <Tooltip content="Copy the address" relationship="label">
+                <Button
+                  size="small"
+                  appearance="subtle"
+                  icon={<CopyRegular />}
+                  onClick={() => {
+                    void navigator.clipboard.writeText(source.address);
+                    notices.done("Address copied");
+                  }}
+                />
+              </Tooltip>
+            ) : null}
           </div>
           {source.detail ? (
             <p className={css.detail}>{typeof source.detail === "string" ? source.detail : JSON.stringify(source.detail)}</p>
+          ) : null}
+          {source.state === "stale" && source.silent_seconds !== null ? (
+            <p className={css.error}>
+              Silent for {duration(source.silent_seconds)}; it usually pauses for {duration(source.cadence_seconds ?? 0)} at most.
+            </p>
+          ) : null}
+          {source.latency_p50 !== null ? (
+            <p className={css.detail}>
+              Visible after {duration(source.latency_p50)} (p50), {duration(source.latency_p95 ?? 0)} (p95),{" "}
+              {duration(source.latency_p99 ?? 0)} (p99)
+              {source.cadence_seconds !== null ? ` · pauses for ${duration(source.cadence_seconds)} at most` : ""}
+            </p>
           ) : null}
           <dl className={css.facts}>
             <div>

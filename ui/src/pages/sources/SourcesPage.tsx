@@ -2,8 +2,9 @@ import { Input, Tab, TabList } from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { deadLettersQuery, sourcesQuery, tablesQuery } from "~/api/queries";
+import { deadLettersQuery, sourcesQuery, tablesQuery, transformsQuery } from "~/api/queries";
 import type { TableStats } from "~/api/types";
+import type { SourcesTab } from "~/app/router";
 import { CodeRegular, DatabaseRegular, SearchRegular } from "~/components/icons";
 import { None, Time } from "~/components/marks";
 import { Card, Page } from "~/components/Page";
@@ -13,6 +14,7 @@ import { duration, parseTime } from "~/lib/time";
 import { DeadLetters } from "./DeadLetters";
 import { Receivers } from "./Receivers";
 import css from "./Sources.module.css";
+import { Transforms } from "./Transforms";
 
 export function SourcesPage() {
   const { tab = "tables" } = useSearch({ from: "/signed-in/sources" });
@@ -20,6 +22,7 @@ export function SourcesPage() {
   const tables = useQuery(tablesQuery);
   const sources = useQuery(sourcesQuery);
   const dead = useQuery(deadLettersQuery(200));
+  const transforms = useQuery(transformsQuery);
   const items = tables.data?.items ?? [];
   const rows = items.reduce((sum, t) => sum + t.rows, 0);
   const size = items.reduce((sum, t) => sum + t.bytes, 0);
@@ -39,15 +42,17 @@ export function SourcesPage() {
       <TabList
         selectedValue={tab}
         onTabSelect={(_, d) =>
-          void navigate({ to: "/sources", search: { tab: d.value === "tables" ? undefined : (d.value as "receivers" | "dead-letters") } })
+          void navigate({ to: "/sources", search: { tab: d.value === "tables" ? undefined : (d.value as SourcesTab) } })
         }
       >
         <Tab value="tables">Tables ({items.length})</Tab>
         <Tab value="receivers">Receivers ({sources.data?.items.length ?? 0})</Tab>
+        <Tab value="transforms">Transforms ({transforms.data?.items.length ?? 0})</Tab>
         <Tab value="dead-letters">Dead letters ({dead.data?.total ?? 0})</Tab>
       </TabList>
       {tab === "tables" ? <Tables items={tables.data?.items} error={tables.error} retry={() => void tables.refetch()} /> : null}
       {tab === "receivers" ? <Receivers items={sources.data?.items} error={sources.error} /> : null}
+      {tab === "transforms" ? <Transforms /> : null}
       {tab === "dead-letters" ? <DeadLetters page={dead.data} error={dead.error} /> : null}
     </Page>
   );
