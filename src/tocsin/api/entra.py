@@ -9,7 +9,6 @@ Wire facts: RFC 6749 section 4.4, openid-connect-discovery-1_0, and what msal, a
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -120,7 +119,7 @@ def _basic(header: str) -> str:
         return ""
     try:
         return unquote(base64.b64decode(value, validate=True).decode().partition(":")[2])
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return ""
 
 

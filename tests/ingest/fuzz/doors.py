@@ -90,7 +90,9 @@ def decoded(bodies: Sequence[Body]) -> tuple[int, int]:
 
 
 def _says_something(body: Body) -> bool:
-    """Blank messages and JSON's punctuation alone hold no event."""
+    """Blank messages, JSON's punctuation alone, and the comments that begin a W3C or Zeek log hold no event."""
+    if all(line[:1] in (b"", b"#") for line in body.data.splitlines()):
+        return False
     if body.source == "syslog":
         return any(m.strip(b"\r\n\0 ") for m in unframe_syslog(body.data))
     return bool(body.data.strip(b"\r\n\t \0\x1e\xef\xbb\xbf[]{},"))

@@ -24,7 +24,8 @@ _DELIMITERS = (",", "\t", ";", "|")
 
 def find_dialect(head: str, *, complete: bool) -> tuple[str, list[str]] | None:
     """(delimiter, header) when the text is a table: names in the first row, rows of the same width below. None otherwise."""
-    lines = head.lstrip("﻿").splitlines()
+    lines = head.lstrip("﻿").split("\n")
+    # As the reader below cuts them: a vertical tab or another of Unicode's line breaks ends no line.
     if not complete and len(lines) > 1:
         lines = lines[:-1]
     lines = [line for line in lines if line.strip()][:25]

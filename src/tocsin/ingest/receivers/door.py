@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import ClassVar, TypeVar
@@ -55,7 +54,7 @@ def token_of(header: str) -> tuple[str, str]:
     if scheme in ("basic", "apikey"):
         try:
             pair = base64.b64decode(value, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             return (scheme, value) if scheme == "apikey" else ("", "")
         if ":" in pair:
             return scheme, pair.partition(":")[2]

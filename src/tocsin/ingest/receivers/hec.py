@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 
@@ -186,7 +185,7 @@ class HecReceiver(HttpReceiver):
         if scheme == "Basic":
             try:
                 value = base64.b64decode(value, validate=True).decode().partition(":")[2]
-            except (binascii.Error, UnicodeDecodeError):
+            except ValueError:
                 return _answer(3)
         elif scheme != "Splunk":
             return _answer(3)

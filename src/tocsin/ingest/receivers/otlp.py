@@ -7,7 +7,6 @@ is the event, a text is read as the log line it may be; what the record, its sco
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -263,7 +262,7 @@ def _json_any(value: Any, depth: int = 0) -> Any:
     if kind == "bytesValue" and found.__class__ is str:
         try:
             return base64.b64encode(base64.b64decode(found, validate=True)).decode()
-        except binascii.Error:
+        except ValueError:
             return found
     return found
 
