@@ -11,6 +11,7 @@ COMMANDS: dict[str, list[str]] = {
     "correlation": [],
     "detect": [],
     "lake": [],
+    "ingest": [],
     "kql": [],
     "scan": [],
     "schedule": [],

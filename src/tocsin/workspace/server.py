@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from tocsin.base.errors import ConfigError
+from tocsin.base.memory import small_pages
 from tocsin.workspace.patience import PatientProtocol
 from tocsin.workspace.settings import ServerSettings
 
@@ -71,6 +72,7 @@ def serve(
     app: ASGIApp, sock: socket.socket, *, ready: Callable[[], None], settings: ServerSettings | None = None
 ) -> None:
     """Answers requests until SIGTERM or SIGINT; open requests are finished first (ten seconds at most)."""
+    small_pages()
     tls = settings if settings is not None and settings.tls_cert is not None else None
     config = uvicorn.Config(
         app,

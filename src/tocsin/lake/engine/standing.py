@@ -1,8 +1,8 @@
-"""Queries that intake runs over batch after batch: planned once, in a database of their own.
+"""Queries that intake runs over batch after batch: prepared once, in a database of their own.
 
-Planning a parser's text costs more than running it over a few hundred rows. A prepared statement reads its relation from a `_Feed`, an object that
-is registered once and hands out another batch each time. The database has one thread and belongs to nobody else, so heavy queries of people can
-take neither its connections, nor its memory, nor its turn in DuckDB's scheduler.
+A prepared statement reads its relation from a `_Feed`, an object that is registered once and hands out another batch each time; that spares parsing
+and describing the relation, though DuckDB 2.0 still binds and optimises at each run. The database has one thread and belongs to nobody else, so
+heavy queries of people can take neither its connections, nor its memory, nor its turn in DuckDB's scheduler.
 """
 
 from __future__ import annotations
