@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pyarrow as pa
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
-from tests.api.conftest import Served
+from tests.api.conftest import Served, open_served
 from tests.ingest.intake_support import until
 from tocsin.ingest.decoders.body import frame_syslog
 from tocsin.lake import Body, TableBatch
 
 LINE = b"<34>1 2024-05-01T10:00:00Z web01 app 1 - - hello"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server for the module: its tests look at senders and hosts of their own."""
+    yield from open_served(tmp_path_factory.mktemp("running"), start=True)
 
 
 def send(served: Served, *lines: bytes, peer: str = "10.0.0.9") -> None:
@@ -92,7 +100,7 @@ def test_usage_tells_each_hour_of_each_table_once(running: Served) -> None:
         until(lambda: mark(running) >= end.isoformat(), 60)
     until(lambda: bool(rows(running, "Usage | where DataType == 'Event'")), 60)
     (row,) = rows(running, "Usage | where DataType == 'Event'")
-    size = rows(running, "Event | summarize s = sum(estimate_data_size(*))")[0]["s"]
+    size = rows(running, "Event | summarize s = sum(_BilledSize)")[0]["s"]
     assert 0 < size == round(row["Quantity"] * 1e6)
     assert (row["QuantityUnit"], row["IsBillable"], row["AvgLatencyInSeconds"]) == ("MBytes", True, 5.0)
     assert row["StartTime"].startswith(hour.isoformat())
@@ -100,16 +108,16 @@ def test_usage_tells_each_hour_of_each_table_once(running: Served) -> None:
 
 
 def test_metrics_are_for_this_machine_or_a_token(running: Served) -> None:
-    send(running, LINE, LINE)
+    send(running, LINE, LINE, peer="10.0.0.7")
     with running.client() as client:
         plain = client.get("/metrics")
         assert plain.status_code == 200
         assert plain.headers["content-type"].startswith("text/plain")
         values = {(s.name, *s.labels.values()): s.value for f in prometheus(plain.text) for s in f.samples}
-        assert values["tocsin_source_events_total", "syslog", "10.0.0.9"] == 2
-        assert values["tocsin_table_rows", "Syslog"] == 2
+        assert values["tocsin_source_events_total", "syslog", "10.0.0.7"] == 2
+        assert values["tocsin_table_rows", "Syslog"] >= 2
         assert values["tocsin_intake_healthy",] == 1
-        assert values["tocsin_intake_latency_seconds_count", "syslog"] == 2
+        assert values["tocsin_intake_latency_seconds_count", "syslog"] >= 2
         assert values["process_resident_memory_bytes",] > 1e6
         modern = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
         assert modern.headers["content-type"].startswith("application/openmetrics-text")
@@ -125,7 +133,8 @@ def test_metrics_are_for_this_machine_or_a_token(running: Served) -> None:
         assert client.get("/metrics", headers=token).status_code == 200
 
 
-def test_metrics_by_loopback_can_be_switched_off(running: Served) -> None:
-    server = running.workspace.settings.server.model_copy(update={"metrics_loopback": False})
-    running.workspace.settings = running.workspace.settings.model_copy(update={"server": server})
+def test_metrics_by_loopback_can_be_switched_off(running: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = running.workspace.settings
+    server = settings.server.model_copy(update={"metrics_loopback": False})
+    monkeypatch.setattr(running.workspace, "settings", settings.model_copy(update={"server": server}))
     assert httpx.get(f"{running.url}/metrics").status_code == 401

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from tests.api.conftest import Served
+from tests.api.conftest import Served, open_served
 from tests.ingest.intake_support import until
 from tocsin.cli.app import app as commands
 from tocsin.ingest.decoders.body import frame_syslog
@@ -18,6 +19,12 @@ from tocsin.lake import Body
 
 KEEP = {"name": "No passwords", "stream": "syslog"}
 MASK = "source | extend SyslogMessage = replace_regex(SyslogMessage, @'password=\\S+', 'password=***')"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server for the module: its tests look at senders and hosts of their own."""
+    yield from open_served(tmp_path_factory.mktemp("running"), start=True)
 
 
 def send(served: Served, *lines: str) -> None:
@@ -28,13 +35,16 @@ def send(served: Served, *lines: str) -> None:
     assert intake.wait_visible(intake.submit(bodies).result(60), 60)
 
 
-def messages(client: httpx.Client) -> list[str]:
-    answer = client.post("/api/v1/query", json={"query": "Syslog | order by SyslogMessage asc | project SyslogMessage"})
+def messages(client: httpx.Client, host: str = "web01") -> list[str]:
+    answer = client.post(
+        "/api/v1/query",
+        json={"query": f"Syslog | where HostName == '{host}' | order by SyslogMessage asc | project SyslogMessage"},
+    )
     return [r[0] for r in answer.json()["rows"]]
 
 
-def line(number: int) -> str:
-    return f"<34>1 2024-05-01T10:00:00Z web01 app 1 - - try {number} password=hunter2"
+def line(number: int, host: str = "web01") -> str:
+    return f"<34>1 2024-05-01T10:00:00Z {host} app 1 - - try {number} password=hunter2"
 
 
 def flows(*texts: str) -> dict[str, Any]:
@@ -115,14 +125,16 @@ def test_a_transform_is_tried_saved_switched_and_undone(
 
 
 def test_a_tables_transform_is_tried_on_what_is_stored(running: Served) -> None:
-    send(running, line(1))
-    until(lambda: running.workspace.queries.run("Syslog | count").rows() == [[1]], 60)
+    send(running, line(1, "web02"))
+    until(lambda: running.workspace.queries.run("Syslog | where HostName == 'web02' | count").rows() == [[1]], 60)
     table = {"name": "t", "stream": "Microsoft-Table-Syslog"}
-    kql = "source | where HostName == 'web01' | project TimeGenerated, HostName, SyslogMessage = toupper(SyslogMessage)"
+    kql = "source | where HostName == 'web02' | project TimeGenerated, HostName, SyslogMessage = toupper(SyslogMessage)"
     with running.client("contributor") as client:
         tried = client.post("/api/v1/transforms/preview", json={**table, "flows": [{"transformKql": kql}]})
         assert tried.status_code == 200, tried.text
         assert tried.json()["after"][0]["rows"][0][2] == "TRY 1 PASSWORD=HUNTER2"
-        assert client.post("/api/v1/transforms", json={**table, "flows": [{"transformKql": kql}]}).status_code == 201
-        send(running, line(2))
-        assert messages(client) == ["TRY 2 PASSWORD=HUNTER2", "try 1 password=hunter2"]
+        saved = client.post("/api/v1/transforms", json={**table, "flows": [{"transformKql": kql}]})
+        assert saved.status_code == 201
+        send(running, line(2, "web02"))
+        assert messages(client, "web02") == ["TRY 2 PASSWORD=HUNTER2", "try 1 password=hunter2"]
+        assert client.delete(f"/api/v1/transforms/{saved.json()['id']}").status_code == 204
