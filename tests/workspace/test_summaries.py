@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from tests.workspace.house import House
 
 from tocsin.access import ForbiddenError, system
 from tocsin.base.clock import ManualClock
@@ -17,7 +18,6 @@ from tocsin.base.errors import KqlError, LakeError, StateError, UsageError
 from tocsin.lake import Lake, LakeSettings, TableBatch
 from tocsin.workspace.settings import DetectSettings, IngestSettings, Settings
 from tocsin.workspace.summaries import Summaries
-from tocsin.workspace.workspace import Workspace
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 BY = system("test", "rules.read", "rules.write")
@@ -39,7 +39,7 @@ binSize: {size}
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[Workspace]:
+def house(tmp_path: Path) -> Iterator[House]:
     settings = Settings(
         data=tmp_path / "data",
         lake=LakeSettings(background=False, compact_files=0),
@@ -49,11 +49,11 @@ def house(tmp_path: Path) -> Iterator[Workspace]:
     (tmp_path / "site" / "summaries").mkdir(parents=True)
     (tmp_path / "site" / "summaries" / "packed.yaml").write_text(PACK.format(size=60))
     (tmp_path / "site" / "summaries" / "wrong.yaml").write_text(PACK.replace("packed", "wrong").format(size=7))
-    with Workspace.open(settings, clock=ManualClock(START)) as workspace:
+    with House.open(settings, clock=ManualClock(START)) as workspace:
         yield workspace
 
 
-def _send(house: Workspace, minutes: list[float], *, host: str = "a") -> None:
+def _send(house: House, minutes: list[float], *, host: str = "a") -> None:
     """Rows of these minutes after START, received now."""
     times = pa.array([START + timedelta(minutes=m) for m in minutes], pa.timestamp("us", "UTC"))
     received = pa.array([house.clock.now()] * len(minutes), pa.timestamp("us", "UTC"))
@@ -61,12 +61,12 @@ def _send(house: Workspace, minutes: list[float], *, host: str = "a") -> None:
     house.lake.write([TableBatch("Syslog", pa.table(rows))])
 
 
-def _at(house: Workspace, minutes: float) -> None:
+def _at(house: House, minutes: float) -> None:
     assert isinstance(house.clock, ManualClock)
     house.clock.set(START + timedelta(minutes=minutes))
 
 
-def _sums(house: Workspace, table: str = "Hosts_CL") -> dict[tuple[str, str], int]:
+def _sums(house: House, table: str = "Hosts_CL") -> dict[tuple[str, str], int]:
     rows = house.queries.run(f"{table} | project _BinStartTime, Computer, n, _BinSize, TimeGenerated, _RuleName").rows()
     found = {(r[0][11:16], r[1]): r[2] for r in rows}
     assert len(found) == len(rows), "a bin has rows twice"
@@ -74,12 +74,12 @@ def _sums(house: Workspace, table: str = "Hosts_CL") -> dict[tuple[str, str], in
     return found
 
 
-def _truth(house: Workspace) -> dict[tuple[str, str], int]:
+def _truth(house: House) -> dict[tuple[str, str], int]:
     rows = house.queries.run("Syslog | summarize n = count() by start = bin(TimeGenerated, 1h), Computer").rows()
     return {(r[0][11:16], r[1]): r[2] for r in rows}
 
 
-def test_bins_late_rows_and_what_is_missed(house: Workspace) -> None:
+def test_bins_late_rows_and_what_is_missed(house: House) -> None:
     made = house.summaries.save(RULE, by=BY)
     house.summaries.set_enabled("packed", False, by=BY)
     _send(house, [0, 10, 59.99])
@@ -111,7 +111,7 @@ def test_bins_late_rows_and_what_is_missed(house: Workspace) -> None:
     assert _sums(house) == _truth(house)
 
 
-def test_a_bin_that_has_no_rows_any_more_has_none(house: Workspace) -> None:
+def test_a_bin_that_has_no_rows_any_more_has_none(house: House) -> None:
     made = house.summaries.save(RULE, by=BY)
     _send(house, [1, 2])
     _at(house, 75)
@@ -125,7 +125,7 @@ def test_a_bin_that_has_no_rows_any_more_has_none(house: Workspace) -> None:
 
 @pytest.mark.parametrize("where", ["append_once", "_note"])
 def test_a_run_that_was_cut_short_is_run_again_and_doubles_nothing(
-    house: Workspace, monkeypatch: pytest.MonkeyPatch, where: str
+    house: House, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     house.summaries.set_enabled("packed", False, by=BY)
     house.summaries.save(RULE, by=BY)
@@ -154,7 +154,7 @@ def test_a_run_that_was_cut_short_is_run_again_and_doubles_nothing(
     assert len(_sums(house)) == 4
 
 
-def test_failures_are_tried_again_and_then_noted(house: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_are_tried_again_and_then_noted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.summaries.set_enabled("packed", False, by=BY)
     made = house.summaries.save(RULE, by=BY)
     _send(house, [1])
@@ -188,7 +188,7 @@ def test_failures_are_tried_again_and_then_noted(house: Workspace, monkeypatch: 
     assert sum(r["bin"] == "2026-03-01T02:00:00+00:00" for r in shown["runs"]) == 10
 
 
-def test_packs_and_people_make_rules(house: Workspace) -> None:
+def test_packs_and_people_make_rules(house: House) -> None:
     rules = house.summaries.rules()
     assert "packed" in {r.id for r in rules}
     assert all(r.pack for r in rules)
@@ -222,14 +222,14 @@ def test_packs_and_people_make_rules(house: Workspace) -> None:
         ({"query": "Syslog | where ("}, KqlError),
     ],
 )
-def test_what_cannot_be_a_summary_rule(house: Workspace, changes: dict[str, Any], error: type[Exception]) -> None:
+def test_what_cannot_be_a_summary_rule(house: House, changes: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         house.summaries.save({**RULE, **changes}, by=BY)
     with pytest.raises(ForbiddenError):
         house.summaries.save(RULE, by=system("test", "rules.read"))
 
 
-def test_what_is_shipped_runs_and_is_off(house: Workspace) -> None:
+def test_what_is_shipped_runs_and_is_off(house: House) -> None:
     shipped = [r for r in house.summaries.rules() if r.pack == "core"]
     assert len(shipped) >= 2
     for rule in shipped:
@@ -237,3 +237,20 @@ def test_what_is_shipped_runs_and_is_off(house: Workspace) -> None:
         assert rule.description
         run = house.summaries.rerun(rule.id, START - timedelta(days=2), by=BY)
         assert (run["status"], run["rows"]) == ("Rerun", 0)
+
+
+def test_a_rule_begins_when_it_is_first_switched_on(house: House) -> None:
+    made = house.summaries.save({**RULE, "enabled": False}, by=BY)
+    _send(house, [5])
+    assert house.summaries.listed(by=BY)
+    _at(house, 600)
+    house.summaries.set_enabled(made["id"], True, by=BY)
+    assert house.summaries.get(made["id"], by=BY)["next"] == "2026-03-01T10:00:00+00:00"
+    _send(house, [601])
+    _at(house, 680)
+    house.summaries.run_due()
+    assert _sums(house) == {("10:00", "a"): 1}
+    house.summaries.set_enabled(made["id"], False, by=BY)
+    _at(house, 900)
+    house.summaries.set_enabled(made["id"], True, by=BY)
+    assert house.summaries.get(made["id"], by=BY)["next"] == "2026-03-01T11:00:00+00:00"

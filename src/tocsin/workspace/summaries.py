@@ -193,7 +193,7 @@ class Summaries:
         return self._shown(rule)
 
     def set_enabled(self, rule_id: str, enabled: bool, *, by: Principal) -> dict[str, Any]:
-        """Switches a rule. Bins that end while it is off are run when it is on again."""
+        """Switches a rule. It begins with the bin in which it is first switched on; bins that end while it is off are run when it is on again."""
         require(by, "rules.write")
         rule = replace(self._one(rule_id), enabled=enabled)
         with self._parts.state.write() as unit:
@@ -201,6 +201,9 @@ class Summaries:
                 unit.kv.set(_RULE + rule_id, {"enabled": enabled})
             else:
                 unit.kv.set(_RULE + rule_id, rule.to_dict())
+            ledger = unit.kv.get(_LEDGER + rule_id)
+            if enabled and ledger is not None and not ledger["runs"]:
+                unit.kv.remove(_LEDGER + rule_id)  # switched on for the first time: it begins with the bin of now
             unit.audit.add(
                 by.name, "summary.switch", "summary", rule_id, after={"enabled": enabled}, address=by.address
             )
