@@ -57,14 +57,16 @@ class FakeQueries:
     ) -> QueryResult:
         self.runs.append((text, window))
         cut = {t: [r for r in rows if inside(r, window)] for t, rows in self.tables.items()}
+        cut.update({t: rows.to_pylist() for t, rows in (relations or {}).items()})
         if "summarize Rows = count() by Bucket" in text:
             times = [when(r["TimeGenerated"]) for r in cut.get(text.split(" ", maxsplit=1)[0], [])]
             buckets = sorted({t.replace(minute=t.minute // 5 * 5, second=0, microsecond=0, tzinfo=None) for t in times})
             table = pa.table({"c1": pa.array(buckets, pa.timestamp("us"))})
             return QueryResult((FakeColumn("Bucket", KqlType.DATETIME),), table)
         name, bar, operator = text.partition(" | ")
-        if bar and name in self.tables:
-            once = list({str(sorted(r.items())): r for r in cut[name]}.values())
+        if bar and name in self.tables and operator in ("distinct *", "count"):
+            bare = [{k: v for k, v in r.items() if k != "_TimeReceived"} for r in cut[name]]
+            once = list({str(sorted(r.items())): r for r in bare}.values())
             return result(once if operator == "distinct *" else [{"Count": len(cut[name])}])
         _, _, function = self.functions[text]
         rows = function(cut)

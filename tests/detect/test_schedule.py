@@ -370,6 +370,69 @@ def test_a_lasting_failure_switches_the_rule_off() -> None:
     assert {h["Status"] for h in house.health} == {"Failure"}
 
 
+def test_failures_that_may_heal_do_not_count_towards_giving_up() -> None:
+    house = House()
+    working = house.queries.compile
+    kinds = [KqlError("no table 'Gone'", code="KQL0100")] * 4 + [QueryError("too slow", code="QRY0002")]
+    given = iter(kinds * 4)
+
+    def failing(text: str, now: datetime | None = None) -> Any:
+        raise next(given)
+
+    house.queries.compile = failing  # type: ignore[method-assign]
+    house.start(rule())
+    for _ in range(20):
+        house.pass_(hours=2)
+    row = house.ledger.get("all")
+    assert (row.failures, row.disabled_reason) == (20, None)
+    house.queries.compile = working  # type: ignore[method-assign]
+    house.arrive()
+    alerts = [a for _ in range(10) for a in house.pass_(hours=1)]  # what was left lying is done a job at a time
+    assert numbers(alerts) == [0]
+
+
+def test_who_is_late_by_most_of_its_frequency_goes_first() -> None:
+    house = House()
+    house.start(
+        rule(id="hourly", frequency=timedelta(hours=1)),
+        rule(id="five", frequency=timedelta(minutes=5)),
+        rule(id="nrt", kind=RuleKind.NRT, frequency=timedelta(minutes=1), period=timedelta(minutes=1)),
+    )
+    house.scheduler.tick()
+    house.clock.advance(timedelta(minutes=61))
+    assert [j.rule.id for j in house.scheduler.due()] == ["nrt", "five", "hourly"]
+
+
+def test_a_late_row_completes_a_count_of_a_window_long_gone() -> None:
+    house = House()
+    house.start(rule("busy", period=timedelta(minutes=10)))
+    house.scheduler.tick()
+    house.arrive()
+    house.arrive()
+    for _ in range(12):
+        assert house.pass_(minutes=10) == []
+    house.arrive(late=timedelta(minutes=119))
+    (alert,) = house.pass_(minutes=10)
+    assert alert.events[0].row["count_"] == 3
+
+
+def test_a_batch_that_comes_twice_counts_once() -> None:
+    house = House()
+    counting = "T | summarize count_ = count() by DeviceName | where count_ > 2"
+    house.queries.functions[counting] = ("T",), False, busy
+    house.start(rule(counting, period=timedelta(minutes=10)), rule())
+    house.scheduler.tick()
+    for n in range(2):
+        house.arrive(n=n)
+    house.queries.tables["T"].extend(dict(r) for r in list(house.queries.tables["T"]))
+    alerts = house.pass_(minutes=10)
+    assert [a.rule for a in alerts] == ["all"]
+    house.queries.tables["T"].extend(
+        {**r, "_TimeReceived": house.clock.now().isoformat()} for r in list(house.queries.tables["T"])
+    )
+    assert [a.rule for a in house.pass_(minutes=10) if a.rule == counting] == []
+
+
 def test_a_defect_is_a_failure_of_that_rule_only() -> None:
     house = House()
     house.queries.functions["crash"] = ("T",), True, lambda t: [t["gone"][0]]
