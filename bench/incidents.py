@@ -1,6 +1,6 @@
 """How correlation and the incident queue bear a month of a large organisation: a million alerts over 30 days, 50,000 entities.
 
-    python -m bench.incidents [ALERTS]          joins, memory, cost per alert as it grows (default 1,000,000)
+    python -m bench.incidents [ALERTS [FIRST]]  joins, memory, cost per alert as it grows (default 1,000,000; of them the first so many)
     python -m bench.incidents queue [ALERTS]    the queue page and an incident of 5,000 alerts through the API, over a state of that many alerts
 
 Joins are measured in CPU time of their thread, because machines differ and this one is shared; what a person waits for in time by the clock.
@@ -56,10 +56,10 @@ def alerts(count: int, seed: int = 5) -> Iterator[Alert]:
                 number += 1
             waiting.sort(key=lambda w: w[:2])
         if n == large:
-            for part in range(LARGE):
-                at = moment + part * 3 * 3600 / LARGE
-                waiting.append((at, number, _alert(number, at, 7 + part % 2, 700 + part % 40, rng, attack=7)))
-                number += 1
+            waiting.extend(
+                (a.time.timestamp() - START.timestamp(), number + k, a) for k, a in enumerate(large_attack())
+            )
+            number += LARGE
             waiting.sort(key=lambda w: w[:2])
         while waiting and waiting[0][0] <= moment:
             yield waiting.pop(0)[2]
@@ -98,10 +98,18 @@ def _alert(number: int, at: float, host: int, rule: int, rng: random.Random, att
     )  # fmt: skip
 
 
-def joins(count: int) -> None:
-    """Prints the table of joins."""
+def large_attack(seed: int = 6) -> Iterator[Alert]:
+    """One attack of 5,000 alerts on two machines in three hours, in the middle of the month."""
+    rng = random.Random(seed)
+    middle = DAYS * 86_400 / 2
+    for part in range(LARGE):
+        yield _alert(10_000_000 + part, middle + part * 3 * 3600 / LARGE, 7 + part % 2, 700 + part % 40, rng, attack=7)
+
+
+def joins(count: int, stop: int) -> None:
+    """Prints the table of joins; of `count` alerts the first `stop`."""
     correlator = Correlator()
-    marks = [m for m in (10_000, 30_000, 100_000, 300_000, 1_000_000) if m <= count] or [count]
+    marks = [m for m in (10_000, 30_000, 100_000, 300_000, 1_000_000) if m <= stop] or [stop]
     took: list[float] = []
     began = time.process_time()
     generated = 0.0
@@ -115,7 +123,7 @@ def joins(count: int) -> None:
         at = time.process_time()
         alert = next(stream, None)
         generated += time.process_time() - at
-        if alert is None:
+        if alert is None or total >= stop:
             break
         at = time.thread_time()
         correlator.add([alert])
@@ -143,7 +151,8 @@ def main() -> None:
 
         queue(int(words[1]) if len(words) > 1 else 100_000)
     else:
-        joins(int(words[0]) if words else 1_000_000)
+        count = int(words[0]) if words else 1_000_000
+        joins(count, int(words[1]) if len(words) > 1 else count)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ class Cluster:
     """An incident's side of correlation."""
 
     __slots__ = (
-        "_keys", "alerts", "incident", "joinable", "last", "only", "opens", "rules", "signals", "tactics", "things",
+        "_keys", "alerts", "first", "incident", "joinable", "last", "only", "opens", "rules", "signals", "tactics", "things",
     )  # fmt: skip
 
     def __init__(self, incident: Incident) -> None:
@@ -87,6 +87,7 @@ class Cluster:
         self.tactics: frozenset[int] = frozenset()
         self.rules: frozenset[str] = frozenset()
         self.alerts: list[str] = []
+        self.first = float("inf")
         self.last = 0.0
         self.joinable = True
         self.signals = 0
@@ -105,6 +106,7 @@ class Cluster:
                 self.things.setdefault(key, thing)
         self.alerts.append(alert.id)
         wider = self._facts(alert.tactics, (alert.rule,))
+        self.first = min(self.first, alert.points[0])
         self.last = max(self.last, alert.points[-1])
         self.joinable = self.joinable and alert.correlate
         self.signals += alert.rank > 0
@@ -120,6 +122,7 @@ class Cluster:
             self.things.setdefault(key, thing)
         self.alerts.extend(other.alerts)
         self._facts(other.tactics, other.rules)
+        self.first = min(self.first, other.first)
         self.last = max(self.last, other.last)
         self.joinable = self.joinable and other.joinable
         self.signals += other.signals

@@ -296,9 +296,12 @@ class Correlator:
                 self._scorer.may_anchor(key, self._newest) or (support and self._tips(key, holders))
             ):
                 continue
+            reach = self._scorer.reach(key)
             for incident_id in sorted(h for h in holders if h not in seen):
-                seen.add(incident_id)
                 other = self._clusters[incident_id]
+                if not support and (other.last < side.first - reach or other.first > side.last + reach):
+                    continue  # too far away to be joined by this; another key may bring it up again
+                seen.add(incident_id)
                 if other.joinable and _is_open(other.incident):
                     yield other, self._scorer.score(side, other, self._newest)
 

@@ -6,6 +6,7 @@ a shared thing turns out to be a hub.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tocsin.detect.alert import TACTICS
@@ -86,6 +87,16 @@ class Scorer:
             return False
         rarity, _ = self._rarity(key, now)
         return self._points.get(key[0], 0.0) * rarity >= self._settings.anchor
+
+    def reach(self, key: EntityKey) -> float:
+        """Seconds beyond which that thing is worth too little to join by: what lies further away needn't be looked at because of it."""
+        if _family(key) not in CONTEXT:
+            return self._horizon
+        points = self._points.get(key[0], 0.0)
+        if not self._settings.anchor or points <= self._settings.anchor:
+            return self._horizon
+        slowest = max(self._context, self._both_high)
+        return min(self._horizon, self._grace + slowest * math.log2(points / self._settings.anchor))
 
     def supports(self, key: EntityKey) -> bool:
         """Whether that kind of thing supports joins without making any."""
