@@ -85,6 +85,7 @@ kill: env ## The long form of the kill -9 tests
 	TOCSIN_RULE_KILLS=20 $(BIN)/pytest tests/detect/test_kill.py -q
 
 soak: env system ## Numbered events by every protocol while the server is killed; figures go to docs/reference/delivery.md
+	$(UV) sync --quiet --locked --inexact --group peers
 	$(BIN)/python -m tests.e2e.soak --events $(SOAK_EVENTS) --kills $(SOAK_KILLS) --out docs/reference/delivery.md
 
 garbage: env ## Garbage at every intake port: 10,000 connections with random bytes, and 10,000 with known bad input at each receiver
