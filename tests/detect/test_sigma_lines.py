@@ -210,7 +210,7 @@ DENTS: list[tuple[str, ...]] = [
 DENTED = st.sampled_from([None, {}, [], "x", 1, {"a": "b"}, {"#text": ["abc", "é"]}, {"EventID": 1}, ["abc", "whoami"]])
 
 
-@settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=30, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(st.lists(st.tuples(EVENTS, st.integers(0, 8), st.integers(0, 2), st.none() | st.tuples(st.sampled_from(DENTS), DENTED)), min_size=1,
                 max_size=10))  # fmt: skip
 def test_made_nested_events(events: list[tuple[dict[str, Any], int, int, tuple[tuple[str, ...], Any] | None]]) -> None:

@@ -89,14 +89,16 @@ class Gatherer:
 def alert_of(hits: list[Hit], count: int, first: datetime, last: datetime) -> Alert:
     """The alert of a burst's hits."""
     rule: Rule = hits[0].rule
-    hits = sorted(hits, key=lambda h: (h.time, row_hash(h.row)))
+    hashes = {id(h): row_hash(h.row) for h in hits}
+    if len(hits) > 1:
+        hits = sorted(hits, key=lambda h: (h.time, hashes[id(h)]))
     entities = EntitySet()
     evidence: list[Evidence] = []
     for hit in hits:
         entities.add(hit.entities)
         evidence.extend(Evidence(e.source, e.row) for e in hit.events())
     return Alert(
-        id=stable_id("al", rule.id, *sorted(row_hash(h.row) for h in hits)),
+        id=stable_id("al", rule.id, *sorted(hashes.values())),
         rule_id=rule.id,
         rule=rule.name,
         title=rule.name,
