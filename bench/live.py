@@ -134,7 +134,7 @@ def main() -> int:
                 with contextlib.suppress(AssertionError):
                     until(filed, 60)
                 waits = sorted(found[m] - at for m, at in sent.items() if m in found)
-                points = statistics.quantiles(waits, n=20) if len(waits) > 1 else [0.0] * 19
+                points = statistics.quantiles(waits, n=20, method="inclusive") if len(waits) > 1 else [0.0] * 19
                 print(
                     f"| {rate:,} | {rate * SECONDS / took:,.0f} | {points[9]:.2f} s | {points[18]:.2f} s | {max(waits, default=0):.2f} s "
                     f"| {len(waits)} of {len(sent)} | {os.getloadavg()[0]:.1f} |",
