@@ -16,5 +16,7 @@ def yield_to_others(niceness: int) -> None:
     Only Linux counts niceness by thread; elsewhere this does nothing. It can't be taken back, so it is for threads of a pool of their own.
     """
     if niceness > 0 and sys.platform == "linux":
+        thread = threading.get_native_id()
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, niceness))
+            # A program that was started with less than that keeps its own.
+            os.setpriority(os.PRIO_PROCESS, thread, max(os.getpriority(os.PRIO_PROCESS, thread), min(19, niceness)))
