@@ -36,6 +36,9 @@ from tests.portal.mock_content import (
 )
 from tests.portal.mock_language import Language
 from tocsin.api import shapes
+from tocsin.content import load_packs, packs_dir
+from tocsin.incidents import processes
+from tocsin.incidents.narrative import narrative
 from tocsin.incidents.view import incident_view
 from tocsin.portal.files import PortalFiles
 
@@ -53,6 +56,7 @@ class World:
 
     def __init__(self) -> None:
         self.incidents: dict[str, dict[str, Any]] = {}
+        self.content = load_packs([packs_dir() / "core"])
         for incident in (data.attack(), *data.others()):
             view = incident_view(incident)
             view["owner"] = view["owner"] or None
@@ -268,6 +272,63 @@ def build_app(world: World | None = None) -> Starlette:
         found = w.incidents[request.path_params["id"]]
         log(found, "comment", (await request.json())["text"])
         return JSONResponse(found["activity"][-1], 201)
+
+    async def story(request: Request) -> Response:
+        """What the real server makes of content, rows and its log, made of the sample's incident here."""
+        found = w.incidents[request.path_params["id"]]
+        made = next(i for i in (data.attack(), *data.others()) if i.id == found["id"])
+        what = request.url.path.rsplit("/", 1)[-1]
+        if what == "narrative":
+            return JSONResponse({**narrative(made, w.content), "similar": []})
+        if what == "priority":
+            past = {"time": found["created"], "actor": "correlation", "version": 1, "score": found["priority"]}
+            return JSONResponse({"items": [{**past, "reasons": found["reasons"]}]})
+        start = data.NOW - timedelta(hours=2)
+
+        def process(pid: int, minute: int, parent: int, parent_minute: int | None, name: str) -> dict[str, Any]:
+            since = None if parent_minute is None else start + timedelta(minutes=parent_minute)
+            begun = {
+                "Host": "ws-042.contoso.com",
+                "Pid": pid,
+                "Started": start + timedelta(minutes=minute),
+                "File": name,
+            }
+            return {
+                **begun,
+                "Command": f"{name} /quiet",
+                "ParentPid": parent,
+                "ParentStarted": since,
+                "ParentFile": "explorer.exe",
+            }
+
+        nodes = processes.build(
+            [
+                process(8, 1, 4, 0, "winword.exe"),
+                process(9, 2, 8, 1, "powershell.exe"),
+                process(10, 3, 9, None, "rundll32.exe"),
+            ]
+        )
+        next(n for n in nodes if n.pid == 9).alerts.append(found["alerts"][0]["id"])
+        trees = [processes.to_dict(r) for r in processes.prune(nodes)[0]]
+        return JSONResponse({"trees": trees, "left_out": 0, "hosts": [], "hosts_left_out": 0, "truncated": False})
+
+    async def tasks(request: Request) -> Response:
+        found = w.incidents[request.path_params["id"]]
+        number = request.path_params.get("task")
+        if request.method == "POST":
+            body = await request.json()
+            made = {"created": now(), "created_by": "admin", "completed": None, "completed_by": None}
+            found["tasks"].append({"id": len(found["tasks"]) + 1, **body, **made})
+        elif request.method == "DELETE":
+            found["tasks"] = [t for t in found["tasks"] if t["id"] != number]
+        else:
+            done = (await request.json())["done"]
+            for task in found["tasks"]:
+                if task["id"] == number:
+                    task.update(completed=now() if done else None, completed_by="admin" if done else None)
+        found["tasks_total"] = len(found["tasks"])
+        found["tasks_done"] = sum(t["completed"] is not None for t in found["tasks"])
+        return JSONResponse(found)
 
     async def query(request: Request) -> Response:
         body = await request.json()
@@ -520,6 +581,9 @@ def build_app(world: World | None = None) -> Starlette:
         Route("/incidents", guard(incidents)),
         Route("/incidents/{id}", guard(incident), methods=["GET", "PATCH"]),
         Route("/incidents/{id}/comments", guard(comment), methods=["POST"]),
+        Route("/incidents/{id}/tasks", guard(tasks), methods=["POST"]),
+        Route("/incidents/{id}/tasks/{task:int}", guard(tasks), methods=["PATCH", "DELETE"]),
+        *(Route(f"/incidents/{{id}}/{what}", guard(story)) for what in ("narrative", "priority", "processes")),
         Route("/query", guard(query), methods=["POST"]),
         Route("/schema", guard(fixed(lambda: schema(w.schema_version)))),
         Route("/rules", guard(rules), methods=["GET", "POST"]),

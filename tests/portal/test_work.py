@@ -105,6 +105,45 @@ def test_a_step_lights_its_part_of_the_graph_and_a_thing_lights_its_steps(portal
     assert page.locator("[data-step]").count() == 2
 
 
+def test_the_story_is_played_explained_and_worked_off(portal: Watched, server: Server) -> None:
+    """Play the graph by time, read what it means, do a task, walk the process tree: by keyboard where there is one."""
+    page = portal.open(INCIDENT)
+    page.wait_for_selector("[role=img][data-ready]", state="attached")
+    for text in ("Where it probably began", "Blast radius", "What to do next"):
+        page.get_by_role("heading", name=text).wait_for()
+    slider = page.get_by_label("The graph as it was at")
+    last = int(slider.get_attribute("max") or 0)
+    assert last > 1
+    slider.focus()
+    page.keyboard.press("Home")
+    page.get_by_text(f"1/{last + 1}", exact=False).wait_for()
+    page.get_by_role("button", name="Play by time").click()
+    page.get_by_text(f"2/{last + 1}", exact=False).wait_for()
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("Past priorities").click()
+    page.get_by_text("correlation", exact=False).first.wait_for()
+    page.get_by_role("button", name="Export").click()
+    assert page.get_by_role("menuitem", name="PDF with its data").get_attribute("href").endswith("/export?format=pdf")
+    page.keyboard.press("Escape")
+    page.get_by_role("tab", name="Tasks").click()
+    page.get_by_label("New task").fill("Reset her password")
+    page.keyboard.press("Enter")
+    page.get_by_role("checkbox", name="Reset her password").click()
+    page.get_by_role("tab", name="Tasks (1/1)").wait_for()
+    portal.accessible()
+    page.get_by_role("tab", name="Processes").click()
+    top = page.get_by_role("treeitem").first
+    top.focus()
+    page.keyboard.press("ArrowDown")
+    assert "winword.exe" in page.evaluate("document.activeElement.textContent")
+    page.keyboard.press("ArrowLeft")
+    assert page.get_by_role("treeitem", name="powershell.exe").count() == 0
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("treeitem", name="powershell.exe").wait_for()
+    portal.accessible()
+    assert server.world.incidents["inc-7f3a9c21"]["tasks_done"] == 1
+
+
 def test_work_an_incident_to_its_end(portal: Watched, server: Server) -> None:
     page = portal.open(INCIDENT)
     incident = server.world.incidents["inc-7f3a9c21"]

@@ -271,6 +271,50 @@ export function useComment(incident_id: string) {
   });
 }
 
+/** What the incident means. Made anew from what it is now: asked again when it changed (`version`). */
+export const narrativeQuery = (incident_id: string, version: number) =>
+  queryOptions({
+    queryKey: ["incident", incident_id, "narrative", version],
+    queryFn: ({ signal }) => take(api.GET("/api/v1/incidents/{incident_id}/narrative", { params: { path: { incident_id } }, signal })),
+    placeholderData: keepPreviousData,
+    staleTime: Infinity,
+  });
+
+export const processesQuery = (incident_id: string) =>
+  queryOptions({
+    queryKey: ["processes", incident_id],
+    queryFn: ({ signal }) => take(api.GET("/api/v1/incidents/{incident_id}/processes", { params: { path: { incident_id } }, signal })),
+    staleTime: 60_000,
+  });
+
+export const priorityHistoryQuery = (incident_id: string, version: number) =>
+  queryOptions({
+    queryKey: ["incident", incident_id, "priority", version],
+    queryFn: ({ signal }) => take(api.GET("/api/v1/incidents/{incident_id}/priority", { params: { path: { incident_id } }, signal })),
+    placeholderData: keepPreviousData,
+    staleTime: Infinity,
+  });
+
+export type TaskChange = { add: { title: string; description: string } } | { task: number; done: boolean } | { task: number; remove: true };
+
+/** Add a task, say whether one is done, or take one away; the answer is the whole incident. */
+export function useTasks(incident_id: string) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (change: TaskChange) => {
+      if ("add" in change) {
+        return take(api.POST("/api/v1/incidents/{incident_id}/tasks", { params: { path: { incident_id } }, body: change.add }));
+      }
+      const params = { path: { incident_id, task: change.task } };
+      return "done" in change
+        ? take(api.PATCH("/api/v1/incidents/{incident_id}/tasks/{task}", { params, body: { done: change.done } }))
+        : take(api.DELETE("/api/v1/incidents/{incident_id}/tasks/{task}", { params }));
+    },
+    onSuccess: (incident) => client.setQueryData(incidentQuery(incident_id).queryKey, incident),
+    onSettled: () => reshaped(client),
+  });
+}
+
 export type Decision = "approve" | "reject" | "undo";
 
 export function useDecide() {

@@ -26,6 +26,10 @@ export type Determination = NonNullable<S["IncidentSummary"]["determination"]>;
 export type StoryStep = S["StoryStep"];
 export type Graph = S["Graph"];
 export type Activity = S["Activity"];
+export type IncidentTask = S["IncidentTask"];
+export type Narrative = S["Narrative"];
+export type Reached = S["Reached"];
+export type Process = S["Process"];
 
 export type QueryAnswer = S["QueryAnswer"];
 export type QueryColumn = S["QueryColumn"];

@@ -68,7 +68,7 @@ const incidents = createRoute({
   }),
 });
 
-export const INCIDENT_TABS = ["story", "alerts", "assets", "activity", "actions"] as const;
+export const INCIDENT_TABS = ["story", "alerts", "assets", "processes", "tasks", "activity", "actions"] as const;
 export type IncidentTab = (typeof INCIDENT_TABS)[number];
 
 const incident = createRoute({

@@ -110,8 +110,7 @@ export function Results({ run, widen, again }: { run: Run; widen: () => void; ag
               of more: the limit is {number(rows.length)}
             </span>
           ) : null}{" "}
-          in{" "}
-          {answer.seconds < 10 ? answer.seconds.toFixed(2) : Math.round(answer.seconds)} s · {rangeLabel(run.range).toLowerCase()}
+          in {answer.seconds < 10 ? answer.seconds.toFixed(2) : Math.round(answer.seconds)} s · {rangeLabel(run.range).toLowerCase()}
         </p>
         <span className={css.spacer} />
         {tab === "chart" && shownKind ? (

@@ -3,6 +3,7 @@ import {
   Menu,
   MenuDivider,
   MenuItem,
+  MenuItemLink,
   MenuList,
   MenuPopover,
   MenuTrigger,
@@ -15,7 +16,14 @@ import { useState } from "react";
 import { sessionQuery, useChangeIncident, usersQuery } from "~/api/queries";
 import { type Incident, type IncidentPatch, SEVERITIES, STATUSES } from "~/api/types";
 import { useMay } from "~/app/permissions";
-import { CheckmarkCircleRegular, ChevronDownRegular, ChevronRightRegular, CommentAddRegular, PersonRegular } from "~/components/icons";
+import {
+  ArrowDownloadRegular,
+  CheckmarkCircleRegular,
+  ChevronDownRegular,
+  ChevronRightRegular,
+  CommentAddRegular,
+  PersonRegular,
+} from "~/components/icons";
 import { PriorityChip, SeverityMark, StatusMark, statusName, Time } from "~/components/marks";
 import { useNotices } from "~/components/toasts";
 import { words } from "~/lib/text";
@@ -57,39 +65,12 @@ export function IncidentHeader({ incident }: { incident: Incident }) {
       <div className={css.titleRow}>
         <PriorityChip score={incident.priority} reasons={incident.reasons} large />
         <h1 className={css.title}>{incident.title}</h1>
-        {may && !incident.redirect_to ? (
+        {incident.redirect_to ? null : (
           <div className={css.commands}>
-            <OwnerMenu incident={incident} apply={apply} />
-            <Menu>
-              <MenuTrigger disableButtonEnhancement>
-                <Button icon={<ChevronDownRegular />} iconPosition="after">
-                  {statusName(incident.status)}
-                </Button>
-              </MenuTrigger>
-              <MenuPopover>
-                <MenuList>
-                  {STATUSES.map((status) => (
-                    <MenuItem
-                      key={status}
-                      disabled={status === incident.status}
-                      onClick={() =>
-                        status === "Resolved" ? setDialog("resolve") : apply({ status }, `Status is now ${statusName(status)}`)
-                      }
-                    >
-                      <StatusMark status={status} />
-                    </MenuItem>
-                  ))}
-                </MenuList>
-              </MenuPopover>
-            </Menu>
-            <Button icon={<CommentAddRegular />} onClick={() => setDialog("comment")}>
-              Comment
-            </Button>
-            <Button appearance="primary" icon={<CheckmarkCircleRegular />} onClick={() => setDialog("resolve")}>
-              {incident.status === "Resolved" ? "Reclassify" : "Resolve"}
-            </Button>
+            <ExportMenu id={incident.id} />
+            {may ? <Commands incident={incident} apply={apply} setDialog={setDialog} /> : null}
           </div>
-        ) : null}
+        )}
       </div>
       <dl className={css.facts}>
         <div>
@@ -137,6 +118,41 @@ export function IncidentHeader({ incident }: { incident: Incident }) {
           </div>
         ) : null}
         <div>
+          <dt>Phase</dt>
+          <dd>
+            {may ? (
+              <Menu>
+                <MenuTrigger disableButtonEnhancement>
+                  <button
+                    type="button"
+                    className={css.quiet}
+                    aria-label={`Phase ${incident.phase ? words(incident.phase) : "not set"}, change`}
+                  >
+                    {incident.phase ? words(incident.phase) : "not set"}
+                  </button>
+                </MenuTrigger>
+                <MenuPopover>
+                  <MenuList>
+                    {PHASES.map((phase) => (
+                      <MenuItem
+                        key={phase}
+                        disabled={phase === incident.phase}
+                        onClick={() => apply({ phase }, `Phase is now ${words(phase)}`)}
+                      >
+                        {words(phase)}
+                      </MenuItem>
+                    ))}
+                  </MenuList>
+                </MenuPopover>
+              </Menu>
+            ) : incident.phase ? (
+              words(incident.phase)
+            ) : (
+              "not set"
+            )}
+          </dd>
+        </div>
+        <div>
           <dt>Activity</dt>
           <dd>
             <Time value={incident.first} /> → <Time value={incident.last} />
@@ -161,6 +177,73 @@ export function IncidentHeader({ incident }: { incident: Incident }) {
       {dialog === "resolve" ? <ResolveDialog incident={incident} close={() => setDialog(null)} /> : null}
       {dialog === "comment" ? <CommentDialog incident={incident} close={() => setDialog(null)} /> : null}
     </header>
+  );
+}
+
+/** What an analyst does with the whole incident. */
+function Commands({
+  incident,
+  apply,
+  setDialog,
+}: {
+  incident: Incident;
+  apply: (patch: IncidentPatch, done: string) => void;
+  setDialog: (dialog: "resolve" | "comment") => void;
+}) {
+  return (
+    <>
+      <OwnerMenu incident={incident} apply={apply} />
+      <Menu>
+        <MenuTrigger disableButtonEnhancement>
+          <Button icon={<ChevronDownRegular />} iconPosition="after">
+            {statusName(incident.status)}
+          </Button>
+        </MenuTrigger>
+        <MenuPopover>
+          <MenuList>
+            {STATUSES.map((status) => (
+              <MenuItem
+                key={status}
+                disabled={status === incident.status}
+                onClick={() => (status === "Resolved" ? setDialog("resolve") : apply({ status }, `Status is now ${statusName(status)}`))}
+              >
+                <StatusMark status={status} />
+              </MenuItem>
+            ))}
+          </MenuList>
+        </MenuPopover>
+      </Menu>
+      <Button icon={<CommentAddRegular />} onClick={() => setDialog("comment")}>
+        Comment
+      </Button>
+      <Button appearance="primary" icon={<CheckmarkCircleRegular />} onClick={() => setDialog("resolve")}>
+        {incident.status === "Resolved" ? "Reclassify" : "Resolve"}
+      </Button>
+    </>
+  );
+}
+
+const PHASES = ["DetectionAnalysis", "Containment", "Eradication", "Recovery", "PostIncident"] as const;
+
+/** The incident's proof as a file: the browser fetches it, the session's cookie lets it. */
+function ExportMenu({ id }: { id: string }) {
+  const address = (format: string) => `/api/v1/incidents/${encodeURIComponent(id)}/export?format=${format}`;
+  return (
+    <Menu>
+      <MenuTrigger disableButtonEnhancement>
+        <Button icon={<ArrowDownloadRegular />}>Export</Button>
+      </MenuTrigger>
+      <MenuPopover>
+        <MenuList>
+          <MenuItemLink href={address("pdf")} download>
+            PDF with its data
+          </MenuItemLink>
+          <MenuItemLink href={address("json")} download>
+            JSON with hashes
+          </MenuItemLink>
+        </MenuList>
+      </MenuPopover>
+    </Menu>
   );
 }
 

@@ -13,6 +13,8 @@ import { AssetsTab } from "./AssetsTab";
 import { IncidentActions } from "./IncidentActions";
 import { IncidentHeader } from "./IncidentHeader";
 import css from "./Incident.module.css";
+import { ProcessesTab } from "./ProcessesTab";
+import { TasksTab } from "./TasksTab";
 
 // The graph brings Cytoscape along: other tabs don't wait for it.
 const StoryTab = lazy(() => import("./story/StoryTab"));
@@ -49,6 +51,10 @@ export function IncidentPage() {
         <Tab value="story">Attack story</Tab>
         <Tab value="alerts">Alerts ({incident.alerts.length})</Tab>
         <Tab value="assets">Assets and evidence ({incident.entities.length})</Tab>
+        <Tab value="processes">Processes</Tab>
+        <Tab value="tasks">
+          Tasks ({incident.tasks_done}/{incident.tasks_total})
+        </Tab>
         <Tab value="activity">Activity log ({incident.activity.length})</Tab>
         <Tab value="actions">
           Actions ({actions.data?.items.length ?? 0}
@@ -68,6 +74,8 @@ export function IncidentPage() {
         ) : null}
         {tab === "alerts" ? <AlertsTab incident={incident} chosen={search.alert} choose={(alert) => go({ tab: "alerts", alert })} /> : null}
         {tab === "assets" ? <AssetsTab incident={incident} show={(entity) => go({ tab: undefined, entity })} /> : null}
+        {tab === "processes" ? <ProcessesTab incident={incident} openAlert={(alert) => go({ tab: "alerts", alert })} /> : null}
+        {tab === "tasks" ? <TasksTab incident={incident} /> : null}
         {tab === "activity" ? <ActivityTab incident={incident} /> : null}
         {tab === "actions" ? <IncidentActions incident={incident} actions={actions.data?.items} error={actions.error} /> : null}
       </div>

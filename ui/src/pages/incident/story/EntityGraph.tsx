@@ -1,7 +1,7 @@
 import { Button, Tooltip } from "@fluentui/react-components";
 import cytoscape, { type Core, type ElementDefinition } from "cytoscape";
 import fcose from "cytoscape-fcose";
-import { useEffect, useMemo, useRef } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import type { Incident } from "~/api/types";
 import { usePreferences } from "~/app/preferences";
 import { ZoomFitRegular, ZoomInRegular, ZoomOutRegular } from "~/components/icons";
@@ -9,6 +9,7 @@ import { Empty } from "~/components/states";
 import { entityKey, isAsset, shortLabel } from "~/lib/entities";
 import type { Highlight, Selection } from "~/lib/story";
 import { count } from "~/lib/text";
+import { PlayBar } from "./PlayBar";
 import { graphStyle, icon, nodeColor } from "./graphStyle";
 import css from "./Story.module.css";
 
@@ -109,6 +110,18 @@ export function EntityGraph({ incident, lit, selection, select }: Props) {
     });
   }, [lit, selection.entity, elements]);
 
+  // What wasn't there yet at the moment shown is hidden; null shows all.
+  const [moment, setMoment] = useState<number | null>(null);
+  useEffect(() => {
+    const core = graph.current;
+    if (!core) return;
+    const later = (first?: string | null) => moment !== null && first != null && Date.parse(first) > moment;
+    core.batch(() => {
+      incident.graph.nodes.forEach((node) => void core.getElementById(node.id).toggleClass("later", later(node.first)));
+      incident.graph.edges.forEach((edge, index) => void core.getElementById(`e${index}`).toggleClass("later", later(edge.first)));
+    });
+  }, [moment, elements]);
+
   const zoom = (factor: number) => {
     const core = graph.current;
     core?.zoom({ level: core.zoom() * factor, renderedPosition: { x: core.width() / 2, y: core.height() / 2 } });
@@ -132,6 +145,7 @@ export function EntityGraph({ incident, lit, selection, select }: Props) {
           </Tooltip>
         </div>
       </header>
+      {incident.graph.nodes.length > 1 ? <PlayBar incident={incident} moment={moment} setMoment={setMoment} /> : null}
       {incident.graph.nodes.length ? (
         <div ref={box} className={css.canvas} role="img" aria-label={describe(incident)} />
       ) : (

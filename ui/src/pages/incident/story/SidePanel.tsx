@@ -9,6 +9,7 @@ import { entityKey, huntQuery, isAsset, shortLabel, sortEntities, typeName } fro
 import { alertHunt, alertsOf, type Selection } from "~/lib/story";
 import { count, number, words } from "~/lib/text";
 import { rawText } from "~/lib/values";
+import { Meaning, PriorityPast } from "./Meaning";
 import css from "./Story.module.css";
 
 interface Props {
@@ -23,7 +24,7 @@ export function SidePanel({ incident, selection, select, openAlert }: Props) {
   const alert = selection.alert ? incident.alerts.find((a) => a.id === selection.alert) : undefined;
   if (alert) return <AlertPanel alert={alert} select={select} openAlert={openAlert} />;
   if (selection.entity) return <EntityPanel incident={incident} entity={selection.entity} select={select} />;
-  return <SummaryPanel incident={incident} />;
+  return <SummaryPanel incident={incident} select={select} />;
 }
 
 function Head({ title, close }: { title: string; close?: () => void }) {
@@ -41,7 +42,7 @@ function Head({ title, close }: { title: string; close?: () => void }) {
   );
 }
 
-function SummaryPanel({ incident }: { incident: Incident }) {
+function SummaryPanel({ incident, select }: { incident: Incident; select: Props["select"] }) {
   const products = [...new Set(incident.alerts.map((a) => a.product))].sort();
   const assets = incident.entities.filter((e) => isAsset(e.type));
   const events = incident.alerts.reduce((sum, a) => sum + a.count, 0);
@@ -49,7 +50,9 @@ function SummaryPanel({ incident }: { incident: Incident }) {
     <section className={css.side} aria-label="Summary">
       <Head title="Why it matters" />
       <div className={css.sideBody} tabIndex={0} role="group" aria-label="Summary of the incident">
+        <Meaning incident={incident} select={select} />
         <PriorityReasons score={incident.priority} reasons={incident.reasons} />
+        <PriorityPast incident={incident} />
         <h3 className={css.sub}>At a glance</h3>
         <dl className={css.kv}>
           <dt>Alerts</dt>
@@ -164,7 +167,7 @@ function EntityPanel({ incident, entity: key, select }: { incident: Incident; en
     incident.entities.find((e) =>
       alerts.some((a) => a.entities.some((x) => x.type === e.type && shortLabel(x) === shortLabel(e) && entityKey(x) === key)),
     );
-  if (!entity) return <SummaryPanel incident={incident} />;
+  if (!entity) return <SummaryPanel incident={incident} select={select} />;
   return (
     <section className={css.side} aria-label="Selected entity">
       <Head title={typeName(entity.type)} close={() => select({})} />

@@ -109,6 +109,7 @@ export function graphStyle(p: Palette): StylesheetJson {
     },
     { selector: ".dim", style: { opacity: 0.16, "text-opacity": 0.25 } },
     { selector: "edge.dim", style: { opacity: 0.1 } },
+    { selector: ".later", style: { visibility: "hidden" } },
     { selector: "node.lit", style: { "border-width": 3 } },
     { selector: "edge.lit", style: { width: 3, opacity: 1, "z-index": 9 } },
     {

@@ -1,0 +1,113 @@
+import { Button } from "@fluentui/react-components";
+import { useQuery } from "@tanstack/react-query";
+import { type KeyboardEvent, useId, useState } from "react";
+import { processesQuery } from "~/api/queries";
+import type { Incident, Process } from "~/api/types";
+import { ShieldErrorRegular, WindowConsoleRegular } from "~/components/icons";
+import { Time } from "~/components/marks";
+import { Card } from "~/components/Page";
+import { Empty, LoadingRows, ProblemBar } from "~/components/states";
+import { count } from "~/lib/text";
+import css from "./Tabs.module.css";
+
+/** Who started whom on the incident's hosts, near its alerts: made of rows by process id and start time. */
+export function ProcessesTab({ incident, openAlert }: { incident: Incident; openAlert: (id: string) => void }) {
+  const { data, error, refetch } = useQuery(processesQuery(incident.id));
+  if (!data) return error ? <ProblemBar error={error} retry={() => void refetch()} /> : <LoadingRows label="Loading the processes" />;
+  const titles = new Map(incident.alerts.map((a) => [a.id, a.title || a.rule]));
+  return (
+    <Card>
+      {data.trees.length ? (
+        <>
+          <p className={css.none}>
+            Solid links are certain (by start time), dashed ones follow from the process id alone.
+            {data.left_out ? ` ${count(data.left_out, "further process", "further processes")} not shown.` : ""}
+            {data.hosts_left_out ? ` ${count(data.hosts_left_out, "further host")} not asked.` : ""}
+            {data.truncated ? " There were more rows than a query gives: the trees may lack some." : ""}
+          </p>
+          <ul className={css.tree} role="tree" aria-label="Process trees" onKeyDown={walk}>
+            {data.trees.map((tree) => (
+              <Node key={`${tree.host} ${tree.pid} ${tree.started}`} node={tree} titles={titles} openAlert={openAlert} level={1} />
+            ))}
+          </ul>
+        </>
+      ) : (
+        <Empty
+          icon={<WindowConsoleRegular />}
+          title="No processes"
+          text="No process events were stored for this incident's hosts around the time of its alerts."
+        />
+      )}
+    </Card>
+  );
+}
+
+function Node({
+  node,
+  titles,
+  openAlert,
+  level,
+}: {
+  node: Process;
+  titles: Map<string, string>;
+  openAlert: (id: string) => void;
+  level: number;
+}) {
+  const [open, setOpen] = useState(true);
+  const some = node.children.length > 0;
+  const group = useId();
+  return (
+    <li role="none" data-certain={node.certain || undefined} data-alert={node.alerts.length > 0 || undefined}>
+      <div
+        className={css.process}
+        role="treeitem"
+        aria-level={level}
+        aria-expanded={some ? open : undefined}
+        aria-owns={some && open ? group : undefined}
+        tabIndex={level === 1 ? 0 : -1}
+        onKeyDown={(event) => {
+          if (event.target !== event.currentTarget || !some) return;
+          if (event.key === "ArrowLeft" && open) setOpen(false);
+          else if (event.key === "ArrowRight" && !open) setOpen(true);
+        }}
+      >
+        {some ? (
+          <button type="button" tabIndex={-1} aria-hidden="true" className={css.fold} onClick={() => setOpen(!open)}>
+            {open ? "▾" : "▸"}
+          </button>
+        ) : (
+          <span className={css.fold} />
+        )}
+        <strong>{node.file || "unknown program"}</strong>
+        <span className={css.taskWho}>
+          {node.pid} · {node.host} · {node.started ? <Time value={node.started} /> : "start not seen"}
+          {node.account ? ` · ${node.account}` : ""}
+          {node.seen ? "" : " · known only from what it started"}
+        </span>
+        {node.alerts.map((id) => (
+          <Button key={id} size="small" appearance="subtle" icon={<ShieldErrorRegular />} onClick={() => openAlert(id)}>
+            {titles.get(id) ?? "Alert"}
+          </Button>
+        ))}
+        {node.command ? <code>{node.command}</code> : null}
+      </div>
+      {some && open ? (
+        <ul role="group" id={group}>
+          {node.children.map((child) => (
+            <Node key={`${child.pid} ${child.started}`} node={child} titles={titles} openAlert={openAlert} level={level + 1} />
+          ))}
+        </ul>
+      ) : null}
+    </li>
+  );
+}
+
+/** Up and down go through what is shown, as in any tree. */
+function walk(event: KeyboardEvent<HTMLElement>) {
+  if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+  const items = [...event.currentTarget.querySelectorAll<HTMLElement>('[role="treeitem"]')];
+  const next = items[items.indexOf(document.activeElement as HTMLElement) + (event.key === "ArrowDown" ? 1 : -1)];
+  if (!next) return;
+  event.preventDefault();
+  next.focus();
+}
