@@ -3,7 +3,7 @@ import "./app/global.css";
 import { createDOMRenderer, FluentProvider, RendererProvider, Toaster } from "@fluentui/react-components";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";
-import { StrictMode } from "react";
+import { StrictMode, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { onSignedOut, Problem } from "~/api/client";
 import { sessionQuery } from "~/api/queries";
@@ -33,11 +33,14 @@ onSignedOut(() => {
 
 function App() {
   const { dark } = usePreferences();
+  const [notices, setNotices] = useState<HTMLElement | null>(null);
   return (
     <FluentProvider theme={dark ? darkTheme : lightTheme}>
       <QueryClientProvider client={client}>
         <RouterProvider router={router} />
-        <Toaster toasterId={TOASTER} position="bottom-end" />
+        {/* A landmark of their own, so that whoever moves by landmarks finds the notices. */}
+        <section ref={setNotices} aria-label="Notices" />
+        <Toaster toasterId={TOASTER} position="bottom-end" mountNode={notices} />
       </QueryClientProvider>
     </FluentProvider>
   );
