@@ -88,6 +88,9 @@ soak: env system ## Numbered events by every protocol while the server is killed
 	$(UV) sync --quiet --locked --inexact --group peers
 	$(BIN)/python -m tests.e2e.soak --events $(SOAK_EVENTS) --kills $(SOAK_KILLS) --out docs/reference/delivery.md
 
+explore: env ## The tests that share the machine, property tests on examples that nobody has tried yet
+	TOCSIN_EXAMPLES=explore $(BIN)/pytest -n auto --dist loadfile -m "not alone" $(PYTEST_ARGS)
+
 garbage: env ## Garbage at every intake port: 10,000 connections with random bytes, and 10,000 with known bad input at each receiver
 	TOCSIN_FUZZ_CONNECTIONS=10000 TOCSIN_FUZZ_SEED=$$(date +%s) $(BIN)/pytest tests/ingest/test_garbage.py -q
 	TOCSIN_FUZZ_CONNECTIONS=10000 $(BIN)/pytest tests/ingest/test_refusals.py -q -s --timeout 0

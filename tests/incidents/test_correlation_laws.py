@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,6 +60,32 @@ def groups(alerts: list[Alert]) -> set[frozenset[str]]:
 def test_order_of_arrival_changes_no_members(data: st.DataObject) -> None:
     alerts = data.draw(some_alerts())
     assert groups(data.draw(st.permutations(alerts))) == groups(alerts)
+
+
+ADDRESS = Entity("IP", {"Address": "8.8.8.8"})
+FIRST, LAST = "InitialAccess", "Exfiltration"
+
+
+@pytest.mark.parametrize(
+    "alerts",
+    [
+        # What the pattern's two alerts are together is near to the third; neither is alone.
+        [
+            alert("r3", 1, ADDRESS, severity="Low", tactics=(LAST,)),
+            alert("r0", 0, WS1, ADDRESS, severity="Low", tactics=(FIRST,)),
+            alert("r2", 0, WS1, severity="Low", tactics=(FIRST,)),
+        ],
+        # A further alert of the pattern's first stage, before the pattern is told or after.
+        [
+            alert("r1", 0, ADDRESS, severity="Low", tactics=(FIRST,)),
+            alert("r2", 0, ADDRESS, severity="Low", tactics=(FIRST,)),
+            alert("r3", 0, WS1, WS2, ADDRESS, severity="Low", tactics=(LAST,)),
+        ],
+    ],
+    ids=["near", "further"],
+)
+def test_a_pattern_gathers_the_same_in_any_order(alerts: list[Alert]) -> None:
+    assert [groups(list(order)) for order in permutations(alerts)] == [{frozenset(a.id for a in alerts)}] * 6
 
 
 @settings(max_examples=60, deadline=None)

@@ -223,22 +223,37 @@ class Correlator:
         """Gathers a pattern's alerts in one incident, with an alert that says what it is; nothing where that is told already."""
         parts = [c for a in fired.alerts if (c := self._clusters.get(self._alerts.get(a.id, ""))) is not None]
         parts = [c for c in {c.incident.id: c for c in parts}.values() if c.joinable and _is_open(c.incident)]
-        if not parts or any(fired.pattern.id in c.rules for c in parts):
+        told = [c for c in parts if fired.pattern.id in c.rules]
+        if not parts or len(told) == len(parts):
             return
-        target = parts[0]
+        # A stage's further alert that comes after the pattern was told belongs to it as one that came before does.
+        target = (told or parts)[0]
         was_shown = target.incident.promoted
-        for other in parts[1:]:
-            if self._may_merge(target, other):
+        merged = False
+        for other in parts:
+            if other is not target and other.incident.id in self._clusters and self._may_merge(target, other):
                 target, source = self._direction(target, other)
+                merged = True
                 was_shown = was_shown or source.incident.promoted or target.incident.promoted
                 shown = source.incident.promoted
                 self._merge(target, source, through)
                 if shown:
                     yield IncidentChange("merged", target.incident, (), source.incident)
-        said = fired.alert(target.incident.id)
-        self._join(target, said, signature(said, self._links), (Reason(fired.reason, self.settings.threshold),))
+        said: tuple[Alert, ...] = ()
+        if not told:
+            said = (fired.alert(target.incident.id),)
+            reason = Reason(fired.reason, self.settings.threshold)
+            self._join(target, said[0], signature(said[0], self._links), (reason,))
+        elif not merged:
+            return
+        # What the pattern brought together may be near to incidents that none of its parts was near enough to.
+        for absorbed, kept in self._settle(target, [], list(target.things), through):
+            target = kept
+            if absorbed.promoted:
+                was_shown = True
+                yield IncidentChange("merged", target.incident, (), absorbed)
         target.incident.promoted = True
-        yield IncidentChange("updated" if was_shown else "created", target.incident, (said,))
+        yield IncidentChange("updated" if was_shown else "created", target.incident, said)
 
     def _alone(self, alert: Alert, sign: Signature) -> Cluster:
         """The alert as an incident of its own."""

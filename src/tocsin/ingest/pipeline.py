@@ -180,10 +180,14 @@ class Intake:
 
     # ---------------------------------------------------------------------------------------------- taking bodies
 
-    def now(self) -> datetime:
-        """The instant of receipt of a body that comes now: never earlier than one given before."""
+    def now(self, *, later: bool = False) -> datetime:
+        """The instant of receipt of a body that comes now: never earlier than one given before; with `later`, later than all of those, so
+        that what comes from now on can be told from what came before."""
         with self._condition:
-            return self._now()
+            before = self._stamp
+            if self._now() <= before and later:
+                self._stamp = before + self._tick
+            return self._stamp
 
     def _now(self) -> datetime:
         moment = self.clock.now()
