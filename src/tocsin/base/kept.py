@@ -10,12 +10,15 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
+import structlog
 
-__all__ = ["read_entries", "trusted", "write_entries"]
+__all__ = ["KeptEntries", "program_digest", "read_entries", "trusted", "write_entries"]
+
+_log = structlog.get_logger("tocsin.base")
 
 _MOST_FILES = 3
 """Files of other versions that stay, for those who switch between two."""
@@ -76,6 +79,54 @@ def write_entries(
     with contextlib.suppress(OSError):
         _tidy(folder, path)
     return kept
+
+
+class KeptEntries:
+    """The entries of one file: those that were there, and those that this run used or found out. Not for several threads.
+
+    Several processes may use one file: each replaces it as a whole, and who comes last wins.
+    """
+
+    def __init__(self, path: Path, magic: bytes, *, most_entries: int, most_bytes: int) -> None:
+        self._path, self._magic = path, magic
+        self._most_entries, self._most_bytes = most_entries, most_bytes
+        self._entries = read_entries(path, magic, most_bytes)
+        self._used: dict[bytes, bytes] = {}
+        self._changed = False
+
+    def get(self, key: bytes) -> bytes | None:
+        """The entry that the file had; whoever can use it says so by `use`."""
+        return self._entries.get(key)
+
+    def use(self, key: bytes) -> None:
+        """The file's entry is worth keeping: those that nobody used go first when there are too many."""
+        self._used[key] = self._entries[key]
+
+    def put(self, key: bytes, entry: bytes) -> None:
+        """Takes an entry, for `save`."""
+        self._used[key] = entry
+        self._changed = True
+
+    def save(self) -> None:
+        """Writes what is new, where it can be written."""
+        if not self._changed:
+            return
+        try:
+            self._entries = write_entries(
+                self._path, self._magic, self._used, most_entries=self._most_entries, most_bytes=self._most_bytes
+            )
+        except OSError as error:
+            _log.debug("cache.not_written", path=str(self._path), error=str(error))
+        self._changed = False
+
+
+def program_digest(root: Path, modules: Iterable[str], *versions: str) -> str:
+    """What stands for the code that makes entries: versions, and the text of its modules below `root`, which changes more often than versions do."""
+    digest = hashlib.sha256(" ".join(versions).encode())
+    for name in modules:
+        with contextlib.suppress(OSError):
+            digest.update((root / name).read_bytes())
+    return digest.hexdigest()
 
 
 def _tidy(folder: Path, own: Path) -> None:

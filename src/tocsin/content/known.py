@@ -6,20 +6,16 @@ of thousands, most are never looked at beyond their compiled rules.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from functools import lru_cache
 from pathlib import Path
 
 import msgspec
-import structlog
 
 from tocsin import __version__
-from tocsin.base.kept import read_entries, write_entries
+from tocsin.base.kept import KeptEntries, program_digest
 
 __all__ = ["KnownFile", "KnownFiles"]
-
-_log = structlog.get_logger("tocsin.content")
 
 _MAGIC = b"tocsin rule files 1\n"
 _MOST_BYTES = 16 * 1024 * 1024
@@ -41,40 +37,30 @@ class KnownFiles:
     """The entries of one folder. Not for several threads."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / f"{_program()[:24]}.files"
-        self._entries = read_entries(self._path, _MAGIC, _MOST_BYTES)
-        self._used: dict[bytes, bytes] = {}
-        self._changed = False
+        self._kept = KeptEntries(
+            folder / f"{_program()[:24]}.files", _MAGIC, most_entries=_MOST_ENTRIES, most_bytes=_MOST_BYTES
+        )
 
     def get(self, text: str) -> KnownFile | None:
         """What is known of a file with that text."""
         key = _key(text)
-        entry = self._entries.get(key)
+        entry = self._kept.get(key)
         if entry is None:
             return None
         try:
             found = _DECODE(entry)
         except msgspec.DecodeError:
             return None
-        self._used[key] = entry
+        self._kept.use(key)
         return found
 
     def put(self, text: str, known: KnownFile) -> None:
         """Takes what was found out, for `save`."""
-        self._used[_key(text)] = msgspec.msgpack.encode(known)
-        self._changed = True
+        self._kept.put(_key(text), msgspec.msgpack.encode(known))
 
     def save(self) -> None:
         """Writes what is new."""
-        if not self._changed:
-            return
-        try:
-            self._entries = write_entries(
-                self._path, _MAGIC, self._used, most_entries=_MOST_ENTRIES, most_bytes=_MOST_BYTES
-            )
-        except OSError as error:
-            _log.debug("content.cache_not_written", path=str(self._path), error=str(error))
-        self._changed = False
+        self._kept.save()
 
 
 def _key(text: str) -> bytes:
@@ -84,9 +70,4 @@ def _key(text: str) -> bytes:
 @lru_cache(maxsize=1)
 def _program() -> str:
     """What stands for the code that reads rule files."""
-    digest = hashlib.sha256(__version__.encode())
-    root = Path(__file__).parents[1]
-    for name in _DEPENDS:
-        with contextlib.suppress(OSError):
-            digest.update((root / name).read_bytes())
-    return digest.hexdigest()
+    return program_digest(Path(__file__).parents[1], _DEPENDS, __version__)

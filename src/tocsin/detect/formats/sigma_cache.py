@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import structlog
 
 from tocsin import __version__
 from tocsin.base.errors import ContentError, DetectError, Place, TocsinError
-from tocsin.base.kept import read_entries, write_entries
+from tocsin.base.kept import KeptEntries, program_digest
 from tocsin.content import RuleFile
 from tocsin.detect.rule import IncidentSettings, Rule, RuleKind
 from tocsin.detect.sigma.logsource import bindings
@@ -30,8 +29,6 @@ from tocsin.detect.sigma.model import SigmaBody
 from tocsin.detect.sigma.stored import from_plain, to_plain
 
 __all__ = ["CompiledFile", "CompiledRule", "SigmaCache", "sigma_rule"]
-
-_log = structlog.get_logger("tocsin.detect")
 
 _MAGIC = b"tocsin sigma cache 1\n"
 _MOST_BYTES = 64 * 1024 * 1024
@@ -76,20 +73,19 @@ class SigmaCache:
     """
 
     def __init__(self, folder: Path, *, context: Iterable[str] = (), placeholders: str = "") -> None:
-        self._path = folder / f"{_program()[:24]}.bin"
+        self._kept = KeptEntries(
+            folder / f"{_program()[:24]}.bin", _MAGIC, most_entries=_MOST_ENTRIES, most_bytes=_MOST_BYTES
+        )
         context_digest = hashlib.sha256()
         for text in sorted(context):
             context_digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         self._context = context_digest.digest()
         self._placeholders = placeholders
-        self._entries = read_entries(self._path, _MAGIC, _MOST_BYTES)
-        self._used: dict[bytes, bytes] = {}
-        self._changed = False
 
     def get(self, file: RuleFile) -> CompiledFile | None:
         """What the file became, or None where that must be found out."""
         key = self._key(file)
-        entry = self._entries.get(key)
+        entry = self._kept.get(key)
         if entry is None:
             return None
         try:
@@ -97,7 +93,7 @@ class SigmaCache:
         except (msgspec.DecodeError, TypeError, ValueError, LookupError, RecursionError):
             found = None  # not what this program writes
         if found is not None:
-            self._used[key] = entry
+            self._kept.use(key)
         return found
 
     def put(self, file: RuleFile, compiled: CompiledFile) -> None:
@@ -105,20 +101,11 @@ class SigmaCache:
         with contextlib.suppress(
             TypeError, ValueError, OverflowError, RecursionError
         ):  # what has no plain form stays out
-            self._used[self._key(file)] = msgspec.msgpack.encode(_packed(compiled, self._placeholders))
-            self._changed = True
+            self._kept.put(self._key(file), msgspec.msgpack.encode(_packed(compiled, self._placeholders)))
 
     def save(self) -> None:
         """Writes what is new. Entries that weren't used go first when there are too many."""
-        if not self._changed:
-            return
-        try:
-            self._entries = write_entries(
-                self._path, _MAGIC, self._used, most_entries=_MOST_ENTRIES, most_bytes=_MOST_BYTES
-            )
-        except OSError as error:
-            _log.debug("sigma.cache_not_written", folder=str(self._path.parent), error=str(error))
-        self._changed = False
+        self._kept.save()
 
     def _key(self, file: RuleFile) -> bytes:
         name, text = (s.encode("utf-8", "surrogatepass") for s in (file.path.name, file.text))
@@ -131,12 +118,8 @@ class SigmaCache:
 @lru_cache(maxsize=1)
 def _program() -> str:
     """What stands for the code that compiles: versions and the text of modules, which changes more often than versions do."""
-    digest = hashlib.sha256(f"{__version__} {metadata.version('pysigma')} {metadata.version('google-re2')}".encode())
-    root = Path(__file__).parents[2]
-    for name in _DEPENDS:
-        with contextlib.suppress(OSError):
-            digest.update((root / name).read_bytes())
-    return digest.hexdigest()
+    versions = (__version__, metadata.version("pysigma"), metadata.version("google-re2"))
+    return program_digest(Path(__file__).parents[2], _DEPENDS, *versions)
 
 
 # ---------------------------------------------------------------------------------------------- entries

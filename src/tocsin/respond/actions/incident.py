@@ -15,6 +15,7 @@ from tocsin.state import ConflictError, Unit
 __all__ = [
     "AssignIncident",
     "CommentIncident",
+    "DeskKind",
     "IncidentEdit",
     "MergeIncidents",
     "MoveAlerts",
@@ -27,15 +28,20 @@ __all__ = [
 Tag = Annotated[str, Field(min_length=1, max_length=life.TAG_LENGTH)]
 
 
-class IncidentEdit(InsideKind[I]):
-    """An edit of an incident's members; its undo sets back those that nobody has changed since."""
+class DeskKind(InsideKind[I]):
+    """What somebody who may manage incidents does to one, at the desk."""
 
     permission: ClassVar[str] = "incidents.manage"
     needs_incident: ClassVar[bool] = True
-    edit: ClassVar[bool] = True
 
     def __init__(self, desk: IncidentDesk) -> None:
         self._desk = desk
+
+
+class IncidentEdit(DeskKind[I]):
+    """An edit of an incident's members; its undo sets back those that nobody has changed since."""
+
+    edit: ClassVar[bool] = True
 
     def changes(self, given: I) -> dict[str, Any]:
         """The members to change, as `life.change` takes them."""
@@ -227,18 +233,13 @@ class MergeInput(ActionInput):
     reason: str = Field(default="", max_length=1000, description="Why they belong together")
 
 
-class MergeIncidents(InsideKind[MergeInput]):
+class MergeIncidents(DeskKind[MergeInput]):
     """Merges incidents."""
 
     kind: ClassVar[str] = "incident.merge"
     title: ClassVar[str] = "Merge incidents"
     description: ClassVar[str] = "Empties other incidents into this one; links to them lead here."
-    permission: ClassVar[str] = "incidents.manage"
-    needs_incident: ClassVar[bool] = True
     Input = MergeInput
-
-    def __init__(self, desk: IncidentDesk) -> None:
-        self._desk = desk
 
     def describe(self, given: MergeInput) -> tuple[str, str]:
         """See ActionKind."""
@@ -267,18 +268,13 @@ class MoveInput(ActionInput):
     reason: str = Field(default="", max_length=1000, description="Why they don't belong here")
 
 
-class MoveAlerts(InsideKind[MoveInput]):
+class MoveAlerts(DeskKind[MoveInput]):
     """Moves alerts out of an incident."""
 
     kind: ClassVar[str] = "incident.move-alerts"
     title: ClassVar[str] = "Move alerts"
     description: ClassVar[str] = "Moves alerts to another incident, or to a new one of their own."
-    permission: ClassVar[str] = "incidents.manage"
-    needs_incident: ClassVar[bool] = True
     Input = MoveInput
-
-    def __init__(self, desk: IncidentDesk) -> None:
-        self._desk = desk
 
     def describe(self, given: MoveInput) -> tuple[str, str]:
         """See ActionKind."""
@@ -305,19 +301,14 @@ class CommentInput(ActionInput):
     text: str = Field(min_length=1, max_length=life.COMMENT_LENGTH, description="The comment")
 
 
-class CommentIncident(InsideKind[CommentInput]):
+class CommentIncident(DeskKind[CommentInput]):
     """Adds a comment."""
 
     kind: ClassVar[str] = "incident.comment"
     title: ClassVar[str] = "Comment"
     description: ClassVar[str] = "Adds a comment to an incident's activity log."
-    permission: ClassVar[str] = "incidents.manage"
-    needs_incident: ClassVar[bool] = True
     edit: ClassVar[bool] = True
     Input = CommentInput
-
-    def __init__(self, desk: IncidentDesk) -> None:
-        self._desk = desk
 
     def describe(self, given: CommentInput) -> tuple[str, str]:
         """See ActionKind."""

@@ -7,9 +7,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from tocsin.incidents import life, tasks
-from tocsin.incidents.desk import IncidentDesk
-from tocsin.respond.actions.incident import IncidentEdit
-from tocsin.respond.kind import ActionInput, Context, I, InsideKind, Outcome
+from tocsin.respond.actions.incident import DeskKind, IncidentEdit
+from tocsin.respond.kind import ActionInput, Context, Outcome
 from tocsin.state import Unit
 
 __all__ = ["AddTask", "ChangeTask", "ConductIncident", "EditComment", "RemoveTask"]
@@ -52,15 +51,6 @@ class ConductIncident(IncidentEdit[ConductInput]):
         return title, f"{title}."
 
 
-class _Work(InsideKind[I]):
-    permission: ClassVar[str] = "incidents.manage"
-    needs_incident: ClassVar[bool] = True
-    edit: ClassVar[bool] = True
-
-    def __init__(self, desk: IncidentDesk) -> None:
-        self._desk = desk
-
-
 class AddTaskInput(ActionInput):
     """What is to be done."""
 
@@ -68,12 +58,13 @@ class AddTaskInput(ActionInput):
     description: str = Field(default="", max_length=3000, description="How, and what to look out for")
 
 
-class AddTask(_Work[AddTaskInput]):
+class AddTask(DeskKind[AddTaskInput]):
     """Adds a task."""
 
     kind: ClassVar[str] = "incident.add-task"
     title: ClassVar[str] = "Add task"
     description: ClassVar[str] = "Adds a task to an incident."
+    edit: ClassVar[bool] = True
     Input = AddTaskInput
 
     def describe(self, given: AddTaskInput) -> tuple[str, str]:
@@ -104,12 +95,13 @@ class ChangeTaskInput(ActionInput):
     done: bool | None = Field(default=None, description="Whether it is done")
 
 
-class ChangeTask(_Work[ChangeTaskInput]):
+class ChangeTask(DeskKind[ChangeTaskInput]):
     """Changes a task, or says that it is done."""
 
     kind: ClassVar[str] = "incident.change-task"
     title: ClassVar[str] = "Change task"
     description: ClassVar[str] = "Changes an incident's task, or says whether it is done."
+    edit: ClassVar[bool] = True
     Input = ChangeTaskInput
 
     def describe(self, given: ChangeTaskInput) -> tuple[str, str]:
@@ -139,12 +131,13 @@ class RemoveTaskInput(ActionInput):
     task: int = Field(description="The task's number")
 
 
-class RemoveTask(_Work[RemoveTaskInput]):
+class RemoveTask(DeskKind[RemoveTaskInput]):
     """Takes a task away."""
 
     kind: ClassVar[str] = "incident.remove-task"
     title: ClassVar[str] = "Remove task"
     description: ClassVar[str] = "Takes a task away from an incident."
+    edit: ClassVar[bool] = True
     Input = RemoveTaskInput
 
     def describe(self, given: RemoveTaskInput) -> tuple[str, str]:
@@ -173,12 +166,13 @@ class EditCommentInput(ActionInput):
     text: str = Field(min_length=1, max_length=life.COMMENT_LENGTH, description="The comment's new text")
 
 
-class EditComment(_Work[EditCommentInput]):
+class EditComment(DeskKind[EditCommentInput]):
     """Gives a comment another text."""
 
     kind: ClassVar[str] = "incident.edit-comment"
     title: ClassVar[str] = "Edit comment"
     description: ClassVar[str] = "Gives a comment of one's own another text; both stay in the log."
+    edit: ClassVar[bool] = True
     Input = EditCommentInput
 
     def describe(self, given: EditCommentInput) -> tuple[str, str]:
