@@ -25,6 +25,7 @@ from tocsin.ingest.model import SourceBatch
 from tocsin.kql.types import Catalog, TableSchema
 from tocsin.lake.engine import Limits
 from tocsin.tables import INGESTION_TIME
+from tocsin.tables.kinds import EVENT_KINDS
 
 __all__ = ["CaseResult", "relation", "run_case", "run_cases", "timed"]
 
@@ -197,7 +198,7 @@ _SYSTEM: Mapping[str, pa.DataType] = {
 
 def source_rows(source: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Rows of a source kind as its decoder would make them; of Windows events what isn't a system column is EventData."""
-    if source in ("windows.event", "linux.sysmon"):
+    if source in EVENT_KINDS:
         shaped = []
         for row in rows:
             data = {k: _text(v) for k, v in row.items() if k not in _SYSTEM}

@@ -24,6 +24,7 @@ from tocsin.detect.rule import Rule, RuleKind, Windows
 from tocsin.detect.run import Queries, defect
 from tocsin.detect.turns import Job, RuleLedger, ScheduleSettings, Turns, aware
 from tocsin.detect.windows import moment_of
+from tocsin.tables.own import own
 
 __all__ = ["Job", "RuleLedger", "ScheduleSettings", "Scheduler"]
 
@@ -267,17 +268,17 @@ class Scheduler(Turns):
         code: str = "",
     ) -> None:
         self._health(
-            {
-                "TimeGenerated": iso(self._clock.now()),
-                "OperationName": f"{rule.kind.value} analytics rule run",
-                "SentinelResourceId": rule.id,
-                "SentinelResourceName": rule.name,
-                "SentinelResourceType": "Analytics Rule",
-                "SentinelResourceKind": rule.kind.value,
-                "Status": status,
-                "Reason": code or status,
-                "Description": reason or "Rule executed successfully",
-                "ExtendedProperties": {
+            own("rule_health").row(
+                time=iso(self._clock.now()),
+                operation=f"{rule.kind.value} analytics rule run",
+                id=rule.id,
+                name=rule.name,
+                type="Analytics Rule",
+                kind=rule.kind.value,
+                status=status,
+                reason=code or status,
+                description=reason or "Rule executed successfully",
+                details={
                     "QueryStartTimeUTC": iso(start),
                     "QueryEndTimeUTC": iso(job.end),
                     "QueryResultAmount": rows,
@@ -288,5 +289,5 @@ class Scheduler(Turns):
                     "Eager": job.eager,
                     "SuppressionEnabled": rule.suppression is not None,
                 },
-            }
+            )
         )

@@ -23,6 +23,7 @@ from tocsin.detect.alert import SEVERITIES, TACTICS, Alert, Evidence, iso
 from tocsin.detect.durations import parse_duration
 from tocsin.incidents.signature import Signature
 from tocsin.tables.entities import Entity, EntityKey
+from tocsin.tables.own import own
 
 __all__ = ["Fired", "Fusion", "Pattern", "Stage", "patterns_of", "shipped_patterns"]
 
@@ -122,18 +123,11 @@ class Fired:
 
     def alert(self, incident_id: str) -> Alert:
         """The alert that says so. One of a pattern in an incident: its id follows from both."""
+        table = own("alert_reference")
         alerts = self.alerts
         tactics = sorted({t for a in alerts for t in a.tactics}, key=lambda t: TACTICS.index(t) if t in TACTICS else 99)
         rows = [
-            Evidence(
-                "SecurityAlert",
-                {
-                    "TimeGenerated": iso(a.time),
-                    "AlertName": a.title or a.rule,
-                    "SystemAlertId": a.id,
-                    "Stage": stage.name,
-                },
-            )
+            Evidence(table.name, table.row(start=iso(a.time), title=a.title or a.rule, id=a.id, stage=stage.name))
             for stage, found in self.stages
             for a in found
         ]

@@ -19,10 +19,11 @@ import orjson
 
 from tocsin.base.errors import IngestError
 from tocsin.base.ids import stable_uuid
+from tocsin.tables.own import own
 
 __all__ = ["TABLE", "Indicators", "read_indicators"]
 
-TABLE = "ThreatIntelIndicators"
+TABLE = own("indicators").name
 _KEYS = {
     "ipv4-addr": "ipv4-addr:value", "ipv6-addr": "ipv6-addr:value", "domain-name": "domain-name:value", "url": "url:value",
     "email-addr": "email-addr:value", "md5": "file:hashes.MD5", "sha1": "file:hashes.'SHA-1'", "sha256": "file:hashes.'SHA-256'",
@@ -229,24 +230,22 @@ def _row(
         score = max(0, min(100, round(float(confidence))))
     except (TypeError, ValueError, OverflowError):
         score = 50
-    return {
-        "TimeGenerated": _iso(now),
-        "Id": ident,
-        "ObservableKey": key,
-        "ObservableValue": value,
-        "Pattern": pattern or f"[{key} = '{value}']",
-        "Confidence": score,
-        "IsActive": not revoked and (until is None or until > now),
-        "IsDeleted": False,
-        "Revoked": revoked,
-        "Created": _iso(since),
-        "Modified": _iso(now),
-        "ValidFrom": _iso(since),
-        "ValidUntil": _iso(until) if until is not None else None,
-        "Tags": ", ".join(map(str, tags)),
-        "SourceSystem": source,
-        "Data": dict(data),
-    }
+    return own("indicators").row(
+        now=_iso(now),
+        id=ident,
+        key=key,
+        value=value,
+        pattern=pattern or f"[{key} = '{value}']",
+        confidence=score,
+        active=not revoked and (until is None or until > now),
+        deleted=False,
+        revoked=revoked,
+        since=_iso(since),
+        until=_iso(until) if until is not None else None,
+        tags=", ".join(map(str, tags)),
+        source=source,
+        data=dict(data),
+    )
 
 
 def _moment(value: Any) -> datetime | None:

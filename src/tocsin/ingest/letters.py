@@ -21,6 +21,7 @@ from tocsin.base.errors import Place
 from tocsin.ingest.decoders.body import pack_batch
 from tocsin.ingest.model import DeadLetter, SourceBatch
 from tocsin.lake import Body
+from tocsin.tables.own import own
 
 __all__ = [
     "ATTEMPT",
@@ -35,7 +36,7 @@ __all__ = [
     "replayed_row",
 ]
 
-DEAD_LETTERS = "DeadLetter_CL"
+DEAD_LETTERS = own("dead_letters").name
 DEAD, REPLAYED = "Dead", "Replayed"
 LETTER, ATTEMPT = "letter", "attempt"
 """What the body of a replay says in its meta: which letter it is, and how often it was tried."""

@@ -37,11 +37,12 @@ from tocsin.kql.types import Catalog, Column, TableSchema
 from tocsin.lake import TableBatch
 from tocsin.lake.engine import Engine, Limits, Standing, conform
 from tocsin.tables import INGESTION_TIME, catalogue, custom_schema
+from tocsin.tables.own import own
 
 __all__ = ["Mapper", "ParserLike"]
 
 _log = structlog.get_logger("tocsin.ingest.mapping")
-UNPARSED = "Unparsed_CL"
+UNPARSED = own("unparsed").name
 _NOTED = 1000
 """Origins of which lost values are remembered until somebody takes the notes."""
 _NO_LIMITS = Limits(rows=None, seconds=None, result_bytes=None)

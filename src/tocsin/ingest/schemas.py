@@ -7,8 +7,9 @@ from functools import lru_cache
 
 import pyarrow as pa
 
-from tocsin.ingest.decoders.windows import EVENT_KINDS, EVENT_SCHEMA
+from tocsin.ingest.decoders.windows import EVENT_SCHEMA
 from tocsin.kql.types import Catalog, Column, FunctionSource, KqlType, TableSchema
+from tocsin.tables.kinds import EVENT_KINDS
 
 __all__ = [
     "DYNAMIC_COLUMNS",

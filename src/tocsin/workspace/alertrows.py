@@ -1,4 +1,7 @@
-"""Alerts as rows of SecurityAlert (Sentinel's) and of AlertInfo and AlertEvidence (Defender's): rules and hunts read them as any table."""
+"""Alerts as rows of SecurityAlert (Sentinel's) and of AlertInfo and AlertEvidence (Defender's): rules and hunts read them as any table.
+
+Which columns hold what stands in `tables/own.toml`.
+"""
 
 from __future__ import annotations
 
@@ -8,72 +11,39 @@ import orjson
 
 from tocsin.detect.alert import Alert, iso
 from tocsin.tables.entities import Entity
+from tocsin.tables.own import own
 
 __all__ = ["alert_evidence", "alert_info", "security_alert"]
-
-_COLUMNS = (
-    "AlertLink", "ConfidenceLevel", "ConfidenceScore", "ExtendedLinks", "ProductComponentName", "ProviderName", "RemediationSteps",
-    "SubTechniques",
-)  # fmt: skip
-_EVIDENCE = {
-    "Account": ("User", {"Name": "AccountName", "NTDomain": "AccountDomain", "Sid": "AccountSid", "AadUserId": "AccountObjectId"}),
-    "Host": ("Machine", {"HostName": "DeviceName", "FullName": "DeviceName", "DeviceId": "DeviceId"}),
-    "IP": ("Ip", {"Address": "RemoteIP"}),
-    "URL": ("Url", {"Url": "RemoteUrl"}),
-    "DNS": ("Url", {"DomainName": "RemoteUrl"}),
-    "File": ("File", {"Name": "FileName", "Directory": "FolderPath"}),
-    "Process": ("Process", {"CommandLine": "ProcessCommandLine", "ImageFile": "FileName"}),
-    "RegistryKey": ("RegistryKey", {"Key": "RegistryKey"}),
-    "RegistryValue": ("RegistryValue", {"Key": "RegistryKey", "Name": "RegistryValueName", "Value": "RegistryValueData"}),
-    "MailMessage": ("MailMessage", {"NetworkMessageId": "NetworkMessageId", "Subject": "EmailSubject"}),
-    "Mailbox": ("Mailbox", {"MailboxPrimaryAddress": "AccountUpn"}),
-    "CloudApplication": ("CloudApplication", {"Name": "Application"}),
-    "AzureResource": ("CloudResource", {"ResourceId": "AzureResourceId"}),
-}  # fmt: skip
-"""By our entity types: AlertEvidence's EntityType, and its columns by identifier."""
 
 
 def security_alert(alert: Alert, status: str = "New") -> dict[str, Any]:
     """The alert as a row of SecurityAlert."""
+    table = own("alerts")
     given = {p.lower(): v for p, v in alert.properties.items()}
-    return {
-        "TimeGenerated": iso(alert.created),
-        "AlertName": alert.title or alert.rule,
-        "DisplayName": alert.title or alert.rule,
-        "AlertSeverity": alert.severity,
-        "AlertType": alert.rule_id,
-        "Description": alert.description,
-        "ProductName": alert.product,
-        "ProviderName": "Tocsin",
-        "VendorName": "Tocsin",
-        "SystemAlertId": alert.id,
-        "VendorOriginalId": alert.id,
-        "StartTime": iso(alert.time),
-        "EndTime": iso(alert.end),
-        "Status": status,
-        "Tactics": ", ".join(alert.tactics),
-        "Techniques": orjson.dumps(list(alert.techniques)).decode(),
-        "Entities": orjson.dumps([{"Type": e.type.lower(), **e.identifiers} for e in alert.entities]).decode(),
-        "ExtendedProperties": orjson.dumps(
-            {"Count": alert.count, "CustomDetails": alert.custom_details}, default=str
-        ).decode(),
-        **{c: given[c.lower()] for c in _COLUMNS if c.lower() in given},
-    }
+    taken = {c: given[c.lower()] for c, fact in table.columns.items() if c == fact and c.lower() in given}
+    return table.row(
+        written=iso(alert.created),
+        title=alert.title or alert.rule,
+        severity=alert.severity,
+        rule=alert.rule_id,
+        description=alert.description,
+        product=alert.product,
+        id=alert.id,
+        start=iso(alert.time),
+        end=iso(alert.end),
+        status=status,
+        tactics=", ".join(alert.tactics),
+        techniques=orjson.dumps(list(alert.techniques)).decode(),
+        entities=orjson.dumps([{"Type": e.type.lower(), **e.identifiers} for e in alert.entities]).decode(),
+        details=orjson.dumps({"Count": alert.count, "CustomDetails": alert.custom_details}, default=str).decode(),
+        **taken,
+    )
 
 
 def alert_info(alert: Alert) -> dict[str, Any]:
     """The alert as a row of AlertInfo."""
-    return {
-        "TimeGenerated": iso(alert.created),
-        "Timestamp": iso(alert.time),
-        "AlertId": alert.id,
-        "Title": alert.title or alert.rule,
-        "Category": alert.tactics[0] if alert.tactics else "SuspiciousActivity",
-        "Severity": alert.severity,
-        "ServiceSource": alert.product,
-        "DetectionSource": "Scheduled detection" if alert.product != "Sigma" else "Custom detection",
-        "AttackTechniques": orjson.dumps(list(alert.techniques)).decode(),
-    }
+    category = alert.tactics[0] if alert.tactics else "SuspiciousActivity"
+    return own("alert_info").row(**_shared(alert), category=category)
 
 
 def alert_evidence(alert: Alert) -> list[dict[str, Any]]:
@@ -81,34 +51,40 @@ def alert_evidence(alert: Alert) -> list[dict[str, Any]]:
     return [_evidence(alert, e) for e in alert.entities]
 
 
-def _evidence(alert: Alert, entity: Entity) -> dict[str, Any]:
-    kind, columns = _EVIDENCE.get(entity.type, (entity.type, {}))
-    row: dict[str, Any] = {
-        "TimeGenerated": iso(alert.created),
-        "Timestamp": iso(alert.time),
-        "AlertId": alert.id,
-        "Title": alert.title or alert.rule,
-        "Categories": orjson.dumps(list(alert.tactics)).decode(),
-        "AttackTechniques": orjson.dumps(list(alert.techniques)).decode(),
-        "ServiceSource": alert.product,
-        "DetectionSource": "Scheduled detection" if alert.product != "Sigma" else "Custom detection",
-        "EntityType": kind,
-        "EvidenceRole": "Related",
-        "Severity": alert.severity,
-        "AdditionalFields": {"Type": entity.type.lower(), **entity.identifiers},
+def _shared(alert: Alert) -> dict[str, Any]:
+    return {
+        "written": iso(alert.created),
+        "start": iso(alert.time),
+        "id": alert.id,
+        "title": alert.title or alert.rule,
+        "severity": alert.severity,
+        "product": alert.product,
+        "detection": "Scheduled detection" if alert.product != "Sigma" else "Custom detection",
+        "techniques": orjson.dumps(list(alert.techniques)).decode(),
     }
-    for identifier, column in columns.items():
-        if value := entity.identifiers.get(identifier):
-            row[column] = value
-    if entity.type == "FileHash" and (value := entity.identifiers.get("Value")):
-        row["EntityType"] = "File"
-        algorithm = (entity.identifiers.get("Algorithm") or "").upper().replace("-", "")
-        if algorithm in ("SHA1", "SHA256"):
-            row[algorithm] = value
-    if (
-        entity.type == "Account"
-        and (name := entity.identifiers.get("Name"))
-        and (suffix := entity.identifiers.get("UPNSuffix"))
-    ):
-        row["AccountUpn"] = f"{name}@{suffix}"
+
+
+def _evidence(alert: Alert, entity: Entity) -> dict[str, Any]:
+    table = own("alert_evidence")
+    kind, columns = table.entities.get(entity.type, (entity.type, {}))
+    row = table.row(
+        **_shared(alert),
+        categories=orjson.dumps(list(alert.tactics)).decode(),
+        kind=kind,
+        role="Related",
+        entity={"Type": entity.type.lower(), **entity.identifiers},
+        **_more(entity),
+    )
+    row.update({c: value for i, c in columns.items() if (value := entity.identifiers.get(i))})
     return row
+
+
+def _more(entity: Entity) -> dict[str, str]:
+    """What more than one identifier tells together."""
+    get = entity.identifiers.get
+    if entity.type == "FileHash" and (value := get("Value")):
+        algorithm = (get("Algorithm") or "").upper().replace("-", "")
+        return {algorithm: value} if algorithm in ("SHA1", "SHA256") else {}
+    if entity.type == "Account" and (name := get("Name")) and (suffix := get("UPNSuffix")):
+        return {"upn": f"{name}@{suffix}"}
+    return {}

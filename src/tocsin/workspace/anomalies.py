@@ -18,6 +18,7 @@ from tocsin.detect.alert import iso
 from tocsin.detect.anomaly import Anomaly, Readiness, anomalies_of, evaluate
 from tocsin.detect.anomaly.rows import anomaly_row, behavior_row
 from tocsin.detect.durations import duration_text
+from tocsin.tables.own import own
 from tocsin.workspace.tiers import AnalyticsQueries
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Anomalies:
             behavior = [behavior_row(anomaly, f, now) for f in found.findings]
             made = [r for f in found.findings if (r := anomaly_row(anomaly, f, now)) is not None]
             key = f"anomaly/{anomaly.id}/{iso(end)}"
-            written = self._write("BehaviorAnalytics", behavior, key) and self._write("Anomalies", made, key)
+            written = self._write(own("behavior").name, behavior, key) and self._write(own("anomalies").name, made, key)
         except TocsinError as error:
             self._failed(anomaly, error, now)
             return False
@@ -139,19 +140,19 @@ class Anomalies:
             failures = unit.rules.failed(anomaly.id, str(error))
         self._retry[anomaly.id] = now + timedelta(minutes=min(60, 2 ** min(failures, 6)))
         self._workspace.written.write(
-            "SentinelHealth",
+            own("rule_health").name,
             [
-                {
-                    "TimeGenerated": iso(now),
-                    "OperationName": "Anomaly rule run",
-                    "SentinelResourceId": anomaly.id,
-                    "SentinelResourceName": anomaly.name,
-                    "SentinelResourceType": "Anomaly rule",
-                    "SentinelResourceKind": "Anomaly",
-                    "Status": "Failure",
-                    "Reason": error.code,
-                    "Description": str(error),
-                }
+                own("rule_health").row(
+                    time=iso(now),
+                    operation="Anomaly rule run",
+                    id=anomaly.id,
+                    name=anomaly.name,
+                    type="Anomaly rule",
+                    kind="Anomaly",
+                    status="Failure",
+                    reason=error.code,
+                    description=str(error),
+                )
             ],
         )
 

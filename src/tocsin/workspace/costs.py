@@ -13,6 +13,7 @@ from tocsin.base.clock import Clock
 from tocsin.detect.alert import iso
 from tocsin.detect.rule import Rule
 from tocsin.state import State
+from tocsin.tables.own import own
 
 __all__ = ["RuleCosts"]
 
@@ -88,16 +89,16 @@ class RuleCosts:
 
     def _say(self, rule: Rule, status: str, text: str, share: float) -> None:
         self._health(
-            {
-                "TimeGenerated": iso(self._clock.now()),
-                "OperationName": "Sigma analytics rule run",
-                "SentinelResourceId": rule.id,
-                "SentinelResourceName": rule.name,
-                "SentinelResourceType": "Analytics Rule",
-                "SentinelResourceKind": rule.kind.value,
-                "Status": status,
-                "Reason": "Rule cost",
-                "Description": text,
-                "ExtendedProperties": {"CorePercent": round(share, 1), "Cap": self._cap},
-            }
+            own("rule_health").row(
+                time=iso(self._clock.now()),
+                operation="Sigma analytics rule run",
+                id=rule.id,
+                name=rule.name,
+                type="Analytics Rule",
+                kind=rule.kind.value,
+                status=status,
+                reason="Rule cost",
+                description=text,
+                details={"CorePercent": round(share, 1), "Cap": self._cap},
+            )
         )

@@ -26,6 +26,7 @@ from tocsin.ingest.model import SourceBatch
 from tocsin.lake import TableBatch
 from tocsin.lake.engine import Limits, Window
 from tocsin.state import LedgerRow
+from tocsin.tables.own import own
 from tocsin.workspace.alertrows import alert_evidence, alert_info, security_alert
 from tocsin.workspace.assets import find_assets
 from tocsin.workspace.costs import RuleCosts
@@ -238,8 +239,9 @@ class Detection:
         )
 
     def _health(self, row: Mapping[str, Any]) -> None:
-        if row.get("Status") != "Success":
-            self._write_back("SentinelHealth", [row])
+        table = own("rule_health")
+        if row.get(table.column("status")) != "Success":
+            self._write_back(table.name, [row])
 
     def _tell(self, alerts: Sequence[Alert]) -> None:
         """Writes alerts as rows. What couldn't be written (intake was busy) is written by `_untold`, as is what a crash left."""
@@ -249,9 +251,9 @@ class Detection:
     def _write_alerts(self, alerts: Sequence[Alert]) -> bool:
         write = self._workspace.written.write
         return (
-            write("SecurityAlert", [security_alert(a) for a in alerts])
-            and write("AlertInfo", [alert_info(a) for a in alerts])
-            and write("AlertEvidence", [row for a in alerts for row in alert_evidence(a)])
+            write(own("alerts").name, [security_alert(a) for a in alerts])
+            and write(own("alert_info").name, [alert_info(a) for a in alerts])
+            and write(own("alert_evidence").name, [row for a in alerts for row in alert_evidence(a)])
         )
 
     def _untold(self, until: datetime) -> None:
@@ -262,7 +264,7 @@ class Detection:
         if not kept:
             return
         known = self._workspace.queries.run(
-            "SecurityAlert | distinct SystemAlertId",
+            f"{own('alerts').name} | distinct {own('alerts').column('id')}",
             window=Window(since - _UNTOLD, None),
             limits=Limits(rows=1_000_000),
         )

@@ -19,12 +19,13 @@ from tocsin.lake.engine import Window
 from tocsin.query import QueryService
 from tocsin.state import State, text_of
 from tocsin.tables import INGESTION_TIME
+from tocsin.tables.own import own
 from tocsin.workspace.ownrows import OwnRows
 
 __all__ = ["Health"]
 
 _log = structlog.get_logger("tocsin.workspace.health")
-_HEALTH, _USAGE = "TocsinHealth", "Usage"
+_HEALTH, _USAGE = own("health"), own("usage")
 _USAGE_OF = "_UsageOf"
 """The stored function that makes an hour's row of a table (pack core)."""
 _USAGE_KEY = "usage:next"
@@ -112,7 +113,7 @@ class Health:
     def sources(self, now: datetime) -> None:
         """A row for each source that sent something since the last time or fell silent, and for each change of a state."""
         with self._lock:
-            self._own.write(_HEALTH, self._rows(now))
+            self._own.write(_HEALTH.name, self._rows(now))
 
     def _rows(self, now: datetime) -> list[dict[str, Any]]:
         interval = max((now - self._last).total_seconds(), 0.001)
@@ -151,34 +152,38 @@ class Health:
             status, reason = "Failure", "Silent for longer than it ever is."
         elif errors:
             status, reason = "Partial success", f"{errors} pieces of input became dead letters."
-        return {
-            **self._row(now, "Source health", status, "Data connector", facts.kind, facts.name),
-            "Description": f"{events} events in {interval:.0f} s; the last {facts.silent:.0f} s ago.",
-            "Reason": reason,
-            "LastEventTime": text_of(facts.last),
-            "IntervalSeconds": round(interval, 3),
-            "Events": events,
-            "Bytes": size,
-            "Errors": errors,
-            "EventsPerSecond": round(events / interval, 3),
-            "SilentSeconds": round(facts.silent, 3),
-            "CadenceSeconds": facts.cadence,
-            "CadenceDays": facts.days,
-            "ThresholdSeconds": facts.threshold,
-            "LatencyP50Seconds": latencies.percentile(0.5),
-            "LatencyP95Seconds": latencies.percentile(0.95),
-            "LatencyP99Seconds": latencies.percentile(0.99),
-        }
+        return self._row(
+            now,
+            "Source health",
+            status,
+            "Data connector",
+            facts.kind,
+            facts.name,
+            description=f"{events} events in {interval:.0f} s; the last {facts.silent:.0f} s ago.",
+            reason=reason,
+            last=text_of(facts.last),
+            interval=round(interval, 3),
+            events=events,
+            bytes=size,
+            errors=errors,
+            rate=round(events / interval, 3),
+            silent=round(facts.silent, 3),
+            cadence=facts.cadence,
+            days=facts.days,
+            threshold=facts.threshold,
+            p50=latencies.percentile(0.5),
+            p95=latencies.percentile(0.95),
+            p99=latencies.percentile(0.99),
+        )
 
     def _change(self, key: tuple[str, str], good: bool, now: datetime, reason: str) -> list[dict[str, Any]]:
         """A row when a source or receiver fails or recovers; nothing for one that was well from the beginning."""
         if self._states.setdefault(key, True) == good:
             return []
         self._states[key] = good
-        row = self._row(now, "Data fetch status change", "Success" if good else "Failure", "Data connector", *key)
-        return [
-            {**row, "Description": "It sends again." if good else f"It is {reason}.", "Reason": "" if good else reason}
-        ]
+        status, text = ("Success", "It sends again.") if good else ("Failure", f"It is {reason}.")
+        said = {"description": text, "reason": "" if good else reason}
+        return [self._row(now, "Data fetch status change", status, "Data connector", *key, **said)]
 
     def transform_failed(self, transform: Transform, reason: str, rows: int) -> None:
         """A row for a transform that failed on a batch: once a minute, however many batches there are."""
@@ -189,35 +194,37 @@ class Health:
         if last is not None and now - last < timedelta(minutes=1):
             return
         self._failing[transform.id] = now
-        row = self._row(now, "Transform run", "Failure", "Transform", transform.stream, transform.name)
         went = "became dead letters" if transform.on_error == "dead-letter" else "went on as they came"
-        self._own.write(
-            _HEALTH, [{**row, "Description": f"{rows} rows {went}.", "Reason": reason, "Events": rows, "Errors": rows}]
-        )
+        said: dict[str, Any] = {"description": f"{rows} rows {went}.", "reason": reason, "events": rows, "errors": rows}
+        what = transform.stream, transform.name
+        self._own.write(_HEALTH.name, [self._row(now, "Transform run", "Failure", "Transform", *what, **said)])
 
     def columns_came(self, table: str, columns: Mapping[str, int]) -> None:
         """A row for columns that came for a declared table which doesn't have them, once each since the start."""
         if not self._intake.healthy:
             return  # what a crash left in the log is read: nothing can be put behind it yet
         names = ", ".join(sorted(columns))
-        row = self._row(self._clock.now(), "New columns", "Partial success", "Table", table, table)
         text = f"Columns came that {table} doesn't have: {names}. Their values are in its overflow."
-        self._own.write(
-            _HEALTH, [{**row, "Description": text, "Reason": names[:1000], "Events": sum(columns.values())}]
-        )
+        said: dict[str, Any] = {"description": text, "reason": names[:1000], "events": sum(columns.values())}
+        now = self._clock.now()
+        row = self._row(now, "New columns", "Partial success", "Table", table, table, **said)
+        self._own.write(_HEALTH.name, [row])
 
-    def _row(self, now: datetime, operation: str, status: str, kind: str, what: str, name: str) -> dict[str, Any]:
-        return {
-            "TimeGenerated": text_of(now),
-            "OperationName": operation,
-            "Status": status,
-            "SentinelResourceType": kind,
-            "SentinelResourceKind": what,
-            "SentinelResourceName": name,
-            "SentinelResourceId": f"{what}/{name}",
-            "RecordId": str(uuid.uuid4()),
-            "WorkspaceId": self._id,
-        }
+    def _row(
+        self, now: datetime, operation: str, status: str, kind: str, what: str, name: str, **facts: Any
+    ) -> dict[str, Any]:
+        return _HEALTH.row(
+            time=text_of(now),
+            operation=operation,
+            status=status,
+            type=kind,
+            kind=what,
+            name=name,
+            id=f"{what}/{name}",
+            record=str(uuid.uuid4()),
+            workspace=self._id,
+            **facts,
+        )
 
     # ------------------------------------------------------------------ Usage
 
@@ -231,7 +238,7 @@ class Health:
             self._next(start)
         start = max(start, _hour(now - _BEHIND))
         while start + _HOUR <= this and self._intake.watermark() >= start + _HOUR:
-            if not self._own.write(_USAGE, self._used(start, start + _HOUR), request=f"usage:{start.isoformat()}"):
+            if not self._own.write(_USAGE.name, self._used(start, start + _HOUR), request=f"usage:{start.isoformat()}"):
                 return
             start += _HOUR
             self._next(start)

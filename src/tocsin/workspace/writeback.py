@@ -20,6 +20,7 @@ from tocsin.detect.alert import iso
 from tocsin.incidents.store import CORRELATION, alert_of
 from tocsin.incidents.vocabulary import words
 from tocsin.state import IncidentChange, Unit, text_of
+from tocsin.tables.own import own
 from tocsin.workspace.alertrows import security_alert
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class WriteBack:
             with self._workspace.state.read() as unit:
                 incidents = [_security_incident(unit, c) for c in kept]
                 alerts = [row for c in kept for row in _alerts_of(unit, c)]
-            for table, rows in (("SecurityIncident", incidents), ("SecurityAlert", alerts)):
+            for table, rows in ((own("incidents").name, incidents), (own("alerts").name, alerts)):
                 while not self.write(table, rows):
                     if self._stopping.wait(_PATIENCE_SECONDS):
                         return  # told again after the next start
@@ -110,11 +111,8 @@ def _alerts_of(unit: Unit, change: IncidentChange) -> list[dict[str, Any]]:
     """An alert's status is its incident's: a row each when that changes."""
     if "status" not in change.data.get("set", {}) or change.row.version == 1 or change.row.status == "Redirected":
         return []
-    moment = iso(change.row.updated)
-    return [
-        {**security_alert(alert_of(a), change.row.status), "TimeGenerated": moment}
-        for a in unit.incidents.alerts_of(change.row.id)
-    ]
+    told = {own("alerts").column("written"): iso(change.row.updated)}
+    return [{**security_alert(alert_of(a), change.row.status), **told} for a in unit.incidents.alerts_of(change.row.id)]
 
 
 def _security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
@@ -123,33 +121,28 @@ def _security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
     briefs = unit.incidents.alert_rules(row.id)
     merged = row.status == "Redirected"
     comments = [e for e in unit.incidents.activity_of(row.id) if e.kind == "comment"]
-    return {
-        "TimeGenerated": iso(row.updated),
-        "IncidentName": row.id,
-        "IncidentNumber": row.number,
-        "Title": row.title,
-        "Severity": row.severity,
-        "Status": said["status"],
-        "Classification": said["classification"],
-        "ClassificationReason": said["determination"],
-        "ClassificationComment": comments[-1].text if row.closed and comments else "",
-        "Owner": {"assignedTo": row.owner, "userPrincipalName": row.owner},
-        "CreatedTime": iso(row.created),
-        "ClosedTime": text_of(row.updated if merged else row.closed),
-        "FirstActivityTime": iso(row.first),
-        "LastActivityTime": iso(row.last),
-        "LastModifiedTime": iso(row.updated),
-        "ModifiedBy": change.actor,
-        "ProviderName": "Tocsin",
-        "ProviderIncidentId": row.id,
-        "AlertIds": list(briefs),
-        "RelatedAnalyticRuleIds": sorted(set(briefs.values())),
-        "Labels": [{"labelName": t, "labelType": "User"} for t in row.tags],
-        "Comments": [
-            {"id": e.id, "message": e.text, "author": e.actor, "createdTimeUtc": iso(e.time)} for e in comments
-        ],
-        "Tasks": [t.to_dict() for t in unit.incidents.tasks.of(row.id)],
-        "AdditionalData": {
+    return own("incidents").row(
+        updated=iso(row.updated),
+        id=row.id,
+        number=row.number,
+        title=row.title,
+        severity=row.severity,
+        status=said["status"],
+        classification=said["classification"],
+        determination=said["determination"],
+        comment=comments[-1].text if row.closed and comments else "",
+        owner={"assignedTo": row.owner, "userPrincipalName": row.owner},
+        created=iso(row.created),
+        closed=text_of(row.updated if merged else row.closed),
+        first=iso(row.first),
+        last=iso(row.last),
+        actor=change.actor,
+        alerts=list(briefs),
+        rules=sorted(set(briefs.values())),
+        labels=[{"labelName": t, "labelType": "User"} for t in row.tags],
+        comments=[{"id": e.id, "message": e.text, "author": e.actor, "createdTimeUtc": iso(e.time)} for e in comments],
+        tasks=[t.to_dict() for t in unit.incidents.tasks.of(row.id)],
+        more={
             "tactics": row.payload.get("tactics", []),
             "techniques": row.payload.get("techniques", []),
             "alertsCount": row.alert_count,
@@ -161,5 +154,4 @@ def _security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
             "phase": row.phase,
             "redirectTo": row.redirect_to,
         },
-        "SourceSystem": "Tocsin",
-    }
+    )

@@ -12,26 +12,21 @@ from tocsin.detect.anomaly.baseline import score_of
 from tocsin.detect.anomaly.evaluate import Finding
 from tocsin.detect.anomaly.model import Anomaly
 from tocsin.detect.entities import map_entities
+from tocsin.tables.own import own
 
 __all__ = ["anomaly_row", "behavior_row"]
-
-_SHARED = {
-    "UserName": "UserName", "UserPrincipalName": "UserPrincipalName", "SourceIPAddress": "SourceIpAddress",
-    "SourceDevice": "SourceDevice", "DestinationIPAddress": "DestinationIpAddress", "DestinationDevice": "DestinationDevice",
-}  # fmt: skip
-"""Columns of Anomalies by those of BehaviorAnalytics."""
 
 
 def behavior_row(anomaly: Anomaly, finding: Finding, now: datetime) -> dict[str, Any]:
     """A row of BehaviorAnalytics: what was done, and its insights (null where the baseline can't say)."""
-    return {
-        "TimeGenerated": iso(finding.last),
-        "TimeProcessed": iso(now),
-        **_columns(anomaly, finding),
-        "ActivityInsights": finding.insights,
-        "InvestigationPriority": round(10 * score_of(finding.weights)),
-        "SourceRecordId": _id(anomaly, finding),
-    }
+    row = own("behavior").row(
+        last=iso(finding.last),
+        now=iso(now),
+        insights=finding.insights,
+        priority=round(10 * score_of(finding.weights)),
+        id=_id(anomaly, finding),
+    )
+    return {**_columns(anomaly, finding), **row}
 
 
 def anomaly_row(anomaly: Anomaly, finding: Finding, now: datetime) -> dict[str, Any] | None:
@@ -41,31 +36,27 @@ def anomaly_row(anomaly: Anomaly, finding: Finding, now: datetime) -> dict[str, 
         return None
     columns = _columns(anomaly, finding)
     entities = map_entities(anomaly.entity_mappings, finding.row)
-    return {
-        "TimeGenerated": iso(now),
-        "Id": _id(anomaly, finding),
-        "AnomalyTemplateId": anomaly.id,
-        "AnomalyTemplateName": anomaly.name,
-        "AnomalyTemplateVersion": anomaly.version,
-        "RuleId": anomaly.id,
-        "RuleName": anomaly.name,
-        "RuleStatus": "Production",
-        "RuleConfigVersion": anomaly.version,
-        "Description": anomaly.description,
-        "StartTime": iso(finding.first),
-        "EndTime": iso(finding.last),
-        "Score": round(score, 4),
-        "Tactics": ", ".join(anomaly.tactics),
-        "Techniques": ", ".join(anomaly.techniques),
-        "VendorName": "Tocsin",
-        "ActivityInsights": finding.insights,
-        "AnomalyReasons": [
-            {k: iso(v) if isinstance(v, datetime) else v for k, v in r.items()} for r in finding.reasons
-        ],
-        "AnomalyDetails": {"Entity": finding.entity, "PeerGroup": finding.peer or None, "Count": finding.count},
-        "Entities": [{"Type": e.type.lower(), **e.identifiers} for e in entities],
-        **{_SHARED[name]: value for name, value in columns.items() if name in _SHARED},
-    }
+    table = own("anomalies")
+    known = table.columns.values()
+    return table.row(
+        now=iso(now),
+        id=_id(anomaly, finding),
+        rule=anomaly.id,
+        name=anomaly.name,
+        version=anomaly.version,
+        status="Production",
+        description=anomaly.description,
+        first=iso(finding.first),
+        last=iso(finding.last),
+        score=round(score, 4),
+        tactics=", ".join(anomaly.tactics),
+        techniques=", ".join(anomaly.techniques),
+        insights=finding.insights,
+        reasons=[{k: iso(v) if isinstance(v, datetime) else v for k, v in r.items()} for r in finding.reasons],
+        details={"Entity": finding.entity, "PeerGroup": finding.peer or None, "Count": finding.count},
+        entities=[{"Type": e.type.lower(), **e.identifiers} for e in entities],
+        **{name: value for name, value in columns.items() if name in known},
+    )
 
 
 def _columns(anomaly: Anomaly, finding: Finding) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from tocsin.base.errors import ContentError
 from tocsin.content import Document, Field, Schema, check, is_warning
 from tocsin.detect.durations import duration_text, parse_duration
+from tocsin.tables.own import own
 
 __all__ = ["FIELDS", "INDICATOR_TYPES", "KINDS", "SECTIONS", "Made", "compile_kind"]
 
@@ -230,7 +231,7 @@ def _indicators(query: str, section: Mapping[str, Any], frequency: timedelta) ->
         "'", "\\'"
     )
     return (
-        f"{lets}let indicators = ThreatIntelIndicators\n| where ObservableKey =~ '{key}'\n"
+        f"{lets}let indicators = {own('indicators').name}\n| where ObservableKey =~ '{key}'\n"
         "| summarize arg_max(TimeGenerated, IsActive, IsDeleted, Confidence, ValidUntil, Tags, Data) by Id, ObservableValue\n"
         f"| where IsActive and not(IsDeleted) and (isnull(ValidUntil) or ValidUntil > now()){least}\n"
         "| project Indicator = ObservableValue, IndicatorKey = tolower(ObservableValue), IndicatorId = Id, IndicatorTime = TimeGenerated,\n"

@@ -37,7 +37,7 @@ _MOST_ENTRIES = 20_000
 _DEPENDS = (
     "content/yamltext.py", "detect/formats/sigma.py", "detect/formats/sigma_cache.py", "detect/formats/sigma_parse.py", "detect/rule.py",
     "detect/sigma/checks.py", "detect/sigma/parsed.py",
-    "detect/sigma/logsource.py", "detect/sigma/stored.py", "detect/sigma/tree.py",
+    "detect/sigma/logsource.py", "detect/sigma/logsources.toml", "detect/sigma/stored.py", "detect/sigma/tree.py",
 )  # fmt: skip
 """The modules whose code decides what an entry holds."""
 

@@ -15,13 +15,13 @@ from tocsin.ingest.decoders import flatvalues
 from tocsin.ingest.decoders.windows import EVENT_SCHEMA
 from tocsin.ingest.model import SourceBatch
 from tocsin.tables.entities import Entity
+from tocsin.tables.kinds import EVENT_KINDS, KINDS
 
 __all__ = ["EPOCH", "Assets", "Event", "batch_events", "event_entities", "line_events"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES = ("TimeCreated", "TimeGenerated", "Timestamp", "ts", "EventTime", "CreationTime")
 _DROPPED = ("EventData", "ProviderGuid", "ActivityID", "Fields")
-_WINDOWS = ("windows.event", "linux.sysmon")
 _KEPT = tuple(n for n in EVENT_SCHEMA.names if n not in _DROPPED)
 
 
@@ -104,7 +104,7 @@ class Assets:
 def batch_events(batch: SourceBatch, indexes: Sequence[int], assets: Assets) -> list[Event]:
     """The events of these rows of a batch."""
     kept = batch.rows.select([n for n in batch.rows.column_names if n not in _DROPPED])
-    if batch.source not in _WINDOWS:
+    if batch.source not in EVENT_KINDS:
         found: list[Event] = []
         for index, values in zip(indexes, kept.take(pa.array(indexes, pa.int64())).to_pylist(), strict=True):
             row = _row(values, _inner(batch, index))
@@ -136,7 +136,7 @@ def line_events(lines: Sequence[bytes], assets: Assets) -> list[Event]:
     made: list[Event | None] = [None] * len(lines)
     if len(flat) < len(lines):
         nested = sorted(set(range(len(lines))).difference(flat))
-        batch = SourceBatch("windows.event", flatvalues.nested_rows([objects[at] for at in nested]), "")
+        batch = SourceBatch(KINDS.windows, flatvalues.nested_rows([objects[at] for at in nested]), "")
         for at, event in zip(nested, batch_events(batch, range(len(nested)), assets), strict=True):
             event.keep()
             made[at] = event
@@ -155,8 +155,8 @@ def _flat_event(line: bytes, fields: dict[str, Any], created: datetime | None, a
     whose = assets.of_values(flatvalues.computer(fields), fields)
     if created is None:  # it may tell its time in a field of its own
         row = make()
-        return Event("windows.event", _time(row), whose, row=row)
-    return Event("windows.event", created.replace(tzinfo=UTC), whose, make=make)
+        return Event(KINDS.windows, _time(row), whose, row=row)
+    return Event(KINDS.windows, created.replace(tzinfo=UTC), whose, make=make)
 
 
 def _utc(moment: datetime) -> datetime:
@@ -165,7 +165,7 @@ def _utc(moment: datetime) -> datetime:
 
 def _inner(batch: SourceBatch, index: int) -> Mapping[str, Any]:
     """The fields that a row carries beside its columns."""
-    if batch.source == "linux.auditd":
+    if batch.source == KINDS.audit:
         found: dict[str, Any] = orjson.loads(batch.rows.column("Fields")[index].as_py() or "{}")
         return found
     return batch.event_data()[index] if "EventData" in batch.rows.column_names else {}
@@ -191,13 +191,13 @@ def _time(row: Mapping[str, Any]) -> datetime:
 
 def event_entities(source: str, row: Mapping[str, Any]) -> tuple[Entity, ...]:
     """The entities that the event names."""
-    if source in _WINDOWS:
+    if source in EVENT_KINDS:
         return tuple(dict.fromkeys(_windows(row)))
-    if source == "linux.auditd":
+    if source == KINDS.audit:
         return tuple(dict.fromkeys(_auditd(row)))
     if source.startswith("zeek."):
         return tuple(dict.fromkeys(_zeek(row)))
-    if source == "syslog":
+    if source == KINDS.syslog:
         return tuple(dict.fromkeys(make("Host", {"FullName": text(row.get("HostName"))})))
     return tuple(derive_entities(row))
 

@@ -32,10 +32,11 @@ from tocsin.detect.sigma.program import Bound, Layout, Program, whole_text
 from tocsin.detect.sigma.tree import leaves, values_of
 from tocsin.ingest.decoders import decode_body
 from tocsin.ingest.model import SourceBatch
+from tocsin.tables.kinds import KINDS
 
 __all__ = ["SigmaMatcher", "SigmaStats"]
 
-WINDOWS = ("windows.event", "linux.sysmon")
+WINDOWS = (KINDS.windows, KINDS.sysmon_linux)
 LATE = timedelta(minutes=5)
 """How much later than its time a live event may come and still be counted in a correlation that waits for the end of its span."""
 
@@ -94,7 +95,7 @@ class SigmaMatcher:
 
     def _new_scanner(self) -> LineScanner:
         scanner = NativeLines if self.native else PythonLines
-        return scanner(lambda c, e: self._windows_program("windows.event", c, e), self.costs)
+        return scanner(lambda c, e: self._windows_program(KINDS.windows, c, e), self.costs)
 
     def spent(self) -> dict[str, int]:
         """What rules took since the last time: nanoseconds of CPU by rule id; see `tocsin.detect.sigma.costs`."""
@@ -210,7 +211,7 @@ class SigmaMatcher:
         return alerts
 
     def _windows(self, batch: SourceBatch, *, lines: bool = True) -> list[tuple[int, tuple[int, ...]]]:
-        if not lines or batch.lines is None or batch.source != "windows.event":
+        if not lines or batch.lines is None or batch.source != KINDS.windows:
             return self._windows_rows(batch, range(len(batch)))
         at = [i for i, line in enumerate(batch.lines) if line is not None]
         verdicts, slow = self._scanner.scan([line for line in batch.lines if line is not None])
@@ -362,7 +363,7 @@ def _values(getter: str, events: Sequence[Mapping[str, Any]], indexes: Sequence[
 def _dicts(batch: SourceBatch) -> list[dict[str, Any]]:
     """A batch's rows as mappings without what is null; an audit event's fields beside its types."""
     rows = batch.rows.to_pylist()
-    if batch.source == "linux.auditd":
+    if batch.source == KINDS.audit:
         return [{**orjson.loads(r.get("Fields") or "{}"), "Types": orjson.loads(r.get("Types") or "[]")} for r in rows]
     return [{k: _jsonable(v) for k, v in r.items() if v is not None} for r in rows]
 

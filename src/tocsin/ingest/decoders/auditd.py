@@ -22,6 +22,7 @@ from tocsin.ingest.decoders.context import Context
 from tocsin.ingest.decoders.lines import LongLine, line_blocks
 from tocsin.ingest.decoders.source import Source
 from tocsin.ingest.model import DecodedItem
+from tocsin.tables.kinds import KINDS
 
 __all__ = ["AUDIT_LINE", "AuditEvent", "add_audit_text", "auoms_row", "decode_auditd", "parse_record"]
 
@@ -194,15 +195,15 @@ def decode_auditd(source: Source, context: Context) -> Iterator[DecodedItem]:
             if event is None:
                 if len(pending) >= _MAX_OPEN:
                     oldest = next(iter(pending))
-                    context.add("linux.auditd", pending.pop(oldest).row())
+                    context.add(KINDS.audit, pending.pop(oldest).row())
                 event = pending[key] = AuditEvent(match["time"], match["serial"], node)
             if match["type"] == "EOE":
-                context.add("linux.auditd", pending.pop(key).row())
+                context.add(KINDS.audit, pending.pop(key).row())
                 continue
             event.merge(match["type"], line[match.end() :])
         yield from context.full()
     for event in pending.values():
-        context.add("linux.auditd", event.row())
+        context.add(KINDS.audit, event.row())
 
 
 # AUOMS writes values with blanks unquoted (`proctitle=/bin/sh -c id`): a value ends where ` name=` follows.
@@ -222,7 +223,7 @@ def add_audit_text(message: str, host: str, context: Context) -> bool:
         row = auoms_row(message, host)
         if row is not None:
             context.derived += 1
-            context.add("linux.auditd", row)
+            context.add(KINDS.audit, row)
         return True
     node = match["node"] or host
     key = (node, match["time"], match["serial"])

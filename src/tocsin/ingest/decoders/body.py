@@ -45,6 +45,7 @@ from tocsin.ingest.decoders.w3c import decode_w3c
 from tocsin.ingest.decoders.zeek import decode_zeek_tsv
 from tocsin.ingest.model import DeadLetter, DecodedItem, FileReport, SourceBatch
 from tocsin.ingest.settings import DecodeLimits
+from tocsin.tables.kinds import KINDS
 
 __all__ = [
     "LINE_DECODERS", "BodyLike", "decode_bodies", "decode_body", "frame_syslog", "hec_objects", "pack_batch", "pack_letters", "unframe_syslog",
@@ -127,7 +128,7 @@ def decode_bodies(
         return
     cut = _flat_events().cut([b.data for b in bodies])
     if cut.rows is not None:
-        batch = SourceBatch("windows.event", cut.rows, _origin(first))
+        batch = SourceBatch(KINDS.windows, cut.rows, _origin(first))
         batch.lines = cut.lines
         yield batch
     for number, group in groupby(cut.slow, lambda piece: piece[0]):

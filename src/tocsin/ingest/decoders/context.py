@@ -17,9 +17,10 @@ from tocsin.ingest.decoders.eventxml import add_event_xml
 from tocsin.ingest.decoders.jsonvalue import json_text
 from tocsin.ingest.decoders.tables import TableMatcher
 from tocsin.ingest.decoders.times import parse_times
-from tocsin.ingest.decoders.windows import EVENT_KINDS, EVENT_SCHEMA, EventBuffer
+from tocsin.ingest.decoders.windows import EVENT_SCHEMA, EventBuffer
 from tocsin.ingest.model import DeadLetter, SourceBatch
 from tocsin.ingest.settings import DecodeLimits
+from tocsin.tables.kinds import EVENT_KINDS, KINDS
 
 __all__ = ["Context", "as_text", "kind_schema"]
 
@@ -143,7 +144,7 @@ class Context:
     def add_audit(self, event: Any) -> None:
         """Adds an audit event that was carried by other lines."""
         self.derived += 1
-        self.add("linux.auditd", event.row())
+        self.add(KINDS.audit, event.row())
 
     def full(self) -> Iterator[SourceBatch]:
         """The batches that have grown big enough to hand on."""
@@ -196,7 +197,7 @@ class Context:
 
     def _events(self, buffer: EventBuffer) -> SourceBatch:
         lines = buffer.lines()
-        batch = self.batch("linux.sysmon" if buffer is self.sysmon else "windows.event", buffer.take())
+        batch = self.batch(KINDS.sysmon_linux if buffer is self.sysmon else KINDS.windows, buffer.take())
         batch.lines = lines
         return batch
 
@@ -218,7 +219,7 @@ _MARKED = pa.schema(
     ]
 )
 _FIXED: dict[str, pa.Schema] = {
-    "linux.auditd": pa.schema(
+    KINDS.audit: pa.schema(
         [
             ("TimeCreated", pa.timestamp("us")),
             ("Computer", pa.string()),
@@ -227,7 +228,7 @@ _FIXED: dict[str, pa.Schema] = {
             ("Fields", pa.string()),
         ]
     ),
-    "syslog": pa.schema(
+    KINDS.syslog: pa.schema(
         [
             ("TimeCreated", pa.timestamp("us")),
             ("HostName", pa.string()),
@@ -241,8 +242,8 @@ _FIXED: dict[str, pa.Schema] = {
             ("StructuredData", pa.string()),
         ]
     ),
-    "cef": _MARKED,
-    "leef": _MARKED,
+    KINDS.cef: _MARKED,
+    KINDS.leef: _MARKED,
 }
 
 

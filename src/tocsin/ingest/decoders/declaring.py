@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tocsin.base.errors import ContentError, Place, did_you_mean
+from tocsin.tables.kinds import KINDS
 
 __all__ = ["check_declarations"]
 
@@ -36,7 +37,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
 }
 _KIND = re.compile(r"[a-z0-9]+(?:[.\-](?:[a-z0-9]+|\{[^{}]+\}))*")
 _TAKEN = ("table.", "zeek.")
-_FIXED = frozenset({"windows.event", "linux.sysmon", "linux.auditd", "syslog", "cef", "leef", "json", "csv"})
+_FIXED = KINDS.all()
 """Kinds whose rows have columns of their own, which a declaration can't give."""
 
 

@@ -13,6 +13,7 @@ from tocsin.ingest.decoders.jsonvalue import json_text
 from tocsin.ingest.decoders.names import names
 from tocsin.ingest.decoders.tables import plain_name
 from tocsin.ingest.decoders.zeek import zeek_row
+from tocsin.tables.kinds import KINDS
 
 __all__ = ["WINDOWS_TABLES", "add_object", "add_table_row"]
 
@@ -85,7 +86,7 @@ def add_object(d: dict[str, Any], context: Context, depth: int = 0) -> bool:
 def _add_carried_message(d: Mapping[str, Any], context: Context) -> bool:
     """Reads the log line that a shipper put into an object: Beats' and Fluentd's `message`, Fluent Bit's `log`, the journal's `MESSAGE`."""
     if "MESSAGE" in d and ("SYSLOG_IDENTIFIER" in d or "_SYSTEMD_UNIT" in d or "_TRANSPORT" in d):
-        context.add("syslog", journal_row(d, context.default_time))
+        context.add(KINDS.syslog, journal_row(d, context.default_time))
         return True
     carried, context.carried = context.carried, None
     context.line = None  # what is carried isn't the line itself

@@ -23,6 +23,7 @@ from tocsin.ingest.decoders.marked import find_mark, parse_marked
 from tocsin.ingest.decoders.shapes import add_carried, add_object
 from tocsin.ingest.decoders.source import Source
 from tocsin.ingest.model import DecodedItem
+from tocsin.tables.kinds import KINDS
 
 __all__ = ["FACILITIES", "SEVERITIES", "add_syslog_line", "decode_syslog", "looks_like_syslog", "parse_syslog"]
 
@@ -157,7 +158,7 @@ def add_syslog_line(line: str, context: Context, *, received: datetime | None, p
             and add_object(value, context)
         ):
             return
-    context.add("syslog", row)
+    context.add(KINDS.syslog, row)
     derived = from_syslog(row["ProcessName"], message, row["HostName"] or "", row["TimeCreated"], context.zone)
     if derived is not None:
         context.add(*derived)

@@ -1,4 +1,4 @@
-"""Rows of kind `windows.event` and `linux.sysmon` out of the many JSON shapes that Windows events travel in."""
+"""Rows of Windows-shaped events out of the many JSON shapes that Windows events travel in."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from tocsin.ingest.decoders.eventtimes import row_times
 from tocsin.ingest.decoders.jsonvalue import json_text
 from tocsin.ingest.decoders.xmlfields import xml_fields
 
-__all__ = ["EVENT_KINDS", "EVENT_SCHEMA", "EventBuffer", "columns_of", "event_data_of"]
-
-EVENT_KINDS = frozenset({"windows.event", "linux.sysmon"})
-"""Kinds whose rows have `EVENT_SCHEMA`."""
+__all__ = ["EVENT_SCHEMA", "EventBuffer", "columns_of", "event_data_of"]
 
 EVENT_SCHEMA = pa.schema(
     [

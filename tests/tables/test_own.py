@@ -1,0 +1,97 @@
+"""Names stand in declarations: every own table fits the catalogue, and no table's or source's name stands in Python."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+import tocsin
+from tocsin.content import load_packs, packs_dir
+from tocsin.tables import catalogue
+from tocsin.tables.kinds import KINDS
+from tocsin.tables.own import own
+
+SOURCES = Path(tocsin.__file__).parent
+ROLES = list(tomllib.loads((SOURCES / "tables/own.toml").read_text()))
+
+ALLOWED: Mapping[str, tuple[str, ...]] = {
+    # English words, element names and names of classes that are spelled as a table is.
+    "a word": (
+        "cli/anomalies.py: Anomalies", "workspace/anomalies.py: Anomalies", "detect/alert.py: Alert",
+        "content/__init__.py: Watchlist", "content/model.py: Watchlist", "*: Event",
+    ),
+    # The language's own help shows how a query looks: an example needs a table that its reader has.
+    "an example": (
+        "kql/operator_docs.py: DeviceProcessEvents", "kql/operator_docs.py: DeviceInfo", "kql/operator_docs.py: DeviceFileEvents",
+        "kql/functions/specials.py: DeviceProcessEvents",
+    ),
+    # What a setting's description says to whoever sets it.
+    "a description": (
+        "lake/settings.py: SecurityAlert", "workspace/settings.py: SentinelHealth", "ingest/receivers/settings.py: TocsinHealth",
+        "workspace/settings.py: dns.windows",
+    ),
+}  # fmt: skip
+"""Where a name may stand all the same, by the reason."""
+
+
+def literals(tree: ast.Module) -> Iterator[str]:
+    """Texts of a module that aren't docstrings."""
+    docs = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+            yield node.value
+
+
+def named(words: frozenset[str], dotted: frozenset[str]) -> set[str]:
+    """`module: name` for each of the names that stands in a text of Python."""
+    found = set()
+    for path in SOURCES.rglob("*.py"):
+        module = path.relative_to(SOURCES).as_posix()
+        for text in literals(ast.parse(path.read_text())):
+            found |= {f"{module}: {w}" for w in words.intersection(re.findall(r"\w+", text))}
+            found |= {f"{module}: {d}" for d in dotted.intersection(re.findall(r"[\w.-]+", text))}
+    return found
+
+
+def is_allowed(name: str) -> bool:
+    word = name.split(": ")[1]
+    return any(e in (name, f"*: {word}") for entries in ALLOWED.values() for e in entries)
+
+
+def test_no_table_or_source_is_named_in_python() -> None:
+    sources = {p.source for p in load_packs([packs_dir()]).parsers}
+    dotted = frozenset(s for s in sources if "." in s)
+    assert {KINDS.windows, KINDS.audit} <= dotted
+    assert len(dotted) > 50
+    found = named(catalogue().names(), dotted)
+    assert not (more := sorted(n for n in found if not is_allowed(n))), more
+    gone = [e for entries in ALLOWED.values() for e in entries if "*" not in e and e not in found]
+    assert not gone, f"allowed without need: {gone}"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_own_tables_are_declared_with_their_columns(role: str) -> None:
+    table = own(role)
+    schema = catalogue().table(table.name)
+    assert schema is not None
+    columns = {c.name for c in schema.columns}
+    held = {*table.columns, *table.constants, *(c for _, by in table.entities.values() for c in by.values())}
+    extra = (
+        {"Stage"} if role == "alert_reference" else set()
+    )  # of the evidence of a pattern, which is no row of the lake
+    assert held - extra <= columns
+
+
+def test_a_row_has_what_is_known_and_refuses_what_no_column_holds() -> None:
+    table = own("alert_info")
+    assert table.row(id="al_1", severity="High") == {"AlertId": "al_1", "Severity": "High"}
+    with pytest.raises(KeyError, match="AlertInfo has no column for colour"):
+        table.row(colour="red")
+    assert own("alerts").column("id") == "SystemAlertId"
+    with pytest.raises(KeyError):
+        table.column("colour")
