@@ -38,8 +38,7 @@ from tocsin.ingest.receivers.loki import LokiReceiver
 from tocsin.ingest.receivers.otlp import OtlpReceiver
 from tocsin.ingest.receivers.relp import RelpReceiver
 from tocsin.ingest.receivers.streams import StreamLimits
-from tocsin.ingest.receivers.syslog import SyslogTcpReceiver, SyslogUdpReceiver
-from tocsin.ingest.receivers.syslogtls import SyslogTlsReceiver
+from tocsin.ingest.receivers.syslog import SyslogTcpReceiver, SyslogTlsReceiver, SyslogUdpReceiver
 from tocsin.workspace.patience import PatientProtocol
 
 CONNECTIONS = int(os.environ.get("TOCSIN_FUZZ_CONNECTIONS", "1000"))
@@ -80,7 +79,7 @@ def receivers(rig: Rig, certificates: Certificates) -> Iterator[tuple[Any, str, 
     yield GelfUdpReceiver(intake, port=0), "gelf udp", [gelf, gzip.compress(gelf), b"\x1e\x0fABCDEFGH\0\2" + gelf], True
     yield SyslogUdpReceiver(intake, port=0), "syslog udp", [SYSLOG], True
     yield (
-        SyslogTcpReceiver(intake, port=0, frame_seconds=1.0),
+        SyslogTcpReceiver(intake, port=0, limits=LIMITS),
         "syslog tcp",
         [SYSLOG, b"%d %b" % (len(SYSLOG), SYSLOG)],
         False,

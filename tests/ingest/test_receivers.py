@@ -21,6 +21,7 @@ from tocsin.ingest.decoders.body import frame_syslog, unframe_syslog
 from tocsin.ingest.pipeline import IntakeBusyError
 from tocsin.ingest.receivers.framing import SyslogFramer
 from tocsin.ingest.receivers.relp import RelpReceiver
+from tocsin.ingest.receivers.streams import StreamLimits
 from tocsin.ingest.receivers.syslog import SyslogTcpReceiver, SyslogUdpReceiver
 from tocsin.ingest.receivers.tails import SessionTails
 from tocsin.lake import Body
@@ -133,6 +134,26 @@ def test_tcp(rig: Rig, counted: bool) -> None:
         sender.close()
     rig.wait("Syslog", 2001)
     assert numbers(rig) == list(range(2001))
+    receiver.stop()
+
+
+def test_a_clean_stop_takes_what_a_connection_holds(rig: Rig) -> None:
+    receiver = SyslogTcpReceiver(rig.intake, port=0)
+    with socket.create_connection(receiver.start()) as sender:
+        until(lambda: receiver.connections == 1)
+        sender.sendall(b"".join(message(n) + b"\n" for n in range(20_000)) + message(20_000))
+        receiver.stop()
+    rig.wait("Syslog", 20_001)
+
+
+def test_a_silent_tcp_sender_keeps_its_connection(rig: Rig) -> None:
+    receiver = SyslogTcpReceiver(rig.intake, port=0, limits=StreamLimits(frame_seconds=0.05, idle_seconds=None))
+    with socket.create_connection(receiver.start()) as sender:
+        for n in range(2):
+            sender.sendall(message(n) + b"\n")
+            rig.wait("Syslog", n + 1)
+            time.sleep(0.2)  # more than a half message might take
+        assert receiver.connections == 1
     receiver.stop()
 
 

@@ -41,8 +41,7 @@ from tocsin.ingest.receivers.loki import LokiReceiver, _push_request
 from tocsin.ingest.receivers.otlp import OtlpReceiver
 from tocsin.ingest.receivers.relp import RelpReceiver
 from tocsin.ingest.receivers.streams import StreamLimits
-from tocsin.ingest.receivers.syslog import SyslogTcpReceiver, SyslogUdpReceiver
-from tocsin.ingest.receivers.syslogtls import SyslogTlsReceiver
+from tocsin.ingest.receivers.syslog import SyslogTcpReceiver, SyslogTlsReceiver, SyslogUdpReceiver
 from tocsin.workspace.patience import PatientProtocol
 
 LIMIT = 1 << 16
@@ -132,7 +131,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         ("gelf tcp", GelfTcpReceiver(intake, port=0, limits=LIMITS), "gelf", GELF + b"\0", "Unparsed_CL", b""),
         ("gelf udp", GelfUdpReceiver(intake, port=0, max_message_bytes=LIMIT), "gelf", GELF, "Unparsed_CL", b""),
         ("syslog udp", SyslogUdpReceiver(intake, port=0), "syslog", SYSLOG, "Syslog", b""),
-        ("syslog tcp", SyslogTcpReceiver(intake, port=0, **size), "syslog", SYSLOG + b"\n", "Syslog", b""),  # type: ignore[arg-type]
+        ("syslog tcp", SyslogTcpReceiver(intake, port=0, limits=LIMITS), "syslog", SYSLOG + b"\n", "Syslog", b""),
         ("syslog tls", SyslogTlsReceiver(intake, port=0, limits=LIMITS, tls=tls), "syslog", SYSLOG + b"\n", "Syslog", b""),
         ("relp", RelpReceiver(intake, port=0, **size), "syslog", relp, "Syslog", stored),  # type: ignore[arg-type]
         ("relp+tls", RelpReceiver(intake, port=0, **size, tls=tls), "syslog", relp, "Syslog", stored),  # type: ignore[arg-type]

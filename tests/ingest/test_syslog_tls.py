@@ -19,7 +19,7 @@ from tests.ingest.test_rsyslog import RELP, RSYSLOGD
 from tocsin.base.errors import IngestError
 from tocsin.ingest.receivers.relp import RelpReceiver
 from tocsin.ingest.receivers.streams import StreamLimits, server_tls
-from tocsin.ingest.receivers.syslogtls import SyslogTlsReceiver
+from tocsin.ingest.receivers.syslog import SyslogTlsReceiver
 
 COUNT = 3000
 GNUTLS = bool(list(Path("/usr/lib").glob("*/rsyslog/lmnsd_gtls.so")))

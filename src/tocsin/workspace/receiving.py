@@ -26,8 +26,7 @@ from tocsin.ingest.receivers.otlp import OtlpReceiver
 from tocsin.ingest.receivers.relp import RelpReceiver
 from tocsin.ingest.receivers.settings import TlsSettings
 from tocsin.ingest.receivers.streams import StreamLimits, server_tls
-from tocsin.ingest.receivers.syslog import SyslogTcpReceiver, SyslogUdpReceiver
-from tocsin.ingest.receivers.syslogtls import SyslogTlsReceiver
+from tocsin.ingest.receivers.syslog import SyslogTcpReceiver, SyslogTlsReceiver, SyslogUdpReceiver
 from tocsin.ingest.receivers.tails import SessionTails
 from tocsin.ingest.settings import DecodeLimits
 from tocsin.ingest.watch import Facts, source_of
@@ -71,7 +70,7 @@ class Receiving:
         if limits.syslog_udp_port >= 0:
             self._running.append(SyslogUdpReceiver(intake, limits.syslog_host, limits.syslog_udp_port))
         if limits.syslog_tcp_port >= 0:
-            self._running.append(SyslogTcpReceiver(intake, limits.syslog_host, limits.syslog_tcp_port))
+            self._running.append(SyslogTcpReceiver(intake, limits.syslog_host, limits.syslog_tcp_port, limits=_SYSLOG))
         tls = limits.tls
         if limits.relp_port >= 0 or tls.relp_port >= 0:
             # RELP is acknowledged syslog: what a crash left unanswered comes again, and its tail tells what was durable already.
@@ -161,7 +160,7 @@ def _watched(facts: Facts, state: str) -> dict[str, Any]:
     }
 
 
-_SYSLOG = StreamLimits(frame_bytes=1 << 20)
+_SYSLOG = StreamLimits(frame_bytes=1 << 20, idle_seconds=None)
 
 
 def _context(tls: TlsSettings) -> SSLContext:
@@ -182,7 +181,7 @@ def _streams(intake: Intake, limits: IngestSettings) -> list[_Running]:
         made.append(GelfUdpReceiver(intake, gelf.host, gelf.udp_port))
     if gelf.tcp_port >= 0:
         context = _context(limits.tls) if gelf.tls else None
-        bounds = StreamLimits(frame_bytes=limits.max_record_bytes)
+        bounds = StreamLimits(frame_bytes=limits.max_record_bytes, idle_seconds=None)
         made.append(GelfTcpReceiver(intake, gelf.host, gelf.tcp_port, tls=context, limits=bounds))
     if beats.port >= 0:
         context = _context(limits.tls) if beats.tls else None

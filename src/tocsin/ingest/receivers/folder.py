@@ -32,7 +32,7 @@ from tocsin.ingest.decoders.source import HEAD_BYTES, Source
 from tocsin.ingest.decoders.tables import TableMatcher, default_matcher
 from tocsin.ingest.model import DeadLetter, FileReport, SourceBatch
 from tocsin.ingest.receivers.http import Port
-from tocsin.ingest.receivers.syslog import submit_patiently
+from tocsin.ingest.receivers.sockets import submit_patiently
 from tocsin.ingest.settings import DecodeLimits
 from tocsin.lake import Body
 

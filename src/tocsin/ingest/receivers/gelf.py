@@ -26,8 +26,8 @@ from tocsin.ingest.model import DeadLetter
 from tocsin.ingest.receivers.door import HttpReceiver, RefusedError
 from tocsin.ingest.receivers.envelopes import envelope
 from tocsin.ingest.receivers.http import BodyError, Port
+from tocsin.ingest.receivers.sockets import DatagramReceiver, submit_patiently
 from tocsin.ingest.receivers.streams import FrameError, Stream, StreamReceiver
-from tocsin.ingest.receivers.syslog import DatagramReceiver, submit_patiently
 from tocsin.lake import Body
 
 __all__ = ["Chunks", "GelfHttpReceiver", "GelfTcpReceiver", "GelfUdpReceiver", "expand", "gelf_line"]

@@ -15,7 +15,7 @@ import structlog
 from tocsin.base.errors import IngestError
 from tocsin.ingest.receivers.envelopes import envelope, enveloped
 from tocsin.ingest.receivers.http import Port
-from tocsin.ingest.receivers.syslog import submit_patiently
+from tocsin.ingest.receivers.sockets import submit_patiently
 from tocsin.lake import Body
 
 __all__ = ["KafkaReceiver", "message_line"]

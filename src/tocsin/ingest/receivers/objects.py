@@ -28,7 +28,7 @@ from tocsin.ingest.decoders.tables import TableMatcher, default_matcher
 from tocsin.ingest.model import DeadLetter, SourceBatch
 from tocsin.ingest.receivers.http import Port
 from tocsin.ingest.receivers.settings import S3Settings
-from tocsin.ingest.receivers.syslog import submit_patiently
+from tocsin.ingest.receivers.sockets import submit_patiently
 from tocsin.ingest.settings import DecodeLimits
 from tocsin.lake import Body
 from tocsin.lake.objects import s3_store

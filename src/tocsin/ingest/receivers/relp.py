@@ -25,7 +25,7 @@ import structlog
 
 from tocsin.ingest.decoders.body import frame_syslog
 from tocsin.ingest.receivers.http import Port
-from tocsin.ingest.receivers.syslog import accept, bind, submit_patiently
+from tocsin.ingest.receivers.sockets import bind, submit_patiently, watch_peer
 from tocsin.ingest.receivers.tails import SessionTails, digest_of
 from tocsin.lake import Body
 
@@ -166,10 +166,17 @@ class RelpReceiver:
         listener.close()
 
     def _accept(self, listener: socket.socket, sessions: dict[int, _Session]) -> None:
-        accepted = accept(self._intake, listener, len(sessions), self._max_sessions)
-        if accepted is None:
+        try:
+            sock, (peer, *_) = listener.accept()
+        except OSError:
+            return  # it is gone again
+        if len(sessions) >= self._max_sessions:
+            _log.warning("ingest.relp.connections", limit=self._max_sessions, peer=peer)
+            self._intake.refused("syslog", peer)
+            sock.close()
             return
-        sock, peer = accepted
+        sock.setblocking(False)
+        watch_peer(sock)
         if self._tls is not None:
             try:
                 sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)

@@ -1,7 +1,8 @@
 """What receivers over TCP with frames of their own share: one thread with a loop, bounded connections, time limits, TLS.
 
 A connection that never finishes what it has begun (a handshake, half a frame) is closed after `frame_seconds`; one that is silent between frames
-after `idle_seconds`. Above `max_connections` a new one is closed at once. While intake is full nothing is read, so that the sender waits.
+after `idle_seconds`, where there is such a limit. Above `connections` a new one is closed at once. While intake is full nothing is read, so
+that the sender waits.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ import structlog
 from tocsin.base.errors import IngestError, LakeError
 from tocsin.ingest.pipeline import IntakeBusyError
 from tocsin.ingest.receivers.http import Port
-from tocsin.ingest.receivers.syslog import bind
+from tocsin.ingest.receivers.sockets import bind, watch_peer
 from tocsin.lake import Body
 
 __all__ = ["FrameError", "Stream", "StreamLimits", "StreamReceiver", "is_loopback", "server_tls"]
 
 _log = structlog.get_logger("tocsin.ingest.streams")
 _READ = 1 << 18
-_GRACE_SECONDS = 0.3
+_GRACE_SECONDS = 3.0
 
 
 class FrameError(IngestError):
@@ -39,12 +40,15 @@ class FrameError(IngestError):
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """Bounds of one receiver. `frame_bytes`: longest frame, also after decompression."""
+    """Bounds of one receiver. `frame_bytes`: longest frame, also after decompression.
+
+    No `idle_seconds`: a silent connection stays open, as it must where senders have no acknowledgement that tells them what to repeat.
+    """
 
     connections: int = 1024
     frame_bytes: int = 16 << 20
     frame_seconds: float = 30.0
-    idle_seconds: float = 900.0
+    idle_seconds: float | None = 900.0
     handshake_seconds: float = 10.0
 
 
@@ -155,10 +159,21 @@ class Stream(asyncio.Protocol):
         finally:
             self._reading = None
 
-    def _until(self) -> float:
-        return self._deadline if self._deadline is not None else self._loop.time() + self._limits.idle_seconds
+    def _until(self) -> float | None:
+        if self._deadline is not None or self._limits.idle_seconds is None:
+            return self._deadline
+        return self._loop.time() + self._limits.idle_seconds
 
     # What receivers call.
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing that came waits to be read."""
+        return (
+            self._transport is None
+            or self._ended
+            or (not self._buffer and not self._paused and self._reading is not None)
+        )
 
     def begun(self, partial: bool) -> None:
         """Says whether a frame has begun and isn't whole: from its first byte on it must be within `frame_seconds`."""
@@ -236,6 +251,7 @@ class StreamReceiver:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._streams: set[Stream] = set()
 
     @property
     def connections(self) -> int:
@@ -297,8 +313,11 @@ class StreamReceiver:
         accepting.cancel()
         await asyncio.gather(accepting, return_exceptions=True)
         listener.close()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_GRACE_SECONDS)
+        # What the sockets hold is read first; whoever goes on sending is cut off in the end.
+        until, quiet = loop.time() + _GRACE_SECONDS, 0
+        while self._tasks and quiet < 2 and loop.time() < until:
+            await asyncio.sleep(0.05)
+            quiet = quiet + 1 if all(s.quiet for s in self._streams) else 0
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -318,7 +337,7 @@ class StreamReceiver:
                 sock.close()
                 continue
             sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            watch_peer(sock)
             task = loop.create_task(self._connection(sock, address[0]))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -337,6 +356,7 @@ class StreamReceiver:
             self._refuse(peer, "handshake", error)
             sock.close()
             return
+        self._streams.add(stream)
         try:
             await self.serve(stream)
         except FrameError as error:
@@ -352,6 +372,7 @@ class StreamReceiver:
             _log.exception("ingest.stream.failed", kind=self.kind)
             self._refuse(peer, "failed", error)
         finally:
+            self._streams.discard(stream)
             await stream.close()
 
     def _refuse(self, peer: str, why: str, error: BaseException) -> None:
