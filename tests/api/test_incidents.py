@@ -16,10 +16,12 @@ from typing import Any
 import httpx
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
 from tests.api.conftest import Served
 from tests.incidents.test_correlate import ANN, WS1, WS2, alert
 from tocsin.access import system
+from tocsin.cli.app import app as commands
 from tocsin.detect.alert import Evidence
 from tocsin.incidents.export import verify
 from tocsin.incidents.history import rebuild
@@ -196,6 +198,11 @@ def test_each_change_is_a_row(running: Served) -> None:
             "SecurityAlert | summarize arg_max(TimeGenerated, Status) by SystemAlertId | where Status == 'Resolved'"
         )
         assert waited(client, closed, 1)[0][0] == full["alerts"][0]["id"]
+        # A command on the folder is another process to the server, which finds what it did.
+        folder = ["--data", str(running.workspace.settings.data), "--as", "responder"]
+        done = CliRunner().invoke(commands, ["incidents", "set", str(full["number"]), "--untag", "x", *folder])
+        assert done.exit_code == 0, done.output
+        assert waited(client, query, full["version"] + 1)[-1][0] == full["version"] + 1
 
 
 def test_figures_are_the_same_by_api_by_kql_and_by_hand(running: Served) -> None:

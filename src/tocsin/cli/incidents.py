@@ -1,6 +1,6 @@
-"""`tocsin incidents`: incidents in the data folder's state: the queue, one incident, its log, and whether all is what the log says.
+"""`tocsin incidents`: the queue, one incident, its log, its figures, and whether all is what the log says.
 
-A server may be running: each command is one transaction.
+On a running server over its API, or on a data folder's state; there a server may be running too: each command is one transaction.
 """
 
 from __future__ import annotations
@@ -15,13 +15,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tocsin.cli import incident_edit
+from tocsin.cli.incident_desks import Ca, Data, Place, Server, TokenFile, find, open_desk
+
 if TYPE_CHECKING:
-    from tocsin.state import State, Unit
+    from tocsin.state import State
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Incidents: the queue, one of them, its log, its figures.", no_args_is_help=True)
-Data = Annotated[Path | None, typer.Option(help="The data folder.")]
+app = typer.Typer(
+    help="Incidents: the queue, one of them, what is done to it, its log, its figures.", no_args_is_help=True
+)
+incident_edit.add_to(app)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Which = Annotated[str, typer.Argument(help="An incident's number or id.")]
 
@@ -34,64 +39,69 @@ def list_incidents(
     ] = "New,InProgress",
     severity: Annotated[str, typer.Option(help="Comma-separated: Informational, Low, Medium, High.")] = "",
     text: Annotated[str, typer.Option("--text", "-q", help="Text in title, tags, entities, rules, or #number.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many; a server gives at most 500.")] = 50,
+    server: Server = "",
+    token_file: TokenFile = None,
+    ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the queue, the most urgent first."""
-    from tocsin.incidents.desk import summary
-    from tocsin.state import IncidentFilter
-
-    def parts(given: str) -> tuple[str, ...]:
-        return tuple(p.strip() for p in given.split(",") if p.strip())
-
-    with _state(data) as state, state.read() as unit:
-        rows, total = unit.incidents.page(IncidentFilter(parts(status), parts(severity), text=text), limit=limit)
+    with open_desk(Place(data, "", server, token_file, ca)) as desk:
+        found = desk.page(status=status, severity=severity, q=text, limit=limit)
+    rows, total = found["items"], found["total"]
     if as_json:
-        print(json.dumps({"items": [summary(r) for r in rows], "total": total}, indent=2, default=str))
+        print(json.dumps({"items": rows, "total": total}, indent=2, default=str))
         return
     for row in rows:
         print(
-            f"{'#' + str(row.number):>7} {row.priority:>4} {row.severity:13} {row.status:11} {row.owner or '-':16} {row.title}"
+            f"{'#' + str(row['number']):>7} {row['priority']:>4} {row['severity']:13} {row['status']:11} {row['owner'] or '-':16} {row['title']}"
         )
     if total > len(rows):
         print(f"{total - len(rows)} more; --limit shows them", file=sys.stderr)
 
 
 @app.command("show")
-def show(incident: Which, data: Data = None) -> None:
+def show(incident: Which, data: Data = None, server: Server = "", token_file: TokenFile = None, ca: Ca = None) -> None:
     """Print one incident in full as JSON, as the API gives it."""
-    from tocsin.incidents.desk import full
-
-    with _state(data) as state, state.read() as unit:
-        print(json.dumps(full(unit, _find(unit, incident)), indent=2, default=str, ensure_ascii=False))
+    with open_desk(Place(data, "", server, token_file, ca)) as desk:
+        print(json.dumps(desk.show(incident), indent=2, default=str, ensure_ascii=False))
 
 
 @app.command("log")
-def log(incident: Which, data: Data = None, as_json: AsJson = False) -> None:
+def log(
+    incident: Which,
+    data: Data = None,
+    server: Server = "",
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
     """Print what happened to an incident, in order: the log that everything else is made from."""
-    with _state(data) as state, state.read() as unit:
-        entries = unit.incidents.history.of(_find(unit, incident))
-    for entry in entries:
-        made = entry.to_dict()
+    with open_desk(Place(data, "", server, token_file, ca)) as desk:
+        entries = desk.log(incident)
+    for made in entries:
         if as_json:
             print(json.dumps(made, default=str, ensure_ascii=False))
             continue
-        version = f"v{entry.version}" if entry.version is not None else ""
+        version = f"v{made['version']}" if made["version"] is not None else ""
         print(
-            f"{made['time']}  {version:6} {entry.actor:20} {entry.kind:14} {json.dumps(made['data'], ensure_ascii=False)}"
+            f"{made['time']}  {version:6} {made['actor']:20} {made['kind']:14} {json.dumps(made['data'], ensure_ascii=False)}"
         )
 
 
-@app.command("neighbours")
-def neighbours(incident: Which, data: Data = None, as_json: AsJson = False) -> None:
+@app.command("preview")
+@app.command("neighbours", hidden=True)
+def neighbours(
+    incident: Which,
+    data: Data = None,
+    server: Server = "",
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
     """Print what else would join an incident, and why or why not."""
-    from tocsin.incidents.desk import IncidentDesk
-    from tocsin.workspace.settings import load_settings
-
-    with _state(data) as state:
-        with state.read() as unit:
-            incident_id = _find(unit, incident)
-        found = IncidentDesk(state, settings=load_settings().correlation).neighbours(incident_id)
+    with open_desk(Place(data, "", server, token_file, ca)) as desk:
+        found = desk.neighbours(incident)
     if as_json:
         print(json.dumps({"items": found}, indent=2, ensure_ascii=False))
         return
@@ -118,7 +128,7 @@ def graph(
     from tocsin.incidents.graph_export import graphml as written
 
     with _state(data) as state, state.read() as unit:
-        found = full(unit, _find(unit, incident))
+        found = full(unit, find(unit, incident))
     if graphml:
         sys.stdout.write(written(found["graph"], f"incident-{found['number']}"))
     else:
@@ -206,7 +216,7 @@ def export(
     site = settings.detect.site or settings.data / "site"
     content = load_packs([packs_dir(), *([site] if site.is_dir() else [])])
     with _state(data) as state, state.read() as unit:
-        made = bundle(unit, _find(unit, incident), content, judge_of(unit, content), __version__)
+        made = bundle(unit, find(unit, incident), content, judge_of(unit, content), __version__)
     if json_ is not None:
         _write(json_, to_json(made))
     if pdf is not None:
@@ -258,20 +268,6 @@ def _write(path: Path, data: bytes) -> None:
 
 def _brief(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
-
-
-def _find(unit: Unit, wanted: str) -> str:
-    """The id of the incident of that number or id; NotFoundError when there is none."""
-    from tocsin.incidents.desk import shown
-    from tocsin.state import IncidentFilter
-
-    number = wanted.removeprefix("#")
-    if number.isdigit():
-        every = IncidentFilter(("New", "InProgress", "Resolved", "Redirected"), text=f"#{number}")
-        rows, _ = unit.incidents.page(every, limit=1)
-        if rows:
-            return rows[0].id
-    return shown(unit, wanted).id
 
 
 @contextmanager

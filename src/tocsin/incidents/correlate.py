@@ -421,7 +421,7 @@ class Correlator:
 
 
 def _is_open(incident: Incident) -> bool:
-    return incident.status not in (Status.RESOLVED, Status.REDIRECTED)
+    return incident.status not in (Status.RESOLVED, Status.REDIRECTED) and not incident.locked
 
 
 def _by_time(linked: LinkedAlert) -> tuple[datetime, str]:
@@ -431,7 +431,7 @@ def _by_time(linked: LinkedAlert) -> tuple[datetime, str]:
 def merge_vetoes(target: Incident, source: Incident) -> list[str]:
     """What speaks against emptying one incident into another, a sentence each (Defender's vetoes).
 
-    A closed one, different owners, classifications or determinations (nothing on one side is compatible), too many entities.
+    A closed or locked one, different owners, classifications or determinations (nothing on one side is compatible), too many entities.
     """
     entities = len(target.entities()) + len(source.entities())
     if entities > ENTITY_CAP:
@@ -445,6 +445,7 @@ def _vetoes(target: Incident, source: Incident, entities: int) -> list[str]:
         for i in (target, source)
         if i.status in (Status.RESOLVED, Status.REDIRECTED)
     ]
+    found.extend(f"#{i.number} is locked." for i in (target, source) if i.locked)
     for name in ("owner", "classification", "determination"):
         here, there = getattr(target, name), getattr(source, name)
         if here and there and here != there:

@@ -41,8 +41,10 @@ class IncidentDesk:
         *,
         settings: CorrelationSettings | None = None,
         content: Callable[[], Content] | None = None,
+        correlates: bool = True,
     ) -> None:
-        """`content`: the packs as they are now, for what incidents are judged by."""
+        """`content`: the packs as they are now, for what incidents are judged by. `correlates`: False for who only passes on what people do;
+        whoever correlates on the same state is told to read anew."""
         self._state = state
         self._content = content
         self._settings = settings or CorrelationSettings()
@@ -51,7 +53,8 @@ class IncidentDesk:
         self._listeners: list[Callable[[], None]] = []
         history.bring_up_to_date(state)
         self.judge()
-        self._correlator = self._load()
+        self._correlates = correlates
+        self._correlator = self._load() if correlates else Correlator((), self._settings)
 
     def _load(self) -> Correlator:
         # Twice the horizon: an incident's last event may lie back as far as an alert that is late by as much.
@@ -172,6 +175,8 @@ class IncidentDesk:
     def change(self, unit: Unit, incident_id: str, changes: Mapping[str, Any], *, actor: Actor) -> dict[str, Any]:
         """See `life.change`; in the caller's transaction, mirrored and told once that is durable."""
         made = life.change(unit, incident_id, changes, actor=actor)
+        if made and not self._correlates:
+            reshape.count(unit)
         unit.afterwards(lambda: self._mirror(incident_id))
         unit.afterwards(self._tell)
         return made

@@ -12,7 +12,11 @@ from tocsin.base.ids import stable_id
 from tocsin.detect.alert import SEVERITIES, TACTICS, Alert, iso
 from tocsin.tables.entities import Entity, EntityKey
 
-__all__ = ["Incident", "LinkedAlert", "Reason", "Status", "ordered_tactics", "spaced"]
+__all__ = ["LOCKED", "Incident", "LinkedAlert", "Reason", "Status", "ordered_tactics", "spaced"]
+
+LOCKED = "Locked"
+"""The tag of an incident that correlation leaves as it is: nothing joins it, and it merges with nothing.
+Being a tag it is kept, told and undone as one."""
 
 
 class Status(StrEnum):
@@ -102,6 +106,11 @@ class Incident:
         self.status, self.redirect_to = Status.REDIRECTED, target_id
         if "Redirected" not in self.tags:
             self.tags.append("Redirected")
+
+    @property
+    def locked(self) -> bool:
+        """Whether somebody has locked it: see `LOCKED`."""
+        return LOCKED in self.tags
 
     def alert_ids(self) -> set[str]:
         """The ids of its alerts."""

@@ -20,7 +20,7 @@ from tocsin.incidents.store import bring_comments, from_row, write
 from tocsin.incidents.view import incident_summary
 from tocsin.state import ConflictError, Unit, text_of
 
-__all__ = ["MOST_SOURCES", "apart", "merge", "move", "preview", "reshapes", "unmerge", "unmove"]
+__all__ = ["MOST_SOURCES", "apart", "count", "merge", "move", "preview", "reshapes", "unmerge", "unmove"]
 
 MOST_SOURCES = 5
 """Incidents that may be merged into another at once."""
@@ -32,6 +32,11 @@ _APART = "incidents.apart"
 def reshapes(unit: Unit) -> int:
     """How often people have reshaped incidents: who holds incidents in memory must read them anew when it changes."""
     return int(unit.kv.get(_COUNTER, 0))
+
+
+def count(unit: Unit) -> None:
+    """Counts a change by people that who holds incidents in memory wouldn't see otherwise."""
+    unit.kv.set(_COUNTER, reshapes(unit) + 1)
 
 
 def apart(unit: Unit) -> frozenset[frozenset[str]]:
@@ -339,7 +344,7 @@ def _separate(unit: Unit, one: str, other: str, *, together: bool = False) -> No
     if not together:
         pairs.append(sorted((one, other)))
     unit.kv.set(_APART, pairs[-10_000:])
-    unit.kv.set(_COUNTER, reshapes(unit) + 1)
+    count(unit)
 
 
 def _told(unit: Unit, incident_id: str, action: str, changes: Mapping[str, Any], reason: str, actor: Actor) -> None:

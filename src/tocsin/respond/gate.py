@@ -445,5 +445,7 @@ def _edits(changes: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
     tags = {n: changes[f"{n}_tags"] for n in ("add", "remove") if changes.get(f"{n}_tags")}
     if tags:
         yield "incident.tag", tags
+    if changes.get("locked") is not None:
+        yield "incident.lock", {"locked": changes["locked"]}
     if conduct := {n: changes[n] for n in ("phase", "roles") if n in changes}:
         yield "incident.conduct", conduct

@@ -2,7 +2,8 @@
 
 What a transaction changed is handed over once it is durable and written by a thread of its own. The place in the incident log up to which rows
 are written is kept; after a crash those changes are told again from there (each incident once, as it is now). A row may come twice, none is
-missing: as in Sentinel, the latest row of an incident is what counts. Changes by people and automation have a row each; correlation's own
+missing: as in Sentinel, the latest row of an incident is what counts. What another process changed, such as a command on the data folder, is found
+by looking into the log now and then. Changes by people and automation have a row each; correlation's own
 changes of one incident that wait together share the last one's.
 """
 
@@ -10,8 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -31,6 +35,7 @@ __all__ = ["WriteBack"]
 _log = structlog.get_logger("tocsin.workspace.writeback")
 _CURSOR = "incidents.told"
 _PATIENCE_SECONDS = 1.0
+_LOOK_SECONDS = 2.0
 
 
 class WriteBack:
@@ -41,9 +46,18 @@ class WriteBack:
         self._waiting: queue.Queue[Sequence[IncidentChange] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="tocsin-writeback", daemon=True)
         self._stopping = threading.Event()
+        self._before = 0
+        self._checked = 0
+        self._told: set[int] = set()
+        self._untold: set[int] = set()
 
     def start(self) -> None:
         """Tells what a crash left untold, then each change as it comes."""
+        with self._workspace.state.read() as unit:
+            # A new or taken-over state: its rows begin now.
+            before = unit.incidents.history.last()
+            self._checked = int(unit.kv.get(_CURSOR, before))
+        self._before = before
         self._workspace.state.on_incidents(self._waiting.put)
         self._thread.start()
 
@@ -60,38 +74,62 @@ class WriteBack:
     # ------------------------------------------------------------------ the thread
 
     def _run(self) -> None:
+        self._guarded(partial(self._look, sure=self._before))
+        looked = monotonic()
+        ended = False
+        while not ended:
+            changes: list[IncidentChange] = []
+            with contextlib.suppress(queue.Empty):
+                more = self._waiting.get(timeout=_LOOK_SECONDS)
+                while more is not None:
+                    changes.extend(more)
+                    more = self._waiting.get_nowait()
+                ended = True
+            if changes:
+                self._guarded(partial(self._tell, changes))
+            if ended or monotonic() - looked >= _LOOK_SECONDS:
+                self._guarded(partial(self._look, sure=sys.maxsize if ended else 0))
+                looked = monotonic()
+
+    @staticmethod
+    def _guarded(work: Callable[[], object]) -> None:
         try:
-            self._tell(self._untold())
+            work()
         except Exception as error:  # a defect here must not end the server; state holds the facts
             _log.exception("writeback.failed", error=str(error))
-        while (first := self._waiting.get()) is not None:
-            changes = list(first)
-            with contextlib.suppress(queue.Empty):
-                while (more := self._waiting.get_nowait()) is not None:
-                    changes.extend(more)
-                self._waiting.put(None)
-            try:
-                self._tell(changes)
-            except Exception as error:
-                _log.exception("writeback.failed", error=str(error))
 
-    def _untold(self) -> list[IncidentChange]:
-        """Incidents that changed after the place up to which rows are written, as they are now."""
+    def _look(self, *, sure: int) -> None:
+        """Tells what nobody in this process told: what a crash left, and what a command did on the data folder; then keeps the place.
+
+        What was just committed here may be about to be told: only what is untold at two looks is another's, and what lies at or before `sure`.
+        """
+        found: dict[str, IncidentChange] = {}
+        untold: set[int] = set()
+        place = self._checked
         with self._workspace.state.read() as unit:
-            told = unit.kv.get(_CURSOR)
-            if told is None:
-                return []  # a new or taken-over state: its rows begin now
-            found: dict[str, IncidentChange] = {}
-            place = int(told)
             while entries := unit.incidents.history.after(place):
                 place = entries[-1].seq
-                for entry in (e for e in entries if e.version is not None):
+                for entry in entries:
+                    if entry.version is None or entry.seq in self._told:
+                        continue
+                    if entry.seq > sure and entry.seq not in self._untold:
+                        untold.add(entry.seq)
+                        continue
                     row = unit.incidents.get(entry.incident_id)
                     if row is not None:
                         found[row.id] = IncidentChange(entry.seq, row, entry.actor, entry.source, entry.data)
-            return list(found.values())
+        if found and not self._tell(list(found.values())):
+            return
+        self._untold = untold
+        kept = min(untold) - 1 if untold else place
+        if kept != self._checked or sure:
+            self._checked = kept
+            self._told = {s for s in self._told if s > kept}
+            with self._workspace.state.write() as unit:
+                unit.kv.set(_CURSOR, kept)
 
-    def _tell(self, changes: Sequence[IncidentChange]) -> None:
+    def _tell(self, changes: Sequence[IncidentChange]) -> bool:
+        """Writes rows of the changes; False when it is to stop before intake takes them: they are told after the next start."""
         last: dict[str, int] = {c.row.id: n for n, c in enumerate(changes)}
         kept = [c for n, c in enumerate(changes) if c.row.promoted and (c.source != CORRELATION or last[c.row.id] == n)]
         if kept:
@@ -101,10 +139,9 @@ class WriteBack:
             for table, rows in ((own("incidents").name, incidents), (own("alerts").name, alerts)):
                 while not self.write(table, rows):
                     if self._stopping.wait(_PATIENCE_SECONDS):
-                        return  # told again after the next start
-        if changes:
-            with self._workspace.state.write() as unit:
-                unit.kv.set(_CURSOR, max(c.seq for c in changes))
+                        return False
+        self._told.update(c.seq for c in changes)
+        return True
 
 
 def _alerts_of(unit: Unit, change: IncidentChange) -> list[dict[str, Any]]:

@@ -3388,6 +3388,11 @@ export interface components {
             comment?: string | null;
             /** Determination */
             determination?: ("MultiStagedAttack" | "MaliciousUserActivity" | "CompromisedAccount" | "Malware" | "Phishing" | "UnwantedSoftware" | "SecurityTesting" | "LineOfBusinessApplication" | "ConfirmedActivity" | "Clean" | "NoEnoughDataToValidate" | "Other") | null;
+            /**
+             * Locked
+             * @description true: correlation leaves it as it is (the tag Locked says so); false: it may grow again
+             */
+            locked?: boolean | null;
             /** Owner */
             owner?: string | null;
             /** Phase */

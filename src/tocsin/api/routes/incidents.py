@@ -58,6 +58,10 @@ class IncidentPatch(Input):
     add_tags: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(default=[], max_length=50)
     remove_tags: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(default=[], max_length=50)
     comment: str | None = Field(default=None, max_length=30_000, description="A note kept with a change of status")
+    locked: bool | None = Field(
+        default=None,
+        description="true: correlation leaves it as it is (the tag Locked says so); false: it may grow again",
+    )
     phase: Phase | None = None
     roles: dict[str, Annotated[str | None, Field(max_length=128)]] = Field(
         default={}, max_length=10, description="User by role; null takes the role from whoever has it"

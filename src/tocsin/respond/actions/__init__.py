@@ -10,6 +10,7 @@ from tocsin.respond.actions.block_address import BlockAddress
 from tocsin.respond.actions.incident import (
     AssignIncident,
     CommentIncident,
+    LockIncident,
     MergeIncidents,
     MoveAlerts,
     RetitleIncident,
@@ -31,6 +32,7 @@ KINDS: tuple[type[ActionKind[Any]], ...] = (
     SetIncidentSeverity,
     RetitleIncident,
     TagIncident,
+    LockIncident,
     CommentIncident,
     EditComment,
     AddTask,
@@ -54,6 +56,7 @@ def all_kinds(state: State, desk: IncidentDesk, settings: RespondSettings) -> li
         SetIncidentSeverity(desk),
         RetitleIncident(desk),
         TagIncident(desk),
+        LockIncident(desk),
         CommentIncident(desk),
         EditComment(desk),
         AddTask(desk),

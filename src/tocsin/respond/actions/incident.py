@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from tocsin.incidents import life, reshape
 from tocsin.incidents.desk import IncidentDesk
+from tocsin.incidents.model import LOCKED
 from tocsin.respond.kind import ActionInput, Context, I, InsideKind, Outcome
 from tocsin.state import ConflictError, Unit
 
@@ -17,6 +18,7 @@ __all__ = [
     "CommentIncident",
     "DeskKind",
     "IncidentEdit",
+    "LockIncident",
     "MergeIncidents",
     "MoveAlerts",
     "RetitleIncident",
@@ -221,6 +223,32 @@ class TagIncident(IncidentEdit[TagInput]):
         if given.remove:
             parts.append(f"{'remove' if parts else 'Remove'} tag {', '.join(given.remove)}")
         title = "; ".join(parts)
+        return title, f"{title}."
+
+
+class LockInput(ActionInput):
+    """Whether it is locked."""
+
+    locked: bool = Field(description="true: correlation leaves it as it is; false: it may grow again")
+
+
+class LockIncident(IncidentEdit[LockInput]):
+    """Locks an incident against correlation, or unlocks it."""
+
+    kind: ClassVar[str] = "incident.lock"
+    title: ClassVar[str] = "Lock incident"
+    description: ClassVar[str] = (
+        "Locks an incident: no alert joins it and it merges with none, until it is unlocked. The tag Locked says so."
+    )
+    Input = LockInput
+
+    def changes(self, given: LockInput) -> dict[str, Any]:
+        """See IncidentEdit."""
+        return {"add_tags" if given.locked else "remove_tags": [LOCKED]}
+
+    def describe(self, given: LockInput) -> tuple[str, str]:
+        """See ActionKind."""
+        title = "Lock" if given.locked else "Unlock"
         return title, f"{title}."
 
 

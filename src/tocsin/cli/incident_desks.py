@@ -1,0 +1,331 @@
+"""Where the incident commands work: on a running server over its API, or on a data folder's state. Both answer in the API's shapes.
+
+On a folder nobody signs in: who may write the folder may do all that the user may whose name is given, and the audit log says that it was done on
+the machine (`local:` and the system's user). Permissions, checks, actions with undo and audit are the gate's, as over the API.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tocsin.base.errors import UsageError, did_you_mean
+from tocsin.cli.remote import Ca, Remote, TokenFile
+
+if TYPE_CHECKING:
+    from tocsin.access import Principal
+    from tocsin.incidents.desk import IncidentDesk
+    from tocsin.respond import Gate
+    from tocsin.state import State, Unit
+
+__all__ = ["As", "Ca", "Data", "Desk", "Place", "Server", "TokenFile", "find", "open_desk"]
+
+Data = Annotated[Path | None, typer.Option(help="The data folder.")]
+As = Annotated[
+    str,
+    typer.Option(
+        "--as", envvar="TOCSIN_USER", help="On a folder: the user in whose name; not needed where there is one."
+    ),
+]
+Server = Annotated[
+    str,
+    typer.Option("--server", envvar="TOCSIN_SERVER", help="Address of a running server: work there, not on a folder."),
+]
+
+_EVERY = "New,InProgress,Resolved,Redirected"
+
+
+class Desk(ABC):
+    """What the commands ask for. Incidents are named by number (with or without #) or id; errors are the API's."""
+
+    @abstractmethod
+    def page(self, **wanted: Any) -> Mapping[str, Any]:
+        """A page of the queue."""
+
+    @abstractmethod
+    def show(self, which: str) -> dict[str, Any]:
+        """One incident in full."""
+
+    @abstractmethod
+    def log(self, which: str) -> Sequence[Mapping[str, Any]]:
+        """Its log, oldest first."""
+
+    @abstractmethod
+    def neighbours(self, which: str) -> Sequence[Mapping[str, Any]]:
+        """What else would join it."""
+
+    @abstractmethod
+    def edit(self, which: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Changes members; the incident as it is then."""
+
+    @abstractmethod
+    def perform(self, kind: str, given: Mapping[str, Any], which: str) -> dict[str, Any]:
+        """Does one of the incident actions that need no approval; the incident as it is then."""
+
+    @abstractmethod
+    def preview_merge(self, which: str, sources: Sequence[str]) -> Mapping[str, Any]:
+        """What a merge would make."""
+
+    @abstractmethod
+    def actions(self, which: str) -> Sequence[Mapping[str, Any]]:
+        """What was done to it, newest first, edits too."""
+
+    @abstractmethod
+    def undo(self, action: str) -> Mapping[str, Any]:
+        """Takes an action back; the action as it is then."""
+
+    @abstractmethod
+    def id_of(self, which: str) -> str:
+        """The id behind a number or id."""
+
+
+class _Over(Desk):
+    """A server, over its API."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+
+    def page(self, **wanted: Any) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._remote.ask("GET", "/incidents", **wanted)
+        return found
+
+    def id_of(self, which: str) -> str:
+        number = which.removeprefix("#")
+        if number.isdigit():
+            for item in self.page(q=f"#{number}", status=_EVERY, limit=50)["items"]:
+                if item["number"] == int(number):
+                    return str(item["id"])
+        return which
+
+    def show(self, which: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._remote.ask("GET", self._path(which))
+        return found
+
+    def log(self, which: str) -> Sequence[Mapping[str, Any]]:
+        found: Sequence[Mapping[str, Any]] = self._remote.ask("GET", f"{self._path(which)}/log")["items"]
+        return found
+
+    def neighbours(self, which: str) -> Sequence[Mapping[str, Any]]:
+        found: Sequence[Mapping[str, Any]] = self._remote.ask("GET", f"{self._path(which)}/neighbours")["items"]
+        return found
+
+    def edit(self, which: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self._remote.ask("PATCH", self._path(which), dict(changes))
+        return found
+
+    def perform(self, kind: str, given: Mapping[str, Any], which: str) -> dict[str, Any]:
+        method, path = _ROUTES[kind]
+        body = dict(given)
+        filled = path.format(task=body.pop("task", ""), entry=body.pop("entry", ""))
+        found: dict[str, Any] = self._remote.ask(method, self._path(which) + filled, body or None)
+        return found if kind != "incident.move-alerts" else self.show(found["incident"])
+
+    def preview_merge(self, which: str, sources: Sequence[str]) -> Mapping[str, Any]:
+        asked = {"sources": list(sources)}
+        found: Mapping[str, Any] = self._remote.ask("POST", f"{self._path(which)}/merge/preview", asked)
+        return found
+
+    def actions(self, which: str) -> Sequence[Mapping[str, Any]]:
+        found: Sequence[Mapping[str, Any]] = self._remote.ask(
+            "GET", "/actions", incident_id=self.id_of(which), scope="all", limit=_ACTIONS
+        )["items"]
+        return found
+
+    def undo(self, action: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._remote.ask("POST", f"/actions/{action}/undo")
+        return found
+
+    def _path(self, which: str) -> str:
+        from urllib.parse import quote
+
+        return f"/incidents/{quote(self.id_of(which), safe='')}"
+
+
+_ROUTES = {
+    "incident.comment": ("POST", "/comments"),
+    "incident.edit-comment": ("PATCH", "/comments/{entry}"),
+    "incident.add-task": ("POST", "/tasks"),
+    "incident.change-task": ("PATCH", "/tasks/{task}"),
+    "incident.remove-task": ("DELETE", "/tasks/{task}"),
+    "incident.merge": ("POST", "/merge"),
+    "incident.move-alerts": ("POST", "/move-alerts"),
+}
+_ACTIONS = 200
+
+
+class _Folder(Desk):
+    """A data folder's state. A server may be running on it: each change is one transaction, and the server is told."""
+
+    def __init__(self, state: State, data: Path | None, user: str) -> None:
+        self._state = state
+        self._data = data
+        self._user = user
+        self._made: tuple[IncidentDesk, Gate] | None = None
+
+    @property
+    def principal(self) -> Principal:
+        """In whose name; UsageError USE0050 for nobody that there is, or when it isn't said and there are several."""
+        from tocsin.access import Principal, permissions_of
+
+        with self._state.read() as unit:
+            users = [u for u in unit.users.all() if not u.disabled]
+        names = [u.name for u in users]
+        if not self._user and len(users) != 1:
+            raise UsageError(
+                "in whose name?", code="USE0050", hint=f"Say --as NAME; there are {', '.join(names)}." if names else ""
+            )
+        user = next((u for u in users if u.name == (self._user or names[0])), None)
+        if user is None:
+            raise UsageError(f"there is no user {self._user!r}", code="USE0050", hint=did_you_mean(self._user, names))
+        try:
+            who = getpass.getuser()
+        except (KeyError, OSError):  # a container's user without a name
+            who = str(os.getuid())
+        return Principal(
+            user.name,
+            user.display_name or user.name,
+            "user",
+            frozenset(user.roles),
+            permissions_of(user.roles),
+            address=f"local:{who}",
+        )
+
+    def page(self, **wanted: Any) -> Mapping[str, Any]:
+        desk, _ = self._desks()
+        parts = {n: tuple(p for p in str(wanted.pop(n, "")).split(",") if p) for n in ("status", "severity")}
+        return desk.page(
+            statuses=parts["status"],
+            severities=parts["severity"],
+            text=wanted.pop("q", ""),
+            limit=wanted.pop("limit", 50),
+        )
+
+    def id_of(self, which: str) -> str:
+        with self._state.read() as unit:
+            return find(unit, which)
+
+    def show(self, which: str) -> dict[str, Any]:
+        from tocsin.incidents.desk import full
+
+        with self._state.read() as unit:
+            return full(unit, find(unit, which))
+
+    def log(self, which: str) -> Sequence[Mapping[str, Any]]:
+        with self._state.read() as unit:
+            return [e.to_dict() for e in unit.incidents.history.of(find(unit, which))]
+
+    def neighbours(self, which: str) -> Sequence[Mapping[str, Any]]:
+        return self._correlating().neighbours(self.id_of(which))
+
+    def edit(self, which: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        _, gate = self._desks()
+        incident = self.id_of(which)
+        gate.edit_incident(incident, changes, by=self.principal)
+        return self.show(incident)
+
+    def perform(self, kind: str, given: Mapping[str, Any], which: str) -> dict[str, Any]:
+        _, gate = self._desks()
+        incident = self.id_of(which)
+        done = gate.perform(kind, given, incident_id=incident, by=self.principal)
+        return self.show(done["result"]["incident"] if kind == "incident.move-alerts" else incident)
+
+    def preview_merge(self, which: str, sources: Sequence[str]) -> Mapping[str, Any]:
+        found = self._desks()[0].preview_merge(self.id_of(which), sources)
+        return {"incident": found.incident, "vetoes": found.vetoes, "shared": found.shared, "alerts": found.alerts}
+
+    def actions(self, which: str) -> Sequence[Mapping[str, Any]]:
+        found: Sequence[Mapping[str, Any]] = self._desks()[1].page(
+            incident_id=self.id_of(which), include_edits=True, limit=_ACTIONS
+        )["items"]
+        return found
+
+    def undo(self, action: str) -> Mapping[str, Any]:
+        """Only what is done to incidents: the rest acts on the world, which is the server's."""
+        _, gate = self._desks()
+        with self._state.read() as unit:
+            kind = unit.actions.require(action).kind
+        if not kind.startswith("incident."):
+            raise UsageError(
+                f"an action of kind {kind} is undone by the server",
+                code="USE0051",
+                hint="Name the server with --server.",
+            )
+        return gate.undo(action, by=self.principal)
+
+    def _desks(self) -> tuple[IncidentDesk, Gate]:
+        if self._made is None:
+            from tocsin.incidents.desk import IncidentDesk
+            from tocsin.respond import Gate, all_kinds
+
+            settings, content = self._settings_and_content()
+            desk = IncidentDesk(self._state, settings=settings.correlation, content=lambda: content, correlates=False)
+            kinds = [k for k in all_kinds(self._state, desk, settings.respond) if k.kind.startswith("incident.")]
+            self._made = (desk, Gate(self._state, desk, kinds, settings=settings.respond))
+        return self._made
+
+    def _correlating(self) -> IncidentDesk:
+        from tocsin.incidents.desk import IncidentDesk
+
+        settings, content = self._settings_and_content()
+        return IncidentDesk(self._state, settings=settings.correlation, content=lambda: content)
+
+    def _settings_and_content(self) -> tuple[Any, Any]:
+        from tocsin.cli.state import state_settings
+        from tocsin.content import load_packs, packs_dir
+
+        settings = state_settings(self._data)
+        site = settings.detect.site or settings.data / "site"
+        paths = [packs_dir(), *([site] if site.is_dir() else [])]
+        return settings, load_packs(paths, only=("incidents", "links", "fusion"))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a command works, as its options say."""
+
+    data: Path | None = None
+    user: str = ""
+    server: str = ""
+    token_file: Path | None = None
+    ca: Path | None = None
+
+
+@contextmanager
+def open_desk(place: Place) -> Iterator[Desk]:
+    """The desk there: the server when one is named, or when there is a token and no folder is named; else the folder."""
+    named = place.server or place.token_file or (os.environ.get("TOCSIN_TOKEN") and place.data is None)
+    if named:
+        if place.data is not None:
+            raise UsageError(
+                "a command works on a server or on a folder, not on both", code="USE0052", hint="Leave out --data."
+            )
+        with Remote(place.server, place.token_file, place.ca) as remote:
+            yield _Over(remote)
+        return
+    from tocsin.cli.state import open_state
+
+    with open_state(place.data) as state:
+        yield _Folder(state, place.data, place.user)
+
+
+def find(unit: Unit, wanted: str) -> str:
+    """The id of the incident of that number or id; NotFoundError when there is none."""
+    from tocsin.incidents.desk import shown
+    from tocsin.state import IncidentFilter
+
+    number = wanted.removeprefix("#")
+    if number.isdigit():
+        every = IncidentFilter(tuple(_EVERY.split(",")), text=f"#{number}")
+        rows, _ = unit.incidents.page(every, limit=50)
+        for row in rows:
+            if row.number == int(number):
+                return row.id
+    return shown(unit, wanted).id

@@ -1,0 +1,185 @@
+"""`tocsin incidents set` and the others: the same on a server and on a folder that a server has open, with the same permissions, audit and undo."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.api.conftest import Served
+from tests.incidents.test_correlate import T0, alert
+from tocsin.base.errors import TocsinError, UsageError
+from tocsin.cli.app import app
+from tocsin.state import ConflictError
+from tocsin.tables import Entity
+
+
+class Commands:
+    """The commands on a server or on its folder."""
+
+    def __init__(self, served: Served, place: str, role: str) -> None:
+        self.served, self.place, self.role = served, place, role
+        folder = str(served.workspace.settings.data)
+        self.where = ["--data", folder, "--as", role.lower()] if place == "folder" else ["--server", served.url]
+        self.environment = {"TOCSIN_TOKEN": served.token(role)}
+
+    def __call__(self, name: str, *arguments: str, text: str = "") -> str:
+        where = self.where if name not in ("show", "list", "log", "preview") else self.where[:2]
+        done = CliRunner().invoke(
+            app, ["incidents", name, *arguments, *where], env=self.environment, input=text or None
+        )
+        if isinstance(done.exception, TocsinError):
+            raise done.exception
+        assert done.exit_code == 0, (done.output, done.exception)
+        return done.stdout
+
+    def json(self, name: str, *arguments: str) -> Any:
+        return json.loads(self(name, *arguments, "--json"))
+
+    def show(self, incident: str) -> Any:
+        return json.loads(self("show", incident))
+
+
+def things(day: int) -> tuple[Entity, Entity]:
+    """Two hosts."""
+    return Entity.host(f"one{day}.contoso.com"), Entity.host(f"other{day}.contoso.com")
+
+
+def recent() -> int:
+    """Minutes from the tests' time zero until an hour ago: what is long past, nothing joins."""
+    return int((datetime.now(UTC) - T0).total_seconds() // 60) - 60
+
+
+def fill(served: Served, day: int) -> tuple[str, str]:
+    """Two incidents that share nothing with each other or with another call's; their numbers."""
+    host, other = things(day)
+    served.workspace.incidents.add(
+        [
+            alert(f"a{day}", recent(), host, severity="High"),
+            alert(f"b{day}", recent() + 1, host),
+            alert(f"c{day}", recent() + 2, other),
+        ]
+    )
+    items = served.workspace.incidents.page(sort="number", descending=False)["items"]
+    return str(items[-2]["number"]), str(items[-1]["number"])
+
+
+@pytest.mark.parametrize("place", ["server", "folder"])
+def test_everything_that_is_done_to_an_incident(served: Served, place: str) -> None:
+    one, two = fill(served, 1 if place == "server" else 2)
+    run = Commands(served, place, "Responder")
+    made = run.json(
+        "set", one, "--status", "InProgress", "--severity", "Low", "--owner", "reader", "--classification", "TruePositive",
+        "--determination", "Phishing", "--tag", "vip", "--phase", "Containment", "--role", "Recorder=reader", "--comment", "mine",
+    )  # fmt: skip
+    assert (made["status"], made["severity"], made["owner"], made["determination"]) == (
+        "InProgress",
+        "Low",
+        "reader",
+        "Phishing",
+    )
+    assert (made["tags"], made["phase"], made["roles"]) == (["vip"], "Containment", {"Recorder": "reader"})
+    assert run("set", one, "--severity", "none", "--owner", "none", "--untag", "vip").split("  ")[2:5] == [
+        "High",
+        "InProgress",
+        "unassigned",
+    ]
+    run("comment", f"#{one}", "-", text="read from a pipe\n")
+    entry = next(a["id"] for a in run.show(one)["activity"] if a["text"] == "read from a pipe")
+    run("comment", one, "put right", "--entry", str(entry))
+    assert "[ ] Call Ann" in run("task", one, "--add", "Call Ann")
+    (task,) = run.json("task", one)
+    assert "[x] Call Ann" in run("task", one, "--done", str(task["id"]))
+    assert "[ ] Call Ann" in run("task", one, "--reopen", str(task["id"]))
+    assert run("task", one, "--remove", str(task["id"])) == "No tasks.\n"
+
+    # What is locked, correlation leaves alone; it can't be merged either.
+    assert run.json("lock", one)["tags"] == ["Locked"]
+    assert f"#{one} is locked." in run("merge", two, one, "--preview")
+    with pytest.raises(TocsinError, match="is locked") as refused:
+        run("merge", two, one)
+    assert refused.value.code == ConflictError.code
+    assert run.json("unlock", one)["tags"] == []
+
+    before = run.show(one), run.show(two)
+    would = run.json("merge", one, two, "--preview")
+    assert (would["vetoes"], would["alerts"], would["shared"]) == ([], 1, [])
+    assert run.json("merge", one, two, "--reason", "same person")["alert_count"] == 3
+    assert run.show(two)["status"] == "Redirected"
+    assert "incident.merge" in run.json("history", one)["items"][0]["kind"]
+    assert "as they were before" in run("undo", one)
+    parts = ("alert_count", "tags", "status", "owner", "severity", "title")
+    assert [{p: run.show(n)[p] for p in parts} for n in (one, two)] == [{p: b[p] for p in parts} for b in before]
+
+    second = before[0]["alerts"][1]["id"]
+    new = run.json("split", one, second, "--reason", "another matter")
+    assert (new["alert_count"], run.show(one)["alert_count"]) == (1, 1)
+    assert "The alerts are back" in run("undo", one)
+    assert run.show(one)["alert_count"] == 2
+    assert run.json("move", one, second, "--to", two)["alert_count"] == 2
+    run("undo", one)
+    assert [run.show(n)["alert_count"] for n in (one, two)] == [2, 1]
+    with pytest.raises(UsageError, match="has no action"):
+        run("undo", two, run.json("history", one)["items"][0]["id"])
+
+    # The log tells all of it, and the audit log who did it and from where.
+    assert len(run("log", one).splitlines()) > 10
+    rows = served.workspace.access.audit_page(limit=200, before=None, actor="", object_id=before[0]["id"])["items"]
+    assert {r["action"] for r in rows} >= {
+        "incident.change", "incident.comment", "incident.edit-comment", "incident.task-add", "incident.task-removed",
+        "incident.merge", "incident.unmerge", "incident.move-alerts", "incident.unmove-alerts",
+    }  # fmt: skip
+    mine = {(r["actor"], r["address"].startswith("local:")) for r in rows}
+    assert mine == {("responder", True) if place == "folder" else ("administrator/token:wire", False)}
+
+
+@pytest.mark.parametrize("place", ["server", "folder"])
+def test_who_comes_second_is_told_what_the_first_did(served: Served, place: str) -> None:
+    one, _ = fill(served, 3 if place == "server" else 4)
+    run = Commands(served, place, "Responder")
+    version = str(run.show(one)["version"])
+    run("set", one, "--status", "InProgress", "--version", version)
+    with pytest.raises(TocsinError) as refused:
+        run("set", one, "--status", "Resolved", "--tag", "late", "--version", version)
+    assert refused.value.code == ConflictError.code
+    assert "changed by somebody else" in str(refused.value)
+    assert "status: InProgress" in str(refused.value)
+    assert run.show(one)["tags"] == []
+    with pytest.raises(UsageError, match="nothing to change"):
+        run("set", one)
+
+
+@pytest.mark.parametrize("place", ["server", "folder"])
+def test_the_permissions_are_those_of_the_api(served: Served, place: str) -> None:
+    one, _ = fill(served, 5 if place == "server" else 6)
+    reader = Commands(served, place, "Reader")
+    assert reader.show(one)["number"] == int(one)
+    for command in (
+        ["set", one, "--status", "Resolved"],
+        ["comment", one, "x"],
+        ["lock", one],
+        ["task", one, "--add", "t"],
+    ):
+        with pytest.raises(TocsinError) as refused:
+            reader(*command)
+        assert refused.value.code.startswith("ACC"), refused.value
+    if place == "folder":
+        nobody = Commands(served, place, "Reader")
+        nobody.where[-1] = "nobody"
+        with pytest.raises(UsageError, match="no user"):
+            nobody("lock", one)
+
+
+def test_what_is_locked_by_a_command_stays_alone_on_the_server(served: Served) -> None:
+    one, _ = fill(served, 7)
+    folder = Commands(served, "folder", "Responder")
+    host, _ = things(7)
+    folder("lock", one)
+    served.workspace.incidents.add([alert("late", recent() + 2, host)])
+    assert folder.show(one)["alert_count"] == 2
+    folder("unlock", one)
+    served.workspace.incidents.add([alert("later", recent() + 3, host)])
+    assert folder.show(one)["alert_count"] == 4
