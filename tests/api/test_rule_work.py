@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from tests.api.conftest import Served
+from tests.e2e.server import until as waited
 from tocsin.detect.alert import Alert
 from tocsin.detect.turns import Job
 from tocsin.lake import TableBatch
@@ -53,6 +55,10 @@ def rule(client: httpx.Client) -> str:
     return str(answer.json()["id"])
 
 
+def until(true: Callable[[], Any]) -> Any:
+    return waited(true, 120)
+
+
 def users(alerts: list[dict[str, Any]]) -> list[str]:
     return [str(e["row"]["TargetUserName"]) for a in alerts for e in a["events"]]
 
@@ -91,9 +97,40 @@ def test_items_of_a_watchlist_are_seen_by_the_next_run(client: httpx.Client, rul
         assert answer.status_code == status, answer.text
     for text in ("", "a,a\n1,2\n", "a,b\n1\n", 'a,b\n"1'):
         assert client.put("/api/v1/watchlists/Watched", json={"csv": text}).status_code == 422
+    found = client.get("/api/v1/watchlists/Watched", params={"q": "DATA"}).json()
+    assert (found["matching"], found["items_count"], [i["search_key"] for i in found["items"]]) == (1, 2, ["host0"])
+    told = client.get("/api/v1/watchlists/watched/history").json()["items"]
+    assert [(c["action"], c["actor"]) for c in told[:2]] == [
+        ("watchlist.item.remove", "contributor"),
+        ("watchlist.item.change", "contributor"),
+    ]
+    assert (told[1]["before"]["Note"], told[1]["after"]["Note"]) == ("db", "database, main")
     with served.workspace.state.read() as unit:
         actions = [r.action for r in unit.audit.page(limit=50)[0] if r.object_id.startswith("Watched")]
     assert actions[-4:] == ["watchlist.item.remove", "watchlist.item.change", "watchlist.item.add", "watchlist.import"]
+
+
+def test_what_an_import_would_make_is_told_line_by_line(client: httpx.Client, rule: str) -> None:
+    text = "Host,Note\nhost0,a\nhost1\n\nhost0,b\n,c\nx,y,z\n"
+    body = {"alias": "Watched", "csv": text, "search_key": "Host"}
+    before = client.get("/api/v1/watchlists/Watched").json()
+    told = client.post("/api/v1/watchlists/preview", json=body).json()
+    assert [(p["line"], p["message"]) for p in told["problems"]] == [
+        (3, "It has 1 values instead of 2."),
+        (7, "It has 3 values instead of 2."),
+    ]
+    assert (told["items_count"], told["duplicates"], told["empty_keys"]) == (3, 1, 1)
+    assert told["items"][0] == {"Host": "host0", "Note": "a"}
+    assert told["replaces"]["alias"] == "Watched"
+    assert client.get("/api/v1/watchlists/Watched").json() == before
+    wrong = client.post("/api/v1/watchlists/preview", json={"alias": "9", "csv": 'a,b\n"1', "search_key": "c"}).json()
+    assert [p["line"] for p in wrong["problems"]] == [1, 1]
+    assert "no column 'c'" in wrong["problems"][1]["message"]
+    open_quote = client.post("/api/v1/watchlists/preview", json={"alias": "A", "csv": 'a,b\n1,2\n"1'}).json()
+    assert [(p["line"], open_quote["items_count"]) for p in open_quote["problems"]] == [(3, 1)]
+    refused = client.put("/api/v1/watchlists/Watched", json={"csv": text})
+    assert "Line 3" in refused.text
+    assert "1 more" in refused.text
 
 
 def test_a_long_watchlist(client: httpx.Client) -> None:
@@ -139,6 +176,115 @@ def test_exclusions_and_runs_over_the_past(client: httpx.Client, rule: str, serv
     assert {"rule.run", "rule.include", "rule.exclude", "rule.create"} <= set(actions)
 
 
+def test_what_an_exclusion_would_have_hidden(client: httpx.Client, rule: str) -> None:
+    over(client, rule)
+    path = f"/api/v1/rules/{rule}"
+    hits = client.get(f"{path}/alerts").json()
+    assert {"TargetUserName", "Computer"} <= set(hits["columns"])
+    assert all(a["incident_id"] for a in hits["items"])
+    one = client.get(f"{path}/alerts", params={"alert": hits["items"][0]["id"]}).json()["items"]
+    assert one[0]["rows"] == hits["items"][0]["rows"]
+    assert client.get(f"{path}/alerts", params={"alert": "nowhere"}).status_code == 404
+    body = {"conditions": [{"column": "TargetUserName", "operator": "equals", "values": ["SVC_scan"]}]}
+    told = client.post(f"{path}/exclusions/preview", json=body).json()
+    users_of = [r["TargetUserName"] for a in hits["items"] for r in a["rows"]]
+    assert (told["rows"], told["rows_hidden"]) == (len(users_of), users_of.count("svc_scan"))
+    whole = [a for a in hits["items"] if all(r["TargetUserName"] == "svc_scan" for r in a["rows"])]
+    assert (told["alerts"], told["alerts_hidden"]) == (len(hits["items"]), len(whole))
+    assert 0 < told["rows_hidden"] < told["rows"]
+    assert all(e["row"]["TargetUserName"] == "svc_scan" for e in told["examples"])
+    assert client.get(path).json()["exclusions"] == []
+
+
+def test_changes_are_told_and_taken_back_one_by_one(client: httpx.Client, rule: str) -> None:
+    path = f"/api/v1/rules/{rule}"
+
+    def exclude(user: str) -> None:
+        body = {"conditions": [{"column": "TargetUserName", "values": [user]}], "reason": f"knows {user}"}
+        assert client.post(f"{path}/exclusions", json=body).status_code == 201
+
+    def newest(action: str) -> dict[str, Any]:
+        return next(c for c in client.get(f"{path}/changes").json()["items"] if c["action"] == action)
+
+    def reasons() -> list[str]:
+        return [e["reason"] for e in client.get(path).json()["exclusions"]]
+
+    exclude("zoe")
+    first = newest("rule.exclude")
+    assert (first["actor"], first["undoable"]) == ("contributor", True)
+    exclude("yan")
+    undone = client.post(f"{path}/changes/{first['seq']}/undo")
+    assert undone.status_code == 200, undone.text
+    assert reasons() == ["knows yan"]  # what came later stays
+    assert client.post(f"{path}/changes/{first['seq']}/undo").status_code == 409
+    assert client.post(f"{path}/changes/{newest('rule.include')['seq']}/undo").status_code == 200
+    assert sorted(reasons()) == ["knows yan", "knows zoe"]
+    for exclusion in client.get(path).json()["exclusions"]:
+        client.delete(f"{path}/exclusions/{exclusion['id']}")
+
+    client.patch(f"{path}/tuning", json={"severity": "High"})
+    tuned = newest("rule.tune")
+    client.patch(f"{path}/tuning", json={"severity": "Low"})
+    assert client.post(f"{path}/changes/{tuned['seq']}/undo").status_code == 409
+    assert client.post(f"{path}/changes/{newest('rule.tune')['seq']}/undo").json()["tuning"]["severity"] == "High"
+    assert client.post(f"{path}/changes/{tuned['seq']}/undo").json()["tuning"]["severity"] is None
+    created = newest("rule.create")
+    assert created["undoable"] is False
+    assert client.post(f"{path}/changes/{created['seq']}/undo").status_code == 409
+    assert client.post(f"{path}/changes/999999/undo").status_code == 404
+
+
+def test_many_rules_are_switched_together(client: httpx.Client, rule: str) -> None:
+    others = [r["id"] for r in client.get("/api/v1/rules").json()["items"] if r["enabled"] and r["id"] != rule][:3]
+    body = {"ids": [*others, "nowhere"], "enabled": False}
+    assert client.post("/api/v1/rules/switch", json=body).status_code == 404
+    state = {r["id"]: r["enabled"] for r in client.get("/api/v1/rules").json()["items"]}
+    assert all(state[r] for r in others)  # all or nothing
+    body = {"ids": others, "enabled": False, "reason": "maintenance"}
+    assert client.post("/api/v1/rules/switch", json=body).json() == {"changed": 3}
+    assert client.post("/api/v1/rules/switch", json=body).json() == {"changed": 0}
+    change = client.get(f"/api/v1/rules/{others[0]}/changes").json()["items"][-1]
+    assert (change["before"], change["after"], change["detail"]) == (
+        {"enabled": True},
+        {"enabled": False},
+        {"reason": "maintenance"},
+    )
+    for each in others:
+        seq = client.get(f"/api/v1/rules/{each}/changes").json()["items"][-1]["seq"]
+        undone = client.post(f"/api/v1/rules/{each}/changes/{seq}/undo")
+        assert undone.json()["enabled"] is True, undone.text
+
+
+def test_cases_are_run_from_the_page(client: httpx.Client, clients: dict[str, httpx.Client], rule: str) -> None:
+    shipped = next(
+        r for r in client.get("/api/v1/rules").json()["items"] if r["pack"] == "core" and r["kind"] != "Sigma"
+    )
+    path = f"/api/v1/rules/{shipped['id']}/tests"
+    ran = client.post(path).json()["items"]
+    assert len(ran) > 1
+    assert all(c["passed"] and c["ran"] for c in ran)
+    assert {c["fires"] for c in ran} == {True, False}
+    assert all((c["raised"] or 0) > 0 for c in ran if c["fires"])
+    assert clients["Reader"].get(path).json()["items"] == ran
+    assert clients["Reader"].post(path).status_code == 403
+    assert client.post(f"/api/v1/rules/{rule}/tests").json()["items"] == []
+
+
+def test_what_a_rule_lacks_is_named(client: httpx.Client, rule: str) -> None:
+    client.put("/api/v1/watchlists/Needed", json={"csv": "Host,Note\nhost0,db\n"})
+    query = "_GetWatchlist('Needed') | project Note, Host"
+    broken = client.post("/api/v1/rules", json={**RULE, "name": "Lacks", "query": query, "entity_mappings": []}).json()
+    client.put("/api/v1/watchlists/Needed", json={"csv": "Host,Remark\nhost0,db\n"})
+    report = client.get("/api/v1/rules/load").json()
+    items = {i["id"]: i for i in report["items"]}
+    assert (items[rule]["runs"], items[rule]["tables"], items[rule]["empty"]) == (True, ["SecurityEvent"], [])
+    lacking = items[broken["id"]]
+    assert (lacking["runs"], lacking["missing"]) == (False, ["column"])
+    assert lacking["problems"][0]["code"] == "KQL0101"
+    assert "Note" in lacking["problems"][0]["message"]
+    assert report["running"] + report["broken"] == len(items)
+
+
 def test_tuning_wins_over_the_file(client: httpx.Client, rule: str) -> None:
     assert (
         client.patch(f"/api/v1/rules/{rule}/tuning", json={"severity": "Low", "suppression": 3600}).json()["severity"]
@@ -164,18 +310,35 @@ def test_what_people_said_of_incidents_is_the_rule_s_noise(client: httpx.Client,
     assert closed.status_code == 200, closed.text
     noise = client.get(f"/api/v1/rules/{rule}").json()["noise"]
     assert noise["false_positive"] == 1
+    told = client.get(f"/api/v1/rules/{rule}/noise", params={"weeks": 4}).json()
+    hits = client.get(f"/api/v1/rules/{rule}").json()["alerts"]
+    assert len(told["weeks"]) == 4
+    weeks = {name: sum(w[name] for w in told["weeks"]) for name in ("hits", "false_positive", "unclassified")}
+    assert weeks["hits"] == weeks["false_positive"] + weeks["unclassified"] >= hits
+    assert weeks["false_positive"] > 0
+    assert (told["budget"], told["exceeded"], told["hits"]) == (20, False, weeks["hits"])
+    client.patch(f"/api/v1/rules/{rule}/tuning", json={"noise_budget": 1})
+    listed = next(r for r in client.get("/api/v1/rules").json()["items"] if r["id"] == rule)
+    assert listed["budget"] == {"hits": weeks["hits"], "budget": 1, "exceeded": True, "own": True}
+    client.patch(f"/api/v1/rules/{rule}/tuning", json={"noise_budget": None})
 
 
 def test_coverage_tells_a_rule_from_data_and_from_proof(client: httpx.Client, rule: str) -> None:
     over(client, rule)
     techniques = {t["technique"]: t for t in client.get("/api/v1/rules/coverage").json()["techniques"]}
     ours = next(r for r in techniques["T1110"]["rules"] if r["id"] == rule)
-    assert (ours["level"], ours["data"], ours["tables"]) == ("proven", True, ["SecurityEvent"])
-    assert techniques["T1048.003"]["level"] == "rule"  # its table is empty
-    assert techniques["T1048.003"]["rules"][0]["data"] is False
+    assert (ours["level"], ours["data"], ours["tables"]) == ("full", True, ["SecurityEvent"])
+    # Its table is empty, but its cases prove it. They are run beside the request; who asks again learns it.
+    assert techniques["T1048.003"]["facts"] == {"rule": True, "data": False, "proven": False}
+    found = until(
+        lambda: covered if not (covered := client.get("/api/v1/rules/coverage").json())["being_tested"] else None
+    )
+    proven = next(t for t in found["techniques"] if t["technique"] == "T1048.003")
+    assert (proven["level"], proven["facts"]["proven"], proven["rules"][0]["data"]) == ("proven", True, False)
+    assert found["facts"]["proven"] == found["facts"]["rule"]  # every rule that ships has cases, and they pass
     layer = client.get("/api/v1/rules/coverage/navigator").json()
     scores = {t["techniqueID"]: t["score"] for t in layer["techniques"]}
-    assert (scores["T1110"], scores["T1048.003"]) == (100, 25)
+    assert (scores["T1110"], scores["T1048.003"]) == (100, 50)
 
 
 def test_a_rule_that_is_given_up_says_so(client: httpx.Client, served: Served) -> None:
@@ -202,5 +365,9 @@ def test_a_rule_that_is_given_up_says_so(client: httpx.Client, served: Served) -
     assert shown["name"] == "AUTO DISABLED Breaks"
     assert shown["enabled"] is False
     assert "Note" in shown["description"]
+    assert "Note" in shown["disabled_reason"]
+    (run,) = client.get(f"/api/v1/rules/{rule}/runs").json()["items"]  # the same failure again and again is one entry
+    assert (run["status"], run["runs"], run["code"]) == ("Failure", scheduler.settings.failures, "KQL0101")
+    assert "Note" in run["error"]
     titles = [i["title"] for i in client.get("/api/v1/incidents").json()["items"]]
     assert any("AUTO DISABLED Breaks" in t for t in titles)

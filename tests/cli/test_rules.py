@@ -81,3 +81,19 @@ def test_coverage_and_its_layer(tmp_path: Path) -> None:
     assert (technique["technique"], technique["level"], technique["rules"][0]["proven"]) == ("T1110", "rule", False)
     (shown,) = json.loads(layer.read_text("utf-8"))["techniques"]
     assert (shown["techniqueID"], shown["score"]) == ("T1110", 25)
+    # Its own cases prove it, whether rows come or not.
+    (tmp_path / "good.test.yaml").write_text(
+        "cases:\n"
+        "- name: fires\n  fires: true\n  rows: {SecurityEvent: [{TimeGenerated: 2026-01-01T00:00:00Z, EventID: 4625}]}\n"
+        "- name: is silent\n  fires: false\n  rows: {SecurityEvent: [{TimeGenerated: 2026-01-01T00:00:00Z, EventID: 1}]}\n"
+    )
+    done = CliRunner().invoke(app, ["coverage", str(tmp_path), "--json", "--navigator", str(layer)])
+    found = json.loads(done.stdout)
+    assert found["facts"] == {"rule": 1, "data": 0, "proven": 1}
+    assert (found["techniques"][0]["level"], json.loads(layer.read_text("utf-8"))["techniques"][0]["score"]) == (
+        "proven",
+        50,
+    )
+    said = CliRunner().invoke(app, ["coverage", str(tmp_path)]).stdout
+    assert "1 with one that is proven" in said
+    assert "not known without --data" in said

@@ -13,6 +13,7 @@ import pytest
 from tocsin.base.clock import ManualClock
 from tocsin.base.errors import KqlError
 from tocsin.lake import LakeSettings, TableBatch
+from tocsin.state import NotFoundError
 from tocsin.workspace.anomalies import Anomalies
 from tocsin.workspace.settings import DetectSettings, IngestSettings, Settings
 from tocsin.workspace.workspace import Workspace
@@ -85,6 +86,18 @@ def test_windows_follow_each_other_and_each_is_told_once(house: Workspace) -> No
     assert said["ann@contoso.com"][1] >= 7
     assert said["new@contoso.com"][0] is None  # null, not false: nothing is known of it
     assert anomalies.run_due() == 0
+    ready = anomalies.readiness(ID)
+    assert (ready["entities"], ready["ready"], ready["matching"]) == (5, 4, 5)
+    least = ready["items"][0]  # who is least ready comes first
+    assert (least["entity"], least["ready"], least["lacks"]) == ("new@contoso.com", False, {"days": 6, "events": 19})
+    country = next(f for f in ready["features"] if f["feature"] == "Location" or "Country" in f["feature"])
+    assert (country["kind"], country["entities"], country["ready"], country["values"]) == ("term", 5, 4, 2)
+    assert "FirstTimeUserConnectedFromCountry" in country["insights"]
+    ann = anomalies.readiness(ID, text="ANN@", limit=1)
+    assert [i["entity"] for i in ann["items"]] == ["ann@contoso.com"]
+    assert ann["items"][0]["features"][0] == {"feature": country["feature"], "events": 41, "values": 2}
+    with pytest.raises(NotFoundError):
+        anomalies.readiness("nowhere")
     # After a crash before the mark moved, the same rows come under the same key, and are taken once.
     with house.state.write() as unit:
         unit.rules.put(type(unit.rules.get(ID))(ID, window_end=datetime(2026, 3, 20, 9, tzinfo=UTC)))

@@ -31,6 +31,7 @@ from tocsin.api.routes import (
     language,
     metrics,
     query,
+    rule_care,
     rules,
     schema,
     search_jobs,
@@ -88,6 +89,7 @@ def create_app(workspace: Workspace) -> FastAPI:
         query,
         language,
         schema,
+        rule_care,  # before the rules, whose ids would take its fixed paths
         rules,
         data,
         lake,

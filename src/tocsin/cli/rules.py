@@ -199,15 +199,18 @@ def show_coverage(
         Path | None, typer.Option(help="A data folder: whether the rules' tables hold rows is asked of its lake.")
     ] = None,
 ) -> None:
-    """ATT&CK coverage: per technique whether a rule exists, its tables hold rows (with --data), and its cases pass."""
+    """ATT&CK coverage: per technique whether a rule exists, its tables hold rows (with --data), and its cases pass or, with --data, it has fired."""
     from tocsin.detect.cases import run_cases
     from tocsin.detect.coverage import coverage, navigator_layer, tables_of_rule
 
     content, rules, problems = _load(paths)
     tests = {str(path): cases for path, cases in content.tests.items()}
     with _queries(content, packs) as queries:
+        fired = _fired(data)
 
         def proven(rule: Rule) -> bool:
+            if rule.id in fired:
+                return True
             cases = tests.get(str(rule.path))
             return cases is not None and all(r.passed for r in run_cases(rule, cases, queries, queries.catalog))
 
@@ -217,10 +220,26 @@ def show_coverage(
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
+    asked = data is not None
     for item in found["techniques"]:
-        print(f"{item['technique']:10} {item['level']:7} {len(item['rules']):3}  {', '.join(item['tactics'])}")
-    counts = ", ".join(f"{n} {level}" for level, n in found["counts"].items())
-    print(f"{len(found['techniques'])} techniques: {counts}; {found['rules']} rules")
+        facts = item["facts"]
+        marks = [
+            "rule" if facts["rule"] else "off",
+            ("rows" if facts["data"] else "no rows") if asked else "rows ?",
+            "proven" if facts["proven"] else "",
+        ]
+        said = f"{marks[0]:4}  {marks[1]:7}  {marks[2]:6}"
+        print(f"{item['technique']:10} {said} {len(item['rules']):3}  {', '.join(item['tactics'])}")
+    facts = found["facts"]
+    fed = (
+        f"{facts['data']} with rows in its tables"
+        if asked
+        else "whether its tables hold rows is not known without --data"
+    )
+    print(
+        f"{len(found['techniques'])} techniques: {facts['rule']} with a rule that is on, {facts['proven']} with one that is proven, {fed}; "
+        f"{found['counts']['full']} with both; {found['rules']} rules"
+    )
     _print_problems(problems)
 
 
@@ -232,6 +251,20 @@ def _filled(data: Path | None) -> set[str] | None:
 
     with Lake.open(data / "lake", catalog=catalogue(), read_only=True) as lake:
         return {s.table for s in lake.stats() if s.rows}
+
+
+def _fired(data: Path | None) -> set[str]:
+    """The rules of which a data folder holds alerts."""
+    if data is None or not (data / "state.db").is_file():
+        return set()
+    from tocsin.state import State
+
+    state = State.open(data / "state.db")
+    try:
+        with state.read() as unit:
+            return set(unit.incidents.alert_counts_by_rule())
+    finally:
+        state.close()
 
 
 # ---------------------------------------------------------------------------------------------- shared

@@ -1,7 +1,8 @@
 """ATT&CK coverage, honestly: for each technique whether a rule exists, whether the tables that it reads hold rows, and whether it is proven.
 
-Proven means that the rule's own cases pass, or that it has fired. A rule that is switched off covers nothing. The figures are counted anew each time,
-so coverage falls when a source goes quiet.
+Three facts that don't follow from each other: a rule can be proven by its cases where no source feeds it, and can be fed without ever having been
+proven. Proven means that the rule's own cases pass, or that it has fired. Only a rule of which both hold covers a technique in full. A rule that is
+switched off covers nothing. The figures are counted anew each time, so coverage falls when a source goes quiet.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from tocsin.detect.run import Queries, stored_tables
 
 __all__ = ["RuleFacts", "coverage", "navigator_layer", "tables_of_rule"]
 
-_SCORES = {"none": 0, "rule": 25, "data": 60, "proven": 100}
+_SCORES = {"none": 0, "rule": 25, "proven": 50, "data": 60, "full": 100}
+"""Levels, from nothing to all, with their score in a layer of ATT&CK Navigator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,12 @@ class RuleFacts:
 
     @property
     def level(self) -> str:
-        """none, rule, data or proven: each includes the one before."""
+        """none (switched off), rule (nothing more), proven (no rows in its tables), data (rows, no proof) or full (both)."""
         if not self.rule.enabled:
             return "none"
-        if not self.data:
-            return "rule"
-        return "proven" if self.proven else "data"
+        if self.data:
+            return "full" if self.proven else "data"
+        return "proven" if self.proven else "rule"
 
 
 def tables_of_rule(rule: Rule, queries: Queries) -> frozenset[str]:
@@ -56,7 +58,7 @@ def coverage(
     filled: Collection[str] | None,
     proven: Callable[[Rule], bool],
 ) -> dict[str, Any]:
-    """Techniques by id with their rules and the best level of any, and totals.
+    """Techniques by id with their rules and the best level of any, and totals: `counts` by level, `facts` by what holds of some rule that is on.
 
     `filled` are the tables that hold rows lately, None where there is no lake to ask; `proven` tells of a rule whose cases pass or that fired.
     """
@@ -86,10 +88,18 @@ def coverage(
             )
             entry["level"] = max(entry["level"], fact.level, key=lambda level: _SCORES[level])
     items = [techniques[t] for t in sorted(techniques)]
+    for item in items:
+        on = [r for r in item["rules"] if r["enabled"]]
+        item["facts"] = {
+            "rule": bool(on),
+            "data": any(r["data"] for r in on),
+            "proven": any(r["proven"] for r in on),
+        }
     counts = {level: sum(i["level"] == level for i in items) for level in _SCORES}
     return {
         "techniques": items,
         "counts": counts,
+        "facts": {fact: sum(i["facts"][fact] for i in items) for fact in ("rule", "data", "proven")},
         "rules": len(rules),
         "without_technique": sorted(r.name for r in rules if not r.techniques and r.enabled),
     }
@@ -101,7 +111,8 @@ def navigator_layer(found: Mapping[str, Any], name: str = "Tocsin") -> dict[str,
         "name": name,
         "versions": {"attack": "17", "navigator": "5.1.0", "layer": "4.5"},
         "domain": "enterprise-attack",
-        "description": "25: a rule exists; 60: and its tables hold rows; 100: and it is proven by its cases or has fired.",
+        "description": "25: a rule exists; 50: and it is proven by its cases or has fired, but its tables hold no rows; 60: its tables hold rows, "
+        "but it isn't proven; 100: both.",
         "techniques": [
             {
                 "techniqueID": t["technique"],
@@ -114,8 +125,9 @@ def navigator_layer(found: Mapping[str, Any], name: str = "Tocsin") -> dict[str,
         ],
         "gradient": {"colors": ["#ffffff", "#f6c85f", "#2a9d5c"], "minValue": 0, "maxValue": 100},
         "legendItems": [
-            {"label": "a rule exists", "color": "#fbe7b5"},
-            {"label": "its tables hold rows", "color": "#c9b35e"},
-            {"label": "proven", "color": "#2a9d5c"},
+            {"label": "a rule exists", "color": "#fbe4b0"},
+            {"label": "proven, without rows", "color": "#f6c85f"},
+            {"label": "rows, without proof", "color": "#cdbf5e"},
+            {"label": "rows and proof", "color": "#2a9d5c"},
         ],
     }

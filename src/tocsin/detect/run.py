@@ -111,9 +111,11 @@ def rule_error(rule: Rule, error: TocsinError) -> DetectError:
     code = "DET0003" if isinstance(error, KqlError) else "DET0004"
     verb = "can't be compiled" if code == "DET0003" else "couldn't finish"
     detail = f"{error.code} {error.message}"
-    return DetectError(
+    made = DetectError(
         f"The rule '{rule.name}' {verb}: {detail}", code=code, place=_place(rule, error), hint=error.hint
     )
+    made.__cause__ = error  # whoever only reports it can tell what was wrong, too
+    return made
 
 
 def _place(rule: Rule, error: TocsinError | None = None) -> Place:

@@ -27,6 +27,7 @@ from tocsin.state.audit import Audit
 from tocsin.state.automation import AutomationStore
 from tocsin.state.incidents import IncidentChange, Incidents
 from tocsin.state.kv import KeyValues
+from tocsin.state.rule_alerts import RuleAlerts
 from tocsin.state.rules import Rules
 from tocsin.state.types import dumps, loads
 from tocsin.state.users import Sessions, Tokens, Users
@@ -82,6 +83,11 @@ class Unit:
     def rules(self) -> Rules:
         """The rule ledger and overrides."""
         return Rules(self.connection, self.clock)
+
+    @cached_property
+    def rule_alerts(self) -> RuleAlerts:
+        """What rules have said."""
+        return RuleAlerts(self.connection, self.clock)
 
     @cached_property
     def actions(self) -> Actions:

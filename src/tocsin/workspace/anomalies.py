@@ -15,9 +15,10 @@ import structlog
 
 from tocsin.base.errors import TocsinError
 from tocsin.detect.alert import iso
-from tocsin.detect.anomaly import Anomaly, Readiness, anomalies_of, evaluate
+from tocsin.detect.anomaly import Anomaly, Readiness, anomalies_of, evaluate, readiness_of
 from tocsin.detect.anomaly.rows import anomaly_row, behavior_row
 from tocsin.detect.durations import duration_text
+from tocsin.state import NotFoundError
 from tocsin.tables.own import own
 from tocsin.workspace.tiers import AnalyticsQueries
 
@@ -78,6 +79,9 @@ class Anomalies:
                     "history": duration_text(anomaly.history),
                     "needs_days": anomaly.ready.days,
                     "needs_events": anomaly.ready.events,
+                    "needs_peers": anomaly.ready.peers if anomaly.peer else None,
+                    "threshold": anomaly.threshold,
+                    "query": anomaly.query,
                     "baseline": baseline,
                     "window_end": iso(row.window_end) if row is not None and row.window_end else None,
                     "last_run": iso(row.last_run) if row is not None and row.last_run else None,
@@ -87,6 +91,13 @@ class Anomalies:
                 }
             )
         return found
+
+    def readiness(self, anomaly_id: str, *, text: str = "", limit: int = 100) -> Mapping[str, Any]:
+        """How ready an anomaly's baseline is now, per feature and entity. Raises NotFoundError, and what its query raises."""
+        found = next((a for a in self.known() if a.id == anomaly_id), None)
+        if found is None:
+            raise NotFoundError(f"there is no anomaly rule '{anomaly_id}'")
+        return readiness_of(found, self._queries, self._workspace.clock.now(), text=text, limit=limit)
 
     def run_due(self) -> int:
         """Evaluates each anomaly's next window if it is over; how many were."""

@@ -30,6 +30,7 @@ from tocsin.tables.own import own
 from tocsin.workspace.alertrows import alert_evidence, alert_info, security_alert
 from tocsin.workspace.assets import find_assets
 from tocsin.workspace.costs import RuleCosts
+from tocsin.workspace.ruleruns import RuleRuns
 from tocsin.workspace.tiers import AnalyticsQueries
 
 if TYPE_CHECKING:
@@ -51,13 +52,14 @@ class Detection:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         settings = workspace.settings.detect
+        self.runs = RuleRuns(workspace.state)
         self.scheduler = Scheduler(
             AnalyticsQueries(workspace.queries, workspace.settings.lake.retention),
             self,
             clock=workspace.clock,
             arrivals=self._arrivals,
             watermark=workspace.intake.intake.watermark,
-            health=self._health,
+            health=self._ran,
             disabled=self._switched_off,
             settings=ScheduleSettings(
                 poll=settings.poll_seconds, eager=settings.eager, lookback=settings.windows == "lookback"
@@ -99,6 +101,7 @@ class Detection:
         self._batches.put(None)
         for thread in self._threads:
             thread.join()
+        self.runs.save(every=True)
 
     def _take_rules(self, rules: Sequence[Rule]) -> None:
         self.scheduler.set_rules([r for r in rules if r.enabled and r.kind is not RuleKind.SIGMA])
@@ -186,6 +189,7 @@ class Detection:
             rounds += 1
             try:
                 self._workspace.gate.tick()
+                self.runs.save()
                 if self._behind:
                     # Alerts of the last minute may be on their way still.
                     self._untold(self._workspace.clock.now() - _IN_FLIGHT)
@@ -237,6 +241,10 @@ class Detection:
                 )
             ]
         )
+
+    def _ran(self, row: Mapping[str, Any]) -> None:
+        self.runs.take(row)
+        self._health(row)
 
     def _health(self, row: Mapping[str, Any]) -> None:
         table = own("rule_health")

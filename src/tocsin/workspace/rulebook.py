@@ -20,11 +20,12 @@ from tocsin.base.ids import stable_uuid
 from tocsin.content import Content, Pack, load_packs, load_watchlists, packs_dir
 from tocsin.detect.alert import iso
 from tocsin.detect.load import rules_of_content
-from tocsin.detect.rule import Rule
+from tocsin.detect.rule import Rule, RuleKind
 from tocsin.incidents.fusion import patterns_of
 from tocsin.ingest.decoders.declared import declare
 from tocsin.query import QueryService
 from tocsin.state import NotFoundError, State
+from tocsin.workspace.rulecare import RuleCare
 from tocsin.workspace.rulework import RuleWork, apply_tuning
 
 __all__ = ["RuleBook"]
@@ -62,10 +63,14 @@ class RuleBook:
         self.rules: tuple[Rule, ...] = ()
         self.problems: tuple[TocsinError, ...] = ()
         self.work: RuleWork | None = None
-        """Set once the rooms that it needs are there."""
+        """Set once the rooms that it needs are there, as is `care`."""
+        self.care: RuleCare | None = None
+        self._formats: dict[str, str] = {}
         self._listeners: list[Callable[[Sequence[Rule]], None]] = []
         self.costs: Callable[[], Mapping[str, float]] = dict
         """What Sigma rules took lately, percents of a core by rule id."""
+        self.cap_percent: float | None = None
+        """What a Sigma rule may take."""
         self._take()
 
     def subscribe(self, listener: Callable[[Sequence[Rule]], None]) -> None:
@@ -106,6 +111,7 @@ class RuleBook:
             if override is not None and override.enabled is not None and override.enabled != rule.enabled:
                 rule = replace(rule, enabled=override.enabled)
             in_force.append(rule)
+        self._formats = {str(f.path): f.format for f in self.content.rules}
         self.rules = tuple(apply_tuning(self._state, in_force))
         shapes = declare((str(f.path), f.document) for f in self.content.sources)
         self.problems = (*self.content.problems, *shapes, *problems, *patterns_of(self.content)[1])
@@ -118,12 +124,15 @@ class RuleBook:
         """Every rule with its last run (see `tocsin.api.routes.rules.RuleSummary`)."""
         with self._state.read() as unit:
             ledger = unit.rules.all()
-        noise = self._noise()
+        noise, week = self._noise(), self._week()
         ordered = sorted(self.rules, key=lambda r: r.name.lower())
-        return [self._summary(rule, ledger.get(rule.id), noise) for rule in ordered]
+        return [self._summary(rule, ledger.get(rule.id), noise, week) for rule in ordered]
 
     def _noise(self) -> Mapping[str, Mapping[str, int]]:
         return self.work.noise() if self.work is not None else {}
+
+    def _week(self) -> Mapping[str, Any]:
+        return self.care.week() if self.care is not None else {}
 
     def get(self, rule_id: str) -> Mapping[str, Any]:
         """One rule in full. Raises NotFoundError."""
@@ -132,15 +141,18 @@ class RuleBook:
             row = unit.rules.all().get(rule_id)
         payload = row.payload if row is not None and isinstance(row.payload, dict) else {}
         return {
-            **self._summary(rule, row, self._noise()),
+            **self._summary(rule, row, self._noise(), self._week()),
             "description": f"{rule.description}\n\n{row.disabled_reason}".strip()
             if row and row.disabled_reason
             else rule.description,
+            **_turns(rule, row),
+            "cap_percent": self.cap_percent,
             "query": rule.query,
             "yaml": rule.text,
             "frequency": _span(rule.frequency),
             "period": _span(rule.period),
             "threshold": rule.threshold,
+            "operator": rule.operator.value,
             "suppression": _span(rule.suppression) if rule.suppression else None,
             "blind_windows": [{"start": a, "end": b} for a, b in payload.get("blind") or ()],
             "exclusions": [e.to_dict() for e in rule.exclusions],
@@ -152,24 +164,39 @@ class RuleBook:
         }
 
     def set_enabled(self, rule_id: str, enabled: bool, *, by: Principal) -> Mapping[str, Any]:
-        """Switches a rule. A rule that the scheduler had given up gets a new chance."""
-        before = self.find(rule_id)
+        """Switches a rule. A rule that the scheduler had given up gets a new chance. Raises NotFoundError."""
+        self.switch([rule_id], enabled, by=by)
+        return self.get(rule_id)
+
+    def switch(self, rule_ids: Sequence[str], enabled: bool, *, by: Principal, reason: str = "") -> int:
+        """Switches rules together, each with an entry of its own in the audit trail; how many were not so before.
+
+        Raises NotFoundError for an id that isn't there; then nothing is changed.
+        """
+        chosen = {rule_id: self.find(rule_id) for rule_id in rule_ids}
+        detail = {"reason": reason} if reason else {}
         with self._lock:
             with self._state.write() as unit:
-                unit.rules.override(_KIND, rule_id, enabled=enabled, by=by.name)
-                if enabled:
-                    unit.rules.enable_again(rule_id)
-                unit.audit.add(
-                    by.name,
-                    "rule.switch",
-                    "rule",
-                    rule_id,
-                    address=by.address,
-                    before={"enabled": before.enabled},
-                    after={"enabled": enabled},
-                )
+                ledger = unit.rules.all()
+                changed = 0
+                for rule_id, rule in chosen.items():
+                    given_up = rule_id in ledger and ledger[rule_id].disabled_reason is not None
+                    changed += rule.enabled != enabled or (enabled and given_up)
+                    unit.rules.override(_KIND, rule_id, enabled=enabled, by=by.name)
+                    if enabled:
+                        unit.rules.enable_again(rule_id)
+                    unit.audit.add(
+                        by.name,
+                        "rule.switch",
+                        "rule",
+                        rule_id,
+                        address=by.address,
+                        before={"enabled": rule.enabled},
+                        after={"enabled": enabled},
+                        detail=detail,
+                    )
             self._take()
-        return self.get(rule_id)
+        return changed
 
     def create(self, rule: Mapping[str, Any], *, by: Principal) -> Mapping[str, Any]:
         """Saves a rule as Sentinel YAML in the site folder and puts it into force.
@@ -208,7 +235,9 @@ class RuleBook:
             raise NotFoundError(f"there is no rule '{rule_id}'")
         return found
 
-    def _summary(self, rule: Rule, row: Any, noise: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    def _summary(
+        self, rule: Rule, row: Any, noise: Mapping[str, Mapping[str, int]], week: Mapping[str, Any]
+    ) -> dict[str, Any]:
         given_up = bool(row and row.disabled_reason)
         return {
             "id": rule.id,
@@ -219,6 +248,9 @@ class RuleBook:
             "techniques": list(rule.techniques),
             "enabled": rule.enabled and not given_up,
             "noise": noise.get(rule.id) or {},
+            "budget": week.get(rule.id) or week.get(""),
+            "format": self._formats.get(str(rule.path), ""),
+            "disabled_reason": row.disabled_reason if row else None,
             "excluded": len(rule.exclusions),
             "source": str(rule.path or ""),
             "pack": rule.pack,
@@ -228,6 +260,23 @@ class RuleBook:
             "alerts": row.alerts if row else 0,
             "cost_percent": None if (cost := self.costs().get(rule.id)) is None else round(cost, 3),
         }
+
+
+def _turns(rule: Rule, row: Any) -> dict[str, Any]:
+    """How far a rule has come and when its next turn is, as far as the ledger tells."""
+    if row is None:
+        return {}
+    due = max(
+        (t for t in (row.window_end and row.window_end + rule.frequency, row.suppressed_until) if t), default=None
+    )
+    waits = rule.enabled and row.disabled_reason is None and rule.kind is not RuleKind.SIGMA
+    return {
+        "window_end": iso(row.window_end) if row.window_end else None,
+        "suppressed_until": iso(row.suppressed_until) if row.suppressed_until else None,
+        "next_run": iso(due) if due is not None and waits else None,
+        "runs": row.runs,
+        "failures": row.failures,
+    }
 
 
 def _sentinel(rule_id: str, rule: Mapping[str, Any]) -> dict[str, Any]:

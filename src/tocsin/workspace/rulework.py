@@ -15,6 +15,7 @@ from tocsin.detect.coverage import coverage, navigator_layer, tables_of_rule
 from tocsin.detect.rule import Rule, RuleKind
 from tocsin.detect.tuning import OPERATORS, Exclusion, tuned
 from tocsin.state import NotFoundError, State
+from tocsin.workspace.ruletests import RuleTests
 
 if TYPE_CHECKING:
     from tocsin.lake import Lake
@@ -55,6 +56,7 @@ class RuleWork:
         file: Callable[[Sequence[Alert]], None],
     ) -> None:
         """`file` gives alerts of runs over the past to the incident desk."""
+        self.tests = RuleTests(book, state.clock)
         self._state, self._book, self._queries, self._lake, self._file = state, book, queries, lake, file
         self._compiled: dict[str, tuple[str, frozenset[str]]] = {}
 
@@ -106,6 +108,10 @@ class RuleWork:
             _EXCLUSIONS, rule_id, lambda known: [e for e in known or () if e["id"] != exclusion_id], "rule.include", by
         )
 
+    def put_exclusions(self, rule_id: str, change: Callable[[Any], Any], action: str, *, by: Principal) -> None:
+        """Changes a rule's exclusions as a whole: `change` gets and gives their JSON forms. Raises what that raises."""
+        self._change(_EXCLUSIONS, rule_id, change, action, by)
+
     def tuning(self, rule_id: str) -> dict[str, Any]:
         """What is overridden of a rule."""
         self._book.find(rule_id)
@@ -113,7 +119,10 @@ class RuleWork:
             return dict((unit.kv.get(_TUNING) or {}).get(rule_id) or {})
 
     def tune(self, rule_id: str, settings: Mapping[str, Any], *, by: Principal) -> dict[str, Any]:
-        """Overrides settings of a rule: severity, create_incident, suppression in seconds, threshold. None takes an override away."""
+        """Overrides settings of a rule: severity, create_incident, suppression in seconds, threshold; and its noise_budget in alerts a week.
+
+        None takes an override away.
+        """
         self._book.find(rule_id)
 
         def changed(known: Any) -> Any:
@@ -139,6 +148,14 @@ class RuleWork:
         if rule.kind is RuleKind.SIGMA:
             return None  # a Sigma rule's rows are events, whose fields are the source's
         return {c.name for c in self._queries().compile(rule.query).columns}
+
+    def cases(self, rule_id: str) -> list[dict[str, Any]]:
+        """The cases beside a rule with what they showed last. Raises NotFoundError."""
+        return self.tests.cases(self._book.find(rule_id))
+
+    def run_cases(self, rule_id: str) -> list[dict[str, Any]]:
+        """Runs them. Raises NotFoundError."""
+        return self.tests.run(self._book.find(rule_id))
 
     # ------------------------------------------------------------------ runs
 
@@ -192,30 +209,38 @@ class RuleWork:
         return figures
 
     def coverage(self) -> dict[str, Any]:
-        """Techniques with their rules; see `tocsin.detect.coverage`. A table counts when it received rows within a day."""
-        since = self._state.clock.now() - _FRESH
-        filled = {
-            s.table
-            for s in self._lake.stats()
-            if s.last_received is not None and s.last_received.replace(tzinfo=UTC) >= since
-        }
+        """Techniques with their rules; see `tocsin.detect.coverage`. A table counts when it received rows within a day.
+
+        `being_tested` rules have cases that weren't run yet since the start or their change; that is done meanwhile, so ask again.
+        """
         with self._state.read() as unit:
             fired = {r.rule_id for r in unit.rules.all().values() if r.alerts} | set(
                 unit.incidents.alert_counts_by_rule()
             )
-        tested = {str(p) for p in self._book.content.tests}
-        return coverage(
+        passed = self.tests.proven([r for r in self._book.rules if r.enabled and r.techniques])
+        found = coverage(
             self._book.rules,
-            tables=self._tables,
-            filled=filled,
-            proven=lambda r: r.id in fired or str(r.path) in tested,
+            tables=self.tables,
+            filled=self.filled(),
+            proven=lambda r: r.id in fired or passed.get(r.id) is True,
         )
+        return {**found, "being_tested": sum(p is None for p in passed.values())}
+
+    def filled(self) -> set[str]:
+        """The tables that received rows within a day."""
+        since = self._state.clock.now() - _FRESH
+        return {
+            s.table
+            for s in self._lake.stats()
+            if s.last_received is not None and s.last_received.replace(tzinfo=UTC) >= since
+        }
 
     def navigator(self) -> dict[str, Any]:
         """The coverage as a layer of ATT&CK Navigator."""
         return navigator_layer(self.coverage())
 
-    def _tables(self, rule: Rule) -> frozenset[str]:
+    def tables(self, rule: Rule) -> frozenset[str]:
+        """The tables that a rule reads, known from the first time on."""
         known = self._compiled.get(rule.id)
         if known is None or known[0] != rule.query:
             known = self._compiled[rule.id] = (rule.query, tables_of_rule(rule, self._queries()))

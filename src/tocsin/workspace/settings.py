@@ -158,6 +158,12 @@ class DetectSettings(_Section):
         gt=0,
         description="A Sigma rule that takes more of a core than this, over half a minute, is switched off. By default none is.",
     )
+    noise_budget: int = Field(
+        default=20,
+        ge=0,
+        description="How many alerts a week that nobody calls a true positive a rule may cost its readers before its page says that it is too "
+        "loud; a rule's tuning may give it another budget.",
+    )
 
 
 class GeoipSettings(_Section):

@@ -11,13 +11,19 @@ import os
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from tocsin.access import Principal
 from tocsin.base.errors import ContentError, did_you_mean
+from tocsin.detect.alert import iso
 from tocsin.state import NotFoundError, State
+from tocsin.workspace.watchlist_csv import read_csv
 
 if TYPE_CHECKING:
     from tocsin.content import Watchlist
@@ -28,7 +34,9 @@ __all__ = ["WatchlistBook"]
 
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}\Z")
 _ID, _KEY, _CHANGED = "_DTItemId", "SearchKey", "LastUpdatedTimeUTC"
-_MOST = 500_000
+_NAME_HINT = "A watchlist's name begins with a letter and has letters, digits, dot, dash, underscore, 64 at most."
+_SHOWN = 20
+_MOST_PROBLEMS = 100
 
 
 class WatchlistBook:
@@ -43,46 +51,71 @@ class WatchlistBook:
         """Every watchlist: alias, columns, number of items, where it comes from."""
         return [_summary(w) for w in sorted(self._book.content.watchlists, key=lambda w: w.alias.lower())]
 
-    def get(self, alias: str, *, skip: int = 0, limit: int = 1_000) -> dict[str, Any]:
-        """A watchlist with some of its items. Raises NotFoundError."""
+    def get(self, alias: str, *, skip: int = 0, limit: int = 1_000, text: str = "") -> dict[str, Any]:
+        """A watchlist with some of its items: of those that hold the text, without case, in some column. Raises NotFoundError."""
         found = self._find(alias)
-        rows = found.table.slice(skip, limit).to_pylist()
+        columns = _columns(found)
+        table = found.table
+        if text:
+            masks = [pc.match_substring(pc.cast(table.column(c), pa.string()), text, ignore_case=True) for c in columns]
+            table = table.filter(reduce(pc.or_kleene, masks))
+        rows = table.slice(skip, limit).to_pylist()
         items = [
-            {"id": r[_ID], "search_key": str(r[_KEY] or ""), "values": {c: r[c] or "" for c in _columns(found)}}
+            {"id": r[_ID], "search_key": str(r[_KEY] or ""), "values": {c: r[c] or "" for c in columns}} for r in rows
+        ]
+        return {**_summary(found), "items": items, "matching": table.num_rows}
+
+    def history(self, alias: str, *, limit: int) -> Sequence[dict[str, Any]]:
+        """Who changed a watchlist or an item of it, newest first. Raises NotFoundError."""
+        found = self._find(alias)
+        with self._state.read() as unit:
+            rows = unit.rule_alerts.changes("watchlist", found.alias, limit=limit, within=True)
+        return [
+            {
+                "seq": r.seq,
+                "time": iso(r.time),
+                "actor": r.actor,
+                "action": r.action,
+                "item": r.object_id.partition("/")[2],
+                "before": r.before,
+                "after": r.after,
+            }
             for r in rows
         ]
-        return {**_summary(found), "items": items}
+
+    def check(self, alias: str, text: str, *, search_key: str = "") -> dict[str, Any]:
+        """What an import would make, or what is wrong with each of its lines; nothing is changed."""
+        read = read_csv(text, search_key)
+        problems = [{"line": 1, "message": _NAME_HINT}] if not _ALIAS.match(alias) else []
+        problems += [{"line": line, "message": message} for line, message in read.problems]
+        known = next((w for w in self._book.content.watchlists if w.alias.lower() == alias.lower()), None)
+        return {
+            "columns": list(read.columns),
+            "search_key": search_key or (read.columns[0] if read.columns else ""),
+            "items_count": len(read.items),
+            "items": [values for _, values in read.items[:_SHOWN]],
+            "duplicates": read.duplicates,
+            "empty_keys": read.empty,
+            "problems": problems[:_MOST_PROBLEMS],
+            "problems_count": len(problems),
+            "replaces": _summary(known) if known is not None else None,
+        }
 
     def put(self, alias: str, text: str, *, search_key: str = "", by: Principal) -> dict[str, Any]:
         """Makes or replaces a watchlist from CSV with a header.
 
-        Raises ContentError CNT0020 for text that isn't, for a name that can't be one, for a search key that is no column.
+        Raises ContentError CNT0020 for text that isn't (`check` tells of every line), for a name that can't be one, for a search key that
+        is no column.
         """
         if not _ALIAS.match(alias):
-            raise ContentError(
-                f"'{alias}' can't name a watchlist.",
-                code="CNT0020",
-                hint="It begins with a letter and has letters, digits, dot, dash, underscore.",
-            )
-        try:
-            rows = [r for r in csv.reader(io.StringIO(text.removeprefix("\ufeff")), strict=True) if any(r)]
-        except csv.Error as error:
-            raise ContentError(f"This isn't CSV: {error}.", code="CNT0020") from error
-        if not rows or not all(h.strip() for h in rows[0]) or len(set(rows[0])) < len(rows[0]):
-            raise ContentError("The first line must name every column, each once.", code="CNT0020")
-        columns = [h.strip() for h in rows[0] if h.strip() not in (_ID, _CHANGED)]
-        if search_key and search_key not in columns:
-            raise ContentError(
-                f"There is no column '{search_key}'.", code="CNT0020", hint=did_you_mean(search_key, columns)
-            )
-        if len(rows) - 1 > _MOST:
-            raise ContentError(f"A watchlist has at most {_MOST:,} items.", code="CNT0020")
-        items = []
-        for number, row in enumerate(rows[1:], 2):
-            if len(row) != len(rows[0]):
-                raise ContentError(f"Item {number} has {len(row)} values instead of {len(rows[0])}.", code="CNT0020")
-            values = dict(zip([h.strip() for h in rows[0]], row, strict=True))
-            items.append((values.get(_ID) or str(uuid4()), {c: values[c] for c in columns}))
+            raise ContentError(f"'{alias}' can't name a watchlist.", code="CNT0020", hint=_NAME_HINT)
+        read = read_csv(text, search_key)
+        if read.problems:
+            line, message = read.problems[0]
+            more = f" {len(read.problems) - 1:,} more lines are wrong." if len(read.problems) > 1 else ""
+            raise ContentError(f"Line {line}: {message}{more}", code="CNT0020")
+        items = [(values.get(_ID) or str(uuid4()), {c: values[c] for c in read.columns}) for values in read.whole]
+        columns = read.columns
         with self._lock:
             known = next((w for w in self._book.content.watchlists if w.alias.lower() == alias.lower()), None)
             self._write(known.alias if known else alias, columns, items, search_key)

@@ -45,6 +45,7 @@ from tocsin.workspace.ownrows import OwnRows
 from tocsin.workspace.places import use_places
 from tocsin.workspace.receiving import Receiving
 from tocsin.workspace.rulebook import RuleBook
+from tocsin.workspace.rulecare import RuleCare
 from tocsin.workspace.rulework import RuleWork
 from tocsin.workspace.settings import Settings
 from tocsin.workspace.story import Stories
@@ -152,7 +153,16 @@ class Workspace:
         self.rule_work = RuleWork(
             self.state, self.rules, lambda: self.queries, self.lake, lambda alerts: self.detection.file(alerts)
         )
-        self.rules.work = self.rule_work
+        stack.callback(self.rule_work.tests.stop)
+        self.rule_care = RuleCare(
+            self.state,
+            self.rules,
+            lambda: self.queries,
+            budget=settings.detect.noise_budget,
+            filled=self.rule_work.filled,
+        )
+        self.rules.work, self.rules.care = self.rule_work, self.rule_care
+        self.rules.cap_percent = settings.detect.cap_percent
         self.watchlists = WatchlistBook(self.rules, self.queries, self.state, site)
         self.anomalies = Anomalies(self)
 

@@ -148,6 +148,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/anomalies/{anomaly_id}/readiness": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Readiness
+         * @description How ready an anomaly's baseline is, per feature and per entity, counted over its history now.
+         */
+        get: operations["get_readiness"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -1090,6 +1110,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/rules/load": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Load Report
+         * @description Of each rule whether it runs, or which table, column or function it lacks.
+         */
+        get: operations["get_load_report"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rules/switch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Switch Rules
+         * @description Switches many rules together; an id that isn't there is answered 404 and nothing is changed.
+         */
+        post: operations["switch_rules"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/rules/{rule_id}": {
         parameters: {
             query?: never;
@@ -1112,6 +1172,66 @@ export interface paths {
          * @description Switches a rule on or off.
          */
         patch: operations["update_rule"];
+        trace?: never;
+    };
+    "/api/v1/rules/{rule_id}/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Rule Alerts
+         * @description The newest alerts of a rule with their rows, or the one named.
+         */
+        get: operations["list_rule_alerts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rules/{rule_id}/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Changes
+         * @description Who changed the rule: the entries of the audit trail about it.
+         */
+        get: operations["list_changes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rules/{rule_id}/changes/{seq}/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Undo Change
+         * @description Takes a change back: an exclusion, a tuning, a switch. What was changed again since is answered 409.
+         */
+        post: operations["undo_change"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/rules/{rule_id}/exclusions": {
@@ -1138,6 +1258,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/rules/{rule_id}/exclusions/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview Exclusion
+         * @description What an exclusion would have hidden of what the rule has said.
+         */
+        post: operations["preview_exclusion"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/rules/{rule_id}/exclusions/{exclusion_id}": {
         parameters: {
             query?: never;
@@ -1158,6 +1298,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/rules/{rule_id}/noise": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Noise
+         * @description A rule's alerts by week and judgement, and the last seven days beside the budget.
+         */
+        get: operations["get_noise"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/rules/{rule_id}/runs": {
         parameters: {
             query?: never;
@@ -1165,7 +1325,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * List Runs
+         * @description What became of a rule's last runs; a Sigma rule looks at each batch and has none.
+         */
+        get: operations["list_runs"];
         put?: never;
         /**
          * Run Rule Again
@@ -1192,6 +1356,30 @@ export interface paths {
          * @description What the rule's last fifty windows show over the rows that are there.
          */
         post: operations["simulate_rule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rules/{rule_id}/tests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Cases
+         * @description The cases beside the rule, with what they showed last.
+         */
+        get: operations["list_cases"];
+        put?: never;
+        /**
+         * Run Cases
+         * @description Runs the cases beside the rule, on nothing but their own rows.
+         */
+        post: operations["run_cases"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1730,6 +1918,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/watchlists/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview Watchlist
+         * @description What an import would make, and what is wrong with which line; nothing is changed.
+         */
+        post: operations["preview_watchlist"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/watchlists/{alias}": {
         parameters: {
             query?: never;
@@ -1739,7 +1947,7 @@ export interface paths {
         };
         /**
          * Get Watchlist
-         * @description A watchlist with its items, `limit` of them from `skip` on.
+         * @description A watchlist with its items, `limit` of them from `skip` on, of those that hold `q`.
          */
         get: operations["get_watchlist"];
         /**
@@ -1753,6 +1961,26 @@ export interface paths {
          * @description Deletes a watchlist of the site folder.
          */
         delete: operations["delete_watchlist"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/watchlists/{alias}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get History
+         * @description Who changed the watchlist and its items.
+         */
+        get: operations["get_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -2123,6 +2351,32 @@ export interface components {
             title: string;
         };
         /**
+         * AnomalyReadiness
+         * @description A baseline as it is now, and some of its entities, the least ready first; `matching` counts those that were asked for.
+         */
+        AnomalyReadiness: {
+            /**
+             * End
+             * Format: date-time
+             */
+            end: string;
+            /** Entities */
+            entities: number;
+            /** Features */
+            features: components["schemas"]["FeatureReadiness"][];
+            /** Items */
+            items: components["schemas"]["EntityReadiness"][];
+            /** Matching */
+            matching: number;
+            /** Ready */
+            ready: number;
+            /**
+             * Start
+             * Format: date-time
+             */
+            start: string;
+        };
+        /**
          * AnomalyRule
          * @description An anomaly rule. `baseline` is null until its first run; `anomalies` counts what it has found.
          */
@@ -2158,11 +2412,18 @@ export interface components {
             needs_days: number;
             /** Needs Events */
             needs_events: number;
+            /** Needs Peers */
+            needs_peers: number | null;
             /**
              * Pack
              * @default
              */
             pack: string;
+            /**
+             * Query
+             * @default
+             */
+            query: string;
             /**
              * Tactics
              * @default []
@@ -2173,6 +2434,11 @@ export interface components {
              * @default []
              */
             techniques: string[];
+            /**
+             * Threshold
+             * @default 0.5
+             */
+            threshold: number;
             /** Window End */
             window_end: string | null;
         };
@@ -2578,11 +2844,20 @@ export interface components {
         };
         /**
          * Coverage
-         * @description ATT&CK coverage, counted now.
+         * @description ATT&CK coverage, counted now. `counts` by level, `facts` by what holds; `being_tested` rules' cases are being run meanwhile.
          */
         Coverage: {
+            /**
+             * Being Tested
+             * @default 0
+             */
+            being_tested: number;
             /** Counts */
             counts: {
+                [key: string]: number;
+            };
+            /** Facts */
+            facts: {
                 [key: string]: number;
             };
             /** Rules */
@@ -2593,10 +2868,23 @@ export interface components {
             without_technique: string[];
         };
         /**
+         * CoverageFacts
+         * @description Which of the three hold for some rule of the technique that is on.
+         */
+        CoverageFacts: {
+            /** Data */
+            data: boolean;
+            /** Proven */
+            proven: boolean;
+            /** Rule */
+            rule: boolean;
+        };
+        /**
          * CoveredTechnique
          * @description A technique with its rules and the best level of any.
          */
         CoveredTechnique: {
+            facts: components["schemas"]["CoverageFacts"];
             /** Level */
             level: string;
             /** Rules */
@@ -2608,7 +2896,9 @@ export interface components {
         };
         /**
          * CoveringRule
-         * @description A rule of a technique. `level`: none (off), rule, data (its tables hold rows), proven (and it has cases or fired).
+         * @description A rule of a technique. `level`: none (off), rule, proven (its cases pass or it fired; no rows), data (rows, no proof), full (both).
+         *
+         *     `data` is null where a rule has no tables: a Sigma rule looks at events before they are rows.
          */
         CoveringRule: {
             /** Data */
@@ -2879,6 +3169,18 @@ export interface components {
             edits: components["schemas"]["KqlEdit"][];
         };
         /**
+         * EntityFeature
+         * @description What the baseline holds of a feature of one entity.
+         */
+        EntityFeature: {
+            /** Events */
+            events: number;
+            /** Feature */
+            feature: string;
+            /** Values */
+            values: number;
+        };
+        /**
          * EntityMapping
          * @description Which columns name an entity.
          */
@@ -2887,6 +3189,32 @@ export interface components {
             fields: components["schemas"]["FieldMapping"][];
             /** Type */
             type: string;
+        };
+        /**
+         * EntityReadiness
+         * @description An entity's baseline. `lacks`: how many days, events or peers more it needs; what it lacks makes insights null, not false.
+         */
+        EntityReadiness: {
+            /** Days */
+            days: number;
+            /** Entity */
+            entity: string;
+            /** Events */
+            events: number;
+            /** Features */
+            features: components["schemas"]["EntityFeature"][];
+            /** First */
+            first: string | null;
+            /** Lacks */
+            lacks: {
+                [key: string]: number;
+            };
+            /** Peer Group */
+            peer_group: string | null;
+            /** Peers */
+            peers: number | null;
+            /** Ready */
+            ready: boolean;
         };
         /**
          * EntityShape
@@ -3002,6 +3330,59 @@ export interface components {
             items: components["schemas"]["Exclusion"][];
         };
         /**
+         * ExclusionPreview
+         * @description What an exclusion would have hidden. `more`: only the newest alerts were looked at. `true_positives_hidden` should be none.
+         */
+        ExclusionPreview: {
+            /** Alerts */
+            alerts: number;
+            /** Alerts Hidden */
+            alerts_hidden: number;
+            /** Days */
+            days: number;
+            /** Examples */
+            examples: components["schemas"]["HiddenAlert"][];
+            /** More */
+            more: boolean;
+            /** Rows */
+            rows: number;
+            /** Rows Hidden */
+            rows_hidden: number;
+            /** True Positives Hidden */
+            true_positives_hidden: number;
+        };
+        /**
+         * ExclusionTrial
+         * @description Conditions to try on what a rule has said.
+         */
+        ExclusionTrial: {
+            /** Conditions */
+            conditions: components["schemas"]["Condition"][];
+            /**
+             * Days
+             * @default 30
+             */
+            days?: number;
+        };
+        /**
+         * FeatureReadiness
+         * @description A feature of an anomaly: which insights it gives, how many entities have values of it, how many of those are ready, distinct values.
+         */
+        FeatureReadiness: {
+            /** Entities */
+            entities: number;
+            /** Feature */
+            feature: string;
+            /** Insights */
+            insights: string[];
+            /** Kind */
+            kind: string;
+            /** Ready */
+            ready: number;
+            /** Values */
+            values: number | null;
+        };
+        /**
          * FieldMapping
          * @description Which column holds an identifier.
          */
@@ -3010,6 +3391,36 @@ export interface components {
             column: string;
             /** Identifier */
             identifier: string;
+        };
+        /**
+         * FileProblem
+         * @description What is wrong with a file that gave no rule, or with content that rules use.
+         */
+        FileProblem: {
+            /** Code */
+            code: string;
+            /**
+             * File
+             * @default
+             */
+            file: string;
+            /**
+             * Hint
+             * @default
+             */
+            hint: string;
+            /** Message */
+            message: string;
+            /**
+             * Place
+             * @default
+             */
+            place: string;
+            /**
+             * Warning
+             * @default false
+             */
+            warning: boolean;
         };
         /**
          * Flow
@@ -3167,6 +3578,71 @@ export interface components {
             holder: string;
             /** Rows */
             rows: number;
+        };
+        /**
+         * HiddenAlert
+         * @description An alert of which the exclusion would have hidden rows; `whole`: it would not have been.
+         */
+        HiddenAlert: {
+            /** Id */
+            id: string;
+            /** Incident Id */
+            incident_id: string | null;
+            /** Row */
+            row: {
+                [key: string]: unknown;
+            };
+            /** Rows */
+            rows: number;
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+            /** Title */
+            title: string;
+            /** Whole */
+            whole: boolean;
+        };
+        /**
+         * HitRow
+         * @description An alert of a rule with some of its rows.
+         */
+        HitRow: {
+            /** Count */
+            count: number;
+            /**
+             * Created
+             * Format: date-time
+             */
+            created: string;
+            /** Id */
+            id: string;
+            /** Incident Id */
+            incident_id: string | null;
+            /** Rows */
+            rows: {
+                [key: string]: unknown;
+            }[];
+            /** Severity */
+            severity: string;
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+            /** Title */
+            title: string;
+        };
+        /**
+         * Hits
+         * @description The newest alerts of a rule; `columns` is what an exclusion may name.
+         */
+        Hits: {
+            /** Columns */
+            columns: string[];
+            /** Items */
+            items: components["schemas"]["HitRow"][];
         };
         /**
          * HoverAnswer
@@ -3660,6 +4136,52 @@ export interface components {
             units?: "utf16" | "codepoints";
         };
         /**
+         * LineProblem
+         * @description What is wrong with a line of the CSV.
+         */
+        LineProblem: {
+            /** Line */
+            line: number;
+            /** Message */
+            message: string;
+        };
+        /**
+         * LoadReport
+         * @description Every rule, and files that gave none.
+         */
+        LoadReport: {
+            /** Broken */
+            broken: number;
+            /** Files */
+            files: components["schemas"]["FileProblem"][];
+            /** Items */
+            items: components["schemas"]["LoadedRule"][];
+            /** Running */
+            running: number;
+        };
+        /**
+         * LoadedRule
+         * @description Whether a rule can run. `missing`: table, column, function or other; `empty`: tables that it reads and that got no row within a day.
+         */
+        LoadedRule: {
+            /** Empty */
+            empty: string[];
+            /** File */
+            file: string;
+            /** Id */
+            id: string;
+            /** Missing */
+            missing: string[];
+            /** Name */
+            name: string;
+            /** Problems */
+            problems: components["schemas"]["RuleProblem"][];
+            /** Runs */
+            runs: boolean;
+            /** Tables */
+            tables: string[];
+        };
+        /**
          * LogEntry
          * @description An entry of the append-only log that an incident is made from. `version` is null for what belongs to it only (comments, tasks).
          */
@@ -4123,6 +4645,64 @@ export interface components {
             roles: ("Reader" | "Responder" | "Contributor" | "Administrator")[];
         };
         /**
+         * Noise
+         * @description A rule's weeks, the newest last, and the last seven days beside the budget.
+         */
+        Noise: {
+            /** Budget */
+            budget: number;
+            /** Exceeded */
+            exceeded: boolean;
+            /** Hits */
+            hits: number;
+            /** Own */
+            own: boolean;
+            /** Weeks */
+            weeks: components["schemas"]["NoiseWeek"][];
+        };
+        /**
+         * NoiseBudget
+         * @description Alerts of the last seven days that nobody called a true positive, beside how many a week the rule may cost. `own`: a budget of its own.
+         */
+        NoiseBudget: {
+            /** Budget */
+            budget: number;
+            /** Exceeded */
+            exceeded: boolean;
+            /** Hits */
+            hits: number;
+            /** Own */
+            own: boolean;
+        };
+        /**
+         * NoiseWeek
+         * @description A week of a rule: alerts, by what was said of their incidents, and how many incidents that were.
+         */
+        NoiseWeek: {
+            /**
+             * End
+             * Format: date-time
+             */
+            end: string;
+            /** Expected */
+            expected: number;
+            /** False Positive */
+            false_positive: number;
+            /** Hits */
+            hits: number;
+            /** Incidents */
+            incidents: number;
+            /**
+             * Start
+             * Format: date-time
+             */
+            start: string;
+            /** True Positive */
+            true_positive: number;
+            /** Unclassified */
+            unclassified: number;
+        };
+        /**
          * PastPriority
          * @description A priority that an incident had, since when and through whom.
          */
@@ -4567,7 +5147,7 @@ export interface components {
         };
         /**
          * Rule
-         * @description A rule in full.
+         * @description A rule in full. `window_end`: up to when it has looked at what was received; `cap_percent`: what a streaming rule may take of a core.
          */
         Rule: {
             /**
@@ -4580,6 +5160,9 @@ export interface components {
              * @default []
              */
             blind_windows: components["schemas"]["BlindWindow"][];
+            budget: components["schemas"]["NoiseBudget"] | null;
+            /** Cap Percent */
+            cap_percent: number | null;
             /** Cost Percent */
             cost_percent: number | null;
             /**
@@ -4587,6 +5170,8 @@ export interface components {
              * @default
              */
             description: string;
+            /** Disabled Reason */
+            disabled_reason: string | null;
             /** Enabled */
             enabled: boolean;
             /**
@@ -4606,6 +5191,16 @@ export interface components {
              * @default []
              */
             exclusions: components["schemas"]["Exclusion"][];
+            /**
+             * Failures
+             * @default 0
+             */
+            failures: number;
+            /**
+             * Format
+             * @default
+             */
+            format: string;
             /** Frequency */
             frequency: string | null;
             /** Id */
@@ -4620,7 +5215,14 @@ export interface components {
             last_status: string | null;
             /** Name */
             name: string;
+            /** Next Run */
+            next_run: string | null;
             noise: components["schemas"]["RuleNoise"] | null;
+            /**
+             * Operator
+             * @default GreaterThan
+             */
+            operator: string;
             /**
              * Pack
              * @default
@@ -4633,6 +5235,11 @@ export interface components {
              * @default
              */
             query: string;
+            /**
+             * Runs
+             * @default 0
+             */
+            runs: number;
             /** Severity */
             severity: string;
             /**
@@ -4640,6 +5247,8 @@ export interface components {
              * @default
              */
             source: string;
+            /** Suppressed Until */
+            suppressed_until: string | null;
             /** Suppression */
             suppression: string | null;
             /**
@@ -4656,11 +5265,90 @@ export interface components {
             threshold: number | null;
             /** @default {} */
             tuning: components["schemas"]["Tuning"];
+            /** Window End */
+            window_end: string | null;
             /**
              * Yaml
              * @default
              */
             yaml: string;
+        };
+        /**
+         * RuleCase
+         * @description A case of a rule: rows by table or source, and what must come of them. `passed` is null for one that wasn't run.
+         */
+        RuleCase: {
+            /** Alerts */
+            alerts: number | null;
+            /** Fires */
+            fires: boolean;
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /** Name */
+            name: string;
+            /** Passed */
+            passed: boolean | null;
+            /** Place */
+            place: string;
+            /** Raised */
+            raised: number | null;
+            /** Ran */
+            ran: string | null;
+            /** Rows */
+            rows: {
+                [key: string]: {
+                    [key: string]: unknown;
+                }[];
+            };
+        };
+        /**
+         * RuleCases
+         * @description A rule's cases.
+         */
+        RuleCases: {
+            /** Items */
+            items: components["schemas"]["RuleCase"][];
+        };
+        /**
+         * RuleChange
+         * @description An entry of the audit trail about a rule.
+         */
+        RuleChange: {
+            /** Action */
+            action: string;
+            /** Actor */
+            actor: string;
+            /** After */
+            after: unknown;
+            /** Before */
+            before: unknown;
+            /**
+             * Detail
+             * @default {}
+             */
+            detail: {
+                [key: string]: unknown;
+            };
+            /** Seq */
+            seq: number;
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+            /** Undoable */
+            undoable: boolean;
+        };
+        /**
+         * RuleChanges
+         * @description Who changed a rule, newest first.
+         */
+        RuleChanges: {
+            /** Items */
+            items: components["schemas"]["RuleChange"][];
         };
         /**
          * RuleList
@@ -4710,9 +5398,30 @@ export interface components {
             enabled: boolean;
         };
         /**
+         * RuleProblem
+         * @description What is wrong with a rule or a file of content.
+         */
+        RuleProblem: {
+            /** Code */
+            code: string;
+            /**
+             * Hint
+             * @default
+             */
+            hint: string;
+            /** Message */
+            message: string;
+            /**
+             * Place
+             * @default
+             */
+            place: string;
+        };
+        /**
          * RuleSummary
          * @description A rule in the list. `kind` is Scheduled, NRT or Sigma; `source` the file; `pack` the pack that brought it (or `site`); `cost_percent` how
-         *     much of a core a Sigma rule took by itself in the last half minute of events, null where it took nothing that was seen.
+         *     much of a core a Sigma rule took by itself in the last half minute of events, null where it took nothing that was seen; `format` is sentinel,
+         *     defender or sigma; `disabled_reason` is why Tocsin itself switched the rule off.
          */
         RuleSummary: {
             /**
@@ -4720,8 +5429,11 @@ export interface components {
              * @default 0
              */
             alerts: number;
+            budget: components["schemas"]["NoiseBudget"] | null;
             /** Cost Percent */
             cost_percent: number | null;
+            /** Disabled Reason */
+            disabled_reason: string | null;
             /** Enabled */
             enabled: boolean;
             /**
@@ -4729,6 +5441,11 @@ export interface components {
              * @default 0
              */
             excluded: number;
+            /**
+             * Format
+             * @default
+             */
+            format: string;
             /** Id */
             id: string;
             /** Kind */
@@ -4764,6 +5481,60 @@ export interface components {
              * @default []
              */
             techniques: string[];
+        };
+        /**
+         * RunEntries
+         * @description The last runs, newest first.
+         */
+        RunEntries: {
+            /** Items */
+            items: components["schemas"]["RunEntry"][];
+        };
+        /**
+         * RunEntry
+         * @description A run, or several that say the same (`runs`). `eager`: between the rule's turns, as rows had come.
+         */
+        RunEntry: {
+            /** Alerts */
+            alerts: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Code
+             * @default
+             */
+            code: string;
+            /**
+             * Eager
+             * @default false
+             */
+            eager: boolean;
+            /**
+             * End
+             * Format: date-time
+             */
+            end: string;
+            /**
+             * Error
+             * @default
+             */
+            error: string;
+            /** Results */
+            results: number;
+            /** Runs */
+            runs: number;
+            /** Seconds */
+            seconds: number;
+            /**
+             * Start
+             * Format: date-time
+             */
+            start: string;
+            /** Status */
+            status: string;
         };
         /**
          * RunOver
@@ -5394,6 +6165,29 @@ export interface components {
             enabled: boolean;
         };
         /**
+         * SwitchRules
+         * @description Rules to switch together.
+         */
+        SwitchRules: {
+            /** Enabled */
+            enabled: boolean;
+            /** Ids */
+            ids: string[];
+            /**
+             * Reason
+             * @default
+             */
+            reason?: string;
+        };
+        /**
+         * Switched
+         * @description How many rules were not so before.
+         */
+        Switched: {
+            /** Changed */
+            changed: number;
+        };
+        /**
          * Symbols
          * @description What a text defines, and what of it can be folded.
          */
@@ -5705,6 +6499,8 @@ export interface components {
         Tuning: {
             /** Create Incident */
             create_incident: boolean | null;
+            /** Noise Budget */
+            noise_budget: number | null;
             /** Severity */
             severity: string | null;
             /** Suppression */
@@ -5714,17 +6510,30 @@ export interface components {
         };
         /**
          * TuningPatch
-         * @description What to override; null takes an override away. `suppression` in seconds, 0 for none.
+         * @description What to override; null takes an override away. `suppression` in seconds, 0 for none; `noise_budget` in alerts a week.
          */
         TuningPatch: {
             /** Create Incident */
             create_incident?: boolean | null;
+            /** Noise Budget */
+            noise_budget?: number | null;
             /** Severity */
             severity?: ("Informational" | "Low" | "Medium" | "High") | null;
             /** Suppression */
             suppression?: number | null;
             /** Threshold */
             threshold?: number | null;
+        };
+        /**
+         * Undone
+         * @description What is in force after a change was taken back.
+         */
+        Undone: {
+            /** Enabled */
+            enabled: boolean;
+            /** Exclusions */
+            exclusions: components["schemas"]["Exclusion"][];
+            tuning: components["schemas"]["Tuning"];
         };
         /**
          * User
@@ -5771,7 +6580,7 @@ export interface components {
         };
         /**
          * Watchlist
-         * @description A watchlist with some of its items.
+         * @description A watchlist with some of its items; `matching` counts those that hold the text that was asked for.
          */
         Watchlist: {
             /** Alias */
@@ -5782,12 +6591,51 @@ export interface components {
             items: components["schemas"]["WatchlistItem"][];
             /** Items Count */
             items_count: number;
+            /**
+             * Matching
+             * @default 0
+             */
+            matching: number;
             /** Pack */
             pack: string;
             /** Search Key */
             search_key: string;
             /** Source */
             source: string;
+        };
+        /**
+         * WatchlistChange
+         * @description An entry of the audit trail about a watchlist or an item of it.
+         */
+        WatchlistChange: {
+            /** Action */
+            action: string;
+            /** Actor */
+            actor: string;
+            /** After */
+            after: unknown;
+            /** Before */
+            before: unknown;
+            /**
+             * Item
+             * @default
+             */
+            item: string;
+            /** Seq */
+            seq: number;
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+        };
+        /**
+         * WatchlistChanges
+         * @description Who changed a watchlist, newest first.
+         */
+        WatchlistChanges: {
+            /** Items */
+            items: components["schemas"]["WatchlistChange"][];
         };
         /**
          * WatchlistImport
@@ -5828,6 +6676,31 @@ export interface components {
             items: components["schemas"]["WatchlistSummary"][];
         };
         /**
+         * WatchlistPreview
+         * @description What an import would make: the first items, how often a search key comes again or is empty, what is wrong where, what it would replace.
+         */
+        WatchlistPreview: {
+            /** Columns */
+            columns: string[];
+            /** Duplicates */
+            duplicates: number;
+            /** Empty Keys */
+            empty_keys: number;
+            /** Items */
+            items: {
+                [key: string]: string;
+            }[];
+            /** Items Count */
+            items_count: number;
+            /** Problems */
+            problems: components["schemas"]["LineProblem"][];
+            /** Problems Count */
+            problems_count: number;
+            replaces: components["schemas"]["WatchlistSummary"] | null;
+            /** Search Key */
+            search_key: string;
+        };
+        /**
          * WatchlistSummary
          * @description A watchlist. `search_key` is the column that joins use; `pack` the pack that brought it, or `site`.
          */
@@ -5844,6 +6717,24 @@ export interface components {
             search_key: string;
             /** Source */
             source: string;
+        };
+        /**
+         * WatchlistTrial
+         * @description A watchlist to look at before it is made.
+         */
+        WatchlistTrial: {
+            /**
+             * Alias
+             * @default
+             */
+            alias?: string;
+            /** Csv */
+            csv: string;
+            /**
+             * Search Key
+             * @default
+             */
+            search_key?: string;
         };
         /**
          * Decision
@@ -6163,6 +7054,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AnomalyRuleList"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_readiness: {
+        parameters: {
+            query?: {
+                q?: string;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                anomaly_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnomalyReadiness"];
                 };
             };
             /** @description Problem details (RFC 9457) */
@@ -7841,6 +8766,68 @@ export interface operations {
             };
         };
     };
+    get_load_report: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoadReport"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    switch_rules: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SwitchRules"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Switched"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_rule: {
         parameters: {
             query?: never;
@@ -7894,6 +8881,105 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Rule"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_rule_alerts: {
+        parameters: {
+            query?: {
+                limit?: number;
+                alert?: string;
+            };
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Hits"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_changes: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleChanges"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    undo_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+                seq: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Undone"];
                 };
             };
             /** @description Problem details (RFC 9457) */
@@ -7973,6 +9059,41 @@ export interface operations {
             };
         };
     };
+    preview_exclusion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExclusionTrial"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExclusionPreview"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     remove_exclusion: {
         parameters: {
             query?: never;
@@ -7991,6 +9112,70 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_noise: {
+        parameters: {
+            query?: {
+                weeks?: number;
+            };
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Noise"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_runs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunEntries"];
+                };
             };
             /** @description Problem details (RFC 9457) */
             default: {
@@ -8056,6 +9241,68 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Simulation"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_cases: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleCases"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    run_cases: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleCases"];
                 };
             };
             /** @description Problem details (RFC 9457) */
@@ -9229,11 +10476,45 @@ export interface operations {
             };
         };
     };
+    preview_watchlist: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WatchlistTrial"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WatchlistPreview"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_watchlist: {
         parameters: {
             query?: {
                 skip?: number;
                 limit?: number;
+                q?: string;
             };
             header?: never;
             path: {
@@ -9315,6 +10596,39 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_history: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WatchlistChanges"];
+                };
             };
             /** @description Problem details (RFC 9457) */
             default: {

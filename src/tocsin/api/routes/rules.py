@@ -26,6 +26,15 @@ class RuleNoise(Output):
     unclassified: int = 0
 
 
+class NoiseBudget(Output):
+    """Alerts of the last seven days that nobody called a true positive, beside how many a week the rule may cost. `own`: a budget of its own."""
+
+    hits: int
+    budget: int
+    exceeded: bool
+    own: bool
+
+
 class BlindWindow(Output):
     """A stretch of time of receipt that suppression left out: nothing received then was looked at."""
 
@@ -81,15 +90,17 @@ class Tuning(Output):
     create_incident: bool | None = None
     suppression: int | None = None
     threshold: int | None = None
+    noise_budget: int | None = None
 
 
 class TuningPatch(Input):
-    """What to override; null takes an override away. `suppression` in seconds, 0 for none."""
+    """What to override; null takes an override away. `suppression` in seconds, 0 for none; `noise_budget` in alerts a week."""
 
     severity: Severity | None = None
     create_incident: bool | None = None
     suppression: int | None = Field(default=None, ge=0, le=86_400)
     threshold: int | None = Field(default=None, ge=0, le=1_000_000_000)
+    noise_budget: int | None = Field(default=None, ge=0, le=1_000_000)
 
 
 class SimulatedWindow(Output):
@@ -122,7 +133,9 @@ class RunResult(Output):
 
 
 class CoveringRule(Output):
-    """A rule of a technique. `level`: none (off), rule, data (its tables hold rows), proven (and it has cases or fired)."""
+    """A rule of a technique. `level`: none (off), rule, proven (its cases pass or it fired; no rows), data (rows, no proof), full (both).
+
+    `data` is null where a rule has no tables: a Sigma rule looks at events before they are rows."""
 
     id: str
     name: str
@@ -133,27 +146,39 @@ class CoveringRule(Output):
     level: str
 
 
+class CoverageFacts(Output):
+    """Which of the three hold for some rule of the technique that is on."""
+
+    rule: bool
+    data: bool
+    proven: bool
+
+
 class CoveredTechnique(Output):
     """A technique with its rules and the best level of any."""
 
     technique: str
     tactics: list[str]
     rules: list[CoveringRule]
+    facts: CoverageFacts
     level: str
 
 
 class Coverage(Output):
-    """ATT&CK coverage, counted now."""
+    """ATT&CK coverage, counted now. `counts` by level, `facts` by what holds; `being_tested` rules' cases are being run meanwhile."""
 
     techniques: list[CoveredTechnique]
     counts: dict[str, int]
+    facts: dict[str, int]
+    being_tested: int = 0
     rules: int
     without_technique: list[str]
 
 
 class RuleSummary(Output):
     """A rule in the list. `kind` is Scheduled, NRT or Sigma; `source` the file; `pack` the pack that brought it (or `site`); `cost_percent` how
-    much of a core a Sigma rule took by itself in the last half minute of events, null where it took nothing that was seen."""
+    much of a core a Sigma rule took by itself in the last half minute of events, null where it took nothing that was seen; `format` is sentinel,
+    defender or sigma; `disabled_reason` is why Tocsin itself switched the rule off."""
 
     id: str
     name: str
@@ -169,12 +194,15 @@ class RuleSummary(Output):
     last_error: str | None = None
     alerts: int = 0
     cost_percent: float | None = None
+    format: str = ""
+    disabled_reason: str | None = None
+    budget: NoiseBudget | None = None
     noise: RuleNoise | None = None
     excluded: int = 0
 
 
 class Rule(RuleSummary):
-    """A rule in full."""
+    """A rule in full. `window_end`: up to when it has looked at what was received; `cap_percent`: what a streaming rule may take of a core."""
 
     description: str = ""
     query: str = ""
@@ -182,7 +210,14 @@ class Rule(RuleSummary):
     frequency: str | None = None
     period: str | None = None
     threshold: int | None = None
+    operator: str = "GreaterThan"
     suppression: str | None = None
+    window_end: Moment | None = None
+    suppressed_until: Moment | None = None
+    next_run: Moment | None = None
+    runs: int = 0
+    failures: int = 0
+    cap_percent: float | None = None
     blind_windows: list[BlindWindow] = []
     exclusions: list[Exclusion] = []
     tuning: Tuning = Tuning()

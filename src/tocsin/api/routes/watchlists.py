@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 
 from tocsin.access import Principal
 from tocsin.api.security import needs, workspace_of
-from tocsin.api.shapes import Input, Output
+from tocsin.api.shapes import Input, Moment, Output
 
 router = APIRouter(prefix="/watchlists", tags=["watchlists"])
 
@@ -37,9 +37,10 @@ class WatchlistItem(Output):
 
 
 class Watchlist(WatchlistSummary):
-    """A watchlist with some of its items."""
+    """A watchlist with some of its items; `matching` counts those that hold the text that was asked for."""
 
     items: list[WatchlistItem]
+    matching: int = 0
 
 
 class WatchlistList(Output):
@@ -53,6 +54,51 @@ class WatchlistImport(Input):
 
     csv: str = Field(max_length=50_000_000)
     search_key: str = Field(default="", max_length=128)
+
+
+class WatchlistTrial(WatchlistImport):
+    """A watchlist to look at before it is made."""
+
+    alias: str = Field(default="", max_length=128)
+
+
+class LineProblem(Output):
+    """What is wrong with a line of the CSV."""
+
+    line: int
+    message: str
+
+
+class WatchlistPreview(Output):
+    """What an import would make: the first items, how often a search key comes again or is empty, what is wrong where, what it would replace."""
+
+    columns: list[str]
+    search_key: str
+    items_count: int
+    items: list[dict[str, str]]
+    duplicates: int
+    empty_keys: int
+    problems: list[LineProblem]
+    problems_count: int
+    replaces: WatchlistSummary | None = None
+
+
+class WatchlistChange(Output):
+    """An entry of the audit trail about a watchlist or an item of it."""
+
+    seq: int
+    time: Moment
+    actor: str
+    action: str
+    item: str = ""
+    before: Any = None
+    after: Any = None
+
+
+class WatchlistChanges(Output):
+    """Who changed a watchlist, newest first."""
+
+    items: list[WatchlistChange]
 
 
 class ItemValues(Input):
@@ -73,9 +119,23 @@ def get_watchlist(
     request: Request,
     skip: Annotated[int, Field(ge=0)] = 0,
     limit: Annotated[int, Field(ge=1, le=10_000)] = 1_000,
+    q: Annotated[str, Field(max_length=1_000)] = "",
 ) -> Watchlist:
-    """A watchlist with its items, `limit` of them from `skip` on."""
-    return Watchlist.model_validate(workspace_of(request).watchlists.get(alias, skip=skip, limit=limit))
+    """A watchlist with its items, `limit` of them from `skip` on, of those that hold `q`."""
+    return Watchlist.model_validate(workspace_of(request).watchlists.get(alias, skip=skip, limit=limit, text=q))
+
+
+@router.get("/{alias}/history", dependencies=[Depends(needs("rules.read"))])
+def get_history(alias: str, request: Request, limit: Annotated[int, Field(ge=1, le=500)] = 100) -> WatchlistChanges:
+    """Who changed the watchlist and its items."""
+    return WatchlistChanges.model_validate({"items": workspace_of(request).watchlists.history(alias, limit=limit)})
+
+
+@router.post("/preview", dependencies=[Depends(needs("rules.read"))])
+def preview_watchlist(body: WatchlistTrial, request: Request) -> WatchlistPreview:
+    """What an import would make, and what is wrong with which line; nothing is changed."""
+    book = workspace_of(request).watchlists
+    return WatchlistPreview.model_validate(book.check(body.alias, body.csv, search_key=body.search_key))
 
 
 @router.put("/{alias}")

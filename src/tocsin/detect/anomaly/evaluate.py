@@ -21,7 +21,7 @@ from tocsin.detect.make import moment
 from tocsin.detect.run import Queries
 from tocsin.lake.engine import Limits, Window
 
-__all__ = ["Evaluation", "Finding", "Readiness", "evaluate"]
+__all__ = ["Asking", "Evaluation", "Finding", "Readiness", "evaluate", "is_ready"]
 
 LIMITS = Limits(rows=500_000, seconds=300.0)
 _TIMES = ("First", "TimeGenerated", "_Bin")
@@ -81,20 +81,20 @@ def evaluate(
 
     Raises DetectError DET0013 where there are more entities than can be told apart, and what queries raise.
     """
-    before = _Asking(anomaly, queries, Window(start - anomaly.history, start, "TimeGenerated"), relations)
-    now = _Asking(anomaly, queries, Window(start, end, "TimeGenerated"), relations)
+    before = Asking(anomaly, queries, Window(start - anomaly.history, start, "TimeGenerated"), relations)
+    now = Asking(anomaly, queries, Window(start, end, "TimeGenerated"), relations)
     base = before.entities()
     found = (
         _volumes(anomaly, anomaly.volume, base, before, now, start)
         if anomaly.volume
         else _terms(anomaly, base, before, now)
     )
-    ready = sum(_is_ready(anomaly, row) for row in base.values())
+    ready = sum(is_ready(anomaly, row) for row in base.values())
     since = min((row["First"] for row in base.values()), default=None)
     return Evaluation(found, Readiness(len(base), ready, since))
 
 
-class _Asking:
+class Asking:
     """The queries of one window."""
 
     def __init__(self, anomaly: Anomaly, queries: Queries, window: Window, relations: Relations | None) -> None:
@@ -127,14 +127,15 @@ class _Asking:
         return {r["_Entity"]: r for r in rows}
 
 
-def _is_ready(anomaly: Anomaly, row: Row | None) -> bool:
+def is_ready(anomaly: Anomaly, row: Row | None) -> bool:
+    """Whether an entity's baseline has enough days and events."""
     return row is not None and row["Days"] >= anomaly.ready.days and row["Events"] >= anomaly.ready.events
 
 
 # ---------------------------------------------------------------------------------------------- terms
 
 
-def _terms(anomaly: Anomaly, base: Mapping[str, Row], before: _Asking, now: _Asking) -> list[Finding]:
+def _terms(anomaly: Anomaly, base: Mapping[str, Row], before: Asking, now: Asking) -> list[Finding]:
     columns = [t.column for t in anomaly.terms]
     named = ", ".join(f"_T{n} = tostring({c})" for n, c in enumerate(columns))
     current = now.rows(
@@ -172,7 +173,7 @@ def _judge_term(
     anomaly: Anomaly, term: Term, table: _TermTable, base: Mapping[str, Row], finding: Finding, value: str
 ) -> None:
     own = base.get(finding.entity)
-    ready = _is_ready(anomaly, own)
+    ready = is_ready(anomaly, own)
     counts = table.counts.get(finding.entity, {})
     total, count = sum(counts.values()), counts.get(value, 0)
     share = rarity(count, total)
@@ -204,7 +205,7 @@ def _judge_term(
 
 
 def _volumes(
-    anomaly: Anomaly, volume: Volume, base: Mapping[str, Row], before: _Asking, now: _Asking, start: datetime
+    anomaly: Anomaly, volume: Volume, base: Mapping[str, Row], before: Asking, now: Asking, start: datetime
 ) -> list[Finding]:
     seconds = int(volume.bin.total_seconds())
     by = f"by _Entity, _Peer, _Bin = bin(TimeGenerated, {seconds}s)"
@@ -221,7 +222,7 @@ def _volumes(
         finding = Finding(row["_Entity"], row["_Peer"], row["First"], row["TimeGenerated"], value, row)
         least = 3 if volume.season != "none" else anomaly.ready.days
         own = base.get(finding.entity)
-        spread = spread_of(bins.of(finding.entity, slot), least) if _is_ready(anomaly, own) else None
+        spread = spread_of(bins.of(finding.entity, slot), least) if is_ready(anomaly, own) else None
         _say_volume(finding, volume.high, spread, value, volume, row)
         if anomaly.peer and finding.peer:
             peers = [e for e, r in base.items() if r["_Peer"] == finding.peer and e != finding.entity]
