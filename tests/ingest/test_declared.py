@@ -125,3 +125,21 @@ def test_what_syslogs_header_says_goes_before_a_local_time_of_no_zone() -> None:
     assert created("syslog", data, peer="10.0.0.1").hour == 8
     limits = DecodeLimits(zones={"10.0.0.1": "America/New_York"})
     assert created("syslog", data, limits, peer="10.0.0.1").hour == 14
+
+
+def test_the_time_that_a_shipper_left_stands_in_for_the_events_own() -> None:
+    event = {
+        "eventVersion": "1.05",
+        "eventSource": "ec2.amazonaws.com",
+        "eventName": "RunInstances",
+        "awsRegion": "us-east-1",
+    }
+    shipped = json.dumps({**event, "@timestamp": "2024-07-01T10:00:00.000Z", "@version": "1"}).encode()
+    whole = json.dumps(
+        {**event, "eventTime": "2024-07-01T09:59:00Z", "@timestamp": "2024-07-01T10:00:00.000Z"}
+    ).encode()
+    times = [rows("jsonl", line)[0][1]["TimeCreated"] for line in (shipped, whole)]
+    assert [t.replace(tzinfo=UTC) for t in times] == [
+        datetime(2024, 7, 1, 10, tzinfo=UTC),
+        datetime(2024, 7, 1, 9, 59, tzinfo=UTC),
+    ]

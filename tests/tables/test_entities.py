@@ -22,7 +22,7 @@ from tocsin.tables import Entity
         (Entity("Account", {"Name": "-", "Sid": "S-1-5-21-1-2-3-1001"}), {("account.sid", "s-1-5-21-1-2-3-1001")}),
         (Entity("IP", {"Address": "8.8.8.8"}), {("ip", "8.8.8.8")}),
         (Entity("IP", {"Address": "10.0.0.5"}), set()),
-        (Entity("IP", {"Address": "10.0.0.5", "AddressScope": "site-a"}), {("ip", "10.0.0.5", "site-a")}),
+        (Entity("IP", {"Address": "10.0.0.5", "AddressScope": "site-a"}), {("ip.scoped", "10.0.0.5", "site-a")}),
         (Entity("IP", {"Address": "203.0.113.9"}), {("ip", "203.0.113.9")}),
         (Entity("Mailbox", {"MailboxPrimaryAddress": "ann@contoso.com"}), {("account", "ann", "contoso.com")}),
         (Entity("URL", {"Url": "/relative"}), set()),

@@ -105,3 +105,30 @@ def test_log4shell_on_linux_and_windows() -> None:
     assert {"T1190", "T1059"} <= techniques(linux)
     assert {"T1190", "T1059"} <= techniques(by_host["workstation5"])
     assert any(e["type"] == "IP" and e["label"] == "192.168.2.6" for e in linux["entities"])
+
+
+@pytest.mark.parametrize(
+    ("day", "wanted", "first", "last"),
+    [
+        # a session to a control server, files stolen over WebDAV; the second day, a program fetched over HTTP. Zeek's logs are all there is.
+        ("day1", {"T1573", "T1048"}, "2020-04-30T00:15", "2020-04-30T00:45"),
+        ("day2", {"T1573", "T1105"}, "2020-05-01T07:0", "2020-05-01T07:26"),
+    ],
+)
+def test_apt29_seen_by_the_network_is_one_incident(day: str, wanted: set[str], first: str, last: str) -> None:
+    answer = scan(f"apt29/{day}/zeek/individual_zeek_logs")
+    accounted(answer)
+    assert len(answer["incidents"]) == 1
+    incident = answer["incidents"][0]
+    assert wanted <= techniques(incident)
+    assert first <= incident["first"] <= incident["last"] <= last
+    assert {"10.0.1.4" if day == "day1" else "10.0.1.5", "192.168.0.4"} <= {e["label"] for e in incident["entities"]}
+
+
+def test_an_instances_role_in_the_wrong_hands() -> None:
+    answer = scan("../atomic/aws/collection/ec2_proxy_s3_exfiltration.zip")
+    accounted(answer)
+    assert len(answer["incidents"]) == 1
+    incident = answer["incidents"][0]
+    assert {"T1552", "T1530"} <= techniques(incident)
+    assert "2020-09-14T01:0" <= incident["first"] <= incident["last"] < "2020-09-14T01:20"

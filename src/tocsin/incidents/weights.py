@@ -37,6 +37,7 @@ WEIGHTS: Mapping[str, float] = MappingProxyType(
         "hostname": 42.0,
         "url": 40.0,
         "ip": 28.0,
+        "ip.scoped": 42.0,
         "app": 35.0,
         "azureresource": 40.0,
         "dns": 35.0,

@@ -175,8 +175,8 @@ class Entity:
                 )
             case "IP":
                 address = ids.get("Address", "")
-                if scope := ids.get("AddressScope"):
-                    keys.append(("ip", address, scope))
+                if (scope := ids.get("AddressScope")) and not _is_global(address) and not _is_unroutable(address):
+                    keys.append(("ip.scoped", address, scope))
                 elif _is_global(address):
                     keys.append(("ip", address))
             case "FileHash":

@@ -95,6 +95,7 @@ class _Sources:
     marked: dict[str, MarkedTimes]
     w3c: tuple[tuple[re.Pattern[str], str], ...]
     local: Mapping[str, str]
+    shipped_time: tuple[str, ...]
 
 
 _more: tuple[Mapping[str, Any], ...] = ()
@@ -158,6 +159,7 @@ def _sources() -> _Sources:
             for e in (*declared["w3c"], *declared["line"])
             if e.get("local") or e.get("zone")
         },
+        tuple(declared["shipped_time"]),
     )
 
 
@@ -266,7 +268,8 @@ def declared_object(d: Mapping[str, Any], time: object = None, host: str = "") -
             within = declared_object(inner, time, host)
             if within is not None:
                 return within
-    when = next((v for path in shape.time if (v := _at(d, path)) not in (None, "")), time)
+    paths = (*shape.time, *_sources().shipped_time)
+    when = next((v for path in paths if (v := _at(d, path)) not in (None, "")), time)
     own = next((v for path in shape.host if (v := _at(d, path)).__class__ is str and v), None)
     return kind, {"TimeCreated": when, "Computer": own or host or None, "RawData": json_text(d)}
 
