@@ -168,6 +168,29 @@ def test_dying_at_any_step_leaves_each_row_once(
     assert died >= (0 if step == "delete" else 1)
 
 
+def test_half_an_object_goes_with_its_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cold = tmp_path / "cold"
+    place = ArchiveSettings(folder=str(cold))
+
+    def die(self: ObjectFolder, path: Path, key: str, digest: str) -> None:
+        (cold / key).parent.mkdir(exist_ok=True)
+        (cold / f"{key}#1").write_bytes(path.read_bytes()[:100])  # where obstore writes before it renames
+        raise KeyboardInterrupt
+
+    with _open(tmp_path / "lake", place) as lake:
+        _fill(lake)
+        with monkeypatch.context() as patch:
+            patch.setattr(ObjectFolder, "put", die)
+            with pytest.raises(KeyboardInterrupt):
+                lake.move_to_archive()
+        assert len(list(cold.rglob("*#1"))) == 1
+    with _open(tmp_path / "lake", place) as lake:
+        lake.move_to_archive()
+        assert {p.relative_to(cold).as_posix() for p in cold.rglob("*") if p.is_file()} == {
+            e.key for e in lake.archive.entries("Syslog")
+        }
+
+
 def test_queries_say_what_is_archived(tmp_path: Path) -> None:
     with _open(tmp_path / "lake", ArchiveSettings(folder=str(tmp_path / "cold"))) as lake:
         _fill(lake)

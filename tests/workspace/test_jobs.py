@@ -171,6 +171,36 @@ def test_a_job_that_was_cut_short_goes_on_and_doubles_nothing(
     assert died == 3
 
 
+def test_rows_that_move_while_a_job_looks_are_found(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tocsin.lake.archive import Archive, Archived
+
+    real = Archive.entries
+    wanted = _rows(house, "Syslog | where SyslogMessage has 'needle' | project SyslogMessage")
+    moved = []
+
+    def entries(self: Archive, table: str) -> list[Archived]:
+        found = real(self, table)
+        if not moved:
+            monkeypatch.setattr(Archive, "entries", real)
+            moved.extend(house.lake.move_to_archive())
+        return found
+
+    house.jobs.search("N", QUERY, START, START + timedelta(days=20), by=BY)
+    snapshot = house.lake.snapshot
+
+    def moving() -> Any:
+        found = snapshot()
+        if not moved:
+            moved.extend(house.lake.move_to_archive())
+        return found
+
+    monkeypatch.setattr(Archive, "entries", entries)
+    monkeypatch.setattr(house.lake, "snapshot", moving)
+    house.jobs.run_pending()
+    assert moved
+    assert sorted(_rows(house, "N_SRCH | project SyslogMessage")) == sorted(wanted)
+
+
 def test_large_days_come_in_lots(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     from tocsin.workspace import jobs
 

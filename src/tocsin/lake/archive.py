@@ -22,7 +22,7 @@ import structlog
 
 from tocsin.base.errors import LakeError, Place
 from tocsin.lake.checksum import digest_of, digest_said
-from tocsin.lake.durable import write_atomically
+from tocsin.lake.durable import sync_file, write_atomically
 from tocsin.lake.engine.physical import naive_utc
 from tocsin.lake.maintain import RESTORED, swap_files
 from tocsin.lake.objects import ObjectFolder, s3_store
@@ -160,6 +160,8 @@ class Archive:
                 folder.mkdir(parents=True, exist_ok=True)
                 part = path.with_suffix(".part")
                 self._objects().get(entry.key, part, entry.digest)
+                # A file of that name is taken for proven, after a power failure too.
+                sync_file(part)
                 part.rename(path)
         return replace(entry.file(), path=str(path))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -89,9 +90,13 @@ class ObjectFolder:
             raise self._damaged(key)
 
     def delete(self, key: str) -> None:
-        """Deletes an object; one that isn't there is gone already."""
+        """Deletes an object and what an interrupted `put` left of it; one that isn't there is gone already."""
         import obstore
 
+        if self._folder is not None:
+            # obstore writes a file beside its place first, with a number behind its name.
+            for part in (self._folder / key).parent.glob(f"{glob.escape(Path(key).name)}#*"):
+                part.unlink(missing_ok=True)
         try:
             obstore.delete(self._store, key)
         except FileNotFoundError:

@@ -23,9 +23,10 @@ import pyarrow as pa
 import structlog
 
 from tocsin.access import Principal, require
-from tocsin.base.errors import QueryError, TocsinError, UsageError, did_you_mean
+from tocsin.base.errors import LakeError, QueryError, TocsinError, UsageError, did_you_mean
 from tocsin.kql import ast, parse
 from tocsin.lake import Lake, Snapshot
+from tocsin.lake.archive import Archived
 from tocsin.lake.engine import Limits, Window
 from tocsin.lake.maintain import RESTORED
 from tocsin.query import QueryService
@@ -42,6 +43,7 @@ _KEY = "lake.jobs"
 _KEPT = 500
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}")
 _DAY = timedelta(days=1)
+_TRIES = 100
 _LEAST = timedelta(milliseconds=1)
 _LOT_BYTES = 256 << 20
 """Bytes of result that are taken at once; a span that gives more is halved."""
@@ -277,10 +279,10 @@ class Jobs:
         lake = self._parts.lake
         application = f"tocsin-job-{job.id}"
         first, last = start.replace(tzinfo=None), end.replace(tzinfo=None)
-        cold = [e for e in lake.archive.entries(job.table) if _overlaps(e.times, first, last)]
-        files = [lake.archive.fetch(job.table, e) for e in cold]
-        snapshot = lake.snapshot()
+        snapshot, archived = self._moment(job.table)
         stored = snapshot.tables.get(job.table)
+        cold = [e for e in archived if _overlaps(e.times, first, last)]
+        files = [lake.archive.fetch(job.table, e) for e in cold]
         if stored is None or (job.kind == "restore" and not files):
             return 0, 0
         live = stored.files if job.kind == "search" else ()
@@ -289,6 +291,21 @@ class Jobs:
         lots = self._lots(job, view, start, end, cancel)
         count = lake.append_once(job.target, lots, application, number)
         return count, sum(f.size for f in (*live, *files) if _overlaps(f.times, first, last))
+
+    def _moment(self, table: str) -> tuple[Snapshot, list[Archived]]:
+        """A snapshot, and what it lists as archived: both of one moment, or a file that moves meanwhile would be in neither."""
+        lake = self._parts.lake
+        for _ in range(_TRIES):
+            snapshot = lake.snapshot()
+            stored = snapshot.tables.get(table)
+            listed = [f.path for f in stored.archived] if stored is not None else []
+            book = {e.key: e for e in lake.archive.entries(table)} if listed else {}
+            if all(key in book for key in listed):
+                return snapshot, [book[key] for key in listed]
+            self._stopping.wait(0.05)  # retention or a purge has just taken some
+        raise LakeError(
+            f"What table {table} has in the archive changes all the time.", code="LAK0032", hint="Try again."
+        )
 
     def _lots(
         self, job: Job, view: Snapshot, start: datetime, end: datetime, cancel: threading.Event
