@@ -29,6 +29,8 @@ SIGMA = Path("../shared/data/sigma/rules")
 CACHE = Path("/tmp/tocsin-correlation")
 
 _FLAGS = ("correlate", "create_incident")  # what the JSON form that people see leaves out
+_FORM = "with aliases"
+"""What kept scans hold; another word scans again."""
 _LOG4SHELL = ("jndi_reference", "java_serialized_object")
 
 
@@ -95,9 +97,8 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 def alerts_of(dataset: Dataset, *, sigma: Sequence[Path] = (SIGMA,), cache: Path = CACHE) -> list[Alert]:
     """The alerts that a scan of the recording gives with the shipped rules and SigmaHQ's, by time; scanned once, then kept in `cache`."""
-    key = hashlib.sha256("\n".join([dataset.name, *map(str, dataset.files), *map(str, sigma)]).encode()).hexdigest()[
-        :12
-    ]
+    parts = [_FORM, dataset.name, *map(str, dataset.files), *map(str, sigma)]
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
     kept = cache / f"{dataset.name.replace('/', '-')}-{key}.json"
     if not kept.exists():
         from tocsin.base.caches import user_cache

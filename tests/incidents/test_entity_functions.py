@@ -62,23 +62,6 @@ def queries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueryService]:
     lake.close()
 
 
-def test_aliases_are_learned_with_validity_and_confidence(queries: QueryService) -> None:
-    rows = queries.run(f"EntityAliases({SPAN})").dicts()
-    found = {(r["EntityType"], r["Id"], r["OtherKind"], r["Other"]): r for r in rows}
-    assert set(found) == {
-        ("Host", "ws1.contoso.com", "DeviceId", "d1"),
-        ("Host", "ws2", "Address", "10.0.0.7"),
-        ("Host", "ws1", "Address", "10.0.0.5"),
-        ("Account", "contoso\\ann", "Sid", "s-1-5-21-1-2-3-1001"),
-        ("Account", "ann@contoso.com", "Sid", "s-1-5-21-1-2-3-1001"),
-        ("Account", "ann@contoso.com", "ObjectId", "aad-1"),
-    }
-    device = found["Host", "ws1.contoso.com", "DeviceId", "d1"]
-    assert (device["Seen"], device["Confidence"]) == (2, 1.0)
-    assert device["First"] < device["Last"]
-    assert found["Host", "ws2", "Address", "10.0.0.7"]["Confidence"] == 0.8
-
-
 def test_activity_is_of_all_its_names_and_of_nobody_else(queries: QueryService) -> None:
     names = "dynamic(['ann@contoso.com', 'contoso\\\\ann', 's-1-5-21-1-2-3-1001'])"
     rows = queries.run(f"EntityActivity({names}, {SPAN})").dicts()

@@ -7,6 +7,7 @@ from tocsin.content.model import (
     AutomationFile,
     Content,
     DemoFile,
+    EntityFile,
     FunctionFile,
     FusionFile,
     Hunt,
@@ -24,8 +25,8 @@ from tocsin.content.schema import Field, Schema, check, is_warning
 from tocsin.content.yamltext import Document, parse_one, parse_yaml
 
 __all__ = [
-    "AnomalyFile",
-    "AutomationFile", "Content", "DemoFile", "Document", "Field", "FunctionFile", "FusionFile", "Hunt", "IncidentFile", "KnownFiles",
-    "LinkFile", "Pack", "ParserFile", "RuleFile", "Schema", "SummaryFile", "TestCase", "TestFile", "Watchlist", "check", "is_warning", "load_packs",
-    "load_rule_file", "load_test_file", "load_watchlists", "packs_dir", "parse_one", "parse_yaml", "read_text",
+    "AnomalyFile", "AutomationFile", "Content", "DemoFile", "Document", "EntityFile", "Field", "FunctionFile", "FusionFile", "Hunt",
+    "IncidentFile", "KnownFiles", "LinkFile", "Pack", "ParserFile", "RuleFile", "Schema", "SummaryFile", "TestCase", "TestFile", "Watchlist",
+    "check", "is_warning", "load_packs", "load_rule_file", "load_test_file", "load_watchlists", "packs_dir", "parse_one", "parse_yaml",
+    "read_text",
 ]  # fmt: skip

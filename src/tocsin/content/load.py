@@ -1,6 +1,6 @@
 """Reads packs from folders. One bad file never stops the others: its complaint goes to `Content.problems`.
 
-A pack is a folder with ``pack.yaml`` and, beside it, ``rules/ hunts/ parsers/ functions/ automation/ watchlists/ links/ fusion/ incidents/
+A pack is a folder with ``pack.yaml`` and, beside it, ``rules/ hunts/ parsers/ functions/ automation/ watchlists/ links/ fusion/ incidents/ entities/
 scenarios/ summaries/``. A path may be a pack, a folder of packs, a folder of loose rule files, or one rule file. Later paths are upper layers: an
 item with the id of an item in an earlier path replaces it (a site's edited copy of a shipped rule); within one path an id may stand once only.
 """
@@ -26,6 +26,7 @@ from tocsin.content.model import (
     AutomationFile,
     Content,
     DemoFile,
+    EntityFile,
     FunctionFile,
     FusionFile,
     Hunt,
@@ -52,7 +53,7 @@ _RULES = (*_YAML, ".json")
 _TEST = (".test.yaml", ".test.yml")
 _FOLDERS = (
     "rules", "hunts", "parsers", "functions", "automation", "watchlists", "links", "fusion", "incidents", "scenarios",
-    "summaries", "sources", "anomalies",
+    "summaries", "sources", "anomalies", "entities",
 )  # fmt: skip
 
 Item = TypeVar("Item")
@@ -101,6 +102,7 @@ class _Loader:
     automation: dict[str, tuple[int, AutomationFile]] = field(default_factory=dict)
     watchlists: dict[str, tuple[int, Watchlist]] = field(default_factory=dict)
     incidents: dict[str, tuple[int, IncidentFile]] = field(default_factory=dict)
+    entities: dict[str, tuple[int, EntityFile]] = field(default_factory=dict)
     anomalies: dict[str, tuple[int, AnomalyFile]] = field(default_factory=dict)
     demos: list[DemoFile] = field(default_factory=list)
     sources: list[SourceFile] = field(default_factory=list)
@@ -125,6 +127,7 @@ class _Loader:
             links=tuple(x for _, x in self.links.values()),
             fusion=tuple(x for _, x in self.fusion.values()),
             incidents=tuple(i for _, i in self.incidents.values()),
+            entities=tuple(e for _, e in self.entities.values()),
             anomalies=tuple(a for _, a in self.anomalies.values()),
             demos=tuple(self.demos),
             sources=tuple(reversed(self.sources)),
@@ -193,6 +196,7 @@ class _Loader:
             ("links", _YAML, self._links),
             ("fusion", _YAML, self._fusion),
             ("incidents", _YAML, self._incident),
+            ("entities", _YAML, self._entity),
             ("anomalies", _YAML, self._anomaly),
             ("scenarios", _YAML, self._demo),
             ("sources", (".toml",), self._source),
@@ -293,6 +297,12 @@ class _Loader:
             text = _texts(document)
             item = IncidentFile(text("id"), text("kind"), path, pack.id, document)
             self._keep(self.incidents, item.id, item, document, ("id",), "incident content")
+
+    def _entity(self, pack: Pack, path: Path) -> None:
+        for document in self._documents(path, schemas.ENTITIES):
+            text = _texts(document)
+            item = EntityFile(text("id"), text("kind"), text("entity"), path, pack.id, document)
+            self._keep(self.entities, item.id, item, document, ("id",), "entity content")
 
     def _anomaly(self, pack: Pack, path: Path) -> None:
         if (document := self._read(path, schemas.ANOMALY)) is not None:

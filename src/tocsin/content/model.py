@@ -19,6 +19,7 @@ __all__ = [
     "AutomationFile",
     "Content",
     "DemoFile",
+    "EntityFile",
     "FunctionFile",
     "FusionFile",
     "Hunt",
@@ -274,6 +275,19 @@ class IncidentFile:
 
 
 @dataclass(frozen=True, slots=True)
+class EntityFile:
+    """Content about entities: what teaches aliases (``alias``), who is shared by many (``shared``), and what their pages show
+    (``facts``, ``timeline``, ``insight``, ``hunt``)."""
+
+    id: str
+    kind: str
+    entity: str
+    path: Path
+    pack: str
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """Everything that was found, and every complaint. A file with a complaint that isn't a warning isn't in the other lists."""
 
@@ -290,6 +304,7 @@ class Content:
     links: tuple[LinkFile, ...] = ()
     fusion: tuple[FusionFile, ...] = ()
     incidents: tuple[IncidentFile, ...] = ()
+    entities: tuple[EntityFile, ...] = ()
     anomalies: tuple[AnomalyFile, ...] = ()
     demos: tuple[DemoFile, ...] = ()
     sources: tuple[SourceFile, ...] = ()

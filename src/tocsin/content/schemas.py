@@ -7,7 +7,7 @@ from typing import Any
 
 from tocsin.content.schema import Field, Schema
 
-__all__ = ["AUTOMATION", "FUNCTION", "HUNT", "INCIDENTS", "PACK", "PARSER", "SUMMARY", "TESTS", "is_moved"]
+__all__ = ["AUTOMATION", "ENTITIES", "FUNCTION", "HUNT", "INCIDENTS", "PACK", "PARSER", "SUMMARY", "TESTS", "is_moved"]
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _ID = r"[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -179,6 +179,10 @@ FUSION = Schema(
 
 _POINTS = Field("number", least=-100, most=100)
 
+_PAGES = (
+    "Account", "Host", "IP", "File", "URL", "Mailbox", "Process", "AzureResource", "CloudApplication",
+)  # fmt: skip
+
 INCIDENTS = Schema(
     "Incident content",
     {
@@ -211,6 +215,28 @@ INCIDENTS = Schema(
         ),
         # summary: sentences, Jinja text over the incident's story
         "template": Field("text", longest=20_000),
+    },
+)
+
+ENTITIES = Schema(
+    "Entity content",
+    {
+        "id": Field("text", required=True, pattern=_ID, longest=120),
+        "kind": Field("text", required=True, choices=("alias", "shared", "facts", "timeline", "insight", "hunt")),
+        "name": Field("text", required=True, longest=256),
+        "description": Field("text", longest=2000),
+        "entity": Field("text", required=True, choices=_PAGES),
+        "query": Field("text", required=True, longest=100_000),
+        # alias: which kinds of identifier its columns One and Other are, and how long what First and Last say holds before and after
+        "one": Field("text"),
+        "other": Field("text"),
+        "confidence": Field("number", least=0, most=1),
+        "before": Field("text"),
+        "lasts": Field("text"),
+        "exclusive": Field("bool"),
+        "source": Field("text", longest=64),
+        # hunt: what it may find
+        "tactics": Field("list", item=Field("text")),
     },
 )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from tocsin.tables.aliases import Alias
 from tocsin.tables.entities import Entity
 
 __all__ = ["SEVERITIES", "TACTICS", "Alert", "Evidence", "iso"]
@@ -63,6 +64,8 @@ class Alert:
     create_incident: bool = True
     properties: Mapping[str, str] = field(default_factory=dict)
     """What the rule took from the results for SecurityAlert's columns: AlertLink, ConfidenceLevel, RemediationSteps and the like."""
+    aliases: tuple[Alias, ...] = ()
+    """What its entities were known as when it happened: recorded with it, so that it joins the same incident again."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form that scan, API and state share."""
@@ -85,6 +88,7 @@ class Alert:
             "custom_details": dict(self.custom_details),
             "tags": list(self.tags),
             **({"properties": dict(self.properties)} if self.properties else {}),
+            **({"aliases": [a.to_dict() for a in self.aliases]} if self.aliases else {}),
         }
 
     @classmethod
@@ -109,6 +113,7 @@ class Alert:
             custom_details=raw.get("custom_details", {}),
             tags=tuple(raw.get("tags", ())),
             properties=raw.get("properties", {}),
+            aliases=tuple(Alias.from_dict(a) for a in raw.get("aliases", ())),
         )
 
 

@@ -6,14 +6,18 @@ Everything here grows by an alert in time that doesn't depend on how many alerts
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import IntEnum
 
 from tocsin.incidents.model import Incident
 from tocsin.incidents.signature import Signature, Thing
+from tocsin.tables.aliases import Alias
 from tocsin.tables.entities import EntityKey
 
 __all__ = ["Cluster", "Company", "Holders", "Moments", "Worth", "nearest"]
+
+
+_NO_ALIASES: Mapping[EntityKey, Alias] = {}
 
 
 class Worth(IntEnum):
@@ -75,7 +79,7 @@ class Cluster:
     """An incident's side of correlation."""
 
     __slots__ = (
-        "_keys", "alerts", "first", "incident", "joinable", "last", "only", "opens", "rules", "signals", "tactics", "things",
+        "_keys", "alerts", "first", "incident", "joinable", "last", "only", "opens", "rules", "signals", "tactics", "things", "via",
     )  # fmt: skip
 
     def __init__(self, incident: Incident) -> None:
@@ -84,6 +88,8 @@ class Cluster:
         self.only: Moments | None = None
         """The moments of all its keys while it has one alert: most incidents never get a second."""
         self.things: dict[EntityKey, Thing] = {}
+        self.via: Mapping[EntityKey, Alias] = _NO_ALIASES
+        """Keys that it has by an alias only; what one of its alerts names itself is known by name."""
         self.tactics: frozenset[int] = frozenset()
         self.rules: frozenset[str] = frozenset()
         self.alerts: list[str] = []
@@ -96,6 +102,7 @@ class Cluster:
     def add(self, alert: Signature, worth: Worth) -> bool:
         """Takes in an alert; says whether it brought a stage or a rule that wasn't there."""
         once = Moments({worth: list(alert.points)})
+        self._known_by(alert.things, alert.via)
         if not self.alerts:
             self.things, self.only = alert.things, once
         else:
@@ -115,6 +122,7 @@ class Cluster:
 
     def absorb(self, other: Cluster) -> None:
         """Takes in all of another."""
+        self._known_by(other.things, other.via)
         keys = self._grow()
         for key, thing in other.things.items():
             mine, theirs = keys.get(key), other.moments(key)
@@ -127,6 +135,31 @@ class Cluster:
         self.joinable = self.joinable and other.joinable
         self.signals += other.signals
         self.opens = self.opens or other.opens
+
+    def learn(self, alert: Signature, worth: Worth) -> None:
+        """Takes in what else an alert of it is known by now; nothing else of the alert."""
+        self._known_by(alert.things, alert.via)
+        keys = self._grow()
+        once = Moments({worth: list(alert.points)})
+        for key, thing in alert.things.items():
+            held = keys.get(key)
+            keys[key] = once if held is None else held.with_more(alert.points, worth)
+            self.things.setdefault(key, thing)
+
+    def sureness(self, key: EntityKey) -> float:
+        """How sure it is that it has one of its keys: 1 for what an alert names, else the alias's confidence."""
+        alias = self.via.get(key)
+        return 1.0 if alias is None else alias.confidence
+
+    def _known_by(self, things: Mapping[EntityKey, Thing], via: Mapping[EntityKey, Alias]) -> None:
+        """Notes which keys are known by an alias only, before `things` are taken in."""
+        if not self.via and not via:
+            return
+        kept = {k: a for k, a in self.via.items() if k not in things or k in via}
+        for key, alias in via.items():
+            if key not in self.things or (key in kept and kept[key].confidence < alias.confidence):
+                kept[key] = alias
+        self.via = kept
 
     def moments(self, key: EntityKey) -> Moments:
         """When it saw one of its keys."""

@@ -170,6 +170,54 @@ class Correlator:
         ]
         return sorted(found, key=lambda c: (-c.score, c.incident.first, c.incident.id))
 
+    def concerned(self, keys: Iterable[EntityKey], since: datetime) -> list[Alert]:
+        """The alerts that name one of those things and happened since then, by time."""
+        wanted = frozenset(keys)
+        held = {i for k in wanted for i in self._holders.of(k)}
+        found = [
+            linked.alert
+            for incident_id in held
+            for linked in self._clusters[incident_id].incident.alerts
+            if linked.alert.time >= since
+            and any(k in wanted for e in linked.alert.entities for k in (*e.strong_keys(), *e.weak_keys()))
+        ]
+        return sorted(found, key=lambda a: (a.time, a.id))
+
+    def learn(self, alert: Alert) -> list[IncidentChange]:
+        """Takes in aliases that were learned after the alert was: `alert` is one that it knows, with more of them. May merge incidents, as an
+        alert that came late may; never takes one apart."""
+        cluster = self._clusters.get(self._alerts.get(alert.id, ""))
+        if cluster is None:
+            return []
+        incident = cluster.incident
+        at = bisect_left(incident.alerts, (alert.time, alert.id), key=_by_time)
+        linked = incident.alerts[at]
+        before, after = signature(linked.alert, self._links), signature(alert, self._links)
+        added = {k: a for k, a in after.via.items() if k not in before.things}
+        incident.alerts[at] = replace(linked, alert=replace(linked.alert, aliases=alert.aliases))
+        if not added:
+            return []
+        more = replace(after, things={k: after.things[k] for k in added}, via=added)
+        for key in added:
+            self._company.add(key, more.company(key), more.time)
+        cluster.learn(more, self._worth(more))
+        self._holders.add(added, incident.id)
+        if not cluster.joinable or not _is_open(incident):
+            return []
+        target = cluster
+        changes: list[IncidentChange] = []
+        for absorbed, kept in self._settle(cluster, [], list(added), alert):
+            target = kept
+            if absorbed.promoted:
+                changes.append(IncidentChange("merged", target.incident, (), absorbed))
+        if target is not cluster or changes:
+            was_shown = target.incident.promoted
+            target.incident.promoted = was_shown or self._worth_showing(target)
+            if target.incident.promoted:
+                kind: Literal["created", "updated"] = "updated" if was_shown else "created"
+                changes.append(IncidentChange(kind, target.incident))
+        return changes
+
     def shed(self, alerts: Iterable[Alert]) -> None:
         """Lets go of those alerts' rows, which are kept elsewhere: what joins them is noted already, and they are most of what memory would hold."""
         for alert in alerts:
@@ -214,10 +262,15 @@ class Correlator:
         return changes
 
     def _watched(self, alert: Alert, sign: Signature) -> list[Fired]:
-        """The multistage patterns that the alert fulfils. A noisy rule's alert is no stage, and what everybody shares joins no stages."""
+        """The multistage patterns that the alert fulfils. A noisy rule's alert is no stage; neither what everybody shares nor an alias joins
+        stages."""
         if not alert.correlate or self._worth(sign) is Worth.NOISY:
             return []
-        return self._fusion.notice(alert, sign, (k for k in sign.things if self._scorer.may_anchor(k, self._newest)))
+        return self._fusion.notice(
+            alert,
+            sign,
+            (k for k in sign.things if k not in sign.via and self._scorer.may_anchor(k, self._newest)),
+        )
 
     def _fuse(self, fired: Fired, through: Alert) -> Iterator[IncidentChange]:
         """Gathers a pattern's alerts in one incident, with an alert that says what it is; nothing where that is told already."""
@@ -363,7 +416,8 @@ class Correlator:
         return (one, other) if rank(one) <= rank(other) else (other, one)
 
     def _merge(self, target: Cluster, source: Cluster, through: Alert) -> None:
-        bridge = Reason(f"'{through.title or through.rule}' joins both", self.settings.threshold)
+        learned = "".join(f"; {text}" for text in self._scorer.score(target, source, self._newest).learned)
+        bridge = Reason(f"'{through.title or through.rule}' joins both{learned}", self.settings.threshold)
         into, out_of = target.incident, source.incident
         held = into.alert_ids()
         into.alerts.extend(

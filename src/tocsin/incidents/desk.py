@@ -7,7 +7,7 @@ the correlator's memory once they are durable; whoever writes an incident takes 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,6 +22,7 @@ from tocsin.incidents.links import links_of
 from tocsin.incidents.priority import Judge
 from tocsin.incidents.story import graph, story
 from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, TaskRow, Unit, text_of
+from tocsin.tables.entities import EntityKey
 
 __all__ = ["IncidentDesk", "full", "shown", "summary"]
 
@@ -50,6 +51,8 @@ class IncidentDesk:
         self._settings = settings or CorrelationSettings()
         self._lock = threading.RLock()
         self._reshapes = 0
+        self.resolve: Callable[[Alert], Alert] = lambda alert: alert
+        """Gives an alert what its entities are known as; asked when it is filed, and again when more is learned."""
         self._listeners: list[Callable[[], None]] = []
         history.bring_up_to_date(state)
         self.judge()
@@ -84,6 +87,7 @@ class IncidentDesk:
         `within` is called in that transaction (the scheduler moves its ledger there, so that a window's alerts and its mark are
         durable together). When the transaction fails, memory goes back to what the database holds.
         """
+        alerts = [self.resolve(a) for a in alerts]
         with self._lock:
             while True:
                 try:
@@ -98,6 +102,33 @@ class IncidentDesk:
                     break
                 except _OutdatedError:
                     # People merged or moved since memory was read: look again at what is there now.
+                    self._correlator = self._load()
+                except BaseException:
+                    self._correlator = self._load()
+                    raise
+        if changes:
+            self._tell()
+        return changes
+
+    def learned(self, keys: Collection[EntityKey], since: datetime) -> list[IncidentChange]:
+        """Takes in what was learned of things after alerts that name them were filed: alerts since then get what they are known as, and
+        incidents that belong together by it become one."""
+        with self._lock:
+            while True:
+                resolved = [(a, self.resolve(a)) for a in self._correlator.concerned(keys, since)]
+                more = [after for before, after in resolved if len(after.aliases) > len(before.aliases)]
+                if not more:
+                    return []
+                try:
+                    changes = [c for a in more for c in self._correlator.learn(a)]
+                    with self._state.write() as unit:
+                        if reshape.reshapes(unit) != self._reshapes:
+                            raise _OutdatedError
+                        for alert in more:
+                            unit.incidents.know(alert.id, [a.to_dict() for a in alert.aliases])
+                        store.save(unit, self._correlator, (), changes)
+                    break
+                except _OutdatedError:
                     self._correlator = self._load()
                 except BaseException:
                     self._correlator = self._load()

@@ -13,7 +13,7 @@ from typing import Any
 
 from tocsin.content import Content, LinkFile
 from tocsin.detect.alert import Alert
-from tocsin.tables.entities import EntityKey
+from tocsin.tables.entities import EntityKey, process_key
 
 __all__ = ["Found", "Links", "links_of", "shipped_links"]
 
@@ -92,8 +92,7 @@ class Links:
         number = _number(value)
         if not host or number in each.get("never", ()) or (each.get("start") and not start):
             return ""
-        # Without its start a process id names a process for a while only: the hour of decay's grace sees to that.
-        return f"{host}/{number}/{start[:19]}" if start else ""
+        return process_key(host, number, start)[1] if start else ""
 
     def _session(self, each: Mapping[str, Any], row: Mapping[str, Any], alone: str, found: Found) -> None:
         value = _text(row.get(each["id"]))

@@ -14,6 +14,7 @@ from tocsin.incidents.cluster import Cluster, Company, Worth, nearest
 from tocsin.incidents.model import Reason, spaced
 from tocsin.incidents.signature import HOUR, Thing
 from tocsin.incidents.weights import CONTEXT, SUPPORT, CorrelationSettings
+from tocsin.tables.aliases import Alias
 from tocsin.tables.entities import EntityKey
 
 __all__ = ["Score", "Scorer"]
@@ -33,6 +34,7 @@ class _Part:
     points: float
     degree: int
     noisy: bool
+    aliases: tuple[Alias, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ class Score:
     stage_points: float = 0.0
     rule_points: float = 0.0
     gap: float = 0.0
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """The aliases by which something is shared, in words."""
+        return tuple(dict.fromkeys(a.text for part, _ in self.parts for a in part.aliases))
 
     def reasons(self) -> tuple[Reason, ...]:
         """The reasons in words, the strongest first; their weights add up to the points."""
@@ -115,7 +122,11 @@ class Scorer:
                 continue
             rarity, degree = self._rarity(key, now)
             thing = one.things[key]
-            part = _Part(thing, key[0], worth * rarity * fresh, degree if rarity < 1 else 0, noisy)
+            points = worth * rarity * fresh
+            aliases = tuple(a for a in (one.via.get(key), other.via.get(key)) if a is not None)
+            for alias in aliases:
+                points *= alias.confidence
+            part = _Part(thing, key[0], points, degree if rarity < 1 else 0, noisy, aliases)
             gap = min(gap, apart)
             held = parts.get(thing)
             if held is None or held.points < part.points:
@@ -223,6 +234,7 @@ def _sentence(part: _Part) -> str:
     kind, label = part.thing
     note = f", seen with {part.degree} others" if part.degree else ""
     note += ", by a rule that fires everywhere" if part.noisy else ""
+    note += "".join(f"; {text}" for text in dict.fromkeys(a.text for a in part.aliases))
     return f"same {_WORDS.get(kind, kind)} {label}{note}"
 
 

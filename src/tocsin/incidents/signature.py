@@ -5,14 +5,15 @@ A signature is made once, when the alert comes; everything that joins or weighs 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from tocsin.detect.alert import SEVERITIES, TACTICS, Alert
 from tocsin.incidents.links import Links
+from tocsin.tables.aliases import Alias, joining_keys
 from tocsin.tables.entities import Entity, EntityKey
 
-__all__ = ["HOUR", "Signature", "Thing", "entity_keys", "signature"]
+__all__ = ["HOUR", "Signature", "Thing", "alias_keys", "entity_keys", "signature"]
 
 HOUR = 3600.0
 
@@ -38,6 +39,8 @@ class Signature:
     processes: frozenset[str]
     correlate: bool
     opens: bool
+    via: Mapping[EntityKey, Alias] = field(default_factory=dict)
+    """Keys that the alert has by an alias only."""
 
     @property
     def time(self) -> float:
@@ -75,6 +78,9 @@ def signature(alert: Alert, links: Links) -> Signature:
                 things[key] = thing
     for key, label in found.keys.items():
         things.setdefault(key, (_TYPE_OF[key[0]], label))
+    via = alias_keys(alert.aliases, things)
+    for key, alias in via.items():
+        things[key] = (alias.other.type, alias.other.label.lower())
     return Signature(
         id=alert.id,
         rule=alert.rule_id,
@@ -89,7 +95,19 @@ def signature(alert: Alert, links: Links) -> Signature:
         processes=found.processes,
         correlate=alert.correlate,
         opens=alert.create_incident and alert.severity != "Informational",
+        via=via,
     )
+
+
+def alias_keys(aliases: Iterable[Alias], known: Iterable[EntityKey]) -> dict[EntityKey, Alias]:
+    """The keys that aliases add to those that are known, each by the alias that is surest of it."""
+    held = frozenset(known)
+    found: dict[EntityKey, Alias] = {}
+    for alias in aliases:
+        for key in joining_keys(alias.other):
+            if key not in held and (key not in found or found[key].confidence < alias.confidence):
+                found[key] = alias
+    return found
 
 
 _TYPE_OF = {"hostname": "Host", "process": "Process", "tree": "ProcessTree", "session": "Session"}

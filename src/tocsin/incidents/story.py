@@ -135,7 +135,9 @@ def graph(incident: Incident) -> dict[str, Any]:
 
 
 def _node_keys(entity: Entity) -> tuple[EntityKey, ...]:
-    return (*entity.strong_keys(), *entity.weak_keys(), (entity.type, entity.label.lower()))
+    """Its names within the graph. A mailbox has its owner's key and is a thing of its own there, so the type is part of each."""
+    keys = (*entity.strong_keys(), *entity.weak_keys(), ("label", entity.label.lower()))
+    return tuple((entity.type, *key) for key in keys)
 
 
 def _pairs(alert: Alert, node_of: dict[EntityKey, str]) -> list[tuple[str, str]]:

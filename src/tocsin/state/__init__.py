@@ -4,6 +4,7 @@
 """
 
 from tocsin.state.actions import ActionRow, Actions, HistoryRow
+from tocsin.state.aliases import Aliases, AliasRow
 from tocsin.state.audit import Audit, AuditRow, Verdict
 from tocsin.state.automation import AutomationStore, RunRow
 from tocsin.state.database import State, Unit
@@ -20,6 +21,8 @@ __all__ = [
     "ActionRow",
     "Actions",
     "ActivityRow",
+    "AliasRow",
+    "Aliases",
     "Audit",
     "AuditRow",
     "AutomationStore",

@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError, St
 from tocsin.base.clock import Clock, SystemClock
 from tocsin.base.errors import Place, StateError
 from tocsin.state.actions import Actions
+from tocsin.state.aliases import Aliases
 from tocsin.state.audit import Audit
 from tocsin.state.automation import AutomationStore
 from tocsin.state.incidents import IncidentChange, Incidents
@@ -78,6 +79,11 @@ class Unit:
     def incidents(self) -> Incidents:
         """Incidents, their alerts, tags, activity and events."""
         return Incidents(self.connection, self.clock)
+
+    @cached_property
+    def aliases(self) -> Aliases:
+        """Identifiers that mean one thing for a time."""
+        return Aliases(self.connection, self.clock)
 
     @cached_property
     def rules(self) -> Rules:

@@ -283,6 +283,13 @@ class Incidents(Repository):
         }
         self._upsert(alerts, {"id": alert["id"]}, {}, first=values)
 
+    def know(self, alert_id: str, aliases: Sequence[Mapping[str, Any]]) -> None:
+        """Keeps what an alert's entities turned out to be known as: the only thing about an alert that is learned afterwards."""
+        row = self._c.execute(select(alerts.c.payload).where(alerts.c.id == alert_id)).first()
+        if row is not None:
+            payload = {**row.payload, "aliases": [dict(a) for a in aliases]}
+            self._c.execute(update(alerts).where(alerts.c.id == alert_id).values(payload=payload))
+
     def link(self, incident_id: str, links: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         """Puts kept alerts into an incident, each with the reasons for which it is there, taking them out of another."""
         for alert_id, reasons in links.items():

@@ -106,6 +106,19 @@ audit_head = Table(
 
 # ------------------------------------------------------------------------------------------------ incidents
 
+aliases = Table(
+    "aliases",
+    METADATA,
+    Column("id", Words(64), primary_key=True),
+    Column("type", Words(32), nullable=False),
+    Column("one", Words(512), nullable=False, index=True),  # identifiers in lower case
+    Column("other", Words(512), nullable=False, index=True),
+    Column("first", Instant, nullable=False),
+    Column("last", Instant, nullable=False),
+    Column("until", Instant, nullable=False, index=True),
+    Column("payload", DOCUMENT, nullable=False),
+)
+
 incidents = Table(
     "incidents",
     METADATA,

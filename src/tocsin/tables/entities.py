@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["BUILT_IN_ACCOUNTS", "ENTITY_IDENTIFIERS", "Entity", "EntityKey"]
+__all__ = ["BUILT_IN_ACCOUNTS", "ENTITY_IDENTIFIERS", "Entity", "EntityKey", "process_key"]
 
 ENTITY_IDENTIFIERS: Mapping[str, tuple[str, ...]] = {
     "Account": (
@@ -184,7 +185,7 @@ class Entity:
                     keys.append(("hash", ids["Value"]))
             case "Process":
                 if all(k in ids for k in ("Host", "ProcessId", "CreationTimeUtc")):
-                    keys.append(("process", ids["Host"], ids["ProcessId"], ids["CreationTimeUtc"]))
+                    keys.append(process_key(ids["Host"], ids["ProcessId"], ids["CreationTimeUtc"]))
             case "MailMessage":
                 if "NetworkMessageId" in ids:
                     keys.append(("mail", ids["NetworkMessageId"]))
@@ -264,6 +265,14 @@ def _take_apart(kind: str, ids: dict[str, str]) -> None:
             ids.setdefault("UPNSuffix", suffix)
         if name:
             ids["Name"] = name
+
+
+def process_key(host: str, number: str, start: str) -> EntityKey:
+    """The key of a process: its host's bare name, its id, and the second in which it began. Ids are used again, starts aren't."""
+    name = host if _is_address(host) else host.partition(".")[0]
+    with suppress(ValueError):
+        number = str(int(number, 0))
+    return ("process", f"{name.lower()}/{number}/{start[:19].lower().replace(' ', 't')}")
 
 
 def _is_address(text: str) -> bool:

@@ -37,6 +37,7 @@ from tocsin.lake import Lake, TableBatch
 from tocsin.lake.settings import EngineSettings, LakeSettings
 from tocsin.query import QueryService
 from tocsin.tables import INGESTION_TIME, catalogue
+from tocsin.workspace.aliases import book_over
 from tocsin.workspace.places import use_places
 
 __all__ = ["Progress", "ScanResult", "scan"]
@@ -199,6 +200,10 @@ def scan(
 
         state.stage = "correlating"
         progress(state)
+        if alerts:
+            book, unlearned = book_over(queries, content, [s.table for s in stats if s.rows])
+            errors.extend(unlearned)
+            alerts = [book.resolve(a) for a in alerts]
         correlator = Correlator(links=links_of(content), patterns=patterns)
         alerts.sort(key=lambda a: (a.time, a.id))
         correlator.add(alerts)

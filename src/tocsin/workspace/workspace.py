@@ -33,6 +33,7 @@ from tocsin.respond import Gate, all_kinds
 from tocsin.respond.automation import Automation
 from tocsin.state import State
 from tocsin.tables import catalogue
+from tocsin.workspace.aliases import Aliases
 from tocsin.workspace.anomalies import Anomalies
 from tocsin.workspace.deadletters import DeadLetterDesk
 from tocsin.workspace.detection import Detection
@@ -130,6 +131,7 @@ class Workspace:
         self.transforms = TransformBook(
             self.state, mapper.transforms, self.queries, lambda: sorted({p.source for p in content.parsers})
         )
+        self.aliases = Aliases(self, lambda: self.rules.content, self._intake.watermark)
         self.summaries = Summaries(self, lambda: self.rules.content, self._intake.watermark)
         self.intake = Receiving(self._intake, self.access, settings)
         self.own_rows = OwnRows(self._intake, clock)
@@ -202,6 +204,8 @@ class Workspace:
         self._stack.callback(self.automation.stop)
         self.written.start()
         self._stack.callback(self.written.stop)
+        self.aliases.start()
+        self._stack.callback(self.aliases.stop)
         self.detection.start()
         self._stack.callback(self.detection.stop)
         self.anomalies.start()

@@ -1,0 +1,59 @@
+"""Claims that two identifiers mean one thing for a time: what the book of aliases is made from again after a restart, and what pages show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, or_, select
+
+from tocsin.state.repository import Repository
+from tocsin.state.schema import aliases
+
+__all__ = ["AliasRow", "Aliases"]
+
+LONGEST = 512
+"""Characters of an identifier; what is longer is no name."""
+
+
+@dataclass(frozen=True, slots=True)
+class AliasRow:
+    """A claim: identifiers in lower case, seen together from `first` to `last`, good `until`; `payload` is the rest of it."""
+
+    id: str
+    type: str
+    one: str
+    other: str
+    first: datetime
+    last: datetime
+    until: datetime
+    payload: dict[str, Any]
+
+
+class Aliases(Repository):
+    """Claims by their identifiers."""
+
+    def put(self, rows: Iterable[AliasRow]) -> None:
+        """Keeps claims, those that are kept already as they are now."""
+        for row in rows:
+            if max(len(row.one), len(row.other)) > LONGEST:
+                continue
+            values = {n: getattr(row, n) for n in ("type", "one", "other", "first", "last", "until", "payload")}
+            self._upsert(aliases, {"id": row.id}, values)
+
+    def since(self, moment: datetime, limit: int) -> list[AliasRow]:
+        """The claims that hold at that moment or later, the latest `limit` of them, by time."""
+        chosen = select(aliases).where(aliases.c.until >= moment).order_by(aliases.c.last.desc()).limit(limit)
+        return sorted((AliasRow(**r._mapping) for r in self._c.execute(chosen)), key=lambda r: (r.first, r.id))
+
+    def of(self, names: Sequence[str], *, limit: int = 200) -> list[AliasRow]:
+        """The claims of any of those identifiers, the latest first."""
+        wanted = [n.lower() for n in names]
+        chosen = select(aliases).where(or_(aliases.c.one.in_(wanted), aliases.c.other.in_(wanted)))
+        return [AliasRow(**r._mapping) for r in self._c.execute(chosen.order_by(aliases.c.last.desc()).limit(limit))]
+
+    def forget(self, before: datetime) -> int:
+        """Removes claims that ended before that; how many."""
+        return int(self._c.execute(delete(aliases).where(aliases.c.until < before)).rowcount)

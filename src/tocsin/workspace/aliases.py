@@ -1,0 +1,217 @@
+"""Learning aliases: the packs' teachings run over rows as they come in, their claims kept in state and in the book that correlation asks.
+
+A teaching runs over what came in since it last ran (by ingestion time), and only when a table that it reads got rows. Alerts are resolved when
+they are filed; what is learned later is taken in for alerts of the last day as well.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from tocsin.base.errors import TocsinError
+from tocsin.content import Content
+from tocsin.detect.alert import Alert
+from tocsin.incidents.aliases import AliasBook, Claim
+from tocsin.incidents.desk import IncidentDesk
+from tocsin.incidents.teaching import Teaching, claim_of_row, claims, row_of_claim, teachings_of
+from tocsin.lake import Lake
+from tocsin.lake.engine import Limits, Window
+from tocsin.query import QueryService
+from tocsin.state import State
+from tocsin.tables import INGESTION_TIME
+from tocsin.tables.aliases import joining_keys
+from tocsin.tables.entities import Entity, EntityKey
+
+__all__ = ["Aliases", "book_over", "shared_keys", "teach"]
+
+_log = structlog.get_logger("tocsin.workspace.aliases")
+_POLL_SECONDS = 10.0
+_MARKS = "aliases.marks"
+_FIRST = timedelta(days=7)
+_KEPT = timedelta(days=45)
+_MOST_CLAIMS = 200_000
+_LATE = timedelta(days=1)
+"""How far back alerts take in what is learned after them."""
+_SHARED_SECONDS = 600.0
+_WRITE_AFTER = 4
+"""A claim that only went on is written when it went on by this part of how long it holds, so that a busy network doesn't write all the time."""
+_ROWS = Limits(rows=200_000, seconds=120.0)
+
+
+def teach(queries: QueryService, teaching: Teaching, window: Window | None = None) -> list[Claim]:
+    """What a teaching learns from the rows of a window. Raises TocsinError where its query fails."""
+    return list(claims(teaching, queries.run(teaching.query, window=window, limits=_ROWS).dicts()))
+
+
+def shared_keys(queries: QueryService, content: Content, window: Window | None = None) -> frozenset[EntityKey]:
+    """The hosts and accounts that many use, by the content that says so; what fails is named in the log and left out."""
+    found: set[EntityKey] = set()
+    for item in content.entities:
+        if item.kind != "shared":
+            continue
+        try:
+            rows = queries.run(str(item.document.value["query"]), window=window, limits=_ROWS).dicts()
+        except TocsinError as error:
+            _log.warning("aliases.failed", content=item.id, path=str(item.path), error=str(error))
+            continue
+        for row in rows:
+            if name := str(row.get("Name") or ""):
+                entity = Entity.host(name) if item.entity == "Host" else Entity("Account", {"Name": name})
+                found.update(joining_keys(entity))
+    return frozenset(found)
+
+
+def book_over(queries: QueryService, content: Content, tables: Iterable[str]) -> tuple[AliasBook, list[TocsinError]]:
+    """The book of all that the rows tell, for a scan: only teachings that read one of `tables` run. Gives what went wrong as well."""
+    teachings, found = teachings_of(content)
+    problems: list[TocsinError] = list(found)
+    there = frozenset(tables)
+    learned: list[Claim] = []
+    for teaching in teachings:
+        try:
+            if not there.isdisjoint(queries.compile(teaching.query).tables):
+                learned.extend(teach(queries, teaching))
+        except TocsinError as error:
+            problems.append(error)
+    book = AliasBook(learned)
+    if learned:
+        book.shared = shared_keys(queries, content)
+    return book, problems
+
+
+class Parts(Protocol):
+    """The parts of the workspace that learning needs."""
+
+    lake: Lake
+    queries: QueryService
+    state: State
+    incidents: IncidentDesk
+
+
+class Aliases:
+    """The book of one workspace: learns in a thread of its own, resolves alerts for the desk. Thread-safe."""
+
+    def __init__(self, parts: Parts, content: Callable[[], Content], watermark: Callable[[], datetime]) -> None:
+        """`watermark` gives the instant before which all that was received is visible."""
+        self._parts = parts
+        self._clock = parts.state.clock
+        self._content = content
+        self._watermark = watermark
+        self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._shared_at: float | None = None
+        self._reads: dict[str, frozenset[str]] = {}
+        with parts.state.read() as unit:
+            rows = unit.aliases.since(self._clock.now() - _KEPT, _MOST_CLAIMS)
+        self._book = AliasBook(claim_of_row(r) for r in rows)
+        self._written = {r.id: r.last for r in rows}
+        parts.incidents.resolve = self.resolve
+
+    def start(self) -> None:
+        """Begins to learn."""
+        self._thread = threading.Thread(target=self._loop, name="tocsin-aliases", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends after what is being learned."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def resolve(self, alert: Alert) -> Alert:
+        """The alert with what its entities are known as by now."""
+        with self._lock:
+            return self._book.resolve(alert)
+
+    def known_as(self, entity: Entity, start: datetime, end: datetime) -> list[dict[str, object]]:
+        """What an entity was known as during that time, in JSON form."""
+        with self._lock:
+            return [a.to_dict() for a in self._book.known_as(entity, start, end)]
+
+    def learn(self) -> int:
+        """Learns from what came in since last time; how many claims are new or last longer."""
+        with self._turn:
+            return self._learn()
+
+    # ------------------------------------------------------------------ inside
+
+    def _loop(self) -> None:
+        while not self._stopping.wait(_POLL_SECONDS):
+            try:
+                self.learn()
+            except Exception as error:  # a defect here must not end the learning for good
+                _log.exception("aliases.failed", error=str(error))
+
+    def _learn(self) -> int:
+        parts, now = self._parts, self._clock.now()
+        teachings, _ = teachings_of(self._content())
+        with parts.state.read() as unit:
+            marks = dict(unit.kv.get(_MARKS, {}))
+        until = self._watermark()
+        before = dict(marks)
+        learned: list[Claim] = []
+        for teaching in teachings:
+            since = _moment(marks.get(teaching.id)) or until - _FIRST
+            if since >= until or not self._got_rows(teaching, since):
+                continue
+            try:
+                learned.extend(teach(parts.queries, teaching, Window(since, until, INGESTION_TIME)))
+                marks[teaching.id] = until.isoformat()
+            except TocsinError as error:
+                _log.warning("aliases.failed", content=teaching.id, error=str(error))
+        self._look_who_is_shared()
+        with self._lock:
+            grown = self._book.learn(learned)
+            keys = {k for claim, was in grown if was is None for k in self._book.keys_of(claim)}
+            self._book.forget_before(now - _KEPT)
+        if marks != before:
+            with parts.state.write() as unit:
+                unit.aliases.put(row_of_claim(c) for c in self._worth_writing(grown))
+                unit.aliases.forget(now - _KEPT)
+                unit.kv.set(_MARKS, marks)
+        if keys:
+            parts.incidents.learned(keys, now - _LATE)
+        return len(grown)
+
+    def _got_rows(self, teaching: Teaching, since: datetime) -> bool:
+        """Whether a table that the teaching reads got rows since then."""
+        if teaching.query not in self._reads:
+            try:
+                self._reads[teaching.query] = self._parts.queries.compile(teaching.query).tables
+            except TocsinError as error:
+                _log.warning("aliases.failed", content=teaching.id, error=str(error))
+                return False
+        reads = self._reads[teaching.query]
+        return any(
+            s.last_received is not None and s.last_received.replace(tzinfo=UTC) >= since
+            for s in self._parts.lake.stats()
+            if s.table in reads
+        )
+
+    def _look_who_is_shared(self) -> None:
+        now = self._clock.monotonic()
+        if self._shared_at is not None and now - self._shared_at < _SHARED_SECONDS:
+            return
+        self._shared_at = now
+        window = Window(self._clock.now() - _FIRST, None)
+        shared = shared_keys(self._parts.queries, self._content(), window)
+        with self._lock:
+            self._book.shared = shared
+
+    def _worth_writing(self, grown: list[tuple[Claim, Claim | None]]) -> Iterator[Claim]:
+        for claim, _ in grown:
+            written = self._written.get(claim.id)
+            if written is None or claim.last - written >= claim.lasts / _WRITE_AFTER:
+                self._written[claim.id] = claim.last
+                yield claim
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
