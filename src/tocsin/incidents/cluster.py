@@ -5,14 +5,22 @@ Everything here grows by an alert in time that doesn't depend on how many alerts
 
 from __future__ import annotations
 
+import pickle
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
+from functools import lru_cache
+from typing import TypeVar
 
 from tocsin.incidents.model import Incident
 from tocsin.incidents.signature import Signature, Thing
 from tocsin.tables.aliases import Alias
 from tocsin.tables.entities import EntityKey
+
+_T = TypeVar("_T", int, str)
+
+_FEW_HOLDERS = 16
+"""As many holders of a key are kept in a tuple, which the collection of garbage leaves alone."""
 
 __all__ = ["Cluster", "Company", "Holders", "Moments", "Worth", "nearest"]
 
@@ -32,18 +40,21 @@ class Worth(IntEnum):
 class Moments:
     """The moments at which a cluster saw a key, by how much the alerts that tell of it are worth (see `Worth`).
 
-    An alert's keys share one of these, because most incidents have one alert; a key that another alert names too gets its own.
+    The keys of a cluster of one alert share that alert's (`Cluster.only`); of a larger one, those that one alert names share one of these, and a
+    key that another alert names too gets its own.
     """
 
     __slots__ = ("by_worth", "own")
 
-    def __init__(self, by_worth: dict[Worth, list[float]], *, own: bool = False) -> None:
+    def __init__(self, by_worth: dict[int, Sequence[float]], *, own: bool = False) -> None:
         self.by_worth, self.own = by_worth, own
 
-    def with_more(self, points: Iterable[float], worth: Worth) -> Moments:
+    def with_more(self, points: Iterable[float], worth: int) -> Moments:
         """These and an alert's moments."""
-        mine = self if self.own else Moments({w: list(m) for w, m in self.by_worth.items()}, own=True)
-        kept = mine.by_worth.setdefault(worth, [])
+        mine = self if self.own else Moments(dict(self.by_worth), own=True)
+        kept = mine.by_worth.get(worth, ())
+        if not isinstance(kept, list):
+            kept = mine.by_worth[worth] = list(kept)
         for point in points:
             if not kept or point > kept[-1]:
                 kept.append(point)  # alerts come mostly in the order of time
@@ -59,7 +70,7 @@ class Moments:
         return mine
 
 
-def nearest(one: list[float], other: list[float]) -> float:
+def nearest(one: Sequence[float], other: Sequence[float]) -> float:
     """Seconds between the two moments that lie closest."""
     if len(one) > len(other):
         one, other = other, one
@@ -76,42 +87,76 @@ def nearest(one: list[float], other: list[float]) -> float:
 
 
 class Cluster:
-    """An incident's side of correlation."""
+    """An incident's side of correlation.
+
+    Most incidents get one alert and are never looked at again while they are held. So that memory and the collection of garbage bear
+    hundreds of thousands of them, a cluster at `rest` keeps its incident as bytes, and all else in few objects; who asks for the incident wakes it.
+    """
 
     __slots__ = (
-        "_keys", "alerts", "first", "incident", "joinable", "last", "only", "opens", "rules", "signals", "tactics", "things", "via",
+        "_awake", "_keys", "_live", "_open", "_resting", "alerts", "first", "id", "joinable", "last", "only", "opens", "rules", "signals",
+        "tactics", "things", "touched", "via",
     )  # fmt: skip
 
-    def __init__(self, incident: Incident) -> None:
-        self.incident = incident
-        self._keys: dict[EntityKey, Moments] = {}
-        self.only: Moments | None = None
-        """The moments of all its keys while it has one alert: most incidents never get a second."""
+    def __init__(self, incident: Incident, awake: list[Cluster] | None = None) -> None:
+        """`awake`: where it puts itself when it is woken, for who lays clusters to rest."""
+        self.id = incident.id
+        self._awake = awake
+        self._live: Incident | None = incident
+        self._resting = b""
+        self._open = True
+        self.touched = True
+        """Whether anything happened to it since somebody last set this to False."""
+        self._keys: dict[EntityKey, Moments] | None = None
+        self.only: tuple[int, tuple[float, ...]] | None = None
+        """The moments of all its keys while it has one alert."""
         self.things: dict[EntityKey, Thing] = {}
         self.via: Mapping[EntityKey, Alias] = _NO_ALIASES
         """Keys that it has by an alias only; what one of its alerts names itself is known by name."""
         self.tactics: frozenset[int] = frozenset()
         self.rules: frozenset[str] = frozenset()
-        self.alerts: list[str] = []
+        self.alerts: Sequence[str] = ()
         self.first = float("inf")
         self.last = 0.0
         self.joinable = True
         self.signals = 0
         self.opens = False
 
+    @property
+    def incident(self) -> Incident:
+        """The incident itself, woken when it rests."""
+        if self._live is None:
+            self._live, self._resting = pickle.loads(self._resting), b""  # noqa: S301  # bytes that never left this object
+            self.touched = True
+            if self._awake is not None:
+                self._awake.append(self)
+        return self._live
+
+    @property
+    def open(self) -> bool:
+        """Whether its incident takes in alerts; wakes nothing."""
+        return self._open if self._live is None else self._live.open
+
+    def rest(self) -> None:
+        """Keeps the incident as bytes until somebody asks for it. Nobody may hold on to the incident and change it."""
+        if self._live is not None:
+            self._open, self._resting = self._live.open, pickle.dumps(self._live, pickle.HIGHEST_PROTOCOL)
+            self._live = None
+
     def add(self, alert: Signature, worth: Worth) -> bool:
         """Takes in an alert; says whether it brought a stage or a rule that wasn't there."""
-        once = Moments({worth: list(alert.points)})
+        self.touched = True
         self._known_by(alert.things, alert.via)
         if not self.alerts:
-            self.things, self.only = alert.things, once
+            self.things, self.only, self.alerts = alert.things, (int(worth), alert.points), (alert.id,)
         else:
             keys = self._grow()
+            once = Moments({worth: alert.points})
             for key, thing in alert.things.items():
                 held = keys.get(key)
                 keys[key] = once if held is None else held.with_more(alert.points, worth)
                 self.things.setdefault(key, thing)
-        self.alerts.append(alert.id)
+            self._list_of_alerts().append(alert.id)
         wider = self._facts(alert.tactics, (alert.rule,))
         self.first = min(self.first, alert.points[0])
         self.last = max(self.last, alert.points[-1])
@@ -122,13 +167,14 @@ class Cluster:
 
     def absorb(self, other: Cluster) -> None:
         """Takes in all of another."""
+        self.touched = True
         self._known_by(other.things, other.via)
         keys = self._grow()
         for key, thing in other.things.items():
             mine, theirs = keys.get(key), other.moments(key)
             keys[key] = theirs if mine is None else mine.with_all(theirs)
             self.things.setdefault(key, thing)
-        self.alerts.extend(other.alerts)
+        self._list_of_alerts().extend(other.alerts)
         self._facts(other.tactics, other.rules)
         self.first = min(self.first, other.first)
         self.last = max(self.last, other.last)
@@ -138,9 +184,10 @@ class Cluster:
 
     def learn(self, alert: Signature, worth: Worth) -> None:
         """Takes in what else an alert of it is known by now; nothing else of the alert."""
+        self.touched = True
         self._known_by(alert.things, alert.via)
         keys = self._grow()
-        once = Moments({worth: list(alert.points)})
+        once = Moments({worth: alert.points})
         for key, thing in alert.things.items():
             held = keys.get(key)
             keys[key] = once if held is None else held.with_more(alert.points, worth)
@@ -163,15 +210,24 @@ class Cluster:
 
     def moments(self, key: EntityKey) -> Moments:
         """When it saw one of its keys."""
-        return self.only or self._keys[key]
+        if self._keys is None:
+            assert self.only is not None
+            worth, points = self.only
+            return Moments({worth: points})
+        return self._keys[key]
 
     def _grow(self) -> dict[EntityKey, Moments]:
         """Its keys' moments, each by itself from now on."""
-        if self.only is not None:
-            self._keys = dict.fromkeys(self.things, self.only)
+        if self._keys is None:
+            self._keys = dict.fromkeys(self.things, self.moments(())) if self.only is not None else {}
             self.things = dict(self.things)  # until now it was the first alert's
             self.only = None
         return self._keys
+
+    def _list_of_alerts(self) -> list[str]:
+        if not isinstance(self.alerts, list):
+            self.alerts = list(self.alerts)
+        return self.alerts
 
     @property
     def named(self) -> frozenset[Thing]:
@@ -181,9 +237,9 @@ class Cluster:
     def _facts(self, tactics: Iterable[int], rules: Iterable[str]) -> bool:
         before = self.tactics, self.rules
         if not self.tactics.issuperset(tactics):
-            self.tactics = self.tactics.union(tactics)
+            self.tactics = _shared(self.tactics.union(tactics))
         if not self.rules.issuperset(rules):
-            self.rules = self.rules.union(rules)
+            self.rules = _shared(self.rules.union(rules))
         return before != (self.tactics, self.rules)
 
     def shared(self, other: Cluster) -> Iterator[EntityKey]:
@@ -193,13 +249,19 @@ class Cluster:
         return (key for key in small if key in big)
 
 
+@lru_cache(maxsize=10_000)
+def _shared(values: frozenset[_T]) -> frozenset[_T]:
+    """One set for all who hold the same: there are few of them, and many clusters."""
+    return values
+
+
 class Holders:
-    """Which incidents hold a key. Most keys are held by one, so that one is kept without a set around it."""
+    """Which incidents hold a key. Most keys are held by one or a few: those are kept without a set around them."""
 
     __slots__ = ("_held",)
 
     def __init__(self) -> None:
-        self._held: dict[EntityKey, str | set[str]] = {}
+        self._held: dict[EntityKey, str | tuple[str, ...] | set[str]] = {}
 
     def __len__(self) -> int:
         return len(self._held)
@@ -217,8 +279,11 @@ class Holders:
                 self._held[key] = incident
             elif isinstance(held, set):
                 held.add(incident)
-            elif held != incident:
-                self._held[key] = {held, incident}
+            elif isinstance(held, str):
+                if held != incident:
+                    self._held[key] = (held, incident)
+            elif incident not in held:
+                self._held[key] = (*held, incident) if len(held) < _FEW_HOLDERS else {*held, incident}
 
     def remove(self, keys: Iterable[EntityKey], incident: str) -> None:
         """The incident holds these no more."""
@@ -230,6 +295,12 @@ class Holders:
                 held.discard(incident)
                 if not held:
                     del self._held[key]
+            elif isinstance(held, tuple):
+                left = tuple(h for h in held if h != incident)
+                if left:
+                    self._held[key] = left if len(left) > 1 else left[0]
+                else:
+                    del self._held[key]
 
 
 class Company:
@@ -240,12 +311,14 @@ class Company:
     same: on how many hosts they fired.
     """
 
-    __slots__ = ("_seen", "most", "window")
+    __slots__ = ("_seen", "changes", "most", "window")
 
     def __init__(self, window: float, most: int = 64) -> None:
         self.window, self.most = window, most
-        self._seen: dict[EntityKey, _One | dict[str, tuple[float, float]]] = {}
-        """By thing, the one that was touched longest ago first: its only companion, or all with first and last time."""
+        self.changes = 0
+        """Grows whenever a degree may have changed."""
+        self._seen: dict[EntityKey, _Span | dict[str, _Span]] = {}
+        """By thing, the one that was touched longest ago first: its only companion, or all by name."""
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -254,28 +327,29 @@ class Company:
         """They were seen together at that time."""
         if not companions:
             return
+        self.changes += 1
         seen = self._seen.pop(key, None)
         if seen is None and len(companions) == 1:
-            self._seen[key] = (next(iter(companions)), now, now)
+            self._seen[key] = (now, next(iter(companions)), now)
             return
         if isinstance(seen, tuple):
-            name, first, last = seen
+            last, name, first = seen
             if companions == {name}:
-                self._seen[key] = (name, min(first, now), max(last, now))
+                self._seen[key] = (max(last, now), name, min(first, now))
                 return
-            seen = {name: (first, last)}
+            seen = {name: seen}
         seen = seen or {}
-        for companion in companions:
+        for companion in sorted(companions):
             span = seen.get(companion)
             if span is not None:
-                seen[companion] = (min(span[0], now), max(span[1], now))
+                seen[companion] = (max(span[0], now), companion, min(span[2], now))
                 continue
             if len(seen) >= self.most:
-                oldest = min(seen, key=lambda c: (seen[c][1], c))
-                if seen[oldest][1] >= now:
+                last, oldest, _ = min(seen.values())
+                if last >= now:
                     continue
                 del seen[oldest]
-            seen[companion] = (now, now)
+            seen[companion] = (now, companion, now)
         self._seen[key] = seen
 
     def degree(self, key: EntityKey, now: float, *, before: float | None = None) -> int:
@@ -284,18 +358,22 @@ class Company:
         if not seen:
             return 0
         since = now - self.window
-        spans = (seen[1:],) if isinstance(seen, tuple) else seen.values()
-        return sum(last >= since and (before is None or first < before) for first, last in spans)
+        spans = (seen,) if isinstance(seen, tuple) else seen.values()
+        if before is None:
+            return len([1 for last, _, _ in spans if last >= since])
+        return len([1 for last, _, first in spans if last >= since and first < before])
 
     def forget(self, now: float) -> None:
         """Drops what lies before the window: what it costs is what it drops."""
+        self.changes += 1
         since = now - self.window
         while self._seen:
             key = next(iter(self._seen))
             seen = self._seen[key]
-            if (seen[2] if isinstance(seen, tuple) else max(last for _, last in seen.values())) >= since:
+            if (seen if isinstance(seen, tuple) else max(seen.values()))[0] >= since:
                 return
             del self._seen[key]
 
 
-_One = tuple[str, float, float]
+_Span = tuple[float, str, float]
+"""When a companion was last seen, its name, when it was first seen: the least of several is the one to let go of."""

@@ -49,6 +49,10 @@ _FEW = 32
 
 _TIDY_EVERY = 1000
 
+_REST_EVERY = 100
+_LARGE = 64
+"""Incidents of more alerts than this are few, and much to wake: they stay awake."""
+
 
 @dataclass(frozen=True, slots=True)
 class IncidentChange:
@@ -113,6 +117,8 @@ class Correlator:
         self._alerts: dict[str, str] = {}
         self._newest = 0.0
         self._since_tidy = 0
+        self._awake: list[Cluster] = []
+        self._since_rest = 0
         self._adopt(sorted(incidents, key=lambda i: (i.first, i.id)))
 
     @property
@@ -137,10 +143,12 @@ class Correlator:
 
     def add(self, alerts: Sequence[Alert]) -> list[IncidentChange]:
         """Joins alerts to incidents, opening new ones where nothing fits. An alert that is known already changes nothing."""
+        self._lay_to_rest()  # never later: until the next call whoever calls may change the incidents that it was told of
         changes: list[IncidentChange] = []
         for alert in alerts:
             if alert.id in self._alerts:
                 continue
+            self._since_rest += 1
             sign = signature(alert, self._links)
             changes.extend(self._add(alert, sign))
             for fired in self._watched(alert, sign):
@@ -153,7 +161,7 @@ class Correlator:
         alone = self._alone(alert, sign)
         found = [
             Candidate(other.incident, score.points, score.reasons(), score.joins and alert.correlate)
-            for other, score in self._scored(alone, sign.things)
+            for other, score in self._scored(alone, sign.things, whole=True)
             if score.points > 0
         ]
         return sorted(found, key=lambda c: (-c.score, c.incident.first, c.incident.id))
@@ -165,7 +173,7 @@ class Correlator:
             return []
         found = [
             Candidate(other.incident, score.points, score.reasons(), score.joins)
-            for other, score in self._scored(cluster, list(cluster.things))
+            for other, score in self._scored(cluster, list(cluster.things), whole=True)
             if score.points > 0
         ]
         return sorted(found, key=lambda c: (-c.score, c.incident.first, c.incident.id))
@@ -177,6 +185,7 @@ class Correlator:
         found = [
             linked.alert
             for incident_id in held
+            if self._clusters[incident_id].last >= since.timestamp()
             for linked in self._clusters[incident_id].incident.alerts
             if linked.alert.time >= since
             and any(k in wanted for e in linked.alert.entities for k in (*e.strong_keys(), *e.weak_keys()))
@@ -202,14 +211,9 @@ class Correlator:
             self._company.add(key, more.company(key), more.time)
         cluster.learn(more, self._worth(more))
         self._holders.add(added, incident.id)
-        if not cluster.joinable or not _is_open(incident):
+        if not cluster.joinable or not cluster.open:
             return []
-        target = cluster
-        changes: list[IncidentChange] = []
-        for absorbed, kept in self._settle(cluster, [], list(added), alert):
-            target = kept
-            if absorbed.promoted:
-                changes.append(IncidentChange("merged", target.incident, (), absorbed))
+        changes, target = self._settle(cluster, [], list(added), alert)
         if target is not cluster or changes:
             was_shown = target.incident.promoted
             target.incident.promoted = was_shown or self._worth_showing(target)
@@ -245,18 +249,13 @@ class Correlator:
             alone.incident.promoted = self._worth_showing(alone)
             return [IncidentChange("created", alone.incident, (alert,))] if alone.incident.promoted else []
         target, score = fitting[0]
-        was_shown = target.incident.promoted
         wider = self._join(target, alert, sign, score.reasons())
-        changes: list[IncidentChange] = []
         # A stage or rule that is new to the incident may bring it nearer to any of its neighbours, else only what the alert names can.
         touched = list(target.things if wider else sign.things)
-        for absorbed, kept in self._settle(target, [c for c, _ in fitting[1:]], touched, alert):
-            target = kept
-            if absorbed.promoted:
-                was_shown = True
-                changes.append(IncidentChange("merged", target.incident, (), absorbed))
+        changes, target = self._settle(target, [c for c, _ in fitting[1:]], touched, alert)
         incident = target.incident
-        incident.promoted = incident.promoted or self._worth_showing(target)
+        was_shown = incident.promoted
+        incident.promoted = was_shown or self._worth_showing(target)
         if incident.promoted:
             changes.append(IncidentChange("updated" if was_shown else "created", incident, (alert,)))
         return changes
@@ -272,45 +271,32 @@ class Correlator:
             (k for k in sign.things if k not in sign.via and self._scorer.may_anchor(k, self._newest)),
         )
 
-    def _fuse(self, fired: Fired, through: Alert) -> Iterator[IncidentChange]:
+    def _fuse(self, fired: Fired, through: Alert) -> list[IncidentChange]:
         """Gathers a pattern's alerts in one incident, with an alert that says what it is; nothing where that is told already."""
         parts = [c for a in fired.alerts if (c := self._clusters.get(self._alerts.get(a.id, ""))) is not None]
-        parts = [c for c in {c.incident.id: c for c in parts}.values() if c.joinable and _is_open(c.incident)]
+        parts = [c for c in {c.id: c for c in parts}.values() if c.joinable and c.open]
         told = [c for c in parts if fired.pattern.id in c.rules]
         if not parts or len(told) == len(parts):
-            return
+            return []
         # A stage's further alert that comes after the pattern was told belongs to it as one that came before does.
         target = (told or parts)[0]
-        was_shown = target.incident.promoted
-        merged = False
-        for other in parts:
-            if other is not target and other.incident.id in self._clusters and self._may_merge(target, other):
-                target, source = self._direction(target, other)
-                merged = True
-                was_shown = was_shown or source.incident.promoted or target.incident.promoted
-                shown = source.incident.promoted
-                self._merge(target, source, through)
-                if shown:
-                    yield IncidentChange("merged", target.incident, (), source.incident)
+        held = len(target.alerts)
+        changes, target = self._settle(target, [c for c in parts if c is not target], None, through)
         said: tuple[Alert, ...] = ()
         if not told:
-            said = (fired.alert(target.incident.id),)
+            said = (fired.alert(target.id),)
             reason = Reason(fired.reason, self.settings.threshold)
             self._join(target, said[0], signature(said[0], self._links), (reason,))
-        elif not merged:
-            return
+        elif len(target.alerts) == held:
+            return []
         # What the pattern brought together may be near to incidents that none of its parts was near enough to.
-        for absorbed, kept in self._settle(target, [], list(target.things), through):
-            target = kept
-            if absorbed.promoted:
-                was_shown = True
-                yield IncidentChange("merged", target.incident, (), absorbed)
-        target.incident.promoted = True
-        yield IncidentChange("updated" if was_shown else "created", target.incident, said)
+        further, target = self._settle(target, [], list(target.things), through)
+        was_shown, target.incident.promoted = target.incident.promoted, True
+        return [*changes, *further, IncidentChange("updated" if was_shown else "created", target.incident, said)]
 
     def _alone(self, alert: Alert, sign: Signature) -> Cluster:
         """The alert as an incident of its own."""
-        alone = Cluster(Incident.opened_by(alert))
+        alone = Cluster(Incident.opened_by(alert), self._awake)
         alone.add(sign, self._worth(sign))
         return alone
 
@@ -354,10 +340,11 @@ class Correlator:
         return sorted(found, key=lambda f: (-f[1].points, f[0].incident.first, f[0].incident.id))
 
     def _scored(
-        self, side: Cluster, keys: Iterable[EntityKey], *, support: bool = False
+        self, side: Cluster, keys: Iterable[EntityKey], *, support: bool = False, whole: bool = False
     ) -> Iterator[tuple[Cluster, Score]]:
-        """Open incidents that hold one of the keys that are rare enough to join by (`support`: that may tip the scales), with their scores."""
-        seen: set[str] = {side.incident.id}
+        """Open incidents that hold one of the keys that are rare enough to join by (`support`: that may tip the scales), with their scores:
+        those that may reach the threshold, with `whole` all."""
+        seen: set[str] = {side.id}
         for key in keys:
             holders = self._holders.of(key)
             if not holders or not (
@@ -370,7 +357,7 @@ class Correlator:
                 if not support and (other.last < side.first - reach or other.first > side.last + reach):
                     continue  # too far away to be joined by this; another key may bring it up again
                 seen.add(incident_id)
-                if other.joinable and _is_open(other.incident):
+                if other.joinable and other.open and (whole or self._scorer.could_join(side, other, self._newest)):
                     yield other, self._scorer.score(side, other, self._newest)
 
     def _tips(self, key: EntityKey, holders: Collection[str]) -> bool:
@@ -380,27 +367,34 @@ class Correlator:
     # ------------------------------------------------------------------ merging
 
     def _settle(
-        self, target: Cluster, waiting: list[Cluster], keys: Iterable[EntityKey], alert: Alert
-    ) -> Iterator[tuple[Incident, Cluster]]:
-        """Merges what the alert brought together, until nothing more reaches the threshold; gives what was emptied and what stays."""
-        queue = {c.incident.id: c for c in waiting}
-        self._queue(queue, target, keys)
+        self, target: Cluster, waiting: Iterable[Cluster], keys: Iterable[EntityKey] | None, alert: Alert
+    ) -> tuple[list[IncidentChange], Cluster]:
+        """Merges those that wait, and then what the keys bring near enough, until nothing more reaches the threshold; without keys only those
+        that wait. Gives the changes that people see, and which cluster is left."""
+        changes: list[IncidentChange] = []
+        queue = {c.id: c for c in waiting}
+        if keys is not None:
+            self._queue(queue, target, keys)
         while queue:
             other = queue.pop(next(iter(queue)))
-            if other is target or other.incident.id not in self._clusters or not self._may_merge(target, other):
+            if other is target or other.id not in self._clusters or not self._may_merge(target, other):
                 continue
             target, source = self._direction(target, other)
+            shown = source.incident.promoted
             self._merge(target, source, alert)
-            yield source.incident, target
-            self._queue(queue, target, target.things)
+            if shown:
+                changes.append(IncidentChange("merged", target.incident, (), source.incident))
+            if keys is not None:
+                self._queue(queue, target, target.things)
+        return changes, target
 
     def _queue(self, queue: dict[str, Cluster], target: Cluster, keys: Iterable[EntityKey]) -> None:
         for other, score in self._scored(target, keys, support=True):
             if score.joins:
-                queue.setdefault(other.incident.id, other)
+                queue.setdefault(other.id, other)
 
     def _may_merge(self, one: Cluster, other: Cluster) -> bool:
-        pair = frozenset((one.incident.id, other.incident.id))
+        pair = frozenset((one.id, other.id))
         if pair in self._apart or _vetoes(one.incident, other.incident, len(one.named | other.named)):
             return False
         return not self.more_vetoes(one.incident, other.incident)
@@ -440,7 +434,7 @@ class Correlator:
     def _adopt(self, incidents: Sequence[Incident]) -> None:
         """Takes in incidents that exist already, their alerts in the order in which they came, so that what is rare and what is noisy comes out
         as it did then."""
-        clusters = {i.id: Cluster(i) for i in incidents}
+        clusters = {i.id: Cluster(i, self._awake) for i in incidents}
         came = [(linked.alert, i.id) for i in incidents for linked in i.alerts]
         for alert, incident_id in sorted(came, key=lambda c: (c[0].created, c[0].time, c[0].id)):
             sign = signature(alert, self._links)
@@ -449,12 +443,29 @@ class Correlator:
             self._watched(alert, sign)
         for cluster in sorted(clusters.values(), key=lambda c: c.last):
             self._enter(cluster)
+            cluster.touched = False
+        self._lay_to_rest(at_once=True)
 
     def _enter(self, cluster: Cluster) -> None:
-        self._clusters[cluster.incident.id] = cluster
+        self._clusters[cluster.id] = cluster
+        self._awake.append(cluster)
         for alert_id in cluster.alerts:
-            self._alerts[alert_id] = cluster.incident.id
-        self._holders.add(cluster.things, cluster.incident.id)
+            self._alerts[alert_id] = cluster.id
+        self._holders.add(cluster.things, cluster.id)
+
+    def _lay_to_rest(self, *, at_once: bool = False) -> None:
+        """Lays to rest the clusters that nothing has touched since the last time."""
+        if self._since_rest < _REST_EVERY and not at_once:
+            return
+        self._since_rest = 0
+        awake = [c for c in self._awake if self._clusters.get(c.id) is c]
+        self._awake.clear()
+        for cluster in awake:
+            if cluster.touched or len(cluster.alerts) > _LARGE:
+                cluster.touched = False
+                self._awake.append(cluster)
+            else:
+                cluster.rest()
 
     def _join(self, cluster: Cluster, alert: Alert, sign: Signature, reasons: tuple[Reason, ...]) -> bool:
         incident = cluster.incident
@@ -462,20 +473,16 @@ class Correlator:
         incident.updated = max(incident.updated or alert.created, alert.created)
         wider = cluster.add(sign, self._worth(sign))
         self._alerts[alert.id] = incident.id
-        self._holders.add(sign.things, incident.id)
+        self._holders.add(sign.things, cluster.id)
         # The one that was touched longest ago comes first: forgetting begins there.
         self._clusters[incident.id] = self._clusters.pop(incident.id)
         return wider
 
     def _forget(self, cluster: Cluster) -> None:
-        self._clusters.pop(cluster.incident.id, None)
+        self._clusters.pop(cluster.id, None)
         for alert_id in cluster.alerts:
             self._alerts.pop(alert_id, None)
-        self._holders.remove(cluster.things, cluster.incident.id)
-
-
-def _is_open(incident: Incident) -> bool:
-    return incident.status not in (Status.RESOLVED, Status.REDIRECTED) and not incident.locked
+        self._holders.remove(cluster.things, cluster.id)
 
 
 def _by_time(linked: LinkedAlert) -> tuple[datetime, str]:

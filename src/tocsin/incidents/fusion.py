@@ -175,8 +175,10 @@ class Fusion:
                 for n in fitting:
                     hits[n].append(_Hit(sign.time, alert))
                 fired = _fulfilled(pattern, hits, sign.time)
+                if not fired:
+                    continue
                 entity = next((e for e in alert.entities if key in (*e.strong_keys(), *e.weak_keys())), None)
-                if fired and entity is not None:
+                if entity is not None:
                     found.append(Fired(pattern, entity, fired))
                     break  # an account has several keys: one of them is enough
         return found
@@ -203,6 +205,8 @@ def _fulfilled(
     pattern: Pattern, hits: Sequence[deque[_Hit]], now: float
 ) -> tuple[tuple[Stage, tuple[Alert, ...]], ...]:
     """The stages with their alerts where all are seen within the window around the newest; nothing else."""
+    if not all(hits):
+        return ()
     window = pattern.window.total_seconds()
     found: list[tuple[Stage, tuple[Alert, ...]]] = []
     since = float("-inf")

@@ -112,6 +112,11 @@ class Incident:
         """Whether somebody has locked it: see `LOCKED`."""
         return LOCKED in self.tags
 
+    @property
+    def open(self) -> bool:
+        """Whether alerts may still join it."""
+        return self.status not in (Status.RESOLVED, Status.REDIRECTED) and not self.locked
+
     def alert_ids(self) -> set[str]:
         """The ids of its alerts."""
         return {a.alert.id for a in self.alerts}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 from tocsin.detect.alert import TACTICS
 from tocsin.incidents.cluster import Cluster, Company, Worth, nearest
@@ -81,7 +82,10 @@ class Scorer:
         self._context = settings.half_life.total_seconds()
         self._artefact = settings.artefact_half_life.total_seconds()
         self._both_high = settings.high_half_life.total_seconds()
-        self._share = {
+        self._known: dict[EntityKey, tuple[float, int]] = {}
+        self._known_as_of = (0.0, 0)
+        self._reach = {kind: self._reach_of(kind) for kind in self._points}
+        self._share: dict[int, float] = {
             Worth.HIGH: 1.0,
             Worth.PLAIN: 1.0,
             Worth.LOW: settings.low_share,
@@ -97,13 +101,19 @@ class Scorer:
 
     def reach(self, key: EntityKey) -> float:
         """Seconds beyond which that thing is worth too little to join by: what lies further away needn't be looked at because of it."""
-        if _family(key) not in CONTEXT:
-            return self._horizon
-        points = self._points.get(key[0], 0.0)
-        if not self._settings.anchor or points <= self._settings.anchor:
+        return self._reach.get(key[0], self._horizon)
+
+    def _reach_of(self, kind: str) -> float:
+        points = self._points[kind]
+        if _family((kind,)) not in CONTEXT or not self._settings.anchor or points <= self._settings.anchor:
             return self._horizon
         slowest = max(self._context, self._both_high)
         return min(self._horizon, self._grace + slowest * math.log2(points / self._settings.anchor))
+
+    def could_join(self, one: Cluster, other: Cluster, now: float) -> bool:
+        """Whether anything that both hold could be worth the anchor: without such a thing `score` gives no join, and costs far more."""
+        apart = max(one.first - other.last, other.first - one.last)
+        return any(apart <= self.reach(key) + 1.0 and self.may_anchor(key, now) for key in one.shared(other))
 
     def supports(self, key: EntityKey) -> bool:
         """Whether that kind of thing supports joins without making any."""
@@ -113,11 +123,18 @@ class Scorer:
         """The score of two sides."""
         parts: dict[Thing, _Part] = {}
         gap = float("inf")
+        # The keys of two single alerts lie all equally far apart: what time leaves of them is worked out once for each way of aging.
+        single = one.only is not None and other.only is not None
+        aged: dict[bool, tuple[float, float, bool]] = {}
         for key in one.shared(other):
             worth = self._points.get(key[0], 0.0)
             if not worth:
                 continue
-            fresh, apart, noisy = self._fresh(key, one, other)
+            context = _family(key) in CONTEXT
+            found = aged.get(context) if single else None
+            if found is None:
+                found = aged[context] = self._fresh(key, one, other, context=context)
+            fresh, apart, noisy = found
             if not fresh:
                 continue
             rarity, degree = self._rarity(key, now)
@@ -152,9 +169,8 @@ class Scorer:
         joins = total >= self._settings.threshold and best >= self._settings.anchor
         return Score(total, joins, weighed, stage, stage_points, rule_points, gap)
 
-    def _fresh(self, key: EntityKey, one: Cluster, other: Cluster) -> tuple[float, float, bool]:
+    def _fresh(self, key: EntityKey, one: Cluster, other: Cluster, *, context: bool) -> tuple[float, float, bool]:
         """What time and the alerts' worth leave of a shared key's points, the time between, and whether only a noisy rule's alert shares it."""
-        context = _family(key) in CONTEXT
         best, best_gap, noisy = 0.0, 0.0, False
         for here, mine in one.moments(key).by_worth.items():
             for there, theirs in other.moments(key).by_worth.items():
@@ -164,22 +180,35 @@ class Scorer:
                 share, half = 1.0, self._artefact
                 if context:
                     share = self._share[here] * self._share[there]
-                    half = self._both_high if here is there is Worth.HIGH else self._context
+                    half = self._both_high if here == there == Worth.HIGH else self._context
                 left = share * 0.5 ** (max(gap - self._grace, 0.0) / half)
                 if left > best:
                     best, best_gap, noisy = left, gap, context and Worth.NOISY in (here, there)
         return best, best_gap, noisy
 
     def _rarity(self, key: EntityKey, now: float) -> tuple[float, int]:
-        # What came into company within the hour is an attack on its way, which mustn't hide itself by spreading.
-        before = now - HOUR if _family(key) in _SPREADING else None
-        degree = self._company.degree(key, now, before=before)
-        hub = self._settings.hub_degree
-        return (1.0 if degree <= hub else hub / degree), degree
+        """What a thing's degree leaves of its points, and the degree. Asked for the same keys again and again while an alert is looked at."""
+        as_of = now, self._company.changes
+        if as_of != self._known_as_of:
+            self._known.clear()
+            self._known_as_of = as_of
+        known = self._known.get(key)
+        if known is None:
+            # What came into company within the hour is an attack on its way, which mustn't hide itself by spreading.
+            before = now - HOUR if _family(key) in _SPREADING else None
+            degree = self._company.degree(key, now, before=before)
+            hub = self._settings.hub_degree
+            known = self._known[key] = (1.0 if degree <= hub else hub / degree), degree
+        return known
 
 
 def _family(key: EntityKey) -> str:
-    return key[0] if key[0] in SUPPORT else key[0].partition(".")[0]
+    return _family_of(key[0])
+
+
+@cache
+def _family_of(kind: str) -> str:
+    return kind if kind in SUPPORT else kind.partition(".")[0]
 
 
 def _weighed(parts: object, support: float) -> tuple[tuple[_Part, float], ...]:
