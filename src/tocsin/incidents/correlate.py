@@ -15,12 +15,14 @@ from datetime import datetime
 from typing import Literal
 
 from tocsin.detect.alert import SEVERITIES, Alert
+from tocsin.incidents.changes import IncidentChange, condense
 from tocsin.incidents.cluster import Cluster, Company, Holders, Worth
 from tocsin.incidents.fusion import Fired, Fusion, Pattern, shipped_patterns
 from tocsin.incidents.links import Links, shipped_links
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
 from tocsin.incidents.score import Score, Scorer
 from tocsin.incidents.signature import HOUR, Signature, entity_keys, signature
+from tocsin.incidents.vetoes import ENTITY_CAP, merge_vetoes, vetoes
 from tocsin.incidents.weights import CorrelationSettings
 from tocsin.tables.entities import EntityKey
 
@@ -33,9 +35,6 @@ __all__ = [
     "entity_keys",
     "merge_vetoes",
 ]
-
-ENTITY_CAP = 1000
-"""Entities above which an incident takes in no other."""
 
 _MEDIUM, _HIGH = SEVERITIES.index("Medium"), SEVERITIES.index("High")
 _ALONE = frozenset({"process", "session", "mail"})
@@ -52,16 +51,6 @@ _TIDY_EVERY = 1000
 _REST_EVERY = 100
 _LARGE = 64
 """Incidents of more alerts than this are few, and much to wake: they stay awake."""
-
-
-@dataclass(frozen=True, slots=True)
-class IncidentChange:
-    """What happened to an incident when alerts came in. `absorbed` names the one that a merge emptied."""
-
-    kind: Literal["created", "updated", "merged"]
-    incident: Incident
-    alerts: tuple[Alert, ...] = ()
-    absorbed: Incident | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +142,7 @@ class Correlator:
             changes.extend(self._add(alert, sign))
             for fired in self._watched(alert, sign):
                 changes.extend(self._fuse(fired, alert))
-        return _condense(changes)
+        return condense(changes)
 
     def preview(self, alert: Alert) -> list[Candidate]:
         """What would join, and why: every open incident that shares something of weight with the alert, best first. Changes nothing."""
@@ -395,7 +384,7 @@ class Correlator:
 
     def _may_merge(self, one: Cluster, other: Cluster) -> bool:
         pair = frozenset((one.id, other.id))
-        if pair in self._apart or _vetoes(one.incident, other.incident, len(one.named | other.named)):
+        if pair in self._apart or vetoes(one.incident, other.incident, len(one.named | other.named)):
             return False
         return not self.more_vetoes(one.incident, other.incident)
 
@@ -487,60 +476,3 @@ class Correlator:
 
 def _by_time(linked: LinkedAlert) -> tuple[datetime, str]:
     return (linked.alert.time, linked.alert.id)
-
-
-def merge_vetoes(target: Incident, source: Incident) -> list[str]:
-    """What speaks against emptying one incident into another, a sentence each (Defender's vetoes).
-
-    A closed or locked one, different owners, classifications or determinations (nothing on one side is compatible), too many entities.
-    """
-    entities = len(target.entities()) + len(source.entities())
-    if entities > ENTITY_CAP:
-        entities = len({*_labels(target), *_labels(source)})
-    return _vetoes(target, source, entities)
-
-
-def _vetoes(target: Incident, source: Incident, entities: int) -> list[str]:
-    found = [
-        f"#{i.number} is {'resolved' if i.status is Status.RESOLVED else 'merged into another already'}."
-        for i in (target, source)
-        if i.status in (Status.RESOLVED, Status.REDIRECTED)
-    ]
-    found.extend(f"#{i.number} is locked." for i in (target, source) if i.locked)
-    for name in ("owner", "classification", "determination"):
-        here, there = getattr(target, name), getattr(source, name)
-        if here and there and here != there:
-            found.append(f"The {name} of #{target.number} is {here}, that of #{source.number} {there}.")
-    if entities > ENTITY_CAP:
-        found.append(f"#{target.number} would have more than {ENTITY_CAP} entities.")
-    return found
-
-
-def _labels(incident: Incident) -> set[tuple[str, str]]:
-    return {(e.type, e.label.lower()) for e in incident.entities()}
-
-
-def _condense(changes: Sequence[IncidentChange]) -> list[IncidentChange]:
-    """One change an incident: created wins over updated, alerts add up; merges stay as they are."""
-    first: dict[str, IncidentChange] = {}
-    merges: list[IncidentChange] = []
-    for change in changes:
-        if change.kind == "merged":
-            merges.append(change)
-            absorbed = change.absorbed
-            if absorbed is not None and absorbed.id in first:
-                earlier = first.pop(absorbed.id)
-                kept = first.get(change.incident.id)
-                alerts = (*(kept.alerts if kept else ()), *earlier.alerts)
-                first[change.incident.id] = IncidentChange(kept.kind if kept else "updated", change.incident, alerts)
-                if earlier.kind == "created":
-                    merges.pop()  # nobody ever saw it
-            continue
-        earlier_change = first.get(change.incident.id)
-        if earlier_change is None:
-            first[change.incident.id] = change
-        else:
-            first[change.incident.id] = IncidentChange(
-                earlier_change.kind, change.incident, (*earlier_change.alerts, *change.alerts)
-            )
-    return [*merges, *first.values()]
