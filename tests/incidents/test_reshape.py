@@ -134,7 +134,7 @@ def test_vetoes(desk: IncidentDesk, here: dict[str, Any], there: dict[str, Any],
 
 def test_too_many_entities_veto(desk: IncidentDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two, _ = ids(desk)
-    monkeypatch.setattr("tocsin.incidents.correlate.ENTITY_CAP", 3)
+    monkeypatch.setattr("tocsin.incidents.vetoes.ENTITY_CAP", 3)
     with pytest.raises(ConflictError, match="more than 3 entities"):
         merge(desk, one, two)
 

@@ -22,12 +22,11 @@ from tocsin.incidents.links import Links, shipped_links
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
 from tocsin.incidents.score import Score, Scorer
 from tocsin.incidents.signature import HOUR, Signature, entity_keys, signature
-from tocsin.incidents.vetoes import ENTITY_CAP, merge_vetoes, vetoes
+from tocsin.incidents.vetoes import merge_vetoes, vetoes
 from tocsin.incidents.weights import CorrelationSettings
 from tocsin.tables.entities import EntityKey
 
 __all__ = [
-    "ENTITY_CAP",
     "Candidate",
     "CorrelationSettings",
     "Correlator",
