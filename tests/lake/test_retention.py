@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,30 @@ def test_a_shortened_time_waits_and_can_be_put_back(lake_of: Opener, clock: Manu
         clock.set(START + timedelta(days=99))
         lake.retain()
         assert read(lake) == [0]
+        clock.set(START + timedelta(days=116))
+        lake.retain()
+        assert read(lake) == []
+
+
+def test_what_people_set_for_a_table_goes_before_the_settings_and_fewer_days_wait(
+    lake_of: Opener, clock: ManualClock
+) -> None:
+    with lake_of(days=100) as lake:
+        stored(lake, days(0))
+        clock.set(START + timedelta(days=50))
+        # No look has been taken yet: what held until now is known all the same.
+        book = lake.keep("Things", TableRetention(days=10, tier="lake"))
+        assert (book.days["Things"], book.shortened["Things"].days) == (100, 100)
+        assert (lake.retention.days_of("Things"), lake.retention.tier_of("Things")) == (10, "lake")
+        lake.retain()
+        assert read(lake) == [0]
+    with lake_of(days=100) as lake:
+        assert lake.retention.days_of("Things") == 10, "it survives a start"
+        assert lake.keep("Things", None).shortened == {}
+        clock.set(START + timedelta(days=85))
+        lake.retain()
+        assert read(lake) == [0], "the settings hold again"
+        lake.keep("Things", TableRetention(days=10))
         clock.set(START + timedelta(days=116))
         lake.retain()
         assert read(lake) == []
@@ -239,6 +264,7 @@ def test_eviction_takes_the_oldest_and_no_more_than_needed(
 
 def test_the_book_survives_writing_and_reading(tmp_path: Path) -> None:
     _, book = Book({"T": 100}, {}).in_force("T", 5, START, timedelta(days=30))
+    book = replace(book, own={"T": TableRetention(days=5, bytes=7, tier="lake")})
     write_book(tmp_path / "b.json", book)
     assert read_book(tmp_path / "b.json") == book
     assert book.shortened["T"].days == 100

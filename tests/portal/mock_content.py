@@ -105,7 +105,9 @@ def TABLES() -> list[dict[str, Any]]:
     ]  # fmt: skip
     return [
         {"name": n, "category": c, "rows": r, "bytes": b, "first_event": ago(days=6, hours=i), "last_event": ago(seconds=lat * 2 + (8 * 3600 if n == "OfficeActivity" else 1)),
-         "last_received": ago(seconds=lat if n != "OfficeActivity" else 8 * 3600), "latency_seconds": lat}
+         "last_received": ago(seconds=lat if n != "OfficeActivity" else 8 * 3600), "latency_seconds": lat,
+         "rows_last_hour": r // 200, "new_columns": [], "tier": "analytics", "days": 90, "archive_days": 0, "bytes_limit": 0, "set_here": False, "waiting": None,
+         "archived_rows": 0, "archived_bytes": 0, "archived_days": 0}
         for i, (n, c, r, b, lat) in enumerate(rows)
     ]  # fmt: skip
 

@@ -33,8 +33,7 @@ PAGES = [
     ("rules", "/rules", "table tbody tr"),
     ("rule", "/rules?rule=rule-7", "pre"),
     ("automation", "/rules?tab=automation", "text=Penetration test"),
-    ("sources-tables", "/sources", "table tbody tr"),
-    ("sources-receivers", "/sources?tab=receivers", "text=Splunk HEC"),
+    ("sources-receivers", "/sources", "text=Splunk HEC"),
     ("sources-transforms", "/sources?tab=transforms", "text=Agreed with the works council"),
     ("sources-dead-letters", "/sources?tab=dead-letters", "table tbody tr"),
     ("settings-users", "/settings", "table tbody tr"),
@@ -70,7 +69,8 @@ EMPTY = [
     ("/incidents", "Nothing to work on"),
     ("/incidents?q=zebra", "No incident matches"),
     ("/actions", "Nothing waits for you"),
-    ("/sources", "No data yet"),
+    ("/tables", "No data yet"),
+    ("/sources", "No receiver is on"),
     ("/sources?tab=dead-letters", "Everything could be read"),
     ("/sources?tab=transforms", "Rows are stored as they come"),
     ("/nowhere", "There is no such page"),
@@ -106,7 +106,9 @@ def test_a_problem_is_told_in_the_servers_words_and_can_be_tried_again(portal: W
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1024, 768), (1920, 1080)])
-@pytest.mark.parametrize("path", ["/incidents", INCIDENT, "/hunting", "/actions", "/rules?rule=rule-7", "/sources"])
+@pytest.mark.parametrize(
+    "path", ["/incidents", INCIDENT, "/hunting", "/actions", "/rules?rule=rule-7", "/sources", "/tables"]
+)
 def test_nothing_sticks_out_sideways(portal: Watched, path: str, width: int, height: int) -> None:
     portal.page.set_viewport_size({"width": width, "height": height})
     page = portal.open(path)

@@ -125,10 +125,10 @@ def test_hunt_and_make_a_rule_of_it(demo: Server, open_portal: Callable[[Server]
     page.keyboard.press("Enter")
     page.wait_for_selector("h1 >> text=Incidents")
 
-    page.goto(f"{demo.address}/sources")
+    page.goto(f"{demo.address}/tables")
     page.locator("tbody tr").first.wait_for(timeout=60 * SECONDS)
     portal.accessible()
-    page.get_by_role("tab", name="Receivers").click()
+    page.goto(f"{demo.address}/sources")
     page.wait_for_selector("section[aria-label] h2")
 
     query = "DeviceProcessEvents\n| summarize Events = count() by FileName, DeviceName\n| top 10 by Events"

@@ -313,7 +313,7 @@ def test_rules_keep_off_the_lake_tier(house: House) -> None:
     from tocsin.workspace.tiers import AnalyticsQueries
 
     tiers = RetentionSettings(tables={"Syslog": TableRetention(tier="lake")})
-    queries = AnalyticsQueries(house.queries, tiers)
+    queries = AnalyticsQueries(house.queries, lambda: tiers)
     with pytest.raises(QueryError, match="Syslog is not in the analytics tier"):
         queries.compile("SecurityEvent | union Syslog | count")
     assert queries.compile("SecurityEvent | count").tables == {"SecurityEvent"}

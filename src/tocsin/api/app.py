@@ -37,6 +37,7 @@ from tocsin.api.routes import (
     search_jobs,
     session,
     summaries,
+    tables,
     transforms,
     watchlists,
 )
@@ -96,6 +97,7 @@ def create_app(workspace: Workspace) -> FastAPI:
         search_jobs,
         anomalies,
         summaries,
+        tables,
         transforms,
         watchlists,
         actions,

@@ -20,7 +20,6 @@ __all__ = [
     "AccessPort",
     "AutomationPort",
     "DeadLettersPort",
-    "DriftPort",
     "ErasurePort",
     "GatePort",
     "IncidentsPort",
@@ -32,6 +31,7 @@ __all__ = [
     "RulesPort",
     "StatePort",
     "SummariesPort",
+    "TablesPort",
     "TransformsPort",
     "Workspace",
 ]
@@ -394,12 +394,6 @@ class TransformsPort(Protocol):
     def remove(self, transform_id: str, *, by: Principal) -> None: ...
 
 
-class DriftPort(Protocol):
-    """Columns that came for tables which don't have them (`tocsin.ingest.overflow.DriftLog`)."""
-
-    def rows(self) -> Mapping[str, Mapping[str, int]]: ...
-
-
 class ErasurePort(Protocol):
     """Deleting and purging rows (`tocsin.workspace.erasure.Erasure`)."""
 
@@ -448,6 +442,20 @@ class SummariesPort(Protocol):
     def remove(self, rule_id: str, *, by: Principal) -> None: ...
 
     def rerun(self, rule_id: str, moment: datetime, *, by: Principal) -> Json: ...
+
+
+class TablesPort(Protocol):
+    """Tables as people see and keep them (`tocsin.workspace.tabledesk.TableDesk`), in the shapes of `tocsin.api.routes.tables`."""
+
+    def listed(self, *, by: Principal) -> Sequence[Json]: ...
+
+    def get(self, table: str, *, by: Principal) -> Json: ...
+
+    def preview(self, table: str, given: Json, *, by: Principal) -> Json: ...
+
+    def keep(self, table: str, given: Json, *, expected: int, by: Principal) -> Json: ...
+
+    def reset(self, table: str, *, by: Principal) -> Json: ...
 
 
 class LakePort(Protocol):
@@ -553,9 +561,6 @@ class Workspace(Protocol):
     def lake(self) -> LakePort: ...
 
     @property
-    def drift(self) -> DriftPort: ...
-
-    @property
     def erasure(self) -> ErasurePort: ...
 
     @property
@@ -563,6 +568,9 @@ class Workspace(Protocol):
 
     @property
     def summaries(self) -> SummariesPort: ...
+
+    @property
+    def tables(self) -> TablesPort: ...
 
     @property
     def intake(self) -> IntakePort: ...

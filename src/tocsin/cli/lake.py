@@ -39,8 +39,8 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
     folder = settings.data / "lake"
     with Lake.open(folder, settings=settings.lake, catalog=catalogue(), read_only=True) as lake:
         stats, problems = lake.stats(), lake.problems
-    book, terms = read_book(folder / "retention.json"), settings.lake.retention
-    rows = []
+    book, terms = read_book(folder / "retention.json"), lake.retention
+    rows: list[dict[str, Any]] = []
     for table in stats:
         wanted = terms.days_of(table.table)
         rows.append(

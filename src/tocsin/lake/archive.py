@@ -117,7 +117,7 @@ class Archive:
             for name in sorted(self._store.states):
                 if name.endswith(RESTORED):
                     continue
-                days = self._store.settings.retention.archive_days_of(name)
+                days = self._store.retention.archive_days_of(name)
                 try:
                     self._take_back(name)
                     if days and (moved := self._move(name, naive_utc(now - timedelta(days=days)), pins)):

@@ -16,7 +16,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -41,8 +41,8 @@ from tocsin.lake.lockfile import LockFile
 from tocsin.lake.log import Log
 from tocsin.lake.pins import Pins
 from tocsin.lake.puts import Puts
-from tocsin.lake.retention import Deletion, read_book, write_book
-from tocsin.lake.settings import LakeSettings
+from tocsin.lake.retention import Book, Deletion, read_book, write_book
+from tocsin.lake.settings import LakeSettings, RetentionSettings, TableRetention
 from tocsin.lake.snapshot import DataFile, Snapshot
 from tocsin.lake.store import Store
 from tocsin.tables import INGESTION_TIME, catalogue
@@ -97,6 +97,10 @@ class Lake:
             self._store.problem(error)
             self._rolled = 0
         self._book = path / "retention.json"
+        try:
+            self._store.retention = read_book(self._book).wanted(settings.retention)
+        except LakeError as error:
+            self._store.problem(error)
         self.on_deleted: Callable[[Deletion], None] = lambda _: None
         """Called for each deletion that retention did, after it is done: for the audit."""
         self.on_archived: Callable[[Moved], None] = lambda _: None
@@ -463,6 +467,35 @@ class Lake:
         self._require_open()
         with self._store.delta_lock:
             write_book(self._book, replace(read_book(self._book), hold=reason))
+
+    @property
+    def retention(self) -> RetentionSettings:
+        """How long rows stay: the settings, with what people set for single tables."""
+        return self._store.retention
+
+    @property
+    def book(self) -> Book:
+        """What the lake remembers of retention. Raises LakeError LAK0020 when it is damaged."""
+        return read_book(self._book)
+
+    def keep(self, table: str, terms: TableRetention | None) -> Book:
+        """Sets how long a table's rows stay, in place of the settings; None lets the settings hold again. Gives the book as it is then.
+
+        Days that become fewer wait for `retention.undo_days`, as those of the settings do; sizes, the archive and the tier take effect at once.
+        """
+        self._require_open()
+        with self._store.delta_lock:
+            book = read_book(self._book)
+            settings, now = self.settings.retention, self._clock.now()
+            undo = timedelta(days=settings.undo_days)
+            # What holds until now must be known, or fewer days would hold at once.
+            _, book = book.in_force(table, book.wanted(settings).days_of(table), now, undo)
+            own = {t: o for t, o in book.own.items() if t != table}
+            book = replace(book, own=own if terms is None else {**own, table: terms})
+            _, book = book.in_force(table, book.wanted(settings).days_of(table), now, undo)
+            write_book(self._book, book)
+            self._store.retention = book.wanted(settings)
+        return book
 
     def set_aside(self, table: str, files: Sequence[DataFile]) -> list[Path]:
         """Takes damaged files out of a table and keeps them in the folder ``damaged``; gives where they are now."""

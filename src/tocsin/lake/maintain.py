@@ -135,8 +135,8 @@ def retain(store: Store, book_path: Path, pins: Pins = tuple) -> list[Deletion]:
 
     Raises LakeError LAK0020 for a damaged book (then nothing is deleted).
     """
-    settings = store.settings.retention
     book = read_book(book_path)
+    settings = book.wanted(store.settings.retention)
     if book.hold:
         return []
     now = store.clock.now()

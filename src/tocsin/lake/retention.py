@@ -12,17 +12,17 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from tocsin.base.errors import LakeError, Place
 from tocsin.lake.durable import write_atomically
-from tocsin.lake.settings import RetentionSettings
+from tocsin.lake.settings import RetentionSettings, TableRetention
 from tocsin.lake.snapshot import DataFile
 
-__all__ = ["Book", "Deletion", "Term", "budget_bytes", "evicted", "read_book", "write_book"]
+__all__ = ["Book", "Deletion", "Term", "budget_bytes", "evicted", "read_book", "shorter", "write_book"]
 
 _FOREVER = 0
 
@@ -47,17 +47,23 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """What the lake remembers of retention: the days in force per table, what was shortened, and the hold's reason."""
+    """What the lake remembers of retention: the days in force per table, what was shortened, the hold's reason, and what people set for single
+    tables while it runs, which goes before the settings."""
 
     days: Mapping[str, int]
     shortened: Mapping[str, Term]
     hold: str = ""
+    own: Mapping[str, TableRetention] = field(default_factory=dict)
+
+    def wanted(self, settings: RetentionSettings) -> RetentionSettings:
+        """The settings with what people set for single tables."""
+        return settings.model_copy(update={"tables": {**settings.tables, **self.own}}) if self.own else settings
 
     def in_force(self, table: str, wanted: int, now: datetime, undo: timedelta) -> tuple[int, Book]:
         """The days that hold for a table now, and the book as it is afterwards. `wanted` is what the settings say."""
         before = self.days.get(table)
         waiting = self.shortened.get(table)
-        if before is None or not _shorter(wanted, before):
+        if before is None or not shorter(wanted, before):
             kept = {t: s for t, s in self.shortened.items() if t != table}
             return wanted, replace(self, days={**self.days, table: wanted}, shortened=kept)
         if waiting is None:
@@ -68,7 +74,8 @@ class Book:
         return wanted, replace(self, days={**self.days, table: wanted}, shortened=kept)
 
 
-def _shorter(days: int, other: int) -> bool:
+def shorter(days: int, other: int) -> bool:
+    """Whether rows stay shorter for these days than for the other ones; 0 is for ever."""
     return days != _FOREVER and (other == _FOREVER or days < other)
 
 
@@ -83,10 +90,11 @@ def read_book(path: Path) -> Book:
                 for t, s in raw.get("shortened", {}).items()
             },
             str(raw.get("hold", "")),
+            {str(t): TableRetention.model_validate(o) for t, o in raw.get("own", {}).items()},
         )
     except FileNotFoundError:
         return Book({}, {})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # pydantic's is a ValueError
         raise LakeError(
             f"The book of retention is damaged: {error}.",
             code="LAK0020",
@@ -102,6 +110,7 @@ def write_book(path: Path, book: Book) -> None:
         "hold": book.hold,
         "days": dict(sorted(book.days.items())),
         "shortened": {t: {"days": s.days, "since": s.since.isoformat()} for t, s in sorted(book.shortened.items())},
+        "own": {t: o.model_dump() for t, o in sorted(book.own.items())},
     }
     write_atomically(path, json.dumps(raw, indent=1).encode())
 

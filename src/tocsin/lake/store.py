@@ -37,6 +37,8 @@ class Store:
         self.catalog = catalog
         self.clock = clock
         self.settings = settings
+        self.retention = settings.retention
+        """How long rows stay: the settings, with what people set for single tables (see `tocsin.lake.retention.Book`)."""
         self.problems: list[LakeError] = []
         self.condition = threading.Condition()
         """Guards the states; notified when rows leave memory."""

@@ -40,7 +40,7 @@ class Anomalies:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._queries = AnalyticsQueries(workspace.queries, workspace.settings.lake.retention)
+        self._queries = AnalyticsQueries(workspace.queries, lambda: workspace.lake.retention)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tocsin-anomalies", daemon=True)
         self._retry: dict[str, datetime] = {}

@@ -54,7 +54,7 @@ class Detection:
         settings = workspace.settings.detect
         self.runs = RuleRuns(workspace.state)
         self.scheduler = Scheduler(
-            AnalyticsQueries(workspace.queries, workspace.settings.lake.retention),
+            AnalyticsQueries(workspace.queries, lambda: workspace.lake.retention),
             self,
             clock=workspace.clock,
             arrivals=self._arrivals,

@@ -239,6 +239,12 @@ class RuleWork:
         """The coverage as a layer of ATT&CK Navigator."""
         return navigator_layer(self.coverage())
 
+    def readers(self, table: str) -> list[Rule]:
+        """The rules in force that read a table, by name."""
+        return sorted(
+            (r for r in self._book.rules if r.enabled and table in self.tables(r)), key=lambda r: r.name.lower()
+        )
+
     def tables(self, rule: Rule) -> frozenset[str]:
         """The tables that a rule reads, known from the first time on."""
         known = self._compiled.get(rule.id)

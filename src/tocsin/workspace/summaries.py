@@ -158,6 +158,17 @@ class Summaries:
         """Every rule, by name. A pack's file that can't be is left out and logged; `problems` has it."""
         return sorted(self._known()[0].values(), key=lambda r: r.name.lower())
 
+    def readers(self, table: str) -> list[SummaryRule]:
+        """The rules that are on and read a table, by name."""
+        found = []
+        for rule in self.rules():
+            try:
+                if rule.enabled and table in self._tables(rule):
+                    found.append(rule)
+            except TocsinError:
+                continue  # a query that doesn't compile any more reads nothing; its runs tell of it
+        return found
+
     def problems(self) -> list[TocsinError]:
         """What is wrong with the packs' summary rules."""
         return self._known()[1]

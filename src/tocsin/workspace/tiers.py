@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,19 +22,20 @@ __all__ = ["AnalyticsQueries"]
 class AnalyticsQueries:
     """The query service as rules see it: a query that reads a table of the lake tier is refused by name (QueryError QRY0014)."""
 
-    def __init__(self, queries: QueryService, retention: RetentionSettings) -> None:
+    def __init__(self, queries: QueryService, retention: Callable[[], RetentionSettings]) -> None:
+        """`retention` gives what holds now: people change it while rules run."""
         self._queries = queries
         self._retention = retention
 
     def compile(self, text: str, now: datetime | None = None) -> CompiledQuery:
         """See `QueryService.compile`."""
         compiled = self._queries.compile(text, now)
-        away = sorted(t for t in compiled.tables if self._retention.tier_of(t) == "lake")
+        away = sorted(t for t in compiled.tables if self._retention().tier_of(t) == "lake")
         if away:
             raise QueryError(
                 f"Table {away[0]} is not in the analytics tier, so no rule runs on it.",
                 code="QRY0014",
-                hint=f"Set lake.retention.tables.{away[0]}.tier to analytics, or let a summary rule make a small table of it.",
+                hint="Move it back to the analytics tier (Tables, or lake.retention.tables), or let a summary rule make a small table of it.",
             )
         return compiled
 

@@ -51,6 +51,7 @@ from tocsin.workspace.rulework import RuleWork
 from tocsin.workspace.settings import Settings
 from tocsin.workspace.story import Stories
 from tocsin.workspace.summaries import Summaries
+from tocsin.workspace.tabledesk import TableDesk
 from tocsin.workspace.transforms import TransformBook
 from tocsin.workspace.watchlists import WatchlistBook
 from tocsin.workspace.writeback import WriteBack
@@ -165,6 +166,7 @@ class Workspace:
         )
         self.rules.work, self.rules.care = self.rule_work, self.rule_care
         self.rules.cap_percent = settings.detect.cap_percent
+        self.tables = TableDesk(self, drift=lambda: self.drift.rows(), readers=self._readers)
         self.watchlists = WatchlistBook(self.rules, self.queries, self.state, site)
         self.anomalies = Anomalies(self)
 
@@ -214,6 +216,12 @@ class Workspace:
         self._stack.callback(self.intake.stop)
         self.health.start()
         self._stack.callback(self.health.stop)
+
+    def _readers(self, table: str) -> list[dict[str, str]]:
+        """What is in force and reads a table: detection rules, and summary rules."""
+        rules = [{"kind": "rule", "id": r.id, "name": r.name} for r in self.rule_work.readers(table)]
+        summaries = [{"kind": "summary", "id": r.id, "name": r.name} for r in self.summaries.readers(table)]
+        return [*rules, *summaries]
 
     def _deleted(self, deletion: Deletion) -> None:
         with self.state.write() as unit:

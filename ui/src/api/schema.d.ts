@@ -1687,11 +1687,75 @@ export interface paths {
         };
         /**
          * List Tables
-         * @description Tables that hold rows: how many, how old, how late.
+         * @description Tables that hold rows: how many, how old, how late, how long they stay.
          */
         get: operations["list_tables"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tables/{table}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Table
+         * @description One table with its rows by day and what reads it.
+         */
+        get: operations["get_table"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tables/{table}/retention": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Keep Table
+         * @description Sets how long a table's rows stay, in place of the settings. Fewer days wait for `lake.retention.undo_days`.
+         */
+        put: operations["keep_table"];
+        post?: never;
+        /**
+         * Reset Retention
+         * @description Lets the settings hold again for a table.
+         */
+        delete: operations["reset_retention"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tables/{table}/retention/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview Retention
+         * @description What terms would do to a table. Nothing changes.
+         */
+        post: operations["preview_retention"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2927,6 +2991,19 @@ export interface components {
             username: string;
         };
         /**
+         * DayOfRows
+         * @description Rows received on a day (UTC).
+         */
+        DayOfRows: {
+            /**
+             * Day
+             * Format: date-time
+             */
+            day: string;
+            /** Rows */
+            rows: number;
+        };
+        /**
          * DeadLetter
          * @description Input that could not be decoded, or rows that could go nowhere. `raw` is base64 of the bytes; a list shows the first 3,000 of them.
          */
@@ -4061,6 +4138,32 @@ export interface components {
             };
         };
         /**
+         * KeepRequest
+         * @description Terms, and how many rows the preview said that go at once.
+         */
+        KeepRequest: {
+            /** Archive Days */
+            archive_days?: number | null;
+            /**
+             * Bytes
+             * @default 0
+             */
+            bytes?: number;
+            /** Days */
+            days?: number | null;
+            /**
+             * Expected
+             * @default 0
+             */
+            expected?: number;
+            /**
+             * Tier
+             * @default analytics
+             * @enum {string}
+             */
+            tier?: "analytics" | "lake";
+        };
+        /**
          * KqlEdit
          * @description `text` goes in place of the range.
          */
@@ -4703,6 +4806,23 @@ export interface components {
             unclassified: number;
         };
         /**
+         * OwnTerms
+         * @description Terms of one table, as `Terms`.
+         */
+        OwnTerms: {
+            /** Archive Days */
+            archive_days: number | null;
+            /** Bytes */
+            bytes: number;
+            /** Days */
+            days: number | null;
+            /**
+             * Tier
+             * @enum {string}
+             */
+            tier: "analytics" | "lake";
+        };
+        /**
          * PastPriority
          * @description A priority that an incident had, since when and through whom.
          */
@@ -5000,6 +5120,21 @@ export interface components {
             why_critical: string;
         };
         /**
+         * Reader
+         * @description What is on and reads the table: a detection rule or a summary rule.
+         */
+        Reader: {
+            /** Id */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "rule" | "summary";
+            /** Name */
+            name: string;
+        };
+        /**
          * Reason
          * @description Why: a sentence and the weight that it added.
          */
@@ -5119,6 +5254,41 @@ export interface components {
             start: string;
             /** Table */
             table: string;
+        };
+        /**
+         * RetentionPreview
+         * @description What terms would do.
+         *
+         *     `shorter` days wait until `effect`. Of the rows held now, `older_now` are older than the days today and `older_then` will be at `effect`, the
+         *     archived ones apart. `rows_at_once` go at the next look because of the limit of bytes: nothing brings them back. `to_archive` rows move to the
+         *     archive. `stops` are the rules that can't run on the table any more.
+         */
+        RetentionPreview: {
+            /** Archived Older Then */
+            archived_older_then: number;
+            /** Bytes At Once */
+            bytes_at_once: number;
+            /** Days */
+            days: number;
+            /**
+             * Effect
+             * Format: date-time
+             */
+            effect: string;
+            /** Older Now */
+            older_now: number;
+            /** Older Then */
+            older_then: number;
+            /** Rows At Once */
+            rows_at_once: number;
+            /** Shorter */
+            shorter: boolean;
+            /** Stops */
+            stops: components["schemas"]["Reader"][];
+            /** Table */
+            table: string;
+            /** To Archive */
+            to_archive: number;
         };
         /**
          * RootCause
@@ -6198,6 +6368,98 @@ export interface components {
             symbols: components["schemas"]["KqlSymbol"][];
         };
         /**
+         * TableDetail
+         * @description A table with its rows by day and what reads it.
+         *
+         *     `own` are its terms where it has some, by the settings or set here; `all_days` and `all_archive_days` those of all tables. A shorter time waits
+         *     for `undo_days`. `hold` says why nothing may be deleted, "" where it may.
+         */
+        TableDetail: {
+            /** All Archive Days */
+            all_archive_days: number;
+            /** All Days */
+            all_days: number;
+            /** Archive Configured */
+            archive_configured: boolean;
+            /**
+             * Archive Days
+             * @default 0
+             */
+            archive_days: number;
+            /**
+             * Archived Bytes
+             * @default 0
+             */
+            archived_bytes: number;
+            /**
+             * Archived Days
+             * @default 0
+             */
+            archived_days: number;
+            /**
+             * Archived Rows
+             * @default 0
+             */
+            archived_rows: number;
+            /** Bytes */
+            bytes: number;
+            /**
+             * Bytes Limit
+             * @default 0
+             */
+            bytes_limit: number;
+            /** Category */
+            category: string;
+            /**
+             * Days
+             * @default 0
+             */
+            days: number;
+            /** First Event */
+            first_event: string | null;
+            /**
+             * Hold
+             * @default
+             */
+            hold: string;
+            /** Last Event */
+            last_event: string | null;
+            /** Last Received */
+            last_received: string | null;
+            /** Latency Seconds */
+            latency_seconds: number | null;
+            /** Name */
+            name: string;
+            /**
+             * New Columns
+             * @default []
+             */
+            new_columns: components["schemas"]["NewColumn"][];
+            own: components["schemas"]["OwnTerms"] | null;
+            /** Readers */
+            readers: components["schemas"]["Reader"][];
+            /** Rows */
+            rows: number;
+            /** Rows Last Hour */
+            rows_last_hour: number | null;
+            /**
+             * Set Here
+             * @default false
+             */
+            set_here: boolean;
+            /**
+             * Tier
+             * @default analytics
+             * @enum {string}
+             */
+            tier: "analytics" | "lake";
+            /** Undo Days */
+            undo_days: number;
+            /** Usage */
+            usage: components["schemas"]["DayOfRows"][];
+            waiting: components["schemas"]["Waiting"] | null;
+        };
+        /**
          * TableList
          * @description Tables with rows.
          */
@@ -6207,10 +6469,12 @@ export interface components {
         };
         /**
          * TableStats
-         * @description A table that holds rows. `latency_seconds`: received minus event time of the newest row.
+         * @description A table that holds rows. `latency_seconds`: received minus event time of the newest row; `rows_last_hour`: null when not counted.
          *
-         *     `days` are those after which rows are deleted and `archive_days` those after which they go to the archive, as set; 0 is never. `archived_days`
-         *     counts the days (UTC) that have rows in the archive. `new_columns` are those since the start.
+         *     `days` are those after which rows are deleted and `archive_days` those after which they go to the archive, as set; 0 is never. `waiting` is the
+         *     longer time that still holds. `bytes_limit` is what its files may take, 0 without a limit of its own. `set_here` tells that people set it while
+         *     the server ran, in place of the settings. `archived_days` counts the days (UTC) that have rows in the archive. `new_columns` are those since the
+         *     start.
          */
         TableStats: {
             /**
@@ -6235,6 +6499,11 @@ export interface components {
             archived_rows: number;
             /** Bytes */
             bytes: number;
+            /**
+             * Bytes Limit
+             * @default 0
+             */
+            bytes_limit: number;
             /** Category */
             category: string;
             /**
@@ -6259,11 +6528,20 @@ export interface components {
             new_columns: components["schemas"]["NewColumn"][];
             /** Rows */
             rows: number;
+            /** Rows Last Hour */
+            rows_last_hour: number | null;
+            /**
+             * Set Here
+             * @default false
+             */
+            set_here: boolean;
             /**
              * Tier
              * @default analytics
+             * @enum {string}
              */
-            tier: string;
+            tier: "analytics" | "lake";
+            waiting: components["schemas"]["Waiting"] | null;
         };
         /**
          * TaskPatch
@@ -6276,6 +6554,27 @@ export interface components {
             done?: boolean | null;
             /** Title */
             title?: string | null;
+        };
+        /**
+         * Terms
+         * @description How long a table's rows stay. Days left out are as all tables'; 0 is for ever, or never to the archive. `bytes` 0 sets no limit.
+         */
+        Terms: {
+            /** Archive Days */
+            archive_days?: number | null;
+            /**
+             * Bytes
+             * @default 0
+             */
+            bytes?: number;
+            /** Days */
+            days?: number | null;
+            /**
+             * Tier
+             * @default analytics
+             * @enum {string}
+             */
+            tier?: "analytics" | "lake";
         };
         /**
          * TextRange
@@ -6577,6 +6876,24 @@ export interface components {
             password?: string | null;
             /** Roles */
             roles?: ("Reader" | "Responder" | "Contributor" | "Administrator")[] | null;
+        };
+        /**
+         * Waiting
+         * @description A time in days that was shortened: it holds `until` then, and can be put back.
+         */
+        Waiting: {
+            /** Days */
+            days: number;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
         };
         /**
          * Watchlist
@@ -9996,6 +10313,138 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TableList"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_table: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                table: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TableDetail"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    keep_table: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                table: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeepRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TableDetail"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reset_retention: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                table: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TableDetail"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    preview_retention: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                table: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Terms"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RetentionPreview"];
                 };
             };
             /** @description Problem details (RFC 9457) */

@@ -43,7 +43,6 @@ export type RuleSummary = S["RuleSummary"];
 export type Rule = S["Rule"];
 export type NewRule = S["NewRule"];
 
-export type TableStats = S["TableStats"];
 export type Source = S["Source"];
 export type DeadLetter = S["DeadLetter"];
 export type DeadLetterPage = S["DeadLetterPage"];

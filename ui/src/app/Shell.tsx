@@ -26,6 +26,7 @@ import {
   DatabaseFilled,
   DatabaseRegular,
   NavigationRegular,
+  PlugConnectedRegular,
   RulerRegular,
   SearchRegular,
   SettingsFilled,
@@ -44,7 +45,7 @@ import { PasswordDialog } from "./PasswordDialog";
 import css from "./Shell.module.css";
 
 interface Item {
-  to: "/incidents" | "/hunting" | "/actions" | "/rules" | "/sources" | "/settings";
+  to: "/incidents" | "/hunting" | "/actions" | "/rules" | "/sources" | "/tables" | "/settings";
   label: string;
   icon: ReactNode;
   activeIcon: ReactNode;
@@ -63,7 +64,8 @@ const GROUPS: { title: string; items: Item[] }[] = [
     title: "Content and data",
     items: [
       { to: "/rules", label: "Analytics rules", icon: <RulerRegular />, activeIcon: <RulerRegular /> },
-      { to: "/sources", label: "Data sources", icon: <DatabaseRegular />, activeIcon: <DatabaseFilled /> },
+      { to: "/sources", label: "Data sources", icon: <PlugConnectedRegular />, activeIcon: <PlugConnectedRegular /> },
+      { to: "/tables", label: "Tables", icon: <DatabaseRegular />, activeIcon: <DatabaseFilled /> },
     ],
   },
   { title: "System", items: [{ to: "/settings", label: "Settings", icon: <SettingsRegular />, activeIcon: <SettingsFilled /> }] },

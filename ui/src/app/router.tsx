@@ -118,7 +118,7 @@ const rules = createRoute({
   }),
 });
 
-const SOURCES_TABS = ["receivers", "transforms", "dead-letters"] as const;
+const SOURCES_TABS = ["transforms", "dead-letters"] as const;
 export type SourcesTab = (typeof SOURCES_TABS)[number];
 
 const sources = createRoute({
@@ -127,6 +127,17 @@ const sources = createRoute({
   component: lazyRouteComponent(() => import("~/pages/sources/SourcesPage"), "SourcesPage"),
   validateSearch: (search: Record<string, unknown>): { tab?: SourcesTab } => ({
     tab: SOURCES_TABS.find((tab) => tab === search.tab),
+  }),
+});
+
+const tables = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/tables",
+  component: lazyRouteComponent(() => import("~/pages/lake/TablesPage"), "TablesPage"),
+  validateSearch: (search: Record<string, unknown>): { table?: string; q?: string; tier?: string } => ({
+    table: text(search.table),
+    q: text(search.q),
+    tier: text(search.tier),
   }),
 });
 
@@ -139,7 +150,10 @@ const settings = createRoute({
   }),
 });
 
-const tree = root.addChildren([signIn, signedIn.addChildren([home, incidents, incident, hunting, actions, rules, sources, settings])]);
+const tree = root.addChildren([
+  signIn,
+  signedIn.addChildren([home, incidents, incident, hunting, actions, rules, sources, tables, settings]),
+]);
 
 export function makeRouter(client: QueryClient) {
   return createRouter({ routeTree: tree, context: { client }, defaultPreload: "intent", scrollRestoration: false });

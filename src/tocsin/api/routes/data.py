@@ -1,4 +1,4 @@
-"""/tables, /sources, /dead-letters: what comes in and what lies where."""
+"""/sources, /dead-letters: what comes in."""
 
 from __future__ import annotations
 
@@ -15,43 +15,6 @@ router = APIRouter(tags=["data"])
 
 Read = Annotated[Principal, Depends(needs("data.read"))]
 Replayer = Annotated[Principal, Depends(needs("sources.write"))]
-
-
-class NewColumn(Output):
-    """A column that came and that the table doesn't have; its values are in the table's overflow."""
-
-    name: str
-    values: int
-
-
-class TableStats(Output):
-    """A table that holds rows. `latency_seconds`: received minus event time of the newest row.
-
-    `days` are those after which rows are deleted and `archive_days` those after which they go to the archive, as set; 0 is never. `archived_days`
-    counts the days (UTC) that have rows in the archive. `new_columns` are those since the start.
-    """
-
-    name: str
-    category: str
-    rows: int
-    bytes: int
-    first_event: Moment | None = None
-    last_event: Moment | None = None
-    last_received: Moment | None = None
-    latency_seconds: float | None = None
-    new_columns: list[NewColumn] = []
-    tier: str = "analytics"
-    days: int = 0
-    archive_days: int = 0
-    archived_rows: int = 0
-    archived_bytes: int = 0
-    archived_days: int = 0
-
-
-class TableList(Output):
-    """Tables with rows."""
-
-    items: list[TableStats]
 
 
 class Source(Output):
@@ -150,14 +113,6 @@ class Replayed(Output):
     skipped: list[Skipped]
     left: int
     before: Moment
-
-
-@router.get("/tables", dependencies=[Depends(needs("data.read"))])
-def list_tables(request: Request) -> TableList:
-    """Tables that hold rows: how many, how old, how late."""
-    from tocsin.api.data import tables
-
-    return TableList.model_validate({"items": tables(workspace_of(request))})
 
 
 @router.get("/sources", dependencies=[Depends(needs("data.read"))])
