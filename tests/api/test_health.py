@@ -119,6 +119,8 @@ def test_metrics_are_for_this_machine_or_a_token(running: Served) -> None:
         assert values["tocsin_intake_healthy",] == 1
         assert values["tocsin_intake_latency_seconds_count", "syslog"] >= 2
         assert values["process_resident_memory_bytes",] > 1e6
+        assert values["tocsin_queries_total",] > values["tocsin_queries_failed_total",] >= 0
+        assert values["tocsin_query_seconds_total",] > values["tocsin_query_queue_seconds_total",] >= 0
         modern = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
         assert modern.headers["content-type"].startswith("application/openmetrics-text")
         assert {f.name for f in openmetrics(modern.text)} >= {"tocsin_source_events", "tocsin_intake_latency_seconds"}

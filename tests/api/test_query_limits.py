@@ -63,6 +63,7 @@ def test_rows_and_size_cut_the_answer_and_say_why(by: dict[str, httpx.Client]) -
     assert (len(answer["rows"]), answer["truncated"]) == (60, True)
     whole = ask(by["Responder"], "range x from 1 to 100 step 1").json()
     assert (len(whole["rows"]), whole["truncated"], whole["cut"]) == (100, False, "")
+    assert 0 <= whole["queue_seconds"] < 60
 
 
 @pytest.mark.parametrize(

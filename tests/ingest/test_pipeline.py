@@ -111,6 +111,23 @@ def test_undecodable_bodies_become_dead_letters(rig: Rig) -> None:
     assert rig.intake.healthy
 
 
+@pytest.mark.parametrize("source", ["jsonl", "hec"])
+def test_equal_letters_of_one_instant_are_several(tmp_path: Path, source: str) -> None:
+    """However the bodies are taken together, and the same after a crash: a letter that was replayed must not come back."""
+    broken = [Body(source, b'{"event": "ok"}\n{broken\n{broken\n', NOW, {"request": f"r{n}"}) for n in range(3)]
+    rig = Rig(tmp_path).start()
+    rig.intake._tick = timedelta(days=1)
+    rig.intake.submit(broken[:1]).result(10)
+    each = len(rig.wait("DeadLetter_CL", 1))
+    rig.intake.submit(broken[1:]).result(10)
+    before = [r["Id_s"] for r in rig.wait("DeadLetter_CL", 3 * each)]
+    assert len(before) == len(set(before)) == 3 * each
+    rig.crash()
+    again = Rig(tmp_path).start()
+    assert sorted(r["Id_s"] for r in again.rows("DeadLetter_CL")) == sorted(before)
+    again.close()
+
+
 def test_rows_that_the_lake_refuses_stop_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     mapped = rig.mapper.map
 

@@ -100,6 +100,7 @@ def _answer(
             "truncated": cut is not None,
             "cut": f"{cut.message} {cut.hint}".strip() if cut is not None else "",
             "seconds": round(result.seconds, 6),
+            "queue_seconds": round(result.queued, 6),
             "problems": [{"code": p.code, "message": p.message, "hint": str(p.hint)} for p in result.problems],
             "render": None
             if render is None

@@ -94,6 +94,8 @@ def print_rows(result: QueryResult, *, records: bool = False) -> None:
     else:
         _print_table(console, names, rows, [c.type.is_numeric for c in result.columns])
     count = f"{len(rows):,} row{'' if len(rows) == 1 else 's'} in {result.seconds:.2f} s"
+    if result.queued >= 0.01:
+        count += f", after {result.queued:.2f} s until its turn came"
     console.print(count, style="dim", highlight=False)
 
 
@@ -144,6 +146,7 @@ def print_json(result: QueryResult) -> None:
         "rows": result.rows(),
         "truncated": result.truncated,
         "seconds": round(result.seconds, 4),
+        "queue_seconds": round(result.queued, 4),
     }
     json.dump(answer, sys.stdout, ensure_ascii=False)
     sys.stdout.write("\n")

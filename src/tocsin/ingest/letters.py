@@ -47,8 +47,9 @@ _HEADED = {"csv": None, "zeek-tsv": b"#", "w3c": b"#"}
 _HEAD_BYTES = 64 * 1024
 
 
-def letter_of_body(letter: DeadLetter, body: Body) -> DeadLetter:
-    """The letter with the facts of the body that it came in."""
+def letter_of_body(letter: DeadLetter, body: Body, number: int = 0) -> DeadLetter:
+    """The letter with the facts of the body that it came in; `number` is the body's in the log."""
+    letter = replace(letter, number=number)
     if letter.body:
         return letter
     meta = {k: v for k, v in body.meta.items() if k not in _ONCE}
@@ -97,12 +98,15 @@ def letters_of_rows(
 
 
 def dead_letter_rows(letters: Sequence[DeadLetter], time: datetime | None = None) -> pa.Table:
-    """Rows of the table of dead letters. Equal letters of one moment count: each has an id of its own, the same after a restart."""
+    """Rows of the table of dead letters.
+
+    Each has an id of its own, the same after a restart: of letters that are equal in all, the number of their body too, it counts which one it is.
+    """
     stamp = None if time is None else time.astimezone(UTC).replace(tzinfo=None)
     seen: Counter[bytes] = Counter()
     ids = []
     for letter in letters:
-        about = f"{stamp}\0{letter.code}\0{letter.place}\0{letter.body}\0{letter.meta.get('parser', '')}\0".encode()
+        about = f"{stamp}\0{letter.number}\0{letter.code}\0{letter.place}\0{letter.body}\0{letter.meta.get('parser', '')}\0".encode()
         digest = blake2b(about + letter.raw, digest_size=12).digest()
         seen[digest] += 1
         ids.append(blake2b(digest + seen[digest].to_bytes(4, "big"), digest_size=12).hexdigest())

@@ -46,7 +46,7 @@ class DeadLetter:
     """Input that could not be decoded, or rows that could go nowhere. `raw` is cut at `DecodeLimits.dead_letter_bytes`; `size` is its whole length.
 
     `body` and `meta` are the source and the facts of a body that holds `raw` and nothing else: what a replay sends through intake again.
-    `rows` counts the rows of `raw`.
+    `rows` counts the rows of `raw`, `number` is that of the body in the log; 0 where it wasn't in the log.
     """
 
     reason: str
@@ -59,6 +59,7 @@ class DeadLetter:
     body: str = ""
     meta: Mapping[str, str] = field(default_factory=dict)
     rows: int = 1
+    number: int = 0
 
     @property
     def whole(self) -> bool:

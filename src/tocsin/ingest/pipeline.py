@@ -96,6 +96,7 @@ class _Group:
     """Rows of bodies that were received at the same instant, merged by source kind."""
 
     received: datetime
+    first: int
     batches: dict[tuple[object, ...], list[SourceBatch]] = field(default_factory=dict)
     dead: list[DeadLetter] = field(default_factory=list)
     replayed: list[pa.Table] = field(default_factory=list)
@@ -433,8 +434,8 @@ class Intake:
         """Decodes and maps bodies; of each also the source and how many events it had. Never raises for what they hold."""
         groups: dict[datetime, _Group] = {}
         counts: list[tuple[str, str, int]] = []
-        for (received, _), alike in groupby((body for _, body in taken), _likeness):
-            group = groups.setdefault(received, _Group(received))
+        for (received, _), alike in groupby(taken, _likeness):
+            group = groups.setdefault(received, _Group(received, taken[0][0]))
             counts += self._decode(list(alike), group)
         sources: list[SourceBatch] = []
         tables: list[TableBatch] = []
@@ -456,35 +457,40 @@ class Intake:
         if self.mapper.transforms is None:
             return [batch]
         pieces, letters = self.mapper.transforms.source(batch)
-        group.dead += letters
+        group.dead += [replace(letter, number=group.first) for letter in letters]
         return pieces
 
-    def _decode(self, bodies: Sequence[Body], group: _Group) -> list[tuple[str, str, int]]:
+    def _decode(self, taken: Sequence[tuple[int, Body]], group: _Group) -> list[tuple[str, str, int]]:
         """Decodes bodies that differ in nothing but their bytes; gives the source and about how many events each had."""
-        body = bodies[0]
+        bodies = [body for _, body in taken]
+        body, failure = bodies[0], None
+        items: list[SourceBatch | DeadLetter] = []
+        try:
+            items.extend(decode_bodies(bodies, limits=self.limits, matcher=self.matcher))  # those before a failure stay
+        except Exception as error:
+            failure = error
+        if len(taken) > 1 and (failure is not None or any(isinstance(item, DeadLetter) for item in items)):
+            # Each by itself: the one that a letter came in is part of what tells it from others.
+            return [count for one in taken for count in self._decode([one], group)]
         events = errors = 0
         first = len(group.dead)
-        try:
-            for item in decode_bodies(bodies, limits=self.limits, matcher=self.matcher):
-                if isinstance(item, DeadLetter):
-                    errors += 1
-                    group.dead.append(item)
-                else:
-                    events += len(item)
-                    types = item.rows.schema.types if item.source.startswith("table.") else ()
-                    key = (item.source, item.parser, *item.rows.column_names, *types)
-                    group.batches.setdefault(key, []).append(item)
-        except Exception as error:
-            _log.exception("ingest.decode", source=body.source)
+        for item in items:
+            if isinstance(item, DeadLetter):
+                errors += 1
+                group.dead.append(item)
+            else:
+                events += len(item)
+                types = item.rows.schema.types if item.source.startswith("table.") else ()
+                key = (item.source, item.parser, *item.rows.column_names, *types)
+                group.batches.setdefault(key, []).append(item)
+        if failure is not None:
+            _log.error("ingest.decode", source=body.source, exc_info=failure)
             errors += 1
-            reason = f"The decoder failed ({type(error).__name__}: {error})."
-            for each in bodies:
-                raw = each.data[: self.limits.dead_letter_bytes]
-                group.dead.append(
-                    DeadLetter(
-                        reason, codes.INTERNAL, Place(body.source), raw, body.source, body.source, len(each.data)
-                    )
-                )
+            reason = f"The decoder failed ({type(failure).__name__}: {failure})."
+            raw, size = body.data[: self.limits.dead_letter_bytes], len(body.data)
+            group.dead.append(
+                DeadLetter(reason, codes.INTERNAL, Place(body.source), raw, body.source, body.source, size)
+            )
         meta = body.meta
         if LETTER in meta:
             if not events and not errors:
@@ -493,7 +499,7 @@ class Intake:
                     DeadLetter(reason, codes.EMPTY_REPLAY, Place(body.source), body.data, size=len(body.data))
                 )
             group.replayed.append(replayed_row(body, events))
-        group.dead[first:] = [letter_of_body(letter, body) for letter in group.dead[first:]]
+        group.dead[first:] = [letter_of_body(letter, body, taken[0][0]) for letter in group.dead[first:]]
         if LETTER in meta:
             return [("", "", 0)] * len(bodies)  # nothing that its source sent now
         name = meta.get("token") or meta.get("peer") or meta.get("path") or meta.get("origin") or body.source
@@ -510,8 +516,9 @@ class Intake:
         return [(kind, name, share + (n < more)) for n in range(len(bodies))]
 
 
-def _likeness(body: Body) -> tuple[datetime, object]:
+def _likeness(taken: tuple[int, Body]) -> tuple[datetime, object]:
     """Bodies of equal likeness that follow each other are decoded together: only Splunk's, whose requests carry keys of their own."""
+    body = taken[1]
     if body.source != "hec":
         return body.received, object()
     return body.received, sorted((k, v) for k, v in body.meta.items() if k != "request")

@@ -55,6 +55,7 @@ class _Collector(Collector):
         yield from self._transforms()
         yield from self._tables()
         yield from self._rules()
+        yield from self._queries()
 
     def _sources(self) -> Iterator[Metric]:
         events = CounterMetricFamily("tocsin_source_events", "Events decoded since the start.", labels=_SOURCE)
@@ -123,6 +124,16 @@ class _Collector(Collector):
             rows.add_metric((stats.table,), stats.rows)
             size.add_metric((stats.table,), stats.bytes)
         yield from (rows, size)
+
+    def _queries(self) -> Iterator[Metric]:
+        done = self._workspace.queries.statistics
+        yield CounterMetricFamily("tocsin_queries", "Queries that ran since the start.", value=done.queries)
+        yield CounterMetricFamily("tocsin_queries_failed", "Queries that failed or were refused.", value=done.failed)
+        yield CounterMetricFamily("tocsin_query_rows", "Rows that they gave.", value=done.rows)
+        yield CounterMetricFamily("tocsin_query_seconds", "Time that they took.", value=done.seconds)
+        yield CounterMetricFamily(
+            "tocsin_query_queue_seconds", "Time that they waited for their turn.", value=done.queue_seconds
+        )
 
     def _rules(self) -> Iterator[Metric]:
         with self._workspace.state.read() as unit:

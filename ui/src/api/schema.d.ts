@@ -5015,6 +5015,8 @@ export interface components {
         /**
          * QueryAnswer
          * @description A result. `truncated`: there was more than a limit allows; `cut` says which one and where it is set. `problems` say what it lacks besides.
+         *
+         *     `queue_seconds`: how long it waited for its turn.
          */
         QueryAnswer: {
             /** Columns */
@@ -5029,6 +5031,11 @@ export interface components {
              * @default []
              */
             problems: components["schemas"]["QueryProblem"][];
+            /**
+             * Queue Seconds
+             * @default 0
+             */
+            queue_seconds: number;
             render: components["schemas"]["QueryRender"] | null;
             /** Rows */
             rows: unknown[][];

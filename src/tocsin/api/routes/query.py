@@ -53,13 +53,17 @@ class QueryProblem(Output):
 
 
 class QueryAnswer(Output):
-    """A result. `truncated`: there was more than a limit allows; `cut` says which one and where it is set. `problems` say what it lacks besides."""
+    """A result. `truncated`: there was more than a limit allows; `cut` says which one and where it is set. `problems` say what it lacks besides.
+
+    `queue_seconds`: how long it waited for its turn.
+    """
 
     columns: list[QueryColumn]
     rows: list[list[Any]]
     truncated: bool
     cut: str = ""
     seconds: float
+    queue_seconds: float = 0.0
     problems: list[QueryProblem] = []
     render: QueryRender | None = None
 
