@@ -140,6 +140,7 @@ class Cluster:
     def rest(self) -> None:
         """Keeps the incident as bytes until somebody asks for it. Nobody may hold on to the incident and change it."""
         if self._live is not None:
+            self._live.lighten()
             self._open, self._resting = self._live.open, pickle.dumps(self._live, pickle.HIGHEST_PROTOCOL)
             self._live = None
 

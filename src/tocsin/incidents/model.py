@@ -10,7 +10,8 @@ from typing import Any
 
 from tocsin.base.ids import stable_id
 from tocsin.detect.alert import SEVERITIES, TACTICS, Alert, iso
-from tocsin.tables.entities import Entity, EntityKey
+from tocsin.incidents.facts import Facts
+from tocsin.tables.entities import Entity
 
 __all__ = ["LOCKED", "Incident", "LinkedAlert", "Reason", "Status", "ordered_tactics", "spaced"]
 
@@ -79,6 +80,8 @@ class Incident:
     roles: dict[str, str] = field(default_factory=dict)
     acknowledged: datetime | None = None
     closed: datetime | None = None
+    _facts: Facts | None = field(default=None, init=False, repr=False, compare=False)
+    _counted: list[LinkedAlert] | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
     def opened_by(cls, alert: Alert) -> Incident:
@@ -122,6 +125,26 @@ class Incident:
         return {a.alert.id for a in self.alerts}
 
     @property
+    def facts(self) -> Facts:
+        """What its alerts add up to. Kept from one call to the next: alerts that came after the last are added, any other change counts anew."""
+        facts, alerts = self._facts, self.alerts
+        if (
+            facts is None
+            or self._counted is not alerts
+            or facts.count > len(alerts)
+            or (facts.count and alerts[facts.count - 1].alert.id != facts.last_id)
+        ):
+            facts = self._facts = Facts()
+            self._counted = alerts
+        for place in range(facts.count, len(alerts)):
+            facts.take(alerts[place].alert)
+        return facts
+
+    def lighten(self) -> None:
+        """Lets go of what can be counted again."""
+        self._facts = self._counted = None
+
+    @property
     def first(self) -> datetime:
         """Time of the first event."""
         return min(a.alert.time for a in self.alerts)
@@ -134,38 +157,21 @@ class Incident:
     @property
     def severity(self) -> str:
         """The highest of its alerts' severities, unless set by hand."""
-        return self.severity_override or max((a.alert.severity for a in self.alerts), key=SEVERITIES.index)
+        return self.severity_override or SEVERITIES[self.facts.rank]
 
     @property
     def tactics(self) -> tuple[str, ...]:
         """ATT&CK tactics in kill-chain order."""
-        return ordered_tactics(t for a in self.alerts for t in a.alert.tactics)
+        return ordered_tactics(self.facts.tactics)
 
     @property
     def techniques(self) -> tuple[str, ...]:
         """ATT&CK technique ids, sorted."""
-        return tuple(sorted({t for a in self.alerts for t in a.alert.techniques}))
+        return tuple(sorted(self.facts.techniques))
 
-    def entities(self) -> tuple[Entity, ...]:
-        """Its entities, one each, the most often named first; the same thing under several identifiers is merged."""
-        groups: list[dict[str, Any]] = []
-        by_key: dict[EntityKey, int] = {}
-        for linked in self.alerts:
-            for entity in linked.alert.entities:
-                # Inside one incident a bare name is the same thing as the full one: weak keys merge here, and only here.
-                keys = (*entity.strong_keys(), *entity.weak_keys(), (entity.type, entity.label.lower()))
-                at = next((by_key[k] for k in keys if k in by_key and groups[by_key[k]]["type"] == entity.type), None)
-                if at is None:
-                    at = len(groups)
-                    groups.append({"type": entity.type, "identifiers": dict(entity.identifiers), "count": 0})
-                group = groups[at]
-                group["count"] += 1
-                for name, value in entity.identifiers.items():
-                    group["identifiers"].setdefault(name, value)
-                for key in keys:
-                    by_key.setdefault(key, at)
-        groups.sort(key=lambda g: -g["count"])
-        return tuple(Entity(g["type"], g["identifiers"]) for g in groups)
+    def entities(self, most: int | None = None) -> tuple[Entity, ...]:
+        """Its entities, one each, the most often named first, at most so many; the same thing under several identifiers is merged."""
+        return self.facts.entities(most)
 
     def hosts(self) -> tuple[str, ...]:
         """Labels of its hosts, the most often named first."""
@@ -176,24 +182,23 @@ class Incident:
         """What happened, in a line: from tactics, hosts and sources, unless set by hand. Never a key for anything."""
         if self.title_override:
             return self.title_override
-        rules = list(dict.fromkeys(a.alert.title or a.alert.rule for a in self.alerts))
-        hosts = self.hosts()
-        place = f" on {hosts[0]}" if len(hosts) == 1 else f" on {len(hosts)} endpoints" if hosts else ""
-        if not place:
-            accounts = [e.label for e in self.entities() if e.type in ("Account", "Mailbox")]
-            place = (
-                f" involving {accounts[0]}"
-                if len(accounts) == 1
-                else f" involving {len(accounts)} users"
-                if accounts
-                else ""
-            )
+        facts = self.facts
+        rules = list(facts.titles)
+        hosts = facts.of_type.get("Host", 0)
+        place = f" on {hosts} endpoints" if hosts > 1 else ""
+        if hosts == 1:
+            place = f" on {next(facts.entities_of('Host')).label}"
+        elif not hosts:
+            accounts = facts.of_type.get("Account", 0) + facts.of_type.get("Mailbox", 0)
+            place = f" involving {accounts} users" if accounts > 1 else ""
+            if accounts == 1:
+                place = f" involving {next(facts.entities_of('Account', 'Mailbox')).label}"
         if len(rules) == 1:
             return f"{rules[0]}{place}"
         tactics = self.tactics
         if len(tactics) > 1:
             words = f"{spaced(tactics[0])} & {spaced(tactics[-1])}"
-            sources = " reported by multiple sources" if len({a.alert.product for a in self.alerts}) > 1 else ""
+            sources = " reported by multiple sources" if len(facts.products) > 1 else ""
             return f"Multi-stage incident involving {words}{place}{sources}"
         stage = spaced(tactics[0]) if tactics else "Suspicious activity"
         return f"{stage} incident{place}: {rules[0]} and {len(rules) - 1} more"

@@ -8,7 +8,7 @@ points by technique and tag, all of which may be set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -172,14 +172,9 @@ def priority(incident: Incident, judge: Judge | None = None) -> tuple[int, tuple
     if late:
         reasons.append(Reason(f"has reached {spaced(late)}", w.stage_reached[late]))
     reasons.extend(_techniques(incident, judge))
-    rules = {a.alert.rule_id: a.alert.title or a.alert.rule for a in incident.alerts}
-    products = {a.alert.product for a in incident.alerts}
-    hosts, accounts = 0, 0
-    entities = incident.entities()
-    for entity in entities:
-        hosts += entity.type == "Host"
-        accounts += entity.type == "Account"
-    high = sum(a.alert.severity == "High" for a in incident.alerts)
+    facts = incident.facts
+    rules, products, high = facts.rules, facts.products, facts.high
+    hosts, accounts = facts.of_type.get("Host", 0), facts.of_type.get("Account", 0)
     if len(rules) > 1:
         reasons.append(Reason(f"{len(rules)} different rules agree", min(w.rules_most, w.rule * (len(rules) - 1))))
     if len(products) > 1:
@@ -191,9 +186,9 @@ def priority(incident: Incident, judge: Judge | None = None) -> tuple[int, tuple
         reasons.append(Reason(f"{hosts} hosts involved", min(w.hosts_most, w.host * (hosts - 1))))
     if accounts > 2:
         reasons.append(Reason(f"{accounts} accounts involved", min(w.accounts_most, w.account * (accounts - 2))))
-    reasons.extend(_assets(entities, judge))
+    reasons.extend(_assets(facts.entities_of("Host", "Account"), judge))
     reasons.extend(_rules(rules, judge))
-    tags = {t.lower() for t in incident.tags} | {t.lower() for a in incident.alerts for t in a.alert.tags}
+    tags = {t.lower() for t in incident.tags} | facts.tags
     points_of = {**judge.tags, **w.tags}
     reasons.extend(Reason(f"tagged {t}", p) for t, p in points_of.items() if t.lower() in tags)
     reasons.sort(key=lambda r: (-r.weight, r.text))
@@ -214,8 +209,10 @@ def _techniques(incident: Incident, judge: Judge) -> list[Reason]:
     return [Reason(f"technique {technique}", best)]
 
 
-def _assets(entities: tuple[Entity, ...], judge: Judge) -> list[Reason]:
+def _assets(entities: Iterable[Entity], judge: Judge) -> list[Reason]:
     """The most critical asset that is involved."""
+    if not judge.assets:
+        return []
     found = [(a, e) for e in entities if (a := judge.asset_of(e)) is not None and a.level]
     if not found:
         return []

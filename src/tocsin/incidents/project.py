@@ -10,9 +10,9 @@ from tocsin.detect.alert import SEVERITIES
 from tocsin.incidents.model import Incident
 from tocsin.state import IncidentRow, text_of
 
-__all__ = ["DECIDED", "VERSION", "decided", "difference", "project"]
+__all__ = ["DECIDED", "ENTITIES", "VERSION", "decided", "difference", "project"]
 
-VERSION = 2
+VERSION = 3
 """Grows when a row made of the same facts would come out otherwise: rows of an older one are then made anew when state is opened."""
 
 DECIDED = (
@@ -35,14 +35,22 @@ DECIDED = (
 
 _SEARCH = 20_000
 
+ENTITIES = 100
+"""Things that a row tells of, the most often named ones: a row is written at every change and read for every page of the queue."""
+
+_FOUND_BY = 400
+"""Things by whose names an incident is found in the queue."""
+
 
 def project(
     incident: Incident, priority: int, reasons: Iterable[Mapping[str, Any]], *, updated: datetime, version: int
 ) -> IncidentRow:
     """The incident's row. It has at least one alert, and a time of creation."""
     assert incident.created is not None
-    entities = incident.entities()
-    rules = dict.fromkeys(a.alert.title or a.alert.rule for a in incident.alerts)
+    facts = incident.facts
+    assert facts.first is not None
+    assert facts.end is not None
+    entities = facts.entities(_FOUND_BY)
     techniques = incident.techniques
     title = incident.title
     words = [
@@ -51,7 +59,7 @@ def project(
         incident.id,
         *sorted(incident.tags),
         *(e.label for e in entities),
-        *rules,
+        *facts.titles,
         *techniques,
     ]
     severity = incident.severity
@@ -66,11 +74,11 @@ def project(
         owner=incident.owner or None,
         classification=incident.classification or None,
         determination=incident.determination or None,
-        first=incident.first,
-        last=incident.last,
+        first=facts.first,
+        last=facts.end,
         created=incident.created,
         updated=updated,
-        alert_count=len(incident.alerts),
+        alert_count=facts.count,
         severity_override=incident.severity_override or None,
         title_override=incident.title_override or None,
         redirect_to=incident.redirect_to or None,
@@ -80,8 +88,9 @@ def project(
             "reasons": [dict(r) for r in reasons],
             "tactics": list(incident.tactics),
             "techniques": list(techniques),
-            "products": sorted({a.alert.product for a in incident.alerts}),
-            "entities": [e.to_dict() for e in entities],
+            "products": sorted(facts.products),
+            "entities": [e.to_dict() for e in entities[:ENTITIES]],
+            "entity_count": facts.things,
         },
         phase=incident.phase or None,
         roles=dict(sorted(incident.roles.items())),

@@ -1,0 +1,173 @@
+"""Alerts in their incidents: what each is, why it is there, and what rules' alerts say of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from tocsin.state.repository import Repository
+from tocsin.state.schema import alerts, incidents
+
+__all__ = ["IncidentAlerts"]
+
+
+class IncidentAlerts(Repository):
+    """Alerts by incident, by id and by rule."""
+
+    def put_alert(self, alert: Mapping[str, Any]) -> None:
+        """Keeps an alert in its JSON form (`Alert.to_dict`); one that is kept already stays as it is: alerts don't change."""
+        values = {
+            "rule_id": alert["rule_id"],
+            "rule": alert["rule"],
+            "title": alert.get("title", ""),
+            "severity": alert["severity"],
+            "time": datetime.fromisoformat(alert["time"]),
+            "end": datetime.fromisoformat(alert["end"]),
+            "created": datetime.fromisoformat(alert["created"]),
+            "product": alert.get("product", ""),
+            "count": alert.get("count", 1),
+            "tactics": alert.get("tactics", []),
+            "techniques": alert.get("techniques", []),
+            "payload": dict(alert),
+            "linked_by": [],
+        }
+        self._upsert(alerts, {"id": alert["id"]}, {}, first=values)
+
+    def know(self, alert_id: str, aliases: Sequence[Mapping[str, Any]]) -> None:
+        """Keeps what an alert's entities turned out to be known as: the only thing about an alert that is learned afterwards."""
+        row = self._c.execute(select(alerts.c.payload).where(alerts.c.id == alert_id)).first()
+        if row is not None:
+            payload = {**row.payload, "aliases": [dict(a) for a in aliases]}
+            self._c.execute(update(alerts).where(alerts.c.id == alert_id).values(payload=payload))
+
+    def link(self, incident_id: str, links: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        """Puts kept alerts into an incident, each with the reasons for which it is there, taking them out of another."""
+        for alert_id, reasons in links.items():
+            self._c.execute(
+                update(alerts)
+                .where(alerts.c.id == alert_id)
+                .values(incident_id=incident_id, linked_by=[dict(r) for r in reasons])
+            )
+
+    def links_of(self, incident_id: str) -> dict[str, list[Any]]:
+        """By alert of the incident: the reasons for which it is there."""
+        chosen = select(alerts.c.id, alerts.c.linked_by).where(alerts.c.incident_id == incident_id)
+        return {str(r.id): list(r.linked_by) for r in self._c.execute(chosen)}
+
+    def classified_by_rule(self) -> dict[str, dict[str, int]]:
+        """By rule: how many shown incidents hold an alert of it, by their classification ("" for none yet)."""
+        chosen = (
+            select(alerts.c.rule_id, incidents.c.classification, func.count(func.distinct(incidents.c.id)))
+            .join(incidents, alerts.c.incident_id == incidents.c.id)
+            .where(incidents.c.promoted)
+            .group_by(alerts.c.rule_id, incidents.c.classification)
+        )
+        found: dict[str, dict[str, int]] = {}
+        for rule_id, classification, count in self._c.execute(chosen):
+            found.setdefault(str(rule_id), {})[str(classification or "")] = int(count)
+        return found
+
+    def alerts_of_rule(self, rule_id: str, since: datetime) -> list[dict[str, Any]]:
+        """The JSON forms of a rule's alerts that end at that time or later."""
+        chosen = select(alerts.c.payload).where(alerts.c.rule_id == rule_id, alerts.c.end >= since)
+        return [dict(p) for (p,) in self._c.execute(chosen)]
+
+    def alerts_said(self, since: datetime, until: datetime) -> list[dict[str, Any]]:
+        """The JSON forms of alerts that were made in ``[since, until)``."""
+        chosen = select(alerts.c.payload).where(alerts.c.created >= since, alerts.c.created < until)
+        return [dict(p) for (p,) in self._c.execute(chosen)]
+
+    def alerts_of(self, incident_id: str) -> list[dict[str, Any]]:
+        """An incident's alerts in full, by time."""
+        chosen = select(alerts.c.payload, alerts.c.linked_by).where(alerts.c.incident_id == incident_id)
+        rows = self._c.execute(chosen.order_by(alerts.c.time, alerts.c.id))
+        return [{**r.payload, "linked_by": r.linked_by} for r in rows]
+
+    def alerts_by_id(self, alert_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Alerts in full, wherever they are."""
+        found: dict[str, dict[str, Any]] = {}
+        for start in range(0, len(alert_ids), 500):
+            chosen = select(alerts.c.id, alerts.c.payload).where(alerts.c.id.in_(alert_ids[start : start + 500]))
+            found.update({str(r.id): dict(r.payload) for r in self._c.execute(chosen)})
+        return found
+
+    def alert_ids(self, incident_id: str) -> set[str]:
+        """Ids of an incident's alerts."""
+        return {r[0] for r in self._c.execute(select(alerts.c.id).where(alerts.c.incident_id == incident_id))}
+
+    def alert_rules(self, incident_id: str) -> dict[str, str]:
+        """By alert of the incident, in time: the id of the rule that made it."""
+        chosen = select(alerts.c.id, alerts.c.rule_id).where(alerts.c.incident_id == incident_id)
+        return {str(r.id): str(r.rule_id) for r in self._c.execute(chosen.order_by(alerts.c.time, alerts.c.id))}
+
+    def holders(self, alert_ids: Sequence[str]) -> dict[str, str]:
+        """By alert: the incident that holds it, for those that are known."""
+        found: dict[str, str] = {}
+        for start in range(0, len(alert_ids), 500):
+            part = alert_ids[start : start + 500]
+            chosen = select(alerts.c.id, alerts.c.incident_id).where(alerts.c.id.in_(part))
+            found.update({r[0]: r[1] for r in self._c.execute(chosen) if r[1] is not None})
+        return found
+
+    def alert_briefs(self, incident_ids: Sequence[str], *, each: int = 50) -> dict[str, list[dict[str, Any]]]:
+        """Alerts of several incidents without entities and evidence, at most `each` per incident, by time."""
+        names = (
+            "id",
+            "rule",
+            "rule_id",
+            "title",
+            "time",
+            "end",
+            "severity",
+            "tactics",
+            "techniques",
+            "count",
+            "product",
+        )
+        place = func.row_number().over(partition_by=alerts.c.incident_id, order_by=(alerts.c.time, alerts.c.id))
+        inner = (
+            select(alerts.c.incident_id, *(alerts.c[n] for n in names), place.label("place"))
+            .where(alerts.c.incident_id.in_(incident_ids))
+            .subquery()
+        )
+        found: dict[str, list[dict[str, Any]]] = {}
+        chosen = select(inner).where(inner.c.place <= each).order_by(inner.c.incident_id, inner.c.place)
+        for row in self._c.execute(chosen):
+            found.setdefault(row.incident_id, []).append({n: row._mapping[n] for n in names})
+        return found
+
+    def alert_counts_by_rule(self) -> dict[str, int]:
+        """How many alerts each rule has."""
+        chosen = select(alerts.c.rule_id, func.count()).group_by(alerts.c.rule_id)
+        return {str(rule): int(n) for rule, n in self._c.execute(chosen)}
+
+    def outcomes_by_rule(self) -> dict[str, tuple[int, int]]:
+        """By rule: in how many closed incidents it was right (a true positive), and in how many it wasn't. Unclassified ones tell nothing."""
+        right = incidents.c.classification == "TruePositive"
+        chosen = (
+            select(alerts.c.rule_id, right.label("right"), func.count(func.distinct(incidents.c.id)))
+            .select_from(alerts.join(incidents, alerts.c.incident_id == incidents.c.id))
+            .where(incidents.c.status == "Resolved", incidents.c.classification.is_not(None))
+            .group_by(alerts.c.rule_id, right)
+        )
+        found: dict[str, tuple[int, int]] = {}
+        for rule, was_right, n in self._c.execute(chosen):
+            yes, no = found.get(str(rule), (0, 0))
+            found[str(rule)] = (yes + int(n), no) if was_right else (yes, no + int(n))
+        return found
+
+    def sharing_rules(self, rule_ids: Sequence[str], *, but: str, limit: int) -> list[str]:
+        """Ids of incidents that people see and that hold alerts of those rules, those that share most rules first, then the newest."""
+        shared = func.count(func.distinct(alerts.c.rule_id))
+        chosen = (
+            select(alerts.c.incident_id)
+            .join(incidents, alerts.c.incident_id == incidents.c.id)
+            .where(alerts.c.rule_id.in_(rule_ids), incidents.c.promoted.is_(True), incidents.c.id != but)
+            .group_by(alerts.c.incident_id, incidents.c.number)
+            .order_by(shared.desc(), incidents.c.number.desc())
+            .limit(limit)
+        )
+        return [str(r[0]) for r in self._c.execute(chosen)]
