@@ -15,11 +15,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tocsin.content import packs_dir
 from tocsin.detect.alert import Alert
 
 __all__ = ["Dataset", "alerts_of", "datasets"]
@@ -95,17 +97,34 @@ def _metadata(path: Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def alerts_of(dataset: Dataset, *, sigma: Sequence[Path] = (SIGMA,), cache: Path = CACHE) -> list[Alert]:
-    """The alerts that a scan of the recording gives with the shipped rules and SigmaHQ's, by time; scanned once, then kept in `cache`."""
-    parts = [_FORM, dataset.name, *map(str, dataset.files), *map(str, sigma)]
+_SCANNED_BY = frozenset({"rules", "parsers", "functions", "watchlists"})
+
+
+@cache
+def _content() -> str:
+    """What the packs say of a scan, as a hash: with other rules a recording gives other alerts."""
+    whole = hashlib.sha256()
+    for path in sorted(packs_dir().rglob("*")):
+        if (
+            path.is_file()
+            and path.relative_to(packs_dir()).parts[1:2]
+            and path.relative_to(packs_dir()).parts[1] in _SCANNED_BY
+        ):
+            whole.update(path.read_bytes())
+    return whole.hexdigest()
+
+
+def alerts_of(dataset: Dataset, *, sigma: Sequence[Path] = (SIGMA,), folder: Path = CACHE) -> list[Alert]:
+    """The alerts that a scan of the recording gives with the shipped rules and SigmaHQ's, by time; scanned once, then kept in `folder`."""
+    parts = [_FORM, _content(), dataset.name, *map(str, dataset.files), *map(str, sigma)]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
-    kept = cache / f"{dataset.name.replace('/', '-')}-{key}.json"
+    kept = folder / f"{dataset.name.replace('/', '-')}-{key}.json"
     if not kept.exists():
         from tocsin.base.caches import user_cache
         from tocsin.workspace.scan import scan
 
         found = scan(list(dataset.files), sigma=sigma, cache=user_cache("sigma"))
-        cache.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         kept.write_text(
             json.dumps([{**a.to_dict(), **{n: getattr(a, n) for n in _FLAGS}} for a in found.alerts], default=str),
             encoding="utf-8",
