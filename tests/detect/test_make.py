@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tocsin.detect.entities import derive_entities, entities_of_column, map_entities, process_time, split_path
-from tocsin.detect.make import Rows, assets_of, make_alerts, moment
+from tocsin.detect.make import Rows, assets_of, make_alerts, moment, row_hash
 from tocsin.detect.rule import AlertDetails, EntityMapping, IncidentSettings, Operator, Rule, RuleKind
 from tocsin.tables.entities import Entity
 
@@ -242,3 +242,9 @@ def test_process_times_agree_to_the_millisecond() -> None:
     assert {process_time(t) for t in ("2020-01-01 00:00:00.123", "2020-01-01T00:00:00.1230000Z")} == {
         "2020-01-01T00:00:00.123Z"
     }
+
+
+def test_a_set_s_order_makes_no_other_row() -> None:
+    """make_set gives its values in any order, so the same window asked twice would alert twice."""
+    assert row_hash({"User": "ann", "Names": ["b", "a", 3]}) == row_hash({"User": "ann", "Names": ["a", 3, "b"]})
+    assert row_hash({"Names": ["a", "a"]}) != row_hash({"Names": ["a"]})

@@ -148,7 +148,9 @@ def assets_of(entities: Iterable[Entity]) -> tuple[str, ...]:
 
 
 def row_hash(row: Row) -> str:
-    """A digest of a row's values: equal for the same row found through two windows."""
+    """A digest of a row's values: equal for the same row found through two windows, in whatever order a set's values came."""
+    if any(isinstance(v, list) for v in row.values()):
+        row = {k: sorted(v, key=repr) if isinstance(v, list) else v for k, v in row.items()}
     try:
         data = orjson.dumps(row, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
     except TypeError:  # nested deeper than orjson goes

@@ -49,6 +49,8 @@ def necessary(query: str) -> list[tuple[Filter, ...]]:
         return []
     if not tree.statements or not isinstance(last := tree.statements[-1], ast.ExpressionStatement):
         return []
+    if sum(isinstance(s, ast.ExpressionStatement) for s in tree.statements) > 1:
+        return []  # the first one's rows are the query's result
     lets = {s.name: s.value for s in tree.statements if isinstance(s, ast.Let)}
     return _Finder(query, query[: last.span[0]], lets).conditions(last.value, 0)
 

@@ -12,6 +12,7 @@ from tocsin.detect.alert import iso
 from tocsin.detect.recent import without_recency
 from tocsin.detect.rule import Operator, Rule, RuleKind, Windows
 from tocsin.detect.run import Queries, rule_error, stored_tables
+from tocsin.detect.sieve import Sieve, sieves
 from tocsin.detect.told import Shape, Told, shape_of
 from tocsin.state.rules import LedgerRow
 
@@ -25,7 +26,7 @@ _SEEN = 20_000
 class Plan:
     """A rule between runs.
 
-    `query`, `tables` and the flags come from compiling. A rule whose windows follow each other on ingestion time knows `seen`, what it told
+    `query`, `tables`, `sieves` and the flags come from compiling. A rule whose windows follow each other on ingestion time knows `seen`, what it told
     between turns, and `eager_end`, up to where. A rule over windows of event time knows `looked`, the ingestion time up to which it knows
     which windows rows touched, `ripe`, the index of the last window that had its turn, `waiting` windows that hold rows and aren't ripe,
     `late` ones that have to be looked at again, and what was `told`. `blind` are stretches of ingestion time that suppression left out.
@@ -38,6 +39,7 @@ class Plan:
     row_wise: bool = False
     uses_now: bool = False
     compiled: bool = False
+    sieves: tuple[tuple[Sieve, ...], ...] = ()
     shape: Shape = field(default_factory=Shape)
     retry_at: datetime | None = None
     eager_at: datetime | None = None
@@ -81,6 +83,8 @@ class Plan:
             raise rule_error(rule, error) from error
         self.query, self.tables = query, stored_tables(made)
         self.row_wise, self.uses_now = bool(made.row_wise), bool(made.uses_now)
+        known = sieves(query)
+        self.sieves = tuple(a for a in known if all(s.table in self.tables for s in a))
         self.shape, self.compiled = shape_of(rule.query), True
 
     def copy(self) -> Plan:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -29,6 +31,8 @@ from tocsin.tables.own import own
 __all__ = ["Job", "RuleLedger", "ScheduleSettings", "Scheduler"]
 
 _log = structlog.get_logger("tocsin.detect.schedule")
+_TURN_SECONDS = 1.0
+"""How long a worker goes on before it looks whether it should end."""
 
 
 class Scheduler(Turns):
@@ -86,15 +90,25 @@ class Scheduler(Turns):
 
     # ------------------------------------------------------------------ running
 
-    def due(self) -> list[Job]:
-        """What should run now, rules that are late by most of their own frequency first."""
+    def due(self, *, fast: bool | None = None) -> list[Job]:
+        """What should run now, rules that are late by most of their own frequency first.
+
+        `fast` asks for near-real-time rules alone (True) or without them (False).
+        """
         now = self._clock.now()
         end = self._watermark() if self._watermark is not None else now - self.settings.lag
         arrivals = {t: aware(m, end) for t, m in self._arrivals().items()}
         with self._lock:
             plans = [p for p in self._plans.values() if p.rule.id not in self._running]
-        jobs = [job for p in plans if (job := self._job(p, now, end, arrivals)) is not None]
-        return sorted(jobs, key=lambda job: (job.eager, -job.lateness, job.rule.id))
+        found = [
+            (job, p)
+            for p in plans
+            if (fast is None or (p.rule.kind is RuleKind.NRT) is fast)
+            and (job := self._job(p, now, end, arrivals)) is not None
+        ]
+        for lane in (True, False) if fast is None else (fast,):
+            self.shared.round(lane, ((p, self.group(p, j)) for j, p in found if p.compiled and j.fast is lane))
+        return sorted((job for job, _ in found), key=lambda job: (job.eager, -job.lateness, job.rule.id))
 
     def tick(self) -> list[Alert]:
         """Runs everything that is due, one after the other, and gives the alerts."""
@@ -103,43 +117,23 @@ class Scheduler(Turns):
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until `stop` is set; running rules are waited for.
 
-        Near-real-time rules have a worker of their own, so that no slow rule holds them up, and only as many jobs are handed out as there are
-        workers: who is late most goes next, not who was asked first.
+        Near-real-time rules have a worker of their own, so that no slow rule holds them up. The workers of a lane take from one list of who is
+        due, who is late most first. The list is made anew when all had their turn, or after `round_seconds`, in which order all that wait
+        are sorted again: so a rule waits at most until all that are later than it ran once.
         """
         loop = asyncio.get_running_loop()
-        free = asyncio.Event()
-        lanes = {True: 1, False: self.settings.workers}
+        lanes = [_Lane(self, True), *[_Lane(self, False)] * self.settings.workers]
 
-        def done(fast: bool) -> None:
-            lanes[fast] += 1
-            free.set()
-
-        def work(job: Job, fast: bool) -> None:
-            self._guarded(job)
-            loop.call_soon_threadsafe(done, fast)
-
-        with ThreadPoolExecutor(self.settings.workers + 1, thread_name_prefix="rules") as pool:
+        async def work(lane: _Lane, pool: ThreadPoolExecutor) -> None:
             while not stop.is_set():
-                try:
-                    jobs = await loop.run_in_executor(None, self.due)
-                except TocsinError as error:
-                    _log.error("schedule.failed", error=str(error))
-                    jobs = []
-                free.clear()
-                waiting = False
-                for job in jobs:
-                    fast = job.rule.kind is RuleKind.NRT
-                    if not lanes[fast]:
-                        waiting = True
-                    elif self._start(job.rule.id):
-                        lanes[fast] -= 1
-                        pool.submit(work, job, fast)
-                if waiting:
-                    await free.wait()
-                else:
+                if not await loop.run_in_executor(pool, lane.work, stop.is_set):
                     await self._clock.sleep(self.settings.poll)
 
-    def _guarded(self, job: Job) -> None:
+        with ThreadPoolExecutor(len(lanes), thread_name_prefix="rules") as pool:
+            await asyncio.gather(*(work(lane, pool) for lane in lanes))
+
+    def run_started(self, job: Job) -> None:
+        """Runs a job for which `start` was asked; its failure is recorded, not raised."""
         try:
             self._execute(job)
         except Exception as error:  # a defect in one rule's run must not end the others
@@ -148,7 +142,8 @@ class Scheduler(Turns):
             with self._lock:
                 self._running.discard(job.rule.id)
 
-    def _start(self, rule_id: str) -> bool:
+    def start(self, rule_id: str) -> bool:
+        """Claims the rule for a run; False when it runs already."""
         with self._lock:
             if rule_id in self._running:
                 return False
@@ -157,7 +152,7 @@ class Scheduler(Turns):
 
     def execute(self, job: Job) -> list[Alert]:
         """Runs one job; its failure is recorded, not raised. Nothing happens when the rule runs already."""
-        if not self._start(job.rule.id):
+        if not self.start(job.rule.id):
             return []
         try:
             return self._execute(job)
@@ -174,14 +169,14 @@ class Scheduler(Turns):
             return None
         mark = row.window_end
         if mark is None:
-            return Job(rule, end, lateness=1.0)
+            return Job(rule, end, lateness=1.0, turn=end)
         turn = mark + rule.frequency
         if plan.compiled and not plan.exact and not plan.absence and plan.ripe is not None:
             turn = moment_of(plan.ripe + 1, rule.frequency) + self.settings.delay
             if plan.late:
-                return Job(rule, end)
+                return Job(rule, end, turn=end)
         if end >= turn:
-            return Job(rule, end, lateness=(end - turn) / rule.frequency)
+            return Job(rule, end, lateness=(end - turn) / rule.frequency, turn=turn)
         eager = (
             self.settings.eager
             and plan.compiled
@@ -204,6 +199,7 @@ class Scheduler(Turns):
         if plan is None:
             return []
         began = self._clock.monotonic()
+        late = max(0.0, (self._clock.now() - job.turn).total_seconds()) if job.turn is not None else 0.0
         said: list[Alert] = []
         count = 0
         start = job.end
@@ -222,7 +218,16 @@ class Scheduler(Turns):
             return said
         if job.eager and not said:
             return []
-        self._report(plan.rule, job, start, "Success", rows=count, alerts=said, seconds=self._clock.monotonic() - began)
+        self._report(
+            plan.rule,
+            job,
+            start,
+            "Success",
+            rows=count,
+            alerts=said,
+            seconds=self._clock.monotonic() - began,
+            late=late,
+        )
         return said
 
     def _failed(self, plan: Plan, job: Job, error: TocsinError) -> None:
@@ -264,6 +269,7 @@ class Scheduler(Turns):
         rows: int = 0,
         alerts: Sequence[Alert] = (),
         seconds: float = 0.0,
+        late: float = 0.0,
         reason: str = "",
         code: str = "",
     ) -> None:
@@ -286,8 +292,47 @@ class Scheduler(Turns):
                     "TriggerOperator": rule.operator.value,
                     "TriggerThreshold": rule.threshold,
                     "DurationSeconds": round(seconds, 3),
+                    "LateSeconds": round(late, 3),
                     "Eager": job.eager,
                     "SuppressionEnabled": rule.suppression is not None,
                 },
             )
         )
+
+
+class _Lane:
+    """The list of jobs that the workers of a lane share."""
+
+    def __init__(self, scheduler: Scheduler, fast: bool) -> None:
+        self._scheduler, self._fast = scheduler, fast
+        self._lock = threading.Lock()
+        self._jobs: deque[Job] = deque()
+        self._made: float | None = None
+
+    def work(self, stopped: Callable[[], bool]) -> bool:
+        """Runs jobs for a while; False when there is nothing to do now."""
+        until = time.monotonic() + _TURN_SECONDS
+        while not stopped() and time.monotonic() < until:
+            job = self._next()
+            if job is None:
+                return False
+            self._scheduler.run_started(job)
+        return True
+
+    def _next(self) -> Job | None:
+        settings = self._scheduler.settings
+        with self._lock:
+            age = None if self._made is None else time.monotonic() - self._made
+            if age is None or age >= settings.round_seconds or (not self._jobs and age >= settings.poll):
+                try:
+                    self._jobs = deque(self._scheduler.due(fast=self._fast))
+                except TocsinError as error:
+                    _log.error("schedule.failed", error=str(error))
+                    self._jobs = deque()
+                self._made = time.monotonic()
+            while self._jobs:
+                job = self._jobs.popleft()
+                # Claimed under the lock: a list made in between must not hold it again.
+                if self._scheduler.start(job.rule.id):
+                    return job
+            return None

@@ -20,9 +20,10 @@ from tocsin.base.clock import Clock
 from tocsin.detect.alert import Alert
 from tocsin.detect.make import Row, Rows, assets_of, later, make_alerts, one_alert, row_entities, row_hash
 from tocsin.detect.plan import Plan
-from tocsin.detect.repeats import without_repeats
-from tocsin.detect.rule import Operator, Rule, Windows
+from tocsin.detect.repeats import Repeats
+from tocsin.detect.rule import Operator, Rule, RuleKind, Windows
 from tocsin.detect.run import RULE_LIMITS, Queries, query_rows
+from tocsin.detect.shared import Group, SharedScans
 from tocsin.detect.windows import TouchedBuckets, index_at, moment_of, touch
 from tocsin.lake.engine import Window
 from tocsin.state.rules import LedgerRow
@@ -49,7 +50,8 @@ class ScheduleSettings:
     long a window of event time waits for its rows before its turn (Sentinel's five minutes); what comes later still is looked at again.
     `gap` is the least time between two eager runs of a rule over windows of event time. `failures` in a row of a kind that won't heal by
     itself (a query that no longer compiles) switch a rule off. `catch_up` is how many windows one job runs; what is left is due at
-    once. `lookback` puts every rule into the plain look-back mode, see `Windows`.
+    once. `lookback` puts every rule into the plain look-back mode, see `Windows`. `share_least` is how many rules must be due together to look at a
+    table together (`tocsin.detect.shared`; 0: never). `round_seconds` is how long workers go by one list of who is due before a new one is made.
     """
 
     poll: float = 2.0
@@ -63,6 +65,8 @@ class ScheduleSettings:
     catch_up: int = 48
     workers: int = 2
     lookback: bool = False
+    share_least: int = 3
+    round_seconds: float = 10.0
 
 
 _FAR = timedelta(days=1)
@@ -71,12 +75,18 @@ _FAR = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A rule that is due. An `eager` run doesn't move the rule's turn. `lateness` is how much of its frequency it is overdue."""
+    """A rule that is due since `turn`. An `eager` run doesn't move the rule's turn. `lateness` is how much of its frequency it is overdue."""
 
     rule: Rule
     end: datetime
     eager: bool = False
     lateness: float = 0.0
+    turn: datetime | None = None
+
+    @property
+    def fast(self) -> bool:
+        """Whether it belongs to the near-real-time rules, which have a worker of their own."""
+        return self.rule.kind is RuleKind.NRT
 
 
 class Turns:
@@ -97,6 +107,8 @@ class Turns:
         self._clock = clock
         self._arrivals = arrivals
         self._touched = TouchedBuckets(queries)
+        self._repeats = Repeats(queries)
+        self.shared = SharedScans(queries, least=self.settings.share_least)
 
     def _runs(self, plan: Plan, job: Job) -> Iterator[tuple[datetime, list[Alert], int]]:
         """Runs the windows of a job, each durable when it is given: its start, alerts and number of rows."""
@@ -262,7 +274,7 @@ class Turns:
     def _window(self, plan: Plan, at: datetime, now: datetime) -> tuple[list[Alert], int]:
         """One window of event time: what wasn't said of it yet."""
         rule = plan.rule
-        result = self._rows(plan, Window(later(at, -rule.period), at))
+        result = self._rows(plan, Window(later(at, -rule.period), at), until=now)
         if not rule.operator.holds(result.count, rule.threshold):
             return [], result.count
         before = plan.told.copy()
@@ -271,9 +283,9 @@ class Turns:
             return [], result.count
         if plan.shape.groups or rule.threshold:
             window = Window(later(at, -rule.period), at)
-            once = without_repeats(self._queries, sorted(plan.tables), window, now)
+            once = self._repeats.without(sorted(plan.tables), window, now)
             if once is not None:
-                result = self._rows(plan, window, once)
+                result = self._rows(plan, window, relations=once)
                 plan.told = before
                 if not rule.operator.holds(result.count, rule.threshold):
                     return [], result.count
@@ -318,7 +330,7 @@ class Turns:
                 self._past_suppression(plan, plan.row.window_end or at, at)
                 self._commit(plan, end, [])
                 continue
-            result = self._rows(plan, Window(later(at, -rule.period), at))
+            result = self._rows(plan, Window(later(at, -rule.period), at), until=end)
             alerts = make_alerts(rule, replace(result, said=end, again=True))
             self._commit(plan, end, alerts)
             yield later(at, -rule.period), alerts, result.count
@@ -335,9 +347,33 @@ class Turns:
         last = max((m for t, m in self._arrivals().items() if t in plan.tables), default=None)
         return aware(last, end) if last is not None else None
 
-    def _rows(self, plan: Plan, window: Window, relations: Mapping[str, pa.Table] | None = None) -> Rows:
+    def _rows(
+        self,
+        plan: Plan,
+        window: Window,
+        *,
+        until: datetime | None = None,
+        relations: Mapping[str, pa.Table] | None = None,
+    ) -> Rows:
+        """The rows of the rule's query over a window. What was received before `until` counts, by default all that was before its end."""
+        known = until or window.end
+        lane = plan.rule.kind is RuleKind.NRT
+        if relations is None and known is not None and self.shared.nothing(lane, plan, window, known):
+            return Rows([], plan.tables, window.start, window.end or known)
         rule = replace(plan.rule, query=plan.query) if plan.query != plan.rule.query else plan.rule
         return query_rows(rule, self._queries, window, limits=RULE_LIMITS, tables=plan.tables, relations=relations)
+
+    @staticmethod
+    def group(plan: Plan, job: Job) -> Group:
+        """The rules that look at the same windows as this one in this job."""
+        rule, mark = plan.rule, plan.row.window_end
+        if plan.exact and job.eager:
+            return Group("eager", (plan.eager_end or mark,))
+        if plan.exact:
+            return Group("turn", (mark, rule.frequency))
+        if plan.absence:
+            return Group("back", (mark, rule.frequency, rule.period))
+        return Group("event", (rule.frequency, rule.period))
 
     # ------------------------------------------------------------------ what is durable
 
