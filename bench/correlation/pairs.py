@@ -35,6 +35,7 @@ from bench.correlation.truth import caused
 from tocsin.detect.alert import Alert
 from tocsin.incidents import Correlator
 from tocsin.incidents.weights import CorrelationSettings
+from tocsin.tables.aliases import Alias
 from tocsin.tables.entities import Entity
 
 __all__ = ["Pairing", "Result", "judge", "make", "pairings"]
@@ -167,6 +168,7 @@ def _moved(alert: Alert, names: Mapping[str, str], side: str, number: int, by: t
         Alert.from_dict(json.loads(text)), id=f"{side}{number}-{alert.id}", rule_id=alert.rule_id, correlate=alert.correlate,
         create_incident=alert.create_incident,
     )  # fmt: skip
+    made = replace(made, aliases=_aliases(made.aliases))
     entities = list(_domain(made.entities))
     draw = int.from_bytes(hashlib.sha256(made.id.encode()).digest()[:4], "big")
     if draw % 8 == 0 and DC not in entities:
@@ -203,6 +205,11 @@ def _domain(entities: Sequence[Entity]) -> Iterator[Entity]:
             yield Entity.host(f"{name}.contoso.example")
         else:
             yield entity
+
+
+def _aliases(aliases: Sequence[Alias]) -> tuple[Alias, ...]:
+    """What the alert's things are known as, in the organisation's domain too."""
+    return tuple(replace(a, entity=next(_domain([a.entity])), other=next(_domain([a.other]))) for a in aliases)
 
 
 def _renamed(text: str, names: Mapping[str, str]) -> str:
@@ -295,6 +302,7 @@ def _benign(template: Alert, number: int, time: datetime, host: str, user: str, 
     text = _GUID.sub(lambda m: _other_guid(m[0], f"n{number}"), text)
     text = _shifted(_renamed(text, {k: v for k, v in names.items() if len(k) > 2}), time - template.time)
     made = Alert.from_dict(json.loads(text))
+    made = replace(made, aliases=_aliases(made.aliases))
     entities = list(_domain(made.entities))
     if rng.random() < 0.15:
         entities.append(DC)

@@ -161,3 +161,50 @@ def test_every_alert_is_in_exactly_one_incident(groups: list[list[Entity]]) -> N
         correlator.add([one])
     held = [a.alert.id for i in correlator.incidents for a in i.alerts]
     assert sorted(held) == sorted(a.id for a in made)
+
+
+HASH = Entity("FileHash", {"Algorithm": "SHA256", "Value": "ab" * 32})
+FILE = Entity("File", {"Directory": "c:\\users\\public", "Name": "tool.dll"})
+
+
+def test_one_rule_about_one_file_on_two_machines_is_what_it_says_of_every_copy() -> None:
+    assert len(incidents(alert("unsigned", 0, WS1, HASH, FILE), alert("unsigned", 60, WS2, HASH, FILE))) == 2
+    # Another stage of an attack with the same file is another matter.
+    assert (
+        len(
+            incidents(
+                alert("run", 0, WS1, HASH, FILE, tactics=("Execution",)),
+                alert("dump", 60, WS2, HASH, FILE, tactics=("CredentialAccess",)),
+            )
+        )
+        == 1
+    )
+
+
+def test_a_hub_that_shows_within_the_hour_counts_as_one_elsewhere() -> None:
+    dc = Entity.host("dc01.contoso.com")
+    crowd = [alert(f"n{n}", 10 + n, dc, Entity.host(f"pc{n}.contoso.com"), severity="Low") for n in range(5)]
+    one = alert("a", 20, WS1, dc, severity="High", tactics=("Execution",))
+    other = alert("b", 21, WS2, dc, severity="High", tactics=("Discovery",))
+    correlator = Correlator()
+    correlator.add([*crowd, one, other])
+    assert correlator.holding(one.id) is not correlator.holding(other.id)
+    # One's own spreading hides nothing: all of this is one attack.
+    spread = [
+        alert(f"s{n}", n, ANN, Entity.host(f"srv{n}.contoso.com"), severity="High", tactics=("LateralMovement",))
+        for n in range(8)
+    ]
+    assert len(incidents(*spread)) == 1
+
+
+def test_what_everybody_has_adds_nothing() -> None:
+    nat = Entity("IP", {"Address": "8.8.8.8"})
+    crowd = [alert(f"n{n}", 10 * n, nat, Entity.host(f"pc{n}.contoso.com"), severity="Low") for n in range(14)]
+    correlator = Correlator()
+    correlator.add([*crowd, alert("a", 200, WS1, nat)])
+    (found,) = [
+        c
+        for c in correlator.preview(alert("b", 205, WS1, nat))
+        if any(a.alert.id.startswith("al_a") for a in c.incident.alerts)
+    ]
+    assert not any("8.8.8.8" in r.text for r in found.reasons)

@@ -11,7 +11,9 @@ from tests.incidents.test_correlate import ANN, BOB, WS1, WS2, alert
 from tocsin.content import load_packs
 from tocsin.detect.alert import Alert
 from tocsin.incidents import Correlator
-from tocsin.incidents.fusion import PRODUCT, Pattern, Stage, patterns_of, shipped_patterns
+from tocsin.incidents.fusion import PRODUCT, Fusion, Pattern, Stage, patterns_of, shipped_patterns
+from tocsin.incidents.links import shipped_links
+from tocsin.incidents.signature import signature
 from tocsin.tables import Entity
 
 IPS = [Entity("IP", {"Address": a}) for a in ("8.8.8.8", "9.9.9.9")]
@@ -82,6 +84,24 @@ def test_ordered_stages_must_come_in_order() -> None:
     pattern = PATTERNS["fusion-phish-then-execution"]
     first, second = pattern.stages
     assert fired(pattern, [*of_stage(second, 0, ANN), *of_stage(first, 30, ANN)]) == []
+
+
+def test_what_begins_anew_after_the_last_stage_is_no_part_of_it() -> None:
+    pattern = PATTERNS["fusion-phish-then-execution"]
+    first, second = pattern.stages
+    watching = Fusion([pattern])
+
+    def noticed(alerts: list[Alert]) -> list[str]:
+        signs = [(a, signature(a, shipped_links())) for a in alerts]
+        found = [f for a, sign in signs for f in watching.notice(a, sign, list(sign.things))]
+        return [a.id for a in found[-1].alerts] if found else []
+
+    chain = [*of_stage(first, 0, ANN), *of_stage(second, 30, ANN)]
+    again, end = of_stage(first, 60, ANN), of_stage(second, 90, ANN)
+    assert noticed(chain) == [a.id for a in chain]
+    assert noticed(again) == []
+    # Until the last stage is seen once more.
+    assert noticed(end) == [a.id for a in (*chain, *again, *end)]
 
 
 def test_stages_on_two_incidents_become_one_and_say_why() -> None:

@@ -94,7 +94,7 @@ class Cluster:
     """
 
     __slots__ = (
-        "_awake", "_keys", "_live", "_open", "_resting", "alerts", "first", "id", "joinable", "last", "only", "opens", "rules", "signals",
+        "_awake", "_keys", "_live", "_open", "_resting", "alerts", "company", "first", "id", "joinable", "last", "only", "opens", "rules", "signals",
         "tactics", "things", "touched", "via",
     )  # fmt: skip
 
@@ -113,6 +113,8 @@ class Cluster:
         self.things: dict[EntityKey, Thing] = {}
         self.via: Mapping[EntityKey, Alias] = _NO_ALIASES
         """Keys that it has by an alias only; what one of its alerts names itself is known by name."""
+        self.company: frozenset[str] = frozenset()
+        """Its hosts and accounts, by their bare names."""
         self.tactics: frozenset[int] = frozenset()
         self.rules: frozenset[str] = frozenset()
         self.alerts: Sequence[str] = ()
@@ -158,6 +160,7 @@ class Cluster:
                 keys[key] = once if held is None else held.with_more(alert.points, worth)
                 self.things.setdefault(key, thing)
             self._list_of_alerts().append(alert.id)
+        self._with(alert.hosts, alert.accounts)
         wider = self._facts(alert.tactics, (alert.rule,))
         self.first = min(self.first, alert.points[0])
         self.last = max(self.last, alert.points[-1])
@@ -176,6 +179,7 @@ class Cluster:
             keys[key] = theirs if mine is None else mine.with_all(theirs)
             self.things.setdefault(key, thing)
         self._list_of_alerts().extend(other.alerts)
+        self._with(other.company)
         self._facts(other.tactics, other.rules)
         self.first = min(self.first, other.first)
         self.last = max(self.last, other.last)
@@ -234,6 +238,11 @@ class Cluster:
     def named(self) -> frozenset[Thing]:
         """The things that it names."""
         return frozenset(self.things.values())
+
+    def _with(self, *names: frozenset[str]) -> None:
+        for some in names:
+            if not self.company.issuperset(some):
+                self.company = _shared(self.company | some)
 
     def _facts(self, tactics: Iterable[int], rules: Iterable[str]) -> bool:
         before = self.tactics, self.rules
@@ -363,6 +372,14 @@ class Company:
         if before is None:
             return len([1 for last, _, _ in spans if last >= since])
         return len([1 for last, _, first in spans if last >= since and first < before])
+
+    def others(self, key: EntityKey, now: float, *known: frozenset[str]) -> int:
+        """How many companions it has had in the window besides those that are known."""
+        seen = self._seen.get(key)
+        if not seen or isinstance(seen, tuple):
+            return 0
+        since = now - self.window
+        return sum(last >= since and not any(c in k for k in known) for last, c, _ in seen.values())
 
     def forget(self, now: float) -> None:
         """Drops what lies before the window: what it costs is what it drops."""

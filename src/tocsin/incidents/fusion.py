@@ -12,7 +12,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -175,8 +175,8 @@ class Fusion:
                 for n in fitting:
                     hits[n].append(_Hit(sign.time, alert))
                 fired = _fulfilled(pattern, hits, sign.time)
-                if not fired:
-                    continue
+                if not any(a.id == alert.id for _, alerts in fired for a in alerts):
+                    continue  # it is no part of what is fulfilled
                 entity = next((e for e in alert.entities if key in (*e.strong_keys(), *e.weak_keys())), None)
                 if entity is not None:
                     found.append(Fired(pattern, entity, fired))
@@ -227,7 +227,20 @@ def _fulfilled(
         since = near[0].time
         used.add(alerts[0].id)
         found.append((stage, alerts))
-    return tuple(found)
+    return _leading_on(found) if pattern.ordered else tuple(found)
+
+
+def _leading_on(stages: Sequence[tuple[Stage, tuple[Alert, ...]]]) -> tuple[tuple[Stage, tuple[Alert, ...]], ...]:
+    """The stages with only the alerts after which the next stage was seen: what begins anew after the last one is no part of it."""
+    kept: list[tuple[Stage, tuple[Alert, ...]]] = []
+    until: datetime | None = None
+    for stage, alerts in reversed(stages):
+        before = tuple(a for a in alerts if until is None or a.time <= until)
+        if not before:
+            return ()
+        until = max(a.time for a in before)
+        kept.append((stage, before))
+    return tuple(reversed(kept))
 
 
 # ---------------------------------------------------------------------------------------------- content

@@ -22,6 +22,14 @@ __all__ = ["Score", "Scorer"]
 
 _SPREADING = frozenset({"host", "hostname", "account"})
 
+_ARTEFACTS = frozenset({"File", "FileHash", "URL", "DNS", "Malware", "RegistryKey", "RegistryValue"})
+
+_ONE_OF = {"FileHash": "File"}
+"""A file and its hash are one thing under two names."""
+
+_TELLING = 0.25
+"""A thing of which rarity leaves less than this says nothing: so many have it that sharing it is no news."""
+
 _FURTHER = 0.25
 """What a second thing of one type is worth beside the first; a third, that share of it again."""
 
@@ -82,7 +90,7 @@ class Scorer:
         self._context = settings.half_life.total_seconds()
         self._artefact = settings.artefact_half_life.total_seconds()
         self._both_high = settings.high_half_life.total_seconds()
-        self._known: dict[EntityKey, tuple[float, int]] = {}
+        self._known: dict[EntityKey, tuple[int, bool]] = {}
         self._known_as_of = (0.0, 0)
         self._reach = {kind: self._reach_of(kind) for kind in self._points}
         self._share: dict[int, float] = {
@@ -137,8 +145,10 @@ class Scorer:
             fresh, apart, noisy = found
             if not fresh:
                 continue
-            rarity, degree = self._rarity(key, now)
+            rarity, degree = self._rarity(key, now, one.company, other.company)
             thing = one.things[key]
+            if rarity < _TELLING:
+                continue
             points = worth * rarity * fresh
             aliases = tuple(a for a in (one.via.get(key), other.via.get(key)) if a is not None)
             for alias in aliases:
@@ -164,10 +174,15 @@ class Scorer:
         fading = 0.5 ** (max(gap - self._grace, 0.0) / self._artefact)
         stage = _progress(one.tactics, other.tactics)
         stage_points = self._settings.next_tactic * fading if stage else 0.0
-        rule_points = self._settings.same_rule * fading if not one.rules.isdisjoint(other.rules) else 0.0
+        rule_points = self._settings.same_rule * fading if self._again(one, other, weighed) else 0.0
         total = sum(points for _, points in weighed) + stage_points + rule_points
         joins = total >= self._settings.threshold and best >= self._settings.anchor
         return Score(total, joins, weighed, stage, stage_points, rule_points, gap)
+
+    @staticmethod
+    def _again(one: Cluster, other: Cluster, shared: tuple[tuple[_Part, float], ...]) -> bool:
+        """Whether one rule saw both sides at one place. The same rule about the same file elsewhere is what it says of every copy."""
+        return not one.rules.isdisjoint(other.rules) and any(part.thing[0] not in _ARTEFACTS for part, _ in shared)
 
     def _fresh(self, key: EntityKey, one: Cluster, other: Cluster, *, context: bool) -> tuple[float, float, bool]:
         """What time and the alerts' worth leave of a shared key's points, the time between, and whether only a noisy rule's alert shares it."""
@@ -186,20 +201,30 @@ class Scorer:
                     best, best_gap, noisy = left, gap, context and Worth.NOISY in (here, there)
         return best, best_gap, noisy
 
-    def _rarity(self, key: EntityKey, now: float) -> tuple[float, int]:
-        """What a thing's degree leaves of its points, and the degree. Asked for the same keys again and again while an alert is looked at."""
+    def _rarity(self, key: EntityKey, now: float, *sides: frozenset[str]) -> tuple[float, int]:
+        """What a thing's degree leaves of its points, and the degree. `sides`: the hosts and accounts of what is compared.
+
+        Asked for the same keys again and again while an alert is looked at.
+        """
+        if key[0] == "host":
+            key = ("hostname", key[1])  # its company under its full name is some of that under its bare one
         as_of = now, self._company.changes
         if as_of != self._known_as_of:
             self._known.clear()
             self._known_as_of = as_of
         known = self._known.get(key)
+        hub = self._settings.hub_degree
         if known is None:
-            # What came into company within the hour is an attack on its way, which mustn't hide itself by spreading.
-            before = now - HOUR if _family(key) in _SPREADING else None
-            degree = self._company.degree(key, now, before=before)
-            hub = self._settings.hub_degree
-            known = self._known[key] = (1.0 if degree <= hub else hub / degree), degree
-        return known
+            # What came into company within the hour is an attack on its way, which mustn't hide itself by spreading ...
+            spreading = _family(key) in _SPREADING
+            degree = self._company.degree(key, now, before=now - HOUR if spreading else None)
+            lately = spreading and self._company.degree(key, now) > max(hub, degree)
+            known = self._known[key] = degree, lately
+        degree, lately = known
+        if lately and sides:
+            # ... unless that is elsewhere, with hosts and accounts of neither side.
+            degree = max(degree, self._company.others(key, now, *sides))
+        return (1.0 if degree <= hub else hub / degree), degree
 
 
 def _family(key: EntityKey) -> str:
@@ -218,8 +243,9 @@ def _weighed(parts: object, support: float) -> tuple[tuple[_Part, float], ...]:
     of_type: dict[str, int] = {}
     left = support
     for part in sorted(parts, key=lambda p: (-p.points, p.thing)):  # type: ignore[call-overload]
-        nth = of_type.get(part.thing[0], 0)
-        of_type[part.thing[0]] = nth + 1
+        kind = _ONE_OF.get(part.thing[0], part.thing[0])
+        nth = of_type.get(kind, 0)
+        of_type[kind] = nth + 1
         points = part.points * _FURTHER**nth
         if part.kind in SUPPORT:
             points = min(points, left)

@@ -90,7 +90,7 @@ class CorrelationSettings(BaseModel):
     )
     horizon: timedelta = Field(default=timedelta(days=7), description="Beyond this time nothing joins.")
     hub_degree: int = Field(
-        default=4, ge=1,
+        default=3, ge=1,
         description="A thing seen together with more hosts than this (a host: with more accounts) counts for less, in proportion.",
     )  # fmt: skip
     noisy_hosts: int = Field(
@@ -98,7 +98,7 @@ class CorrelationSettings(BaseModel):
         description="A rule below High severity that had fired on more hosts than this, up to an hour ago, is noisy.",
     )  # fmt: skip
     noisy_share: float = Field(
-        default=0.5,
+        default=0.55,
         ge=0,
         le=1,
         description="What a shared host, account or address is worth in an alert of a noisy rule, as a share.",
