@@ -180,6 +180,7 @@ def permissions_page() -> str:
 def actions_page() -> str:
     """The kinds of actions with their inputs."""
     from tocsin.respond.actions import KINDS
+    from tocsin.workspace.purging import PurgeRows
 
     lines = [
         "# Actions",
@@ -188,7 +189,7 @@ def actions_page() -> str:
         "setting `respond.four_eyes`, somebody else than the one who proposed it. A proposal that nobody decides lapses after `respond.proposal_lasts`.",
         "",
     ]
-    for kind in KINDS:
+    for kind in (*KINDS, PurgeRows):
         usual = getattr(kind, "usual_approval", "none")
         facts = [
             f"permission `{kind.permission}`",

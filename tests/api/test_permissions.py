@@ -71,6 +71,7 @@ BODIES: Mapping[str, object] = {
     "/api/v1/search-jobs/estimate": {"text": "print 1", "start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"},
     "/api/v1/search-jobs/restore": {"table": "x", "start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"},
     "/api/v1/summary-rules": {"name": "x", "query": "print 1", "destinationTable": "X_CL", "binSize": 60},
+    "/api/v1/summary-rules/try": {"name": "x", "query": "print 1", "destinationTable": "X_CL", "binSize": 60},
     "/api/v1/summary-rules/{rule_id}": {"enabled": True},
     "/api/v1/summary-rules/{rule_id}/rerun": {"moment": "2026-01-01T00:00:00Z"},
     "/api/v1/lake/preview": {"table": "Nothing", "condition": "true"},

@@ -241,7 +241,9 @@ def test_an_object_that_is_damaged_fails_the_job_by_name(house: House, tmp_path:
     job = house.jobs.get(job.id, by=BY)
     assert job.status == "Failed"
     assert victim.name in job.error
-    assert "LAK0031" in job.error
+    assert job.error_code == "LAK0031"
+    assert job.error_hint
+    assert job.error_hint in job.error
 
 
 @pytest.mark.parametrize(

@@ -328,11 +328,11 @@ class Access:
     # ------------------------------------------------------------------------------------------ audit
 
     def audit_page(
-        self, *, limit: int = 100, before: int | None = None, actor: str = "", object_id: str = ""
+        self, *, limit: int = 100, before: int | None = None, actor: str = "", object_id: str = "", action: str = ""
     ) -> dict[str, Any]:
-        """The newest audit rows and how many match."""
+        """The newest audit rows and how many match; see `AuditStore.page`."""
         with self._state.read() as unit:
-            rows, total = unit.audit.page(limit=limit, before=before, actor=actor, object_id=object_id)
+            rows, total = unit.audit.page(limit=limit, before=before, actor=actor, object_id=object_id, action=action)
         return {"items": [r.to_dict() for r in rows], "total": total}
 
     def verify_audit(self) -> dict[str, Any]:

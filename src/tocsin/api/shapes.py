@@ -27,6 +27,8 @@ __all__ = [
     "Moment",
     "Output",
     "Phase",
+    "PreviewColumn",
+    "PreviewRows",
     "Problem",
     "Reason",
     "Severity",
@@ -280,3 +282,18 @@ class Incident(IncidentSummary):
     graph: Graph = Graph()
     activity: list[Activity] = []
     tasks: list[IncidentTask] = []
+
+
+class PreviewColumn(Output):
+    """A column that holds something."""
+
+    name: str
+    type: str
+
+
+class PreviewRows(Output):
+    """Rows, their empty columns left out."""
+
+    columns: list[PreviewColumn]
+    rows: list[list[Any]]
+    count: int

@@ -19,6 +19,7 @@ from tocsin.cli import (
     settings,
     sources,
     summaries,
+    summaries_remote,
     transforms,
     up,
     user,
@@ -50,6 +51,7 @@ app.add_typer(lake.app, name="lake")
 app.add_typer(jobs.app, name="search-jobs")
 app.add_typer(rules.app, name="rules")
 app.add_typer(sources.app, name="sources")
+app.add_typer(summaries_remote.app, name="summaries")
 app.add_typer(summaries.app, name="summary-rules")
 app.add_typer(transforms.app, name="transforms")
 app.add_typer(user.app, name="user")

@@ -12,7 +12,7 @@ import typer
 
 from tocsin.base.errors import TocsinError, UsageError
 
-__all__ = ["Ca", "Remote", "Server", "TokenFile"]
+__all__ = ["Ca", "Remote", "Server", "TokenFile", "read_mapping"]
 
 Server = Annotated[
     str,
@@ -80,6 +80,24 @@ class Remote:
         if answer.is_success:
             return answer.json() if answer.content else None
         raise _refusal(answer)
+
+
+def read_mapping(file: Path, what: str) -> dict[str, Any]:
+    """A mapping of a YAML or JSON file. `what` says what it should be. Raises ContentError CNT0003 or CNT0010 with the place."""
+    import yaml
+
+    from tocsin.base.errors import ContentError, Place
+    from tocsin.content import read_text
+
+    try:
+        given = yaml.safe_load(read_text(file))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = Place(str(file), mark.line + 1, mark.column + 1) if mark else Place(str(file))
+        raise ContentError(f"Not YAML: {getattr(error, 'problem', error)}.", code="CNT0003", place=place) from error
+    if not isinstance(given, dict):
+        raise ContentError(what, code="CNT0010", place=Place(str(file)))
+    return given
 
 
 def _refusal(answer: httpx.Response) -> TocsinError:

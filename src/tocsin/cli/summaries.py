@@ -1,4 +1,4 @@
-"""`tocsin summary-rules`: queries over bins of event time whose rows are kept in small tables."""
+"""`tocsin summary-rules`: summary rules of a data folder whose server is stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Summary rules. The server must be stopped; with a running one use the API.", no_args_is_help=True
+    help="Summary rules of a stopped server's data folder; a running one's are under `tocsin summaries`.",
+    no_args_is_help=True,
 )
 Data = Annotated[Path | None, typer.Option(help="The data folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tocsin.cli.remote import Ca, Remote, Server, TokenFile
+from tocsin.cli.remote import Ca, Remote, Server, TokenFile, read_mapping
 
 __all__ = ["app"]
 
@@ -78,7 +78,9 @@ def try_it(
 ) -> None:
     """Check a transform and try it on the stream's last 100 rows; nothing changes."""
     with Remote(server, token_file, ca) as remote:
-        found = remote.ask("POST", "/transforms/preview", _read(file))
+        found = remote.ask(
+            "POST", "/transforms/preview", read_mapping(file, "A transform is a mapping with name, stream and flows.")
+        )
     if as_json:
         print(json.dumps(found, indent=2))
         return
@@ -100,7 +102,7 @@ def save(
     as_json: AsJson = False,
 ) -> None:
     """Check and save a transform; it is in force from the next batch on."""
-    given = _read(file)
+    given = read_mapping(file, "A transform is a mapping with name, stream and flows.")
     if transform is not None:
         given["id"] = transform
     with Remote(server, token_file, ca) as remote:
@@ -143,25 +145,6 @@ def remove(
     with Remote(server, token_file, ca) as remote:
         remote.ask("DELETE", f"/transforms/{transform}")
     print(json.dumps({"removed": transform}) if as_json else f"removed {transform}")
-
-
-def _read(file: Path) -> dict[str, Any]:
-    import yaml
-
-    from tocsin.base.errors import ContentError, Place
-    from tocsin.content import read_text
-
-    try:
-        given = yaml.safe_load(read_text(file))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = Place(str(file), mark.line + 1, mark.column + 1) if mark else Place(str(file))
-        raise ContentError(f"Not YAML: {getattr(error, 'problem', error)}.", code="CNT0003", place=place) from error
-    if not isinstance(given, dict):
-        raise ContentError(
-            "A transform is a mapping with name, stream and flows.", code="CNT0010", place=Place(str(file))
-        )
-    return given
 
 
 def _tell(found: dict[str, Any], as_json: bool) -> None:

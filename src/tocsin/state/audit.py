@@ -107,14 +107,18 @@ class Audit(Repository):
     def page(
         self, *, limit: int = 100, before: int | None = None, actor: str = "", object_id: str = "", action: str = ""
     ) -> tuple[list[AuditRow], int]:
-        """The newest rows first, and how many match in all. `before` gives the rows with a smaller number."""
+        """The newest rows first, and how many match in all. `before` gives the rows with a smaller number; an `action` that ends with a dot means
+        all that begin with it."""
         chosen = select(audit)
         if actor:
             chosen = chosen.where(audit.c.actor == actor)
         if object_id:
             chosen = chosen.where(audit.c.object_id == object_id)
         if action:
-            chosen = chosen.where(audit.c.action == action)
+            group = action.endswith(".")
+            chosen = chosen.where(
+                audit.c.action.startswith(action, autoescape=True) if group else audit.c.action == action
+            )
         total = self._c.execute(select(func.count()).select_from(chosen.subquery())).scalar_one()
         if before is not None:
             chosen = chosen.where(audit.c.seq < before)

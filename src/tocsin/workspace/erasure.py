@@ -8,7 +8,7 @@ in between, or a condition that means something else now, end the request before
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -27,11 +27,15 @@ from tocsin.lake.erase import Deleted
 from tocsin.lake.pins import Pin, pinned
 from tocsin.query import QueryService
 from tocsin.state import State
+from tocsin.workspace.samples import sample
 
 __all__ = ["Chosen", "Erasure"]
 
 _ID_BYTES = 1 << 30
 """Bytes of the chosen rows' identifiers and times: some 20 million rows. More must be erased a piece at a time."""
+
+_SHOWN = 20
+"""Chosen rows that a preview shows."""
 
 
 class Parts(Protocol):
@@ -53,6 +57,8 @@ class Chosen:
     archived: int
     evidence: Mapping[str, int]
     """Rows by what holds them, such as ``incident 12``."""
+    first: Mapping[str, Any] = field(default_factory=dict)
+    """The newest of the table's chosen rows, as `tocsin.workspace.samples.sample` shows them."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -62,6 +68,7 @@ class Chosen:
             "deleted_before": self.deleted_before,
             "archived": self.archived,
             "evidence": [{"holder": h, "rows": n} for h, n in self.evidence.items()],
+            "first": dict(self.first),
         }
 
 
@@ -74,11 +81,12 @@ class Erasure:
     def preview(self, table: str, condition: str, *, by: Principal) -> Chosen:
         """What would go. Raises ForbiddenError, KqlErrors for a wrong condition, UsageError USE0030 for one that isn't just a condition."""
         require(by, "lake.delete")
-        self._check(table, condition, by)
+        self.check(table, condition, by)
         chosen, held = self._choose(table, condition)
         aside = sum(len(ids) for ids, _ in self._aside(table, condition))
         cold = sum(len(ids) for _, ids, _ in self._cold(table, condition))
-        return Chosen(table, len(chosen), aside, cold, held)
+        text = f"{_text(table, condition)} | top {_SHOWN} by TimeGenerated desc"
+        return Chosen(table, len(chosen), aside, cold, held, sample(self._parts.queries.run(text)))
 
     def delete(self, table: str, condition: str, *, expected: int, keep_evidence: bool, by: Principal) -> Deleted:
         """Takes the rows out so that `undo` can put them back.
@@ -86,7 +94,7 @@ class Erasure:
         `expected` is how many rows `preview` named. Evidence of open incidents is an error (LAK0028), or with `keep_evidence` stays.
         """
         require(by, "lake.delete")
-        self._check(table, condition, by)
+        self.check(table, condition, by)
         numbers, kept = self._decided(table, condition, expected, 0, keep_evidence)
         now = self._parts.state.clock.now()
         undo = timedelta(days=self._parts.lake.settings.retention.undo_days)
@@ -97,7 +105,7 @@ class Erasure:
     def purge(self, table: str, condition: str, *, expected: int, keep_evidence: bool, by: Principal) -> int:
         """Takes the rows out for good, deleted ones too; gives how many. `expected` is the sum of the preview's three counts."""
         require(by, "lake.purge")
-        self._check(table, condition, by)
+        self.check(table, condition, by)
         aside = list(self._aside(table, condition))
         cold = [c for c in self._cold(table, condition) if len(c[1])]
         before = sum(len(ids) for ids, _ in aside) + sum(len(ids) for _, ids, _ in cold)
@@ -122,9 +130,8 @@ class Erasure:
         scopes = getattr(by, "table_scopes", None)
         return [d for d in self._parts.lake.erasures.deletions() if scopes is None or d.table in scopes]
 
-    # ---------------------------------------------------------------------------------------------- inside
-
-    def _check(self, table: str, condition: str, by: Principal) -> None:
+    def check(self, table: str, condition: str, by: Principal) -> None:
+        """Raises what `preview` raises of a table and a condition; reads no row."""
         tables = self._parts.lake.tables()
         if table not in tables:
             raise UsageError(
@@ -143,6 +150,8 @@ class Erasure:
         reads = self._parts.queries.compile(_text(table, condition)).tables - {table}
         for other in sorted(reads):
             self._authorise(other, by)
+
+    # ---------------------------------------------------------------------------------------------- inside
 
     def _authorise(self, table: str, by: Principal) -> None:
         from tocsin.query.service import check_scopes

@@ -79,6 +79,8 @@ class Job:
     rows: int = 0
     bytes_read: int = 0
     error: str = ""
+    error_code: str = ""
+    error_hint: str = ""
     finished: datetime | None = None
     expires: datetime | None = None
 
@@ -269,7 +271,14 @@ class Jobs:
             if cancel.is_set():  # cancelled, or the process stops and the next goes on
                 return
             _log.warning("job.failed", job=job.id, error=str(error))
-            self._change(job.id, status="Failed", error=str(error), finished=self._now())
+            self._change(
+                job.id,
+                status="Failed",
+                error=str(error),
+                error_code=error.code,
+                error_hint=error.hint,
+                finished=self._now(),
+            )
         finally:
             self._cancel.pop(job.id, None)
             self._parts.lake.archive.tidy()

@@ -25,13 +25,14 @@ from tocsin.base.errors import ContentError, Place, TocsinError, UsageError
 from tocsin.base.ids import stable_uuid
 from tocsin.content import Content, SummaryFile
 from tocsin.lake import Lake
-from tocsin.lake.engine import Limits, Window
+from tocsin.lake.engine import Limits, QueryResult, Window
 from tocsin.lake.engine.standard import item_numbers
 from tocsin.query import QueryService
 from tocsin.query.catalog import WATCHLIST
 from tocsin.query.service import check_scopes
 from tocsin.state import ConflictError, NotFoundError, State
 from tocsin.tables import INGESTION_TIME, catalogue
+from tocsin.workspace.samples import sample
 
 __all__ = ["SIZES", "Summaries", "SummaryRule"]
 
@@ -42,6 +43,8 @@ _RULE, _LEDGER = "summary.rule.", "summary.ledger."
 _POLL = 20.0
 _ATTEMPTS = 10
 _RUNS = 200
+_SHOWN = 100
+"""Rows of a trial that are shown."""
 _AT_ONCE = 48
 """Bins of one rule that are run in a row, so that one that has much to catch up doesn't keep the others waiting."""
 _RESULT = Limits(rows=None, seconds=600.0, result_bytes=100 << 20)
@@ -203,6 +206,25 @@ class Summaries:
             )  # fmt: skip
         return self._shown(rule)
 
+    def attempt(self, raw: Mapping[str, Any], *, by: Principal) -> dict[str, Any]:
+        """Checks a rule as `save` does and runs it over the last bin that has ended; nothing is stored.
+
+        Gives the bin, how long it took, and its rows. Raises what `save` raises of the rule itself, and QueryError for a run that can't finish.
+        """
+        require(by, "rules.write")
+        rule = SummaryRule.of(raw, rule_id="attempt")
+        self._check(rule, by)
+        start = _floor(self._now(), rule.span) - rule.span
+        begun = self._parts.state.clock.monotonic()
+        result = self._result(rule, start)
+        seconds = round(self._parts.state.clock.monotonic() - begun, 3)
+        return {
+            "bin": start.isoformat(),
+            "end": (start + rule.span).isoformat(),
+            "seconds": seconds,
+            **sample(result, _SHOWN),
+        }
+
     def set_enabled(self, rule_id: str, enabled: bool, *, by: Principal) -> dict[str, Any]:
         """Switches a rule. It begins with the bin in which it is first switched on; bins that end while it is off are run when it is on again."""
         require(by, "rules.write")
@@ -316,11 +338,7 @@ class Summaries:
         lake, queries = self._parts.lake, self._parts.queries
         application = f"tocsin-summary-{rule.id}"
         begun = self._parts.state.clock.monotonic()
-        result = queries.run(rule.query, window=Window(start, start + rule.span), now=start + rule.span, limits=_RESULT)
-        if result.truncated and result.cut is not None:
-            raise result.cut
-        if result.problems:
-            raise result.problems[0]  # a part is no sum
+        result = self._result(rule, start)
         rows = self._shaped(rule, result.stored(), start)
         old = None
         schema = lake.schema(rule.table)
@@ -335,6 +353,16 @@ class Summaries:
         lake.append_once(rule.table, [rows], application, version, old)
         seconds = round(self._parts.state.clock.monotonic() - begun, 3)
         return self._note(rule, start, status, rows=rows.num_rows, late=late, seconds=seconds)
+
+    def _result(self, rule: SummaryRule, start: datetime) -> QueryResult:
+        """What a rule gives of a bin, whole or not at all."""
+        end = start + rule.span
+        result = self._parts.queries.run(rule.query, window=Window(start, end), now=end, limits=_RESULT)
+        if result.truncated and result.cut is not None:
+            raise result.cut
+        if result.problems:
+            raise result.problems[0]  # a part is no sum
+        return result
 
     def _shaped(self, rule: SummaryRule, rows: pa.Table, start: datetime) -> pa.Table:
         kept = rows.select([n for n in rows.column_names if n not in (INGESTION_TIME, "Type", "TenantId", *_OWN)])

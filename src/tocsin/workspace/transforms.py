@@ -14,9 +14,9 @@ from tocsin.base.errors import did_you_mean
 from tocsin.base.ids import stable_uuid
 from tocsin.ingest.letters import DEAD_LETTERS
 from tocsin.ingest.transforms import TABLE_STREAM, Transform, TransformError, Transforms, table_of
-from tocsin.lake.engine import QueryResult
 from tocsin.query import QueryService
 from tocsin.state import NotFoundError, State, text_of
+from tocsin.workspace.samples import sample
 
 __all__ = ["TransformBook"]
 
@@ -126,8 +126,8 @@ class TransformBook:
         before, after = self._transforms.preview(made, rows)
         return {
             "stream": made.stream,
-            "before": _shown(before),
-            "after": [{"table": p.table, **_shown(p.result)} for p in after],
+            "before": sample(before),
+            "after": [{"table": p.table, **sample(p.result)} for p in after],
         }
 
     def _rows(self, stream: str) -> pa.Table | None:
@@ -223,14 +223,3 @@ class TransformBook:
             unit.kv.set(_KEY + made.id, {"versions": [*versions, new][-_VERSIONS:]})
             unit.audit.add(by.name, action, "transform", made.id, address=by.address, before=last, after=new)
         self._take()
-
-
-def _shown(result: QueryResult) -> dict[str, Any]:
-    """Columns that hold something in some row, and the rows."""
-    rows = result.rows()
-    kept = [i for i in range(len(result.columns)) if any(r[i] not in (None, "") for r in rows)]
-    return {
-        "columns": [{"name": result.columns[i].name, "type": result.columns[i].type.value} for i in kept],
-        "rows": [[r[i] for i in kept] for r in rows],
-        "count": len(rows),
-    }

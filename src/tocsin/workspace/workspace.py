@@ -44,6 +44,7 @@ from tocsin.workspace.jobs import Jobs
 from tocsin.workspace.metrics import Metrics
 from tocsin.workspace.ownrows import OwnRows
 from tocsin.workspace.places import use_places
+from tocsin.workspace.purging import PurgeRows
 from tocsin.workspace.receiving import Receiving
 from tocsin.workspace.rulebook import RuleBook
 from tocsin.workspace.rulecare import RuleCare
@@ -108,7 +109,7 @@ class Workspace:
         self.gate = Gate(
             self.state,
             self.incidents,
-            all_kinds(self.state, self.incidents, settings.respond),
+            [*all_kinds(self.state, self.incidents, settings.respond), PurgeRows(self.erasure)],
             settings=settings.respond,
         )
         self.automation = Automation(self.state, self.incidents, self.gate, content.automation_rules)

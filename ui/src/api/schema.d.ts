@@ -1626,6 +1626,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/summary-rules/try": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try Summary Rule
+         * @description Checks a summary rule and runs it over the last bin that has ended. Nothing is stored.
+         */
+        post: operations["try_summary_rule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/summary-rules/{rule_id}": {
         parameters: {
             query?: never;
@@ -3141,6 +3161,17 @@ export interface components {
             total: number;
         };
         /**
+         * Decision
+         * @description Why.
+         */
+        Decision: {
+            /**
+             * Comment
+             * @default
+             */
+            comment?: string;
+        };
+        /**
          * DefinitionAnswer
          * @description `definition` is null for words that the text doesn't define. `references` are all places of the name, the definition's too.
          */
@@ -3306,6 +3337,42 @@ export interface components {
             label: string;
             /** Type */
             type: string;
+        };
+        /**
+         * ErasureOrder
+         * @description What is to go. `expected` is how many rows the preview named; `keep_evidence` leaves evidence of open incidents where it is, otherwise
+         *     there being any is an error.
+         */
+        ErasureOrder: {
+            /** Condition */
+            condition: string;
+            /** Expected */
+            expected: number;
+            /**
+             * Keep Evidence
+             * @default false
+             */
+            keep_evidence?: boolean;
+            /** Table */
+            table: string;
+        };
+        /**
+         * ErasurePreview
+         * @description What would go: rows of the table; rows deleted before and rows in the archive, which only a purge takes; evidence of open incidents among
+         *     the table's rows; and the newest of the table's.
+         */
+        ErasurePreview: {
+            /** Archived */
+            archived: number;
+            /** Deleted Before */
+            deleted_before: number;
+            /** Evidence */
+            evidence: components["schemas"]["HeldEvidence"][];
+            first: components["schemas"]["PreviewRows"];
+            /** Rows */
+            rows: number;
+            /** Table */
+            table: string;
         };
         /**
          * Estimate
@@ -4839,6 +4906,17 @@ export interface components {
             version: number;
         };
         /**
+         * Preview
+         * @description The stream's last rows before, and after each flow.
+         */
+        Preview: {
+            /** After */
+            after: components["schemas"]["PreviewFlow"][];
+            before: components["schemas"]["PreviewRows"];
+            /** Stream */
+            stream: string;
+        };
+        /**
          * PreviewColumn
          * @description A column that holds something.
          */
@@ -5868,6 +5946,16 @@ export interface components {
              * @default
              */
             error: string;
+            /**
+             * Error Code
+             * @default
+             */
+            error_code: string;
+            /**
+             * Error Hint
+             * @default
+             */
+            error_hint: string;
             /** Expires */
             expires: string | null;
             /** Finished */
@@ -6340,6 +6428,30 @@ export interface components {
         SummarySwitch: {
             /** Enabled */
             enabled: boolean;
+        };
+        /**
+         * SummaryTrial
+         * @description What a rule gives of the bin from `bin` to `end`: how many rows, and the first of them. It took so many seconds.
+         */
+        SummaryTrial: {
+            /**
+             * Bin
+             * Format: date-time
+             */
+            bin: string;
+            /** Columns */
+            columns: components["schemas"]["PreviewColumn"][];
+            /** Count */
+            count: number;
+            /**
+             * End
+             * Format: date-time
+             */
+            end: string;
+            /** Rows */
+            rows: unknown[][];
+            /** Seconds */
+            seconds: number;
         };
         /**
          * SwitchRules
@@ -7060,63 +7172,6 @@ export interface components {
              */
             search_key?: string;
         };
-        /**
-         * Decision
-         * @description Why.
-         */
-        tocsin__api__routes__actions__Decision: {
-            /**
-             * Comment
-             * @default
-             */
-            comment?: string;
-        };
-        /**
-         * Decision
-         * @description What is to go. `expected` is how many rows the preview named; `keep_evidence` leaves evidence of open incidents where it is, otherwise
-         *     there being any is an error.
-         */
-        tocsin__api__routes__lake__Decision: {
-            /** Condition */
-            condition: string;
-            /** Expected */
-            expected: number;
-            /**
-             * Keep Evidence
-             * @default false
-             */
-            keep_evidence?: boolean;
-            /** Table */
-            table: string;
-        };
-        /**
-         * Preview
-         * @description What would go: rows of the table; rows deleted before and rows in the archive, which only a purge takes; evidence of open incidents among
-         *     the table's rows.
-         */
-        tocsin__api__routes__lake__Preview: {
-            /** Archived */
-            archived: number;
-            /** Deleted Before */
-            deleted_before: number;
-            /** Evidence */
-            evidence: components["schemas"]["HeldEvidence"][];
-            /** Rows */
-            rows: number;
-            /** Table */
-            table: string;
-        };
-        /**
-         * Preview
-         * @description The stream's last rows before, and after each flow.
-         */
-        tocsin__api__routes__transforms__Preview: {
-            /** After */
-            after: components["schemas"]["PreviewFlow"][];
-            before: components["schemas"]["PreviewRows"];
-            /** Stream */
-            stream: string;
-        };
     };
     responses: never;
     parameters: never;
@@ -7268,7 +7323,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["tocsin__api__routes__actions__Decision"];
+                "application/json": components["schemas"]["Decision"];
             };
         };
         responses: {
@@ -7303,7 +7358,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["tocsin__api__routes__actions__Decision"];
+                "application/json": components["schemas"]["Decision"];
             };
         };
         responses: {
@@ -7338,7 +7393,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["tocsin__api__routes__actions__Decision"] | null;
+                "application/json": components["schemas"]["Decision"] | null;
             };
         };
         responses: {
@@ -7433,6 +7488,8 @@ export interface operations {
                 before?: number | null;
                 actor?: string;
                 object_id?: string;
+                /** @description An action, such as lake.purge; lake. for all that begin so */
+                action?: string;
             };
             header?: never;
             path?: never;
@@ -8756,7 +8813,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["tocsin__api__routes__lake__Decision"];
+                "application/json": components["schemas"]["ErasureOrder"];
             };
         };
         responses: {
@@ -8830,7 +8887,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["tocsin__api__routes__lake__Preview"];
+                    "application/json": components["schemas"]["ErasurePreview"];
                 };
             };
             /** @description Problem details (RFC 9457) */
@@ -8853,7 +8910,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["tocsin__api__routes__lake__Decision"];
+                "application/json": components["schemas"]["ErasureOrder"];
             };
         };
         responses: {
@@ -10139,6 +10196,39 @@ export interface operations {
             };
         };
     };
+    try_summary_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SummaryInput"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SummaryTrial"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_summary_rule: {
         parameters: {
             query?: never;
@@ -10637,7 +10727,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["tocsin__api__routes__transforms__Preview"];
+                    "application/json": components["schemas"]["Preview"];
                 };
             };
             /** @description Problem details (RFC 9457) */

@@ -126,11 +126,15 @@ def list_audit(
     before: Annotated[int | None, Query(ge=1, le=2**53, description="Rows with a smaller seq")] = None,
     actor: str = "",
     object_id: str = "",
+    action: Annotated[
+        str, Query(max_length=64, description="An action, such as lake.purge; lake. for all that begin so")
+    ] = "",
 ) -> AuditPage:
     """Who changed what, newest first."""
-    return AuditPage.model_validate(
-        workspace_of(request).access.audit_page(limit=limit, before=before, actor=actor, object_id=object_id)
+    found = workspace_of(request).access.audit_page(
+        limit=limit, before=before, actor=actor, object_id=object_id, action=action
     )
+    return AuditPage.model_validate(found)
 
 
 @router.get("/audit/verify", dependencies=[Depends(needs("audit.read"))])

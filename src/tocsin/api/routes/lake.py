@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tocsin.access import Principal
 from tocsin.api.security import needs, workspace_of
-from tocsin.api.shapes import Input, Moment, Output
+from tocsin.api.shapes import Input, Moment, Output, PreviewRows
 
 router = APIRouter(prefix="/lake", tags=["lake"])
 
@@ -24,7 +24,7 @@ class Choice(Input):
     condition: str = Field(min_length=1, max_length=10_000)
 
 
-class Decision(Choice):
+class ErasureOrder(Choice):
     """What is to go. `expected` is how many rows the preview named; `keep_evidence` leaves evidence of open incidents where it is, otherwise
     there being any is an error."""
 
@@ -39,15 +39,16 @@ class HeldEvidence(Output):
     rows: int
 
 
-class Preview(Output):
+class ErasurePreview(Output):
     """What would go: rows of the table; rows deleted before and rows in the archive, which only a purge takes; evidence of open incidents among
-    the table's rows."""
+    the table's rows; and the newest of the table's."""
 
     table: str
     rows: int
     deleted_before: int
     archived: int
     evidence: list[HeldEvidence]
+    first: PreviewRows
 
 
 class Deletion(Output):
@@ -76,10 +77,10 @@ class Purged(Output):
 
 
 @router.post("/preview")
-def preview_erasure(body: Choice, request: Request, principal: Delete) -> Preview:
+def preview_erasure(body: Choice, request: Request, principal: Delete) -> ErasurePreview:
     """Counts what a condition chooses. Nothing goes."""
     found = workspace_of(request).erasure.preview(body.table, body.condition, by=principal)
-    return Preview.model_validate(found.to_dict())
+    return ErasurePreview.model_validate(found.to_dict())
 
 
 @router.get("/deletions")
@@ -90,7 +91,7 @@ def list_deletions(request: Request, principal: Delete) -> DeletionList:
 
 
 @router.post("/deletions", status_code=201)
-def delete_rows(body: Decision, request: Request, principal: Delete) -> Deletion:
+def delete_rows(body: ErasureOrder, request: Request, principal: Delete) -> Deletion:
     """Takes rows out of a table; they can be put back for `lake.retention.undo_days`."""
     done = workspace_of(request).erasure.delete(
         body.table, body.condition, expected=body.expected, keep_evidence=body.keep_evidence, by=principal
@@ -105,7 +106,7 @@ def undo_deletion(deletion_id: str, request: Request, principal: Delete) -> Dele
 
 
 @router.post("/purges")
-def purge_rows(body: Decision, request: Request, principal: Purge) -> Purged:
+def purge_rows(body: ErasureOrder, request: Request, principal: Purge) -> Purged:
     """Takes rows out for good, those deleted before too: nothing brings them back."""
     rows = workspace_of(request).erasure.purge(
         body.table, body.condition, expected=body.expected, keep_evidence=body.keep_evidence, by=principal

@@ -78,6 +78,8 @@ class SearchJob(Output):
     rows: int
     bytes_read: int
     error: str = ""
+    error_code: str = ""
+    error_hint: str = ""
     finished: Moment | None = None
     expires: Moment | None = None
 

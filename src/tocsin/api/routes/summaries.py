@@ -10,7 +10,7 @@ from pydantic import Field
 
 from tocsin.access import Principal
 from tocsin.api.security import needs, workspace_of
-from tocsin.api.shapes import Input, Moment, Output
+from tocsin.api.shapes import Input, Moment, Output, PreviewRows
 
 router = APIRouter(prefix="/summary-rules", tags=["summary-rules"])
 
@@ -69,6 +69,14 @@ class SummaryRule(SummaryInput, Output):
     runs: list[SummaryRun] = []
 
 
+class SummaryTrial(PreviewRows):
+    """What a rule gives of the bin from `bin` to `end`: how many rows, and the first of them. It took so many seconds."""
+
+    bin: Moment
+    end: Moment
+    seconds: float
+
+
 class SummaryRuleList(Output):
     """Summary rules, by name."""
 
@@ -85,6 +93,12 @@ def list_summary_rules(request: Request, principal: Read) -> SummaryRuleList:
 def make_summary_rule(body: SummaryInput, request: Request, principal: Write) -> SummaryRule:
     """Makes a summary rule; its first bin is the one of now."""
     return SummaryRule.model_validate(workspace_of(request).summaries.save(body.model_dump(), by=principal))
+
+
+@router.post("/try")
+def try_summary_rule(body: SummaryInput, request: Request, principal: Write) -> SummaryTrial:
+    """Checks a summary rule and runs it over the last bin that has ended. Nothing is stored."""
+    return SummaryTrial.model_validate(workspace_of(request).summaries.attempt(body.model_dump(), by=principal))
 
 
 @router.get("/{rule_id}")

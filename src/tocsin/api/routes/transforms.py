@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
 from tocsin.access import Principal
 from tocsin.api.security import needs, workspace_of
-from tocsin.api.shapes import Input, Moment, Output
+from tocsin.api.shapes import Input, Moment, Output, PreviewRows
 
 router = APIRouter(prefix="/transforms", tags=["transforms"])
 
@@ -103,21 +103,6 @@ class TransformPatch(Input):
     """What to switch."""
 
     enabled: bool
-
-
-class PreviewColumn(Output):
-    """A column that holds something."""
-
-    name: str
-    type: str
-
-
-class PreviewRows(Output):
-    """Rows, their empty columns left out."""
-
-    columns: list[PreviewColumn]
-    rows: list[list[Any]]
-    count: int
 
 
 class PreviewFlow(PreviewRows):
