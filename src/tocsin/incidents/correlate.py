@@ -107,6 +107,7 @@ class Correlator:
         self._since_tidy = 0
         self._awake: list[Cluster] = []
         self._since_rest = 0
+        self._moved: dict[str, datetime] = {}
         self._adopt(sorted(incidents, key=lambda i: (i.first, i.id)))
 
     @property
@@ -131,6 +132,7 @@ class Correlator:
 
     def add(self, alerts: Sequence[Alert]) -> list[IncidentChange]:
         """Joins alerts to incidents, opening new ones where nothing fits. An alert that is known already changes nothing."""
+        self._moved.clear()
         self._lay_to_rest()  # never later: until the next call whoever calls may change the incidents that it was told of
         changes: list[IncidentChange] = []
         for alert in alerts:
@@ -210,6 +212,19 @@ class Correlator:
                 changes.append(IncidentChange(kind, target.incident))
         return changes
 
+    def take_moved(self) -> dict[str, tuple[Incident, list[LinkedAlert]]]:
+        """By incident: the alerts that came to it, from nowhere or from another, since this was asked last or alerts were added; in time."""
+        found: dict[str, tuple[Incident, list[LinkedAlert]]] = {}
+        for alert_id, time in self._moved.items():
+            incident = self.holding(alert_id)
+            if incident is not None:
+                at = bisect_left(incident.alerts, (time, alert_id), key=_by_time)
+                found.setdefault(incident.id, (incident, []))[1].append(incident.alerts[at])
+        self._moved.clear()
+        for _, linked in found.values():
+            linked.sort(key=_by_time)
+        return found
+
     def shed(self, alerts: Iterable[Alert]) -> None:
         """Lets go of those alerts' rows, which are kept elsewhere: what joins them is noted already, and they are most of what memory would hold."""
         for alert in alerts:
@@ -234,6 +249,7 @@ class Correlator:
         fitting = self._fitting(alone, sign.things) if alert.correlate else []
         if not fitting:
             self._enter(alone)
+            self._moved[alert.id] = alert.time
             alone.incident.promoted = self._worth_showing(alone)
             return [IncidentChange("created", alone.incident, (alert,))] if alone.incident.promoted else []
         target, score = fitting[0]
@@ -401,6 +417,7 @@ class Correlator:
         learned = "".join(f"; {text}" for text in self._scorer.score(target, source, self._newest).learned)
         bridge = Reason(f"'{through.title or through.rule}' joins both{learned}", self.settings.threshold)
         into, out_of = target.incident, source.incident
+        self._moved.update((a.alert.id, a.alert.time) for a in out_of.alerts)
         held = into.alert_ids()
         into.alerts.extend(
             LinkedAlert(linked.alert, (*linked.linked_by, bridge))
@@ -461,6 +478,7 @@ class Correlator:
         incident.updated = max(incident.updated or alert.created, alert.created)
         wider = cluster.add(sign, self._worth(sign))
         self._alerts[alert.id] = incident.id
+        self._moved[alert.id] = alert.time
         self._holders.add(sign.things, cluster.id)
         # The one that was touched longest ago comes first: forgetting begins there.
         self._clusters[incident.id] = self._clusters.pop(incident.id)

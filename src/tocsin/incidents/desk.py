@@ -95,7 +95,7 @@ class IncidentDesk:
                     with self._state.write() as unit:
                         if reshape.reshapes(unit) != self._reshapes:
                             raise _OutdatedError
-                        store.save(unit, self._correlator, alerts, changes)
+                        store.save(unit, self._correlator, changes)
                         if within is not None:
                             within(unit)
                     self._correlator.shed(alerts)
@@ -126,7 +126,7 @@ class IncidentDesk:
                             raise _OutdatedError
                         for alert in more:
                             unit.incidents.know(alert.id, [a.to_dict() for a in alert.aliases])
-                        store.save(unit, self._correlator, (), changes)
+                        store.save(unit, self._correlator, changes)
                     break
                 except _OutdatedError:
                     self._correlator = self._load()

@@ -6,9 +6,10 @@ Every change is an entry of the incident log first; the rows are projections of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from tocsin.detect.alert import Alert, iso
@@ -16,7 +17,7 @@ from tocsin.incidents import correlate
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
 from tocsin.incidents.priority import priority
 from tocsin.incidents.project import difference, project
-from tocsin.state import IncidentChange, IncidentRow, Unit
+from tocsin.state import IncidentChange, IncidentRow, IncidentWrites, Unit
 
 __all__ = [
     "alert_of",
@@ -31,13 +32,21 @@ __all__ = [
     "write",
 ]
 
+_TOGETHER = 500
+
 CORRELATION = "correlation"
 """The actor of changes that correlation makes, and their source."""
 
 
 def load_growing(unit: Unit, since: datetime) -> list[Incident]:
     """The incidents, hidden ones too, that alerts may still join: for a Correlator at start."""
-    return [from_row(unit.incidents.require(i), unit.incidents.alerts_of(i)) for i in unit.incidents.growing(since)]
+    found: list[Incident] = []
+    ids = unit.incidents.growing(since)
+    for start in range(0, len(ids), _TOGETHER):
+        part = ids[start : start + _TOGETHER]
+        rows, alerts = unit.incidents.several(part), unit.incidents.alerts_of_several(part)
+        found.extend(from_row(rows[i], alerts.get(i, ())) for i in part)
+    return found
 
 
 def from_row(row: IncidentRow, alerts: Sequence[dict[str, Any]]) -> Incident:
@@ -90,50 +99,114 @@ def alert_of(raw: dict[str, Any]) -> Alert:
     )
 
 
-def save(
-    unit: Unit, correlator: correlate.Correlator, alerts: Iterable[Alert], changes: Sequence[correlate.IncidentChange]
-) -> None:
-    """Writes what `correlator.add(alerts)` changed: incidents, alerts, activity and events for automation."""
-    absorbed = {c.absorbed.id for c in changes if c.absorbed is not None}
+def save(unit: Unit, correlator: correlate.Correlator, changes: Sequence[correlate.IncidentChange]) -> None:
+    """Writes what the correlator did since it was saved last: incidents, alerts, activity and events for automation.
+
+    `changes` are those that it told. However many alerts there are, a few statements write them all.
+    """
+    moved = correlator.take_moved()
+    absorbed = {c.absorbed.id: c.absorbed for c in changes if c.absorbed is not None}
+    touched: dict[str, Incident] = {i.id: i for i, _ in moved.values()}
+    touched.update({c.incident.id: c.incident for c in changes})
+    holders = unit.incidents.holders([a.alert.id for _, linked in moved.values() for a in linked])
+    rows = unit.incidents.several([*touched, *absorbed], lock=True)
+    made = _Saving(unit, unit.incidents.writes(), rows, holders, frozenset(absorbed))
     for change in changes:
         if change.absorbed is not None:
             # An alert that came with this very batch may have passed through it: it was never there as far as anybody saw.
             held = unit.incidents.alert_ids(change.absorbed.id)
             change.absorbed.alerts = [a for a in change.absorbed.alerts if a.alert.id in held]
-            _take_over(unit, change.incident, change.absorbed)
-    touched: dict[str, Incident] = {}
-    for alert in alerts:
-        if (incident := correlator.holding(alert.id)) is not None:
-            touched[incident.id] = incident
-    touched.update({c.incident.id: c.incident for c in changes})
+            made.take_over(change.incident, change.absorbed)
+    nameless = [i for i in touched.values() if i.promoted and not made.was_shown(i)]
+    for incident in nameless:
+        if (row := rows.get(incident.id)) is not None:
+            keep_decisions(incident, row)
+    nameless = [i for i in nameless if not i.number]
+    for incident, number in zip(nameless, unit.incidents.next_numbers(len(nameless)) if nameless else (), strict=True):
+        incident.number = number
     for incident in touched.values():
-        _save(unit, incident, absorbed)
+        made.incident(incident, moved[incident.id][1] if incident.id in moved else ())
     for change in changes:
         if change.absorbed is not None:
-            _redirect(unit, change.absorbed, change.incident)
+            made.redirect(change.absorbed, change.incident)
+    made.writes.flush()
 
 
-def _save(unit: Unit, incident: Incident, absorbed: set[str]) -> None:
-    before = unit.incidents.get(incident.id, lock=True)
-    if before is not None:
-        keep_decisions(incident, before)
-    held = unit.incidents.alert_ids(incident.id)
-    new = [a for a in incident.alerts if a.alert.id not in held]
-    if before is not None and not new and before.promoted == incident.promoted and before.status != Status.REDIRECTED:
-        return
-    came_from = set(unit.incidents.holders([a.alert.id for a in new]).values()) - {incident.id}
-    first_shown = incident.promoted and (before is None or not before.promoted)
-    if first_shown and not incident.number:
-        incident.number = unit.incidents.next_number()
-    write(unit, incident, by=CORRELATION, source=CORRELATION, linked=new)
-    for emptied in came_from - absorbed:
-        unit.incidents.remove_hidden(emptied, actor=CORRELATION, source=CORRELATION)
-    if not incident.promoted:
-        return
-    if first_shown:
-        _tell_created(unit, incident)
-    elif new:
-        _tell_grown(unit, incident, new, before)
+@dataclass(slots=True)
+class _Saving:
+    """What one call of `save` knows and gathers. `rows` are the incidents' before it, `holders` the incidents that hold alerts in the database."""
+
+    unit: Unit
+    writes: IncidentWrites
+    rows: Mapping[str, IncidentRow]
+    holders: Mapping[str, str]
+    absorbed: frozenset[str]
+
+    def before(self, incident_id: str) -> IncidentRow | None:
+        """The incident's row as it is by now."""
+        return self.writes.row(incident_id) or self.rows.get(incident_id)
+
+    def was_shown(self, incident: Incident) -> bool:
+        """Whether people see it already."""
+        row = self.rows.get(incident.id)
+        return row is not None and row.promoted
+
+    def incident(self, incident: Incident, moved: Sequence[LinkedAlert]) -> None:
+        """What became of one incident; `moved` are its alerts that weren't in it when the correlator was saved last."""
+        before = self.before(incident.id)
+        if before is not None:
+            keep_decisions(incident, before)
+        new = [a for a in moved if self.holders.get(a.alert.id) != incident.id]
+        if (
+            before is not None
+            and not new
+            and before.promoted == incident.promoted
+            and before.status != Status.REDIRECTED
+        ):
+            return
+        came_from = {self.holders[a.alert.id] for a in new if a.alert.id in self.holders}
+        gather(self.unit, self.writes, incident, before, by=CORRELATION, source=CORRELATION, linked=new)
+        for emptied in sorted(came_from - self.absorbed):
+            self.writes.drop(emptied, actor=CORRELATION, source=CORRELATION)
+        if not incident.promoted:
+            return
+        if before is None or not before.promoted:
+            _tell_created(self.writes, incident)
+        elif new:
+            _tell_grown(self.writes, incident, new, before)
+
+    def take_over(self, target: Incident, source: Incident) -> None:
+        """A merge by the rows' decisions: what the target lacks it takes from the source. Done before the target is written."""
+        into, out_of = self.before(target.id), self.before(source.id)
+        if out_of is None:
+            return
+        if into is not None:
+            keep_decisions(target, into)
+        target.inherit(from_row(out_of, []))
+        if into is not None:
+            gather(self.unit, self.writes, target, into, by=CORRELATION, source=CORRELATION)
+
+    def redirect(self, source: Incident, target: Incident) -> None:
+        """An incident that a merge emptied says so from now on."""
+        before = self.before(source.id)
+        if before is None or not source.alerts:
+            return
+        keep_decisions(source, before)
+        source.redirect(target.id)
+        left = [a.alert.id for a in source.alerts]
+        gather(self.unit, self.writes, source, before, by=CORRELATION, source=CORRELATION, left=left)
+        says = partial(self.writes.log, source=CORRELATION)
+        says(source.id, CORRELATION, "merge", f"Merged into incident #{target.number}.", {"into": target.id})
+        says(
+            target.id,
+            CORRELATION,
+            "merge",
+            f"Incident #{source.number} was merged into this one: {before.title}",
+            {"from": source.id, "alerts": len(source.alerts)},
+        )
+        for text, actor, detail in _comments(self.unit, source.id):
+            says(target.id, actor, "comment", text, detail)
+        self.writes.emit(target.id, "updated", CORRELATION, "correlation", {"merged": {"added": [source.id]}})
 
 
 def write(
@@ -146,12 +219,29 @@ def write(
     left: Iterable[str] = (),
     at: datetime | None = None,
 ) -> None:
-    """Writes what an incident has become: an entry of the incident log, and with it the row, the tags and the alerts' links.
+    """Writes what one incident has become; see `gather`."""
+    writes, before = unit.incidents.writes(), unit.incidents.get(incident.id)
+    gather(unit, writes, incident, before, by=by, source=source, linked=linked, left=left, at=at)
+    writes.flush()
+
+
+def gather(
+    unit: Unit,
+    writes: IncidentWrites,
+    incident: Incident,
+    before: IncidentRow | None,
+    *,
+    by: str,
+    source: str,
+    linked: Sequence[LinkedAlert] = (),
+    left: Iterable[str] = (),
+    at: datetime | None = None,
+) -> None:
+    """Gathers what an incident has become: an entry of the incident log, and with it the row, the tags and the alerts' links.
 
     `linked` are alerts that are in it now and weren't before, `left` the ids of those that are not any more; `at` is the change's moment.
     """
     now = at or unit.clock.now()
-    before = unit.incidents.get(incident.id)
     incident.created, incident.updated = incident.created or now, now
     score, reasons = priority(incident, unit.judge)
     version = 1 if before is None else before.version + 1
@@ -161,7 +251,7 @@ def write(
     gone = list(left)
     if links or gone:
         data["alerts"] = {"linked": [{"id": i, "linked_by": r} for i, r in links.items()], "left": gone}
-    seq = unit.incidents.history.append(
+    writes.entry(
         incident.id,
         "opened" if before is None else "changed",
         data,
@@ -169,13 +259,13 @@ def write(
         source=source,
         time=now,
         version=version,
+        then=lambda seq: unit.changed.append(IncidentChange(seq, row, by, source, data)),
     )
-    unit.incidents.put(row)
-    unit.incidents.set_tags(incident.id, incident.tags, by=by, at=now)
+    writes.put(row, new=before is None)
+    tags = data.get("tags", {})
+    writes.tags(incident.id, tags.get("added", ()), tags.get("removed", ()), by=by, at=now)
     for alert in linked:
-        unit.incidents.put_alert(record(alert))
-    unit.incidents.link(incident.id, links)
-    unit.changed.append(IncidentChange(seq, row, by, source, data))
+        writes.alert(incident.id, record(alert), links[alert.alert.id])
 
 
 def judge_again(unit: Unit, incident_id: str) -> bool:
@@ -207,59 +297,26 @@ def keep_decisions(incident: Incident, row: IncidentRow) -> None:
     incident.tags = list(dict.fromkeys((*row.tags, *(t for t in incident.tags if t == "Redirected"))))
 
 
-def _take_over(unit: Unit, target: Incident, source: Incident) -> None:
-    """A merge by the rows' decisions: what the target lacks it takes from the source. Done before the target is written."""
-    into, out_of = unit.incidents.get(target.id, lock=True), unit.incidents.get(source.id, lock=True)
-    if out_of is None:
-        return
-    if into is not None:
-        keep_decisions(target, into)
-    target.inherit(from_row(out_of, []))
-    if into is not None:
-        write(unit, target, by=CORRELATION, source=CORRELATION)
-
-
-def _redirect(unit: Unit, source: Incident, target: Incident) -> None:
-    before = unit.incidents.get(source.id, lock=True)
-    if before is None or not source.alerts:
-        return
-    keep_decisions(source, before)
-    source.redirect(target.id)
-    write(unit, source, by=CORRELATION, source=CORRELATION, left=[a.alert.id for a in source.alerts])
-    unit.incidents.log(
-        source.id,
-        CORRELATION,
-        "merge",
-        f"Merged into incident #{target.number}.",
-        {"into": target.id},
-        source=CORRELATION,
-    )
-    unit.incidents.log(
-        target.id,
-        CORRELATION,
-        "merge",
-        f"Incident #{source.number} was merged into this one: {before.title}",
-        {"from": source.id, "alerts": len(source.alerts)},
-        source=CORRELATION,
-    )
-    bring_comments(unit, source.id, target.id, source=CORRELATION)
-    unit.incidents.emit(target.id, "updated", CORRELATION, "correlation", {"merged": {"added": [source.id]}})
-
-
 def bring_comments(unit: Unit, origin_id: str, target_id: str, *, source: str) -> list[int]:
     """Copies what people wrote to the incident that theirs was merged into, marked with where and when it was written."""
     return [
-        unit.incidents.log(
-            target_id, e.actor, "comment", e.text, {"from": origin_id, "time": iso(e.time)}, source=source
-        )
+        unit.incidents.log(target_id, actor, "comment", text, detail, source=source)
+        for text, actor, detail in _comments(unit, origin_id)
+    ]
+
+
+def _comments(unit: Unit, origin_id: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """An incident's comments as another takes them over: text, who wrote it, where and when."""
+    return [
+        (e.text, e.actor, {"from": origin_id, "time": iso(e.time)})
         for e in unit.incidents.activity_of(origin_id)
         if e.kind == "comment"
     ]
 
 
-def _tell_created(unit: Unit, incident: Incident) -> None:
+def _tell_created(writes: IncidentWrites, incident: Incident) -> None:
     first = min(incident.alerts, key=lambda a: (a.alert.created, a.alert.time, a.alert.id)).alert
-    unit.incidents.log(
+    writes.log(
         incident.id,
         CORRELATION,
         "created",
@@ -268,13 +325,15 @@ def _tell_created(unit: Unit, incident: Incident) -> None:
         {"alerts": [a.alert.id for a in incident.alerts]},
         source=CORRELATION,
     )
-    unit.incidents.emit(incident.id, "created", CORRELATION, "correlation", {})
+    writes.emit(incident.id, "created", CORRELATION, "correlation", {})
 
 
-def _tell_grown(unit: Unit, incident: Incident, new: Sequence[LinkedAlert], before: IncidentRow | None) -> None:
+def _tell_grown(
+    writes: IncidentWrites, incident: Incident, new: Sequence[LinkedAlert], before: IncidentRow | None
+) -> None:
     titles = list(dict.fromkeys(a.alert.title or a.alert.rule for a in new))
     more = f" and {len(titles) - 3} more" if len(titles) > 3 else ""
-    unit.incidents.log(
+    writes.log(
         incident.id,
         CORRELATION,
         "alerts",
@@ -289,4 +348,4 @@ def _tell_grown(unit: Unit, incident: Incident, new: Sequence[LinkedAlert], befo
         known = set(before.payload.get("tactics", ()))
         if added := [t for t in incident.tactics if t not in known]:
             changes["tactics"] = {"added": added}
-    unit.incidents.emit(incident.id, "updated", CORRELATION, "correlation", changes)
+    writes.emit(incident.id, "updated", CORRELATION, "correlation", changes)

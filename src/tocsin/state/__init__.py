@@ -10,6 +10,7 @@ from tocsin.state.automation import AutomationStore, RunRow
 from tocsin.state.database import State, Unit
 from tocsin.state.incident_log import IncidentLog, LogRow
 from tocsin.state.incident_tasks import IncidentTasks, TaskRow
+from tocsin.state.incident_writes import IncidentWrites
 from tocsin.state.incidents import ActivityRow, EventRow, IncidentChange, IncidentFilter, IncidentRow, Incidents
 from tocsin.state.kv import KeyValues
 from tocsin.state.repository import ConflictError, NotFoundError
@@ -34,6 +35,7 @@ __all__ = [
     "IncidentLog",
     "IncidentRow",
     "IncidentTasks",
+    "IncidentWrites",
     "Incidents",
     "KeyValues",
     "LedgerRow",

@@ -11,7 +11,27 @@ from sqlalchemy import func, select, update
 from tocsin.state.repository import Repository
 from tocsin.state.schema import alerts, incidents
 
-__all__ = ["IncidentAlerts"]
+__all__ = ["IncidentAlerts", "alert_values"]
+
+
+def alert_values(alert: Mapping[str, Any]) -> dict[str, Any]:
+    """An alert's values by column, of its JSON form; it is in no incident yet."""
+    return {
+        "id": alert["id"],
+        "rule_id": alert["rule_id"],
+        "rule": alert["rule"],
+        "title": alert.get("title", ""),
+        "severity": alert["severity"],
+        "time": datetime.fromisoformat(alert["time"]),
+        "end": datetime.fromisoformat(alert["end"]),
+        "created": datetime.fromisoformat(alert["created"]),
+        "product": alert.get("product", ""),
+        "count": alert.get("count", 1),
+        "tactics": alert.get("tactics", []),
+        "techniques": alert.get("techniques", []),
+        "payload": dict(alert),
+        "linked_by": [],
+    }
 
 
 class IncidentAlerts(Repository):
@@ -19,21 +39,8 @@ class IncidentAlerts(Repository):
 
     def put_alert(self, alert: Mapping[str, Any]) -> None:
         """Keeps an alert in its JSON form (`Alert.to_dict`); one that is kept already stays as it is: alerts don't change."""
-        values = {
-            "rule_id": alert["rule_id"],
-            "rule": alert["rule"],
-            "title": alert.get("title", ""),
-            "severity": alert["severity"],
-            "time": datetime.fromisoformat(alert["time"]),
-            "end": datetime.fromisoformat(alert["end"]),
-            "created": datetime.fromisoformat(alert["created"]),
-            "product": alert.get("product", ""),
-            "count": alert.get("count", 1),
-            "tactics": alert.get("tactics", []),
-            "techniques": alert.get("techniques", []),
-            "payload": dict(alert),
-            "linked_by": [],
-        }
+        values = alert_values(alert)
+        del values["id"]
         self._upsert(alerts, {"id": alert["id"]}, {}, first=values)
 
     def know(self, alert_id: str, aliases: Sequence[Mapping[str, Any]]) -> None:
@@ -85,6 +92,15 @@ class IncidentAlerts(Repository):
         chosen = select(alerts.c.payload, alerts.c.linked_by).where(alerts.c.incident_id == incident_id)
         rows = self._c.execute(chosen.order_by(alerts.c.time, alerts.c.id))
         return [{**r.payload, "linked_by": r.linked_by} for r in rows]
+
+    def alerts_of_several(self, incident_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        """By incident its alerts in full, by time."""
+        chosen = select(alerts.c.incident_id, alerts.c.payload, alerts.c.linked_by)
+        chosen = chosen.where(alerts.c.incident_id.in_(incident_ids))
+        found: dict[str, list[dict[str, Any]]] = {}
+        for row in self._c.execute(chosen.order_by(alerts.c.incident_id, alerts.c.time, alerts.c.id)):
+            found.setdefault(str(row.incident_id), []).append({**row.payload, "linked_by": row.linked_by})
+        return found
 
     def alerts_by_id(self, alert_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Alerts in full, wherever they are."""

@@ -55,19 +55,27 @@ class IncidentLog(Repository):
         version: int | None = None,
     ) -> int:
         """Appends an entry; gives its place. A version that an incident has already is refused by the database."""
-        made = self._c.execute(
-            insert(incident_log).values(
-                incident_id=incident_id,
-                version=version,
-                time=time,
-                actor=actor[:128],
-                source=source,
-                kind=kind,
-                data=dict(data),
-            )
-        )
+        values = self.values(incident_id, kind, data, actor=actor, source=source, time=time, version=version)
+        made = self._c.execute(insert(incident_log).values(**values))
         assert made.inserted_primary_key is not None
         return int(made.inserted_primary_key[0])
+
+    @staticmethod
+    def values(
+        incident_id: str,
+        kind: str,
+        data: Mapping[str, Any],
+        *,
+        actor: str,
+        source: str,
+        time: datetime,
+        version: int | None,
+    ) -> dict[str, Any]:
+        """An entry's values by column, all but its place."""
+        return {
+            "incident_id": incident_id, "version": version, "time": time, "actor": actor[:128], "source": source, "kind": kind,
+            "data": dict(data),
+        }  # fmt: skip
 
     def of(self, incident_id: str, *, until: datetime | None = None) -> list[LogRow]:
         """An incident's entries in order, those after `until` left out."""

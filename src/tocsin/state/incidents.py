@@ -19,6 +19,7 @@ from tocsin.state.incident_activity import IncidentActivity
 from tocsin.state.incident_alerts import IncidentAlerts
 from tocsin.state.incident_rows import COLUMNS, ActivityRow, EventRow, IncidentChange, IncidentFilter, IncidentRow
 from tocsin.state.incident_tasks import IncidentTasks
+from tocsin.state.incident_writes import IncidentWrites
 from tocsin.state.kv import KeyValues
 from tocsin.state.repository import NotFoundError
 from tocsin.state.schema import incident_tags, incidents
@@ -36,6 +37,9 @@ _SORTS: Mapping[str, ColumnElement[Any]] = {
     "number": incidents.c.number,
     "status": incidents.c.status,
 }
+
+
+_TOGETHER = 500
 
 
 class Incidents(IncidentAlerts, IncidentActivity):
@@ -61,9 +65,31 @@ class Incidents(IncidentAlerts, IncidentActivity):
             raise NotFoundError(f"There is no incident {incident_id}.")
         return row
 
+    def several(self, incident_ids: Iterable[str], *, lock: bool = False) -> dict[str, IncidentRow]:
+        """The rows of those that are there, by id; see `get`."""
+        wanted = sorted(set(incident_ids))  # locked in one order by everybody
+        found: dict[str, IncidentRow] = {}
+        for start in range(0, len(wanted), _TOGETHER):
+            chosen = select(*(incidents.c[n] for n in COLUMNS)).where(
+                incidents.c.id.in_(wanted[start : start + _TOGETHER])
+            )
+            chosen = chosen.order_by(incidents.c.id)
+            rows = self._c.execute(chosen.with_for_update() if lock else chosen).all()
+            found.update({r.id: r for r in self._with_tags([dict(r._mapping) for r in rows])})
+        return found
+
+    def writes(self) -> IncidentWrites:
+        """Where changes are gathered that are to be written together."""
+        return IncidentWrites(self._c, self._clock)
+
     def next_number(self) -> int:
         """The number for a new incident."""
-        return KeyValues(self._c, self._clock).next("incident.number")
+        return self.next_numbers(1)[0]
+
+    def next_numbers(self, count: int) -> Sequence[int]:
+        """Numbers for so many new incidents."""
+        last = KeyValues(self._c, self._clock).next("incident.number", count)
+        return range(last - count + 1, last + 1)
 
     def put(self, row: IncidentRow) -> None:
         """Writes a whole row as it is, its version too; its tags apart."""
@@ -113,14 +139,6 @@ class Incidents(IncidentAlerts, IncidentActivity):
         for incident_id, tag in self._c.execute(chosen.order_by(incident_tags.c.added, incident_tags.c.tag)):
             held.setdefault(incident_id, []).append(tag)
         return [IncidentRow(**r, tags=tuple(held.get(r["id"], ()))) for r in rows]
-
-    def remove_hidden(self, incident_id: str, *, actor: str, source: str) -> None:
-        """Removes an incident that nobody was shown, when its alerts have gone elsewhere."""
-        gone = self._c.execute(delete(incidents).where(incidents.c.id == incident_id, incidents.c.promoted.is_(False)))
-        if gone.rowcount:
-            self.history.append(
-                incident_id, "dropped", {}, actor=actor, source=source, time=self._clock.now(), version=None
-            )
 
     def remove(self, incident_id: str) -> None:
         """Removes the row of an incident that the log doesn't know (see `tocsin.incidents.history`)."""

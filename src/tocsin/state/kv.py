@@ -33,10 +33,10 @@ class KeyValues(Repository):
         """Removes the key, if it is there."""
         self._c.execute(delete(kv).where(kv.c.key == key))
 
-    def next(self, key: str) -> int:
-        """The next number of a counter, from 1: one of its own for every caller, who wait for each other."""
+    def next(self, key: str, count: int = 1) -> int:
+        """The next number of a counter, from 1: one of its own for every caller, who wait for each other. Of several the last."""
         self._upsert(kv, {"key": key}, {}, first={"value": 0, "changed": self._clock.now()})
         row = self._c.execute(select(kv.c.value).where(kv.c.key == key).with_for_update()).one()
-        number = int(row[0]) + 1
+        number = int(row[0]) + count
         self.set(key, number)
         return number
