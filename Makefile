@@ -14,7 +14,7 @@ SOAK_EVENTS ?= 48000
 SOAK_KILLS ?= 50
 FUZZ_SECONDS ?= 900
 
-.PHONY: help up test check lint types imports format unit env system kernel portal wheel bench soak fuzz fuzz-intake hostile delays kill garbage counts docs screenshots clean
+.PHONY: help up test check lint types imports format unit env system kernel portal wheel bench soak fuzz fuzz-intake hostile delays hour kill garbage counts docs screenshots clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -79,6 +79,9 @@ hostile: env ## All queries made to exhaust the machine, and every 7th prefix of
 
 delays: env ## The long form of the delay matrix; its table goes to docs/explanation/detection-delays.md
 	$(BIN)/python -m tests.detect.delays --out docs/explanation/detection-delays.md
+
+hour: env kernel ## How late 562 rules start in an hour of a workspace that runs; figures go into bench/README.md by hand
+	$(BIN)/python -m bench.lateness 60
 
 kill: env ## The long form of the kill -9 tests
 	TOCSIN_KILLS=200 $(BIN)/pytest tests/lake/test_kill.py -q

@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 
 from tocsin.content import load_rule_file
+from tocsin.detect.check import check_rule
 from tocsin.detect.formats.defender import rules_of
+from tocsin.detect.make import Rows, make_alerts
+from tocsin.detect.responses import RESPONSES, Response, responses_of
 from tocsin.detect.rule import Rule, RuleKind
 from tocsin.detect.run import run_rule
+from tocsin.detect.schedule import Scheduler, ScheduleSettings
 
-from .test_on_the_lake import START, House, house  # noqa: F401 - a fixture
+from .test_on_the_lake import START, House, Ledger, house  # noqa: F401 - a fixture
 
 QUERY = """DeviceProcessEvents
 | where FileName =~ 'rubeus.exe'
@@ -70,7 +74,10 @@ def newer() -> dict[str, Any]:
             "customDetails": {"Line": "ProcessCommandLine"},
             "eventGroupingKind": "singleAlert",
         },
-        "automatedActions": {"isolateDevices": []},
+        "automatedActions": {
+            "isolateDevices": [{"deviceIdColumn": "DeviceId", "isolationType": "selective"}],
+            "initiateInvestigations": [],
+        },
     }
     rule["incidentConfiguration"] = {"isExcludedFromIncidentCorrelation": True}
     return rule
@@ -97,8 +104,8 @@ def test_the_older_shape(tmp_path: Path) -> None:
     ]
     assert rule.per_result
     assert "Reset the account." in rule.description
-    (problem,) = problems
-    assert "isolateDeviceResponseAction" in problem
+    assert problems == []
+    assert rule.responses == (Response("isolateDevice", ("DeviceId",), {"isolationType": "full"}),)
 
 
 def test_the_newer_shape_in_a_list(tmp_path: Path) -> None:
@@ -113,7 +120,8 @@ def test_the_newer_shape_in_a_list(tmp_path: Path) -> None:
     assert two.custom_details == {"Line": "ProcessCommandLine"}
     assert not two.per_result
     assert not two.incident.correlate
-    assert len(problems) == 1
+    assert problems == []
+    assert two.responses == (Response("isolateDevice", ("DeviceId",), {"isolationType": "selective"}),)
 
 
 @pytest.mark.parametrize(
@@ -156,3 +164,97 @@ def test_it_fires(house: House, tmp_path: Path) -> None:  # noqa: F811
     for rule in rules:
         (alert,) = run_rule(rule, house.queries, START + timedelta(hours=1))
         assert {e.type for e in alert.entities} == {"Account", "Host"}
+
+
+@pytest.mark.parametrize(
+    ("given", "response"),
+    [
+        ({"@odata.type": "#microsoft.graph.security.forceUserPasswordResetResponseAction", "identifier": "accountSid"},
+         Response("forceUserPasswordReset", ("AccountSid",))),
+        ({"@odata.type": "#microsoft.graph.security.blockFileResponseAction",
+          "identifier": "sha1, initiatingProcessSHA1", "deviceGroupNames": ["a", "b"]},
+         Response("blockFile", ("SHA1", "InitiatingProcessSHA1"), {"deviceGroupNames": "a, b"})),
+        ({"@odata.type": "#microsoft.graph.security.softDeleteResponseAction", "identifier": "networkMessageId,recipientEmailAddress"},
+         Response("softDelete", ("NetworkMessageId", "RecipientEmailAddress"))),
+        ({"@odata.type": "#microsoft.graph.security.runAntivirusScanResponseAction"}, Response("runAntivirusScan", ("DeviceId",))),
+    ],
+)  # fmt: skip
+def test_responses(given: dict[str, Any], response: Response) -> None:
+    assert responses_of({"responseActions": [given]}) == ([response], [])
+
+
+def test_every_response_can_be_named_in_both_shapes() -> None:
+    for name, kind in RESPONSES.items():
+        old = {"@odata.type": f"#microsoft.graph.security.{name}ResponseAction"}
+        assert responses_of({"responseActions": [old]}) == ([Response(name, kind.default)], [])
+        assert responses_of({"automatedActions": {f"{name}s": [{"aColumn": kind.columns[0]}]}})[0] == [
+            Response(name, kind.columns[:1])
+        ]
+
+
+def test_a_response_that_is_not_understood_is_named(tmp_path: Path) -> None:
+    wrong = graph()
+    wrong["detectionAction"]["responseActions"] = [
+        {"@odata.type": "#microsoft.graph.security.isolateDevicesResponseAction"},
+        {"@odata.type": "#microsoft.graph.security.disableUserResponseAction", "identifier": "deviceId"},
+        "isolate", {},
+    ]  # fmt: skip
+    (rule,), problems = load(wrong, tmp_path)
+    assert rule.responses == ()
+    assert len(problems) == 3
+    assert "'isolateDevices' isn't known" in problems[0]
+    assert "isolateDevice" in problems[0]
+    assert "disableUser" in problems[1]
+    assert "not on 'DeviceId'" in problems[1]
+
+
+@pytest.mark.parametrize(
+    ("query", "schedule", "said"),
+    [
+        (QUERY, "1H", []),
+        ("DeviceProcessEvents | project ReportId, DeviceId, DeviceName, AccountUpn, FileName", "1H", ["the event's time"]),
+        ("DeviceProcessEvents | project Timestamp, DeviceId, DeviceName, AccountUpn, FileName", "1H", ["the event's key"]),
+        ("DeviceProcessEvents | project Timestamp, ReportId, FileName", "1H",
+         ["an asset", "Host.FullName", "Account.FullName", "isolateDevice on 'DeviceId'"]),
+        ("DeviceProcessEvents | where FileName != 'a join b' // union\n| project Timestamp, ReportId, DeviceId, DeviceName, AccountUpn", "0", []),
+        ("union DeviceProcessEvents, DeviceEvents | project Timestamp, ReportId, DeviceId, DeviceName, AccountUpn, FileName", "0", ["is continuous"]),
+    ],
+)  # fmt: skip
+def test_columns_that_a_detection_must_give(
+    house: House,  # noqa: F811
+    tmp_path: Path,
+    query: str,
+    schedule: str,
+    said: list[str],
+) -> None:
+    document = graph(queryCondition={"queryText": query}, schedule={"period": schedule})
+    document["detectionAction"]["alertTemplate"]["title"] = "A tool"
+    (rule,), _ = load(document, tmp_path)
+    problems = [str(p) for p in check_rule(rule, house.queries)]
+    assert len(problems) == len(said), problems
+    assert all(any(text in p for p in problems) for text in said)
+    assert rule.fast is (schedule == "0")
+
+
+def test_at_most_150_alerts_a_run_the_last_for_all(tmp_path: Path) -> None:
+    (rule,), _ = load(graph(), tmp_path)
+    rows = [{"Timestamp": "2026-03-01T00:00:00Z", "DeviceId": f"d{n}", "FileName": "x"} for n in range(200)]
+    alerts = make_alerts(rule, Rows(rows, frozenset({"DeviceEvents"}), None, START))
+    assert len(alerts) == 150
+    assert [a.count for a in alerts[:149]] == [1] * 149
+    assert alerts[-1].count == 200
+
+
+def test_the_first_run_looks_over_a_month(house: House, tmp_path: Path) -> None:  # noqa: F811
+    (rule,), _ = load(graph(), tmp_path)
+    old = START - timedelta(days=20)
+    row = {"FileName": "rubeus.exe", "DeviceName": "ws1", "DeviceId": "d1", "ReportId": 7}
+    house.write({**row, "TimeGenerated": old, "_TimeReceived": old}, table="DeviceProcessEvents")
+    ledger = Ledger()
+    scheduler = Scheduler(
+        house.queries, ledger, clock=house.clock, arrivals=dict, settings=ScheduleSettings(lag=timedelta(0))
+    )
+    scheduler.set_rules([rule])
+    assert len(scheduler.tick()) == 1
+    house.clock.advance(timedelta(hours=2))
+    assert scheduler.tick() == []

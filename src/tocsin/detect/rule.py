@@ -9,8 +9,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from tocsin.detect.responses import Response
+
 __all__ = [
     "ALERTS_PER_RUN",
+    "CONTINUOUS",
     "AlertDetails",
     "EntityMapping",
     "IncidentSettings",
@@ -26,6 +29,10 @@ ALERTS_PER_RUN: Mapping[str, int] = {
     "Threshold": 150, "NewTerms": 150, "Sequence": 150, "IndicatorMatch": 150,
 }  # fmt: skip
 """How many alerts one run may raise; the last one then stands for all rows (Sentinel's documented limits)."""
+
+
+CONTINUOUS = timedelta(minutes=1)
+"""The frequency of what runs all the time."""
 
 
 class RuleKind(StrEnum):
@@ -140,6 +147,13 @@ class Rule:
     compiled: Any = None
     exclusions: tuple[Any, ...] = ()
     """See `tocsin.detect.tuning.Exclusion`."""
+    responses: tuple[Response, ...] = ()
+    """What it asks to be done, each once somebody has approved it."""
+
+    @property
+    def fast(self) -> bool:
+        """True for near-real-time rules and continuous custom detections, which run each minute with a worker of their own."""
+        return self.kind is RuleKind.NRT or self.frequency <= CONTINUOUS
 
     @property
     def row_grouped(self) -> bool:

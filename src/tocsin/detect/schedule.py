@@ -56,7 +56,7 @@ class Scheduler(Turns):
     ) -> None:
         super().__init__(queries, ledger, clock=clock, arrivals=arrivals, settings=settings)
         self._watermark = watermark
-        self._health = health or (lambda _: None)
+        self.health = health or (lambda _: None)
         self._disabled = disabled or (lambda _rule, _reason: None)
         self._lock = threading.Lock()
         self._plans: dict[str, Plan] = {}
@@ -103,8 +103,7 @@ class Scheduler(Turns):
         found = [
             (job, p)
             for p in plans
-            if (fast is None or (p.rule.kind is RuleKind.NRT) is fast)
-            and (job := self._job(p, now, end, arrivals)) is not None
+            if (fast is None or p.rule.fast is fast) and (job := self._job(p, now, end, arrivals)) is not None
         ]
         for lane in (True, False) if fast is None else (fast,):
             self.shared.round(lane, ((p, self.group(p, j)) for j, p in found if p.compiled and j.fast is lane))
@@ -273,7 +272,7 @@ class Scheduler(Turns):
         reason: str = "",
         code: str = "",
     ) -> None:
-        self._health(
+        self.health(
             own("rule_health").row(
                 time=iso(self._clock.now()),
                 operation=f"{rule.kind.value} analytics rule run",

@@ -69,6 +69,7 @@ class ScheduleSettings:
     round_seconds: float = 10.0
 
 
+_MONTH = timedelta(days=30)
 _FAR = timedelta(days=1)
 """Rows dated further in the future than that are looked at when they come: their window's turn is too far away."""
 
@@ -86,7 +87,7 @@ class Job:
     @property
     def fast(self) -> bool:
         """Whether it belongs to the near-real-time rules, which have a worker of their own."""
-        return self.rule.kind is RuleKind.NRT
+        return self.rule.fast
 
 
 class Turns:
@@ -131,7 +132,7 @@ class Turns:
         rule = plan.rule
         mark = plan.row.window_end
         if mark is None:
-            start = later(end, -max(rule.period, rule.frequency))
+            start = later(end, -_first_look(rule))
             yield start, *self._follow(plan, start, end)
             return
         for _ in range(self.settings.catch_up):
@@ -213,7 +214,7 @@ class Turns:
             plan.looked = self._past_suppression(plan, plan.looked or plan.row.window_end, end)
         first = plan.ripe is None
         if plan.ripe is None:
-            plan.ripe, plan.looked = ripe - 1, later(end, -max(rule.period, step))
+            plan.ripe, plan.looked = ripe - 1, later(end, -_first_look(rule))
             plan.waiting.add(ripe)
         self._learn(plan, end)
         filling: set[int] = set()
@@ -357,8 +358,7 @@ class Turns:
     ) -> Rows:
         """The rows of the rule's query over a window. What was received before `until` counts, by default all that was before its end."""
         known = until or window.end
-        lane = plan.rule.kind is RuleKind.NRT
-        if relations is None and known is not None and self.shared.nothing(lane, plan, window, known):
+        if relations is None and known is not None and self.shared.nothing(plan.rule.fast, plan, window, known):
             return Rows([], plan.tables, window.start, window.end or known)
         rule = replace(plan.rule, query=plan.query) if plan.query != plan.rule.query else plan.rule
         return query_rows(rule, self._queries, window, limits=RULE_LIMITS, tables=plan.tables, relations=relations)
@@ -400,6 +400,12 @@ class Turns:
         self._ledger.put(made, alerts)
         plan.row = made
         plan.retry_at = None
+
+
+def _first_look(rule: Rule) -> timedelta:
+    """How far a rule looks back when it first runs. A custom detection looks over a month then (Defender's documented behaviour)."""
+    back = max(rule.period, rule.frequency)
+    return max(back, _MONTH) if rule.kind is RuleKind.DEFENDER else back
 
 
 def _thinned(indexes: set[int], overlap: int, most: int) -> set[int]:

@@ -5,7 +5,7 @@ from tocsin.respond.automation import Automation, AutomationRule
 from tocsin.respond.errors import BadInputError, NotAbleError, UnknownKindError, WrongMomentError
 from tocsin.respond.gate import Gate
 from tocsin.respond.kind import Able, ActionInput, ActionKind, Approval, Context, InsideKind, Outcome, OutsideKind
-from tocsin.respond.settings import BlockSettings, RespondSettings, WebhookSettings
+from tocsin.respond.settings import BlockSettings, ResponderSettings, RespondSettings, WebhookSettings
 
 __all__ = [
     "Able",
@@ -23,6 +23,7 @@ __all__ = [
     "Outcome",
     "OutsideKind",
     "RespondSettings",
+    "ResponderSettings",
     "UnknownKindError",
     "WebhookSettings",
     "WrongMomentError",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
-__all__ = ["BlockSettings", "RespondSettings", "WebhookSettings"]
+__all__ = ["BlockSettings", "RespondSettings", "ResponderSettings", "WebhookSettings"]
 
 
 def _network(text: str) -> str:
@@ -50,6 +50,19 @@ class WebhookSettings(BaseModel):
     )
 
 
+class ResponderSettings(BaseModel):
+    """The system that acts on devices, accounts, files and mails for Tocsin."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str = Field(
+        default="",
+        pattern=r"^(https?://.+)?$",
+        max_length=2048,
+        description="Where approved responses of detections are sent, signed as webhooks are. Without it they are proposed and can't be done.",
+    )
+
+
 class RespondSettings(BaseModel):
     """The gate."""
 
@@ -67,3 +80,4 @@ class RespondSettings(BaseModel):
     )
     block: BlockSettings = BlockSettings()
     webhook: WebhookSettings = WebhookSettings()
+    responder: ResponderSettings = ResponderSettings()

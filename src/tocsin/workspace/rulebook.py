@@ -228,9 +228,13 @@ class RuleBook:
 
     # ------------------------------------------------------------------ shapes
 
+    def known(self, rule_id: str) -> Rule | None:
+        """The rule in force of that id, if there is one."""
+        return next((r for r in self.rules if r.id == rule_id), None)
+
     def find(self, rule_id: str) -> Rule:
         """The rule in force of that id. Raises NotFoundError."""
-        found = next((r for r in self.rules if r.id == rule_id), None)
+        found = self.known(rule_id)
         if found is None:
             raise NotFoundError(f"there is no rule '{rule_id}'")
         return found

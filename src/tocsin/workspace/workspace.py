@@ -112,7 +112,9 @@ class Workspace:
             [*all_kinds(self.state, self.incidents, settings.respond), PurgeRows(self.erasure)],
             settings=settings.respond,
         )
-        self.automation = Automation(self.state, self.incidents, self.gate, content.automation_rules)
+        self.automation = Automation(
+            self.state, self.incidents, self.gate, content.automation_rules, rule_of=self.rules.known
+        )
         limits = DecodeLimits(max_record_bytes=settings.ingest.max_record_bytes, zones=settings.ingest.time_zones)
         mapper = Mapper(content.parsers, engine=engine, catalog=self.queries.catalog, limits=limits)
         samples = Samples(data / "intake" / "samples")

@@ -15,7 +15,16 @@ from tocsin.base.errors import ContentError, DetectError, did_you_mean
 from tocsin.content import Document, Field, RuleFile, Schema, check, is_warning
 from tocsin.detect.alert import TACTICS
 from tocsin.detect.durations import parse_duration
-from tocsin.detect.rule import AlertDetails, EntityMapping, IncidentSettings, Rule, RuleKind, normal_severity
+from tocsin.detect.responses import responses_of
+from tocsin.detect.rule import (
+    CONTINUOUS,
+    AlertDetails,
+    EntityMapping,
+    IncidentSettings,
+    Rule,
+    RuleKind,
+    normal_severity,
+)
 from tocsin.tables.entities import ENTITY_IDENTIFIERS
 
 __all__ = ["rules_of"]
@@ -23,7 +32,6 @@ __all__ = ["rules_of"]
 _HOUR = timedelta(hours=1)
 _LOOK_BACK = {24: timedelta(days=30), 12: timedelta(hours=48), 3: timedelta(hours=12), 1: timedelta(hours=4)}
 """How far a detection looks back by its frequency in hours."""
-_CONTINUOUS = timedelta(minutes=1)
 
 _ENTITIES = {
     "accounts": "Account", "hosts": "Host", "ips": "IP", "urls": "URL", "azureResources": "AzureResource",
@@ -161,16 +169,8 @@ def _rule(
     at = (*path, "detectionAction", "alertTemplate")
     tactics, techniques = _attack(document, at, template, problems)
     frequency, period = _schedule(value.get("schedule") or {})
-    actions = [*_action_names(action.get("responseActions")), *_action_names(action.get("automatedActions"))]
-    if actions:
-        problems.append(
-            document.error(
-                f"What the detection does by itself ({', '.join(actions)}) isn't done here.",
-                (*path, "detectionAction"),
-                code="CNT0013",
-                hint="An automation rule can do it, with its approvals.",
-            )
-        )
+    responses, unknown = responses_of(action)
+    problems.extend(document.error(text, (*path, "detectionAction"), code="CNT0013") for text in unknown)
     incident = value.get("incidentConfiguration") or {}
     description = str(template.get("description") or "")
     if advice := str(template.get("recommendedActions") or "").strip():
@@ -194,6 +194,7 @@ def _rule(
         alert_details=AlertDetails(name_format=str(template["title"])),
         per_result=str(template.get("eventGroupingKind") or "alertPerEvent").lower() != "singlealert",
         incident=IncidentSettings(correlate=not incident.get("isExcludedFromIncidentCorrelation", False)),
+        responses=tuple(responses),
         pack=file.pack,
         path=file.path,
         text=file.text,
@@ -205,7 +206,7 @@ def _schedule(schedule: Mapping[str, Any]) -> tuple[timedelta, timedelta]:
     text = str(schedule.get("frequency") or schedule.get("period") or "24H")
     frequency = timedelta(0) if text.strip() == "0" else parse_duration(text) or timedelta(days=1)
     if not frequency:
-        return _CONTINUOUS, _CONTINUOUS
+        return CONTINUOUS, CONTINUOUS
     given = parse_duration(str(schedule.get("lookback") or ""))
     hours = max((h for h in _LOOK_BACK if _HOUR * h <= frequency), default=1)
     return frequency, max(given or _LOOK_BACK[hours], frequency)
@@ -297,11 +298,3 @@ def _details(given: Any) -> dict[str, str]:
         pairs = [p for p in given if isinstance(p, Mapping)]
         return {str(p.get("key") or p.get("name")): str(p.get("value") or p.get("column")) for p in pairs}
     return {}
-
-
-def _action_names(given: Any) -> list[str]:
-    if isinstance(given, Mapping):
-        return [str(k) for k, v in given.items() if v and not str(k).startswith("@")]
-    return [
-        str(a.get("@odata.type") or "").rpartition(".")[2] or "an action" for a in given or () if isinstance(a, Mapping)
-    ]

@@ -18,6 +18,7 @@ from tocsin.respond.actions.incident import (
     SetIncidentStatus,
     TagIncident,
 )
+from tocsin.respond.actions.responder import Responder
 from tocsin.respond.actions.tasks import AddTask, ChangeTask, ConductIncident, EditComment, RemoveTask
 from tocsin.respond.actions.webhook import Webhook
 from tocsin.respond.kind import ActionKind
@@ -42,6 +43,7 @@ KINDS: tuple[type[ActionKind[Any]], ...] = (
     MergeIncidents,
     MoveAlerts,
     Webhook,
+    Responder,
     BlockAddress,
 )
 """Every kind, in the order in which they are shown."""
@@ -66,5 +68,6 @@ def all_kinds(state: State, desk: IncidentDesk, settings: RespondSettings) -> li
         MergeIncidents(desk),
         MoveAlerts(desk),
         Webhook(state, client, settings.webhook),
+        Responder(state, client, settings.responder, settings.webhook),
         BlockAddress(settings.block),
     ]

@@ -20,7 +20,7 @@ from tocsin.respond.kind import ActionInput, Approval, Context, Outcome, Outside
 from tocsin.respond.settings import WebhookSettings
 from tocsin.state import State
 
-__all__ = ["Webhook", "signature"]
+__all__ = ["Webhook", "sender_secret", "signature"]
 
 _SECRET = "webhook.secret"  # noqa: S105 - the name of a setting
 
@@ -90,7 +90,9 @@ class Webhook(OutsideKind[WebhookInput]):
             "Content-Type": "application/json",
             "User-Agent": "Tocsin",
             "X-Tocsin-Delivery": context.action.id,
-            "X-Tocsin-Signature": signature(self._secret(), int(context.now.timestamp()), body),
+            "X-Tocsin-Signature": signature(
+                sender_secret(self._state, self._settings), int(context.now.timestamp()), body
+            ),
         }
         answer = self._client.request("POST", context.given.url, content=body, headers=headers)
         result = {"status": answer.status, "bytes": len(body), "answer": answer.body[:500].decode("utf-8", "replace")}
@@ -98,18 +100,20 @@ class Webhook(OutsideKind[WebhookInput]):
             raise EgressError(f"The receiver answered {answer.status}.", code="HTT0003")
         return Outcome(result, text=f"The receiver answered {answer.status}.")
 
-    def _secret(self) -> bytes:
-        if self._settings.secret is not None:
-            return self._settings.secret.get_secret_value().encode()
-        with self._state.read() as unit:
+
+def sender_secret(state: State, settings: WebhookSettings) -> bytes:
+    """The key that signs what is sent; made and kept at first use where settings have none."""
+    if settings.secret is not None:
+        return settings.secret.get_secret_value().encode()
+    with state.read() as unit:
+        known = unit.kv.get(_SECRET)
+    if known is None:
+        with state.write() as unit:
             known = unit.kv.get(_SECRET)
-        if known is None:
-            with self._state.write() as unit:
-                known = unit.kv.get(_SECRET)
-                if known is None:
-                    known = new_secret()
-                    unit.kv.set(_SECRET, known)
-        return str(known).encode()
+            if known is None:
+                known = new_secret()
+                unit.kv.set(_SECRET, known)
+    return str(known).encode()
 
 
 def signature(secret: bytes, time: int, body: bytes) -> str:

@@ -19,7 +19,10 @@ from tocsin.access import Principal, require, system
 from tocsin.base.errors import ContentError, StateError, TocsinError
 from tocsin.content import AutomationFile
 from tocsin.detect.alert import iso
+from tocsin.detect.rule import Rule
 from tocsin.incidents.desk import IncidentDesk
+from tocsin.respond.actions.responder import Responder
+from tocsin.respond.automation.detections import RuleOf, wanted
 from tocsin.respond.automation.evaluate import MissingValueError, chosen_entities, fill, holds, read_aloud
 from tocsin.respond.automation.model import AutomationRule, RuleAction, parse_rule
 from tocsin.respond.errors import BadInputError
@@ -39,11 +42,21 @@ _KEEP_EVENTS = timedelta(days=30)
 class Automation:
     """The automation rules and their runner."""
 
-    def __init__(self, state: State, desk: IncidentDesk, gate: Gate, files: Iterable[AutomationFile] = ()) -> None:
+    def __init__(
+        self,
+        state: State,
+        desk: IncidentDesk,
+        gate: Gate,
+        files: Iterable[AutomationFile] = (),
+        *,
+        rule_of: RuleOf | None = None,
+    ) -> None:
+        """`rule_of` gives the detection rule of an id, whose own responses are proposed too."""
         self._state = state
         self._desk = desk
         self._gate = gate
         self._clock = state.clock
+        self._rule_of = rule_of
         self._rules: tuple[AutomationRule, ...] = ()
         self._running = threading.Lock()
         self._wake = threading.Event()
@@ -111,6 +124,7 @@ class Automation:
     def _handle(self, event: EventRow) -> None:
         with self._state.read() as unit:
             overrides = unit.rules.overrides("automation")
+        self._respond(event)
         for rule in self._rules:
             if not self._enabled(rule, overrides) or event.kind not in rule.trigger.when:
                 continue
@@ -130,6 +144,42 @@ class Automation:
                 self._note(rule, event, "Failure", [{"error": f"{type(error).__name__}: {error}"}])
         with self._state.write() as unit:
             unit.incidents.event_handled(event.seq)
+
+    def _respond(self, event: EventRow) -> None:
+        """Proposes what detections ask for. Nothing of it is done before somebody approves it."""
+        if self._rule_of is None or event.kind not in ("created", "updated"):
+            return
+        try:
+            incident = self._desk.get(event.incident_id)
+            for rule, given, comment in wanted(incident, event, self._rule_of):
+                self._propose_once(rule, given, comment, event)
+        except NotFoundError:
+            return
+        except StateError:
+            raise
+        except Exception:  # a detection's fault must not hold up automation rules
+            _log.exception("what detections ask for on incident %s", event.incident_id)
+
+    def _propose_once(self, rule: Rule, given: Mapping[str, Any], comment: str, event: EventRow) -> None:
+        who = f"detection:{rule.id}"
+        mark = _fingerprint(Responder.kind, given)
+        with self._state.read() as unit:
+            if unit.automation.has_done(who, event.incident_id, mark):
+                return
+        try:
+            made = self._gate.propose(
+                Responder.kind,
+                given,
+                incident_id=event.incident_id,
+                by=system(who, "actions.propose"),
+                comment=comment,
+                depth=event.depth + 1,
+            )
+        except BadInputError as error:
+            _log.warning("a response of detection %s: %s", rule.id, error.message)
+            return
+        with self._state.write() as unit:
+            unit.automation.did(who, event.incident_id, mark, made["id"])
 
     def _run(self, rule: AutomationRule, incident: Mapping[str, Any], event: EventRow) -> None:
         with self._state.read() as unit:

@@ -1,0 +1,47 @@
+"""Proposals that detections themselves ask for: each response of a rule for what its new alerts name, once an incident."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from tocsin.detect.responses import Response
+from tocsin.detect.rule import Rule
+from tocsin.state import EventRow
+
+__all__ = ["MOST_TARGETS", "RuleOf", "wanted"]
+
+MOST_TARGETS = 10
+"""Different targets of one response of an alert that are proposed. More of them is a rule that nobody should let act."""
+
+RuleOf = Callable[[str], Rule | None]
+
+
+def wanted(incident: Mapping[str, Any], event: EventRow, rule_of: RuleOf) -> Iterator[tuple[Rule, dict[str, Any], str]]:
+    """What the rules of the event's alerts ask for: the rule, the input of the action kind `responder`, and a comment."""
+    added = None if event.kind == "created" else set((event.changes.get("alerts") or {}).get("added") or ())
+    for alert in incident.get("alerts", ()):
+        if added is not None and alert.get("id") not in added:
+            continue
+        rule = rule_of(str(alert.get("rule_id") or ""))
+        for response in rule.responses if rule is not None else ():
+            assert rule is not None
+            targets = list(_targets(response, alert))
+            more = len(targets) - MOST_TARGETS
+            comment = f"The detection '{rule.name}' asks for it."
+            if more > 0:
+                comment += f" The alert names {more} more."
+            for target in targets[:MOST_TARGETS]:
+                given = {"do": response.action, "target": target, "options": dict(response.options)}
+                yield rule, given, comment
+
+
+def _targets(response: Response, alert: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """The different things that the alert's rows name; a row that lacks one of the columns names none."""
+    seen: set[tuple[str, ...]] = set()
+    for event in alert.get("events", ()):
+        row = event.get("row") or {}
+        values = tuple(str(row.get(c) or "").strip() for c in response.columns)
+        if all(values) and values not in seen:
+            seen.add(values)
+            yield dict(zip(response.columns, values, strict=True))
