@@ -19,6 +19,8 @@ from tocsin.tables.entities import EntityKey
 
 _T = TypeVar("_T", int, str)
 
+_MANY = 64
+
 _FEW_HOLDERS = 16
 """As many holders of a key are kept in a tuple, which the collection of garbage leaves alone."""
 
@@ -94,7 +96,7 @@ class Cluster:
     """
 
     __slots__ = (
-        "_awake", "_keys", "_live", "_open", "_resting", "alerts", "company", "first", "id", "joinable", "last", "only", "opens", "rules", "signals",
+        "_awake", "_keys", "_live", "_named", "_open", "_resting", "alerts", "company", "first", "id", "joinable", "last", "only", "opens", "rules", "signals",
         "tactics", "things", "touched", "via",
     )  # fmt: skip
 
@@ -104,6 +106,7 @@ class Cluster:
         self._awake = awake
         self._live: Incident | None = incident
         self._resting = b""
+        self._named: tuple[int, frozenset[Thing]] | None = None
         self._open = True
         self.touched = True
         """Whether anything happened to it since somebody last set this to False."""
@@ -237,7 +240,17 @@ class Cluster:
     @property
     def named(self) -> frozenset[Thing]:
         """The things that it names."""
-        return frozenset(self.things.values())
+        if len(self.things) <= _MANY:
+            return frozenset(self.things.values())
+        if self._named is None or self._named[0] != len(self.things):  # things only ever come
+            self._named = len(self.things), frozenset(self.things.values())
+        return self._named[1]
+
+    def named_with(self, other: Cluster) -> int:
+        """How many things it and another name together."""
+        mine, theirs = self.named, other.named
+        small, big = (mine, theirs) if len(mine) <= len(theirs) else (theirs, mine)
+        return len(big) + len(small - big)
 
     def _with(self, *names: frozenset[str]) -> None:
         for some in names:

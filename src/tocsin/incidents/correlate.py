@@ -399,7 +399,7 @@ class Correlator:
 
     def _may_merge(self, one: Cluster, other: Cluster) -> bool:
         pair = frozenset((one.id, other.id))
-        if pair in self._apart or vetoes(one.incident, other.incident, len(one.named | other.named)):
+        if pair in self._apart or vetoes(one.incident, other.incident, one.named_with(other)):
             return False
         return not self.more_vetoes(one.incident, other.incident)
 

@@ -34,6 +34,9 @@ _FURTHER = 0.25
 """What a second thing of one type is worth beside the first; a third, that share of it again."""
 
 
+_ROUNDING = 0.001
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     """One shared thing: its points, and what its reason says beside its name."""
@@ -92,6 +95,7 @@ class Scorer:
         self._both_high = settings.high_half_life.total_seconds()
         self._known: dict[EntityKey, tuple[int, bool]] = {}
         self._known_as_of = (0.0, 0)
+        self._worth_of: dict[tuple[str, frozenset[EntityKey]], tuple[bool, float]] = {}
         self._reach = {kind: self._reach_of(kind) for kind in self._points}
         self._share: dict[int, float] = {
             Worth.HIGH: 1.0,
@@ -119,9 +123,33 @@ class Scorer:
         return min(self._horizon, self._grace + slowest * math.log2(points / self._settings.anchor))
 
     def could_join(self, one: Cluster, other: Cluster, now: float) -> bool:
-        """Whether anything that both hold could be worth the anchor: without such a thing `score` gives no join, and costs far more."""
-        apart = max(one.first - other.last, other.first - one.last)
-        return any(apart <= self.reach(key) + 1.0 and self.may_anchor(key, now) for key in one.shared(other))
+        """Whether `score` could give a join at all, however close in time: what both hold must be worth enough, and one thing the anchor. Most
+        that are looked at share too little, and to see that costs far less than a score."""
+        self._keep_up(now)
+        shared = frozenset(one.things.keys() & other.things.keys())
+        known = self._worth_of.get((one.id, shared))
+        if known is None:
+            known = self._worth_of[one.id, shared] = self._most(one, shared, now)
+        most, reach = known
+        return most and max(one.first - other.last, other.first - one.last) <= reach + 1.0
+
+    def _most(self, one: Cluster, shared: frozenset[EntityKey], now: float) -> tuple[bool, float]:
+        """Whether shared keys could reach the threshold if no time had passed and nothing else spoke against them, and the seconds beyond which
+        none of them is worth the anchor."""
+        parts: dict[Thing, _Part] = {}
+        for key in shared:
+            points = self._points.get(key[0], 0.0) * self._rarity(key, now)[0]
+            thing = one.things[key]
+            if points:
+                # A thing that anything but a supporting key names is held to be worth its best key without support's limit.
+                kind, held = key[0], parts.get(thing)
+                if held is not None:
+                    kind, points = (held.kind if kind in SUPPORT else kind), max(points, held.points)
+                parts[thing] = _Part(thing, kind, points, 0, False)
+        most = sum(points for _, points in _weighed(parts.values(), self._settings.support))
+        most += self._settings.next_tactic + self._settings.same_rule
+        reach = max((self.reach(key) for key in shared if self.may_anchor(key, now)), default=float("-inf"))
+        return most >= self._settings.threshold - _ROUNDING, reach
 
     def supports(self, key: EntityKey) -> bool:
         """Whether that kind of thing supports joins without making any."""
@@ -201,6 +229,14 @@ class Scorer:
                     best, best_gap, noisy = left, gap, context and Worth.NOISY in (here, there)
         return best, best_gap, noisy
 
+    def _keep_up(self, now: float) -> None:
+        """Forgets what was worked out at another time, or when less had been seen."""
+        as_of = now, self._company.changes
+        if as_of != self._known_as_of:
+            self._known.clear()
+            self._worth_of.clear()
+            self._known_as_of = as_of
+
     def _rarity(self, key: EntityKey, now: float, *sides: frozenset[str]) -> tuple[float, int]:
         """What a thing's degree leaves of its points, and the degree. `sides`: the hosts and accounts of what is compared.
 
@@ -208,10 +244,7 @@ class Scorer:
         """
         if key[0] == "host":
             key = ("hostname", key[1])  # its company under its full name is some of that under its bare one
-        as_of = now, self._company.changes
-        if as_of != self._known_as_of:
-            self._known.clear()
-            self._known_as_of = as_of
+        self._keep_up(now)
         known = self._known.get(key)
         hub = self._settings.hub_degree
         if known is None:
