@@ -96,8 +96,8 @@ class Cluster:
     """
 
     __slots__ = (
-        "_awake", "_keys", "_live", "_named", "_open", "_resting", "alerts", "company", "first", "id", "joinable", "last", "only", "opens", "rules", "signals",
-        "tactics", "things", "touched", "via",
+        "_awake", "_keys", "_live", "_named", "_open", "_resting", "alerts", "company", "first", "id", "joinable", "last", "only", "opens",
+        "rules", "signals", "tactics", "things", "touched", "via",
     )  # fmt: skip
 
     def __init__(self, incident: Incident, awake: list[Cluster] | None = None) -> None:
