@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from ssl import SSLContext
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from tocsin.detect.alert import iso
 from tocsin.ingest.pipeline import Intake
 from tocsin.ingest.receivers.azure import AzureReceiver
 from tocsin.ingest.receivers.beats import BeatsReceiver
+from tocsin.ingest.receivers.bookmarks import Bookmarks
 from tocsin.ingest.receivers.elastic import ElasticReceiver
 from tocsin.ingest.receivers.fluent import FluentReceiver
 from tocsin.ingest.receivers.folder import FolderReceiver
@@ -28,6 +30,7 @@ from tocsin.ingest.receivers.settings import TlsSettings
 from tocsin.ingest.receivers.streams import StreamLimits, server_tls
 from tocsin.ingest.receivers.syslog import SyslogTcpReceiver, SyslogTlsReceiver, SyslogUdpReceiver
 from tocsin.ingest.receivers.tails import SessionTails
+from tocsin.ingest.receivers.wef import WefReceiver, subscription_of
 from tocsin.ingest.settings import DecodeLimits
 from tocsin.ingest.watch import Facts, source_of
 from tocsin.workspace.settings import IngestSettings, Settings
@@ -87,6 +90,8 @@ class Receiving:
                 SyslogTlsReceiver(intake, limits.syslog_host, tls.syslog_port, tls=_context(tls), limits=_SYSLOG)
             )
         self._running += _streams(intake, limits)
+        if limits.wef.port >= 0:
+            self._running.append(_forwarding(intake, limits, settings.data / "intake" / "wef.msgpack"))
         if limits.kafka.brokers:
             kafka = limits.kafka
             self._running.append(
@@ -160,11 +165,27 @@ def _watched(facts: Facts, state: str) -> dict[str, Any]:
     }
 
 
+_FORWARDING = StreamLimits(frame_bytes=4 << 20)  # eight times what machines are told to send at most
 _SYSLOG = StreamLimits(frame_bytes=1 << 20, idle_seconds=None)
 
 
 def _context(tls: TlsSettings) -> SSLContext:
     return server_tls(tls.certificate, tls.key, tls.client_ca)
+
+
+def _forwarding(intake: Intake, limits: IngestSettings, file: Path) -> WefReceiver:
+    bookmarks = Bookmarks(file)
+    intake.memories.append(bookmarks)
+    tls, wef = limits.tls, limits.wef
+    return WefReceiver(
+        intake,
+        wef.host,
+        wef.port,
+        tls=server_tls(tls.certificate, tls.key, wef.client_ca or tls.client_ca),
+        subscription=subscription_of(wef),
+        bookmarks=bookmarks,
+        limits=_FORWARDING,
+    )
 
 
 def _streams(intake: Intake, limits: IngestSettings) -> list[_Running]:

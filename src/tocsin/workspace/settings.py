@@ -28,6 +28,7 @@ from tocsin.ingest.receivers.settings import (
     KafkaSettings,
     S3Settings,
     TlsSettings,
+    WefSettings,
 )
 from tocsin.lake.settings import EngineSettings, LakeSettings
 from tocsin.query.settings import QuerySettings
@@ -118,6 +119,7 @@ class IngestSettings(_Section):
     fluent: FluentSettings = FluentSettings()
     gelf: GelfSettings = GelfSettings()
     beats: BeatsSettings = BeatsSettings()
+    wef: WefSettings = WefSettings()
     kafka: KafkaSettings = KafkaSettings()
     s3: S3Settings = S3Settings()
     health: HealthSettings = HealthSettings()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import selectors
+import ssl
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from tests.ingest.fuzz.doors import LIMIT, LIMITS, App, FindingError, Kept, converse, decoded
 from tocsin.ingest.decoders.body import frame_syslog, unframe_syslog
+from tocsin.ingest.receivers import wsman
 from tocsin.ingest.receivers.azure import AzureReceiver
 from tocsin.ingest.receivers.beats import BeatsReceiver
 from tocsin.ingest.receivers.elastic import ElasticReceiver
@@ -34,7 +36,9 @@ from tocsin.ingest.receivers.jsonlines import JsonLinesReceiver
 from tocsin.ingest.receivers.loki import LokiReceiver, _push_request
 from tocsin.ingest.receivers.otlp import OtlpReceiver
 from tocsin.ingest.receivers.relp import RelpReceiver, _Session
+from tocsin.ingest.receivers.settings import WefSettings
 from tocsin.ingest.receivers.streams import FrameError
+from tocsin.ingest.receivers.wef import WefReceiver, subscription_of
 from tocsin.lake import Body
 
 __all__ = ["TARGETS", "Target"]
@@ -288,6 +292,51 @@ def _relp() -> list[bytes]:
 # ---------------------------------------------------------------------------------------------------- requests
 
 
+def forwarding(data: bytes) -> str:
+    """0: a message in UTF-8, sent as a batch; 1: the same in UTF-16; 2: sent as an enumeration; above: the bytes of a whole connection."""
+    kept = Kept()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_REQUIRED
+    subscription = subscription_of(WefSettings())
+    receiver = WefReceiver(kept, tls=context, subscription=subscription, limits=LIMITS)
+    how, rest = data[0], data[1:]
+    if how < 3:
+        body = rest if how != 1 else b"\xff\xfe" + rest.decode("utf-8", "replace").encode("utf-16-le")
+        path = "/wsman" if how == 2 else f"/wsman/subscriptions/{subscription.id}"
+        head = f"POST {path} HTTP/1.1\r\nHost: h\r\nContent-Type: application/soap+xml\r\nContent-Length: {len(body)}\r\n\r\n"
+        rest = head.encode() + body
+    answer, ended = converse(receiver, [rest])
+    if answer and not answer.startswith(b"HTTP/1.1 "):
+        raise FindingError(f"an answer {answer[:60]!r}")
+    if b"HTTP/1.1 500" in answer and kept.bodies:
+        raise FindingError("a fault, and events were kept")
+    return verdict(kept, ended)
+
+
+def _forwarding() -> list[bytes]:
+    def message(action: str, header: str, body: str) -> bytes:
+        return (
+            f"<s:Envelope xmlns:s='http://www.w3.org/2003/05/soap-envelope' xmlns:a='http://schemas.xmlsoap.org/ws/2004/08/addressing' "
+            f"xmlns:w='http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd'><s:Header><a:Action s:mustUnderstand='true'>{action}</a:Action>"
+            f"<a:MessageID>uuid:1</a:MessageID>{header}</s:Header><s:Body>{body}</s:Body></s:Envelope>"
+        ).encode()
+
+    mark = "<w:Bookmark><BookmarkList><Bookmark Channel='Security' RecordId='1'/></BookmarkList></w:Bookmark>"
+    event = "<Event xmlns='x'><System><EventID>4624</EventID><Channel>Security</Channel></System><EventData/></Event>"
+    events = f"<w:Events><w:Event><![CDATA[{event}]]></w:Event><w:Event>{event}</w:Event><w:DroppedEvents>3</w:DroppedEvents></w:Events>"
+    batch, asking = message(wsman.EVENTS, mark, events), message(wsman.ENUMERATE, "", "")
+    whole = (
+        b"POST /wsman HTTP/1.1\r\nHost: h\r\nContent-Type: application/soap+xml\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    return [
+        b"\0" + batch,
+        b"\1" + batch,
+        b"\2" + asking,
+        b"\0" + message(wsman.HEARTBEAT, "<w:AckRequested/>", ""),
+        b"\3" + whole + b"%x\r\n%b\r\n0\r\n\r\n" % (len(asking), asking) + whole,
+    ]
+
+
 def http(
     kind: Any, path: str, headers: dict[str, str], *, wrap: Callable[[bytes], bytes] | None = None
 ) -> Callable[[bytes], str]:
@@ -392,6 +441,7 @@ TARGETS: dict[str, Target] = {
         Target("gelf-udp", _gelf_udp, gelf_udp),
         Target("syslog-framing", _syslog, syslog),
         Target("relp", _relp, relp),
+        Target("forwarding", _forwarding, forwarding),
         Target("hec-event", _lines(*_HEC), http(HecReceiver, "/services/collector/event", {"authorization": "Splunk good"})),
         Target(
             "hec-raw",

@@ -17,6 +17,7 @@ __all__ = [
     "KafkaSettings",
     "S3Settings",
     "TlsSettings",
+    "WefSettings",
 ]
 
 _PORT = "{} 0 takes a free one, -1 switches it off."
@@ -117,6 +118,43 @@ class BeatsSettings(_Section):
         default=-1, ge=-1, le=65535, description=_PORT.format("TCP port of Beats' `output.logstash` (commonly 5044);")
     )
     tls: bool = Field(default=False, description="Whether it speaks TLS, with the certificate of `ingest.tls`.")
+
+
+class WefSettings(_Section):
+    """Windows event forwarding over TLS, in place of a Windows event collector."""
+
+    host: str = Field(default="127.0.0.1", description="Address that machines forward their events to.")
+    port: int = Field(
+        default=-1,
+        ge=-1,
+        le=65535,
+        description=_PORT.format("TCP port of Windows event forwarding over TLS (commonly 5986);"),
+    )
+    client_ca: Path | None = Field(
+        default=None,
+        description="PEM file of the authorities whose certificates machines show; without it `ingest.tls.client_ca`. One of them is needed.",
+    )
+    name: str = Field(
+        default="Tocsin", min_length=1, max_length=100, description="What machines call the subscription."
+    )
+    channels: tuple[str, ...] = Field(
+        default=(),
+        description="Event logs to forward, whole; without any those that the packs read, Security, Sysmon and PowerShell among them.",
+    )
+    query: Path | None = Field(
+        default=None, description="XML file with a `QueryList` that chooses events instead of `channels`."
+    )
+    read_existing_events: bool = Field(
+        default=False, description="Whether a machine that is new here sends what its logs hold already."
+    )
+    rendered: bool = Field(
+        default=False,
+        description="Whether events carry their message as text too; it makes them about twice as large.",
+    )
+    heartbeat_seconds: int = Field(
+        default=3600, ge=10, description="How often a machine without events says that it is there."
+    )
+    latency_seconds: int = Field(default=30, ge=1, description="How long a machine may gather events for a batch.")
 
 
 class KafkaSettings(_Section):

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import structlog
 
@@ -174,6 +174,12 @@ class Stream(asyncio.Protocol):
             or self._ended
             or (not self._buffer and not self._paused and self._reading is not None)
         )
+
+    @property
+    def certificate(self) -> dict[str, Any]:
+        """What the peer's certificate says, as `ssl.SSLSocket.getpeercert` gives it; empty without one."""
+        found = self._transport.get_extra_info("peercert") if self._transport is not None else None
+        return found or {}
 
     def begun(self, partial: bool) -> None:
         """Says whether a frame has begun and isn't whole: from its first byte on it must be within `frame_seconds`."""
