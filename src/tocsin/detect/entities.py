@@ -7,8 +7,11 @@ incidents would merge on SYSTEM.
 from __future__ import annotations
 
 import ipaddress
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -126,80 +129,60 @@ def complete(entities: Sequence[Entity]) -> tuple[Entity, ...]:
 
 # ---------------------------------------------------------------------------------------------- well-known columns
 
-_HOSTS = ("DeviceName", "Computer", "HostName", "DvcHostname", "TargetDeviceName", "DestinationDeviceName", "Dvc")
-_ACCOUNTS: tuple[tuple[str, str, str, str, str], ...] = (
-    # name, domain, SID, UPN, Entra object id
-    ("AccountName", "AccountDomain", "AccountSid", "AccountUpn", "AccountObjectId"),
-    ("InitiatingProcessAccountName", "InitiatingProcessAccountDomain", "InitiatingProcessAccountSid",
-     "InitiatingProcessAccountUpn", "InitiatingProcessAccountObjectId"),
-    ("TargetUserName", "TargetDomainName", "TargetUserSid", "", ""),
-    ("SubjectUserName", "SubjectDomainName", "SubjectUserSid", "", ""),
-    ("TargetAccountDisplayName", "", "", "TargetAccountUpn", ""),
-    ("", "", "", "UserPrincipalName", ""),
-    ("ActorUsername", "", "", "", ""),
-    ("TargetUsername", "", "", "", ""),
-    ("Account", "", "", "", ""),
-    ("UserName", "UserDomain", "", "", ""),
-)  # fmt: skip
-_ADDRESSES = (
-    "RemoteIP", "IPAddress", "IpAddress", "ClientIP", "ClientIPAddress", "SourceIP", "DestinationIP", "SrcIpAddr", "DstIpAddr",
-    "SourceIPAddress", "CallerIpAddress", "CallerIPAddress", "SenderIPv4", "SenderIPv6", "FileOriginIP", "ActorIpAddress",
-    "SourceIp", "DestinationIp", "HostIP",
-)  # fmt: skip
-_URLS = ("Url", "RemoteUrl", "FileOriginUrl")
-_PROCESSES: tuple[tuple[str, str, str, str], ...] = (
-    # pid, command line, creation time, image
-    ("ProcessId", "ProcessCommandLine", "ProcessCreationTime", "FolderPath"),
-    (
-        "InitiatingProcessId",
-        "InitiatingProcessCommandLine",
-        "InitiatingProcessCreationTime",
-        "InitiatingProcessFolderPath",
-    ),
-    ("NewProcessId", "CommandLine", "TimeGenerated", "NewProcessName"),
-)
-_FILES = (("FolderPath", "FileName"), ("", "AttachmentFileName"), ("", "SourceFileName"))
-_HASHES = (("SHA256", "SHA256"), ("SHA1", "SHA1"), ("MD5", "MD5"), ("FileHash", ""))
+
+@cache
+def _columns() -> Mapping[str, Any]:
+    """`entities.toml`: columns by the part that they play."""
+    read: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("entities.toml").read_text("utf-8"))
+    return read
 
 
 def derive_entities(row: Row) -> list[Entity]:
     """The entities of a row whose rule maps none, from columns that mean the same in every catalogue table."""
+    columns = _columns()
+
+    def first(names: Sequence[str]) -> str:
+        return next((found for n in names if (found := text(row.get(n)))), "")
+
     found: list[Entity] = []
-    host = next((h for c in _HOSTS if (h := text(row.get(c)))), "")
+    host = first(columns["hosts"])
     if host:
-        found.extend(make("Host", {"FullName": host, "DeviceId": text(row.get("DeviceId"))}))
+        found.extend(make("Host", {"FullName": host, "DeviceId": text(row.get(columns["device"]))}))
     found.extend(_accounts(row))
-    for column in _ADDRESSES:
+    for column in columns["addresses"]:
         found.extend(make("IP", {"Address": text(row.get(column))}))
-    for column in _URLS:
+    for column in columns["urls"]:
         found.extend(make("URL", {"Url": text(row.get(column))}))
     found.extend(_mail(row))
     found.extend(_processes(row, host))
-    for directory, name in _FILES:
-        if file := text(row.get(name)):
-            found.extend(make("File", {"Directory": text(row.get(directory)), "Name": file, "Host": host}))
-    for column, algorithm in _HASHES:
-        if value := text(row.get(column)):
-            found.extend(make("FileHash", {"Algorithm": algorithm, "Value": value}))
-            break  # the strongest one names the file
-    if key := text(row.get("RegistryKey")):
+    for each in columns["files"]:
+        if file := text(row.get(each["name"])):
+            found.extend(make("File", {"Directory": text(row.get(each.get("directory"))), "Name": file, "Host": host}))
+    for each in columns["hashes"]:
+        if value := text(row.get(each["column"])):
+            found.extend(make("FileHash", {"Algorithm": each.get("algorithm", ""), "Value": value}))
+            break
+    registry = columns["registry"]
+    if key := text(row.get(registry["key"])):
         found.extend(make("RegistryKey", {"Key": key}))
-        found.extend(make("RegistryValue", {"Key": key, "Name": text(row.get("RegistryValueName"))}))
+        found.extend(make("RegistryValue", {"Key": key, "Name": text(row.get(registry["value"]))}))
     found.extend(_targets(row))
-    if app := text(row.get("AppDisplayName")) or text(row.get("Application")):
-        found.extend(make("CloudApplication", {"AppId": text(row.get("AppId")), "Name": app}))
-    if query := text(row.get("DnsQuery")) or text(row.get("QueryName")):
+    application = columns["application"]
+    if app := first(application["names"]):
+        found.extend(make("CloudApplication", {"AppId": text(row.get(application["id"])), "Name": app}))
+    if query := first(columns["domains"]):
         found.extend(make("DNS", {"DomainName": query.rstrip(".").lower()}))
-    if resource := text(row.get("ResourceId")) or text(row.get("_ResourceId")):
+    if resource := first(columns["resources"]):
         found.extend(make("AzureResource", {"ResourceId": resource}))
     return list(dict.fromkeys(found))
 
 
 def _accounts(row: Row) -> Iterator[Entity]:
-    for name, domain, sid, upn, object_id in _ACCOUNTS:
-        ids = {"Sid": text(row.get(sid)), "AadUserId": text(row.get(object_id))}
-        given, full = text(row.get(name)), text(row.get(upn))
-        realm = text(row.get(domain))
+    columns = _columns()
+    for each in columns["accounts"]:
+        ids = {"Sid": text(row.get(each.get("sid"))), "AadUserId": text(row.get(each.get("id")))}
+        given, full = text(row.get(each.get("name"))), text(row.get(each.get("upn")))
+        realm = text(row.get(each.get("domain")))
         if "@" in full:
             user, _, suffix = full.partition("@")
             yield from make(
@@ -207,17 +190,17 @@ def _accounts(row: Row) -> Iterator[Entity]:
             )
         elif given:
             yield from make("Account", {**ids, "Name": given, "NTDomain": realm})
-    user = text(row.get("UserId"))
+    user = text(row.get(columns["user"]))
     if "@" in user:
         yield from make("Account", {"Name": user})
-    by = _mapping(_mapping(row.get("InitiatedBy")).get("user"))  # Entra's audit log
+    by = _mapping(_mapping(row.get(columns["audit"]["by"])).get("user"))
     if "@" in (name := text(by.get("userPrincipalName"))):
         yield from make("Account", {"Name": name, "AadUserId": text(by.get("id"))})
 
 
 def _targets(row: Row) -> Iterator[Entity]:
     """The applications and people that Entra's audit log says something was done to."""
-    value = row.get("TargetResources")
+    value = row.get(_columns()["audit"]["to"])
     if isinstance(value, str) and value.startswith("["):
         try:
             value = orjson.loads(value)
@@ -235,36 +218,37 @@ def _targets(row: Row) -> Iterator[Entity]:
 
 
 def _mail(row: Row) -> Iterator[Entity]:
-    recipient = text(row.get("RecipientEmailAddress"))
+    mail = _columns()["mail"]
+    recipient = text(row.get(mail["recipient"]))
     if "@" in recipient:
         yield from make("Mailbox", {"MailboxPrimaryAddress": recipient.lower()})
-    if message := text(row.get("NetworkMessageId")):
+    if message := text(row.get(mail["message"])):
         yield from make(
             "MailMessage",
             {
                 "NetworkMessageId": message,
                 "Recipient": recipient,
-                "Subject": text(row.get("Subject")),
-                "Sender": text(row.get("SenderFromAddress")),
+                "Subject": text(row.get(mail["subject"])),
+                "Sender": text(row.get(mail["sender"])),
             },
         )
 
 
 def _processes(row: Row, host: str) -> Iterator[Entity]:
-    for pid, command, created, image in _PROCESSES:
-        number = text(row.get(pid))
-        line = text(row.get(command))
+    for each in _columns()["processes"]:
+        number = text(row.get(each["pid"]))
+        line = text(row.get(each["command"]))
         if (not number and not line) or number in ("0", "4"):
             continue
-        if pid == "ProcessId" and not line:
-            continue  # a bare ProcessId is often the logger's own
+        if not line and not each.get("bare", True):
+            continue
         yield from make(
             "Process",
             {
                 "ProcessId": number,
                 "CommandLine": line,
-                "CreationTimeUtc": text(row.get(created)),
-                "ImageFile": text(row.get(image)),
+                "CreationTimeUtc": text(row.get(each["created"])),
+                "ImageFile": text(row.get(each["image"])),
                 "Host": host,
             },
         )
