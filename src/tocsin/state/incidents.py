@@ -8,7 +8,7 @@ the outbox is a projection of the incident log (`log`), which is written in the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -40,6 +40,7 @@ _SORTS: Mapping[str, ColumnElement[Any]] = {
 
 
 _TOGETHER = 500
+_EVERY = ("New", "InProgress", "Resolved", "Redirected")
 
 
 class Incidents(IncidentAlerts, IncidentActivity):
@@ -80,6 +81,7 @@ class Incidents(IncidentAlerts, IncidentActivity):
 
     def writes(self) -> IncidentWrites:
         """Where changes are gathered that are to be written together."""
+        self._tallies.clear()
         return IncidentWrites(self._c, self._clock)
 
     def next_number(self) -> int:
@@ -93,6 +95,7 @@ class Incidents(IncidentAlerts, IncidentActivity):
 
     def put(self, row: IncidentRow) -> None:
         """Writes a whole row as it is, its version too; its tags apart."""
+        self._tallies.clear()
         values = {n: getattr(row, n) for n in COLUMNS if n != "id"}
         changed = self._c.execute(update(incidents).where(incidents.c.id == row.id).values(**values))
         if changed.rowcount == 0:
@@ -169,29 +172,54 @@ class Incidents(IncidentAlerts, IncidentActivity):
     ) -> tuple[list[IncidentRow], int]:
         """A page of rows and how many match in all. Ties are ordered by last event, then number, so that pages don't overlap."""
         by = _SORTS[sort]
-        chosen = self._where(select(*(incidents.c[n] for n in COLUMNS)), wanted)
-        total = self._c.execute(self._where(select(func.count()).select_from(incidents), wanted)).scalar_one()
-        chosen = chosen.order_by(
+        # The rows themselves are fetched once it is known which: what is sorted and passed over is then small, an index where there is one.
+        chosen = self._where(select(incidents.c.id), wanted).order_by(
             by.desc() if descending else by.asc(), incidents.c.last.desc(), incidents.c.number.desc()
         )
-        rows = self._c.execute(chosen.limit(limit).offset(offset)).all()
-        return self._with_tags([dict(r._mapping) for r in rows]), int(total)
+        ids = [str(r[0]) for r in self._c.execute(chosen.limit(limit).offset(offset))]
+        rows = self.several(ids)
+        return [rows[i] for i in ids], sum(self._tally(wanted).values())
 
     def counts(self, wanted: IncidentFilter) -> dict[str, dict[str, int]]:
         """By status, severity and owner: how many match the other filters. Owner "" is nobody."""
-        facets: dict[str, tuple[ColumnElement[Any], dict[str, Any]]] = {
-            "status": (incidents.c.status, {"statuses": ()}),
-            "severity": (incidents.c.severity, {"severities": ()}),
-            "owner": (func.coalesce(incidents.c.owner, ""), {"owner": ""}),
+        facets: dict[str, dict[str, Any]] = {
+            "status": {"statuses": ()},
+            "severity": {"severities": ()},
+            "owner": {"owner": ""},
         }
         counted: dict[str, dict[str, int]] = {}
-        for name, (column, without) in facets.items():
-            others = IncidentFilter(
-                **{f.name: without.get(f.name, getattr(wanted, f.name)) for f in fields(IncidentFilter)}
-            )
-            chosen = self._where(select(column, func.count()).select_from(incidents), others).group_by(column)
-            counted[name] = {str(value): int(n) for value, n in self._c.execute(chosen)}
+        for place, (name, without) in enumerate(facets.items()):
+            found: dict[str, int] = {}
+            for values, count in self._tally(replace(wanted, **without)).items():
+                found[values[place]] = found.get(values[place], 0) + count
+            counted[name] = found
         return counted
+
+    def _tally(self, wanted: IncidentFilter) -> dict[tuple[str, str, str], int]:
+        """How many match, by status, severity and owner. These three filter what is counted once for all of a page's counts."""
+        rest = (wanted.tag, wanted.text)
+        if rest not in self._tallies:
+            columns = (incidents.c.status, incidents.c.severity, incidents.c.owner)
+            # Merged ones are in it, too: a page may ask for them.
+            chosen = self._where(
+                select(*columns, func.count()).select_from(incidents),
+                IncidentFilter(_EVERY, tag=wanted.tag, text=wanted.text),
+            )
+            self._tallies[rest] = {
+                (str(s), str(v), str(o or "")): int(n) for s, v, o, n in self._c.execute(chosen.group_by(*columns))
+            }
+        owners = {"" if o == "none" else o for o in wanted.owner.split(",") if o}
+        return {
+            (status, severity, owner): n
+            for (status, severity, owner), n in self._tallies[rest].items()
+            if (status in wanted.statuses if wanted.statuses else status != "Redirected")
+            and (not wanted.severities or severity in wanted.severities)
+            and (not owners or owner in owners)
+        }
+
+    @cached_property
+    def _tallies(self) -> dict[tuple[str, str], dict[tuple[str, str, str], int]]:
+        return {}
 
     @staticmethod
     def _where(chosen: Select[Any], wanted: IncidentFilter) -> Select[Any]:
