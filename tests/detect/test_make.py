@@ -171,7 +171,7 @@ def test_a_device_process_row() -> None:
     assert [e.type for e in found].count("Account") == 1
     assert by_type["File"].identifiers == {"Directory": "C:\\Users\\ann", "Name": "x.exe", "Host": "ws1.contoso.com"}
     assert by_type["FileHash"].identifiers == {"Algorithm": "SHA256", "Value": "a" * 64}
-    assert by_type["Process"].strong_keys() == (("process", "ws1.contoso.com", "4242", "2024-05-01t11:00:00.123z"),)
+    assert by_type["Process"].strong_keys() == (("process", "ws1/4242/2024-05-01t11:00:00"),)
 
 
 def test_cloud_and_mail_rows() -> None:
