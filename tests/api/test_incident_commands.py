@@ -27,7 +27,7 @@ class Commands:
         self.environment = {"TOCSIN_TOKEN": served.token(role)}
 
     def __call__(self, name: str, *arguments: str, text: str = "") -> str:
-        where = self.where if name not in ("show", "list", "log", "preview") else self.where[:2]
+        where = self.where if name not in ("show", "list", "log", "preview", "tuning") else self.where[:2]
         done = CliRunner().invoke(
             app, ["incidents", name, *arguments, *where], env=self.environment, input=text or None
         )
@@ -171,6 +171,41 @@ def test_the_permissions_are_those_of_the_api(served: Served, place: str) -> Non
         nobody.where[-1] = "nobody"
         with pytest.raises(UsageError, match="no user"):
             nobody("lock", one)
+
+
+@pytest.mark.parametrize("place", ["server", "folder"])
+def test_weights_are_tried_set_and_taken_back(served: Served, place: str) -> None:
+    day = 8 if place == "server" else 9
+    one, _ = fill(served, day)
+    run = Commands(served, place, "Administrator")
+    assert run("weights") == "All weights are as usual; --all prints them.\n"
+    assert "threshold = 40.0 points" in run("weights", "--all")
+    served.workspace.incidents.judge(again=True)
+    before = run.show(one)["priority"]
+    assert f"#{one} priority {before} becomes {before - 30}" in run("weights", "--set", "severity.High=10", "--preview")
+    assert run("weights").startswith("All weights are as usual")
+    run("weights", "--set", "severity.High=10", "--set", "grace=1", "--reason", "a try")
+    assert run.show(one)["priority"] == before - 30
+    run("weights", "--set", "threshold=400")
+    said = run("weights")
+    assert "severity.High = 10.0 points (usually 40.0)" in said
+    assert "grace = 1.0 hours (usually 0.5)" in said
+    # Whoever correlates, the server, takes in what a command on the folder set.
+    served.workspace.incidents.add([alert(f"alone{day}", recent() + 2, things(day)[0])])
+    assert run.show(one)["alert_count"] == 2
+    run("weights", "--usual", "severity.High")
+    assert run.show(one)["priority"] == before
+    for entry in run.json("weights", "--history")["items"][:2]:
+        run("weights", "--undo", str(entry["id"]))
+    run("weights", "--usual", "severity.High", "--usual", "grace")
+    assert run("weights").startswith("All weights are as usual")
+    assert "closed incidents were true positives" in run("tuning")
+    with pytest.raises(TocsinError, match="hots"):
+        run("weights", "--set", "weights.hots=1", "--preview")
+    reader = Commands(served, place, "Reader")
+    with pytest.raises(TocsinError) as refused:
+        reader("weights", "--set", "stage=1")
+    assert refused.value.code.startswith("ACC")
 
 
 def test_what_is_locked_by_a_command_stays_alone_on_the_server(served: Served) -> None:

@@ -86,14 +86,18 @@ def test_what_it_means(state: State, content: Content) -> None:
     reached = told["blast_radius"]
     assert [h["label"] for h in reached["hosts"]] == ["ws1.contoso.com", "ws2.contoso.com"]
     assert (reached["critical"], reached["hosts"][1]["why_critical"]) == (1, "Domain controllers")
-    for part in (
-        f"{len(incident.alerts)} alerts from",
-        'began with "Phishing mail opened → macro"',
-        "Lateral movement followed",
-        "2 hosts",
-        "is critical",
-    ):
-        assert part in told["summary"], told["summary"]
+    plain = [a for a in incident.alerts if a.alert.product != "Fusion"]
+    assert told["summary"].startswith(
+        f"An attack in {len(told['stages'])} stages, from initial access to {told['stages'][-1]['name'].lower()}, reached "
+    ), told["summary"]
+    assert 'began with "Phishing mail opened → macro"' in told["summary"]
+    assert told["summary"].count(". ") == 1, "two sentences"
+    facts = {f["name"]: f["text"] for f in told["facts"]}
+    assert facts["Critical"] == "1 of what it reached is critical"
+    assert facts["Told by"].startswith(f"{len(incident.alerts)} alerts of")
+    assert facts["Told by"].endswith(f", {sum(a.alert.count for a in plain)} events")
+    (moved,) = [s for s in told["stages"] if s["tactic"] == "LateralMovement"]
+    assert (moved["name"], moved["alert_id"] in {a.alert.id for a in plain}) == ("Lateral movement", True)
     because = [a["because"] for a in told["advice"]]
     assert because[:2] == ["T1003", "T1003"] or "T1566" in because
     assert "Lateral movement" in because

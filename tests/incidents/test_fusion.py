@@ -10,9 +10,11 @@ import pytest
 from tests.incidents.test_correlate import ANN, BOB, WS1, WS2, alert
 from tocsin.content import load_packs
 from tocsin.detect.alert import Alert
-from tocsin.incidents import Correlator
+from tocsin.incidents import Correlator, Incident
 from tocsin.incidents.fusion import PRODUCT, Fusion, Pattern, Stage, patterns_of, shipped_patterns
 from tocsin.incidents.links import shipped_links
+from tocsin.incidents.model import LinkedAlert
+from tocsin.incidents.priority import Judge, priority
 from tocsin.incidents.signature import signature
 from tocsin.tables import Entity
 
@@ -78,6 +80,56 @@ def test_a_pattern_needs_every_stage_in_time_on_one_thing(name: str) -> None:
     assert fired(pattern, early + of_stage(last, late + 2 * len(before), one)[-1:]) == []
     apart = [a for part in parts[:-1] for a in part] or of_stage(last, 0, one)[:-1]
     assert fired(pattern, apart + of_stage(last, 2 * len(before), other)[-1:]) == []
+
+
+HAND = ("Discovery", "Execution", "CredentialAccess", "Discovery", "Persistence")
+
+
+@pytest.mark.parametrize(
+    ("names", "tactics", "step"),
+    [
+        (["same"] * 5, HAND, 1),  # one rule that repeats itself
+        (["a", "b", "c", "d", "e"], ["Discovery", "Execution"] * 3, 1),  # an inventory: two stages
+        (["a", "b", "c", "d", "e"], HAND, 6),  # a day's administration, in no hurry
+        (["a", "b", "c", "d"], HAND, 1),  # four things
+    ],
+)
+def test_work_that_only_resembles_hands_on_keyboard_is_none(names: list[str], tactics: list[str], step: float) -> None:
+    pattern = PATTERNS["fusion-hands-on-keyboard"]
+
+    def made(names: list[str], tactics: list[str], step: float) -> list[Alert]:
+        at = enumerate(zip(names, tactics, strict=False))
+        return [alert(f"{n}", i * step, WS1, ANN, severity="Low", tactics=(t,)) for i, (n, t) in at]
+
+    burst = made(["a", "b", "c", "d", "e"], list(HAND), 1)
+    assert len(fired(pattern, burst)) == 1
+    assert fired(pattern, made(names, list(tactics), step)) == []
+
+
+def test_ransomware_that_spreads_is_one_incident_and_comes_first() -> None:
+    """A service account reaches three machines and each begins to encrypt: one incident of High severity with the tag that priority counts."""
+    hosts = [Entity.host(f"srv{n}.contoso.com") for n in range(3)]
+    moves = [alert("move", 40 * n, h, ANN, severity="Low", tactics=("LateralMovement",)) for n, h in enumerate(hosts)]
+    ends = [
+        alert("end", 130 + n, h, ANN, severity="Medium", tactics=("Impact",), techniques=("T1486",))
+        for n, h in enumerate(hosts)
+    ]
+    correlator = Correlator(patterns=list(PATTERNS.values()))
+    correlator.add([*moves, *ends])
+    (incident,) = correlator.incidents
+    assert {a.alert.id for a in incident.alerts} >= {a.id for a in (*moves, *ends)}
+    assert "ransomware" in incident.facts.tags
+    judge = Judge()
+    without = [LinkedAlert(a) for a in (*moves, *ends)]
+    assert priority(incident, judge)[0] > priority(Incident("i", 1, without), judge)[0]
+    assert "tagged ransomware" in {r.text for r in priority(incident, judge)[1]}
+    # The same encryption by somebody who went nowhere is one machine's matter: this pattern is silent.
+    lone = PATTERNS["fusion-lateral-movement-then-ransomware"]
+    assert fired(lone, [moves[0], alert("other", 130, hosts[0], BOB, tactics=("Impact",), techniques=("T1486",))]) == []
+    assert (
+        fired(lone, [*(alert(f"e{n}", n, WS1, ANN, tactics=("Impact",), techniques=("T1486",)) for n in range(5))])
+        == []
+    )
 
 
 def test_ordered_stages_must_come_in_order() -> None:

@@ -20,6 +20,7 @@ from tocsin.incidents.history import rebuild
 from tocsin.incidents.judging import AssetRow
 from tocsin.incidents.life import Actor
 from tocsin.incidents.priority import Asset, Judge, keys_of_name, priority, weights_of
+from tocsin.incidents.tuning import Tuning
 from tocsin.incidents.weights import CorrelationSettings
 from tocsin.state import ConflictError, State
 
@@ -112,7 +113,7 @@ def test_weights_and_assets_judge_again_and_the_history_keeps_each(state: State)
     desk.add([alert("a", 0, WS1, ANN, techniques=("T1486",)), alert("b", 0, WS2, BOB)])
     one = next(i for i in desk.page()["items"] if i["techniques"])
     assert "technique T1486" in [r["text"] for r in one["reasons"]], "the packs' points count"
-    desk.set_priority_points({"severity": {"Medium": 50}}, actor=ANNA)
+    Tuning(state, desk).set(None, {"severity": {"Medium": 50}}, actor=ANNA)
     assert desk.set_assets([AssetRow("Host", "ws1.contoso.com", "Mine", "high")])
     assert not desk.set_assets([AssetRow("Host", "ws1.contoso.com", "Mine", "high")])
     past = desk.priority_history(one["id"])

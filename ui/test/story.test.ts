@@ -13,6 +13,7 @@ const step = (time: string, title: string, alert: string, tactic = "Execution"):
   actor: null,
   target: null,
   evidence: 0,
+  pattern: false,
 });
 const entity = (type: string, label: string) => ({ type, label, identifiers: {} });
 const alert = (id: string, entities: ReturnType<typeof entity>[], more: Partial<Alert> = {}): Alert => ({

@@ -33,6 +33,7 @@ __all__ = [
     "SummariesPort",
     "TablesPort",
     "TransformsPort",
+    "TuningPort",
     "Workspace",
 ]
 
@@ -171,13 +172,27 @@ class IncidentsPort(Protocol):
 
     def priority_points(self) -> Json: ...
 
-    def set_priority_points(self, given: Mapping[str, Any], *, actor: Any) -> None: ...
-
     def priority_history(self, incident_id: str) -> Any: ...
 
     def assets(self) -> Any: ...
 
     def metrics(self, start: datetime, end: datetime, *, by: str = "") -> Json: ...
+
+
+class TuningPort(Protocol):
+    """Weights of correlation and priority (`tocsin.incidents.tuning.Tuning`)."""
+
+    def weights(self) -> Json: ...
+
+    def preview(self, correlation: Json | None, priorities: Json | None) -> Json: ...
+
+    def set(self, correlation: Json | None, priorities: Json | None, *, reason: str = "", actor: Any) -> Json: ...
+
+    def history(self) -> Sequence[Json]: ...
+
+    def undo(self, entry_id: int, *, actor: Any) -> Json: ...
+
+    def report(self) -> Json: ...
 
 
 class StoriesPort(Protocol):
@@ -534,6 +549,9 @@ class Workspace(Protocol):
 
     @property
     def stories(self) -> StoriesPort: ...
+
+    @property
+    def tuning(self) -> TuningPort: ...
 
     @property
     def queries(self) -> QueryPort: ...

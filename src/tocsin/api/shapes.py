@@ -185,6 +185,7 @@ class StoryStep(Output):
     actor: EntityShape | None = Field(default=None, description="Who did it, as the alert says")
     target: EntityShape | None = Field(default=None, description="To what")
     evidence: int = Field(default=0, description="How many rows prove it")
+    pattern: bool = Field(default=False, description="It says that other steps make a known multistage pattern")
 
 
 class GraphNode(Output):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tocsin.respond import Gate
     from tocsin.state import State, Unit
 
-__all__ = ["As", "Ca", "Data", "Desk", "Place", "Server", "TokenFile", "find", "open_desk"]
+__all__ = ["As", "Ca", "Data", "Desk", "Place", "Server", "TokenFile", "find", "open_desk", "open_tuning"]
 
 Data = Annotated[Path | None, typer.Option(help="The data folder.")]
 As = Annotated[
@@ -81,6 +81,10 @@ class Desk(ABC):
     @abstractmethod
     def undo(self, action: str) -> Mapping[str, Any]:
         """Takes an action back; the action as it is then."""
+
+    @abstractmethod
+    def tune(self, what: str, *given: Any) -> Any:
+        """Asks for weights or sets them: weights, preview, set, history, undo, report."""
 
     @abstractmethod
     def id_of(self, which: str) -> str:
@@ -142,6 +146,21 @@ class _Over(Desk):
     def undo(self, action: str) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self._remote.ask("POST", f"/actions/{action}/undo")
         return found
+
+    def tune(self, what: str, *given: Any) -> Any:
+        path = "/incidents/weights"
+        if what in ("preview", "set"):
+            sides = dict(zip(("correlation", "priority", "reason"), given, strict=False))
+            body = {n: v for n, v in sides.items() if v is not None}
+            return self._remote.ask(
+                "PUT" if what == "set" else "POST", path + ("" if what == "set" else "/preview"), body
+            )
+        if what == "undo":
+            return self._remote.ask("POST", f"{path}/history/{given[0]}/undo")
+        found = self._remote.ask(
+            "GET", {"weights": path, "history": f"{path}/history", "report": "/incidents/tuning"}[what]
+        )
+        return found["items"] if what == "history" else found
 
     def _path(self, which: str) -> str:
         from urllib.parse import quote
@@ -260,6 +279,23 @@ class _Folder(Desk):
             )
         return gate.undo(action, by=self.principal)
 
+    def tune(self, what: str, *given: Any) -> Any:
+        from tocsin.access import require
+        from tocsin.incidents.life import Actor
+        from tocsin.incidents.tuning import Tuning
+
+        tuning = Tuning(self._state, self._desks()[0])
+        if what in ("set", "undo", "preview"):
+            who = self.principal
+            require(who, "settings.manage")
+            actor = Actor(who.name, address=who.address)
+            if what == "set":
+                correlation, priorities, reason = given
+                return tuning.set(correlation, priorities, reason=reason, actor=actor)
+            if what == "undo":
+                return tuning.undo(given[0], actor=actor)
+        return getattr(tuning, what)(*given)
+
     def _desks(self) -> tuple[IncidentDesk, Gate]:
         if self._made is None:
             from tocsin.incidents.desk import IncidentDesk
@@ -314,6 +350,13 @@ def open_desk(place: Place) -> Iterator[Desk]:
 
     with open_state(place.data) as state:
         yield _Folder(state, place.data, place.user)
+
+
+@contextmanager
+def open_tuning(place: Place) -> Iterator[Callable[..., Any]]:
+    """Asks for weights where `open_desk` would work: `ask("set", correlation, priority, reason)` and so on, as `tocsin.incidents.tuning` has it."""
+    with open_desk(place) as desk:
+        yield desk.tune
 
 
 def find(unit: Unit, wanted: str) -> str:

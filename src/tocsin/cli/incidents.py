@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tocsin.cli import incident_edit
+from tocsin.cli import incident_edit, incident_weights
 from tocsin.cli.incident_desks import Ca, Data, Place, Server, TokenFile, find, open_desk
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ app = typer.Typer(
     help="Incidents: the queue, one of them, what is done to it, its log, its figures.", no_args_is_help=True
 )
 incident_edit.add_to(app)
+incident_weights.add_to(app)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Which = Annotated[str, typer.Argument(help="An incident's number or id.")]
 

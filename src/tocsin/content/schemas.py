@@ -187,7 +187,7 @@ INCIDENTS = Schema(
     "Incident content",
     {
         "id": Field("text", required=True, pattern=_ID, longest=120),
-        "kind": Field("text", required=True, choices=("asset", "priority", "advice", "summary")),
+        "kind": Field("text", required=True, choices=("asset", "priority", "advice", "summary", "report")),
         "name": Field("text", longest=256),
         # asset: which hosts and accounts matter. The query's column Name has them, Group (if there is one) their device group.
         "entity": Field("text", choices=("Host", "Account")),
@@ -213,8 +213,29 @@ INCIDENTS = Schema(
                 ),
             ),
         ),
-        # summary: sentences, Jinja text over the incident's story
+        # report: a threat report; what of it in an incident says that this is it: one of the indicators, or `least` of the techniques in `for`,
+        # all of `insists` among them
+        "description": Field("text", longest=5000),
+        "threat": Field("text", longest=60),
+        "indicators": Field("list", item=Field("text", longest=2048)),
+        "insists": Field("list", item=Field("text")),
+        "least": Field("int", least=1),
+        "references": Field("list", item=Field("text", longest=2048)),
+        # summary: a sentence or two, Jinja text over the incident's story; facts likewise, each with its name
         "template": Field("text", longest=20_000),
+        "facts": Field(
+            "list",
+            item=Field(
+                "map",
+                schema=Schema(
+                    "A key fact",
+                    {
+                        "name": Field("text", required=True, longest=60),
+                        "template": Field("text", required=True, longest=5000),
+                    },
+                ),
+            ),
+        ),
     },
 )
 

@@ -7,7 +7,7 @@ the correlator's memory once they are durable; whoever writes an incident takes 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,8 +19,10 @@ from tocsin.incidents.correlate import CorrelationSettings, Correlator, Incident
 from tocsin.incidents.fusion import patterns_of
 from tocsin.incidents.life import Actor
 from tocsin.incidents.links import links_of
+from tocsin.incidents.model import Incident
 from tocsin.incidents.priority import Judge
 from tocsin.incidents.story import graph, story
+from tocsin.incidents.weights import WEIGHTS, over
 from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, TaskRow, Unit, text_of
 from tocsin.tables.entities import EntityKey
 
@@ -48,32 +50,70 @@ class IncidentDesk:
         whoever correlates on the same state is told to read anew."""
         self._state = state
         self._content = content
-        self._settings = settings or CorrelationSettings()
+        self.usual_correlation = settings or CorrelationSettings()
+        """What correlation weighs where nobody has set anything else: the settings file's."""
+        self._settings = self.usual_correlation
         self._lock = threading.RLock()
         self._reshapes = 0
         self.resolve: Callable[[Alert], Alert] = lambda alert: alert
         """Gives an alert what its entities are known as; asked when it is filed, and again when more is learned."""
         self._listeners: list[Callable[[], None]] = []
         history.bring_up_to_date(state)
+        self._settings = self._read_settings()
         self.judge()
         self._correlates = correlates
         self._correlator = self._load() if correlates else Correlator((), self._settings)
 
     def _load(self) -> Correlator:
+        self._settings = self._read_settings()
         # Twice the horizon: an incident's last event may lie back as far as an alert that is late by as much.
         since = self._state.clock.now() - 2 * self._settings.horizon
-        content = self._content() if self._content is not None else None
         with self._state.read() as unit:
             self._reshapes = reshape.reshapes(unit)
-            made = Correlator(
-                store.load_growing(unit, since),
-                self._settings,
-                apart=reshape.apart(unit),
-                links=links_of(content) if content is not None else None,
-                patterns=patterns_of(content)[0] if content is not None else None,
-            )
+            made = self.correlator(self._settings, store.load_growing(unit, since), apart=reshape.apart(unit))
         made.more_vetoes = lambda one, other: judging.group_vetoes(self._state.judge, one, other)
         return made
+
+    def _read_settings(self) -> CorrelationSettings:
+        """The settings file's, under what somebody set since; what no program knows any more is left out."""
+        with self._state.read() as unit:
+            given = unit.kv.get(judging.CORRELATION, {})
+        known = {
+            n: v
+            for n, v in given.items()
+            if n.removeprefix("weights.") in WEIGHTS or n in CorrelationSettings.model_fields
+        }
+        return over(self.usual_correlation, known)
+
+    @property
+    def correlation(self) -> CorrelationSettings:
+        """What correlation weighs now."""
+        return self._settings
+
+    def correlator(
+        self,
+        settings: CorrelationSettings,
+        incidents: Iterable[Incident] = (),
+        *,
+        apart: frozenset[frozenset[str]] = frozenset(),
+    ) -> Correlator:
+        """A correlator of its own with those settings and the packs' links and patterns."""
+        content = self._content() if self._content is not None else None
+        return Correlator(
+            incidents,
+            settings,
+            apart=apart,
+            links=links_of(content) if content is not None else None,
+            patterns=patterns_of(content)[0] if content is not None else None,
+        )
+
+    def retune(self) -> None:
+        """Takes in weights that were set: correlation's from the next alert on, priority's for every open incident now."""
+        with self._lock:
+            self._settings = self._read_settings()
+            if self._correlates:
+                self._correlator = self._load()
+        self.judge(again=True)
 
     def on_event(self, listener: Callable[[], None]) -> None:
         """Calls that after each transaction that put events into the outbox. It must be quick."""
@@ -155,22 +195,6 @@ class IncidentDesk:
         """The points that priority is made of, as they are in force."""
         judge = self._state.judge or Judge()
         return {"weights": judge.points(), "usual": Judge(techniques=judge.techniques, tags=judge.tags).points()}
-
-    def set_priority_points(self, given: Mapping[str, Any], *, actor: Actor) -> None:
-        """Sets weights that differ from the usual ones and judges every open incident again. UsageError INC0004 for what is no weight."""
-        with self._state.write() as unit:
-            before = unit.kv.get(judging.WEIGHTS, {})
-            judging.set_weights(unit, given)
-            unit.audit.add(
-                actor.name,
-                "incident.weights",
-                "settings",
-                judging.WEIGHTS,
-                before=before,
-                after=dict(given),
-                address=actor.address,
-            )
-        self.judge(again=True)
 
     def priority_history(self, incident_id: str) -> list[dict[str, Any]]:
         """An incident's priorities, oldest first: when each came to be, through whom, and its reasons."""

@@ -96,6 +96,10 @@ class Facts:
         for key in keys:
             by_key.setdefault(key, at)
 
+    def names(self, key: EntityKey) -> bool:
+        """Whether it holds a thing of that key, or of that type and label in lower case."""
+        return key in self._by_key
+
     @property
     def things(self) -> int:
         """How many different things there are."""

@@ -10,13 +10,17 @@ from typing import Any
 from tocsin.content import Content
 from tocsin.incidents.model import Incident
 from tocsin.incidents.priority import LEVELS, Asset, Judge, Weights, keys_of_name, weights_of
+from tocsin.incidents.reports import reports_of
 from tocsin.state import Unit
 from tocsin.tables.entities import EntityKey
 
-__all__ = ["WEIGHTS", "AssetRow", "assets_of", "group_vetoes", "judge_of", "set_assets", "set_weights"]
+__all__ = ["CORRELATION", "WEIGHTS", "AssetRow", "assets_of", "group_vetoes", "judge_of", "set_assets", "set_weights"]
 
 WEIGHTS = "incidents.weights"
 """Where weights that differ from the usual ones are kept."""
+
+CORRELATION = "incidents.correlation"
+"""Where settings of correlation that somebody set are kept: by name, over those of the settings file."""
 
 _ASSETS = "incidents.assets"
 
@@ -53,6 +57,7 @@ def judge_of(unit: Unit, content: Content | None, *, separate_groups: bool = Fal
         alerts=unit.incidents.alert_counts_by_rule(),
         closed=unit.incidents.outcomes_by_rule(),
         separate_groups=separate_groups,
+        reports=reports_of(content) if content is not None else (),
     )
 
 

@@ -16,8 +16,10 @@ from jinja2.sandbox import SandboxedEnvironment
 from tocsin.base.errors import ContentError, Place
 from tocsin.content import Content, IncidentFile
 from tocsin.detect.alert import SEVERITIES, TACTICS, iso
+from tocsin.incidents.fusion import PRODUCT as PATTERNS
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, spaced
 from tocsin.incidents.priority import Judge
+from tocsin.incidents.reports import matches, reports_of
 from tocsin.incidents.story import roles_of
 from tocsin.tables.entities import Entity
 
@@ -34,11 +36,14 @@ _REACHED = {
 
 
 def narrative(incident: Incident, content: Content, judge: Judge | None = None) -> dict[str, Any]:
-    """Summary, blast radius, root cause and advice in the API's shape."""
+    """Summary, key facts, stages, blast radius, root cause and advice in the API's shape."""
     reached = blast_radius(incident, judge)
     cause = root_cause(incident)
+    told = summary(incident, content, reached, cause)
     return {
-        "summary": summary(incident, content, reached, cause),
+        **told,
+        "stages": [{**s, "time": iso(s["time"])} for s in _stages(_in_time(incident))],
+        "reports": [m.to_dict() for m in matches(incident, reports_of(content))],
         "blast_radius": reached,
         "root_cause": cause,
         "advice": advice(incident, content),
@@ -181,13 +186,18 @@ def _stage(tactic: str) -> int:
     return TACTICS.index(tactic) if tactic in TACTICS else len(TACTICS)
 
 
-def summary(incident: Incident, content: Content, reached: Mapping[str, Any], cause: Mapping[str, Any] | None) -> str:
-    """The incident in plain words, by the last `summary` template of content; "" where there is none. ContentError CNT0030 for one that fails."""
+def summary(
+    incident: Incident, content: Content, reached: Mapping[str, Any], cause: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The incident in plain words (`summary`) and its key facts (`facts`, name and text), by the last `summary` of content.
+
+    "" and none where there is none; a fact whose text is empty is left out. ContentError CNT0030 for a template that fails.
+    """
     templates = [i for i in content.incidents if i.kind == "summary"]
     if not templates:
-        return ""
+        return {"summary": "", "facts": []}
     item = templates[-1]
-    alerts = sorted(incident.alerts, key=lambda a: (a.alert.time, a.alert.id))
+    alerts = _in_time(incident)
     facts = {
         "number": incident.number,
         "title": incident.title,
@@ -196,8 +206,10 @@ def summary(incident: Incident, content: Content, reached: Mapping[str, Any], ca
         "first": incident.first,
         "last": incident.last,
         "alerts": len(alerts),
+        "events": sum(a.alert.count for a in alerts if a.alert.product != PATTERNS),
+        "patterns": [a.alert.title or a.alert.rule for a in alerts if a.alert.product == PATTERNS],
         "rules": list(dict.fromkeys(a.alert.title or a.alert.rule for a in alerts)),
-        "products": sorted({a.alert.product for a in alerts}),
+        "products": sorted({a.alert.product for a in alerts} - {PATTERNS}),
         "tactics": [spaced(t) for t in incident.tactics],
         "techniques": list(incident.techniques),
         "stages": _stages(alerts),
@@ -205,23 +217,46 @@ def summary(incident: Incident, content: Content, reached: Mapping[str, Any], ca
         "cause": cause,
         "duration": (incident.last - incident.first).total_seconds(),
     }
-    try:
-        text = _template(item.document.value["template"]).render(facts)
-    except TemplateError as error:
-        raise ContentError(
-            f"The summary's template fails: {error}", code="CNT0030", place=Place(str(item.path))
-        ) from error
-    return " ".join(text.split())
+    value = item.document.value
+
+    def said(template: str) -> str:
+        try:
+            return " ".join(_template(template).render(facts).split())
+        except TemplateError as error:
+            raise ContentError(
+                f"The summary's template fails: {error}", code="CNT0030", place=Place(str(item.path))
+            ) from error
+
+    told = [{"name": str(f["name"]), "text": said(f["template"])} for f in value.get("facts") or ()]
+    return {"summary": said(value["template"]), "facts": [f for f in told if f["text"]]}
+
+
+def _in_time(incident: Incident) -> list[LinkedAlert]:
+    return sorted(incident.alerts, key=lambda a: (a.alert.time, a.alert.id))
 
 
 def _stages(alerts: Iterable[LinkedAlert]) -> list[dict[str, Any]]:
-    """Each stage once, in the order in which it was first seen: what told of it, when and where."""
+    """Each stage once, in the order in which it was first seen: what told of it, when and where.
+
+    What a pattern says it says of alerts that are here themselves; of an incident of patterns alone, the patterns tell.
+    """
+    every = list(alerts)
+    plain = [a for a in every if a.alert.product != PATTERNS]
     made: dict[str, dict[str, Any]] = {}
-    for linked in alerts:
+    for linked in plain or every:
         alert = linked.alert
         for tactic in sorted(alert.tactics, key=_stage):
             stage = made.setdefault(
-                tactic, {"tactic": spaced(tactic), "time": alert.time, "titles": [], "actor": "", "target": ""}
+                tactic,
+                {
+                    "tactic": tactic,
+                    "name": spaced(tactic),
+                    "time": alert.time,
+                    "titles": [],
+                    "actor": "",
+                    "target": "",
+                    "alert_id": alert.id,
+                },
             )
             title = alert.title or alert.rule
             if title not in stage["titles"]:
@@ -237,8 +272,25 @@ def _template(text: str) -> Any:
     environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
     environment.filters["clock"] = lambda t: t.strftime("%Y-%m-%d %H:%M:%S") + " UTC"
     environment.filters["span"] = _span
+    environment.filters["named"] = _named
     environment.filters["count"] = lambda n, one, many="": f"{n} {one if n == 1 else many or one + 's'}"
     return environment.from_string(text)
+
+
+def _named(things: Sequence[Mapping[str, Any]], one: str, many: str = "", most: int = 2) -> list[str]:
+    """A few things by their short names, many by number: ws1 and ws2, or 5 hosts."""
+    if len(things) > most:
+        return [f"{len(things)} {many or one + 's'}"]
+    return [_short(str(t["type"]), str(t["label"])) for t in things]
+
+
+def _short(kind: str, label: str) -> str:
+    """A host without its domain, an account without its directory; where nothing would be left, all of it."""
+    if kind == "Host":
+        return label.split(".", maxsplit=1)[0] or label
+    if kind in ("Account", "Mailbox"):
+        return label.rpartition("\\")[2].split("@")[0] or label
+    return label
 
 
 def _span(seconds: float) -> str:

@@ -16,6 +16,7 @@ from fpdf.fonts import FontFace
 
 from tocsin import __version__
 from tocsin.incidents.export import ATTACHMENT, to_json
+from tocsin.incidents.model import spaced
 
 __all__ = ["product", "to_pdf"]
 
@@ -54,6 +55,8 @@ def to_pdf(bundle: Mapping[str, Any]) -> bytes:
     if told.get("summary"):
         pdf.heading("Summary")
         pdf.text(told["summary"])
+        if facts := {f["name"]: f["text"] for f in told.get("facts") or ()}:
+            pdf.facts(facts)
     pdf.heading("Why this priority")
     pdf.table(("Reason", "Points"), [(r["text"], f"{r['weight']:+g}") for r in incident["reasons"]], (84, 16))
     if cause := told.get("root_cause"):
@@ -65,7 +68,7 @@ def to_pdf(bundle: Mapping[str, Any]) -> bytes:
     rows = [
         (
             _clock(s["time"]),
-            s["tactic"],
+            spaced(s["tactic"]),
             ", ".join(s["techniques"][:3]),
             s["title"],
             _label(s.get("actor")),

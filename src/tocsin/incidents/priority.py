@@ -14,9 +14,10 @@ from typing import Any
 
 from tocsin.base.errors import UsageError, did_you_mean
 from tocsin.incidents.model import Incident, Reason, spaced
+from tocsin.incidents.reports import Report, matches
 from tocsin.tables.entities import Entity, EntityKey
 
-__all__ = ["LEVELS", "Asset", "Judge", "Weights", "keys_of_name", "priority", "weights_of"]
+__all__ = ["LEAST", "LEVELS", "MEANINGS", "MOST", "Asset", "Judge", "Weights", "keys_of_name", "priority", "weights_of"]
 
 LEVELS = ("veryHigh", "high", "medium", "low")
 """How much an asset matters, the most first."""
@@ -73,6 +74,33 @@ class Weights:
     tags: Mapping[str, float] = field(default_factory=_tags)
 
 
+LEAST, MOST = -100.0, 100.0
+"""The range of a weight."""
+
+MEANINGS: Mapping[str, str] = {
+    "severity": "Points of an incident of {} severity.",
+    "stage_reached": "Points when {} is the worst stage that was reached; the worst one counts.",
+    "stage": "Points for each stage of an attack after the first.",
+    "stages_most": "Points that the number of stages gives at most.",
+    "techniques": "Points of technique {}; of an incident's techniques the one with the most counts.",
+    "asset": "Points when an asset whose criticality is {} is involved; the most critical one counts.",
+    "rule": "Points for each different rule after the first.",
+    "rules_most": "Points that the number of rules gives at most.",
+    "products": "Points when more than one product saw it.",
+    "high_alert": "Points for each alert of High severity after the first.",
+    "high_alerts_most": "Points that the number of such alerts gives at most.",
+    "host": "Points for each host after the first.",
+    "hosts_most": "Points that the number of hosts gives at most.",
+    "account": "Points for each account after the second.",
+    "accounts_most": "Points that the number of accounts gives at most.",
+    "rare_rule": "Points when one of its rules has hardly ever fired.",
+    "rare_below": "Alerts below which a rule is rare.",
+    "signal": "Points when one of its rules was right in every closed incident; taken away when it was wrong in every one.",
+    "signal_cases": "Closed incidents that a rule needs for that.",
+    "tags": "Points of the tag {}, on the incident or on one of its alerts.",
+}
+"""What each weight means; of those that have parts, `{}` is the part's name."""
+
 _MAPS: Mapping[str, tuple[str, ...]] = {
     "severity": tuple(_severity()),
     "stage_reached": (),
@@ -105,7 +133,7 @@ def weights_of(given: Mapping[str, Any], base: Weights | None = None) -> Weights
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -100 <= value <= 100:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not LEAST <= value <= MOST:
         raise UsageError(f"The weight {name!r} is a number from -100 to 100, not {value!r}.", code="INC0004")
     return float(value)
 
@@ -122,7 +150,8 @@ class Asset:
 @dataclass(frozen=True, slots=True)
 class Judge:
     """What incidents are judged by. `assets` by entity key, `alerts` and `closed` by rule: how many alerts, and in how many closed incidents it
-    was right and in how many wrong; `separate_groups`: incidents of different device groups don't merge. An empty one judges by the incident alone.
+    was right and in how many wrong; `reports`: threat reports; `separate_groups`: incidents of different device groups
+    don't merge. An empty one judges by the incident alone.
     """
 
     weights: Weights = field(default_factory=Weights)
@@ -132,6 +161,7 @@ class Judge:
     alerts: Mapping[str, int] = field(default_factory=dict)
     closed: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     separate_groups: bool = False
+    reports: tuple[Report, ...] = ()
 
     def points(self) -> dict[str, Any]:
         """The weights as they are in force, the packs' points among them."""
@@ -191,6 +221,7 @@ def priority(incident: Incident, judge: Judge | None = None) -> tuple[int, tuple
     tags = {t.lower() for t in incident.tags} | facts.tags
     points_of = {**judge.tags, **w.tags}
     reasons.extend(Reason(f"tagged {t}", p) for t, p in points_of.items() if t.lower() in tags)
+    reasons.extend(_reports(incident, judge, {t.lower(): p for t, p in points_of.items() if t.lower() not in tags}))
     reasons.sort(key=lambda r: (-r.weight, r.text))
     return max(0, min(100, round(sum(r.weight for r in reasons)))), tuple(reasons)
 
@@ -207,6 +238,18 @@ def _techniques(incident: Incident, judge: Judge) -> list[Reason]:
         return []
     best, technique = max(found, key=lambda f: (f[0], f[1]))
     return [Reason(f"technique {technique}", best)]
+
+
+def _reports(incident: Incident, judge: Judge, points: Mapping[str, float]) -> list[Reason]:
+    """The threat report that it looks like most, and the threat that this tells of: the points of these tags, by techniques alone half of them."""
+    found = matches(incident, judge.reports)
+    if not found:
+        return []
+    best = max(found, key=lambda m: (bool(m.indicators), points.get(m.report.threat.lower(), 0.0)))
+    share = 1.0 if best.indicators else 0.5
+    said = ((f"matches the threat report '{best.report.name}' by {best.why}", "threat report"),
+            (f"that report tells of {best.report.threat}", best.report.threat.lower()))  # fmt: skip
+    return [Reason(text, p * share) for text, tag in said if (p := points.get(tag, 0.0))]
 
 
 def _assets(entities: Iterable[Entity], judge: Judge) -> list[Reason]:

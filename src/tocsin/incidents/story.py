@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.detect.alert import Alert, iso
+from tocsin.incidents.fusion import PRODUCT as PATTERNS
 from tocsin.incidents.model import Incident, ordered_tactics
 from tocsin.tables.entities import Entity, EntityKey
 
@@ -32,6 +33,8 @@ class Step:
     actor: Entity | None = None
     target: Entity | None = None
     evidence: int = 0
+    pattern: bool = False
+    """Whether it tells no event of its own, but that earlier ones make a known pattern."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -47,6 +50,7 @@ class Step:
             "actor": self.actor.to_dict() if self.actor else None,
             "target": self.target.to_dict() if self.target else None,
             "evidence": self.evidence,
+            "pattern": self.pattern,
         }
 
 
@@ -90,6 +94,7 @@ def story(incident: Incident) -> tuple[Step, ...]:
             actor=roles_of(a.alert)[0],
             target=roles_of(a.alert)[1],
             evidence=a.alert.count,
+            pattern=a.alert.product == PATTERNS,
         )
         for a in incident.alerts
     ]

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-__all__ = ["CONTEXT", "SUPPORT", "WEIGHTS", "CorrelationSettings"]
+__all__ = ["CONTEXT", "SUPPORT", "WEIGHTS", "CorrelationSettings", "over"]
 
 WEIGHTS: Mapping[str, float] = MappingProxyType(
     {
@@ -55,6 +55,8 @@ WEIGHTS: Mapping[str, float] = MappingProxyType(
 
 CONTEXT = frozenset({"host", "hostname", "account", "session", "ip", "ip.private", "name", "app"})
 """Kinds (before the dot) that say where something happened. They age faster than artefacts, and a noisy rule's alerts count less in them."""
+
+_LONGEST = 3600.0 * 24 * 365
 
 SUPPORT = frozenset({"ip.private", "name", "file", "registrykey", "registryvalue", "malware"})
 """Kinds that may name several things: they support a join but never make one."""
@@ -121,3 +123,18 @@ class CorrelationSettings(BaseModel):
     def points(self) -> dict[str, float]:
         """Points by kind: the built-in ones under what the settings say."""
         return {**WEIGHTS, **self.weights}
+
+
+def over(base: CorrelationSettings, given: Mapping[str, object]) -> CorrelationSettings:
+    """The settings with those changed that are named: ``threshold``, ``weights.host``; times in hours. pydantic.ValidationError for what can't be."""
+    made: dict[str, object] = base.model_dump()
+    weights = dict(base.weights)
+    for name, value in given.items():
+        kind = name.removeprefix("weights.")
+        if kind != name:
+            weights[kind] = value  # type: ignore[assignment]  # validated below
+        elif isinstance(made.get(name), timedelta) and isinstance(value, int | float) and not isinstance(value, bool):
+            made[name] = timedelta(seconds=min(3600.0 * value, _LONGEST)) if value >= 0 else str(value)
+        else:
+            made[name] = value
+    return CorrelationSettings.model_validate({**made, "weights": weights})

@@ -39,7 +39,16 @@ class Stories:
             incident = from_row(shown(unit, incident_id), unit.incidents.alerts_of(incident_id))
             alike = similar(unit, incident_id)
         if not incident.alerts:
-            return {"summary": "", "blast_radius": None, "root_cause": None, "advice": [], "similar": alike}
+            return {
+                "summary": "",
+                "facts": [],
+                "stages": [],
+                "reports": [],
+                "blast_radius": None,
+                "root_cause": None,
+                "advice": [],
+                "similar": alike,
+            }
         made = narrative(incident, workspace.rules.content, workspace.state.judge)
         return {**made, "similar": alike}
 

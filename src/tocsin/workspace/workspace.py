@@ -19,6 +19,7 @@ from tocsin import __version__
 from tocsin.access import Access
 from tocsin.base.clock import Clock, SystemClock
 from tocsin.incidents.desk import IncidentDesk
+from tocsin.incidents.tuning import Tuning
 from tocsin.ingest.mapping import Mapper
 from tocsin.ingest.pipeline import Intake
 from tocsin.ingest.settings import DecodeLimits
@@ -141,6 +142,7 @@ class Workspace:
         self.own_rows = OwnRows(self._intake, clock)
         self.written = WriteBack(self)
         self.stories = Stories(self)
+        self.tuning = Tuning(self.state, self.incidents)
         self.health = Health(
             self._intake,
             self.lake,

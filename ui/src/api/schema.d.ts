@@ -432,6 +432,110 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/incidents/tuning": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tuning Report
+         * @description How the weights do on closed incidents and on what people merged and took apart.
+         */
+        get: operations["tuning_report"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/weights": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Incident Weights
+         * @description Every weight of correlation and priority: value, usual value, meaning, range.
+         */
+        get: operations["incident_weights"];
+        /**
+         * Set Weights
+         * @description Sets weights: correlation's from the next alert on, priority's for every open incident at once.
+         */
+        put: operations["set_weights"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/weights/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Weights History
+         * @description Who set which weights when and why.
+         */
+        get: operations["weights_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/weights/history/{entry}/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Undo Weights
+         * @description Sets back what an entry of the history set, to what was before it.
+         */
+        post: operations["undo_weights"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/weights/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview Weights
+         * @description What other values would change: the engine is run over the open incidents' alerts with both. Changes nothing.
+         */
+        post: operations["preview_weights"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/incidents/{incident_id}": {
         parameters: {
             query?: never;
@@ -2927,6 +3031,21 @@ export interface components {
             values: string[];
         };
         /**
+         * Corrections
+         * @description Incidents that people merged, and how many of these the engine would join by itself now; pairs that they took apart, and how many it
+         *     would keep apart.
+         */
+        Corrections: {
+            /** Apart */
+            apart: number;
+            /** Apart Now */
+            apart_now: number;
+            /** Merged */
+            merged: number;
+            /** Merged Now */
+            merged_now: number;
+        };
+        /**
          * Coverage
          * @description ATT&CK coverage, counted now. `counts` by level, `facts` by what holds; `being_tested` rules' cases are being run meanwhile.
          */
@@ -3507,6 +3626,28 @@ export interface components {
              * @default 30
              */
             days?: number;
+        };
+        /**
+         * Fact
+         * @description A key fact.
+         */
+        Fact: {
+            /** Name */
+            name: string;
+            /** Text */
+            text: string;
+        };
+        /**
+         * Factor
+         * @description The separation without a factor of priority, and what the factor is worth: how much better it is with it.
+         */
+        Factor: {
+            /** Name */
+            name: string;
+            /** Without */
+            without: number;
+            /** Worth */
+            worth: number;
         };
         /**
          * FeatureReadiness
@@ -4205,6 +4346,21 @@ export interface components {
             };
         };
         /**
+         * JoinChange
+         * @description Alerts that would be in one incident though they are in several now (`merge`), or the other way round (`split`).
+         */
+        JoinChange: {
+            /** Alerts */
+            alerts: number;
+            /** Incidents */
+            incidents: components["schemas"]["Named"][];
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "merge" | "split";
+        };
+        /**
          * KeepRequest
          * @description Terms, and how many rows the preview said that go at once.
          */
@@ -4558,6 +4714,18 @@ export interface components {
             number: number;
         };
         /**
+         * Named
+         * @description An incident by name.
+         */
+        Named: {
+            /** Id */
+            id: string;
+            /** Number */
+            number: number;
+            /** Title */
+            title: string;
+        };
+        /**
          * Narrative
          * @description What an incident means. `blast_radius` and `root_cause` are null for one whose alerts went elsewhere.
          */
@@ -4565,10 +4733,22 @@ export interface components {
             /** Advice */
             advice: components["schemas"]["Advice"][];
             blast_radius: components["schemas"]["BlastRadius"] | null;
+            /** Facts */
+            facts: components["schemas"]["Fact"][];
+            /** Reports */
+            reports: components["schemas"]["ThreatReport"][];
             root_cause: components["schemas"]["RootCause"] | null;
             /** Similar */
             similar: components["schemas"]["Similar"][];
-            /** Summary */
+            /**
+             * Stages
+             * @description In the order in which they were first seen
+             */
+            stages: components["schemas"]["StageTold"][];
+            /**
+             * Summary
+             * @description A sentence or two
+             */
             summary: string;
         };
         /**
@@ -4815,6 +4995,25 @@ export interface components {
             roles: ("Reader" | "Responder" | "Contributor" | "Administrator")[];
         };
         /**
+         * NewWeights
+         * @description Values to set, and why.
+         */
+        NewWeights: {
+            /** Correlation */
+            correlation?: {
+                [key: string]: number | boolean;
+            } | null;
+            /** Priority */
+            priority?: {
+                [key: string]: number;
+            } | null;
+            /**
+             * Reason
+             * @default
+             */
+            reason?: string;
+        };
+        /**
          * Noise
          * @description A rule's weeks, the newest last, and the last seven days beside the budget.
          */
@@ -4951,6 +5150,24 @@ export interface components {
             count: number;
             /** Rows */
             rows: unknown[][];
+        };
+        /**
+         * PriorityChange
+         * @description An incident whose priority would be another, with the points that come and go.
+         */
+        PriorityChange: {
+            /** After */
+            after: number;
+            /** Before */
+            before: number;
+            /** Id */
+            id: string;
+            /** Number */
+            number: number;
+            /** Reasons */
+            reasons: components["schemas"]["Reason"][];
+            /** Title */
+            title: string;
         };
         /**
          * PriorityHistory
@@ -5645,6 +5862,18 @@ export interface components {
             unclassified: number;
         };
         /**
+         * RuleOutcome
+         * @description In how many closed incidents a rule was right, in how many not.
+         */
+        RuleOutcome: {
+            /** Right */
+            right: number;
+            /** Rule */
+            rule: string;
+            /** Wrong */
+            wrong: number;
+        };
+        /**
          * RulePatch
          * @description What to switch.
          */
@@ -6215,6 +6444,29 @@ export interface components {
             p99: number | null;
         };
         /**
+         * StageTold
+         * @description A stage of the attack, when it was first seen, by which alerts and on what. `tactic` is its ATT&CK name, `name` the plain one.
+         */
+        StageTold: {
+            /** Actor */
+            actor: string;
+            /** Alert Id */
+            alert_id: string;
+            /** Name */
+            name: string;
+            /** Tactic */
+            tactic: string;
+            /** Target */
+            target: string;
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+            /** Titles */
+            titles: string[];
+        };
+        /**
          * StoryStep
          * @description One step of the attack story.
          */
@@ -6234,6 +6486,12 @@ export interface components {
              * @default 0
              */
             evidence: number;
+            /**
+             * Pattern
+             * @description It says that other steps make a known multistage pattern
+             * @default false
+             */
+            pattern: boolean;
             /**
              * Severity
              * @default
@@ -6716,6 +6974,26 @@ export interface components {
             start: number;
         };
         /**
+         * ThreatReport
+         * @description A threat report of the packs that the incident looks like: by indicators that it holds, or, more weakly, by its techniques.
+         */
+        ThreatReport: {
+            /** Description */
+            description: string;
+            /** Id */
+            id: string;
+            /** Indicators */
+            indicators: string[];
+            /** Name */
+            name: string;
+            /** References */
+            references: string[];
+            /** Techniques */
+            techniques: string[];
+            /** Threat */
+            threat: string;
+        };
+        /**
          * Token
          * @description A token, without its secret.
          */
@@ -6941,6 +7219,24 @@ export interface components {
             suppression?: number | null;
             /** Threshold */
             threshold?: number | null;
+        };
+        /**
+         * TuningReport
+         * @description How the weights do on what people decided. `separation`: the share of pairs of a true positive and another closed incident in which
+         *     the true positive has the higher priority; a half is chance; null without both. What a rule's past gives is left out of it.
+         */
+        TuningReport: {
+            corrections: components["schemas"]["Corrections"];
+            /** Factors */
+            factors: components["schemas"]["Factor"][];
+            /** Others */
+            others: number;
+            /** Rules */
+            rules: components["schemas"]["RuleOutcome"][];
+            /** Separation */
+            separation: number | null;
+            /** True Positives */
+            true_positives: number;
         };
         /**
          * Undone
@@ -7171,6 +7467,106 @@ export interface components {
              * @default
              */
             search_key?: string;
+        };
+        /**
+         * Weight
+         * @description A number that correlation or priority weighs. `usual` is what the settings file and the packs say; null bounds are none.
+         */
+        Weight: {
+            /** Least */
+            least: number | null;
+            /** Meaning */
+            meaning: string;
+            /** Most */
+            most: number | null;
+            /** Name */
+            name: string;
+            /**
+             * Unit
+             * @enum {string}
+             */
+            unit: "points" | "hours" | "share" | "count" | "yes or no";
+            /** Usual */
+            usual: number | boolean;
+            /** Value */
+            value: number | boolean;
+        };
+        /**
+         * WeightValues
+         * @description Values that differ from the usual ones, by name (`weights.host`, `severity.High`); times in hours. A side left out stays as it is, of a
+         *     side that is given what is left out becomes usual.
+         */
+        WeightValues: {
+            /** Correlation */
+            correlation?: {
+                [key: string]: number | boolean;
+            } | null;
+            /** Priority */
+            priority?: {
+                [key: string]: number;
+            } | null;
+        };
+        /**
+         * Weights
+         * @description Every weight.
+         */
+        Weights: {
+            /** Correlation */
+            correlation: components["schemas"]["Weight"][];
+            /** Priority */
+            priority: components["schemas"]["Weight"][];
+        };
+        /**
+         * WeightsEntry
+         * @description What somebody set: the values over the usual ones before and after, for the sides that were given.
+         */
+        WeightsEntry: {
+            /** Actor */
+            actor: string;
+            /** After */
+            after: {
+                [key: string]: unknown;
+            };
+            /** Before */
+            before: {
+                [key: string]: unknown;
+            };
+            /** Id */
+            id: number;
+            /** Reason */
+            reason: string;
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+        };
+        /**
+         * WeightsHistory
+         * @description What was set, newest first; the newest 200 are kept here, the audit log keeps all.
+         */
+        WeightsHistory: {
+            /** Items */
+            items: components["schemas"]["WeightsEntry"][];
+        };
+        /**
+         * WeightsPreview
+         * @description What would change. Of `alerts_open` alerts in open incidents the newest `alerts` were run through the engine, of `open` incidents
+         *     the most urgent `incidents` were judged; at most 200 changes of each kind are listed.
+         */
+        WeightsPreview: {
+            /** Alerts */
+            alerts: number;
+            /** Alerts Open */
+            alerts_open: number;
+            /** Incidents */
+            incidents: number;
+            /** Joins */
+            joins: components["schemas"]["JoinChange"][];
+            /** Open */
+            open: number;
+            /** Priorities */
+            priorities: components["schemas"]["PriorityChange"][];
         };
     };
     responses: never;
@@ -7929,6 +8325,190 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PriorityPoints"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tuning_report: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TuningReport"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    incident_weights: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Weights"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_weights: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewWeights"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WeightsEntry"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    weights_history: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WeightsHistory"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    undo_weights: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                entry: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WeightsEntry"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    preview_weights: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WeightValues"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WeightsPreview"];
                 };
             };
             /** @description Problem details (RFC 9457) */

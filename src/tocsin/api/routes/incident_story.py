@@ -80,10 +80,44 @@ class Similar(Output):
     shared: dict[str, list[str]]
 
 
+class Fact(Output):
+    """A key fact."""
+
+    name: str
+    text: str
+
+
+class StageTold(Output):
+    """A stage of the attack, when it was first seen, by which alerts and on what. `tactic` is its ATT&CK name, `name` the plain one."""
+
+    tactic: str
+    name: str
+    time: Moment
+    titles: list[str]
+    actor: str
+    target: str
+    alert_id: str
+
+
+class ThreatReport(Output):
+    """A threat report of the packs that the incident looks like: by indicators that it holds, or, more weakly, by its techniques."""
+
+    id: str
+    name: str
+    description: str
+    threat: str
+    indicators: list[str]
+    techniques: list[str]
+    references: list[str]
+
+
 class Narrative(Output):
     """What an incident means. `blast_radius` and `root_cause` are null for one whose alerts went elsewhere."""
 
-    summary: str
+    summary: str = Field(description="A sentence or two")
+    facts: list[Fact]
+    stages: list[StageTold] = Field(description="In the order in which they were first seen")
+    reports: list[ThreatReport]
     blast_radius: BlastRadius | None
     root_cause: RootCause | None
     advice: list[Advice]

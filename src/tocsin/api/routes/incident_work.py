@@ -99,7 +99,7 @@ def set_priority_points(
 ) -> PriorityPoints:
     """Sets weights; every open incident is judged again, and its history says so."""
     workspace = workspace_of(request)
-    workspace.incidents.set_priority_points(body.weights, actor=Actor(principal.name, address=principal.address))
+    workspace.tuning.set(None, body.weights, actor=Actor(principal.name, address=principal.address))
     return PriorityPoints.model_validate(workspace.incidents.priority_points())
 
 

@@ -1,0 +1,146 @@
+"""Weights: described, tried on the open incidents, set, kept over a restart, taken back; and how they do on what people decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.incidents.test_correlate import BOB, T0, WS1, WS2, alert
+from tocsin.base.clock import ManualClock
+from tocsin.base.errors import UsageError
+from tocsin.incidents.correlate import CorrelationSettings
+from tocsin.incidents.desk import IncidentDesk
+from tocsin.incidents.life import Actor
+from tocsin.incidents.tuning import Tuning
+from tocsin.state import NotFoundError, State
+
+ANNA = Actor("anna")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    opened = State.open(tmp_path / "state.db", clock=ManualClock(T0 + timedelta(days=1)))
+    with opened.write() as unit:
+        unit.users.add("anna", "anna", "x", ["Administrator"])
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def desk(state: State) -> IncidentDesk:
+    made = IncidentDesk(state)
+    made.add(
+        [
+            alert("a", 0, WS1, severity="High", tactics=("InitialAccess",)),
+            alert("b", 5, WS1, tactics=("Impact",)),
+            alert("c", 7, WS2, BOB),
+        ]
+    )
+    return made
+
+
+def test_every_weight_says_what_it_is(state: State, desk: IncidentDesk) -> None:
+    found = Tuning(state, desk).weights()
+    names = {w["name"] for side in found.values() for w in side}
+    assert {"threshold", "grace", "low_share", "weights.host", "severity.High", "stage", "tags.ransomware"} <= names
+    assert set(CorrelationSettings.model_fields) - {"weights"} <= names
+    for weight in (w for side in found.values() for w in side):
+        assert weight["meaning"].endswith("."), weight
+        assert "{}" not in weight["meaning"], weight
+        assert weight["value"] == weight["usual"], weight
+        assert weight["least"] is None or weight["least"] <= weight["value"], weight
+        assert weight["most"] is None or weight["value"] <= weight["most"], weight
+    by_name = {w["name"]: w for w in found["correlation"]}
+    assert (by_name["grace"]["value"], by_name["grace"]["unit"]) == (0.5, "hours")
+    assert (by_name["low_share"]["most"], by_name["low_share"]["unit"]) == (1, "share")
+
+
+def test_what_would_change_is_what_changes(state: State, desk: IncidentDesk) -> None:
+    tuning = Tuning(state, desk)
+    desk.judge(again=True)
+    before = desk.page(sort="number", descending=False)["items"]
+    assert [i["alert_count"] for i in before] == [2, 1]
+    same = tuning.preview({}, {})
+    assert (same["joins"], same["priorities"], same["alerts"], same["open"]) == ([], [], 3, 2)
+    found = tuning.preview({"threshold": 400}, {"severity.High": 10, "stage": 0})
+    (split,) = found["joins"]
+    assert (split["kind"], split["alerts"], [i["number"] for i in split["incidents"]]) == ("split", 2, [1])
+    (changed,) = found["priorities"]
+    assert (changed["number"], changed["before"]) == (1, before[0]["priority"])
+    assert {r["text"]: r["weight"] for r in changed["reasons"]}["High severity"] == -30.0
+    assert desk.page(sort="number", descending=False)["items"] == before, "looking changes nothing"
+    tuning.set(None, {"severity.High": 10, "stage": 0}, reason="too loud", actor=ANNA)
+    assert desk.get(before[0]["id"])["priority"] == changed["after"]
+    tuning.set({"threshold": 400}, None, actor=ANNA)
+    desk.add([alert("d", 9, WS1)])
+    assert [i["alert_count"] for i in desk.page(sort="number", descending=False)["items"]] == [2, 1, 1]
+
+
+def test_what_was_set_is_kept_told_and_taken_back(state: State, desk: IncidentDesk) -> None:
+    tuning = Tuning(state, desk)
+    first = tuning.set({"weights.host": 10, "grace": 2}, None, reason="one", actor=ANNA)
+    second = tuning.set(None, {"severity": {"Low": 1}, "tags.vip": 7}, reason="two", actor=ANNA)
+    again = IncidentDesk(state)
+    assert (again.correlation.points()["host"], again.correlation.grace) == (10, timedelta(hours=2))
+    assert [w["value"] for w in Tuning(state, again).weights()["priority"] if w["name"] == "tags.vip"] == [7]
+    assert [(e["id"], e["reason"], e["actor"]) for e in tuning.history()] == [(2, "two", "anna"), (1, "one", "anna")]
+    tuning.undo(first["id"], actor=ANNA)
+    assert desk.correlation == desk.usual_correlation
+    assert desk.priority_points()["weights"]["severity"]["Low"] == 1, "the other side stays"
+    tuning.undo(second["id"], actor=ANNA)
+    assert desk.priority_points()["weights"]["severity"]["Low"] == 12
+    with pytest.raises(NotFoundError):
+        tuning.undo(99, actor=ANNA)
+    with state.read() as unit:
+        _, audited = unit.audit.page(action="incident.weights")
+    assert audited == 4
+
+
+@pytest.mark.parametrize(
+    ("correlation", "priorities", "says"),
+    [
+        ({"treshold": 3}, None, "threshold"),
+        ({"weights.hots": 3}, None, "hots"),
+        ({"weights.host": -1}, None, "weights.host"),
+        ({"weights.host": float("nan")}, None, "weights.host"),
+        ({"low_share": 2}, None, "low_share"),
+        ({"grace": -1}, None, "grace"),
+        ({"grace": 1e300}, {"severity.High": 101}, "severity.High"),
+        (None, {"severity.Hihg": 1}, "Hihg"),
+        (None, {"stage.x": 1}, "stage"),
+        (None, {"stage": float("inf")}, "stage"),
+    ],
+)
+def test_what_is_no_weight_is_refused_by_name(
+    state: State, desk: IncidentDesk, correlation: dict[str, float], priorities: dict[str, float], says: str
+) -> None:
+    tuning = Tuning(state, desk)
+    for attempt in (tuning.preview, lambda c, p: tuning.set(c, p, actor=ANNA)):
+        with pytest.raises(UsageError) as refused:
+            attempt(correlation, priorities)  # type: ignore[operator]
+        assert refused.value.code == "INC0004"
+        assert says in str(refused.value)
+    assert tuning.history() == []
+
+
+def test_the_report_counts_what_people_decided(state: State, desk: IncidentDesk) -> None:
+    first, second = (i["id"] for i in desk.page(sort="number", descending=False)["items"])
+    tuning = Tuning(state, desk)
+    assert (tuning.report()["separation"], tuning.report()["factors"]) == (None, [])
+    with state.write() as unit:
+        split = desk.move(unit, first, [desk.get(first)["alerts"][1]["id"]], None, reason="", actor=ANNA)
+    counts = tuning.report()["corrections"]
+    assert (counts["apart"], counts["apart_now"]) == (1, 0), "the engine would join them again"
+    with state.write() as unit:
+        for incident, what in ((first, "TruePositive"), (second, "FalsePositive"), (split["target"], "FalsePositive")):
+            desk.change(unit, incident, {"status": "Resolved", "classification": what}, actor=ANNA)
+    found = tuning.report()
+    assert (found["true_positives"], found["others"], found["separation"]) == (1, 2, 0.5), (
+        "40 points against 25 and 25 + 16"
+    )
+    worth = {f["name"]: f["worth"] for f in found["factors"]}
+    assert (worth["severity"], worth["stage_reached"], worth["host"]) == (0.25, -0.5, 0.0)
+    assert sum(r["right"] + r["wrong"] for r in found["rules"]) == 3
