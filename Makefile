@@ -97,7 +97,7 @@ explore: env ## The tests that share the machine, property tests on examples tha
 
 garbage: env ## Garbage at every intake port: 10,000 connections with random bytes, and 10,000 with known bad input at each receiver
 	TOCSIN_FUZZ_CONNECTIONS=10000 TOCSIN_FUZZ_SEED=$$(date +%s) $(BIN)/pytest tests/ingest/test_garbage.py -q
-	TOCSIN_FUZZ_CONNECTIONS=10000 $(BIN)/pytest tests/ingest/test_refusals.py -q -s --timeout 0
+	TOCSIN_FUZZ_CONNECTIONS=10000 $(BIN)/pytest tests/ingest/test_refusals.py tests/ingest/test_wef.py -q -s --timeout 0
 
 counts: env ## Count the records of ../shared/data twice, with Tocsin and with other parsers, file by file
 	$(BIN)/python -m tests.ingest.counts

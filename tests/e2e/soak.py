@@ -26,12 +26,13 @@ from tests.e2e.soak_model import Gate, Promise, Sender
 from tests.e2e.soak_shippers import Shippers
 from tests.ingest.shipper_support import Certificates
 
-PORTS = ("http", "fluent", "beats", "gelf", "relp", "tls", "tcp")
+PORTS = ("http", "fluent", "beats", "gelf", "relp", "tls", "tcp", "wef")
 COUNTED = """union isfuzzy=true
     (Unparsed_CL | extend d = parse_json(RawData) | project p = tostring(d.p), n = tolong(d.n), message = tostring(d.message)
      | extend p = iff(isempty(p), tostring(split(message, ' ')[0]), p), n = iff(isnull(n), tolong(split(message, ' ')[1]), n)
      | project p, n),
     (Soak_CL | project p, n),
+    (WindowsEvent | where Channel == 'Soak' | project p = tostring(EventData.p), n = tolong(EventData.n)),
     (Syslog | where SyslogMessage has 'soak' | project p = ProcessName, n = tolong(extract(@'soak (\\d+)', 1, SyslogMessage)))
 | where isnotempty(p) and isnotnull(n) | summarize c = count() by p, n | summarize sum(c), count() by p"""
 
@@ -104,6 +105,9 @@ tcp_port = {self.ports["gelf"]}
 certificate = "{self.certificates.cert}"
 key = "{self.certificates.key}"
 syslog_port = {self.ports["tls"]}
+[ingest.wef]
+port = {self.ports["wef"]}
+client_ca = "{self.certificates.ca}"
 """
         if self.topic is not None:
             text += f'[ingest.kafka]\nbrokers = "{self.topic.brokers}"\ntopics = ["soak"]\n'
@@ -204,6 +208,7 @@ syslog_port = {self.ports["tls"]}
             ("gelf", "HTTP, bodies of 50 messages with `timestamp`", told, clients.gelf),
             ("fluent", "forward protocol, chunks with acknowledgement", told, clients.fluent),
             ("beats", "`pylogbeat`, windows of 50", unnamed, clients.beats),
+            ("wef", "Windows event forwarding over TLS, batches of 50", told, clients.wef),
             *self.shippers.offers(),
         ]
         if self.topic is not None:

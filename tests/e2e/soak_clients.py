@@ -6,15 +6,21 @@ import contextlib
 import json
 import logging
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPException, HTTPSConnection
 from typing import Any
 
 import httpx
 import msgpack
 
 from tests.e2e.soak_model import EPOCH, Sender
+from tests.ingest import wef_support as windows
+from tests.ingest.shipper_support import authority
+from tocsin.ingest.receivers.settings import WefSettings
+from tocsin.ingest.receivers.wef import subscription_of
 
 __all__ = ["Bucket", "Clients", "Topic"]
 
@@ -120,6 +126,34 @@ class Clients:
                     except AzureError:
                         again(sender)
                 sender.acknowledged += len(batch)
+
+    def wef(self, sender: Sender) -> None:
+        subscription = subscription_of(WefSettings()).id
+        context = ssl.create_default_context(cadata=authority().cert_pem.bytes().decode())
+        authority().issue_cert(common_name=windows.MACHINE).configure_cert(context)
+        connection = HTTPSConnection("127.0.0.1", self.ports["wef"], context=context, timeout=20)
+        media = {"Content-Type": "application/soap+xml;charset=UTF-16"}
+        for listed in sender.batches():
+            marked = [
+                windows.event(
+                    e["n"], channel="Soak", extra=f"<Data Name='p'>{e['p']}</Data><Data Name='n'>{e['n']}</Data>"
+                )
+                for e in listed
+            ]
+            text = windows.batch(subscription, *marked, mark=windows.bookmark(listed[-1]["n"]))
+            while True:
+                try:
+                    body = b"\xff\xfe" + text.encode("utf-16-le")
+                    connection.request("POST", f"/wsman/subscriptions/{subscription}", body, media)
+                    answer = connection.getresponse()
+                    answer.read()
+                    if answer.status == 200:
+                        break
+                except (OSError, HTTPException):
+                    connection.close()
+                again(sender)
+            sender.acknowledged += len(listed)
+        connection.close()
 
     def fluent(self, sender: Sender) -> None:
         sock: socket.socket | None = None

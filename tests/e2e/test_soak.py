@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.soak import Soak
 
-PROTOCOLS = ("hec", "gelf", "elastic", "azure", "otlp", "loki", "fluent", "beats")
+PROTOCOLS = ("hec", "gelf", "elastic", "azure", "otlp", "loki", "fluent", "wef", "beats")
 
 
 @pytest.mark.slow
