@@ -48,6 +48,7 @@ export function AlertsTab({ incident, chosen, choose }: { incident: Incident; ch
 
 function Detail({ incident, alert }: { incident: Incident; alert: Alert }) {
   const may = useMay("incidents.manage");
+  const mayTune = useMay("rules.write");
   const [moving, setMoving] = useState(false);
   const tables = useMemo(() => evidenceTables(alert.events), [alert]);
   const [open, setOpen] = useState<{ table: string; row: number } | null>(null);
@@ -100,9 +101,17 @@ function Detail({ incident, alert }: { incident: Incident; alert: Alert }) {
             </dd>
             <dt>Rule</dt>
             <dd>
-              <Link to="/rules" search={{ rule: alert.rule_id }}>
+              <Link to="/rules/$id" params={{ id: alert.rule_id }}>
                 {alert.rule}
               </Link>
+              {mayTune ? (
+                <>
+                  {" · "}
+                  <Link to="/rules/$id" params={{ id: alert.rule_id }} search={{ tab: "tuning", alert: alert.id }}>
+                    Leave alerts like this out
+                  </Link>
+                </>
+              ) : null}
             </dd>
             <dt>Events</dt>
             <dd>
