@@ -355,7 +355,13 @@ def test_rules_are_filtered_and_switched_together(portal: Watched, client: httpx
 
 def test_nothing_sticks_out_of_a_narrow_page(portal: Watched, rule: str) -> None:
     portal.page.set_viewport_size({"width": 390, "height": 844})
-    for path in (f"/rules/{rule}", f"/rules/{rule}?tab=tuning", "/coverage?technique=T1110", "/watchlists/Watched", "/anomalies"):
+    for path in (
+        f"/rules/{rule}",
+        f"/rules/{rule}?tab=tuning",
+        "/coverage?technique=T1110",
+        "/watchlists/Watched",
+        "/anomalies",
+    ):
         page = portal.open(path, signed_in=False)
         page.wait_for_selector("main section")
         inside = "(() => { const m = document.getElementById('main'); return m.scrollWidth <= m.clientWidth + 1 })()"

@@ -39,6 +39,7 @@ from tocsin.query import QueryService
 from tocsin.tables import INGESTION_TIME, catalogue
 from tocsin.workspace.aliases import book_over
 from tocsin.workspace.places import use_places
+from tocsin.workspace.scan_anomalies import run_anomalies
 
 __all__ = ["Progress", "ScanResult", "scan"]
 
@@ -79,6 +80,8 @@ class ScanResult:
     seconds: float
     rule_errors: tuple[TocsinError, ...] = ()
     stages: dict[str, float] = field(default_factory=dict)
+    anomalies: tuple[dict[str, Any], ...] = ()
+    """What each anomaly found, or why it can't say: id, name, found, windows, entities, ready, note."""
 
     @property
     def unfed(self) -> int:
@@ -106,6 +109,7 @@ class ScanResult:
             "stages": {k: round(v, 3) for k, v in self.stages.items()},
             "errors": [str(e) for e in self.failed_rules],
             "rules_unfed": self.unfed,
+            "anomalies": [dict(a) for a in self.anomalies],
         }
 
 
@@ -190,7 +194,12 @@ def scan(
             progress(state)
 
         failed: list[DetectError] = []
+        anomalies: list[dict[str, Any]] = []
         if times:
+            # Before the rules, some of which ask what is unusual.
+            span = _aware(min(times)), _aware(max(times))
+            anomalies = run_anomalies(content, lake, queries, *span, errors, progress=lambda: progress(state))
+            stats = lake.stats()
             found = run_over(rules, queries, _aware(min(times)), _aware(max(times)), errors=failed, progress=ran)
             alerts.extend(found)
             errors.extend(failed)
@@ -225,6 +234,7 @@ def scan(
             seconds=clock.monotonic() - began,
             rule_errors=tuple(errors),
             stages=stages,
+            anomalies=tuple(anomalies),
         )
 
 
