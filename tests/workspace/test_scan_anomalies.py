@@ -79,4 +79,6 @@ def test_what_is_unusual_is_found_and_kept_as_rows(tmp_path: Path) -> None:
 def test_too_short_a_history_is_said(tmp_path: Path) -> None:
     anomaly = told(tmp_path / "logs", history(3))
     assert (anomaly["found"], anomaly["windows"]) == (0, 0)
-    assert anomaly["note"].startswith("no baseline: it needs 7 days of what it looks at before a window, the data has 3")
+    assert anomaly["note"].startswith(
+        "no baseline: it needs 7 days of what it looks at before a window, the data has 3"
+    )

@@ -3,7 +3,7 @@ import { kqlString, words } from "~/lib/text";
 // The two tables that Sentinel has for behaviour, by their columns.
 
 const FOUND =
-  "TimeGenerated, RuleName, RuleId, Score, Description, UserName, UserPrincipalName, SourceDevice, SourceIpAddress, AnomalyReasons, AnomalyDetails, Tactics";
+  "TimeGenerated, StartTime, EndTime, RuleName, RuleId, Score, Description, UserName, UserPrincipalName, SourceDevice, SourceIpAddress, AnomalyReasons, AnomalyDetails, Tactics";
 const DONE =
   "TimeGenerated, ActivityType, ActionType, UserName, UserPrincipalName, SourceDevice, SourceIPAddress, ActivityInsights, InvestigationPriority";
 

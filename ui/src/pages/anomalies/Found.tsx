@@ -6,12 +6,13 @@ import { None, Time } from "~/components/marks";
 import { Card } from "~/components/Page";
 import sheet from "~/components/Sheet.module.css";
 import { Empty, LoadingRows, ProblemBar } from "~/components/states";
+import { tacticName } from "~/lib/attack";
 import { anomaliesText, behaviourText, entityOf, insightsOf, reasonsOf } from "~/lib/anomalies";
 import css from "./Anomalies.module.css";
 
 function Hunt({ query }: { query: string }) {
   return (
-    <Link to="/hunting" search={{ query, range: "all", run: true }} className={sheet.link}>
+    <Link to="/hunting" search={{ query, range: "all", run: true }} className={css.hunt}>
       <CodeRegular aria-hidden="true" /> Open in hunting
     </Link>
   );
@@ -50,8 +51,8 @@ export function Found({ q }: { q: string }) {
                 </span>
               </div>
               <p className={sheet.small}>
-                {String(row.RuleName)} · <Time value={String(row.TimeGenerated)} />
-                {row.Tactics ? ` · ${String(row.Tactics)}` : ""}
+                {String(row.RuleName)} · <Time value={String(row.StartTime ?? row.TimeGenerated)} seconds />
+                {row.Tactics ? ` · ${String(row.Tactics).split(", ").map(tacticName).join(", ")}` : ""}
               </p>
               <ul className={css.reasons}>
                 {reasonsOf(row.AnomalyReasons).map((reason) => (

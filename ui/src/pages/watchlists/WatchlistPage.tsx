@@ -18,7 +18,7 @@ import { useState } from "react";
 import { useChangeItem, useDeleteWatchlist, watchlistHistoryQuery, watchlistQuery } from "~/api/ruleQueries";
 import type { Watchlist, WatchlistItem } from "~/api/types";
 import { useMay } from "~/app/permissions";
-import { AddRegular, CodeRegular, DeleteRegular, EditRegular, HistoryRegular, SearchRegular, TableRegular } from "~/components/icons";
+import { AddRegular, DeleteRegular, EditRegular, HistoryRegular, SearchRegular, TableRegular } from "~/components/icons";
 import { Time } from "~/components/marks";
 import { Card, Page } from "~/components/Page";
 import sheet from "~/components/Sheet.module.css";
@@ -50,7 +50,7 @@ export function WatchlistPage() {
             All watchlists
           </Link>
           <Link to="/hunting" search={{ query: `_GetWatchlist(${kqlString(alias)})`, range: "all", run: true }} className={sheet.link}>
-            <CodeRegular aria-hidden="true" /> Open in hunting
+            Open in hunting
           </Link>
           {may ? <Button onClick={() => setReplacing(true)}>Replace from CSV</Button> : null}
           {may && data ? <Delete list={data} /> : null}
