@@ -1,7 +1,9 @@
 import { Button } from "@fluentui/react-components";
+import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import type { Alert, Incident } from "~/api/types";
+import { rulesQuery } from "~/api/queries";
 import { useMay } from "~/app/permissions";
 import { DataGrid } from "~/components/DataGrid";
 import { CodeRegular } from "~/components/icons";
@@ -49,6 +51,8 @@ export function AlertsTab({ incident, chosen, choose }: { incident: Incident; ch
 function Detail({ incident, alert }: { incident: Incident; alert: Alert }) {
   const may = useMay("incidents.manage");
   const mayTune = useMay("rules.write");
+  // Alerts of patterns, of other products and of rules that are gone have no rule to tune.
+  const ruled = useQuery({ ...rulesQuery, staleTime: 60_000, refetchInterval: false }).data?.items.some((r) => r.id === alert.rule_id);
   const [moving, setMoving] = useState(false);
   const tables = useMemo(() => evidenceTables(alert.events), [alert]);
   const [open, setOpen] = useState<{ table: string; row: number } | null>(null);
@@ -104,7 +108,7 @@ function Detail({ incident, alert }: { incident: Incident; alert: Alert }) {
               <Link to="/rules/$id" params={{ id: alert.rule_id }}>
                 {alert.rule}
               </Link>
-              {mayTune ? (
+              {mayTune && ruled ? (
                 <>
                   {" · "}
                   <Link to="/rules/$id" params={{ id: alert.rule_id }} search={{ tab: "tuning", alert: alert.id }}>
