@@ -492,6 +492,9 @@ class IntakePort(Protocol):
     def sources(self) -> Iterable[Json]:
         """One mapping a receiver, in the shape of `tocsin.api.routes.data.Source`."""
 
+    def state(self) -> Json:
+        """How intake does, in the shape of `tocsin.api.routes.data.IntakeState`."""
+
     def routes(self) -> Sequence[BaseRoute]:
         """Starlette routes of the HTTP receivers; they check ingest tokens themselves."""
 

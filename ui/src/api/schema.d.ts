@@ -846,6 +846,26 @@ export interface paths {
         patch: operations["change_task"];
         trace?: never;
     };
+    "/api/v1/intake": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Intake
+         * @description How intake does: what waits, for how long, and whether it refuses.
+         */
+        get: operations["get_intake"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/kql/completion": {
         parameters: {
             query?: never;
@@ -4336,6 +4356,22 @@ export interface components {
             title: string;
         };
         /**
+         * IntakeState
+         * @description How intake does: bodies that are durable and not visible yet, and for how many seconds the oldest has waited. At a pressure of 1 it refuses.
+         */
+        IntakeState: {
+            /** Healthy */
+            healthy: boolean;
+            /** Pressure */
+            pressure: number;
+            /** Queue Seconds */
+            queue_seconds: number;
+            /** Queued Bodies */
+            queued_bodies: number;
+            /** Queued Bytes */
+            queued_bytes: number;
+        };
+        /**
          * ItemValues
          * @description Values of an item by column.
          */
@@ -6369,8 +6405,8 @@ export interface components {
          * Source
          * @description A receiver or a sender. `state`: listening, waiting, off, failing, ok, or stale (silent for longer than it ever is).
          *
-         *     Cadence: the pause that it usually stays within; null, as its threshold, while that is learned. Latencies: from receipt to visible, in
-         *     seconds since the start.
+         *     `events_per_second` is of the last five minutes; null for one of which nothing is known since the start. Cadence: the pause that it usually
+         *     stays within; null, as its threshold, while that is learned. Latencies: from receipt to visible, in seconds since the start.
          */
         Source: {
             /**
@@ -6400,6 +6436,8 @@ export interface components {
              * @default 0
              */
             events: number;
+            /** Events Per Second */
+            events_per_second: number | null;
             /** Kind */
             kind: string;
             /** Last Event */
@@ -9078,6 +9116,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Incident"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_intake: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IntakeState"];
                 };
             };
             /** @description Problem details (RFC 9457) */
