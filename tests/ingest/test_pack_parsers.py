@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,13 @@ from tests.ingest.parser_cases import cases, made_rows, make_mapper
 from tests.ingest.support import decode_bytes
 from tocsin.content import load_packs, packs_dir
 from tocsin.ingest.mapping import Mapper
+from tocsin.ingest.model import SourceBatch
+from tocsin.ingest.settings import DecodeLimits
+from tocsin.ingest.tablerows import Decoded, TableRows
+from tocsin.lake import Unmapped
 from tocsin.query import QueryService
+
+NOW = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +44,39 @@ def test_a_sample_becomes_the_rows_beside_it(path: Path, mapper: Mapper, tmp_pat
         assert len(made[table]) == len(rows), table
         for number, (got, expected) in enumerate(zip(made[table], rows, strict=True)):
             assert got == expected, (table, number)
+
+
+def test_rows_that_are_mapped_late_are_those_that_are_mapped_at_once(mapper: Mapper, tmp_path: Path) -> None:
+    """Every sample in three pieces that were received at different instants, two of them the same: mapped one by one, and joined as the lake
+    hands them over when somebody asks. Only the order of a table's rows may differ, for joined rows come parser by parser."""
+    tables = TableRows(mapper, DecodeLimits())
+    count = 0
+    for path in cases():
+        given = yaml.safe_load(path.read_text("utf-8"))["input"].encode()
+        at_once: dict[str, list[str]] = {}
+        deferred: list[Unmapped] = []
+        for number in range(3):
+            received = NOW + timedelta(seconds=number // 2)
+            decoded = Decoded()
+            for batch in decode_bytes(tmp_path, given, "sample.log").batches:
+                cuts = [0, len(batch) // 3, len(batch) // 2, len(batch)]
+                rows = batch.rows.slice(cuts[number], cuts[number + 1] - cuts[number])
+                piece = SourceBatch(batch.source, rows, batch.origin, parser=batch.parser)
+                decoded.batches.append((piece, received))
+                for made in mapper.map(piece, received=received):
+                    at_once.setdefault(made.table, []).extend(map(_held, made.rows.to_pylist()))
+            deferred.append(tables.unmapped(decoded))
+        late: dict[str, list[str]] = {}
+        for made in tables.rows(deferred):
+            late.setdefault(made.table, []).extend(map(_held, made.rows.to_pylist()))
+        assert {t: sorted(r) for t, r in late.items()} == {t: sorted(r) for t, r in at_once.items()}, path.name
+        assert set(late) <= frozenset[str]().union(*(u.tables for u in deferred)), path.name
+        count += sum(map(len, late.values()))
+    assert count > 150
+
+
+def _held(row: dict[str, Any]) -> str:
+    return repr(sorted((k, v) for k, v in row.items() if v is not None))
 
 
 @pytest.mark.slow

@@ -71,8 +71,8 @@ def test_the_instant_of_receipt_survives_a_crash(tmp_path: Path) -> None:
 
 def test_the_watermark_never_passes_what_is_not_visible(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    put = rig.lake.put
-    monkeypatch.setattr(rig.lake, "put", lambda *a: (release.wait(10), put(*a))[1])
+    defer = rig.lake.defer
+    monkeypatch.setattr(rig.lake, "defer", lambda *a: (release.wait(10), defer(*a))[1])
     rig.intake.submit([body(1)]).result(10)
     received = rig.intake._arrived[1].bodies[0].received
     time.sleep(0.7)
@@ -85,13 +85,11 @@ def test_the_watermark_never_passes_what_is_not_visible(rig: Rig, monkeypatch: p
 
 def test_observers_see_what_is_visible(rig: Rig) -> None:
     seen: list[Any] = []
-    rig.intake.observers.append(
-        lambda sources, tables: seen.append(([s.source for s in sources], [t.table for t in tables], operations(rig)))
-    )
+    rig.intake.observers.append(lambda sources: seen.append(([s.source for s in sources], operations(rig))))
     rig.intake.observers.append(lambda *_: 1 / 0)
     rig.intake.submit([body(1)]).result(10)
     until(lambda: bool(seen))
-    assert seen == [(["table.AuditLogs"], ["AuditLogs"], [1])]
+    assert seen == [(["table.AuditLogs"], [1])]
     assert rig.intake.healthy
 
 
@@ -144,15 +142,15 @@ def test_rows_that_the_lake_refuses_stop_nothing(rig: Rig, monkeypatch: pytest.M
 
 
 def test_a_full_lake_makes_intake_wait_not_lose(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    put = rig.lake.put
+    defer = rig.lake.defer
     failures = iter([1, 1])
 
     def sometimes(*arguments: Any) -> None:
         if next(failures, None):
             raise LakeError("full", code="LAK0012")
-        put(*arguments)
+        defer(*arguments)
 
-    monkeypatch.setattr(rig.lake, "put", sometimes)
+    monkeypatch.setattr(rig.lake, "defer", sometimes)
     rig.intake.submit([body(1)]).result(10)
     rig.wait("AuditLogs", 1)
 

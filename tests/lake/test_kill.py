@@ -57,6 +57,7 @@ def _rows(folder: Path) -> dict[str, list[int]]:
 
     found: dict[str, list[int]] = {}
     with Lake.open(folder, settings=killed.SETTINGS) as lake:
+        lake.map_with(killed.Maker())
         lake.recover(killed.decode)
         for name, table in lake.snapshot().tables.items():
             numbers: list[int] = []

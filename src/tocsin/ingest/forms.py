@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -31,7 +31,7 @@ from tocsin.kql.lexer import END, NAME, NUMBER, STRING, Tokens, tokenize, unquot
 from tocsin.kql.types import Catalog, Column, KqlType, TableSchema
 from tocsin.lake.engine import Engine, Standing
 
-__all__ = ["Atom", "Form", "Forms", "Item", "Job", "Split", "split"]
+__all__ = ["Atom", "Form", "Forms", "Item", "Job", "Result", "Split", "split"]
 
 _COMPILED_AT = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_FORMS = 5_000
@@ -82,6 +82,13 @@ class Job:
     """A parser over the chosen rows of a batch; None for all."""
 
     split: Split
+    chosen: np.ndarray[Any, Any] | None
+
+
+class Result(NamedTuple):
+    """What a job made, and of which rows of the batch; None for all."""
+
+    rows: pa.Table
     chosen: np.ndarray[Any, Any] | None
 
 
@@ -227,7 +234,7 @@ class Forms:
         """Whether every form of a parser can be run by itself."""
         return all(self._get(i.form) is not None for i in (*made.conditions, *made.items) if i.form is not None)
 
-    def run(self, batch: SourceBatch, jobs: Sequence[Job]) -> list[pa.Table]:
+    def run(self, batch: SourceBatch, jobs: Sequence[Job]) -> list[Result]:
         """The result of each job. Raises as `Standing.run`."""
         chosen = [job.chosen for job in jobs]
         held = self._columns([(*_atoms(batch, j.split.conditions, j.chosen), j.split.conditions) for j in jobs])
@@ -240,8 +247,8 @@ class Forms:
             [(*_atoms(batch, j.split.items, rows), j.split.items) for j, rows in zip(jobs, chosen, strict=True)]
         )
         return [
-            pa.Table.from_arrays(columns, names=[i.name for i in job.split.items])
-            for job, columns in zip(jobs, made, strict=True)
+            Result(pa.Table.from_arrays(columns, names=[i.name for i in job.split.items]), rows)
+            for job, columns, rows in zip(jobs, made, chosen, strict=True)
         ]
 
     def _columns(self, work: Sequence[tuple[Mapping[Atom, pa.Array], int, tuple[Item, ...]]]) -> list[list[pa.Array]]:

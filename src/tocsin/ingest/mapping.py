@@ -8,7 +8,7 @@ the engine as a column, because reading JSON field by field costs far more than 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -23,10 +23,11 @@ from tocsin.ingest import codes
 from tocsin.ingest.casts import cast_rows
 from tocsin.ingest.custom import custom_rows, is_custom
 from tocsin.ingest.decoders.context import as_text
-from tocsin.ingest.forms import Forms, Job, Split, split
+from tocsin.ingest.forms import Forms, Job, Result, Split, split
 from tocsin.ingest.letters import DEAD_LETTERS, dead_letter_rows, letters_of_rows
 from tocsin.ingest.model import DeadLetter, SourceBatch
 from tocsin.ingest.overflow import DriftLog, with_overflow
+from tocsin.ingest.received import Received, stamp_of, stamped
 from tocsin.ingest.running import named
 from tocsin.ingest.schemas import DYNAMIC_COLUMNS, EVENT_KINDS, SOURCE, SourceCatalog, schema_of
 from tocsin.ingest.settings import DecodeLimits
@@ -36,7 +37,7 @@ from tocsin.kql.diagnostics import KqlErrors
 from tocsin.kql.types import Catalog, Column, TableSchema
 from tocsin.lake import TableBatch
 from tocsin.lake.engine import Engine, Limits, Standing, conform
-from tocsin.tables import INGESTION_TIME, catalogue, custom_schema
+from tocsin.tables import catalogue, custom_schema
 from tocsin.tables.own import own
 
 __all__ = ["Mapper", "ParserLike"]
@@ -116,23 +117,50 @@ class Mapper:
         for parser in parsers:
             self._parsers.setdefault(parser.source, []).append(_prepared(parser))
 
-    def map(self, batch: SourceBatch, *, received: datetime | None = None) -> list[TableBatch]:
+    @property
+    def transforming(self) -> bool:
+        """Whether the user transforms rows of some table."""
+        return self.transforms is not None and self.transforms.of_tables
+
+    def feeds(self, batch: SourceBatch) -> set[str]:
+        """The tables that rows of the batch may go to, besides dead letters."""
+        if batch.source.startswith("table."):
+            found = {UNPARSED, batch.source[len("table.") :]}
+        else:
+            channels = None
+            if batch.source in EVENT_KINDS:
+                channels = frozenset(pc.unique(batch.rows.column("Channel")).to_pylist())
+            found = {UNPARSED} | {
+                p.table
+                for p in self._parsers.get(batch.source, ())
+                if channels is None or p.channels is None or not channels.isdisjoint(p.channels)
+            }
+        return found if self.transforms is None else found | self.transforms.targets(found)
+
+    def map(self, batch: SourceBatch, *, received: datetime | Received | None = None) -> list[TableBatch]:
         """The batch's rows for each table that its parsers fill.
 
-        `received` is when the rows became durable; without it `_TimeReceived` is left to the caller. Rows that no parser takes go to
-        Unparsed_CL. A parser that can't be compiled, or that fails on a batch, is noted in `problems` and leaves a dead letter; the others
-        go on.
+        `received` is when the rows became durable (runs of rows at different instants only while nothing is `transforming`); without it
+        `_TimeReceived` is left to the caller. Rows that no parser takes go to Unparsed_CL. A parser that can't be compiled, or that fails on a
+        batch, is noted in `problems` and leaves a dead letter; the others go on.
         """
         if not len(batch):
             return []
-        made = self._table_rows(batch) if batch.source.startswith("table.") else self._parsed(batch)
+        number = 0
+        if isinstance(received, Received):
+            number = received.number
+            if len(set(received.moments)) > 1:
+                return self._parsed(batch, received, number)
+            received = received.last
+        made = self._table_rows(batch) if batch.source.startswith("table.") else self._parsed(batch, None, number)
         if self.transforms is not None:
             made, letters = self.transforms.tables(made)
             if letters:
+                letters = [replace(letter, number=number) for letter in letters]
                 made.append(TableBatch(DEAD_LETTERS, dead_letter_rows(letters, received)))
         if received is not None:
-            stamp = pa.scalar(received.astimezone(UTC).replace(tzinfo=None), pa.timestamp("us"))
-            made = [TableBatch(b.table, _received(b.rows, stamp)) for b in made]
+            stamp = stamp_of(received)
+            made = [TableBatch(b.table, stamped(b.rows, stamp)) for b in made]
         return made
 
     def _table_rows(self, batch: SourceBatch) -> list[TableBatch]:
@@ -174,10 +202,11 @@ class Mapper:
             for (table, name), (n, value) in columns.items()
         )
 
-    def _parsed(self, batch: SourceBatch) -> list[TableBatch]:
+    def _parsed(self, batch: SourceBatch, received: Received | None, number: int) -> list[TableBatch]:
+        """The rows of each table; with the instants of receipt where these are several."""
         parsers = self._parsers.get(batch.source)
         if not parsers or (batch.parser and all(p.id != batch.parser for p in parsers)):
-            return [self._unparsed(batch)]
+            return [self._unparsed(batch, received)]
         groups = _Groups(batch.rows) if batch.source in EVENT_KINDS else None
         by_table: dict[str, list[pa.Table]] = {}
         failed: list[DeadLetter] = []
@@ -195,7 +224,11 @@ class Mapper:
         for number, (parser, compiled, chosen) in enumerate(work):
             try:
                 found = together.get(number)
-                rows = self._run(compiled, batch, chosen) if found is None else _finished(found, compiled, batch)
+                if found is None:
+                    rows = self._run_all(compiled, batch, chosen, received)
+                else:
+                    rows = _finished(found.rows, compiled, batch)
+                    rows = rows if received is None else stamped(rows, received.of(found.chosen))
             except (QueryError, LakeError, pa.ArrowException) as error:
                 failed += self._failure(parser, batch, chosen, error)
                 continue
@@ -206,10 +239,25 @@ class Mapper:
             for t, r in by_table.items()
         ]
         if failed:
-            made.append(TableBatch(DEAD_LETTERS, dead_letter_rows(failed)))
+            letters = dead_letter_rows([replace(letter, number=number) for letter in failed])
+            rows = letters if received is None else stamped(letters, stamp_of(received.last))
+            made.append(TableBatch(DEAD_LETTERS, rows))
         if not made and all(p.compiled and not any(p.compiled.values()) for p in parsers):
-            made.append(self._unparsed(batch))
+            made.append(self._unparsed(batch, received))
         return made
+
+    def _run_all(
+        self,
+        compiled: _Compiled,
+        batch: SourceBatch,
+        chosen: np.ndarray[Any, Any] | None,
+        received: Received | None,
+    ) -> pa.Table:
+        """A parser run as a whole: it may leave out rows, so that those of each instant run by themselves."""
+        if received is None:
+            return self._run(compiled, batch, chosen)
+        made = [stamped(self._run(compiled, batch, c), stamp_of(at)) for c, at in received.pieces(chosen)]
+        return pa.concat_tables(made, promote_options="default")
 
     def _run(self, compiled: _Compiled, batch: SourceBatch, chosen: np.ndarray[Any, Any] | None) -> pa.Table:
         rows = batch.rows.select([c for c in compiled.columns if c in batch.rows.column_names])
@@ -222,7 +270,7 @@ class Mapper:
 
     def _together(
         self, batch: SourceBatch, work: Sequence[tuple[_Parser, _Compiled, np.ndarray[Any, Any] | None]]
-    ) -> dict[int, pa.Table]:
+    ) -> dict[int, Result]:
         """The results of those parsers that share their expressions with others (see `tocsin.ingest.forms`), by their place."""
         jobs = {n: Job(c.split, chosen) for n, (_, c, chosen) in enumerate(work) if c.split is not None}
         if not jobs:
@@ -318,7 +366,7 @@ class Mapper:
             self.problems.append(problem)
             _log.warning("ingest.parser", problem=str(problem))
 
-    def _unparsed(self, batch: SourceBatch) -> TableBatch:
+    def _unparsed(self, batch: SourceBatch, received: Received | None = None) -> TableBatch:
         rows = batch.rows
         names = rows.column_names
         if "RawData" in names:
@@ -345,7 +393,8 @@ class Mapper:
             "RawData": raw,
             "Origin_s": pa.repeat(batch.origin, rows.num_rows),
         }
-        return TableBatch(UNPARSED, pa.table(columns))
+        made = pa.table(columns)
+        return TableBatch(UNPARSED, made if received is None else stamped(made, received.of(None)))
 
 
 def _finished(table: pa.Table, compiled: _Compiled, batch: SourceBatch) -> pa.Table:
@@ -433,17 +482,3 @@ class _Groups:
             return np.empty(0, np.int64)
         parts = [self._order[self._bounds[n] : self._bounds[n + 1]] for n in wanted]
         return np.sort(np.concatenate(parts))
-
-
-def _received(rows: pa.Table, stamp: pa.Scalar) -> pa.Table:
-    """With `_TimeReceived`; rows without a time of their own happened when they were received."""
-    if INGESTION_TIME in rows.column_names:
-        rows = rows.drop_columns([INGESTION_TIME])
-    for name in ("TimeGenerated", "Timestamp"):
-        if name in rows.column_names:
-            column = rows.column(name)
-            if column.null_count:
-                rows = rows.set_column(rows.column_names.index(name), name, pc.fill_null(column, stamp))
-        elif name == "TimeGenerated":
-            rows = rows.append_column(name, pa.repeat(stamp, rows.num_rows))
-    return rows.append_column(INGESTION_TIME, pa.repeat(stamp, rows.num_rows))

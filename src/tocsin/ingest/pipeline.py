@@ -1,6 +1,7 @@
 """`Intake`: from durable bodies to visible rows.
 
-    receiver ─ submit ─► lake.log (durable) ─► one thread, in the log's order: decode ─► map ─► lake.put ─► observers
+    receiver ─ submit ─► lake.log (durable) ─► one thread, in the log's order: decode ─► lake.defer (visible) ─► observers
+                                                          when somebody needs rows, at the latest at the roll: map ─► rows of tables
 
 A body is durable when `submit`'s future resolves; only then may the receiver tell its sender. Rows of a body carry the instant of its
 receipt as `_TimeReceived`, the same after a replay. `watermark` is the instant before which everything received is visible: rules that
@@ -27,13 +28,14 @@ from tocsin.base.errors import IngestError, LakeError, Place
 from tocsin.ingest import codes
 from tocsin.ingest.decoders import decode_bodies
 from tocsin.ingest.decoders.tables import TableMatcher, default_matcher
-from tocsin.ingest.letters import DEAD_LETTERS, LETTER, dead_letter_rows, letter_of_body, letters_of_rows, replayed_row
+from tocsin.ingest.letters import DEAD_LETTERS, LETTER, dead_letter_rows, letter_of_body, replayed_row
 from tocsin.ingest.mapping import Mapper
 from tocsin.ingest.model import DeadLetter, SourceBatch
 from tocsin.ingest.requests import RequestLog
 from tocsin.ingest.settings import DecodeLimits
+from tocsin.ingest.tablerows import Decoded, TableRows, merged
 from tocsin.ingest.watch import SourceWatch
-from tocsin.lake import Body, Lake, TableBatch
+from tocsin.lake import Body, Lake, TableBatch, Unmapped
 
 __all__ = ["Intake", "IntakeBusyError", "Memory", "SourceState"]
 
@@ -46,7 +48,6 @@ _LAG = timedelta(seconds=1)
 _COARSE = 8
 _MAX_SOURCES = 2_000
 _LAKE_FULL = "LAK0012"
-_UNFIT = frozenset({"LAK0006", "LAK0007", "LAK0008"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -77,8 +78,8 @@ class _Waiting:
     arrived: datetime
 
 
-Observer = Callable[[Sequence[SourceBatch], Sequence[TableBatch]], None]
-"""Sees each group of rows once they are visible: source-shaped and mapped."""
+Observer = Callable[[Sequence[SourceBatch]], None]
+"""Sees each group of rows once they are visible, as their source shapes them."""
 
 
 class Memory(Protocol):
@@ -121,7 +122,6 @@ class Intake:
         """`state` is a folder for what must outlive the process. `tick`: instants of receipt are cut down to whole ticks (eight ticks while
         intake lags behind), so that bodies that come close together can be mapped together."""
         self.lake = lake
-        self.mapper = mapper
         self.clock = clock
         self.limits = limits or DecodeLimits()
         self.matcher = matcher or default_matcher()
@@ -135,6 +135,10 @@ class Intake:
         self.watch = watch or SourceWatch(clock=clock)
         """The health of sources."""
         self.memories.append(self.watch)
+        self._tables = TableRows(mapper, self.limits)
+        lake.map_with(self._tables)
+        if mapper.transforms is not None:
+            mapper.transforms.before_use = lake.bring
         self._tick = tick
         self._stamp = _EPOCH
         self._condition = threading.Condition()
@@ -161,18 +165,28 @@ class Intake:
         return replayed
 
     def stop(self) -> None:
-        """Refuses new bodies, waits until all rows are visible, and ends the thread."""
+        """Refuses new bodies, waits until all rows are visible and mapped, and ends the thread."""
         with self._condition:
             self._closing = True
             self._condition.notify_all()
         if self._thread is not None:
             self._thread.join()
             if self._failed is None:
+                self.lake.bring()  # parsers end with intake
                 self.requests.close()
                 try:
                     self._save_memories()
                 except LakeError as error:
                     _log.error("ingest.memory", error=str(error))
+
+    @property
+    def mapper(self) -> Mapper:
+        """What makes rows of tables."""
+        return self._tables.mapper
+
+    @mapper.setter
+    def mapper(self, mapper: Mapper) -> None:
+        self._tables.mapper = mapper
 
     @property
     def healthy(self) -> bool:
@@ -207,16 +221,6 @@ class Intake:
     def pressure(self) -> float:
         """How full intake is; at 1.0 or above `submit` refuses."""
         return max(self.lake.pressure, self._queued_bytes / _QUEUE_BYTES)
-
-    @property
-    def queue(self) -> tuple[int, int, float]:
-        """What is durable and not visible yet: bodies, their bytes, and for how many seconds the oldest has waited."""
-        with self._condition:
-            waiting = list(self._arrived.values())
-            size = self._queued_bytes
-        oldest = min((w.arrived for w in waiting), default=None)
-        seconds = max(0.0, (self.clock.now() - oldest).total_seconds()) if oldest is not None else 0.0
-        return sum(len(w.bodies) for w in waiting), size, seconds
 
     def submit(self, bodies: Sequence[Body]) -> Future[int]:
         """Hands bodies over; the future gives the last one's sequence number when all are durable.
@@ -342,11 +346,12 @@ class Intake:
             return taken
 
     def _process(self, taken: list[tuple[int, Body]]) -> None:
-        sources, tables, counts = self._rows(taken)
+        decoded, counts = self._rows(taken)
+        sources, unmapped = [b for b, _ in decoded.batches], self._tables.unmapped(decoded)
         self._keep_requests([(b.received.timestamp(), b.meta["request"]) for _, b in taken if b.meta.get("request")])
         self._note([b for _, b in taken])
         last = taken[-1][0]
-        self._put(last, tables)
+        self._defer(last, unmapped)
         with self._condition:
             arrivals: list[datetime] = []
             for number in sorted(n for n in self._arrived if n <= last):
@@ -360,7 +365,7 @@ class Intake:
             self.watch.visible(kind, name, (now - arrived).total_seconds(), events)
         for observer in self.observers:
             try:
-                observer(sources, tables)
+                observer(sources)
             except Exception:
                 _log.exception("ingest.observer")
 
@@ -386,82 +391,50 @@ class Intake:
         for memory in self.memories:
             memory.save()
 
-    def _put(self, last: int, tables: Sequence[TableBatch]) -> None:
+    def _defer(self, last: int, unmapped: Unmapped) -> None:
         while True:
             try:
-                self.lake.put(last, tables)
+                self.lake.defer(last, unmapped)
                 return
             except LakeError as error:
-                if error.code == _LAKE_FULL:
-                    _log.warning("ingest.waits", error=str(error))
-                    with self._condition:
-                        self._condition.wait(1.0)
-                    continue
-                if error.code not in _UNFIT:
+                if error.code != _LAKE_FULL:
                     raise
-                _log.error("ingest.rows.unfit", error=str(error))
-                tables = self._fitting(tables, error)
+                _log.warning("ingest.waits", error=str(error))
+                with self._condition:
+                    self._condition.wait(1.0)
 
-    def _fitting(self, tables: Sequence[TableBatch], error: LakeError) -> list[TableBatch]:
-        """The batches without those that the lake refuses; these become dead letters."""
-        from tocsin.lake.engine import conform
-
-        kept: list[TableBatch] = []
-        letters: list[DeadLetter] = []
-        for batch in tables:
-            schema = self.lake.schema(batch.table) or self.matcher.schema(batch.table)
-            try:
-                if schema is not None:
-                    conform(batch.rows, schema)
-                elif error.code == "LAK0008":
-                    raise error
-                kept.append(batch)
-            except LakeError as reason:
-                rows = SourceBatch(f"table.{batch.table}", batch.rows, batch.table)
-                letters += letters_of_rows(rows, str(reason), codes.MAPPING, self.limits.dead_letter_bytes)
-        if not letters:
-            # Not to be told apart: nothing may stop the log's order, the bodies stay readable in the error's record.
-            kept = []
-            letters.append(DeadLetter(str(error), codes.MAPPING, Place("lake"), b"", "lake", "rows", 0))
-        return [*kept, TableBatch(DEAD_LETTERS, dead_letter_rows(letters, self.clock.now()))]
-
-    def _replay(self, group: Sequence[tuple[int, Body]]) -> Sequence[TableBatch]:
+    def _replay(self, group: Sequence[tuple[int, Body]]) -> Unmapped:
         keys = [(b.received.timestamp(), b.meta["request"]) for _, b in group if b.meta.get("request")]
         self.requests.recovered(keys)
         self.requests.save(keys)
         self._note([b for _, b in group])
-        sources, tables, _ = self._rows(group)
+        decoded, _ = self._rows(group)
+        sources = [b for b, _ in decoded.batches]
         for observer in self.observers:
             try:
-                observer(sources, tables)
+                observer(sources)
             except Exception:
                 _log.exception("ingest.observer")
-        return tables
+        return self._tables.unmapped(decoded)
 
-    def _rows(
-        self, taken: Sequence[tuple[int, Body]]
-    ) -> tuple[list[SourceBatch], list[TableBatch], list[tuple[str, str, int]]]:
-        """Decodes and maps bodies; of each also the source and how many events it had. Never raises for what they hold."""
+    def _rows(self, taken: Sequence[tuple[int, Body]]) -> tuple[Decoded, list[tuple[str, str, int]]]:
+        """Decodes bodies; of each also the source and how many events it had. Never raises for what they hold."""
         groups: dict[datetime, _Group] = {}
         counts: list[tuple[str, str, int]] = []
         for (received, _), alike in groupby(taken, _likeness):
             group = groups.setdefault(received, _Group(received, taken[0][0]))
             counts += self._decode(list(alike), group)
-        sources: list[SourceBatch] = []
-        tables: list[TableBatch] = []
+        decoded = Decoded(taken[0][0])
         for group in groups.values():
             for batches in group.batches.values():
-                for batch in self._transformed(_merged(batches), group):
-                    sources.append(batch)
-                    tables += self.mapper.map(batch, received=group.received)
+                decoded.batches += [(b, group.received) for b in self._transformed(merged(batches), group)]
             ends = [*group.replayed, *([dead_letter_rows(group.dead, group.received)] if group.dead else [])]
             if ends:
                 rows = pa.concat_tables(ends)
                 stamp = pa.scalar(group.received.replace(tzinfo=None), pa.timestamp("us"))
-                tables.append(
-                    TableBatch(DEAD_LETTERS, rows.append_column("_TimeReceived", pa.repeat(stamp, rows.num_rows)))
-                )
-        return sources, tables, counts
+                rows = rows.append_column("_TimeReceived", pa.repeat(stamp, rows.num_rows))
+                decoded.ready.append(TableBatch(DEAD_LETTERS, rows))
+        return decoded, counts
 
     def _transformed(self, batch: SourceBatch, group: _Group) -> list[SourceBatch]:
         if self.mapper.transforms is None:
@@ -532,12 +505,3 @@ def _likeness(taken: tuple[int, Body]) -> tuple[datetime, object]:
     if body.source != "hec":
         return body.received, object()
     return body.received, sorted((k, v) for k, v in body.meta.items() if k != "request")
-
-
-def _merged(batches: Sequence[SourceBatch]) -> SourceBatch:
-    if len(batches) == 1:
-        return batches[0]
-    origins = {b.origin for b in batches}
-    rows = pa.concat_tables([b.rows for b in batches]).combine_chunks()
-    origin = origins.pop() if len(origins) == 1 else f"{len(origins)} senders"
-    return SourceBatch(batches[0].source, rows, origin, parser=batches[0].parser)

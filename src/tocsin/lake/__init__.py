@@ -1,7 +1,8 @@
 """The lake: where rows live. A log makes bodies durable, Arrow batches make their rows visible, Parquet files under Delta logs keep them."""
 
 from tocsin.lake.frames import Body
-from tocsin.lake.lake import Lake, TableBatch, TableStats
+from tocsin.lake.fresh import TableBatch, Unmapped
+from tocsin.lake.lake import Lake, TableStats
 from tocsin.lake.log import Log
 from tocsin.lake.settings import EngineSettings, LakeSettings
 from tocsin.lake.snapshot import DataFile, Snapshot, TableSnapshot
@@ -17,4 +18,5 @@ __all__ = [
     "TableBatch",
     "TableSnapshot",
     "TableStats",
+    "Unmapped",
 ]

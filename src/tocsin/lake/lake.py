@@ -3,7 +3,7 @@
     lake = Lake.open(folder, clock=SystemClock())
     lake.recover(decode)                        # replays what a crash left in the log
     seq = lake.log.append([body]).result()      # durable: now the sender may be told 2xx
-    lake.put(seq, batches)                      # visible
+    lake.put(seq, batches)                      # visible; or lake.defer(seq, decoded): visible, rows of tables when asked for
     engine.run(compiled, snapshot=lake.snapshot())
 
 The bulk path for data that is already on disk: ``write`` makes rows visible, ``flush`` durable; nothing goes through the log.
@@ -14,8 +14,8 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -36,7 +36,7 @@ from tocsin.lake.background import Background
 from tocsin.lake.erase import Erasures
 from tocsin.lake.figures import TableStats, table_stats
 from tocsin.lake.frames import Body
-from tocsin.lake.hot import Segment
+from tocsin.lake.fresh import Fresh, RowMaker, TableBatch, Unmapped, prepared
 from tocsin.lake.lockfile import LockFile
 from tocsin.lake.log import Log
 from tocsin.lake.pins import Pins
@@ -45,7 +45,7 @@ from tocsin.lake.retention import Book, Deletion, read_book, write_book
 from tocsin.lake.settings import LakeSettings, RetentionSettings, TableRetention
 from tocsin.lake.snapshot import DataFile, Snapshot
 from tocsin.lake.store import Store
-from tocsin.tables import INGESTION_TIME, catalogue
+from tocsin.tables import catalogue
 
 __all__ = ["Lake", "TableBatch", "TableStats"]
 
@@ -54,20 +54,8 @@ _REPLAY_BYTES = 16 * 1024 * 1024
 _PUT_WAIT_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class TableBatch:
-    """Rows for one table: a subset of its columns, under KQL or physical names, in types that cast to the catalogue's.
-
-    Rows should have TimeGenerated and _TimeReceived; where one is missing, _TimeReceived is the lake's clock and TimeGenerated the time of
-    receipt.
-    """
-
-    table: str
-    rows: pa.Table
-
-
-Decode = Callable[[Sequence[tuple[int, Body]]], Sequence[TableBatch]]
-"""Makes rows of log records: what intake does live and `Lake.recover` asks for after a restart."""
+Decode = Callable[[Sequence[tuple[int, Body]]], Sequence[TableBatch] | Unmapped]
+"""Makes rows of log records, or decodes them: what intake does live and `Lake.recover` asks for after a restart."""
 
 
 class Lake:
@@ -107,21 +95,18 @@ class Lake:
         """Called for each table of which rows moved to the archive, after it is done: for the audit."""
         self.before_trim: list[Callable[[], None]] = []
         """Called before the log loses records whose rows are in files: what else must outlive them is made durable here. LakeError keeps the log."""
-        # Held while records become visible, so that a roll seals between two puts.
-        self._put_lock = threading.Lock()
         self._bulk_lock = threading.Lock()
         self._log: Log | None = None
         self._puts: Puts | None = None
-        self._applied = self._rolled
         self._replayed = True
-        self._dropped = False
         if lock is not None:
             self._log = Log(path / "log", settings, floor=max(highest, self._rolled))
             self._puts = Puts(path / "puts", last=self._log.last)
             # Records above the checkpoint must be put again before anything else.
             self._replayed = not self._has_records(self._rolled)
-            if self._replayed:
-                self._applied = self._log.last
+        self._fresh = Fresh(self._store, clock, applied=self._rolled, puts=self._puts)
+        if self._log is not None and self._replayed:
+            self._fresh.skip(self._log.last)
         self.pins: Pins = lambda: ()
         """What retention must keep: asked before each run."""
         self.archive = Archive(self._store, path / "archive", settings.archive)
@@ -129,7 +114,6 @@ class Lake:
         self.archive.load()
         self.erasures = Erasures(self._store, path / "deleted", self.archive, self.settle, self._forget)
         """Deleting and purging single rows."""
-        self._oldest: float | None = None
         self._stopping = threading.Event()
         self._background: Background | None = None
 
@@ -226,27 +210,41 @@ class Lake:
     @property
     def oldest(self) -> float | None:
         """When the oldest fresh row came, on the monotonic clock; None where there is none."""
-        return self._oldest
+        return self._fresh.oldest
+
+    def map_with(self, maker: RowMaker) -> None:
+        """Says who makes rows of what is deferred; to be called before `recover` and `defer`."""
+        self._fresh.map_with(maker)
+
+    def bring(self, tables: Collection[str] | None = None) -> None:
+        """Maps deferred rows that may be of these tables (None: all). What asks for rows or schemas does so by itself."""
+        self._fresh.bring(tables)
 
     def schema(self, table: str) -> TableSchema | None:
         """The schema of a table that has rows here, declared or not."""
+        self._fresh.bring((table,))
         state = self._store.states.get(table)
         return state.schema if state else None
 
     def tables(self) -> list[str]:
         """Names of the tables that have or had rows here."""
+        self._fresh.bring()
         return sorted(self._store.states)
 
     def populated(self) -> list[str]:
         """Names of the tables that hold rows now: what ``search *`` and ``union *`` go over."""
+        self._fresh.bring()
         return sorted(n for n, s in self._store.states.items() if s.files or s.spilled or s.segments)
 
-    def snapshot(self) -> Snapshot:
-        """A consistent view of all tables; cheap."""
+    def snapshot(self, tables: Collection[str] | None = None) -> Snapshot:
+        """A consistent view of all tables. Rows that were deferred and may be of one of the named `tables` (None: of any) are mapped for it; of
+        the others it may lack those. Cheap otherwise."""
+        self._fresh.bring(tables)
         return self._store.snapshot()
 
     def stats(self) -> list[TableStats]:
         """Rows, bytes and times per table, from the Delta logs and the rows in memory; reads no file."""
+        self._fresh.bring()
         return table_stats(self._store)
 
     # ---------------------------------------------------------------------------------------------- log rows
@@ -258,10 +256,16 @@ class Lake:
         rows that a table's mark says it has. Raises LakeError LAK0006, LAK0007 or LAK0008 for rows that fit no table (then nothing of the
         put is visible, and the caller must put again without them), LAK0012 when memory stays full because nothing can be rolled.
         """
-        self._require_open()
-        if not self._replayed:
-            raise LakeError("The log must be replayed first.", code="LAK0010", hint="Call Lake.recover.")
-        self._put(seq, batches)
+        self._require_replayed()
+        self._wait_for_room()
+        self._fresh.put(seq, batches)
+
+    def defer(self, seq: int, unmapped: Unmapped) -> None:
+        """Makes the rows of the log records up to `seq` visible as `put` does, but leaves it to the first who needs them, and at the latest to
+        the roll, to have them mapped (`map_with`). Raises LakeError LAK0012 as `put`."""
+        self._require_replayed()
+        self._wait_for_room()
+        self._fresh.defer(seq, unmapped)
 
     def recover(self, decode: Decode, *, progress: Callable[[int, int], None] | None = None) -> int:
         """Puts what a crash left in the log, and rolls; gives the number of bodies. To be called once after `open`.
@@ -274,16 +278,22 @@ class Lake:
             return 0
         count = 0
         last = self.log.last
-        for group in self._groups():
-            self._put(group[-1][0], decode(group))
+        for group, complete in self._groups():
+            made = decode(group)
+            if isinstance(made, Unmapped):
+                self._fresh.defer(group[-1][0], made)
+                if complete:
+                    self._fresh.bring(rest=False)
+            else:
+                self._fresh.put(group[-1][0], made)
             count += len(group)
-            if self._store.hot_bytes >= self.settings.roll_bytes:
+            if complete and self._store.hot_bytes >= self.settings.roll_bytes:
                 self.roll()
             if progress is not None:
                 progress(group[-1][0], last)
-        with self._put_lock:
-            self._applied = max(self._applied, last)
-            self._replayed = True
+        self._fresh.bring(rest=False)
+        self._fresh.skip(last)
+        self._replayed = True
         _log.info("lake.replayed", bodies=count, last=last)
         self.roll()
         return count
@@ -295,16 +305,13 @@ class Lake:
         """
         self._require_open()
         with self._store.delta_lock:
-            with self._put_lock:
-                hi = self._applied
-                names = roll.seal(self._store)
-                self._oldest = None
+            hi, names = self._fresh.seal()
             failures = roll.roll_tables(self._store, names, hi)
             if failures:
                 with self._store.condition:
-                    self._oldest = time.monotonic()
+                    self._fresh.oldest = time.monotonic()
                 raise failures[0]
-            if hi > self._rolled and not self._dropped:
+            if hi > self._rolled and not self._fresh.dropped:
                 for work in self.before_trim:
                     work()
                 roll.write_checkpoint(self._checkpoint, hi)
@@ -333,7 +340,7 @@ class Lake:
         self.log.rotate()
         last = self.log.last
         deadline = time.monotonic() + _PUT_WAIT_SECONDS
-        while self._applied < last and time.monotonic() < deadline and not self._stopping.is_set():
+        while self._fresh.taken < last and time.monotonic() < deadline and not self._stopping.is_set():
             with self._store.condition:  # a segment goes as a whole: what came last must be in files too
                 self._store.condition.wait(0.05)
         self.roll()
@@ -357,9 +364,9 @@ class Lake:
         self._require_open()
         for batch in batches:
             self._refuse_broken(batch.table)
-        prepared = [self._prepare(b) for b in batches if b.rows.num_rows]
+        segments = [prepared(self._store, self._clock, b) for b in batches if b.rows.num_rows]
         with self._bulk_lock:
-            for name, segment in prepared:
+            for name, segment in segments:
                 state = self._store.update(name, lambda s, g=segment: s.with_bulk(g))  # type: ignore[misc]
                 if sum(s.size for s in state.bulk) >= self.settings.spill_bytes:
                     roll.spill(self._store, name)
@@ -522,7 +529,11 @@ class Lake:
                     self.roll()
                 except LakeError as error:
                     _log.error("lake.close.roll", error=str(error))
+                except Exception:
+                    # Deferred rows that nobody can map any more are in the log: the next start brings them.
+                    _log.exception("lake.close.roll")
             self._log.close()
+        self._fresh.close()
         if self._puts is not None:
             self._puts.close()
         for state in self._store.states.values():
@@ -533,38 +544,6 @@ class Lake:
             self._lock.release()
 
     # ---------------------------------------------------------------------------------------------- inside
-
-    def _put(self, seq: int, batches: Sequence[TableBatch]) -> None:
-        prepared = [self._prepare(b) for b in batches if b.rows.num_rows]
-        self._wait_for_room()
-        with self._put_lock:
-            if seq <= self._applied:
-                return
-            now = time.monotonic()
-            for name, segment in prepared:
-                state = self._store.state(name)
-                if state.broken is not None:
-                    # Its rows stay in the log, which is kept from now on: after a repair a restart brings them back.
-                    self._dropped = True
-                    continue
-                if seq > state.mark:
-                    self._store.update(name, lambda s, g=segment: s.with_fresh(g))  # type: ignore[misc]
-            self._applied = seq
-            if self._puts is not None:
-                self._puts.note(seq)
-            if self._oldest is None:
-                self._oldest = now
-                with self._store.condition:
-                    self._store.condition.notify_all()
-
-    def _prepare(self, batch: TableBatch) -> tuple[str, Segment]:
-        rows = batch.rows
-        if INGESTION_TIME not in rows.column_names:
-            now = pa.scalar(self._clock.now(), pa.timestamp("us", "UTC"))
-            rows = rows.append_column(INGESTION_TIME, pa.repeat(now, rows.num_rows))
-        if "TimeGenerated" not in rows.column_names:
-            rows = rows.append_column("TimeGenerated", rows.column(INGESTION_TIME))
-        return batch.table, Segment.of(self._store.prepare(batch.table, rows), time.monotonic())
 
     def _wait_for_room(self) -> None:
         store = self._store
@@ -585,24 +564,31 @@ class Lake:
                         hint="See the lake's problems; bodies stay in the log meanwhile.",
                     )
 
-    def _groups(self) -> Iterator[list[tuple[int, Body]]]:
-        """Bodies above the checkpoint, in groups that end at every table's mark, and where puts ended before the crash."""
+    def _groups(self) -> Iterator[tuple[list[tuple[int, Body]], bool]]:
+        """Bodies above the checkpoint, in groups that end at every table's mark, and where puts ended before the crash; and of each group whether
+        its rows were mapped before those that follow."""
         ends = self._puts.ends(self._rolled) if self._puts is not None else []
+        marks = {s.mark for s in self._store.states.values() if s.mark > self._rolled}
         last_put = ends[-1] if ends else 0
-        stops = sorted({*ends, *(s.mark for s in self._store.states.values() if s.mark > self._rolled)})
+        stops = sorted({*ends, *marks})
+        complete = sorted({*(self._puts.mapped(self._rolled) if self._puts is not None else ()), *marks})
+
+        def between(places: list[int], before: int, now: int) -> bool:
+            return bisect_left(places, now) > bisect_left(places, before)
+
         group: list[tuple[int, Body]] = []
         size = 0
         for number, body in self.log.replay(self._rolled):
-            passed = bool(group) and bisect_left(stops, number) > bisect_left(stops, group[-1][0])
+            passed = bool(group) and between(stops, group[-1][0], number)
             # What one put took fitted into memory then; only behind the last one is it ours to say how much is taken at once.
             full = number > last_put and size + len(body.data) > _REPLAY_BYTES
             if group and (passed or full):
-                yield group
+                yield group, full or between(complete, group[-1][0], number)
                 group, size = [], 0
             group.append((number, body))
             size += len(body.data)
         if group:
-            yield group
+            yield group, True
 
     def _has_records(self, above: int) -> bool:
         return self._log is not None and next(self._log.replay(above), None) is not None
@@ -610,6 +596,11 @@ class Lake:
     def _require_open(self) -> None:
         if self._closed or self._lock is None:
             raise LakeError("The lake isn't open for writing.", place=Place(str(self.path)))
+
+    def _require_replayed(self) -> None:
+        self._require_open()
+        if not self._replayed:
+            raise LakeError("The log must be replayed first.", code="LAK0010", hint="Call Lake.recover.")
 
     def _refuse_broken(self, name: str) -> None:
         broken = self._store.state(name).broken

@@ -1,9 +1,9 @@
 """Where one put ended and the next began, so that a replay puts the same records together and gives each row the number that it had.
 
 A row's number (`_ItemId`) is its place among its table's rows. Which rows a put gives in which order depends on the records that were
-decoded together, and that is a matter of timing; so the file ``puts`` keeps the last sequence number of each put until the log lets go of its
-records. It is written without a sync: it outlives the process, and after a loss of power rows that weren't in files yet may get other
-numbers, never ones that are taken.
+decoded together, and on those that were mapped together, and both are a matter of timing; so the file ``puts`` keeps the last sequence number of
+each until the log lets go of its records; the highest bit marks an end of decoding at which mapping went on. It is written without a sync: it
+outlives the process, and after a loss of power rows that weren't in files yet may get other numbers, never ones that are taken.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = ["Puts"]
 
 _log = structlog.get_logger("tocsin.lake.puts")
 _ENTRY = struct.Struct("<Q")
+_UNMAPPED = 1 << 63
 
 
 class Puts:
@@ -33,28 +34,34 @@ class Puts:
         self._path = path
         self._lock = threading.Lock()
         self._ends: list[int] = []
+        self._mapped: list[int] = []
         self._handle = -1
         with suppress(FileNotFoundError):
             raw = path.read_bytes()
-            for (end,) in _ENTRY.iter_unpack(raw[: len(raw) // _ENTRY.size * _ENTRY.size]):
+            for (entry,) in _ENTRY.iter_unpack(raw[: len(raw) // _ENTRY.size * _ENTRY.size]):
                 # What a loss of power left of the file may be anything: only what rises can be right.
-                if (self._ends[-1] if self._ends else 0) < end <= last:
-                    self._ends.append(end)
+                end = entry & ~_UNMAPPED
+                if end <= last:
+                    self._add(end, mapped=end == entry)
         self._rewrite()
 
     def ends(self, above: int) -> list[int]:
-        """The last sequence numbers of the puts above one."""
+        """The last sequence numbers of what was decoded together, above one."""
         with self._lock:
             return self._ends[bisect_right(self._ends, above) :]
 
-    def note(self, end: int) -> None:
+    def mapped(self, above: int) -> list[int]:
+        """Those of them at which a group ended that was mapped together."""
+        with self._lock:
+            return self._mapped[bisect_right(self._mapped, above) :]
+
+    def note(self, end: int, *, mapped: bool = True) -> None:
         """Remembers that a put ended there. A disk that refuses costs rows their numbers after a crash, nothing else."""
         with self._lock:
-            if self._ends and end <= self._ends[-1]:
+            if not self._add(end, mapped=mapped):
                 return
-            self._ends.append(end)
             try:
-                os.write(self._handle, _ENTRY.pack(end))
+                os.write(self._handle, _ENTRY.pack(end if mapped else end | _UNMAPPED))
             except OSError as error:
                 _log.warning("lake.puts", error=str(error))
 
@@ -64,6 +71,7 @@ class Puts:
             kept = self._ends[bisect_right(self._ends, upto) :]
             if len(kept) < len(self._ends):
                 self._ends = kept
+                self._mapped = self._mapped[bisect_right(self._mapped, upto) :]
                 self._rewrite()
 
     def close(self) -> None:
@@ -73,9 +81,21 @@ class Puts:
                 os.close(self._handle)
                 self._handle = -1
 
+    def _add(self, end: int, *, mapped: bool) -> bool:
+        """Whether it is news."""
+        new = not self._ends or end > self._ends[-1]
+        if new:
+            self._ends.append(end)
+        if mapped and (not self._mapped or end > self._mapped[-1]):
+            self._mapped.append(end)
+            return True
+        return new
+
     def _rewrite(self) -> None:
+        mapped = set(self._mapped)
+        entries = [end if end in mapped else end | _UNMAPPED for end in self._ends]
         try:
-            write_atomically(self._path, b"".join(map(_ENTRY.pack, self._ends)))
+            write_atomically(self._path, b"".join(map(_ENTRY.pack, entries)))
             if self._handle >= 0:
                 os.close(self._handle)
             self._handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

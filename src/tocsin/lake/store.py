@@ -54,6 +54,7 @@ class Store:
         self._snapshot: Snapshot | None = None
         self._workspace = ""
         self._hot_bytes = 0
+        self._held_bytes = 0
         self._bulk_bytes = 0
 
     @property
@@ -63,8 +64,14 @@ class Store:
 
     @property
     def hot_bytes(self) -> int:
-        """Bytes of log rows in memory."""
-        return self._hot_bytes
+        """Bytes of log rows in memory, deferred ones included."""
+        return self._hot_bytes + self._held_bytes
+
+    def hold(self, size: int) -> None:
+        """Counts bytes of rows that aren't any table's yet; a negative number when they go."""
+        with self.condition:
+            self._held_bytes += size
+            self.condition.notify_all()
 
     @property
     def bulk_bytes(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -223,14 +223,21 @@ class QueryService:
             with self._turn(principal, cancel):
                 queued = time.perf_counter() - started
                 catalog = self._catalog_for(principal, relations)
-                if snapshot is None and self.lake is not None:
-                    snapshot = self.lake.snapshot()
                 given = {**(relations or {}), **{f"{WATCHLIST}{a}": t for a, t in catalog.watchlists.items()}}
+
+                def view(tables: Collection[str] | None) -> None:
+                    # One for all parts of the query, as late as can be: rows that came just now are mapped for it only where they may matter.
+                    nonlocal snapshot
+                    if snapshot is None and self.lake is not None:
+                        snapshot = self.lake.snapshot(tables)
+
+                whole: Collection[str] | None = None  # a plugin's question may be followed by one of other tables
 
                 def execute(part: CompiledQuery, within: Limits) -> QueryResult:
                     # What is handed over is no table of the lake; names in it may stand in for one.
                     tables = frozenset(t for t in part.tables if not t.startswith(EXTERNAL))
                     self._authorise(principal, tables - (relations or {}).keys())
+                    view(whole)
                     return self.engine.run(
                         part,
                         snapshot=snapshot,
@@ -247,6 +254,7 @@ class QueryService:
                 begun = time.perf_counter()
                 compiled, again = self._compiled_query(text, now, parameters, catalog, relations, ask, given)
                 compiling = time.perf_counter() - begun
+                whole = {t for part in (compiled, *compiled.more) for t in part.tables}
                 for part in compiled.more:
                     tables = frozenset(t for t in part.tables if not t.startswith(EXTERNAL))
                     self._authorise(principal, tables - (relations or {}).keys())

@@ -23,7 +23,6 @@ from tocsin.detect.schedule import Scheduler, ScheduleSettings
 from tocsin.detect.tuning import without_excluded
 from tocsin.incidents.judging import assets_of
 from tocsin.ingest.model import SourceBatch
-from tocsin.lake import TableBatch
 from tocsin.lake.engine import Limits, Window
 from tocsin.state import LedgerRow
 from tocsin.tables.own import own
@@ -150,7 +149,7 @@ class Detection:
 
         asyncio.run(run())
 
-    def _observe(self, batches: Sequence[SourceBatch], _tables: Sequence[TableBatch]) -> None:
+    def _observe(self, batches: Sequence[SourceBatch]) -> None:
         if self._sigma is not None:
             self._batches.put(batches)  # waits when the matcher is behind: intake then slows its senders down
 

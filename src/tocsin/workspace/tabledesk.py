@@ -65,8 +65,9 @@ class TableDesk:
     def listed(self, *, by: Principal) -> list[dict[str, Any]]:
         """Every table that holds rows, or has some in the archive, by name."""
         require(by, "data.read")
+        stats = self._stats(by)  # first: what a row has that its table doesn't shows when the row is mapped
         book, drift, rates = self._parts.lake.book, self._drift(), self._hourly()
-        return [self._shown(s, book, drift, rates) for s in self._stats(by)]
+        return [self._shown(s, book, drift, rates) for s in stats]
 
     def get(self, table: str, *, by: Principal) -> dict[str, Any]:
         """One table with its rows by day of receipt and the rules that read it. Raises NotFoundError."""

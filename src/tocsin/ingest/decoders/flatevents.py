@@ -230,12 +230,14 @@ def event_fields(
     """Fields of the event data of the chosen rows, null where there is none (with `empty`: the empty text). None where Python must read them."""
     if _events is None or pa.types.is_large_string(data.type):
         return None
+    count = len(data) if chosen is None else len(chosen)
+    if not count:
+        return [pa.array([], pa.string()) for _ in names]
     column = whole(data)
     if column.null_count:
         return None
-    count = len(column) if chosen is None else len(chosen)
     _, offsets, text = column.buffers()
-    if not count or offsets is None or text is None:
+    if offsets is None or text is None:
         return None
     start = column.offset
     ends = np.frombuffer(offsets, np.int32, len(column) + 1, start * 4)

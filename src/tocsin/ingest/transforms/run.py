@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -72,7 +72,7 @@ class _Active:
 
 
 class Transforms:
-    """The transforms in force. `source` and `tables` are called by intake's thread; all else from any thread."""
+    """The transforms in force. `source` is called by intake's thread, `tables` by the one that maps; all else from any thread."""
 
     def __init__(
         self,
@@ -91,9 +91,22 @@ class Transforms:
         self.failed = failed
         self._lock = threading.Lock()
         self._active: Mapping[str, _Active] = {}
+        self.before_use: Callable[[], None] = lambda: None
+        """Called before others come into force: rows that came before are mapped as they would have been then."""
+
+    @property
+    def of_tables(self) -> bool:
+        """Whether one is in force over rows of a table."""
+        return any(stream.startswith(TABLE_STREAM) for stream in self._active)
+
+    def targets(self, tables: Collection[str]) -> set[str]:
+        """Other tables that rows of these go to."""
+        chosen = (a for s, a in self._active.items() if table_of(s) in tables)
+        return {f.table for a in chosen for f in a.transform.flows if f.table}
 
     def use(self, transforms: Iterable[Transform]) -> None:
         """From the next batch on these are in force, one a stream, those that are switched off left out."""
+        self.before_use()
         with self._lock:
             before = self._active
             now: dict[str, _Active] = {}
