@@ -97,7 +97,7 @@ def _metadata(path: Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-_SCANNED_BY = frozenset({"rules", "parsers", "functions", "watchlists"})
+_SCANNED_BY = frozenset({"rules", "parsers", "functions", "watchlists", "entities"})
 
 
 @cache

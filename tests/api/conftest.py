@@ -19,7 +19,7 @@ from tests.respond.fakes import Lamp
 from tocsin.access import Access, Principal, permissions_of
 from tocsin.access.passwords import Passwords
 from tocsin.api.app import create_app
-from tocsin.lake.settings import EngineSettings
+from tocsin.lake.settings import EngineSettings, LakeSettings
 from tocsin.query import QuerySettings
 from tocsin.workspace.server import Server
 from tocsin.workspace.settings import DetectSettings, IngestSettings, Settings
@@ -83,11 +83,13 @@ def open_served(
     query: QuerySettings | None = None,
     engine: EngineSettings | None = None,
     tls: Tls | None = None,
+    lake: LakeSettings | None = None,
 ) -> Iterator[Served]:
     settings = Settings(
         data=folder,
         query=query or QuerySettings(),
         engine=engine or EngineSettings(),
+        lake=lake or LakeSettings(),
         ingest=IngestSettings(syslog_udp_port=-1, syslog_tcp_port=-1, relp_port=-1),
         detect=DetectSettings(poll_seconds=0.2),
     )

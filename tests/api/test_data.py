@@ -245,3 +245,9 @@ def test_automation_rules(clients: dict[str, httpx.Client]) -> None:
     assert rule["actions"][0]["summary"] == "host.block_address for each IP (outside)"
     assert client.patch(f"/api/v1/automation-rules/{rule['id']}", json={"enabled": False}).json()["enabled"] is False
     assert client.get(f"/api/v1/automation-rules/{rule['id']}/runs").json() == {"items": []}
+
+
+def test_intake_says_what_waits(reader: httpx.Client) -> None:
+    found = reader.get("/api/v1/intake").json()
+    assert (found["queued_bodies"], found["queued_bytes"], found["queue_seconds"]) == (0, 0, 0.0)
+    assert found["healthy"] is False  # this server's intake was never started

@@ -130,3 +130,19 @@ def test_percentiles_are_within_a_quarter_of_the_exact_ones(seed: int) -> None:
         assert told is not None
         assert exact <= told <= max(exact * 1.25, 0.001) + 1e-6
     assert Latencies().percentile(0.5) is None
+
+
+def test_the_rate_is_of_the_last_five_minutes_or_since_the_beginning() -> None:
+    feed = Feed()
+    feed.clock.advance(timedelta(seconds=10))
+    feed.watch.took("syslog", "10.0.0.9", feed.clock.now(), 500, 100, 0)
+    feed.clock.advance(timedelta(seconds=50))
+    assert feed.facts.rate == 10.0  # 500 in the 50 seconds since it began
+    feed.clock.advance(timedelta(minutes=4))
+    assert feed.facts.rate == pytest.approx(500 / 290, abs=0.001)
+    feed.clock.advance(timedelta(minutes=1))
+    assert feed.facts.rate == 0.0
+    feed.play(feed.clock.now() + HOUR, timedelta(seconds=1))
+    assert feed.facts.rate == pytest.approx(1.0, abs=0.05)
+    watched = next(iter(feed.watch._sources.values()))
+    assert len(watched.lately) <= 31

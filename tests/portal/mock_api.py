@@ -32,6 +32,7 @@ from tests.portal.mock_content import (
     TRANSFORMS,
     actions,
     audit,
+    load_report,
     schema,
 )
 from tests.portal.mock_language import Language
@@ -587,6 +588,7 @@ def build_app(world: World | None = None) -> Starlette:
         Route("/query", guard(query), methods=["POST"]),
         Route("/schema", guard(fixed(lambda: schema(w.schema_version)))),
         Route("/rules", guard(rules), methods=["GET", "POST"]),
+        Route("/rules/load", guard(fixed(lambda: load_report(w.rules)))),
         Route("/rules/{id}", guard(rule), methods=["GET", "PATCH"]),
         Route("/tables", guard(fixed(lambda: {"items": [] if w.empty else TABLES()}))),
         Route("/sources", guard(fixed(lambda: {"items": [] if w.empty else SOURCES()}))),

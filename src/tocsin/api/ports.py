@@ -20,6 +20,7 @@ __all__ = [
     "AccessPort",
     "AutomationPort",
     "DeadLettersPort",
+    "EntityPagesPort",
     "ErasurePort",
     "GatePort",
     "IncidentsPort",
@@ -203,6 +204,21 @@ class StoriesPort(Protocol):
     def processes(self, incident_id: str, *, principal: Any = None) -> Json: ...
 
     def bundle(self, incident_id: str, *, audit: bool) -> Json: ...
+
+
+class EntityPagesPort(Protocol):
+    """What is known of one thing (`tocsin.workspace.entitypages.EntityPages`)."""
+
+    def page(
+        self,
+        kind: str,
+        name: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        principal: Any = None,
+        cancel: Event | None = None,
+    ) -> Json: ...
 
 
 class QueryPort(Protocol):
@@ -492,6 +508,9 @@ class IntakePort(Protocol):
     def sources(self) -> Iterable[Json]:
         """One mapping a receiver, in the shape of `tocsin.api.routes.data.Source`."""
 
+    def state(self) -> Json:
+        """How intake does, in the shape of `tocsin.api.routes.data.IntakeState`."""
+
     def routes(self) -> Sequence[BaseRoute]:
         """Starlette routes of the HTTP receivers; they check ingest tokens themselves."""
 
@@ -552,6 +571,9 @@ class Workspace(Protocol):
 
     @property
     def tuning(self) -> TuningPort: ...
+
+    @property
+    def entity_pages(self) -> EntityPagesPort: ...
 
     @property
     def queries(self) -> QueryPort: ...

@@ -7,6 +7,7 @@ import typer
 from tocsin.cli import (
     anomalies,
     doctor,
+    entity,
     incidents,
     indicators,
     jobs,
@@ -44,6 +45,7 @@ app.command("settings")(settings.settings)
 app.command("backup")(lake.backup)
 app.command("restore")(lake.restore)
 app.add_typer(anomalies.app, name="anomalies")
+app.add_typer(entity.app, name="entity")
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(indicators.app, name="indicators")
 app.add_typer(kql.app, name="kql")

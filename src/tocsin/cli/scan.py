@@ -164,6 +164,11 @@ def _print(console: Console, result: ScanResult, html: Path | None, keep: Path |
     if result.unfed:
         unfed = f"{result.unfed} rules had nothing to look at: no source feeds them here, or they need a watchlist (tocsin rules validate)."
         console.print(unfed, markup=False, highlight=False)
+    for anomaly in result.anomalies:
+        found = f"{anomaly['found']} found in {anomaly['windows']} windows" if anomaly["windows"] else "not looked for"
+        _line(
+            console, f"anomalies   {anomaly['name']}: {found}{': ' if anomaly['note'] else ''}{anomaly['note']}", "dim"
+        )
     rate = result.events / result.seconds if result.seconds else 0
     summary = f"{result.events:,} events of {len(result.files)} files in {result.seconds:.1f} s ({rate:,.0f}/s), {len(result.alerts)} alerts, "
     summary += f"{len(result.incidents)} incident{'' if len(result.incidents) == 1 else 's'}"

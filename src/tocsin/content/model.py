@@ -277,7 +277,7 @@ class IncidentFile:
 @dataclass(frozen=True, slots=True)
 class EntityFile:
     """Content about entities: what teaches aliases (``alias``), who is shared by many (``shared``), and what their pages show
-    (``facts``, ``timeline``, ``insight``, ``hunt``)."""
+    (``facts``, ``timeline``, ``related``, ``prevalence``, ``hunt``)."""
 
     id: str
     kind: str

@@ -243,7 +243,9 @@ ENTITIES = Schema(
     "Entity content",
     {
         "id": Field("text", required=True, pattern=_ID, longest=120),
-        "kind": Field("text", required=True, choices=("alias", "shared", "facts", "timeline", "insight", "hunt")),
+        "kind": Field(
+            "text", required=True, choices=("alias", "shared", "facts", "timeline", "related", "prevalence", "hunt")
+        ),
         "name": Field("text", required=True, longest=256),
         "description": Field("text", longest=2000),
         "entity": Field("text", required=True, choices=_PAGES),

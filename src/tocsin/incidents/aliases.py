@@ -114,6 +114,12 @@ class AliasBook:
     def __len__(self) -> int:
         return len({s.claim.id for sides in self._sides.values() for s in sides})
 
+    @property
+    def claims(self) -> list[Claim]:
+        """All that it holds, by time."""
+        found = {s.claim.id: s.claim for sides in self._sides.values() for s in sides}
+        return sorted(found.values(), key=lambda c: (c.first, c.id))
+
     def learn(self, claims: Iterable[Claim]) -> list[tuple[Claim, Claim | None]]:
         """Takes in what rows said, in the order of time. Gives each claim that is new or lasts longer, as it is now, with what it was."""
         found: dict[str, tuple[Claim, Claim | None]] = {}

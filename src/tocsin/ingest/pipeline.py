@@ -222,6 +222,16 @@ class Intake:
         """How full intake is; at 1.0 or above `submit` refuses."""
         return max(self.lake.pressure, self._queued_bytes / _QUEUE_BYTES)
 
+    @property
+    def queue(self) -> tuple[int, int, float]:
+        """What is durable and not visible yet: bodies, their bytes, and for how many seconds the oldest has waited."""
+        with self._condition:
+            waiting = list(self._arrived.values())
+            size = self._queued_bytes
+        oldest = min((w.arrived for w in waiting), default=None)
+        seconds = max(0.0, (self.clock.now() - oldest).total_seconds()) if oldest is not None else 0.0
+        return sum(len(w.bodies) for w in waiting), size, seconds
+
     def submit(self, bodies: Sequence[Body]) -> Future[int]:
         """Hands bodies over; the future gives the last one's sequence number when all are durable.
 

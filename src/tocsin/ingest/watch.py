@@ -31,6 +31,8 @@ _DAYS = 14
 _MOST = 2_000
 _LEARNED = 10
 """Arrivals, spread over an hour at least, before anything is said of a cadence: a file that was imported once has none."""
+_RATE_SECONDS, _RATE_PARTS = 300, 30
+"""The span that a rate is of, and how finely it moves on."""
 _OWN = "tocsin"
 """What Tocsin sends itself isn't a source."""
 
@@ -104,6 +106,8 @@ class _Watched:
     bytes: int = 0
     errors: int = 0
     latencies: Latencies = field(default_factory=Latencies)
+    lately: dict[int, int] = field(default_factory=dict)
+    """Events by the part of the span of a rate in which they came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,8 @@ class Facts:
     days: int
     threshold: float | None
     latencies: Latencies
+    rate: float = 0.0
+    """Events by the second, over the last five minutes, or since the source or the process began when that is less."""
 
     @property
     def stale(self) -> bool:
@@ -151,6 +157,7 @@ class SourceWatch:
         self.settings = settings or WatchSettings()
         self._lock = threading.Lock()
         self._sources: dict[tuple[str, str], _Watched] = {}
+        self._began = self._clock.now()
         self._saved: datetime | None = None
         if file is not None and file.is_file():
             self._load(file)
@@ -180,6 +187,10 @@ class SourceWatch:
                 self._paused(found, received)
             found.arrivals += 1
             found.events += events
+            part = _part(received)
+            found.lately[part] = found.lately.get(part, 0) + events
+            if len(found.lately) > _RATE_PARTS + 1:
+                found.lately = {p: n for p, n in found.lately.items() if p > part - _RATE_PARTS}
             found.bytes += size
             found.errors += errors
 
@@ -236,8 +247,12 @@ class SourceWatch:
             young = now - w.first < timedelta(days=1)
             least = self.settings.young if young else self.settings.least
             threshold = max(self.settings.factor * cadence, least.total_seconds())
+        span = min(_RATE_SECONDS, max(1.0, (now - max(w.first, self._began)).total_seconds()))
+        oldest_part = _part(now) - _RATE_PARTS
+        lately = sum(n for p, n in w.lately.items() if p > oldest_part)
         return Facts(
-            *key, w.first, w.last, w.events, w.bytes, w.errors, silent, cadence, len(pauses), threshold, w.latencies.copy()
+            *key, w.first, w.last, w.events, w.bytes, w.errors, silent, cadence, len(pauses), threshold, w.latencies.copy(),
+            round(lately / span, 3),
         )  # fmt: skip
 
     # ------------------------------------------------------------------ over restarts
@@ -270,3 +285,7 @@ class SourceWatch:
         except (OSError, ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
             _log.warning("ingest.watch.unreadable", error=str(error))
             self._sources.clear()
+
+
+def _part(moment: datetime) -> int:
+    return int(moment.timestamp() * _RATE_PARTS // _RATE_SECONDS)

@@ -48,11 +48,18 @@ class Aliases(Repository):
         chosen = select(aliases).where(aliases.c.until >= moment).order_by(aliases.c.last.desc()).limit(limit)
         return sorted((AliasRow(**r._mapping) for r in self._c.execute(chosen)), key=lambda r: (r.first, r.id))
 
-    def of(self, names: Sequence[str], *, limit: int = 200) -> list[AliasRow]:
-        """The claims of any of those identifiers, the latest first."""
+    def of(self, names: Sequence[str], *, beginning: Sequence[str] = (), limit: int = 200) -> list[AliasRow]:
+        """The claims of any of those identifiers, or of one that begins so, the latest first."""
         wanted = [n.lower() for n in names]
-        chosen = select(aliases).where(or_(aliases.c.one.in_(wanted), aliases.c.other.in_(wanted)))
-        return [AliasRow(**r._mapping) for r in self._c.execute(chosen.order_by(aliases.c.last.desc()).limit(limit))]
+        sides = (aliases.c.one, aliases.c.other)
+        begins = [c.startswith(text.lower(), autoescape=True) for c in sides for text in beginning]
+        chosen = (
+            select(aliases)
+            .where(or_(*(c.in_(wanted) for c in sides), *begins))
+            .order_by(aliases.c.last.desc(), aliases.c.id)
+            .limit(limit)
+        )
+        return [AliasRow(**r._mapping) for r in self._c.execute(chosen)]
 
     def forget(self, before: datetime) -> int:
         """Removes claims that ended before that; how many."""

@@ -100,6 +100,15 @@ class _Collector(Collector):
             errors.add_metric((s.kind, s.name), s.errors)
         yield errors
         yield GaugeMetricFamily("tocsin_intake_pressure", "How full intake is; at 1 it refuses.", value=intake.pressure)
+        _, queued, seconds = intake.queue
+        yield GaugeMetricFamily(
+            "tocsin_intake_queue_bytes", "Bytes that are durable and not visible yet.", value=queued
+        )
+        yield GaugeMetricFamily(
+            "tocsin_intake_queue_seconds",
+            "For how long the oldest body that isn't visible yet has waited.",
+            value=seconds,
+        )
         yield GaugeMetricFamily("tocsin_intake_healthy", "Whether intake works.", value=float(intake.healthy))
         yield CounterMetricFamily("tocsin_log_records", "Bodies made durable, ever.", value=max(0, intake.durable))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tocsin.base.clock import SystemClock
@@ -11,11 +13,13 @@ from tocsin.base.errors import UsageError
 from tocsin.content import load_packs, packs_dir
 from tocsin.lake import Lake
 from tocsin.query import QueryService
+from tocsin.state import State
 from tocsin.tables import catalogue
+from tocsin.workspace.entitypages import EntityPages
 from tocsin.workspace.places import use_places
 from tocsin.workspace.settings import load_settings
 
-__all__ = ["open_queries"]
+__all__ = ["open_entity_pages", "open_queries"]
 
 
 @contextmanager
@@ -51,3 +55,25 @@ def open_queries(data: Path) -> Iterator[QueryService]:
             yield queries
         finally:
             queries.close()
+
+
+@dataclass(slots=True)
+class _Opened:
+    queries: QueryService
+    state: State
+
+
+@contextmanager
+def open_entity_pages(data: Path) -> Iterator[tuple[EntityPages, datetime]]:
+    """Entity pages over a data folder, and when its last event was. Raises UsageError USE0006: there is no data in that folder."""
+    with open_queries(data) as queries:
+        site = data / "site"
+        content = load_packs([packs_dir(), *([site] if site.is_dir() else [])], only=("entities",))
+        state = State.open(load_settings(data=data).database or data / "state.db")
+        try:
+            assert queries.lake is not None
+            ends = [s.last_event for s in queries.lake.stats() if s.last_event is not None]
+            last = max(ends, default=datetime.now(UTC).replace(tzinfo=None))
+            yield EntityPages(_Opened(queries, state), lambda: content), last.replace(tzinfo=UTC)
+        finally:
+            state.close()

@@ -128,6 +128,17 @@ class Receiving:
         """The HTTP receivers' routes; they check ingest tokens themselves."""
         return [route for receiver in self._http for route in receiver.routes()]
 
+    def state(self) -> Mapping[str, Any]:
+        """How intake does, in the shape of `tocsin.api.routes.data.IntakeState`."""
+        bodies, size, seconds = self.intake.queue
+        return {
+            "healthy": self.intake.healthy,
+            "pressure": round(self.intake.pressure, 4),
+            "queued_bodies": bodies,
+            "queued_bytes": size,
+            "queue_seconds": round(seconds, 3),
+        }
+
     def sources(self) -> Iterable[Mapping[str, Any]]:
         """One mapping a source, in the shape of `tocsin.api.routes.data.Source`: receivers, senders, and those that sent before the start."""
         watched = {(f.kind, f.name): f for f in self.intake.watch.facts()}
@@ -156,6 +167,7 @@ def _watched(facts: Facts, state: str) -> dict[str, Any]:
     return {
         "state": "stale" if facts.stale and state == "ok" else state,
         "last_event": iso(facts.last),
+        "events_per_second": facts.rate,
         "silent_seconds": round(facts.silent, 1),
         "cadence_seconds": facts.cadence,
         "threshold_seconds": facts.threshold,

@@ -25,8 +25,10 @@ from tocsin.detect.backfill import run_over
 from tocsin.detect.load import placeholders_of, rules_of_content
 from tocsin.detect.rule import Rule, RuleKind
 from tocsin.incidents import Correlator, Incident, incident_view
+from tocsin.incidents.aliases import Claim
 from tocsin.incidents.fusion import patterns_of
 from tocsin.incidents.links import links_of
+from tocsin.incidents.teaching import row_of_claim
 from tocsin.ingest.decoders import decode_paths
 from tocsin.ingest.decoders.declared import declare
 from tocsin.ingest.letters import DEAD_LETTERS, dead_letter_rows
@@ -39,6 +41,7 @@ from tocsin.query import QueryService
 from tocsin.tables import INGESTION_TIME, catalogue
 from tocsin.workspace.aliases import book_over
 from tocsin.workspace.places import use_places
+from tocsin.workspace.scan_anomalies import run_anomalies
 
 __all__ = ["Progress", "ScanResult", "scan"]
 
@@ -79,6 +82,8 @@ class ScanResult:
     seconds: float
     rule_errors: tuple[TocsinError, ...] = ()
     stages: dict[str, float] = field(default_factory=dict)
+    anomalies: tuple[dict[str, Any], ...] = ()
+    """What each anomaly found, or why it can't say: id, name, found, windows, entities, ready, note."""
 
     @property
     def unfed(self) -> int:
@@ -106,6 +111,7 @@ class ScanResult:
             "stages": {k: round(v, 3) for k, v in self.stages.items()},
             "errors": [str(e) for e in self.failed_rules],
             "rules_unfed": self.unfed,
+            "anomalies": [dict(a) for a in self.anomalies],
         }
 
 
@@ -190,7 +196,12 @@ def scan(
             progress(state)
 
         failed: list[DetectError] = []
+        anomalies: list[dict[str, Any]] = []
         if times:
+            # Before the rules, some of which ask what is unusual.
+            span = _aware(min(times)), _aware(max(times))
+            anomalies = run_anomalies(content, lake, queries, *span, errors, progress=lambda: progress(state))
+            stats = lake.stats()
             found = run_over(rules, queries, _aware(min(times)), _aware(max(times)), errors=failed, progress=ran)
             alerts.extend(found)
             errors.extend(failed)
@@ -200,10 +211,12 @@ def scan(
 
         state.stage = "correlating"
         progress(state)
-        if alerts:
+        claims: list[Claim] = []
+        if alerts or keep is not None:
             book, unlearned = book_over(queries, content, [s.table for s in stats if s.rows])
             errors.extend(unlearned)
             alerts = [book.resolve(a) for a in alerts]
+            claims = book.claims
         correlator = Correlator(links=links_of(content), patterns=patterns)
         alerts.sort(key=lambda a: (a.time, a.id))
         correlator.add(alerts)
@@ -213,7 +226,7 @@ def scan(
         if keep is not None:
             # What was scanned is evidence, often older than any retention: a server over this folder deletes nothing of it by itself.
             lake.hold("kept by tocsin scan")
-            _keep_incidents(keep, alerts, clock)
+            _keep_incidents(keep, alerts, claims, clock)
         stages["correlate"] = clock.monotonic() - began - sum(stages.values())
         return ScanResult(
             incidents=tuple(incidents),
@@ -225,17 +238,21 @@ def scan(
             seconds=clock.monotonic() - began,
             rule_errors=tuple(errors),
             stages=stages,
+            anomalies=tuple(anomalies),
         )
 
 
-def _keep_incidents(folder: Path, alerts: Sequence[Alert], clock: Clock) -> None:
-    """Files the alerts in the folder's state too, so that `tocsin up --data` shows the incidents and people can work on them."""
+def _keep_incidents(folder: Path, alerts: Sequence[Alert], claims: Sequence[Claim], clock: Clock) -> None:
+    """Files the alerts in the folder's state too, so that `tocsin up --data` shows the incidents and people can work on them; and what was
+    learned of who is who, for entities' pages."""
     from tocsin.incidents.desk import IncidentDesk
     from tocsin.state import State
 
     state = State.open(folder / "state.db", clock=clock)
     try:
         IncidentDesk(state).add(alerts)
+        with state.write() as unit:
+            unit.aliases.put(row_of_claim(c) for c in claims)
     finally:
         state.close()
 

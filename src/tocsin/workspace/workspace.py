@@ -38,6 +38,7 @@ from tocsin.workspace.aliases import Aliases
 from tocsin.workspace.anomalies import Anomalies
 from tocsin.workspace.deadletters import DeadLetterDesk
 from tocsin.workspace.detection import Detection
+from tocsin.workspace.entitypages import EntityPages
 from tocsin.workspace.erasure import Erasure
 from tocsin.workspace.evidence import evidence_pins
 from tocsin.workspace.health import Health
@@ -143,6 +144,7 @@ class Workspace:
         self.written = WriteBack(self)
         self.stories = Stories(self)
         self.tuning = Tuning(self.state, self.incidents)
+        self.entity_pages = EntityPages(self, lambda: self.rules.content)
         self.health = Health(
             self._intake,
             self.lake,

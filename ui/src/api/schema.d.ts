@@ -328,6 +328,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/entities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Entity Page
+         * @description The page of a thing: facts, aliases, timeline, alerts and incidents, related things, prevalence, risk, next hunts. By default of the last
+         *     seven days. Rows are read as the asker may read them; alerts and incidents are there for who may read incidents.
+         */
+        get: operations["entity_page"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/health": {
         parameters: {
             query?: never;
@@ -844,6 +865,26 @@ export interface paths {
          * @description Changes a task, or says whether it is done.
          */
         patch: operations["change_task"];
+        trace?: never;
+    };
+    "/api/v1/intake": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Intake
+         * @description How intake does: what waits, for how long, and whether it refuses.
+         */
+        get: operations["get_intake"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/kql/completion": {
@@ -2539,6 +2580,56 @@ export interface components {
             title: string;
         };
         /**
+         * AliasClaim
+         * @description Two identifiers that mean one thing: seen together from `first` to `last`, held to be so `from` `to`, and the row that taught it.
+         */
+        AliasClaim: {
+            /** Confidence */
+            confidence: number;
+            /**
+             * First
+             * Format: date-time
+             */
+            first: string;
+            /**
+             * From
+             * Format: date-time
+             */
+            from: string;
+            /**
+             * Last
+             * Format: date-time
+             */
+            last: string;
+            /** One */
+            one: string;
+            /** One Kind */
+            one_kind: string;
+            /** Other */
+            other: string;
+            /** Other Kind */
+            other_kind: string;
+            /**
+             * Row
+             * @default {}
+             */
+            row: {
+                [key: string]: unknown;
+            };
+            /**
+             * Scope
+             * @default
+             */
+            scope: string;
+            /** Source */
+            source: string;
+            /**
+             * To
+             * Format: date-time
+             */
+            to: string;
+        };
+        /**
          * AnomalyReadiness
          * @description A baseline as it is now, and some of its entities, the least ready first; `matching` counts those that were asked for.
          */
@@ -3046,6 +3137,16 @@ export interface components {
             merged_now: number;
         };
         /**
+         * Count
+         * @description How many.
+         */
+        Count: {
+            /** Count */
+            count: number;
+            /** Name */
+            name: string;
+        };
+        /**
          * Coverage
          * @description ATT&CK coverage, counted now. `counts` by level, `facts` by what holds; `being_tested` rules' cases are being run meanwhile.
          */
@@ -3396,6 +3497,62 @@ export interface components {
             edits: components["schemas"]["KqlEdit"][];
         };
         /**
+         * EntityAlert
+         * @description An alert that names the thing, and its incident.
+         */
+        EntityAlert: {
+            /**
+             * Count
+             * @default 1
+             */
+            count: number;
+            /**
+             * End
+             * Format: date-time
+             */
+            end: string;
+            /** Id */
+            id: string;
+            /** Incident Id */
+            incident_id: string;
+            /** Incident Number */
+            incident_number: number | null;
+            /**
+             * Product
+             * @default Tocsin
+             */
+            product: string;
+            /** Rule */
+            rule: string;
+            /** Rule Id */
+            rule_id: string;
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "Informational" | "Low" | "Medium" | "High";
+            /**
+             * Tactics
+             * @default []
+             */
+            tactics: string[];
+            /**
+             * Techniques
+             * @default []
+             */
+            techniques: string[];
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+            /**
+             * Title
+             * @default
+             */
+            title: string;
+        };
+        /**
          * EntityFeature
          * @description What the baseline holds of a feature of one entity.
          */
@@ -3408,12 +3565,106 @@ export interface components {
             values: number;
         };
         /**
+         * EntityIncident
+         * @description An incident with alerts that name the thing: how many of them.
+         */
+        EntityIncident: {
+            /** Alerts */
+            alerts: number;
+            /**
+             * First
+             * Format: date-time
+             */
+            first: string;
+            /** Id */
+            id: string;
+            /**
+             * Last
+             * Format: date-time
+             */
+            last: string;
+            /** Number */
+            number: number | null;
+            /** Priority */
+            priority: number;
+            /** Severity */
+            severity: string;
+            /** Status */
+            status: string;
+            /** Title */
+            title: string;
+        };
+        /**
          * EntityMapping
          * @description Which columns name an entity.
          */
         EntityMapping: {
             /** Fields */
             fields: components["schemas"]["FieldMapping"][];
+            /** Type */
+            type: string;
+        };
+        /**
+         * EntityPage
+         * @description All that is known of a thing in a time. `names` are all under which rows know it; `known`: whether anything was found.
+         */
+        EntityPage: {
+            /** Alerts */
+            alerts: components["schemas"]["EntityAlert"][];
+            /** Alerts Left Out */
+            alerts_left_out: number;
+            /** Aliases */
+            aliases: components["schemas"]["AliasClaim"][];
+            criticality: components["schemas"]["Level"];
+            /** Facts */
+            facts: components["schemas"]["tocsin__api__routes__entities__Fact"][];
+            /**
+             * First Seen
+             * @description In this time, or when an alias was first seen
+             */
+            first_seen: string | null;
+            /**
+             * From
+             * Format: date-time
+             */
+            from: string;
+            /** Hunts */
+            hunts: components["schemas"]["NextHunt"][];
+            /** Identifiers */
+            identifiers: {
+                [key: string]: string;
+            };
+            /** Incidents */
+            incidents: components["schemas"]["EntityIncident"][];
+            /** Incidents Left Out */
+            incidents_left_out: number;
+            /** Known */
+            known: boolean;
+            /** Last Seen */
+            last_seen: string | null;
+            /** Left Out */
+            left_out: components["schemas"]["LeftOut"][];
+            /** Name */
+            name: string;
+            /** Names */
+            names: string[];
+            /** Notes */
+            notes: string[];
+            /** Prevalence */
+            prevalence: components["schemas"]["Count"][];
+            /** Related */
+            related: components["schemas"]["RelatedEntity"][];
+            /** @description The highest severity of its alerts in open incidents */
+            risk: components["schemas"]["Level"];
+            /** Timeline */
+            timeline: components["schemas"]["Moving"][];
+            /** Timeline Left Out */
+            timeline_left_out: number;
+            /**
+             * To
+             * Format: date-time
+             */
+            to: string;
             /** Type */
             type: string;
         };
@@ -3626,16 +3877,6 @@ export interface components {
              * @default 30
              */
             days?: number;
-        };
-        /**
-         * Fact
-         * @description A key fact.
-         */
-        Fact: {
-            /** Name */
-            name: string;
-            /** Text */
-            text: string;
         };
         /**
          * Factor
@@ -4336,6 +4577,22 @@ export interface components {
             title: string;
         };
         /**
+         * IntakeState
+         * @description How intake does: bodies that are durable and not visible yet, and for how many seconds the oldest has waited. At a pressure of 1 it refuses.
+         */
+        IntakeState: {
+            /** Healthy */
+            healthy: boolean;
+            /** Pressure */
+            pressure: number;
+            /** Queue Seconds */
+            queue_seconds: number;
+            /** Queued Bodies */
+            queued_bodies: number;
+            /** Queued Bytes */
+            queued_bytes: number;
+        };
+        /**
          * ItemValues
          * @description Values of an item by column.
          */
@@ -4460,6 +4717,26 @@ export interface components {
              * @enum {string}
              */
             units?: "utf16" | "codepoints";
+        };
+        /**
+         * LeftOut
+         * @description A part of the page that isn't there or isn't whole, and why.
+         */
+        LeftOut: {
+            /** Name */
+            name: string;
+            /** Why */
+            why: string;
+        };
+        /**
+         * Level
+         * @description How critical or risky, and why; the level is empty where nothing says.
+         */
+        Level: {
+            /** Level */
+            level: string;
+            /** Reasons */
+            reasons: string[];
         };
         /**
          * LineProblem
@@ -4714,6 +4991,45 @@ export interface components {
             number: number;
         };
         /**
+         * Moving
+         * @description An entry of the timeline: an alert, an anomaly or an activity (by the hour, `count` of them; `detail` is one's).
+         */
+        Moving: {
+            /** Alert Id */
+            alert_id: string | null;
+            /**
+             * Count
+             * @default 1
+             */
+            count: number;
+            /**
+             * Detail
+             * @default
+             */
+            detail: string;
+            /** Incident Id */
+            incident_id: string | null;
+            /** Kind */
+            kind: string;
+            /**
+             * Severity
+             * @default
+             */
+            severity: string;
+            /**
+             * Source
+             * @default
+             */
+            source: string;
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+            /** Title */
+            title: string;
+        };
+        /**
          * Named
          * @description An incident by name.
          */
@@ -4734,7 +5050,7 @@ export interface components {
             advice: components["schemas"]["Advice"][];
             blast_radius: components["schemas"]["BlastRadius"] | null;
             /** Facts */
-            facts: components["schemas"]["Fact"][];
+            facts: components["schemas"]["tocsin__api__routes__incident_story__Fact"][];
             /** Reports */
             reports: components["schemas"]["ThreatReport"][];
             root_cause: components["schemas"]["RootCause"] | null;
@@ -5012,6 +5328,26 @@ export interface components {
              * @default
              */
             reason?: string;
+        };
+        /**
+         * NextHunt
+         * @description A query to go on with; its names and times stand in it.
+         */
+        NextHunt: {
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /** Name */
+            name: string;
+            /** Query */
+            query: string;
+            /**
+             * Tactics
+             * @default []
+             */
+            tactics: string[];
         };
         /**
          * Noise
@@ -5445,6 +5781,24 @@ export interface components {
             text: string;
             /** Weight */
             weight: number;
+        };
+        /**
+         * RelatedEntity
+         * @description Another thing, and what it has to do with this one.
+         */
+        RelatedEntity: {
+            /** First */
+            first: string | null;
+            /** How */
+            how: string;
+            /** Last */
+            last: string | null;
+            /** Name */
+            name: string;
+            /** Seen */
+            seen: number;
+            /** Type */
+            type: string;
         };
         /**
          * RenameRequest
@@ -6369,8 +6723,8 @@ export interface components {
          * Source
          * @description A receiver or a sender. `state`: listening, waiting, off, failing, ok, or stale (silent for longer than it ever is).
          *
-         *     Cadence: the pause that it usually stays within; null, as its threshold, while that is learned. Latencies: from receipt to visible, in
-         *     seconds since the start.
+         *     `events_per_second` is of the last five minutes; null for one of which nothing is known since the start. Cadence: the pause that it usually
+         *     stays within; null, as its threshold, while that is learned. Latencies: from receipt to visible, in seconds since the start.
          */
         Source: {
             /**
@@ -6400,6 +6754,8 @@ export interface components {
              * @default 0
              */
             events: number;
+            /** Events Per Second */
+            events_per_second: number | null;
             /** Kind */
             kind: string;
             /** Last Event */
@@ -7568,6 +7924,30 @@ export interface components {
             /** Priorities */
             priorities: components["schemas"]["PriorityChange"][];
         };
+        /**
+         * Fact
+         * @description Something that is known of the thing, from where and as of when.
+         */
+        tocsin__api__routes__entities__Fact: {
+            /** Name */
+            name: string;
+            /** Source */
+            source: string;
+            /** Time */
+            time: string | null;
+            /** Value */
+            value: string;
+        };
+        /**
+         * Fact
+         * @description A key fact.
+         */
+        tocsin__api__routes__incident_story__Fact: {
+            /** Name */
+            name: string;
+            /** Text */
+            text: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -8126,6 +8506,42 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DeadLetterDetail"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    entity_page: {
+        parameters: {
+            query: {
+                /** @description Host, Account, IP, File, URL, Mailbox, Process, AzureResource or CloudApplication */
+                type: string;
+                /** @description A name of it; a process's is host/id/start, a file's its path, name or hash */
+                name: string;
+                start?: string | null;
+                end?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EntityPage"];
                 };
             };
             /** @description Problem details (RFC 9457) */
@@ -9078,6 +9494,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Incident"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_intake: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IntakeState"];
                 };
             };
             /** @description Problem details (RFC 9457) */

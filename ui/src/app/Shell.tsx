@@ -33,9 +33,12 @@ import {
   SettingsRegular,
   ShieldErrorFilled,
   ShieldErrorRegular,
+  ShieldTaskRegular,
   SignOutRegular,
+  TableRegular,
   TaskListSquareLtrFilled,
   TaskListSquareLtrRegular,
+  TimelineRegular,
   WeatherMoonRegular,
   WeatherSunnyRegular,
 } from "~/components/icons";
@@ -45,7 +48,7 @@ import { PasswordDialog } from "./PasswordDialog";
 import css from "./Shell.module.css";
 
 interface Item {
-  to: "/incidents" | "/hunting" | "/actions" | "/rules" | "/sources" | "/tables" | "/settings";
+  to: "/incidents" | "/hunting" | "/actions" | "/rules" | "/coverage" | "/watchlists" | "/anomalies" | "/sources" | "/tables" | "/settings";
   label: string;
   icon: ReactNode;
   activeIcon: ReactNode;
@@ -64,6 +67,9 @@ const GROUPS: { title: string; items: Item[] }[] = [
     title: "Content and data",
     items: [
       { to: "/rules", label: "Analytics rules", icon: <RulerRegular />, activeIcon: <RulerRegular /> },
+      { to: "/coverage", label: "ATT&CK coverage", icon: <ShieldTaskRegular />, activeIcon: <ShieldTaskRegular /> },
+      { to: "/watchlists", label: "Watchlists", icon: <TableRegular />, activeIcon: <TableRegular /> },
+      { to: "/anomalies", label: "Anomalies", icon: <TimelineRegular />, activeIcon: <TimelineRegular /> },
       { to: "/sources", label: "Data sources", icon: <PlugConnectedRegular />, activeIcon: <PlugConnectedRegular /> },
       { to: "/tables", label: "Tables", icon: <DatabaseRegular />, activeIcon: <DatabaseFilled /> },
     ],

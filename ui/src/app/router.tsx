@@ -103,18 +103,91 @@ const actions = createRoute({
   }),
 });
 
+export interface RulesSearch {
+  q?: string;
+  rule?: string;
+  severity?: string;
+  state?: string;
+  kind?: string;
+  format?: string;
+  tactic?: string;
+  missing?: string;
+  tab?: "automation" | "load";
+}
+
 const rules = createRoute({
   getParentRoute: () => signedIn,
   path: "/rules",
   component: lazyRouteComponent(() => import("~/pages/rules/RulesPage"), "RulesPage"),
-  validateSearch: (
-    search: Record<string, unknown>,
-  ): { q?: string; rule?: string; severity?: string; state?: "on" | "off"; tab?: "automation" } => ({
-    tab: search.tab === "automation" ? "automation" : undefined,
+  validateSearch: (search: Record<string, unknown>): RulesSearch => ({
+    tab: search.tab === "automation" || search.tab === "load" ? search.tab : undefined,
     q: text(search.q),
     rule: text(search.rule),
     severity: text(search.severity),
-    state: search.state === "on" || search.state === "off" ? search.state : undefined,
+    state: text(search.state),
+    kind: text(search.kind),
+    format: text(search.format),
+    tactic: text(search.tactic),
+    missing: text(search.missing),
+  }),
+});
+
+const RULE_TABS = ["runs", "simulation", "tuning", "tests", "changes"] as const;
+export type RuleTab = "overview" | (typeof RULE_TABS)[number];
+
+const rule = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/rules/$id",
+  component: lazyRouteComponent(() => import("~/pages/rule/RulePage"), "RulePage"),
+  validateSearch: (search: Record<string, unknown>): { tab?: RuleTab; alert?: string } => ({
+    tab: RULE_TABS.find((tab) => tab === search.tab),
+    alert: text(search.alert),
+  }),
+});
+
+const coverage = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/coverage",
+  component: lazyRouteComponent(() => import("~/pages/coverage/CoveragePage"), "CoveragePage"),
+  validateSearch: (
+    search: Record<string, unknown>,
+  ): { q?: string; source?: string; level?: string; technique?: string; view?: "table" } => ({
+    q: text(search.q),
+    source: text(search.source),
+    level: text(search.level),
+    technique: text(search.technique),
+    view: search.view === "table" ? "table" : undefined,
+  }),
+});
+
+const watchlists = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/watchlists",
+  component: lazyRouteComponent(() => import("~/pages/watchlists/WatchlistsPage"), "WatchlistsPage"),
+  validateSearch: (search: Record<string, unknown>): { make?: boolean } => ({
+    make: search.make === true || search.make === "true" ? true : undefined,
+  }),
+});
+
+const watchlist = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/watchlists/$alias",
+  component: lazyRouteComponent(() => import("~/pages/watchlists/WatchlistPage"), "WatchlistPage"),
+  validateSearch: (search: Record<string, unknown>): { tab?: "history"; q?: string; page?: number } => ({
+    tab: search.tab === "history" ? "history" : undefined,
+    q: text(search.q),
+    page: Number(search.page) > 1 ? Math.floor(Number(search.page)) : undefined,
+  }),
+});
+
+const anomalies = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/anomalies",
+  component: lazyRouteComponent(() => import("~/pages/anomalies/AnomaliesPage"), "AnomaliesPage"),
+  validateSearch: (search: Record<string, unknown>): { tab?: "behaviour" | "baselines"; q?: string; rule?: string } => ({
+    tab: search.tab === "behaviour" || search.tab === "baselines" ? search.tab : undefined,
+    q: text(search.q),
+    rule: text(search.rule),
   }),
 });
 
@@ -150,9 +223,10 @@ const settings = createRoute({
   }),
 });
 
+const content = [rules, rule, coverage, watchlists, watchlist, anomalies] as const;
 const tree = root.addChildren([
   signIn,
-  signedIn.addChildren([home, incidents, incident, hunting, actions, rules, sources, tables, settings]),
+  signedIn.addChildren([home, incidents, incident, hunting, actions, ...content, sources, tables, settings]),
 ]);
 
 export function makeRouter(client: QueryClient) {

@@ -20,8 +20,8 @@ Replayer = Annotated[Principal, Depends(needs("sources.write"))]
 class Source(Output):
     """A receiver or a sender. `state`: listening, waiting, off, failing, ok, or stale (silent for longer than it ever is).
 
-    Cadence: the pause that it usually stays within; null, as its threshold, while that is learned. Latencies: from receipt to visible, in
-    seconds since the start.
+    `events_per_second` is of the last five minutes; null for one of which nothing is known since the start. Cadence: the pause that it usually
+    stays within; null, as its threshold, while that is learned. Latencies: from receipt to visible, in seconds since the start.
     """
 
     name: str
@@ -33,12 +33,23 @@ class Source(Output):
     errors: int = 0
     last_event: Moment | None = None
     detail: str = ""
+    events_per_second: float | None = None
     silent_seconds: float | None = None
     cadence_seconds: float | None = None
     threshold_seconds: float | None = None
     latency_p50: float | None = None
     latency_p95: float | None = None
     latency_p99: float | None = None
+
+
+class IntakeState(Output):
+    """How intake does: bodies that are durable and not visible yet, and for how many seconds the oldest has waited. At a pressure of 1 it refuses."""
+
+    healthy: bool
+    pressure: float
+    queued_bodies: int
+    queued_bytes: int
+    queue_seconds: float
 
 
 class SourceList(Output):
@@ -119,6 +130,12 @@ class Replayed(Output):
 def list_sources(request: Request) -> SourceList:
     """Receivers and what they received."""
     return SourceList.model_validate({"items": list(workspace_of(request).intake.sources())})
+
+
+@router.get("/intake", dependencies=[Depends(needs("data.read"))])
+def get_intake(request: Request) -> IntakeState:
+    """How intake does: what waits, for how long, and whether it refuses."""
+    return IntakeState.model_validate(workspace_of(request).intake.state())
 
 
 @router.get("/dead-letters")

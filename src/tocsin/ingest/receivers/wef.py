@@ -39,6 +39,8 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5
 _EVENT = re.compile(r"<Event[\s>].*</Event>", re.DOTALL)
 _MEDIA = "application/soap+xml;charset=UTF-16"
 _HEADERS = 1 << 16
+_ENDURED = 16
+"""Times the limit of a body that are read before its sender is cut off."""
 _PATIENCE = 30.0
 """Seconds that a batch waits while intake is full, before its machine is told to come again."""
 
@@ -130,6 +132,8 @@ class WefReceiver(StreamReceiver):
             if request is None:
                 return
             try:
+                if body is None:
+                    raise _HttpError(413, f"The body is above the limit of {self.limits.frame_bytes} bytes.")
                 status, answer = await self._answer(machine or stream.peer, stream.peer, issuer, request, body)
             except _HttpError as error:
                 self._refuse(machine or stream.peer, str(error.status), error)
@@ -139,10 +143,13 @@ class WefReceiver(StreamReceiver):
                 return
             http.start_next_cycle()
 
-    async def _request(self, stream: Stream, http: h11.Connection) -> tuple[h11.Request | None, bytes]:
-        """The next request with its body; None at the end. Raises FrameError for what isn't HTTP or too large."""
+    async def _request(self, stream: Stream, http: h11.Connection) -> tuple[h11.Request | None, bytes | None]:
+        """The next request, None at the end, with its body, None where that is too large. Raises FrameError for what isn't HTTP.
+
+        What is too large is read to its end all the same, within reason: who is still sending doesn't hear why it was cut off.
+        """
         request: h11.Request | None = None
-        body = bytearray()
+        body, size = bytearray(), 0
         stream.begun(bool(http.trailing_data[0]))
         try:
             while True:
@@ -157,14 +164,14 @@ class WefReceiver(StreamReceiver):
                 elif isinstance(event, h11.Request):
                     request = event
                 elif isinstance(event, h11.Data):
-                    body += event.data
-                    if len(body) > self.limits.frame_bytes:
-                        message = f"The body is above the limit of {self.limits.frame_bytes} bytes."
-                        await stream.send(_response(http, 413, message))
-                        raise FrameError(message)
+                    size += len(event.data)
+                    if size <= self.limits.frame_bytes:
+                        body += event.data
+                    elif size > _ENDURED * self.limits.frame_bytes:
+                        raise FrameError(f"The body is far above the limit of {self.limits.frame_bytes} bytes.")
                 elif isinstance(event, h11.EndOfMessage):
                     stream.begun(False)
-                    return request, bytes(body)
+                    return request, bytes(body) if size <= self.limits.frame_bytes else None
                 else:
                     return None, b""
         except h11.RemoteProtocolError as error:

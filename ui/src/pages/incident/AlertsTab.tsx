@@ -1,7 +1,9 @@
 import { Button } from "@fluentui/react-components";
+import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import type { Alert, Incident } from "~/api/types";
+import { rulesQuery } from "~/api/queries";
 import { useMay } from "~/app/permissions";
 import { DataGrid } from "~/components/DataGrid";
 import { CodeRegular } from "~/components/icons";
@@ -48,6 +50,9 @@ export function AlertsTab({ incident, chosen, choose }: { incident: Incident; ch
 
 function Detail({ incident, alert }: { incident: Incident; alert: Alert }) {
   const may = useMay("incidents.manage");
+  const mayTune = useMay("rules.write");
+  // Alerts of patterns, of other products and of rules that are gone have no rule to tune.
+  const ruled = useQuery({ ...rulesQuery, staleTime: 60_000, refetchInterval: false }).data?.items.some((r) => r.id === alert.rule_id);
   const [moving, setMoving] = useState(false);
   const tables = useMemo(() => evidenceTables(alert.events), [alert]);
   const [open, setOpen] = useState<{ table: string; row: number } | null>(null);
@@ -100,9 +105,17 @@ function Detail({ incident, alert }: { incident: Incident; alert: Alert }) {
             </dd>
             <dt>Rule</dt>
             <dd>
-              <Link to="/rules" search={{ rule: alert.rule_id }}>
+              <Link to="/rules/$id" params={{ id: alert.rule_id }}>
                 {alert.rule}
               </Link>
+              {mayTune && ruled ? (
+                <>
+                  {" · "}
+                  <Link to="/rules/$id" params={{ id: alert.rule_id }} search={{ tab: "tuning", alert: alert.id }}>
+                    Leave alerts like this out
+                  </Link>
+                </>
+              ) : null}
             </dd>
             <dt>Events</dt>
             <dd>

@@ -3,14 +3,14 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { ruleQuery } from "~/api/queries";
-import { CodeRegular, CopyRegular, DismissRegular } from "~/components/icons";
+import { CodeRegular, CopyRegular, DismissRegular, OpenRegular } from "~/components/icons";
 import { KqlText } from "~/components/KqlText";
 import { SeverityMark, TacticLabel, Technique, Time } from "~/components/marks";
 import { Card } from "~/components/Page";
 import { LoadingRows, ProblemBar } from "~/components/states";
 import { byKillChain } from "~/lib/attack";
+import { isFailing, schedule, span, triggers } from "~/lib/rules";
 import { number } from "~/lib/text";
-import { isFailing } from "./RulesPage";
 import css from "./Rules.module.css";
 
 /** A rule in full: what it says, when it runs, its query and its file. */
@@ -39,6 +39,9 @@ export function RulePanel({ id, close }: { id: string; close: () => void }) {
               <Technique key={t} id={t} />
             ))}
           </div>
+          <Link to="/rules/$id" params={{ id: rule.id }} className={css.page}>
+            <OpenRegular aria-hidden="true" /> Open the rule's page: noise, runs, simulation, exclusions, tests
+          </Link>
           {isFailing(rule) && rule.last_error ? <ProblemBar error={new Error(rule.last_error)} title="The last run failed" /> : null}
           {rule.description ? <p className={css.prose}>{rule.description}</p> : null}
           <dl className={css.kv}>
@@ -48,7 +51,7 @@ export function RulePanel({ id, close }: { id: string; close: () => void }) {
               {rule.period && rule.period !== rule.frequency ? `, over ${span(rule.period)}` : ""}
             </dd>
             <dt>Alerts when</dt>
-            <dd>more than {number(rule.threshold ?? 0)} rows</dd>
+            <dd>{rule.kind === "Sigma" ? "an event matches" : `there are ${triggers(rule.operator, rule.threshold ?? 0)} rows`}</dd>
             <dt>Last run</dt>
             <dd>
               <Time value={rule.last_run} /> {rule.last_status ? `· ${rule.last_status}` : ""}
@@ -93,17 +96,4 @@ export function RulePanel({ id, close }: { id: string; close: () => void }) {
       ) : null}
     </Card>
   );
-}
-
-/** "5m", "PT5M", "1d" as words. */
-function span(text: string): string {
-  const m = /^P?T?(\d+)([MHD])$/i.exec(text);
-  if (!m) return text;
-  const unit = { m: "minute", h: "hour", d: "day" }[(m[2] as string).toLowerCase()] ?? "";
-  return Number(m[1]) === 1 ? unit : `${m[1]} ${unit}s`;
-}
-
-function schedule(kind: string, frequency: string | null | undefined): string {
-  if (/^nrt$/i.test(kind)) return "every minute, on new rows";
-  return frequency ? `every ${span(frequency)}` : "as rows arrive";
 }

@@ -1,0 +1,175 @@
+"""What a page about a thing is about: the entity of a type and a name, the names under which rows know it, and what alerts say of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tocsin.base.errors import UsageError, did_you_mean
+from tocsin.detect.alert import SEVERITIES, Alert
+from tocsin.state import AliasRow
+from tocsin.tables.aliases import entity_of
+from tocsin.tables.entities import Entity, EntityKey
+
+__all__ = ["PAGES", "Subject", "names_of", "related_by_alerts", "subject"]
+
+PAGES = ("Host", "Account", "IP", "File", "URL", "Mailbox", "Process", "AzureResource", "CloudApplication")
+"""Entity types that have a page."""
+
+_SAME = {
+    "FileHash": "File", "DNS": "URL", "Domain": "URL", "Device": "Host", "User": "Account", "Resource": "AzureResource", "Address": "IP",
+    "App": "CloudApplication",
+}  # fmt: skip
+"""Other words for them: types whose page is another's, and what people say."""
+
+_PROCESS = re.compile(r"([^/]+)/(\d+)/(.+)\Z")
+_HASH = re.compile(r"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})\Z", re.IGNORECASE)
+LONGEST = 2048
+_MOST_NAMES = 60
+
+
+@dataclass(slots=True)
+class Subject:
+    """The thing: its type and entity, the names by which rows know it (lower case), what a process's name is made of, and what to warn of."""
+
+    type: str
+    entity: Entity
+    names: list[str]
+    parts: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.entity.label if self.type != "Process" else "/".join(self.parts)
+
+    def keys(self, others: Iterable[Entity] = ()) -> frozenset[EntityKey]:
+        """All keys by which an alert may name it."""
+        return frozenset(
+            k for e in (self.entity, *others) for k in (*e.strong_keys(), *e.weak_keys(), (e.type, e.label.lower()))
+        )
+
+
+def subject(kind: str, name: str) -> Subject:
+    """The subject of a page. UsageError USE0050 for a type without a page, USE0051 for a name that can't be one."""
+    words = {**{p.lower(): p for p in PAGES}, **{k.lower(): v for k, v in _SAME.items()}}
+    found = words.get(kind.lower())
+    if found is None:
+        raise UsageError(
+            f"There is no page for a '{kind}'.",
+            code="USE0050",
+            hint=did_you_mean(kind, words) or f"There are: {', '.join(PAGES)}.",
+        )
+    text = name.strip()
+    if not text or len(text) > LONGEST:
+        raise UsageError(f"A name has 1 to {LONGEST} characters.", code="USE0051")
+    match found:
+        case "Host":
+            host = Entity.host(text)
+            return Subject(found, host, _distinct(text, host.label, host.identifiers.get("HostName", "")))
+        case "Account":
+            return _account(text)
+        case "IP":
+            return Subject(found, Entity("IP", {"Address": text}), [text.lower()])
+        case "Mailbox":
+            return Subject(found, Entity("Mailbox", {"MailboxPrimaryAddress": text}), [text.lower()])
+        case "File":
+            if _HASH.match(text):
+                return Subject(found, Entity("FileHash", {"Value": text.lower()}), [text.lower()])
+            folder, _, file = text.replace("/", "\\").rpartition("\\") if "\\" in text else text.rpartition("/")
+            entity = Entity("File", {"Name": file, "Directory": text[: len(folder)]})
+            return Subject(found, entity, [text.lower()])
+        case "Process":
+            return _process(text)
+        case "URL":
+            entity = Entity("URL", {"Url": text}) if "://" in text else Entity("DNS", {"DomainName": text})
+            return Subject(found, entity, [text.lower()])
+        case "AzureResource":
+            return Subject(found, Entity("AzureResource", {"ResourceId": text}), [text.lower()])
+    return Subject(found, Entity("CloudApplication", {"Name": text}), [text.lower()])
+
+
+def _account(text: str) -> Subject:
+    if text.upper().startswith("S-1-"):
+        return Subject("Account", Entity("Account", {"Sid": text}), [text.lower()])
+    if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text, re.IGNORECASE):
+        return Subject("Account", Entity("Account", {"AadUserId": text}), [text.lower()])
+    made = Subject("Account", Entity("Account", {"Name": text}), [text.lower()])
+    if made.entity.is_built_in:
+        made.notes.append("A built-in account: every machine has its own, and what is shown is of all of them.")
+    elif not any(c in text for c in "\\@"):
+        made.notes.append("A bare name may be several people's; DOMAIN\\name or name@domain is one's.")
+    return made
+
+
+def _process(text: str) -> Subject:
+    found = _PROCESS.match(text)
+    try:
+        start = datetime.fromisoformat(found[3]) if found else None
+    except ValueError:
+        start = None
+    if found is None or start is None:
+        raise UsageError(
+            "A process is named by host, process id and start.",
+            code="USE0051",
+            hint="For example ws1/4312/2026-03-01T09:00:00Z.",
+        )
+    host = found[1].partition(".")[0].lower()
+    entity = Entity("Process", {"Host": host, "ProcessId": found[2], "CreationTimeUtc": found[3]})
+    return Subject("Process", entity, [host], [host, found[2], found[3]])
+
+
+def names_of(about: Subject, claims: Sequence[AliasRow]) -> tuple[list[str], list[Entity]]:
+    """All names of the subject by what is claimed of it, and the entities of those. An address is no name of a host: it is only for a time."""
+    names, others = list(about.names), list[Entity]()
+    for claim in claims:
+        p = claim.payload
+        if "Address" in (p["one_kind"], p["other_kind"]):
+            continue
+        for kind, text in ((p["one_kind"], claim.one), (p["other_kind"], claim.other)):
+            entity = entity_of(claim.type, kind, text)
+            others.append(entity)
+            names.extend(_distinct(text, entity.label, entity.identifiers.get("HostName", "")))
+    return list(dict.fromkeys(names))[:_MOST_NAMES], others
+
+
+def related_by_alerts(alerts: Sequence[Alert], keys: frozenset[EntityKey], most: int = 100) -> list[dict[str, Any]]:
+    """The things that its alerts name with it, the most often named first."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for alert in alerts:
+        for entity in alert.entities:
+            own = (*entity.strong_keys(), *entity.weak_keys(), (entity.type, entity.label.lower()))
+            if entity.is_built_in or not entity.label or any(k in keys for k in own):
+                continue
+            row = found.setdefault(
+                (entity.type, entity.label.lower()),
+                {
+                    "type": entity.type,
+                    "name": entity.label,
+                    "how": "",
+                    "first": alert.time,
+                    "last": alert.end,
+                    "seen": 0,
+                    "rules": {},
+                },
+            )
+            row["first"], row["last"] = min(row["first"], alert.time), max(row["last"], alert.end)
+            row["seen"] += 1
+            row["rules"][alert.title or alert.rule] = None
+    for row in found.values():
+        titles = list(row.pop("rules"))
+        more = f" and {len(titles) - 1} more" if len(titles) > 1 else ""
+        row["how"] = f"named with it by '{titles[0]}'{more}"
+    return sorted(found.values(), key=lambda r: (-r["seen"], r["type"], r["name"]))[:most]
+
+
+def worst(alerts: Iterable[Mapping[str, Any]]) -> str:
+    """The highest severity; empty where there is none."""
+    return max((str(a["severity"]) for a in alerts), key=SEVERITIES.index, default="")
+
+
+def _distinct(*texts: str) -> list[str]:
+    return list(dict.fromkeys(t.lower() for t in texts if t))

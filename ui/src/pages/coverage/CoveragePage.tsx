@@ -1,0 +1,255 @@
+import { Button, Input, Tab, TabList, Tooltip } from "@fluentui/react-components";
+import { useQuery } from "@tanstack/react-query";
+import { Link, useNavigate, useSearch } from "@tanstack/react-router";
+import { useMemo } from "react";
+import { coverageQuery } from "~/api/ruleQueries";
+import { FilterMenu } from "~/components/FilterMenu";
+import { ArrowDownloadRegular, DismissRegular, SearchRegular, ShieldTaskRegular } from "~/components/icons";
+import { None, Technique } from "~/components/marks";
+import { Card, Page } from "~/components/Page";
+import sheet from "~/components/Sheet.module.css";
+import { Empty, LoadingRows, ProblemBar } from "~/components/states";
+import { tacticName } from "~/lib/attack";
+import { type Cell, type Facts, filtered, LEVEL_NAMES, LEVELS, matrix } from "~/lib/coverage";
+import { count, number } from "~/lib/text";
+import css from "./Coverage.module.css";
+
+type Shown = Cell & { tactics: string[] };
+
+/** Which techniques would be seen: a rule exists, its tables hold rows, it is proven. */
+export function CoveragePage() {
+  const search = useSearch({ from: "/signed-in/coverage" });
+  const navigate = useNavigate();
+  const { data, error, refetch } = useQuery(coverageQuery);
+  const set = (change: Partial<typeof search>) => void navigate({ to: "/coverage", search: { ...search, ...change }, replace: true });
+  const all = data?.techniques ?? [];
+  const tables = useMemo(() => [...new Set(all.flatMap((t) => t.rules.flatMap((r) => r.tables)))].sort(), [all]);
+  const cells = useMemo(
+    () => filtered(all, { q: search.q, tables: search.source?.split(","), levels: search.level?.split(",") }),
+    [all, search.q, search.source, search.level],
+  );
+  const chosen = cells.find((c) => c.technique === search.technique);
+  const facts = (name: keyof Facts) => cells.filter((c) => c.facts[name]).length;
+  return (
+    <Page
+      title="ATT&CK coverage"
+      note={
+        data
+          ? `${count(cells.length, "technique")}: ${facts("rule")} with a rule that is on, ${facts("data")} with rows in its tables, ${facts("proven")} proven`
+          : " "
+      }
+      actions={
+        <a className={css.download} href="/api/v1/rules/coverage/navigator" download="tocsin-coverage.json">
+          <ArrowDownloadRegular aria-hidden="true" /> ATT&CK Navigator layer
+        </a>
+      }
+    >
+      {error && !data ? <ProblemBar error={error} retry={() => void refetch()} /> : null}
+      {!data && !error ? <LoadingRows /> : null}
+      {data ? (
+        <>
+          <dl className={css.key} aria-label="What the marks mean">
+            {LEVELS.map((level) => (
+              <div key={level} data-level={level}>
+                <dt>
+                  <i className={css.swatch} data-level={level} aria-hidden="true" />
+                  {LEVEL_NAMES[level]}
+                </dt>
+                <dd>{number(cells.filter((c) => c.level === level).length)}</dd>
+              </div>
+            ))}
+          </dl>
+          <p className={sheet.prose}>
+            The marks in a cell are, from left: a rule exists, its tables got rows within a day, it is proven by its own tests or has fired.{" "}
+            {data.being_tested ? `${count(data.being_tested, "rule")} still to be tested; this page follows. ` : ""}
+            Techniques that no rule names aren't shown; the layer opens in ATT&CK Navigator beside all of them.
+          </p>
+          <div className={sheet.spread}>
+            <div className={sheet.bar}>
+              <Input
+                type="search"
+                aria-label="Filter techniques"
+                placeholder="Technique or rule"
+                contentBefore={<SearchRegular />}
+                value={search.q ?? ""}
+                onChange={(_, d) => set({ q: d.value || undefined })}
+                className={sheet.search}
+              />
+              <FilterMenu
+                name="Source"
+                options={tables.map((t) => ({ value: t, label: t }))}
+                chosen={search.source?.split(",") ?? []}
+                onChange={(values) => set({ source: values.join(",") || undefined })}
+              />
+              <FilterMenu
+                name="State"
+                options={LEVELS.map((level) => ({ value: level, label: LEVEL_NAMES[level], count: data.counts[level] ?? 0 }))}
+                chosen={search.level?.split(",") ?? []}
+                onChange={(values) => set({ level: values.join(",") || undefined })}
+              />
+            </div>
+            <TabList
+              selectedValue={search.view ?? "matrix"}
+              onTabSelect={(_, d) => set({ view: d.value === "table" ? "table" : undefined })}
+            >
+              <Tab value="matrix">Matrix</Tab>
+              <Tab value="table">Table</Tab>
+            </TabList>
+          </div>
+          {cells.length ? (
+            <div className={css.split} data-open={chosen ? true : undefined}>
+              {search.view === "table" ? (
+                <Rows cells={cells} choose={(technique) => set({ technique })} chosen={search.technique} />
+              ) : (
+                <Matrix cells={cells} choose={(technique) => set({ technique })} chosen={search.technique} />
+              )}
+              {chosen ? <Chosen cell={chosen} close={() => set({ technique: undefined })} /> : null}
+            </div>
+          ) : (
+            <Card>
+              <Empty
+                icon={<ShieldTaskRegular />}
+                title={all.length ? "No technique matches" : "No rule names a technique"}
+                text={all.length ? "Loosen a filter." : "Rules say by relevantTechniques (Sigma: by attack tags) what they detect."}
+              />
+            </Card>
+          )}
+          {data.without_technique.length ? (
+            <details className={sheet.more}>
+              <summary>{count(data.without_technique.length, "rule")} that name no technique</summary>
+              <p className={sheet.prose}>{data.without_technique.join(", ")}</p>
+            </details>
+          ) : null}
+        </>
+      ) : null}
+    </Page>
+  );
+}
+
+const said = (facts: Facts): string =>
+  [
+    facts.rule ? "a rule is on" : "its rules are off",
+    facts.data ? "its tables have rows" : "no rows in its tables",
+    facts.proven ? "proven" : "not proven",
+  ].join(", ");
+
+/** Three marks: filled where it holds. */
+function Marks({ facts }: { facts: Facts }) {
+  return (
+    <span className={css.marks} aria-hidden="true">
+      <i data-on={facts.rule || undefined} />
+      <i data-on={facts.data || undefined} />
+      <i data-on={facts.proven || undefined} />
+    </span>
+  );
+}
+
+function Matrix({ cells, choose, chosen }: { cells: Shown[]; choose: (technique?: string) => void; chosen?: string }) {
+  return (
+    <div className={css.matrix} tabIndex={0} role="region" aria-label="Techniques by tactic">
+      {matrix(cells).map(({ tactic, cells: column }) => (
+        <section key={tactic} className={css.column}>
+          <h2>
+            {tacticName(tactic)} <small>{column.length}</small>
+          </h2>
+          <ul>
+            {column.map((cell) => (
+              <li key={cell.technique}>
+                <Tooltip content={`${LEVEL_NAMES[cell.level]}, ${count(cell.rules.length, "rule")}`} relationship="description">
+                  <button
+                    type="button"
+                    className={css.cell}
+                    data-level={cell.level}
+                    aria-pressed={chosen === cell.technique}
+                    onClick={() => choose(chosen === cell.technique ? undefined : cell.technique)}
+                  >
+                    <span>{cell.technique}</span>
+                    <Marks facts={cell.facts} />
+                    <span className="visually-hidden">: {said(cell.facts)}</span>
+                  </button>
+                </Tooltip>
+              </li>
+            ))}
+          </ul>
+        </section>
+      ))}
+    </div>
+  );
+}
+
+function Rows({ cells, choose, chosen }: { cells: Shown[]; choose: (technique?: string) => void; chosen?: string }) {
+  const yes = (holds: boolean, word: string) => (holds ? word : <None>no</None>);
+  return (
+    <Card className={sheet.scroll}>
+      <table className={sheet.table}>
+        <caption className="visually-hidden">Techniques and what is known of each</caption>
+        <thead>
+          <tr>
+            <th scope="col">Technique</th>
+            <th scope="col">Tactics</th>
+            <th scope="col">Rule on</th>
+            <th scope="col">Rows</th>
+            <th scope="col">Proven</th>
+            <th scope="col" className={sheet.number}>
+              Rules
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {cells.map((cell) => (
+            <tr key={cell.technique} data-chosen={chosen === cell.technique || undefined}>
+              <th scope="row">
+                <button
+                  type="button"
+                  className={sheet.plain}
+                  aria-expanded={chosen === cell.technique}
+                  onClick={() => choose(chosen === cell.technique ? undefined : cell.technique)}
+                >
+                  {cell.technique}
+                </button>
+              </th>
+              <td>{cell.tactics.map(tacticName).join(", ")}</td>
+              <td>{yes(cell.facts.rule, "yes")}</td>
+              <td>{yes(cell.facts.data, "yes")}</td>
+              <td>{yes(cell.facts.proven, "yes")}</td>
+              <td className={sheet.number}>{cell.rules.length}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </Card>
+  );
+}
+
+function Chosen({ cell, close }: { cell: Shown; close: () => void }) {
+  return (
+    <Card className={`${sheet.card} ${css.chosen}`} label="Chosen technique">
+      <div className={sheet.spread}>
+        <h2>
+          <Technique id={cell.technique} />
+        </h2>
+        <Tooltip content="Close" relationship="label">
+          <Button appearance="subtle" icon={<DismissRegular />} onClick={close} />
+        </Tooltip>
+      </div>
+      <p className={sheet.small}>
+        {cell.tactics.map(tacticName).join(", ")} · {said(cell.facts)}
+      </p>
+      <ul className={sheet.form}>
+        {cell.rules.map((rule) => (
+          <li key={rule.id}>
+            <Link to="/rules/$id" params={{ id: rule.id }} className={sheet.link}>
+              {rule.name}
+            </Link>
+            <span className={`${sheet.small} ${sheet.block}`}>
+              {rule.enabled ? "on" : "off"}
+              {rule.data === null ? ", looks at events as they arrive" : rule.data ? ", its tables have rows" : ", no rows in its tables"}
+              {rule.proven ? ", proven" : ", not proven"}
+            </span>
+            {rule.tables.length ? <span className={`${sheet.small} ${sheet.block}`}>{rule.tables.join(", ")}</span> : null}
+          </li>
+        ))}
+      </ul>
+    </Card>
+  );
+}

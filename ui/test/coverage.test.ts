@@ -1,0 +1,45 @@
+import { expect, test } from "vitest";
+import type { CoveredTechnique, CoveringRule } from "~/api/types";
+import { filtered, matrix } from "~/lib/coverage";
+
+const rule = (id: string, level: string, tables: string[], enabled = true): CoveringRule => ({
+  id,
+  name: id,
+  enabled,
+  tables,
+  data: level === "data" || level === "full",
+  proven: level === "proven" || level === "full",
+  level: enabled ? level : "none",
+});
+const technique = (id: string, tactics: string[], rules: CoveringRule[]): CoveredTechnique => ({
+  technique: id,
+  tactics,
+  rules,
+  facts: { rule: true, data: true, proven: true },
+  level: "full",
+});
+const ALL = [
+  technique("T1", ["Impact", "Execution"], [rule("a", "data", ["A"]), rule("b", "proven", ["B"])]),
+  technique("T2", ["Execution"], [rule("c", "full", ["B"], false)]),
+  technique("T3", [], [rule("d", "rule", ["A", "B"])]),
+];
+
+test("what is known of a technique is counted anew for the rules that a filter leaves", () => {
+  const of = (tables?: string[]) => filtered(ALL, { tables }).map((c) => [c.technique, c.level, c.facts]);
+  expect(of()).toEqual([
+    ["T1", "data", { rule: true, data: true, proven: true }],
+    ["T2", "none", { rule: false, data: false, proven: false }],
+    ["T3", "rule", { rule: true, data: false, proven: false }],
+  ]);
+  expect(of(["B"])[0]).toEqual(["T1", "proven", { rule: true, data: false, proven: true }]);
+  expect(filtered(ALL, { levels: ["none"] }).map((c) => c.technique)).toEqual(["T2"]);
+  expect(filtered(ALL, { q: "D" }).map((c) => c.technique)).toEqual(["T3"]);
+});
+
+test("a technique stands under each of its tactics along the kill chain", () => {
+  expect(matrix(filtered(ALL, {})).map((c) => [c.tactic, c.cells.map((x) => x.technique)])).toEqual([
+    ["Execution", ["T1", "T2"]],
+    ["Impact", ["T1"]],
+    ["", ["T3"]],
+  ]);
+});
