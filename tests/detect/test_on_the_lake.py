@@ -154,31 +154,37 @@ class Ledger(dict[str, LedgerRow]):
         self.alerts.extend(alerts)
 
 
-def test_live(house: House) -> None:
+def scheduler(house: House, rules: Sequence[Rule], **settings: Any) -> tuple[Scheduler, Ledger]:
+    """A live scheduler of these rules, and its ledger."""
     ledger = Ledger()
-    scheduler = Scheduler(
+    made = Scheduler(
         house.queries,
         ledger,
         clock=house.clock,
         arrivals=lambda: {s.table: s.last_received for s in house.lake.stats() if s.last_received is not None},
-        settings=ScheduleSettings(lag=timedelta(0)),
+        settings=ScheduleSettings(lag=timedelta(0), **settings),
     )
+    made.set_rules(rules)
+    return made, ledger
+
+
+def test_live(house: House) -> None:
     plain = "SecurityEvent | where EventID == 4625 | project TimeGenerated, TargetUserName, TargetDomainName, Computer"
-    scheduler.set_rules([rule(), rule(plain, id="plain", name="plain")])
-    assert scheduler.tick() == []
+    made, _ = scheduler(house, [rule(), rule(plain, id="plain", name="plain")])
+    assert made.tick() == []
 
     def arrive(*minutes_late: float) -> list[str]:
         now = house.clock.now()
         house.write(*[failure(0, TimeGenerated=now - timedelta(minutes=m), _TimeReceived=now) for m in minutes_late])
         house.clock.advance(timedelta(seconds=30))
-        return sorted(a.rule for a in scheduler.tick())
+        return sorted(a.rule for a in made.tick())
 
     assert arrive(0) == ["plain"]
     assert arrive(0) == []
     assert arrive(300) == []  # late by five hours: its turn tells it
     assert arrive(0) == ["R"]
     house.clock.advance(timedelta(minutes=10))
-    (rest,) = scheduler.tick()
+    (rest,) = made.tick()
     assert (rest.rule, rest.count) == ("plain", 3)
     house.clock.advance(timedelta(minutes=10))
-    assert scheduler.tick() == []
+    assert made.tick() == []

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-__all__ = ["duration_text", "parse_duration"]
+__all__ = ["duration_text", "parse_duration", "too_fine"]
+
+_LONGEST = timedelta(days=3660)
+_MOST_WINDOWS = 25_000
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|m|s)\Z", re.IGNORECASE)
 _CLOCK = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{2}):(\d{2})\Z")
@@ -17,10 +20,20 @@ _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
 def parse_duration(text: str) -> timedelta | None:
-    """The duration, or None for text that is none: ``1d``, ``20m``, ``1.02:00:00``, ``PT1H``, ``P2DT1H30M``."""
+    """The duration, or None for text that is none or longer than ten years: ``1d``, ``20m``, ``1.02:00:00``, ``PT1H``, ``P2DT1H30M``."""
     text = text.strip()
-    if len(text) > 40:
-        return None
+    found = _parsed(text) if len(text) <= 40 else None
+    return found if found is not None and found <= _LONGEST else None
+
+
+def too_fine(frequency: timedelta, period: timedelta) -> str:
+    """What is wrong with a rule that looks back so far so often that a row lies in too many of its windows; else an empty text."""
+    if not frequency or period / frequency <= _MOST_WINDOWS:
+        return ""
+    return f"The period is more than {_MOST_WINDOWS:,} times the frequency, so a row would lie in as many windows."
+
+
+def _parsed(text: str) -> timedelta | None:
     try:
         if found := _SPAN.match(text):
             return timedelta(**{_UNITS[found[2].lower()]: float(found[1])})

@@ -386,7 +386,7 @@ class Turns:
         made = replace(
             row,
             window_end=mark,
-            suppressed_until=mark + suppression
+            suppressed_until=later(mark, suppression)
             if suppression is not None and alerts and mark is not None
             else row.suppressed_until,
             last_run=self._clock.now(),

@@ -14,7 +14,7 @@ from typing import Any
 from tocsin.base.errors import ContentError, DetectError, did_you_mean
 from tocsin.content import Document, Field, RuleFile, Schema, check, is_warning
 from tocsin.detect.alert import TACTICS
-from tocsin.detect.durations import parse_duration
+from tocsin.detect.durations import parse_duration, too_fine
 from tocsin.detect.responses import responses_of
 from tocsin.detect.rule import (
     CONTINUOUS,
@@ -144,7 +144,7 @@ def rules_of(file: RuleFile) -> tuple[list[Rule], list[ContentError | DetectErro
         problems.extend(found)
         if all(is_warning(p) for p in found):
             rule, more = _rule(file, document, path)
-            rules.append(rule)
+            rules.extend(() if rule is None else (rule,))
             problems.extend(more)
     return rules, problems
 
@@ -159,7 +159,7 @@ def _places(document: Document) -> Iterator[tuple[str | int, ...]]:
 
 def _rule(
     file: RuleFile, document: Document, path: tuple[str | int, ...]
-) -> tuple[Rule, list[ContentError | DetectError]]:
+) -> tuple[Rule | None, list[ContentError | DetectError]]:
     value = document.value
     for step in path:
         value = value[step]
@@ -169,6 +169,9 @@ def _rule(
     at = (*path, "detectionAction", "alertTemplate")
     tactics, techniques = _attack(document, at, template, problems)
     frequency, period = _schedule(value.get("schedule") or {})
+    if fine := too_fine(frequency, period):
+        problems.append(document.error(fine, (*path, "schedule"), code="CNT0014", hint="Look back less."))
+        return None, problems
     responses, unknown = responses_of(action)
     problems.extend(document.error(text, (*path, "detectionAction"), code="CNT0013") for text in unknown)
     incident = value.get("incidentConfiguration") or {}

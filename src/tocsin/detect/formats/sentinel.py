@@ -16,7 +16,7 @@ from typing import Any
 from tocsin.base.errors import ContentError, DetectError, did_you_mean
 from tocsin.content import Document, Field, RuleFile, Schema, check, is_warning, load_rule_file
 from tocsin.detect.alert import TACTICS
-from tocsin.detect.durations import parse_duration
+from tocsin.detect.durations import parse_duration, too_fine
 from tocsin.detect.formats import kinds
 from tocsin.detect.rule import (
     AlertDetails,
@@ -282,6 +282,13 @@ def _rule(
         if made is None:
             return None, problems
         query, period = made.query, made.period
+    if fine := too_fine(frequency, period):
+        problems.append(
+            document.error(
+                fine, (*path, "queryPeriod"), code="CNT0014", hint="Let it run less often, or look back less."
+            )
+        )
+        return None, problems
     silent = bool(value.get("buildingBlock"))
     if not mappings and not value.get("sentinelEntitiesMappings"):
         mappings = tuple(EntityMapping(t, ((i, c),)) for t, i, c in _LEGACY if re.search(rf"\b{c}\b", query))

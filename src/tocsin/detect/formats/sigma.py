@@ -116,6 +116,7 @@ def _load(files: Sequence[RuleFile], placeholders: Placeholders | None, cache: P
                 names[item.name] = rule.id
     if parsed:
         _parser().add_correlations(parsed.values(), rules, names, problems)
+        problems.extend(_parser().idle_filters(parsed.values(), names))
     return SigmaRules(tuple(rules.values()), tuple(problems))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -25,17 +25,18 @@ from sigma.policy import SigmaPolicy
 from sigma.policy.regex_engine import RE2RegexEngine
 from sigma.rule import SigmaRule
 
-from tocsin.base.errors import ContentError, DetectError, TocsinError
+from tocsin.base.errors import ContentError, DetectError, TocsinError, did_you_mean
 from tocsin.base.ids import stable_uuid
 from tocsin.content import Document, RuleFile
 from tocsin.detect.formats.sigma_cache import CompiledFile, CompiledRule, sigma_rule
 from tocsin.detect.rule import IncidentSettings, Rule, normal_severity
+from tocsin.detect.sigma.checks import MOST_INSTRUCTIONS
 from tocsin.detect.sigma.logsource import bindings
 from tocsin.detect.sigma.model import CorrelationBody, Expression, SigmaBody
 from tocsin.detect.sigma.parsed import build
 from tocsin.detect.sigma.tree import FALSE, Node, Placeholders, Some, rewrite
 
-__all__ = ["Parsed", "add_correlations", "compile_documents", "filters_of", "parse_documents"]
+__all__ = ["Parsed", "add_correlations", "compile_documents", "filters_of", "idle_filters", "parse_documents"]
 
 _TACTICS = {
     "reconnaissance": "Reconnaissance", "resourcedevelopment": "ResourceDevelopment", "initialaccess": "InitialAccess",
@@ -60,9 +61,13 @@ class _QuietRE2(RE2RegexEngine):
         inline = "".join(c for f, c in ((re.IGNORECASE, "i"), (re.MULTILINE, "m"), (re.DOTALL, "s")) if flags & f)
         options = re2.Options()
         options.log_errors = False
-        return re2.compile(f"(?{inline}){pattern}" if inline else pattern, options)
+        found = re2.compile(f"(?{inline}){pattern}" if inline else pattern, options)
+        if found.programsize > MOST_INSTRUCTIONS:
+            raise re2.error(f"it is too large ({found.programsize:,} instructions; at most {MOST_INSTRUCTIONS:,})")
+        return found
 
 
+_DEEP = "It is nested too deeply."
 _INNER = (TypeError, ValueError, AttributeError, KeyError, IndexError, RecursionError)
 """What pySigma fails with on shapes that it takes for granted, for example a list where a text belongs."""
 
@@ -217,6 +222,22 @@ def filters_of(parsed: Iterable[Sequence[Parsed]]) -> list[SigmaFilter]:
     return [p.rule for each in parsed for p in each if isinstance(p.rule, SigmaFilter)]
 
 
+def idle_filters(parsed: Iterable[Sequence[Parsed]], names: Mapping[str, str]) -> Iterator[TocsinError]:
+    """A complaint about each filter that names rules of which none is here: it would filter nothing, and nobody would know."""
+    for each in (p for some in parsed for p in some if isinstance(p.rule, SigmaFilter)):
+        named = each.rule.filter.rules
+        wanted = [] if isinstance(named, str) else [str(r.reference) for r in named]
+        missing = sorted({w for w in wanted if w not in names and w.lower() not in names})
+        if missing:
+            yield _error(
+                each,
+                f"The filter names rules that aren't here: {', '.join(missing)}.",
+                "DET0010",
+                ("filter",),
+                hint=did_you_mean(missing[0], names),
+            )
+
+
 def add_correlations(
     parsed: Iterable[Sequence[Parsed]], rules: dict[str, Rule], names: dict[str, str], problems: list[TocsinError]
 ) -> None:
@@ -354,9 +375,9 @@ def _expression(node: Any, resolve: Any) -> Expression:
 # ---------------------------------------------------------------------------------------------- complaints
 
 
-def _error(parsed: Parsed, message: str, code: str, path: Sequence[str | int] = ()) -> TocsinError:
+def _error(parsed: Parsed, message: str, code: str, path: Sequence[str | int] = (), *, hint: str = "") -> TocsinError:
     kind = ContentError if code.startswith("CNT") else DetectError
-    return kind(f"{_title(parsed)}: {message}", code=code, place=parsed.document.place(path))
+    return kind(f"{_title(parsed)}: {message}", code=code, place=parsed.document.place(path), hint=hint)
 
 
 def _placed(error: DetectError, parsed: Parsed) -> DetectError:
@@ -373,6 +394,8 @@ def _refused(parsed: Parsed, error: SigmaError) -> TocsinError:
 
 def _shape(parsed: Parsed, error: Exception) -> TocsinError:
     where = "correlation" if "correlation" in parsed.raw else "detection"
+    if isinstance(error, RecursionError):
+        return _error(parsed, _DEEP, "DET0007", (where,))
     return _error(parsed, f"It has a wrong shape: {error}.", "DET0007", (where,))
 
 

@@ -118,6 +118,10 @@ class Glob(Check):
         return float(60.0 / max(1, len(self.literal)) ** 1.5)
 
 
+MOST_INSTRUCTIONS = 100_000
+"""Size of an expression's program above which it is refused: SigmaHQ's largest has 8,000."""
+
+
 @dataclass(frozen=True)
 class Regex(Check):
     """A regular expression (RE2 syntax, inline flags included) found anywhere in the value, with case unless ``(?i)``."""
@@ -127,10 +131,17 @@ class Regex(Check):
     @cached_property
     def _compiled(self) -> Any:
         # A set of one only says yes or no, which takes RE2 a fraction of the time of finding where.
-        found = re2.Set.SearchSet()
+        options = re2.Options()
+        options.max_mem = 16 << 20
+        found = re2.Set.SearchSet(options)
         found.Add(self.pattern)
         found.Compile()
         return found
+
+    @property
+    def size(self) -> int:
+        """How many instructions it takes; see `MOST_INSTRUCTIONS`."""
+        return int(re2.compile(self.pattern).programsize)
 
     def holds(self, value: str) -> bool:
         """See `Check.holds`."""

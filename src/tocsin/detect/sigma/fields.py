@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import re2  # type: ignore[import-untyped]
@@ -279,36 +279,55 @@ class _Regexes:
         self._count = len(checks)
         self._single = [(c, i) for c, i in checks if len(checks) <= SMALL_SET or grows(c.pattern)]
         self._measured = [(c, i, least_length(c.pattern)) for c, i in self._single]
-        self._numbers: list[int] = []
-        self._set: Any = None
+        self._sets: list[tuple[Callable[[Any], Any], list[int]]] = []
         together = [(c, i) for c, i in checks if len(checks) > SMALL_SET and not grows(c.pattern)]
-        if together:
+        for some in _portions(together):
             options = re2.Options()
             options.max_mem = 64 << 20
             every = re2.Set.SearchSet(options)
-            for check, number in together:
+            for check, _ in some:
                 every.Add(check.pattern)
-                self._numbers.append(number)
             every.Compile()
-            self._set = every
+            self._sets.append((every.Match, [i for _, i in some]))
 
     def __bool__(self) -> bool:
         return self._count > 0
 
     def parts(self) -> tuple[Callable[[bytes], list[int]] | None, list[tuple[Regex, int]]]:
         """What is searched for at once, as a function of a text in UTF-8, and what is searched for by itself."""
-        if self._set is None:
+        if not self._sets:
             return None, self._single
-        match, numbers = self._set.Match, self._numbers
-        return lambda text: [numbers[i] for i in match(text) or ()], self._single
+        sets = self._sets
+        if len(sets) == 1:
+            ((match, numbers),) = sets
+            return lambda text: [numbers[i] for i in match(text) or ()], self._single
+        return lambda text: [numbers[i] for match, numbers in sets for i in match(text) or ()], self._single
 
     def find(self, value: str, found: set[int]) -> None:
         """Adds what holds."""
-        if self._set is not None:
-            found.update(self._numbers[i] for i in self._set.Match(value) or ())
+        for match, numbers in self._sets:
+            found.update(numbers[i] for i in match(value) or ())
         for check, number, least in self._measured:
             if len(value) >= least and check.holds(value):
                 found.add(number)
+
+
+_SET_INSTRUCTIONS = 300_000
+"""Instructions of the expressions that are searched for at once; RE2 refuses a set somewhere above a million in the memory that it gets."""
+
+
+def _portions(checks: Sequence[tuple[Regex, int]]) -> Iterator[list[tuple[Regex, int]]]:
+    """The expressions in portions that a set can hold."""
+    portion: list[tuple[Regex, int]] = []
+    size = 0
+    for check, number in checks:
+        if portion and size + check.size > _SET_INSTRUCTIONS:
+            yield portion
+            portion, size = [], 0
+        portion.append((check, number))
+        size += check.size
+    if portion:
+        yield portion
 
 
 def _by_length(texts: Iterable[tuple[str, int]]) -> list[tuple[int, dict[str, int]]]:
