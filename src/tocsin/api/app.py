@@ -25,6 +25,7 @@ from tocsin.api.routes import (
     data,
     entities,
     health,
+    incident_pages,
     incident_story,
     incident_weights,
     incident_work,
@@ -86,6 +87,7 @@ def create_app(workspace: Workspace) -> FastAPI:
     for module in (
         session,
         correlation,
+        incident_pages,
         incident_story,
         incident_weights,
         incident_work,

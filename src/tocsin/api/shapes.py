@@ -170,6 +170,7 @@ class AlertDetail(AlertBrief):
     custom_details: dict[str, Any] = {}
     tags: list[str] = []
     linked_by: list[Reason] = []
+    events_left_out: int = Field(default=0, description="How many rows were left out of `events`, as was asked")
 
 
 class StoryStep(Output):
@@ -204,7 +205,8 @@ class GraphEdge(Output):
     target: str
     label: str = ""
     alert_id: str | None = None
-    alerts: list[str] = Field(default=[], description="Ids of every alert that ties the two")
+    alerts: list[str] = Field(default=[], description="Ids of the alerts that tie the two, of many the first 50")
+    alert_count: int = Field(default=0, description="How many alerts tie the two")
     first: Moment | None = Field(default=None, description="When an alert first tied the two")
 
 
@@ -247,7 +249,8 @@ class IncidentSummary(Output):
     updated: Moment
     tactics: list[str] = []
     techniques: list[str] = []
-    entities: list[EntityShape] = []
+    entities: list[EntityShape] = Field(default=[], description="What its alerts name most often, at most 100")
+    entity_count: int = Field(default=0, description="How many things its alerts name")
     alert_count: int
     alerts: list[AlertBrief] = Field(
         default=[], description="Its alerts without entities and evidence, first 50 by time"
@@ -276,12 +279,17 @@ class IncidentTask(Output):
 
 
 class Incident(IncidentSummary):
-    """A whole incident: alerts with evidence, story, graph, tasks and activity log."""
+    """An incident as it is opened: alerts with evidence, story, graph, tasks and activity log.
+
+    Of many alerts the first 200 in time are there with their steps, of the activity log the newest 200 entries; `/alerts`, `/entities` and
+    `/activity` of the incident give all, in pages.
+    """
 
     alerts: list[AlertDetail] = []  # type: ignore[assignment]  # the same alerts, in full
     story: list[StoryStep] = []
     graph: Graph = Graph()
     activity: list[Activity] = []
+    activity_count: int = Field(default=0, description="How many entries the activity log has")
     tasks: list[IncidentTask] = []
 
 

@@ -20,6 +20,7 @@ from tocsin.incidents.fusion import patterns_of
 from tocsin.incidents.life import Actor
 from tocsin.incidents.links import links_of
 from tocsin.incidents.model import Incident
+from tocsin.incidents.pages import Pages, entry
 from tocsin.incidents.priority import Judge
 from tocsin.incidents.story import graph, story
 from tocsin.incidents.weights import WEIGHTS, over
@@ -54,6 +55,7 @@ class IncidentDesk:
         """What correlation weighs where nobody has set anything else: the settings file's."""
         self._settings = self.usual_correlation
         self._lock = threading.RLock()
+        self._pages = Pages()
         self._reshapes = 0
         self.resolve: Callable[[Alert], Alert] = lambda alert: alert
         """Gives an alert what its entities are known as; asked when it is filed, and again when more is learned."""
@@ -342,9 +344,25 @@ class IncidentDesk:
         return {"items": items, "total": total, "counts": counts}
 
     def get(self, incident_id: str) -> dict[str, Any]:
-        """One incident in full; NotFoundError when there is none to show."""
+        """One incident as it is opened: its first alerts and newest activity (see `Pages.opened`); NotFoundError when there is none to show."""
         with self._state.read() as unit:
-            return self.get_in(unit, incident_id)
+            row = shown(unit, incident_id)
+            return {**summary(row), **self._pages.opened(unit, row)}
+
+    def alerts(self, incident_id: str, **wanted: Any) -> dict[str, Any]:
+        """A page of an incident's alerts; see `Pages.alerts`."""
+        with self._state.read() as unit:
+            return self._pages.alerts(unit, shown(unit, incident_id), **wanted)
+
+    def things(self, incident_id: str, **wanted: Any) -> dict[str, Any]:
+        """A page of what an incident's alerts name; see `Pages.things`."""
+        with self._state.read() as unit:
+            return self._pages.things(unit, shown(unit, incident_id), **wanted)
+
+    def activity(self, incident_id: str, **wanted: Any) -> dict[str, Any]:
+        """A page of an incident's activity log; see `Pages.activity`."""
+        with self._state.read() as unit:
+            return self._pages.activity(unit, shown(unit, incident_id), **wanted)
 
     def neighbours(self, incident_id: str, most: int = 50) -> list[dict[str, Any]]:
         """What would join an incident, and why or why not, nearest first; NotFoundError when there is none to show."""
@@ -380,7 +398,7 @@ class IncidentDesk:
             return metrics.metrics(unit, start, end, by=by)
 
     def get_in(self, unit: Unit, incident_id: str) -> dict[str, Any]:
-        """See `get`; in the caller's transaction."""
+        """One incident in full, in the caller's transaction."""
         return full(unit, incident_id)
 
 
@@ -406,17 +424,8 @@ def full(unit: Unit, incident_id: str) -> dict[str, Any]:
         "tasks": (todo := [t.to_dict() for t in unit.incidents.tasks.of(row.id)]),
         "tasks_done": sum(t["completed"] is not None for t in todo),
         "tasks_total": len(todo),
-        "activity": [
-            {
-                "id": a.id,
-                "time": iso(a.time),
-                "actor": a.actor,
-                "kind": a.kind,
-                "text": a.text,
-                "detail": dict(a.detail),
-            }
-            for a in activity
-        ],
+        "activity": [entry(a) for a in activity],
+        "activity_count": len(activity),
     }
 
 
@@ -443,6 +452,7 @@ def summary(row: IncidentRow) -> dict[str, Any]:
         "techniques": p.get("techniques", []),
         "products": p.get("products", []),
         "entities": p.get("entities", []),
+        "entity_count": p.get("entity_count", len(p.get("entities", []))),
         "alert_count": row.alert_count,
         "redirect_to": row.redirect_to,
         "phase": row.phase,

@@ -103,7 +103,7 @@ def story(incident: Incident) -> tuple[Step, ...]:
 
 def graph(incident: Incident) -> dict[str, Any]:
     """Nodes and edges: entities, joined where one alert names both. An edge is labelled by the alerts' titles, strongest first."""
-    entities = incident.entities()[:GRAPH_NODES]
+    entities = incident.entities(GRAPH_NODES)
     node_of: dict[EntityKey, str] = {}
     nodes = []
     for number, entity in enumerate(entities):
@@ -114,13 +114,12 @@ def graph(incident: Incident) -> dict[str, Any]:
     edges: dict[tuple[str, str], dict[str, Any]] = {}
     by_id = {n["id"]: n for n in nodes}
     for linked in sorted(incident.alerts, key=lambda a: (a.alert.time, a.alert.id)):
-        for entity in linked.alert.entities:
-            seen = next((node_of[k] for k in _node_keys(entity) if k in node_of), None)
-            if seen is not None and by_id[seen]["first"] is None:
-                by_id[seen]["first"] = iso(
-                    linked.alert.time
-                )  # the graph is played by time: a thing appears when it is first named
-        for source, target in _pairs(linked.alert, node_of):
+        named = _named(linked.alert, node_of)
+        for _, node in named:
+            if by_id[node]["first"] is None:
+                # The graph is played by time: a thing appears when it is first named.
+                by_id[node]["first"] = iso(linked.alert.time)
+        for source, target in _pairs(named):
             edge = edges.setdefault(
                 (source, target),
                 {
@@ -129,6 +128,7 @@ def graph(incident: Incident) -> dict[str, Any]:
                     "label": "",
                     "alert_id": "",
                     "alerts": [],
+                    "alert_count": 0,
                     "first": iso(linked.alert.time),
                 },
             )
@@ -136,7 +136,8 @@ def graph(incident: Incident) -> dict[str, Any]:
             if not edge["label"]:
                 edge["label"], edge["alert_id"] = title, linked.alert.id
             edge["alerts"].append(linked.alert.id)
-    return {"nodes": nodes, "edges": list(edges.values()), "left_out": max(0, len(incident.entities()) - GRAPH_NODES)}
+            edge["alert_count"] += 1
+    return {"nodes": nodes, "edges": list(edges.values()), "left_out": max(0, incident.facts.things - GRAPH_NODES)}
 
 
 def _node_keys(entity: Entity) -> tuple[EntityKey, ...]:
@@ -145,16 +146,19 @@ def _node_keys(entity: Entity) -> tuple[EntityKey, ...]:
     return tuple((entity.type, *key) for key in keys)
 
 
-def _pairs(alert: Alert, node_of: dict[EntityKey, str]) -> list[tuple[str, str]]:
-    """The alert's most actor-like entity points at each other one: a star reads better than every pair."""
-    found: list[tuple[int, str]] = []
+def _named(alert: Alert, node_of: dict[EntityKey, str]) -> list[tuple[int, str]]:
+    """The nodes that an alert names, each once, with how much like an actor it is (0 most)."""
+    found: dict[str, int] = {}
     for entity in alert.entities:
         node = next((node_of[k] for k in _node_keys(entity) if k in node_of), None)
-        if node and node not in (n for _, n in found):
-            rank = _ACTORS.index(entity.type) if entity.type in _ACTORS else len(_ACTORS)
-            found.append((rank, node))
-    if len(found) < 2:
+        if node:
+            found.setdefault(node, _ACTORS.index(entity.type) if entity.type in _ACTORS else len(_ACTORS))
+    return [(rank, node) for node, rank in found.items()]
+
+
+def _pairs(named: list[tuple[int, str]]) -> list[tuple[str, str]]:
+    """The alert's most actor-like entity points at each other one: a star reads better than every pair."""
+    if len(named) < 2:
         return []
-    found.sort()
-    hub = found[0][1]
-    return [(hub, node) for _, node in found[1:]]
+    (_, hub), *others = sorted(named)
+    return [(hub, node) for _, node in others]

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from tocsin.state.incident_log import IncidentLog
 from tocsin.state.incident_rows import ActivityRow, EventRow
@@ -52,6 +52,19 @@ class IncidentActivity(Repository):
         """The activity log, oldest first."""
         chosen = select(activity).where(activity.c.incident_id == incident_id).order_by(activity.c.id)
         return [ActivityRow(**r._mapping) for r in self._c.execute(chosen)]
+
+    def activity_page(self, incident_id: str, *, before: int = 0, limit: int) -> list[ActivityRow]:
+        """The newest entries, oldest first: at most so many, those before the entry of that number."""
+        chosen = select(activity).where(activity.c.incident_id == incident_id)
+        if before:
+            chosen = chosen.where(activity.c.id < before)
+        rows = self._c.execute(chosen.order_by(activity.c.id.desc()).limit(limit)).all()
+        return [ActivityRow(**r._mapping) for r in reversed(rows)]
+
+    def activity_count(self, incident_id: str) -> int:
+        """How many entries the activity log has."""
+        chosen = select(func.count()).select_from(activity).where(activity.c.incident_id == incident_id)
+        return int(self._c.execute(chosen).scalar_one())
 
     def put_activity(self, incident_id: str, rows: Iterable[ActivityRow]) -> None:
         """Makes these the incident's activity log, whole."""

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, Text, and_, cast, func, or_, select, update
 
 from tocsin.state.repository import Repository
 from tocsin.state.schema import alerts, incidents
+from tocsin.state.types import dumps, plain
 
 __all__ = ["IncidentAlerts", "alert_values"]
 
@@ -92,6 +93,42 @@ class IncidentAlerts(Repository):
         chosen = select(alerts.c.payload, alerts.c.linked_by).where(alerts.c.incident_id == incident_id)
         rows = self._c.execute(chosen.order_by(alerts.c.time, alerts.c.id))
         return [{**r.payload, "linked_by": r.linked_by} for r in rows]
+
+    def alerts_page(
+        self,
+        incident_id: str,
+        *,
+        after: str = "",
+        limit: int,
+        severities: Sequence[str] = (),
+        text: str = "",
+        one: str = "",
+    ) -> list[dict[str, Any]]:
+        """An incident's alerts in full, by time: at most so many, those after the alert of that id; of those severities, with that text anywhere in
+        them; `one` only the alert of that id. Nothing follows an alert that isn't there."""
+        chosen = self._of(select(alerts.c.payload, alerts.c.linked_by), incident_id, severities, text, one)
+        if after:
+            place = select(alerts.c.time).where(alerts.c.id == after).scalar_subquery()
+            chosen = chosen.where(or_(alerts.c.time > place, and_(alerts.c.time == place, alerts.c.id > after)))
+        rows = self._c.execute(chosen.order_by(alerts.c.time, alerts.c.id).limit(limit))
+        return [{**r.payload, "linked_by": r.linked_by} for r in rows]
+
+    def alerts_count(self, incident_id: str, *, severities: Sequence[str] = (), text: str = "", one: str = "") -> int:
+        """How many alerts `alerts_page` gives in all."""
+        chosen = self._of(select(func.count()).select_from(alerts), incident_id, severities, text, one)
+        return int(self._c.execute(chosen).scalar_one())
+
+    @staticmethod
+    def _of(chosen: Select[Any], incident_id: str, severities: Sequence[str], text: str, one: str) -> Select[Any]:
+        chosen = chosen.where(alerts.c.incident_id == incident_id)
+        if severities:
+            chosen = chosen.where(alerts.c.severity.in_(severities))
+        if one:
+            chosen = chosen.where(alerts.c.id == one)
+        for word in text.split():
+            # The document is kept as JSON text: a word is looked for as it is written there.
+            chosen = chosen.where(cast(alerts.c.payload, Text).icontains(dumps(plain(word))[1:-1], autoescape=True))
+        return chosen
 
     def alerts_of_several(self, incident_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
         """By incident its alerts in full, by time."""

@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 __all__ = ["BUILT_IN_ACCOUNTS", "ENTITY_IDENTIFIERS", "Entity", "EntityKey", "process_key"]
@@ -288,6 +289,7 @@ _DOCUMENTATION = tuple(
 )
 
 
+@lru_cache(maxsize=65_536)
 def _is_global(text: str) -> bool:
     """True for addresses that name one machine in the world. The documentation ranges (RFC 5737, RFC 3849) count as such: they stand
     for public addresses in demos and exercises, and nowhere else."""
