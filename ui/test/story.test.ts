@@ -34,6 +34,7 @@ const alert = (id: string, entities: ReturnType<typeof entity>[], more: Partial<
   custom_details: {},
   tags: [],
   linked_by: [],
+  events_left_out: 0,
   created: null,
   ...more,
 });
@@ -67,8 +68,8 @@ describe("highlight", () => {
       { first: null, id: "n2", ...entity("IP", "203.0.113.9") },
     ],
     edges: [
-      { source: "n1", target: "n0", label: "x", alert_id: "a1", alerts: [], first: null },
-      { source: "n0", target: "n2", label: "y", alert_id: "a2", alerts: [], first: null },
+      { source: "n1", target: "n0", label: "x", alert_id: "a1", alerts: [], alert_count: 0, first: null },
+      { source: "n0", target: "n2", label: "y", alert_id: "a2", alerts: [], alert_count: 0, first: null },
     ],
     left_out: 0,
   };

@@ -35,6 +35,7 @@ def incident_summary(incident: Incident, judge: Judge | None = None) -> dict[str
         "techniques": list(incident.techniques),
         "products": sorted({a.alert.product for a in incident.alerts}),
         "entities": [e.to_dict() for e in incident.entities()],
+        "entity_count": incident.facts.things,
         "alert_count": len(incident.alerts),
         "redirect_to": incident.redirect_to,
     }

@@ -38,6 +38,38 @@ export const incidentQuery = (incident_id: string) =>
     refetchInterval: LIVE,
   });
 
+/** The rows that prove an alert which came without them. They don't change. */
+export const evidenceQuery = (incident_id: string, alert: { id: string; events_left_out: number }) =>
+  queryOptions({
+    queryKey: ["incident-evidence", incident_id, alert.id],
+    enabled: alert.events_left_out > 0,
+    queryFn: async ({ signal }) => {
+      const query = { alert: alert.id };
+      const page = await take(api.GET("/api/v1/incidents/{incident_id}/alerts", { params: { path: { incident_id }, query }, signal }));
+      return page.items[0]?.events ?? [];
+    },
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+
+/** The alerts of an incident that have words and a severity: looked for by the server, in all of them and their evidence. */
+export const foundAlertsQuery = (incident_id: string, wanted: { q: string; severity: string }, enabled: boolean) =>
+  queryOptions({
+    queryKey: ["incident", incident_id, "found", wanted],
+    enabled,
+    queryFn: async ({ signal }) => {
+      const found: { id: string }[] = [];
+      let after = "";
+      for (;;) {
+        const query = { ...wanted, after, evidence: false, limit: 1000 };
+        const page = await take(api.GET("/api/v1/incidents/{incident_id}/alerts", { params: { path: { incident_id }, query }, signal }));
+        found.push(...page.items);
+        if (!page.next) return found;
+        after = page.next;
+      }
+    },
+    placeholderData: keepPreviousData,
+  });
+
 export const rulesQuery = queryOptions({
   queryKey: ["rules"],
   queryFn: ({ signal }) => take(api.GET("/api/v1/rules", { signal })),

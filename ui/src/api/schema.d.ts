@@ -581,6 +581,46 @@ export interface paths {
         patch: operations["update_incident"];
         trace?: never;
     };
+    "/api/v1/incidents/{incident_id}/activity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Incident Activity
+         * @description An incident's activity log, the newest entries first asked for, in pages.
+         */
+        get: operations["incident_activity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{incident_id}/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Incident Alerts
+         * @description An incident's alerts, filtered, in pages.
+         */
+        get: operations["incident_alerts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/incidents/{incident_id}/comments": {
         parameters: {
             query?: never;
@@ -619,6 +659,26 @@ export interface paths {
          * @description Gives a comment of one's own another text; the incident's log keeps both.
          */
         patch: operations["edit_comment"];
+        trace?: never;
+    };
+    "/api/v1/incidents/{incident_id}/entities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Incident Entities
+         * @description Assets and evidence of an incident, filtered, in pages.
+         */
+        get: operations["incident_entities"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/incidents/{incident_id}/export": {
@@ -2426,6 +2486,18 @@ export interface components {
             time: string;
         };
         /**
+         * ActivityPage
+         * @description Entries of an incident's activity log, oldest first. `next` is what `before` is for the entries before these, null where none are.
+         */
+        ActivityPage: {
+            /** Items */
+            items: components["schemas"]["Activity"][];
+            /** Next */
+            next: number | null;
+            /** Total */
+            total: number;
+        };
+        /**
          * Advice
          * @description Something to do next. `action` names a kind of action that does it, where there is one; `because` the technique or stage.
          */
@@ -2532,6 +2604,12 @@ export interface components {
              * @default []
              */
             events: components["schemas"]["EventRow"][];
+            /**
+             * Events Left Out
+             * @description How many rows were left out of `events`, as was asked
+             * @default 0
+             */
+            events_left_out: number;
             /** Id */
             id: string;
             /**
@@ -2578,6 +2656,20 @@ export interface components {
              * @default
              */
             title: string;
+        };
+        /**
+         * AlertPage
+         * @description Alerts of an incident in time, with their steps of the story. `next` is what `after` is for the next page, null on the last.
+         */
+        AlertPage: {
+            /** Items */
+            items: components["schemas"]["AlertDetail"][];
+            /** Next */
+            next: string | null;
+            /** Story */
+            story: components["schemas"]["StoryStep"][];
+            /** Total */
+            total: number;
         };
         /**
          * AliasClaim
@@ -3605,70 +3697,6 @@ export interface components {
             type: string;
         };
         /**
-         * EntityPage
-         * @description All that is known of a thing in a time. `names` are all under which rows know it; `known`: whether anything was found.
-         */
-        EntityPage: {
-            /** Alerts */
-            alerts: components["schemas"]["EntityAlert"][];
-            /** Alerts Left Out */
-            alerts_left_out: number;
-            /** Aliases */
-            aliases: components["schemas"]["AliasClaim"][];
-            criticality: components["schemas"]["Level"];
-            /** Facts */
-            facts: components["schemas"]["tocsin__api__routes__entities__Fact"][];
-            /**
-             * First Seen
-             * @description In this time, or when an alias was first seen
-             */
-            first_seen: string | null;
-            /**
-             * From
-             * Format: date-time
-             */
-            from: string;
-            /** Hunts */
-            hunts: components["schemas"]["NextHunt"][];
-            /** Identifiers */
-            identifiers: {
-                [key: string]: string;
-            };
-            /** Incidents */
-            incidents: components["schemas"]["EntityIncident"][];
-            /** Incidents Left Out */
-            incidents_left_out: number;
-            /** Known */
-            known: boolean;
-            /** Last Seen */
-            last_seen: string | null;
-            /** Left Out */
-            left_out: components["schemas"]["LeftOut"][];
-            /** Name */
-            name: string;
-            /** Names */
-            names: string[];
-            /** Notes */
-            notes: string[];
-            /** Prevalence */
-            prevalence: components["schemas"]["Count"][];
-            /** Related */
-            related: components["schemas"]["RelatedEntity"][];
-            /** @description The highest severity of its alerts in open incidents */
-            risk: components["schemas"]["Level"];
-            /** Timeline */
-            timeline: components["schemas"]["Moving"][];
-            /** Timeline Left Out */
-            timeline_left_out: number;
-            /**
-             * To
-             * Format: date-time
-             */
-            to: string;
-            /** Type */
-            type: string;
-        };
-        /**
          * EntityReadiness
          * @description An entity's baseline. `lacks`: how many days, events or peers more it needs; what it lacks makes insights null, not false.
          */
@@ -3997,11 +4025,17 @@ export interface components {
          * @description An edge of the entity graph: which alert ties the two.
          */
         GraphEdge: {
+            /**
+             * Alert Count
+             * @description How many alerts tie the two
+             * @default 0
+             */
+            alert_count: number;
             /** Alert Id */
             alert_id: string | null;
             /**
              * Alerts
-             * @description Ids of every alert that ties the two
+             * @description Ids of the alerts that tie the two, of many the first 50
              * @default []
              */
             alerts: string[];
@@ -4188,7 +4222,10 @@ export interface components {
         };
         /**
          * Incident
-         * @description A whole incident: alerts with evidence, story, graph, tasks and activity log.
+         * @description An incident as it is opened: alerts with evidence, story, graph, tasks and activity log.
+         *
+         *     Of many alerts the first 200 in time are there with their steps, of the activity log the newest 200 entries; `/alerts`, `/entities` and
+         *     `/activity` of the incident give all, in pages.
          */
         Incident: {
             /**
@@ -4201,6 +4238,12 @@ export interface components {
              * @default []
              */
             activity: components["schemas"]["Activity"][];
+            /**
+             * Activity Count
+             * @description How many entries the activity log has
+             * @default 0
+             */
+            activity_count: number;
             /** Alert Count */
             alert_count: number;
             /**
@@ -4224,9 +4267,16 @@ export interface components {
             determination: ("MultiStagedAttack" | "MaliciousUserActivity" | "CompromisedAccount" | "Malware" | "Phishing" | "UnwantedSoftware" | "SecurityTesting" | "LineOfBusinessApplication" | "ConfirmedActivity" | "Clean" | "NoEnoughDataToValidate" | "Other") | null;
             /**
              * Entities
+             * @description What its alerts name most often, at most 100
              * @default []
              */
             entities: components["schemas"]["EntityShape"][];
+            /**
+             * Entity Count
+             * @description How many things its alerts name
+             * @default 0
+             */
+            entity_count: number;
             /**
              * First
              * Format: date-time
@@ -4455,9 +4505,16 @@ export interface components {
             determination: ("MultiStagedAttack" | "MaliciousUserActivity" | "CompromisedAccount" | "Malware" | "Phishing" | "UnwantedSoftware" | "SecurityTesting" | "LineOfBusinessApplication" | "ConfirmedActivity" | "Clean" | "NoEnoughDataToValidate" | "Other") | null;
             /**
              * Entities
+             * @description What its alerts name most often, at most 100
              * @default []
              */
             entities: components["schemas"]["EntityShape"][];
+            /**
+             * Entity Count
+             * @description How many things its alerts name
+             * @default 0
+             */
+            entity_count: number;
             /**
              * First
              * Format: date-time
@@ -7925,6 +7982,70 @@ export interface components {
             priorities: components["schemas"]["PriorityChange"][];
         };
         /**
+         * EntityPage
+         * @description All that is known of a thing in a time. `names` are all under which rows know it; `known`: whether anything was found.
+         */
+        tocsin__api__routes__entities__EntityPage: {
+            /** Alerts */
+            alerts: components["schemas"]["EntityAlert"][];
+            /** Alerts Left Out */
+            alerts_left_out: number;
+            /** Aliases */
+            aliases: components["schemas"]["AliasClaim"][];
+            criticality: components["schemas"]["Level"];
+            /** Facts */
+            facts: components["schemas"]["tocsin__api__routes__entities__Fact"][];
+            /**
+             * First Seen
+             * @description In this time, or when an alias was first seen
+             */
+            first_seen: string | null;
+            /**
+             * From
+             * Format: date-time
+             */
+            from: string;
+            /** Hunts */
+            hunts: components["schemas"]["NextHunt"][];
+            /** Identifiers */
+            identifiers: {
+                [key: string]: string;
+            };
+            /** Incidents */
+            incidents: components["schemas"]["EntityIncident"][];
+            /** Incidents Left Out */
+            incidents_left_out: number;
+            /** Known */
+            known: boolean;
+            /** Last Seen */
+            last_seen: string | null;
+            /** Left Out */
+            left_out: components["schemas"]["LeftOut"][];
+            /** Name */
+            name: string;
+            /** Names */
+            names: string[];
+            /** Notes */
+            notes: string[];
+            /** Prevalence */
+            prevalence: components["schemas"]["Count"][];
+            /** Related */
+            related: components["schemas"]["RelatedEntity"][];
+            /** @description The highest severity of its alerts in open incidents */
+            risk: components["schemas"]["Level"];
+            /** Timeline */
+            timeline: components["schemas"]["Moving"][];
+            /** Timeline Left Out */
+            timeline_left_out: number;
+            /**
+             * To
+             * Format: date-time
+             */
+            to: string;
+            /** Type */
+            type: string;
+        };
+        /**
          * Fact
          * @description Something that is known of the thing, from where and as of when.
          */
@@ -7937,6 +8058,20 @@ export interface components {
             time: string | null;
             /** Value */
             value: string;
+        };
+        /**
+         * EntityPage
+         * @description What an incident's alerts name, the most often named first. `types`: how many there are of each type with that text.
+         */
+        tocsin__api__routes__incident_pages__EntityPage: {
+            /** Items */
+            items: components["schemas"]["EntityShape"][];
+            /** Total */
+            total: number;
+            /** Types */
+            types: {
+                [key: string]: number;
+            };
         };
         /**
          * Fact
@@ -8541,7 +8676,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["EntityPage"];
+                    "application/json": components["schemas"]["tocsin__api__routes__entities__EntityPage"];
                 };
             };
             /** @description Problem details (RFC 9457) */
@@ -9004,6 +9139,84 @@ export interface operations {
             };
         };
     };
+    incident_activity: {
+        parameters: {
+            query?: {
+                /** @description Number of an entry: those before it */
+                before?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                incident_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ActivityPage"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    incident_alerts: {
+        parameters: {
+            query?: {
+                /** @description Id of an alert: those after it in time */
+                after?: string;
+                /** @description Comma-separated severities */
+                severity?: string;
+                /** @description Words that must all be somewhere in the alert, its evidence included */
+                q?: string;
+                /** @description Only the alert of this id */
+                alert?: string;
+                /** @description false: without the rows that prove them */
+                evidence?: boolean;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                incident_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertPage"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     add_comment: {
         parameters: {
             query?: never;
@@ -9062,6 +9275,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Incident"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    incident_entities: {
+        parameters: {
+            query?: {
+                /** @description Only things of this type */
+                type?: string;
+                /** @description Words that must all be in a name or an identifier */
+                q?: string;
+                limit?: number;
+                offset?: number;
+            };
+            header?: never;
+            path: {
+                incident_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["tocsin__api__routes__incident_pages__EntityPage"];
                 };
             };
             /** @description Problem details (RFC 9457) */

@@ -1,15 +1,16 @@
-import { Button } from "@fluentui/react-components";
+import { Button, SearchBox } from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
+import { evidenceQuery, foundAlertsQuery, rulesQuery } from "~/api/queries";
 import type { Alert, Incident } from "~/api/types";
-import { rulesQuery } from "~/api/queries";
 import { useMay } from "~/app/permissions";
 import { DataGrid } from "~/components/DataGrid";
 import { CodeRegular } from "~/components/icons";
 import { EntityChip, ReasonList, SeverityMark, TacticLabel, TacticTicks, Technique, Time } from "~/components/marks";
 import { Card } from "~/components/Page";
 import { RowInspector } from "~/components/RowInspector";
+import { ProblemBar } from "~/components/states";
 import { byKillChain } from "~/lib/attack";
 import { entityKey, sortEntities } from "~/lib/entities";
 import { evidenceTables } from "~/lib/evidence";
@@ -18,14 +19,49 @@ import { count, number } from "~/lib/text";
 import { MoveDialog } from "./MoveDialog";
 import css from "./Tabs.module.css";
 
+/** Alerts drawn at once: an incident may have thousands. */
+const PAGE = 200;
+
 /** Every alert, and for the chosen one why it was joined and the rows that prove it. */
 export function AlertsTab({ incident, chosen, choose }: { incident: Incident; chosen?: string; choose: (id: string) => void }) {
+  const [text, setText] = useState("");
+  const [severity, setSeverity] = useState("");
+  const [most, setMost] = useState(PAGE);
+  const filtered = text.trim() !== "" || severity !== "";
+  const found = useQuery(foundAlertsQuery(incident.id, { q: text.trim(), severity }, filtered));
   const alert = incident.alerts.find((a) => a.id === chosen) ?? incident.alerts[0];
+  const fitting = useMemo(() => {
+    const ids = new Set(found.data?.map((a) => a.id));
+    return filtered ? incident.alerts.filter((a) => ids.has(a.id)) : incident.alerts;
+  }, [incident.alerts, filtered, found.data]);
+  const at = fitting.findIndex((a) => a.id === chosen);
+  const shown = fitting.slice(0, Math.max(most, at + 1));
   return (
     <div className={css.split}>
       <Card className={css.list}>
+        <div className={css.find} role="search" aria-label="Alerts of this incident">
+          <SearchBox
+            aria-label="Find alerts by any word in them or their evidence"
+            placeholder="Find in alerts and evidence"
+            size="small"
+            value={text}
+            onChange={(_, data) => setText(data.value)}
+          />
+          <select aria-label="Severity" value={severity} onChange={(event) => setSeverity(event.target.value)}>
+            <option value="">Any severity</option>
+            {["High", "Medium", "Low", "Informational"].map((each) => (
+              <option key={each}>{each}</option>
+            ))}
+          </select>
+        </div>
+        {found.error ? <ProblemBar error={found.error} retry={() => void found.refetch()} /> : null}
+        {filtered && found.data ? (
+          <p className={css.prose} role="status">
+            {count(fitting.length, "alert")} of {number(incident.alert_count)}
+          </p>
+        ) : null}
         <ul aria-label="Alerts">
-          {incident.alerts.map((a) => (
+          {shown.map((a) => (
             <li key={a.id}>
               <button type="button" className={css.item} aria-pressed={a.id === alert?.id} onClick={() => choose(a.id)}>
                 <span className={css.itemTop}>
@@ -41,6 +77,13 @@ export function AlertsTab({ incident, chosen, choose }: { incident: Incident; ch
               </button>
             </li>
           ))}
+          {shown.length < fitting.length ? (
+            <li>
+              <Button size="small" appearance="subtle" onClick={() => setMost(shown.length + PAGE)}>
+                {count(fitting.length - shown.length, "later alert")}, show {number(Math.min(PAGE, fitting.length - shown.length))}
+              </Button>
+            </li>
+          ) : null}
         </ul>
       </Card>
       {alert ? <Detail key={alert.id} incident={incident} alert={alert} /> : null}
@@ -54,7 +97,9 @@ function Detail({ incident, alert }: { incident: Incident; alert: Alert }) {
   // Alerts of patterns, of other products and of rules that are gone have no rule to tune.
   const ruled = useQuery({ ...rulesQuery, staleTime: 60_000, refetchInterval: false }).data?.items.some((r) => r.id === alert.rule_id);
   const [moving, setMoving] = useState(false);
-  const tables = useMemo(() => evidenceTables(alert.events), [alert]);
+  const proof = useQuery(evidenceQuery(incident.id, alert));
+  const events = alert.events_left_out ? (proof.data ?? alert.events) : alert.events;
+  const tables = useMemo(() => evidenceTables(events), [events]);
   const [open, setOpen] = useState<{ table: string; row: number } | null>(null);
   const shown = open ? tables.find((t) => t.name === open.table) : undefined;
   return (
@@ -120,7 +165,7 @@ function Detail({ incident, alert }: { incident: Incident; alert: Alert }) {
             <dt>Events</dt>
             <dd>
               {number(alert.count)}
-              {alert.events.length < alert.count ? `, ${alert.events.length} kept as evidence` : ""}
+              {events.length < alert.count ? `, ${events.length || alert.events_left_out} kept as evidence` : ""}
             </dd>
             <dt>Product</dt>
             <dd>{alert.product}</dd>
@@ -137,7 +182,10 @@ function Detail({ incident, alert }: { incident: Incident; alert: Alert }) {
       </div>
       <div className={css.evidence} data-open={shown ? true : undefined}>
         <div className={css.tables}>
-          {tables.length ? null : <p className={css.prose}>No rows were kept with this alert.</p>}
+          {proof.error ? <ProblemBar error={proof.error} retry={() => void proof.refetch()} /> : null}
+          {tables.length ? null : (
+            <p className={css.prose}>{proof.isLoading ? "Loading the rows that prove it." : "No rows were kept with this alert."}</p>
+          )}
           {tables.map((table) => (
             <section
               key={table.name}

@@ -7,6 +7,7 @@ import type { IncidentTab } from "~/app/router";
 import { useTitle } from "~/components/Page";
 import { LoadingRows, ProblemBar } from "~/components/states";
 import type { Selection } from "~/lib/story";
+import { count, number } from "~/lib/text";
 import { ActivityTab } from "./ActivityTab";
 import { AlertsTab } from "./AlertsTab";
 import { AssetsTab } from "./AssetsTab";
@@ -15,6 +16,7 @@ import { IncidentHeader } from "./IncidentHeader";
 import css from "./Incident.module.css";
 import { ProcessesTab } from "./ProcessesTab";
 import { TasksTab } from "./TasksTab";
+import { useWhole } from "./whole";
 
 // The graph brings Cytoscape along: other tabs don't wait for it.
 const StoryTab = lazy(() => import("./story/StoryTab"));
@@ -23,7 +25,8 @@ export function IncidentPage() {
   const { id } = useParams({ from: "/signed-in/incidents/$id" });
   const search = useSearch({ from: "/signed-in/incidents/$id" });
   const navigate = useNavigate();
-  const { data: incident, error, refetch } = useQuery(incidentQuery(id));
+  const { data: opened, error, refetch } = useQuery(incidentQuery(id));
+  const { incident, missing } = useWhole(opened);
   const actions = useQuery(actionsQuery({ incident_id: id }));
   useTitle(incident ? `#${incident.number} ${incident.title}` : "Incident");
   const tab: IncidentTab = search.tab ?? "story";
@@ -49,18 +52,23 @@ export function IncidentPage() {
         className={css.tabs}
       >
         <Tab value="story">Attack story</Tab>
-        <Tab value="alerts">Alerts ({incident.alerts.length})</Tab>
-        <Tab value="assets">Assets and evidence ({incident.entities.length})</Tab>
+        <Tab value="alerts">Alerts ({number(incident.alert_count)})</Tab>
+        <Tab value="assets">Assets and evidence ({number(Math.max(incident.entity_count, incident.entities.length))})</Tab>
         <Tab value="processes">Processes</Tab>
         <Tab value="tasks">
           Tasks ({incident.tasks_done}/{incident.tasks_total})
         </Tab>
-        <Tab value="activity">Activity log ({incident.activity.length})</Tab>
+        <Tab value="activity">Activity log ({number(Math.max(incident.activity_count, incident.activity.length))})</Tab>
         <Tab value="actions">
           Actions ({actions.data?.items.length ?? 0}
           {waiting ? `, ${waiting} waiting` : ""})
         </Tab>
       </TabList>
+      {missing ? (
+        <p className={css.loading} role="status">
+          {count(missing, "alert")} of {number(incident.alert_count)} still loading; lists and figures below lack them until then.
+        </p>
+      ) : null}
       <div className={css.body} role="tabpanel" aria-label={`Incident ${incident.number}`}>
         {tab === "story" ? (
           <Suspense fallback={<LoadingRows />}>
