@@ -57,16 +57,18 @@ def coverage(
     tables: Callable[[Rule], frozenset[str]],
     filled: Collection[str] | None,
     proven: Callable[[Rule], bool],
+    fed: Callable[[Rule], bool | None] = lambda _: None,
 ) -> dict[str, Any]:
     """Techniques by id with their rules and the best level of any, and totals: `counts` by level, `facts` by what holds of some rule that is on.
 
-    `filled` are the tables that hold rows lately, None where there is no lake to ask; `proven` tells of a rule whose cases pass or that fired.
+    `filled` are the tables that hold rows lately, None where there is no lake to ask; `proven` tells of a rule whose cases pass or that fired;
+    `fed` of a rule without tables (Sigma) whether events of its kind came lately, None where that isn't known.
     """
     facts = []
     for rule in rules:
         read = tables(rule)
         # A rule that joins needs all of its tables; one without tables (Sigma) is fed by a kind of source, not by a table.
-        data = None if filled is None else (all(t in filled for t in read) if read else None)
+        data = None if filled is None else (all(t in filled for t in read) if read else fed(rule))
         facts.append(RuleFacts(rule, read, data, proven(rule)))
     techniques: dict[str, dict[str, Any]] = {}
     for fact in facts:

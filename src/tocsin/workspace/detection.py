@@ -77,6 +77,8 @@ class Detection:
             cap=settings.cap_percent,
         )
         self._matcher_lock = threading.Lock()
+        self._heard: dict[str, datetime] = {}
+        self._were_fed: frozenset[str] = frozenset()
 
     # ------------------------------------------------------------------ life
 
@@ -112,7 +114,23 @@ class Detection:
 
             matcher = SigmaMatcher(sigma, live=True)
         with self._matcher_lock:
+            if self._sigma is not None:
+                self._were_fed |= self._sigma.fed()
             self._sigma = matcher
+
+    def fed(self, since: datetime) -> frozenset[str]:
+        """Ids of Sigma rules that events of their kind came for since the start, and whose source sent something since then."""
+        heard = {source for source, at in list(self._heard.items()) if at >= since}
+        with self._matcher_lock:
+            matcher = self._sigma
+        if matcher is None:
+            return frozenset()
+        known = self._were_fed | matcher.fed()
+        return frozenset(
+            r.id
+            for r in matcher.rules
+            if r.id in known and any(b.source in heard for b in getattr(r.compiled, "bindings", ()))
+        )
 
     # ------------------------------------------------------------------ the scheduler's ledger
 
@@ -159,6 +177,8 @@ class Detection:
                 matcher = self._sigma
             if matcher is None:
                 continue
+            now = self._workspace.clock.now()
+            self._heard.update((batch.source, now) for batch in batches if len(batch))
             try:
                 alerts = self._not_excluded([alert for batch in batches for alert in matcher.match(batch)])
                 if alerts:

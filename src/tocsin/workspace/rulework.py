@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +54,10 @@ class RuleWork:
         queries: Callable[[], QueryService],
         lake: Lake,
         file: Callable[[Sequence[Alert]], None],
+        fed: Callable[[datetime], Collection[str]] = lambda _: (),
     ) -> None:
-        """`file` gives alerts of runs over the past to the incident desk."""
+        """`file` gives alerts of runs over the past to the incident desk; `fed` tells which Sigma rules got events of their kind since then."""
+        self._fed = fed
         self.tests = RuleTests(book, state.clock)
         self._state, self._book, self._queries, self._lake, self._file = state, book, queries, lake, file
         self._compiled: dict[str, tuple[str, frozenset[str]]] = {}
@@ -209,7 +211,8 @@ class RuleWork:
         return figures
 
     def coverage(self) -> dict[str, Any]:
-        """Techniques with their rules; see `tocsin.detect.coverage`. A table counts when it received rows within a day.
+        """Techniques with their rules; see `tocsin.detect.coverage`. A table counts when it received rows within a day; a Sigma rule is fed when
+        its source sent within a day and an event of the kind that it looks at came since the start.
 
         `being_tested` rules have cases that weren't run yet since the start or their change; that is done meanwhile, so ask again.
         """
@@ -218,11 +221,13 @@ class RuleWork:
                 unit.incidents.alert_counts_by_rule()
             )
         passed = self.tests.proven([r for r in self._book.rules if r.enabled and r.techniques])
+        fed = self._fed(self._state.clock.now() - _FRESH)
         found = coverage(
             self._book.rules,
             tables=self.tables,
             filled=self.filled(),
             proven=lambda r: r.id in fired or passed.get(r.id) is True,
+            fed=lambda r: r.id in fed if r.kind is RuleKind.SIGMA else None,
         )
         return {**found, "being_tested": sum(p is None for p in passed.values())}
 

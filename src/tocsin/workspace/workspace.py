@@ -161,7 +161,12 @@ class Workspace:
         self.metrics = Metrics(self)
         self.detection = Detection(self)
         self.rule_work = RuleWork(
-            self.state, self.rules, lambda: self.queries, self.lake, lambda alerts: self.detection.file(alerts)
+            self.state,
+            self.rules,
+            lambda: self.queries,
+            self.lake,
+            lambda alerts: self.detection.file(alerts),
+            fed=lambda since: self.detection.fed(since),
         )
         stack.callback(self.rule_work.tests.stop)
         self.rule_care = RuleCare(

@@ -135,7 +135,7 @@ class RunResult(Output):
 class CoveringRule(Output):
     """A rule of a technique. `level`: none (off), rule, proven (its cases pass or it fired; no rows), data (rows, no proof), full (both).
 
-    `data` is null where a rule has no tables: a Sigma rule looks at events before they are rows."""
+    `data` of a Sigma rule, which looks at events before they are rows: its source sent within a day and events of its kind came."""
 
     id: str
     name: str

@@ -117,6 +117,11 @@ class SigmaMatcher:
         """Source kinds that some rule reads."""
         return frozenset(self._by_source)
 
+    def fed(self) -> frozenset[str]:
+        """Ids of the rules that could hold for some kind of event that has come: of their source, channel and number. From any thread."""
+        programs = list(self._programs.values())
+        return frozenset(self.rules[n].id for p in programs if p is not None for n in p.numbers)
+
     def match(self, batch: SourceBatch) -> list[Alert]:
         """Looks at a batch; see the class for when alerts come out."""
         return self._match(batch)

@@ -97,6 +97,11 @@ class Program:
         self._layouts: dict[tuple[str, ...], Layout] = {}
 
     @property
+    def numbers(self) -> frozenset[int]:
+        """The rules that can hold."""
+        return frozenset(number for number, _ in self._rules)
+
+    @property
     def empty(self) -> bool:
         """True when no rule can hold."""
         return not self._rules

@@ -60,7 +60,8 @@ export function CoveragePage() {
             ))}
           </dl>
           <p className={sheet.prose}>
-            The marks in a cell are, from left: a rule exists, its tables got rows within a day, it is proven by its own tests or has fired.{" "}
+            The marks in a cell are, from left: a rule exists, its tables got rows (a Sigma rule: events of its kind) within a day, it is
+            proven by its own tests or has fired.{" "}
             {data.being_tested ? `${count(data.being_tested, "rule")} still to be tested; this page follows. ` : ""}
             Techniques that no rule names aren't shown; the layer opens in ATT&CK Navigator beside all of them.
           </p>
