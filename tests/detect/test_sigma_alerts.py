@@ -10,7 +10,9 @@ import pyarrow as pa
 import pytest
 
 from tocsin.detect.alert import Alert
+from tocsin.detect.rule import Rule
 from tocsin.detect.sigma.matcher import SigmaMatcher
+from tocsin.detect.tuning import tuned
 from tocsin.ingest.model import SourceBatch
 
 from .support import detection, sigma, windows
@@ -82,7 +84,7 @@ def test_entities_of_a_process_creation() -> None:
     for entity in alert.entities:
         by_type.setdefault(entity.type, entity)
     assert by_type["Account"].label == "CONTOSO\\ann"
-    assert by_type["Process"].strong_keys() == (("process", "ws1.contoso.com", "4242", "2024-05-01t10:00:00.123z"),)
+    assert by_type["Process"].strong_keys() == (("process", "ws1/4242/2024-05-01t10:00:00"),)
     assert by_type["FileHash"].identifiers["Value"] == "b" * 64
     assert by_type["File"].identifiers["Name"] == "bad.exe"
 
@@ -263,3 +265,32 @@ def test_zeek_syslog_auditd_and_tables() -> None:
         batch = SourceBatch(source, pa.table({k: [v, None] for k, v in row.items()}), "t")
         found = SigmaMatcher(rules.rules).hits(batch)
         assert [h.source for h in found] == [source], (source, selection)
+
+
+def tuned_rule(**settings: Any) -> Rule:
+    (rule,) = sigma(RULE).rules
+    return tuned(rule, (), settings)
+
+
+def test_a_tuned_threshold_waits_for_so_many_hits_of_a_burst() -> None:
+    matcher = SigmaMatcher([tuned_rule(threshold=2)], live=True)
+    assert matcher.match(windows(event(0), event(1, host="ws2.contoso.com"), event(1))) == []
+    (alert,) = matcher.match(windows(event(2), event(3)))
+    assert (alert.count, len(alert.events), alert.entities[0].label) == (3, 3, "ws1.contoso.com")
+    assert matcher.match(windows(event(4))) == []
+    scanned = SigmaMatcher([tuned_rule(threshold=2)])
+    scanned.match(windows(event(0), event(1), event(2), event(1, host="ws2.contoso.com")))
+    assert [a.count for a in scanned.finish()] == [3]
+
+
+def test_a_tuned_suppression_is_silent_by_the_clock_whatever_events_say() -> None:
+    now = [100.0]
+    matcher = SigmaMatcher([tuned_rule(suppression=600)], live=True, clock=lambda: now[0])
+    # An event that claims to be of next year doesn't silence the rule until then.
+    assert len(matcher.match(windows(event(60 * 24 * 365)))) == 1
+    assert matcher.match(windows(event(0, host="ws2.contoso.com"))) == []
+    now[0] += 601
+    assert len(matcher.match(windows(event(1, host="ws2.contoso.com")))) == 1
+    scanned = SigmaMatcher([tuned_rule(suppression=600)])
+    scanned.match(windows(event(0), event(0, host="ws2.contoso.com")))
+    assert len(scanned.finish()) == 2

@@ -225,7 +225,12 @@ class Turns:
         plan.waiting -= {i for i in plan.waiting if i > far}
         ready = {i for i in plan.waiting if i <= ripe}
         if plan.uses_now and plan.reach is not None:
-            ready |= set(range(max(plan.ripe + 1, ripe - self.settings.catch_up), min(ripe, plan.reach) + 1))
+            low = max(plan.ripe + 1, ripe - self.settings.catch_up)
+            if rule.suppression is not None and plan.row.suppressed_until is not None:
+                low = max(
+                    low, index_at(plan.row.suppressed_until, step) + 1
+                )  # those before would say what was left out
+            ready |= set(range(low, min(ripe, plan.reach) + 1))
         if job.eager:
             ready = set()
         chosen = sorted(ready | plan.late)[: self.settings.catch_up]

@@ -1,7 +1,13 @@
-"""Hits to alerts: hits of one rule on the same hosts and accounts within a burst are one alert."""
+"""Hits to alerts: hits of one rule on the same hosts and accounts within a burst are one alert.
+
+A rule's threshold is how many hits a burst has without an alert. Its suppression is how long after an alert, on the clock and not by the events' own
+times, a live rule is silent; in a scan nothing is left out. Both are set by tuning, as Sigma itself has neither.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,6 +29,7 @@ class _Burst:
     count: int
     first: datetime
     last: datetime
+    said: bool = False
 
     def take(self, hit: Hit, *, keep: bool) -> None:
         """Counts a hit, and keeps it as evidence up to the limit."""
@@ -36,19 +43,25 @@ class _Burst:
 class Gatherer:
     """Collects hits; see `SigmaMatcher` for `live`."""
 
-    def __init__(self, *, live: bool, burst: timedelta) -> None:
+    def __init__(self, *, live: bool, burst: timedelta, clock: Callable[[], float] = time.monotonic) -> None:
         self._live = live
         self._burst = burst
+        self._clock = clock
         self._open: dict[tuple[str, tuple[str, ...]], list[_Burst]] = {}
+        self._silent: dict[str, float] = {}
+        """By rule until when it is suppressed."""
 
     def add(self, hit: Hit) -> list[Alert]:
-        """Takes a hit; the alert of a new burst, when live."""
-        key = (hit.rule.id, hit.assets)
+        """Takes a hit; when live, the alert of a burst that goes over the rule's threshold."""
+        rule = hit.rule
+        if self._live and rule.suppression is not None and self._clock() < self._silent.get(rule.id, 0.0):
+            return []
+        key = (rule.id, hit.assets)
         bursts = self._open.setdefault(key, [])
         for burst in reversed(bursts):
             if abs(hit.time - burst.first) <= self._burst:
-                burst.take(hit, keep=not self._live)
-                return []
+                burst.take(hit, keep=not burst.said)
+                return self._said(burst, rule) if self._live else []
         if not self._live:
             hit.event.keep()
             bursts.append(_Burst([hit], 1, hit.time, hit.time))
@@ -57,8 +70,22 @@ class Gatherer:
         del self._open[key]
         if len(self._open) >= OPEN_BURSTS:
             del self._open[next(iter(self._open))]
-        self._open[key] = [_Burst([], 1, hit.time, hit.time)]
-        return [alert_of([hit], 1, hit.time, hit.time)]
+        made = _Burst([hit], 1, hit.time, hit.time)
+        self._open[key] = [made]
+        said = self._said(made, rule)
+        if not said:
+            hit.event.keep()
+        return said
+
+    def _said(self, burst: _Burst, rule: Rule) -> list[Alert]:
+        """The alert of a burst that has enough hits now; its hits needn't be kept any longer."""
+        if burst.said or burst.count <= rule.threshold:
+            return []
+        alert = alert_of(burst.hits, burst.count, burst.first, burst.last)
+        burst.said, burst.hits = True, []
+        if rule.suppression is not None:
+            self._silent[rule.id] = self._clock() + rule.suppression.total_seconds()
+        return [alert]
 
     def forget(self) -> None:
         """Forgets open bursts, and what wasn't said of them."""
@@ -68,7 +95,7 @@ class Gatherer:
         """The alerts of everything that wasn't said."""
         kept = {} if self._live else self._open
         self._open = {}
-        joined = [b for bursts in kept.values() for b in self._joined(bursts)]
+        joined = [b for bursts in kept.values() for b in self._joined(bursts) if b.count > b.hits[0].rule.threshold]
         return sorted((alert_of(b.hits, b.count, b.first, b.last) for b in joined), key=lambda a: (a.time, a.id))
 
     def _joined(self, bursts: list[_Burst]) -> list[_Burst]:

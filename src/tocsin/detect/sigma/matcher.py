@@ -82,7 +82,7 @@ class SigmaMatcher:
                 for binding in rule.compiled.bindings:
                     self._by_source[binding.source].append(Bound(number, rule.compiled.tree, binding, events))
         self._programs: dict[tuple[Any, ...], Program | None] = {}
-        self._gather = Gatherer(live=live, burst=burst)
+        self._gather = Gatherer(live=live, burst=burst, clock=clock)
         self._live = live
         self._assets = Assets()
         self._correlations = Correlations(self.rules)
