@@ -95,6 +95,8 @@ def _says_something(body: Body) -> bool:
         return False
     if body.source == "syslog":
         return any(m.strip(b"\r\n\0 ") for m in unframe_syslog(body.data))
+    if body.data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # the mark of UTF-16, and blanks
+        return bool(body.data.decode("utf-16", "replace").strip())
     return bool(body.data.strip(b"\r\n\t \0\x1e\xef\xbb\xbf[]{},"))
 
 
