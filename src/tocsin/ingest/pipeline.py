@@ -172,7 +172,10 @@ class Intake:
         if self._thread is not None:
             self._thread.join()
             if self._failed is None:
-                self.lake.bring()  # parsers end with intake
+                try:
+                    self.lake.bring()  # parsers end with intake
+                except Exception:
+                    _log.exception("ingest.stop")  # the log has it: the next start maps it
                 self.requests.close()
                 try:
                     self._save_memories()

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -40,7 +39,7 @@ from tocsin.lake.fresh import Fresh, RowMaker, TableBatch, Unmapped, prepared
 from tocsin.lake.lockfile import LockFile
 from tocsin.lake.log import Log
 from tocsin.lake.pins import Pins
-from tocsin.lake.puts import Puts
+from tocsin.lake.puts import Puts, replayed_groups
 from tocsin.lake.retention import Book, Deletion, read_book, write_book
 from tocsin.lake.settings import LakeSettings, RetentionSettings, TableRetention
 from tocsin.lake.snapshot import DataFile, Snapshot
@@ -50,7 +49,6 @@ from tocsin.tables import catalogue
 __all__ = ["Lake", "TableBatch", "TableStats"]
 
 _log = structlog.get_logger("tocsin.lake")
-_REPLAY_BYTES = 16 * 1024 * 1024
 _PUT_WAIT_SECONDS = 60.0
 
 
@@ -278,7 +276,8 @@ class Lake:
             return 0
         count = 0
         last = self.log.last
-        for group, complete in self._groups():
+        marks = [s.mark for s in self._store.states.values()]
+        for group, complete in replayed_groups(self.log, self._puts, self._rolled, marks):
             made = decode(group)
             if isinstance(made, Unmapped):
                 self._fresh.defer(group[-1][0], made)
@@ -563,32 +562,6 @@ class Lake:
                         place=Place(str(self.path)),
                         hint="See the lake's problems; bodies stay in the log meanwhile.",
                     )
-
-    def _groups(self) -> Iterator[tuple[list[tuple[int, Body]], bool]]:
-        """Bodies above the checkpoint, in groups that end at every table's mark, and where puts ended before the crash; and of each group whether
-        its rows were mapped before those that follow."""
-        ends = self._puts.ends(self._rolled) if self._puts is not None else []
-        marks = {s.mark for s in self._store.states.values() if s.mark > self._rolled}
-        last_put = ends[-1] if ends else 0
-        stops = sorted({*ends, *marks})
-        complete = sorted({*(self._puts.mapped(self._rolled) if self._puts is not None else ()), *marks})
-
-        def between(places: list[int], before: int, now: int) -> bool:
-            return bisect_left(places, now) > bisect_left(places, before)
-
-        group: list[tuple[int, Body]] = []
-        size = 0
-        for number, body in self.log.replay(self._rolled):
-            passed = bool(group) and between(stops, group[-1][0], number)
-            # What one put took fitted into memory then; only behind the last one is it ours to say how much is taken at once.
-            full = number > last_put and size + len(body.data) > _REPLAY_BYTES
-            if group and (passed or full):
-                yield group, full or between(complete, group[-1][0], number)
-                group, size = [], 0
-            group.append((number, body))
-            size += len(body.data)
-        if group:
-            yield group, True
 
     def _has_records(self, above: int) -> bool:
         return self._log is not None and next(self._log.replay(above), None) is not None

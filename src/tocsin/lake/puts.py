@@ -11,19 +11,23 @@ from __future__ import annotations
 import os
 import struct
 import threading
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
 from tocsin.lake.durable import write_atomically
+from tocsin.lake.frames import Body
+from tocsin.lake.log import Log
 
-__all__ = ["Puts"]
+__all__ = ["Puts", "replayed_groups"]
 
 _log = structlog.get_logger("tocsin.lake.puts")
 _ENTRY = struct.Struct("<Q")
 _UNMAPPED = 1 << 63
+_REPLAY_BYTES = 16 * 1024 * 1024
 
 
 class Puts:
@@ -101,3 +105,32 @@ class Puts:
             self._handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             _log.warning("lake.puts", error=str(error))
+
+
+def replayed_groups(
+    log: Log, puts: Puts | None, rolled: int, marks: Iterable[int]
+) -> Iterator[tuple[list[tuple[int, Body]], bool]]:
+    """Bodies above the checkpoint, in groups that end at every table's mark, and where puts ended before the crash; and of each group whether its
+    rows were mapped before those that follow."""
+    held = {mark for mark in marks if mark > rolled}
+    ends = puts.ends(rolled) if puts is not None else []
+    last_put = ends[-1] if ends else 0
+    stops = sorted({*ends, *held})
+    complete = sorted({*(puts.mapped(rolled) if puts is not None else ()), *held})
+
+    def between(places: list[int], before: int, now: int) -> bool:
+        return bisect_left(places, now) > bisect_left(places, before)
+
+    group: list[tuple[int, Body]] = []
+    size = 0
+    for number, body in log.replay(rolled):
+        passed = bool(group) and between(stops, group[-1][0], number)
+        # What one put took fitted into memory then; only behind the last one is it ours to say how much is taken at once.
+        full = number > last_put and size + len(body.data) > _REPLAY_BYTES
+        if group and (passed or full):
+            yield group, full or between(complete, group[-1][0], number)
+            group, size = [], 0
+        group.append((number, body))
+        size += len(body.data)
+    if group:
+        yield group, True
