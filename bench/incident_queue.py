@@ -1,61 +1,165 @@
-"""How long a person waits for the queue and for an incident of 5,000 alerts: `python -m bench.incidents queue [ALERTS]`.
+"""What filing costs at the desk, and how long a person waits for the queue and for an incident of 5,000 alerts.
 
-The desk over a state of that many alerts, and the answer as the API makes it (checked against its shape, written as JSON), without the network.
+`python -m bench.incidents desk` and `python -m bench.incidents queue [ALERTS]`. The desk over a state of its own, and the answer as the API makes it
+(checked against its shape, written as JSON), without the network.
 """
 
 from __future__ import annotations
 
+import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from bench.incidents import DAYS, START, alerts, large_attack
+from bench.incidents import DAYS, HOSTS, LARGE, START, alerts, large_attack, one_alert
+from pydantic import BaseModel
+from sqlalchemy import text
 
+from tocsin.api.routes.incident_pages import AlertPage, EntityPage
 from tocsin.api.routes.incidents import IncidentPage
 from tocsin.api.shapes import Incident
 from tocsin.base.clock import ManualClock
+from tocsin.detect.alert import Alert
+from tocsin.incidents import store
 from tocsin.incidents.desk import IncidentDesk
+from tocsin.incidents.model import Incident as Made
+from tocsin.incidents.model import LinkedAlert
+from tocsin.incidents.pages import Pages
 from tocsin.state import State
 
-__all__ = ["queue"]
+__all__ = ["filing", "queue"]
 
-_BATCH = 500
+_SEED = 20_000
+"""Alerts that are filed for the queue's state; the rest are copies of their rows, at other times and under other ids."""
+
+
+@contextmanager
+def _state() -> Iterator[State]:
+    with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as folder:
+        state = State.open(Path(folder) / "state.db", clock=ManualClock(START + timedelta(days=DAYS)))
+        yield state
+        state.close()
+
+
+# ---------------------------------------------------------------------------------------------- filing
+
+
+def filing() -> None:
+    """Prints what an alert costs at the desk."""
+    print("| what | alerts at once | ms of CPU an alert | ms by the clock | incidents |\n|---|---:|---:|---:|---:|")
+    for name, made in (("one attack on two machines", list(_attack())), ("a machine each", list(_apart()))):
+        for batch in (500, 10):
+            with _state() as state:
+                desk = IncidentDesk(state)
+                cpu, clock = time.process_time(), time.perf_counter()
+                for start in range(0, len(made), batch):
+                    desk.add(made[start : start + batch])
+                spent = (time.process_time() - cpu) * 1e3 / len(made), (time.perf_counter() - clock) * 1e3 / len(made)
+                with state.read() as unit:
+                    incidents = len(unit.incidents.every_id())
+                print(f"| {name} | {batch} | {spent[0]:.2f} | {spent[1]:.2f} | {incidents:,} |", flush=True)
+
+
+def _attack() -> Iterator[Alert]:
+    """5,000 alerts that all join one incident: two machines and their user, within half an hour."""
+    rng = random.Random(8)
+    for part in range(LARGE):
+        yield one_alert(part, part * 1800 / LARGE, 7 + part % 2, 700 + part % 40, rng, attack=7)
+
+
+def _apart() -> Iterator[Alert]:
+    """5,000 alerts that each open an incident."""
+    rng = random.Random(9)
+    for part in range(LARGE):
+        yield one_alert(part, part * 400.0, part % HOSTS, part % 600, rng)
+
+
+# ---------------------------------------------------------------------------------------------- the queue
 
 
 def queue(count: int) -> None:
     """Prints the table."""
-    with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as folder:
-        state = State.open(Path(folder) / "state.db", clock=ManualClock(START + timedelta(days=DAYS)))
-        desk = IncidentDesk(state)
-        began = time.process_time()
-        waiting = [*alerts(count), *large_attack()]
-        waiting.sort(key=lambda a: (a.time, a.id))
-        made = time.process_time()
-        for start in range(0, len(waiting), _BATCH):
-            desk.add(waiting[start : start + _BATCH])
-        spent = time.process_time() - made
-        each = spent / len(waiting) * 1e3
-        print(
-            f"{len(waiting):,} alerts filed in batches of {_BATCH}: {each:.2f} ms CPU an alert ({made - began:.0f} s to make them)\n"
-        )
-        first = max(desk.page(sort="priority", limit=200)["items"], key=lambda i: i["alert_count"])
-        print("| what | ms | bytes |\n|---|---:|---:|")
-        for name, ask in (
+    with _state() as state:
+        large = _fill(state, count)
+        desk = IncidentDesk(state, correlates=False)
+        first = desk.page(limit=1)
+        deep = max(0, first["total"] - 50)
+        owner = {"statuses": ("New",), "severities": ("High", "Medium"), "owner": "none"}
+        far = desk.page(limit=1, offset=deep // 2)["items"][0]["id"]
+        alert = desk.alerts(large, limit=1)["items"][0]["id"]
+        asked: list[tuple[str, Callable[[], BaseModel]]] = [
             ("the queue's first page (50 of all, with counts)", lambda: IncidentPage.model_validate(desk.page())),
-            ("a page of it by text", lambda: IncidentPage.model_validate(desk.page(text="pc00007"))),
-            (f"an incident of {first['alert_count']:,} alerts", lambda: Incident.model_validate(desk.get(first["id"]))),
-        ):
-            took, size = _best(ask)
-            print(f"| {name} | {took * 1000:.0f} | {size:,} |")
-        state.close()
+            ("the same by last event", lambda: IncidentPage.model_validate(desk.page(sort="last"))),
+            ("the same by severity", lambda: IncidentPage.model_validate(desk.page(sort="severity"))),
+            ("new ones of Medium and High that nobody has", lambda: IncidentPage.model_validate(desk.page(**owner))),
+            ("a page far down, after an incident", lambda: IncidentPage.model_validate(desk.page(after=far))),
+            ("the last page of all, by counting", lambda: IncidentPage.model_validate(desk.page(offset=deep))),
+            ("a page by text", lambda: IncidentPage.model_validate(desk.page(text="pc00007"))),
+            (f"an incident of {LARGE:,} alerts, for the first time", lambda: Incident.model_validate(_anew(desk, large))),
+            ("the same again", lambda: Incident.model_validate(desk.get(large))),
+            (
+                "1,000 more of its alerts, without evidence",
+                lambda: AlertPage.model_validate(desk.alerts(large, after=alert, limit=1000, evidence=False)),
+            ),
+            ("its alerts by a word in their evidence", lambda: AlertPage.model_validate(desk.alerts(large, text="--run 10000777"))),
+            ("100 of its entities", lambda: EntityPage.model_validate(desk.things(large, kind="Process"))),
+        ]  # fmt: skip
+        with state.read() as unit:
+            alerts_there = unit.connection.execute(text("SELECT COUNT(*) FROM alerts")).scalar_one()
+        print(f"{alerts_there:,} alerts in {first['total']:,} incidents that people see.\n")
+        print("| what | ms by the clock | ms of CPU | bytes |\n|---|---:|---:|---:|")
+        for name, ask in asked:
+            clock, cpu, size = _best(ask)
+            print(f"| {name} | {clock * 1e3:.0f} | {cpu * 1e3:.0f} | {size:,} |", flush=True)
 
 
-def _best(ask: Callable[[], IncidentPage | Incident], times: int = 3) -> tuple[float, int]:
-    best, size = float("inf"), 0
+def _anew(desk: IncidentDesk, incident_id: str) -> dict[str, Any]:
+    """The incident, of which the desk has kept nothing."""
+    desk._pages = Pages()
+    return desk.get(incident_id)
+
+
+def _fill(state: State, count: int) -> str:
+    """A state of that many alerts, and an incident of 5,000 more, whose id it gives."""
+    desk = IncidentDesk(state)
+    several = list(alerts(min(count, _SEED)))
+    for start in range(0, len(several), 500):
+        desk.add(several[start : start + 500])
+    times = max(0, round(count / len(several)) - 1)
+    with state.write() as unit:
+        last = unit.connection.execute(text("SELECT MAX(number) FROM incidents")).scalar_one()
+        for table, own in (("incidents", ("id",)), ("alerts", ("id", "incident_id"))):
+            columns = [r[1] for r in unit.connection.execute(text(f"PRAGMA table_info({table})"))]
+            moments = {"first", "last", "created", "updated", "time", "end"}
+            for copy in range(1, times + 1):
+                made = [
+                    f"{c} || '-{copy}'" if c in own
+                    else f"number + {copy * last}" if c == "number"
+                    else f"strftime('%Y-%m-%d %H:%M:%f', \"{c}\", '+{copy * 7} minutes') || '000'" if c in moments
+                    else f'"{c}"'
+                    for c in columns
+                ]  # fmt: skip
+                names = ", ".join(f'"{c}"' for c in columns)
+                unit.connection.execute(
+                    text(f"INSERT INTO {table} ({names}) SELECT {', '.join(made)} FROM {table} WHERE id NOT LIKE '%-%'")
+                )
+        unit.kv.set("incident.number", last * (times + 1))
+        attack = list(large_attack())
+        large = Made.opened_by(attack[0])
+        large.alerts.extend(LinkedAlert(a) for a in attack[1:])
+        large.promoted, large.number = True, unit.incidents.next_number()
+        store.write(unit, large, by="bench", source="correlation", linked=large.alerts)
+    return large.id
+
+
+def _best(ask: Callable[[], BaseModel], times: int = 3) -> tuple[float, float, int]:
+    best, size = (float("inf"), float("inf")), 0
     for _ in range(times):
-        began = time.process_time()
+        clock, cpu = time.perf_counter(), time.process_time()
         size = len(ask().model_dump_json())
-        best = min(best, time.process_time() - began)
-    return best, size
+        best = min(best, (time.perf_counter() - clock, time.process_time() - cpu))
+    return *best, size

@@ -1,9 +1,10 @@
 """How correlation and the incident queue bear a month of a large organisation: a million alerts over 30 days, 50,000 entities.
 
     python -m bench.incidents [ALERTS [FIRST]]  joins, memory, cost per alert as it grows (default 1,000,000; of them the first so many)
+    python -m bench.incidents desk              5,000 alerts filed through the desk: to one incident, and to 5,000
     python -m bench.incidents queue [ALERTS]    the queue page and an incident of 5,000 alerts through the API, over a state of that many alerts
 
-Joins are measured in CPU time of their thread, because machines differ and this one is shared; what a person waits for in time by the clock.
+Joins and filing are measured in CPU time, because machines differ and this one is shared; what a person waits for in time by the clock, too.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def alerts(count: int, seed: int = 5) -> Iterator[Alert]:
                     (
                         at,
                         number,
-                        _alert(number, at, hosts[part * 4 // 60], 600 + rng.randrange(60), rng, attack=hosts[0]),
+                        one_alert(number, at, hosts[part * 4 // 60], 600 + rng.randrange(60), rng, attack=hosts[0]),
                     )
                 )
                 number += 1
@@ -63,11 +64,11 @@ def alerts(count: int, seed: int = 5) -> Iterator[Alert]:
             waiting.sort(key=lambda w: w[:2])
         while waiting and waiting[0][0] <= moment:
             yield waiting.pop(0)[2]
-        yield _alert(number, moment, rng.randrange(HOSTS), rng.choices(range(RULES), weights)[0], rng)
+        yield one_alert(number, moment, rng.randrange(HOSTS), rng.choices(range(RULES), weights)[0], rng)
         number += 1
 
 
-def _alert(number: int, at: float, host: int, rule: int, rng: random.Random, attack: int | None = None) -> Alert:
+def one_alert(number: int, at: float, host: int, rule: int, rng: random.Random, attack: int | None = None) -> Alert:
     moment = START + timedelta(seconds=at)
     name = f"pc{host:05}"
     entities = [
@@ -103,7 +104,9 @@ def large_attack(seed: int = 6) -> Iterator[Alert]:
     rng = random.Random(seed)
     middle = DAYS * 86_400 / 2
     for part in range(LARGE):
-        yield _alert(10_000_000 + part, middle + part * 3 * 3600 / LARGE, 7 + part % 2, 700 + part % 40, rng, attack=7)
+        yield one_alert(
+            10_000_000 + part, middle + part * 3 * 3600 / LARGE, 7 + part % 2, 700 + part % 40, rng, attack=7
+        )
 
 
 def joins(count: int, stop: int) -> None:
@@ -127,6 +130,7 @@ def joins(count: int, stop: int) -> None:
             break
         at = time.thread_time()
         correlator.add([alert])
+        correlator.shed([alert])  # as the desk does once it is durable
         took.append(time.thread_time() - at)
         total += 1
         if marks and total == marks[0]:
@@ -149,7 +153,11 @@ def main() -> None:
     if words[:1] == ["queue"]:
         from bench.incident_queue import queue
 
-        queue(int(words[1]) if len(words) > 1 else 100_000)
+        queue(int(words[1]) if len(words) > 1 else 1_000_000)
+    elif words[:1] == ["desk"]:
+        from bench.incident_queue import filing
+
+        filing()
     else:
         count = int(words[0]) if words else 1_000_000
         joins(count, int(words[1]) if len(words) > 1 else count)

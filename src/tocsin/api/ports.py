@@ -163,6 +163,7 @@ class IncidentsPort(Protocol):
         descending: bool,
         limit: int,
         offset: int,
+        after: str,
     ) -> Json: ...
 
     def get(self, incident_id: str) -> Json: ...

@@ -324,11 +324,14 @@ class IncidentDesk:
         descending: bool = True,
         limit: int = 50,
         offset: int = 0,
+        after: str = "",
     ) -> dict[str, Any]:
-        """A page of the queue with counts, in the API's shape."""
+        """A page of the queue with counts, in the API's shape. See `Incidents.page`."""
         wanted = IncidentFilter(statuses, severities, owner, tag, text)
         with self._state.read() as unit:
-            rows, total = unit.incidents.page(wanted, sort=sort, descending=descending, limit=limit, offset=offset)
+            rows, total = unit.incidents.page(
+                wanted, sort=sort, descending=descending, limit=limit, offset=offset, after=after
+            )
             counts = unit.incidents.counts(wanted)
             briefs = unit.incidents.alert_briefs([r.id for r in rows])
             done = unit.incidents.tasks.counts([r.id for r in rows])

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, select, update
 
 from tocsin.state.incident_activity import IncidentActivity
 from tocsin.state.incident_alerts import IncidentAlerts
@@ -169,16 +169,33 @@ class Incidents(IncidentAlerts, IncidentActivity):
         descending: bool = True,
         limit: int = 50,
         offset: int = 0,
+        after: str = "",
     ) -> tuple[list[IncidentRow], int]:
-        """A page of rows and how many match in all. Ties are ordered by last event, then number, so that pages don't overlap."""
+        """A page of rows and how many match in all. Ties are ordered by last event, then number, so that pages don't overlap. `after`: those that
+        follow the incident of that id, however many lie before it; NotFoundError when there is none."""
         by = _SORTS[sort]
         # The rows themselves are fetched once it is known which: what is sorted and passed over is then small, an index where there is one.
         chosen = self._where(select(incidents.c.id), wanted).order_by(
             by.desc() if descending else by.asc(), incidents.c.last.desc(), incidents.c.number.desc()
         )
+        if after:
+            chosen = chosen.where(self._follows(after, by, descending=descending))
         ids = [str(r[0]) for r in self._c.execute(chosen.limit(limit).offset(offset))]
         rows = self.several(ids)
         return [rows[i] for i in ids], sum(self._tally(wanted).values())
+
+    def _follows(self, incident_id: str, by: ColumnElement[Any], *, descending: bool) -> ColumnElement[bool]:
+        """Whether a row comes after another in the order of the queue. The bound on what is sorted by lets an index be entered there."""
+        place = self._c.execute(
+            select(by.label("by"), incidents.c.last, incidents.c.number).where(incidents.c.id == incident_id)
+        ).first()
+        if place is None:
+            raise NotFoundError(f"There is no incident {incident_id}.")
+        last, number = incidents.c.last, incidents.c.number
+        beyond = by < place.by if descending else by > place.by
+        within = by <= place.by if descending else by >= place.by
+        tied = and_(by == place.by, or_(last < place.last, and_(last == place.last, number < place.number)))
+        return and_(within, or_(beyond, tied))
 
     def counts(self, wanted: IncidentFilter) -> dict[str, dict[str, int]]:
         """By status, severity and owner: how many match the other filters. Owner "" is nobody."""

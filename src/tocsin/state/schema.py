@@ -150,12 +150,19 @@ incidents = Table(
     Column("closed", Instant, nullable=True),  # when it was resolved, while it is
     Column("search", Words(), nullable=False),  # lower-case text that the queue's search box looks in
     Column("payload", DOCUMENT, nullable=False),  # reasons, tactics, techniques, products, entities
-    # What the queue is sorted by, each with what breaks ties, and what it is counted by.
-    Index("ix_incidents_promoted_priority_last_number", "promoted", "priority", "last", "number"),
-    Index("ix_incidents_promoted_severity_rank_last_number", "promoted", "severity_rank", "last", "number"),
-    Index("ix_incidents_promoted_updated_last_number", "promoted", "updated", "last", "number"),
-    Index("ix_incidents_promoted_last_number", "promoted", "last", "number"),
-    Index("ix_incidents_promoted_first_last_number", "promoted", "first", "last", "number"),
+    # What the queue is sorted by, each with what breaks ties and what hides merged ones, and what it is counted by.
+    Index("ix_incidents_promoted_priority_last_number_status", "promoted", "priority", "last", "number", "status"),
+    Index(
+        "ix_incidents_promoted_severity_rank_last_number_status",
+        "promoted",
+        "severity_rank",
+        "last",
+        "number",
+        "status",
+    ),
+    Index("ix_incidents_promoted_updated_last_number_status", "promoted", "updated", "last", "number", "status"),
+    Index("ix_incidents_promoted_last_number_status", "promoted", "last", "number", "status"),
+    Index("ix_incidents_promoted_first_last_number_status", "promoted", "first", "last", "number", "status"),
     Index("ix_incidents_promoted_status_severity_owner", "promoted", "status", "severity", "owner"),
     Index("ix_incidents_status_priority", "status", "priority"),
     Index("ix_incidents_owner", "owner"),

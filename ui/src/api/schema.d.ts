@@ -8736,6 +8736,8 @@ export interface operations {
                 order?: "asc" | "desc";
                 limit?: number;
                 offset?: number;
+                /** @description Id of an incident: those that follow it in this order, however deep it lies */
+                after?: string;
             };
             header?: never;
             path?: never;

@@ -87,6 +87,10 @@ def list_incidents(
     order: Literal["asc", "desc"] = "desc",
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+    after: Annotated[
+        str,
+        Query(max_length=64, description="Id of an incident: those that follow it in this order, however deep it lies"),
+    ] = "",
 ) -> IncidentPage:
     """The incident queue: filtered, sorted, counted."""
     page = workspace_of(request).incidents.page(
@@ -99,6 +103,7 @@ def list_incidents(
         descending=order == "desc",
         limit=limit,
         offset=offset,
+        after=after,
     )
     return IncidentPage.model_validate(page)
 

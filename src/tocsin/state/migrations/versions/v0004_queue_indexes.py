@@ -8,11 +8,11 @@ revision = "0004"
 down_revision = "0003"
 
 _INDEXES = (
-    ("promoted", "priority", "last", "number"),
-    ("promoted", "severity_rank", "last", "number"),
-    ("promoted", "updated", "last", "number"),
-    ("promoted", "last", "number"),
-    ("promoted", "first", "last", "number"),
+    ("promoted", "priority", "last", "number", "status"),
+    ("promoted", "severity_rank", "last", "number", "status"),
+    ("promoted", "updated", "last", "number", "status"),
+    ("promoted", "last", "number", "status"),
+    ("promoted", "first", "last", "number", "status"),
     ("promoted", "status", "severity", "owner"),
 )
 
