@@ -83,6 +83,7 @@ class World:
         self.transforms: list[dict[str, Any]] = [dict(t) for t in TRANSFORMS]
         self.schema_version = 3
         self.patched: list[dict[str, Any]] = []
+        self.weights_set: list[dict[str, Any]] = []
         self.empty = False
         self.fail: dict[str, dict[str, Any]] = {}
         self.audit = audit()
@@ -274,6 +275,63 @@ def build_app(world: World | None = None) -> Starlette:
         log(found, "comment", (await request.json())["text"])
         return JSONResponse(found["activity"][-1], 201)
 
+    async def merge_preview(request: Request) -> Response:
+        """The target with its source's alerts: enough for the dialog to say what would come of it."""
+        found = w.incidents[request.path_params["id"]]
+        others = [w.incidents[i] for i in (await request.json())["sources"]]
+        come = sum(len(i["alerts"]) for i in others)
+        shown = {
+            n: found[n] for n in ("number", "title", "severity", "priority", "reasons", "tactics", "techniques", "tags")
+        }
+        merged = {**shown, "alert_count": found["alert_count"] + come}
+        return JSONResponse({"incident": merged, "vetoes": [], "shared": ["Host wks-0142"], "alerts": come})
+
+    async def weights(request: Request) -> Response:
+        """Two weights of each side; what a value would change is one incident."""
+        usual = {"threshold": 40.0, "grace": 0.5, "separate_device_groups": False, "severity.High": 40.0, "stage": 6.0}
+        now_set: dict[str, Any] = w.weights_set[0]["after"] if w.weights_set else {}
+        held = {**now_set.get("correlation", {}), **now_set.get("priority", {})}
+
+        def shown(name: str, unit: str, least: float | None, most: float | None) -> dict[str, Any]:
+            value = held.get(name, usual[name])
+            said = {"name": name, "value": value, "usual": usual[name], "unit": unit, "least": least, "most": most}
+            return {**said, "meaning": f"What {name} means."}
+
+        if request.method == "GET":
+            correlation = [
+                shown("threshold", "points", 0, None), shown("grace", "hours", 0, None),
+                shown("separate_device_groups", "yes or no", None, None),
+            ]  # fmt: skip
+            points = [shown(n, "points", -100, 100) for n in ("severity.High", "stage")]
+            return JSONResponse({"correlation": correlation, "priority": points})
+        if request.url.path.endswith("/preview"):
+            one = next(iter(w.incidents.values()))
+            named = {n: one[n] for n in ("id", "number", "title")}
+            reasons = [{"text": "High severity", "weight": -10.0}]
+            changed = [{**named, "before": one["priority"], "after": one["priority"] - 10, "reasons": reasons}]
+            joins = [{"kind": "split", "alerts": 3, "incidents": [named]}]
+            looked = {"alerts": 30, "alerts_open": 30, "incidents": 8, "open": 8}
+            return JSONResponse({"joins": joins, "priorities": changed, **looked})
+        entry = {"id": len(w.weights_set) + 1, "time": now(), "actor": "admin"}
+        if request.method == "PUT":
+            body = await request.json()
+            reason = body.pop("reason")
+            w.weights_set.insert(0, {**entry, "reason": reason, "before": {side: {} for side in body}, "after": body})
+        else:
+            old = w.weights_set[0]
+            w.weights_set.insert(0, {**entry, "reason": "undo", "before": old["after"], "after": old["before"]})
+        return JSONResponse(w.weights_set[0])
+
+    def tuning() -> dict[str, Any]:
+        factors = [
+            {"name": "severity", "without": 0.71, "worth": 0.13},
+            {"name": "host", "without": 0.86, "worth": -0.02},
+        ]
+        corrections = {"merged": 3, "merged_now": 1, "apart": 2, "apart_now": 2}
+        return {
+            "true_positives": 12, "others": 31, "separation": 0.84, "factors": factors, "corrections": corrections, "rules": [],
+        }  # fmt: skip
+
     async def story(request: Request) -> Response:
         """What the real server makes of content, rows and its log, made of the sample's incident here."""
         found = w.incidents[request.path_params["id"]]
@@ -281,6 +339,13 @@ def build_app(world: World | None = None) -> Starlette:
         what = request.url.path.rsplit("/", 1)[-1]
         if what == "narrative":
             return JSONResponse({**narrative(made, w.content), "similar": []})
+        if what == "neighbours":
+            other = next(i for i in w.incidents.values() if i["id"] != found["id"])
+            near = {"id": other["id"], "number": other["number"], "title": other["title"], "shown": True}
+            why = [{"text": "same host", "weight": 31.0}]
+            return JSONResponse(
+                {"items": [{**near, "score": 31.0, "threshold": 40.0, "joins": False, "reasons": why, "vetoes": []}]}
+            )
         if what == "priority":
             past = {"time": found["created"], "actor": "correlation", "version": 1, "score": found["priority"]}
             return JSONResponse({"items": [{**past, "reasons": found["reasons"]}]})
@@ -580,11 +645,20 @@ def build_app(world: World | None = None) -> Starlette:
         Route("/session", guard(get_session), methods=["GET"]),
         Route("/session", guard(sign_out), methods=["DELETE"]),
         Route("/incidents", guard(incidents)),
+        Route("/incidents/{id}/merge/preview", guard(merge_preview), methods=["POST"]),
+        Route("/incidents/weights", guard(weights), methods=["GET", "PUT"]),
+        Route("/incidents/weights/preview", guard(weights), methods=["POST"]),
+        Route("/incidents/weights/history", guard(fixed(lambda: {"items": w.weights_set}))),
+        Route("/incidents/weights/history/{entry:int}/undo", guard(weights), methods=["POST"]),
+        Route("/incidents/tuning", guard(fixed(tuning))),
         Route("/incidents/{id}", guard(incident), methods=["GET", "PATCH"]),
         Route("/incidents/{id}/comments", guard(comment), methods=["POST"]),
         Route("/incidents/{id}/tasks", guard(tasks), methods=["POST"]),
         Route("/incidents/{id}/tasks/{task:int}", guard(tasks), methods=["PATCH", "DELETE"]),
-        *(Route(f"/incidents/{{id}}/{what}", guard(story)) for what in ("narrative", "priority", "processes")),
+        *(
+            Route(f"/incidents/{{id}}/{what}", guard(story))
+            for what in ("narrative", "neighbours", "priority", "processes")
+        ),
         Route("/query", guard(query), methods=["POST"]),
         Route("/schema", guard(fixed(lambda: schema(w.schema_version)))),
         Route("/rules", guard(rules), methods=["GET", "POST"]),

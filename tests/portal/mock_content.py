@@ -189,6 +189,7 @@ PERMISSIONS = [
     "incidents.read",
     "query.run",
     "rules.read",
+    "settings.manage",
     "rules.write",
     "tokens.manage",
     "users.manage",

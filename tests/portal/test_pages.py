@@ -107,7 +107,17 @@ def test_a_problem_is_told_in_the_servers_words_and_can_be_tried_again(portal: W
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1024, 768), (1920, 1080)])
 @pytest.mark.parametrize(
-    "path", ["/incidents", INCIDENT, "/hunting", "/actions", "/rules?rule=rule-7", "/sources", "/tables"]
+    "path",
+    [
+        "/incidents",
+        INCIDENT,
+        "/hunting",
+        "/actions",
+        "/rules?rule=rule-7",
+        "/sources",
+        "/tables",
+        "/settings?tab=weights",
+    ],
 )
 def test_nothing_sticks_out_sideways(portal: Watched, path: str, width: int, height: int) -> None:
     portal.page.set_viewport_size({"width": width, "height": height})

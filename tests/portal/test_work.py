@@ -109,8 +109,17 @@ def test_the_story_is_played_explained_and_worked_off(portal: Watched, server: S
     """Play the graph by time, read what it means, do a task, walk the process tree: by keyboard where there is one."""
     page = portal.open(INCIDENT)
     page.wait_for_selector("[role=img][data-ready]", state="attached")
-    for text in ("Where it probably began", "Blast radius", "What to do next"):
+    for text in ("Where it probably began", "Key facts", "What to do next", "Similar incidents"):
         page.get_by_role("heading", name=text).wait_for()
+    summary = page.get_by_label("Summary of the incident").locator("p").first.inner_text()
+    assert summary.startswith("An attack in "), summary
+    assert len(summary) < 400, summary
+    page.get_by_text("Stage by stage").click()
+    page.get_by_text("What else may belong to it").click()
+    page.get_by_role("button", name="Merge with #").click()
+    page.get_by_role("heading", name="Merge 2 incidents").wait_for()
+    page.get_by_text("They share Host wks-0142").wait_for()
+    page.get_by_role("button", name="Cancel").click()
     slider = page.get_by_label("The graph as it was at")
     last = int(slider.get_attribute("max") or 0)
     assert last > 1
@@ -125,11 +134,14 @@ def test_the_story_is_played_explained_and_worked_off(portal: Watched, server: S
     page.get_by_role("button", name="Export").click()
     assert page.get_by_role("menuitem", name="PDF with its data").get_attribute("href").endswith("/export?format=pdf")
     page.keyboard.press("Escape")
-    page.get_by_role("tab", name="Tasks").click()
+    # A recommended step becomes a task.
+    page.get_by_role("button", name="Make a task: ").first.click()
+    page.get_by_text("is a task").wait_for()
+    page.get_by_role("tab", name="Tasks (0/1)").click()
     page.get_by_label("New task").fill("Reset her password")
     page.keyboard.press("Enter")
     page.get_by_role("checkbox", name="Reset her password").click()
-    page.get_by_role("tab", name="Tasks (1/1)").wait_for()
+    page.get_by_role("tab", name="Tasks (1/2)").wait_for()
     portal.accessible()
     page.get_by_role("tab", name="Processes").click()
     top = page.get_by_role("treeitem").first
@@ -441,7 +453,37 @@ def test_what_would_be_refused_is_not_offered(portal: Watched, server: Server) -
     page.wait_for_selector("text=runs without CAP_NET_ADMIN")
     assert page.get_by_role("button", name="Approve").count() == 0
     page = portal.open("/settings")
-    page.wait_for_selector("text=Nothing that you may change")
+    page.wait_for_selector("text=Tuning report")
+    assert page.get_by_role("tab").count() == 1
+    assert page.get_by_role("button", name="Save").count() == 0
     page = portal.open("/rules")
     expect(page.get_by_role("switch").first).to_be_disabled()
     portal.accessible()
+
+
+def test_weights_are_tried_before_they_are_saved_and_taken_back(portal: Watched, server: Server) -> None:
+    page = portal.open("/settings?tab=weights")
+    page.get_by_role("heading", name="Tuning report").wait_for()
+    assert page.get_by_role("button", name="Save").is_disabled()
+    points = page.get_by_label("severity.High", exact=True)
+    points.fill("400")
+    page.get_by_text("At most 100").wait_for()
+    assert page.get_by_role("button", name="What would change?").is_disabled()
+    points.fill("30")
+    page.get_by_role("button", name="What would change?").click()
+    page.get_by_text("would not be one incident").wait_for()
+    portal.accessible()
+    page.get_by_label("Why").fill("too loud")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("too loud", exact=False).first.wait_for()
+    assert server.world.weights_set[0]["after"] == {"priority": {"severity.High": 30}}
+    portal.shot("settings-weights-light")
+    portal.dark()
+    portal.shot("settings-weights-dark")
+    page.get_by_role("button", name="Undo what admin set, entry 1").click()
+    page.get_by_text("Set back to what was before").first.wait_for()
+    server.world.permissions.discard("settings.manage")
+    page = portal.open("/settings?tab=weights")
+    page.get_by_role("heading", name="Tuning report").wait_for()
+    assert page.get_by_role("button", name="Save").count() == 0
+    assert page.get_by_label("severity.High", exact=True).is_disabled()

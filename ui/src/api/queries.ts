@@ -1,7 +1,7 @@
 import { keepPreviousData, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
 import { api, Problem, take } from "./client";
 import type { paths } from "./schema";
-import type { IncidentPatch, MergeRequest, MoveRequest, NewRule, NewTransform, Replay, Session } from "./types";
+import type { IncidentPatch, MergeRequest, MoveRequest, NewRule, NewTransform, NewWeights, Replay, Session, WeightValues } from "./types";
 
 // How often a visible page asks again. The queue is what an analyst stares at; the rest may lag a little.
 const LIVE = 5_000;
@@ -195,11 +195,54 @@ export const auditQuery = (limit: number) =>
     refetchInterval: CALM,
   });
 
+export const weightsQuery = queryOptions({
+  queryKey: ["weights"],
+  queryFn: ({ signal }) => take(api.GET("/api/v1/incidents/weights", { signal })),
+});
+
+export const weightsHistoryQuery = queryOptions({
+  queryKey: ["weights", "history"],
+  queryFn: ({ signal }) => take(api.GET("/api/v1/incidents/weights/history", { signal })),
+});
+
+export const tuningQuery = queryOptions({
+  queryKey: ["weights", "tuning"],
+  queryFn: ({ signal }) => take(api.GET("/api/v1/incidents/tuning", { signal })),
+});
+
+/** What other weights would change in the open incidents. Changes nothing. */
+export function usePreviewWeights() {
+  return useMutation({ mutationFn: (body: WeightValues) => take(api.POST("/api/v1/incidents/weights/preview", { body })) });
+}
+
+export function useSetWeights() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (body: NewWeights) => take(api.PUT("/api/v1/incidents/weights", { body })),
+    onSettled: () => reweighed(client),
+  });
+}
+
+export function useUndoWeights() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (entry: number) => take(api.POST("/api/v1/incidents/weights/history/{entry}/undo", { params: { path: { entry } } })),
+    onSettled: () => reweighed(client),
+  });
+}
+
+function reweighed(client: ReturnType<typeof useQueryClient>) {
+  for (const key of ["weights", "incidents", "incident"]) void client.invalidateQueries({ queryKey: [key] });
+}
+
 export const automationQuery = queryOptions({
   queryKey: ["automation-rules"],
   queryFn: ({ signal }) => take(api.GET("/api/v1/automation-rules", { signal })),
   refetchInterval: CALM,
 });
+
+/** The tag of an incident that correlation leaves as it is. */
+export const LOCKED = "Locked";
 
 /** Members of which one value holds: who changes them must have seen the newest. Tags and notes only add up. */
 const EXCLUSIVE = ["status", "severity", "owner", "classification", "determination", "title"] as const;
@@ -225,10 +268,12 @@ export function useChangeIncident(incident_id: string) {
       await client.cancelQueries({ queryKey: key });
       const before = client.getQueryData(key);
       if (before) {
-        const { add_tags = [], remove_tags = [], comment: _, version: __, status, severity, title, roles, ...plain } = change;
+        const { add_tags = [], remove_tags = [], comment: _, version: __, locked, status, severity, title, roles, ...plain } = change;
         // A role set to null is taken away.
         const held = Object.entries({ ...before.roles, ...roles }).filter((e): e is [string, string] => e[1] !== null);
-        const tags = [...before.tags.filter((t) => !remove_tags.includes(t)), ...add_tags.filter((t) => !before.tags.includes(t))];
+        const gone = locked === false ? [...remove_tags, LOCKED] : remove_tags;
+        const came = locked ? [...add_tags, LOCKED] : add_tags;
+        const tags = [...before.tags.filter((t) => !gone.includes(t)), ...came.filter((t) => !before.tags.includes(t))];
         client.setQueryData(key, {
           ...before,
           ...plain,
@@ -310,6 +355,14 @@ export const narrativeQuery = (incident_id: string, version: number) =>
     queryFn: ({ signal }) => take(api.GET("/api/v1/incidents/{incident_id}/narrative", { params: { path: { incident_id } }, signal })),
     placeholderData: keepPreviousData,
     staleTime: Infinity,
+  });
+
+/** What else would join the incident. Asked again when it changed (`version`). */
+export const neighboursQuery = (incident_id: string, version: number) =>
+  queryOptions({
+    queryKey: ["incident", incident_id, "neighbours", version],
+    queryFn: ({ signal }) => take(api.GET("/api/v1/incidents/{incident_id}/neighbours", { params: { path: { incident_id } }, signal })),
+    staleTime: 30_000,
   });
 
 export const processesQuery = (incident_id: string) =>

@@ -29,6 +29,10 @@ export type Activity = S["Activity"];
 export type IncidentTask = S["IncidentTask"];
 export type Narrative = S["Narrative"];
 export type Reached = S["Reached"];
+export type Weight = S["Weight"];
+export type WeightValues = S["WeightValues"];
+export type NewWeights = S["NewWeights"];
+export type WeightsPreview = S["WeightsPreview"];
 export type Process = S["Process"];
 
 export type QueryAnswer = S["QueryAnswer"];

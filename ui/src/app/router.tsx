@@ -218,8 +218,8 @@ const settings = createRoute({
   getParentRoute: () => signedIn,
   path: "/settings",
   component: lazyRouteComponent(() => import("~/pages/settings/SettingsPage"), "SettingsPage"),
-  validateSearch: (search: Record<string, unknown>): { tab?: "tokens" | "audit" } => ({
-    tab: search.tab === "tokens" || search.tab === "audit" ? search.tab : undefined,
+  validateSearch: (search: Record<string, unknown>): { tab?: "tokens" | "audit" | "weights" } => ({
+    tab: search.tab === "tokens" || search.tab === "audit" || search.tab === "weights" ? search.tab : undefined,
   }),
 });
 

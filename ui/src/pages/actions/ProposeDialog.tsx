@@ -24,10 +24,10 @@ import { formInput, type SchemaField, schemaFields } from "~/lib/actions";
 import css from "./Actions.module.css";
 
 /** Propose an action of any kind the server offers; its form comes from the kind's own schema. */
-export function ProposeDialog({ incident, close }: { incident?: Incident; close: () => void }) {
+export function ProposeDialog({ incident, kind: chosen = "", close }: { incident?: Incident; kind?: string; close: () => void }) {
   const { data, error } = useQuery(actionKindsQuery);
   const kinds = data?.items.filter((k) => incident || !k.needs_incident) ?? [];
-  const [kindName, setKindName] = useState("");
+  const [kindName, setKindName] = useState(chosen);
   const [values, setValues] = useState<Record<string, unknown>>({});
   const [comment, setComment] = useState("");
   const propose = usePropose();

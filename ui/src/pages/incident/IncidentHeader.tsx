@@ -13,7 +13,7 @@ import {
 import { Link } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
-import { sessionQuery, useChangeIncident, usersQuery } from "~/api/queries";
+import { LOCKED, sessionQuery, useChangeIncident, usersQuery } from "~/api/queries";
 import { type Incident, type IncidentPatch, SEVERITIES, STATUSES } from "~/api/types";
 import { useMay } from "~/app/permissions";
 import {
@@ -190,6 +190,7 @@ function Commands({
   apply: (patch: IncidentPatch, done: string) => void;
   setDialog: (dialog: "resolve" | "comment") => void;
 }) {
+  const locked = incident.tags.includes(LOCKED);
   return (
     <>
       <OwnerMenu incident={incident} apply={apply} />
@@ -210,6 +211,17 @@ function Commands({
                 <StatusMark status={status} />
               </MenuItem>
             ))}
+            <MenuDivider />
+            <MenuItem
+              onClick={() =>
+                apply(
+                  { locked: !locked },
+                  locked ? "Unlocked: alerts may join it again" : "Locked: no alert joins it, and it merges with none",
+                )
+              }
+            >
+              {locked ? "Unlock" : "Lock against correlation"}
+            </MenuItem>
           </MenuList>
         </MenuPopover>
       </Menu>

@@ -2,10 +2,10 @@ import { Tab, TabList } from "@fluentui/react-components";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useMay } from "~/app/permissions";
 import { Page } from "~/components/Page";
-import { Empty } from "~/components/states";
 import { Audit } from "./Audit";
 import { Tokens } from "./Tokens";
 import { Users } from "./Users";
+import { Weights } from "./Weights";
 
 export function SettingsPage() {
   const search = useSearch({ from: "/signed-in/settings" });
@@ -13,15 +13,19 @@ export function SettingsPage() {
     { value: "users", label: "Users", may: useMay("users.read") },
     { value: "tokens", label: "Tokens", may: useMay("tokens.manage") },
     { value: "audit", label: "Audit log", may: useMay("audit.read") },
+    { value: "weights", label: "Incident weights", may: true },
   ].filter((t) => t.may);
   const tab = tabs.find((t) => t.value === (search.tab ?? "users"))?.value ?? tabs[0]?.value;
   const navigate = useNavigate();
   return (
-    <Page title="Settings" note="Who may sign in, which tokens senders and scripts use, and what was changed by whom.">
+    <Page
+      title="Settings"
+      note="Who may sign in, which tokens senders and scripts use, what was changed by whom, and what incidents are judged by."
+    >
       <TabList
         selectedValue={tab}
         onTabSelect={(_, d) =>
-          void navigate({ to: "/settings", search: { tab: d.value === "users" ? undefined : (d.value as "tokens" | "audit") } })
+          void navigate({ to: "/settings", search: { tab: d.value === "users" ? undefined : (d.value as "tokens" | "audit" | "weights") } })
         }
       >
         {tabs.map((t) => (
@@ -30,15 +34,10 @@ export function SettingsPage() {
           </Tab>
         ))}
       </TabList>
-      {tabs.length ? null : (
-        <Empty
-          title="Nothing that you may change"
-          text="Users, tokens and the audit log are an administrator's. Your own password and theme are in the menu of your name."
-        />
-      )}
       {tab === "users" ? <Users /> : null}
       {tab === "tokens" ? <Tokens /> : null}
       {tab === "audit" ? <Audit /> : null}
+      {tab === "weights" ? <Weights /> : null}
     </Page>
   );
 }

@@ -3,13 +3,13 @@ import { Link } from "@tanstack/react-router";
 import type { Alert, Incident } from "~/api/types";
 import { EntityIcon } from "~/components/EntityIcon";
 import { CodeRegular, DismissRegular } from "~/components/icons";
-import { EntityChip, PriorityReasons, ReasonList, SeverityMark, TacticLabel, Technique, Time } from "~/components/marks";
+import { EntityChip, ReasonList, SeverityMark, TacticLabel, Technique, Time } from "~/components/marks";
 import { byKillChain } from "~/lib/attack";
-import { entityKey, huntQuery, isAsset, shortLabel, sortEntities, typeName } from "~/lib/entities";
+import { entityKey, huntQuery, shortLabel, sortEntities, typeName } from "~/lib/entities";
 import { alertHunt, alertsOf, type Selection } from "~/lib/story";
 import { count, number, words } from "~/lib/text";
 import { rawText } from "~/lib/values";
-import { Meaning, PriorityPast } from "./Meaning";
+import { Meaning } from "./Meaning";
 import css from "./Story.module.css";
 
 interface Props {
@@ -43,39 +43,11 @@ function Head({ title, close }: { title: string; close?: () => void }) {
 }
 
 function SummaryPanel({ incident, select }: { incident: Incident; select: Props["select"] }) {
-  const products = [...new Set(incident.alerts.map((a) => a.product))].sort();
-  const assets = incident.entities.filter((e) => isAsset(e.type));
-  const events = incident.alerts.reduce((sum, a) => sum + a.count, 0);
   return (
     <section className={css.side} aria-label="Summary">
       <Head title="Why it matters" />
       <div className={css.sideBody} tabIndex={0} role="group" aria-label="Summary of the incident">
         <Meaning incident={incident} select={select} />
-        <PriorityReasons score={incident.priority} reasons={incident.reasons} />
-        <PriorityPast incident={incident} />
-        <h3 className={css.sub}>At a glance</h3>
-        <dl className={css.kv}>
-          <dt>Alerts</dt>
-          <dd>
-            {number(incident.alerts.length)} from {number(events)} events
-          </dd>
-          <dt>Seen by</dt>
-          <dd>{products.join(", ")}</dd>
-          <dt>Assets</dt>
-          <dd>
-            {assets.length
-              ? sortEntities(assets)
-                  .map((e) => shortLabel(e))
-                  .join(", ")
-              : "none named"}
-          </dd>
-          <dt>Techniques</dt>
-          <dd className={css.chips}>
-            {incident.techniques.map((id) => (
-              <Technique key={id} id={id} />
-            ))}
-          </dd>
-        </dl>
       </div>
     </section>
   );

@@ -18,7 +18,12 @@ interface Props {
 export default function StoryTab({ incident, selection, select, openAlert }: Props) {
   const [tactic, setTactic] = useState<string | null>(null);
   const lit = useMemo(() => highlight(incident, selection), [incident, selection.alert, selection.entity]);
-  const counts = useMemo(() => tacticCounts(incident.alerts), [incident.alerts]);
+  // A pattern says of other alerts what these say themselves: it isn't counted again.
+  const counts = useMemo(() => {
+    const patterns = new Set(incident.story.filter((s) => s.pattern).map((s) => s.alert_id));
+    const plain = incident.alerts.filter((a) => !patterns.has(a.id));
+    return tacticCounts(plain.length ? plain : incident.alerts);
+  }, [incident.alerts, incident.story]);
   return (
     <div className={css.story}>
       <KillChain counts={counts} chosen={tactic} choose={setTactic} />

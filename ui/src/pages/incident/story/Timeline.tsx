@@ -11,6 +11,8 @@ import css from "./Story.module.css";
 
 // A silence worth saying: shorter ones are the rhythm of the attack itself.
 const GAP_SECONDS = 20 * 60;
+/** Steps drawn at once: an incident may have thousands. */
+const PAGE = 200;
 
 interface Props {
   incident: Incident;
@@ -24,13 +26,16 @@ export function Timeline({ incident, lit, tactic, selection, select }: Props) {
   const { zone } = usePreferences();
   const list = useRef<HTMLOListElement>(null);
   const byAlert = useMemo(() => new Map(incident.alerts.map((a) => [a.id, a])), [incident.alerts]);
-  const groups = useMemo(
-    () =>
-      groupSteps(
-        incident.story.filter((step) => !tactic || step.tactic === tactic || byAlert.get(step.alert_id ?? "")?.tactics.includes(tactic)),
-      ),
-    [incident.story, tactic, byAlert],
-  );
+  const [patterns, groups] = useMemo(() => {
+    const steps = incident.story.filter(
+      (step) => !tactic || step.tactic === tactic || byAlert.get(step.alert_id ?? "")?.tactics.includes(tactic),
+    );
+    const plain = steps.filter((s) => !s.pattern);
+    return plain.length ? [steps.filter((s) => s.pattern), groupSteps(plain)] : [[], groupSteps(steps)];
+  }, [incident.story, tactic, byAlert]);
+  const [most, setMost] = useState(PAGE);
+  const chosen = selection.alert ? groups.findIndex((g) => g.steps.some((s) => s.alert_id === selection.alert)) : -1;
+  const shown = groups.slice(0, Math.max(most, chosen + 1));
   // A step that was chosen in the graph, or by a link, comes into view.
   useEffect(() => {
     if (selection.alert)
@@ -54,11 +59,37 @@ export function Timeline({ incident, lit, tactic, selection, select }: Props) {
         <h2>Timeline</h2>
         <span>{count(groups.length, "step")}</span>
       </header>
+      {patterns.length ? (
+        <details className={css.patterns}>
+          <summary>{count(patterns.length, "multistage pattern")} in it</summary>
+          <ul className={css.mini}>
+            {patterns.map((step) => (
+              <li key={step.alert_id}>
+                <button
+                  type="button"
+                  aria-pressed={selection.alert === step.alert_id}
+                  onClick={() => select({ alert: step.alert_id ?? undefined })}
+                >
+                  {step.title}
+                </button>
+              </li>
+            ))}
+          </ul>
+        </details>
+      ) : null}
       {/* The list scrolls; its steps are the focusable things in it. */}
       <ol ref={list} className={css.steps} onKeyDown={onKeyDown}>
-        {groups.map((group) => (
+        {shown.map((group) => (
           <Group key={group.key} group={group} zone={zone} byAlert={byAlert} lit={lit} selection={selection} select={select} />
         ))}
+        {shown.length < groups.length ? (
+          <li className={css.gap}>
+            <button type="button" className={css.times} onClick={() => setMost(shown.length + PAGE)}>
+              {count(groups.length - shown.length, "later step")}, show {Math.min(PAGE, groups.length - shown.length)}
+            </button>
+          </li>
+        ) : null}
+        {groups.length === 0 ? <li className={css.gap}>No step of this stage.</li> : null}
       </ol>
     </section>
   );
