@@ -6,7 +6,9 @@ const rule = (id: string, level: string, tables: string[], enabled = true): Cove
   id,
   name: id,
   enabled,
+  pack: "core",
   tables,
+  sources: tables,
   data: level === "data" || level === "full",
   proven: level === "proven" || level === "full",
   level: enabled ? level : "none",
@@ -25,7 +27,7 @@ const ALL = [
 ];
 
 test("what is known of a technique is counted anew for the rules that a filter leaves", () => {
-  const of = (tables?: string[]) => filtered(ALL, { tables }).map((c) => [c.technique, c.level, c.facts]);
+  const of = (sources?: string[]) => filtered(ALL, { sources }).map((c) => [c.technique, c.level, c.facts]);
   expect(of()).toEqual([
     ["T1", "data", { rule: true, data: true, proven: true }],
     ["T2", "none", { rule: false, data: false, proven: false }],
@@ -33,6 +35,7 @@ test("what is known of a technique is counted anew for the rules that a filter l
   ]);
   expect(of(["B"])[0]).toEqual(["T1", "proven", { rule: true, data: false, proven: true }]);
   expect(filtered(ALL, { levels: ["none"] }).map((c) => c.technique)).toEqual(["T2"]);
+  expect(filtered(ALL, { packs: ["cloud"] })).toEqual([]);
   expect(filtered(ALL, { q: "D" }).map((c) => c.technique)).toEqual(["T3"]);
 });
 

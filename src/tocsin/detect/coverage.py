@@ -32,6 +32,11 @@ class RuleFacts:
     proven: bool
 
     @property
+    def sources(self) -> list[str]:
+        """What feeds the rule: its tables, of a Sigma rule the kinds of source whose events it looks at."""
+        return sorted(self.tables or {binding.source for binding in getattr(self.rule.compiled, "bindings", ())})
+
+    @property
     def level(self) -> str:
         """none (switched off), rule (nothing more), proven (no rows in its tables), data (rows, no proof) or full (both)."""
         if not self.rule.enabled:
@@ -82,7 +87,9 @@ def coverage(
                     "id": fact.rule.id,
                     "name": fact.rule.name,
                     "enabled": fact.rule.enabled,
+                    "pack": fact.rule.pack,
                     "tables": sorted(fact.tables),
+                    "sources": fact.sources,
                     "data": fact.data,
                     "proven": fact.proven,
                     "level": fact.level,

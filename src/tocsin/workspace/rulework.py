@@ -227,7 +227,7 @@ class RuleWork:
             tables=self.tables,
             filled=self.filled(),
             proven=lambda r: r.id in fired or passed.get(r.id) is True,
-            fed=lambda r: r.id in fed if r.kind is RuleKind.SIGMA else None,
+            fed=lambda r: r.id in fed if getattr(r.compiled, "bindings", ()) else None,
         )
         return {**found, "being_tested": sum(p is None for p in passed.values())}
 

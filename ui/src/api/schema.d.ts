@@ -3294,7 +3294,9 @@ export interface components {
          * CoveringRule
          * @description A rule of a technique. `level`: none (off), rule, proven (its cases pass or it fired; no rows), data (rows, no proof), full (both).
          *
-         *     `data` of a Sigma rule, which looks at events before they are rows: its source sent within a day and events of its kind came.
+         *     `data` of a Sigma rule, which looks at events before they are rows: its source sent within a day and events of its kind came; null where that
+         *     isn't known. `sources`: its tables, of a Sigma
+         *     rule the kinds of source that it looks at.
          */
         CoveringRule: {
             /** Data */
@@ -3307,8 +3309,15 @@ export interface components {
             level: string;
             /** Name */
             name: string;
+            /**
+             * Pack
+             * @default
+             */
+            pack: string;
             /** Proven */
             proven: boolean;
+            /** Sources */
+            sources: string[];
             /** Tables */
             tables: string[];
         };

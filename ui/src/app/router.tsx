@@ -151,9 +151,10 @@ const coverage = createRoute({
   component: lazyRouteComponent(() => import("~/pages/coverage/CoveragePage"), "CoveragePage"),
   validateSearch: (
     search: Record<string, unknown>,
-  ): { q?: string; source?: string; level?: string; technique?: string; view?: "table" } => ({
+  ): { q?: string; source?: string; pack?: string; level?: string; technique?: string; view?: "table" } => ({
     q: text(search.q),
     source: text(search.source),
+    pack: text(search.pack),
     level: text(search.level),
     technique: text(search.technique),
     view: search.view === "table" ? "table" : undefined,

@@ -28,7 +28,8 @@ export const LEVEL_NAMES: Record<Level, string> = {
 
 export interface CoverageFilter {
   q?: string;
-  tables?: string[];
+  sources?: string[];
+  packs?: string[];
   levels?: string[];
 }
 
@@ -44,11 +45,16 @@ const cellOf = (technique: string, rules: CoveringRule[]): Cell => {
 };
 
 /** The techniques that pass the filter, with only the rules that do: what is known of them is counted anew. */
-export function filtered(techniques: readonly CoveredTechnique[], { q, tables, levels }: CoverageFilter): (Cell & { tactics: string[] })[] {
+export function filtered(
+  techniques: readonly CoveredTechnique[],
+  { q, sources, packs, levels }: CoverageFilter,
+): (Cell & { tactics: string[] })[] {
   const needle = (q ?? "").toLowerCase();
   return techniques
     .map((t) => {
-      const rules = t.rules.filter((r) => !tables?.length || r.tables.some((name) => tables.includes(name)));
+      const rules = t.rules
+        .filter((r) => !sources?.length || r.sources.some((name) => sources.includes(name)))
+        .filter((r) => !packs?.length || packs.includes(r.pack));
       return { ...cellOf(t.technique, rules), tactics: t.tactics };
     })
     .filter((c) => c.rules.length)

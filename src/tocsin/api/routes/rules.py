@@ -135,12 +135,16 @@ class RunResult(Output):
 class CoveringRule(Output):
     """A rule of a technique. `level`: none (off), rule, proven (its cases pass or it fired; no rows), data (rows, no proof), full (both).
 
-    `data` of a Sigma rule, which looks at events before they are rows: its source sent within a day and events of its kind came."""
+    `data` of a Sigma rule, which looks at events before they are rows: its source sent within a day and events of its kind came; null where that
+    isn't known. `sources`: its tables, of a Sigma
+    rule the kinds of source that it looks at."""
 
     id: str
     name: str
     enabled: bool
+    pack: str = ""
     tables: list[str]
+    sources: list[str]
     data: bool | None = None
     proven: bool
     level: str

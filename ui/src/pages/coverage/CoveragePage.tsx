@@ -3,6 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { coverageQuery } from "~/api/ruleQueries";
+import type { CoveringRule } from "~/api/types";
 import { FilterMenu } from "~/components/FilterMenu";
 import { ArrowDownloadRegular, DismissRegular, SearchRegular, ShieldTaskRegular } from "~/components/icons";
 import { None, Technique } from "~/components/marks";
@@ -23,10 +24,13 @@ export function CoveragePage() {
   const { data, error, refetch } = useQuery(coverageQuery);
   const set = (change: Partial<typeof search>) => void navigate({ to: "/coverage", search: { ...search, ...change }, replace: true });
   const all = data?.techniques ?? [];
-  const tables = useMemo(() => [...new Set(all.flatMap((t) => t.rules.flatMap((r) => r.tables)))].sort(), [all]);
+  const known = (of: (rule: CoveringRule) => string[]) => [...new Set(all.flatMap((t) => t.rules.flatMap(of)))].filter(Boolean).sort();
+  const sources = useMemo(() => known((r) => r.sources), [all]);
+  const packs = useMemo(() => known((r) => [r.pack]), [all]);
   const cells = useMemo(
-    () => filtered(all, { q: search.q, tables: search.source?.split(","), levels: search.level?.split(",") }),
-    [all, search.q, search.source, search.level],
+    () =>
+      filtered(all, { q: search.q, sources: search.source?.split(","), packs: search.pack?.split(","), levels: search.level?.split(",") }),
+    [all, search.q, search.source, search.pack, search.level],
   );
   const chosen = cells.find((c) => c.technique === search.technique);
   const facts = (name: keyof Facts) => cells.filter((c) => c.facts[name]).length;
@@ -78,9 +82,15 @@ export function CoveragePage() {
               />
               <FilterMenu
                 name="Source"
-                options={tables.map((t) => ({ value: t, label: t }))}
+                options={sources.map((s) => ({ value: s, label: s }))}
                 chosen={search.source?.split(",") ?? []}
                 onChange={(values) => set({ source: values.join(",") || undefined })}
+              />
+              <FilterMenu
+                name="Pack"
+                options={packs.map((p) => ({ value: p, label: p }))}
+                chosen={search.pack?.split(",") ?? []}
+                onChange={(values) => set({ pack: values.join(",") || undefined })}
               />
               <FilterMenu
                 name="State"
@@ -244,10 +254,10 @@ function Chosen({ cell, close }: { cell: Shown; close: () => void }) {
             </Link>
             <span className={`${sheet.small} ${sheet.block}`}>
               {rule.enabled ? "on" : "off"}
-              {rule.data === null ? ", looks at events as they arrive" : rule.data ? ", its tables have rows" : ", no rows in its tables"}
+              {rule.data === null ? ", not known whether it is fed" : rule.data ? ", its sources have rows" : ", no rows of its sources"}
               {rule.proven ? ", proven" : ", not proven"}
             </span>
-            {rule.tables.length ? <span className={`${sheet.small} ${sheet.block}`}>{rule.tables.join(", ")}</span> : null}
+            {rule.sources.length ? <span className={`${sheet.small} ${sheet.block}`}>{rule.sources.join(", ")}</span> : null}
           </li>
         ))}
       </ul>
