@@ -22,8 +22,8 @@ export const LEVEL_NAMES: Record<Level, string> = {
   none: "Its rules are off",
   rule: "A rule, without rows or proof",
   proven: "Proven, without rows now",
-  data: "Rows, without proof",
-  full: "Rows and proof",
+  data: "Rows; no rule has rows and proof",
+  full: "A rule with rows and proof",
 };
 
 export interface CoverageFilter {
