@@ -14,7 +14,7 @@ SOAK_EVENTS ?= 48000
 SOAK_KILLS ?= 50
 FUZZ_SECONDS ?= 900
 
-.PHONY: help up test check lint types imports format unit env system kernel portal wheel bench soak fuzz fuzz-intake hostile delays hour kill garbage counts docs screenshots clean
+.PHONY: help up test check lint types imports format unit env system kernel portal wheel bench soak fuzz fuzz-intake hostile delays hour thirds kill garbage counts docs screenshots clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -82,6 +82,9 @@ delays: env ## The long form of the delay matrix; its table goes to docs/explana
 
 hour: env kernel ## How late 562 rules start in an hour of a workspace that runs; figures go into bench/README.md by hand
 	$(BIN)/python -m bench.lateness 60
+
+thirds: env kernel ## All Sigma rules over all recorded Windows events, judged by the matcher, an interpreter and pySigma's SQLite backend
+	$(BIN)/python -m tests.detect.thirds
 
 kill: env ## The long form of the kill -9 tests
 	TOCSIN_KILLS=200 $(BIN)/pytest tests/lake/test_kill.py -q

@@ -16,6 +16,7 @@ from tocsin.ingest.model import SourceBatch
 
 from .sigma_oracle import Oracle, parse
 from .support import DATA, SIGMA, needs_evtx, needs_sigma
+from .thirds import compare, files
 
 FOLDERS = ("rules", "rules-emerging-threats", "rules-threat-hunting")
 pytestmark = [pytest.mark.slow, needs_sigma]
@@ -80,3 +81,17 @@ def test_the_matcher_agrees_with_the_oracle(rules: SigmaRules) -> None:
                     differences.append((path.name, system["EventRecordID"], wanted ^ found))
     assert differences == []
     assert pairs > 150
+
+
+def test_three_opinions_agree(rules: SigmaRules) -> None:
+    """Matcher, interpreter and pySigma's SQLite backend on every twelfth rule and on those that the samples are of; `make thirds` takes all."""
+    samples = [p for p in files() if SIGMA in p.parents][::4]
+    named = {p.stem for p in samples}
+    paths = sorted(path for f in FOLDERS for path in (SIGMA / f).rglob("*.yml"))
+    of_samples = {r.path for r in rules.rules if r.id in named}
+    chosen = [rule for n, path in enumerate(paths) if n % 12 == 0 or path in of_samples for rule in parse(path)]
+    told = compare(chosen, rules.rules, samples)
+    assert told.differences == []
+    assert told.rules > 250
+    assert told.asked > 2_000
+    assert told.matches >= 25
