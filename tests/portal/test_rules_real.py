@@ -330,7 +330,7 @@ def test_rules_are_filtered_and_switched_together(portal: Watched, client: httpx
         if "Exfiltration" in r["tactics"] and r["kind"] == "Scheduled" and r["format"] == "sentinel"
     ]
     expect(page.locator("tbody tr")).to_have_count(len(shown))
-    page.get_by_label("Choose all rules shown").check()
+    page.get_by_label("Choose all rules that match").check()
     page.get_by_label("Reason, for the audit trail").fill("maintenance")
     portal.accessible()
     page.get_by_role("button", name="Switch off").click()
@@ -378,7 +378,7 @@ def test_who_may_only_read_is_offered_no_change(house: Served, browser: Browser,
         assert page.get_by_role("button", name="Add an item").count() == 0
         page = watched.open("/rules", signed_in=False)
         page.locator("tbody tr").first.wait_for()
-        assert page.get_by_label("Choose all rules shown").count() == 0
+        assert page.get_by_label("Choose all rules that match").count() == 0
         watched.allowed.add(404)
         page = watched.open("/rules/nowhere", signed_in=False)
         page.get_by_role("alert").get_by_text("there is no rule 'nowhere'").wait_for()
