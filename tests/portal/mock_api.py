@@ -38,6 +38,7 @@ from tests.portal.mock_content import (
 from tests.portal.mock_language import Language
 from tocsin.api import shapes
 from tocsin.content import load_packs, packs_dir
+from tocsin.detect.entities import derive_entities
 from tocsin.incidents import processes
 from tocsin.incidents.narrative import narrative
 from tocsin.incidents.view import incident_view
@@ -396,6 +397,10 @@ def build_app(world: World | None = None) -> Starlette:
         found["tasks_done"] = sum(t["completed"] is not None for t in found["tasks"])
         return JSONResponse(found)
 
+    async def entities_in_row(request: Request) -> Response:
+        named = derive_entities((await request.json())["row"])
+        return JSONResponse({"items": [e.to_dict() for e in named if not e.is_built_in]})
+
     async def query(request: Request) -> Response:
         body = await request.json()
         text: str = body["query"]
@@ -659,6 +664,7 @@ def build_app(world: World | None = None) -> Starlette:
             Route(f"/incidents/{{id}}/{what}", guard(story))
             for what in ("narrative", "neighbours", "priority", "processes")
         ),
+        Route("/entities/in-row", guard(entities_in_row), methods=["POST"]),
         Route("/query", guard(query), methods=["POST"]),
         Route("/schema", guard(fixed(lambda: schema(w.schema_version)))),
         Route("/rules", guard(rules), methods=["GET", "POST"]),

@@ -82,7 +82,7 @@ class EntityPages:
         moments = [t["time"] for t in timeline] + [a["last"] for a in map(_alias, claims)]
         return {
             "type": about.type,
-            "name": about.label,
+            "name": _fullest(about),
             "identifiers": dict(about.entity.identifiers),
             "names": names,
             "notes": about.notes,
@@ -191,6 +191,13 @@ class _Seen:
                 }
             )  # fmt: skip
         self.alerts.sort(key=lambda a: (a.time, a.id), reverse=True)
+
+
+def _fullest(about: Subject) -> str:
+    """Its name for people: a host that was asked for by its bare name, by its full one where that is known."""
+    bare = about.label.lower()
+    full = [n for n in about.names if about.type == "Host" and n.startswith(f"{bare}.")]
+    return full[0] if len(full) == 1 else about.label
 
 
 def _names(alert: Alert, keys: frozenset[Any]) -> bool:

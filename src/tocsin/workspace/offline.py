@@ -37,7 +37,7 @@ def open_queries(data: Path) -> Iterator[QueryService]:
         )
     clock = SystemClock()
     site = data / "site"
-    content = load_packs([packs_dir(), *([site] if site.is_dir() else [])])
+    content = load_packs([packs_dir(), *([site] if site.is_dir() else [])], only=("functions", "watchlists"))
     settings = load_settings(data=data)
     with (
         use_places(settings.geoip.database),

@@ -349,6 +349,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/entities/in-row": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Entities In Row
+         * @description The things that a row names, by columns that mean the same in every table: hosts, accounts, addresses, files, URLs, mail.
+         */
+        post: operations["entities_in_row"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/health": {
         parameters: {
             query?: never;
@@ -3654,6 +3674,20 @@ export interface components {
             title: string;
         };
         /**
+         * EntityFact
+         * @description Something that is known of the thing, from where and as of when.
+         */
+        EntityFact: {
+            /** Name */
+            name: string;
+            /** Source */
+            source: string;
+            /** Time */
+            time: string | null;
+            /** Value */
+            value: string;
+        };
+        /**
          * EntityFeature
          * @description What the baseline holds of a feature of one entity.
          */
@@ -3706,6 +3740,20 @@ export interface components {
             type: string;
         };
         /**
+         * EntityPage
+         * @description What an incident's alerts name, the most often named first. `types`: how many there are of each type with that text.
+         */
+        EntityPage: {
+            /** Items */
+            items: components["schemas"]["EntityShape"][];
+            /** Total */
+            total: number;
+            /** Types */
+            types: {
+                [key: string]: number;
+            };
+        };
+        /**
          * EntityReadiness
          * @description An entity's baseline. `lacks`: how many days, events or peers more it needs; what it lacks makes insights null, not false.
          */
@@ -3742,6 +3790,70 @@ export interface components {
             };
             /** Label */
             label: string;
+            /** Type */
+            type: string;
+        };
+        /**
+         * EntityView
+         * @description All that is known of a thing in a time. `names` are all under which rows know it; `known`: whether anything was found.
+         */
+        EntityView: {
+            /** Alerts */
+            alerts: components["schemas"]["EntityAlert"][];
+            /** Alerts Left Out */
+            alerts_left_out: number;
+            /** Aliases */
+            aliases: components["schemas"]["AliasClaim"][];
+            criticality: components["schemas"]["Level"];
+            /** Facts */
+            facts: components["schemas"]["EntityFact"][];
+            /**
+             * First Seen
+             * @description In this time, or when an alias was first seen
+             */
+            first_seen: string | null;
+            /**
+             * From
+             * Format: date-time
+             */
+            from: string;
+            /** Hunts */
+            hunts: components["schemas"]["NextHunt"][];
+            /** Identifiers */
+            identifiers: {
+                [key: string]: string;
+            };
+            /** Incidents */
+            incidents: components["schemas"]["EntityIncident"][];
+            /** Incidents Left Out */
+            incidents_left_out: number;
+            /** Known */
+            known: boolean;
+            /** Last Seen */
+            last_seen: string | null;
+            /** Left Out */
+            left_out: components["schemas"]["LeftOut"][];
+            /** Name */
+            name: string;
+            /** Names */
+            names: string[];
+            /** Notes */
+            notes: string[];
+            /** Prevalence */
+            prevalence: components["schemas"]["Count"][];
+            /** Related */
+            related: components["schemas"]["RelatedEntity"][];
+            /** @description The highest severity of its alerts in open incidents */
+            risk: components["schemas"]["Level"];
+            /** Timeline */
+            timeline: components["schemas"]["Moving"][];
+            /** Timeline Left Out */
+            timeline_left_out: number;
+            /**
+             * To
+             * Format: date-time
+             */
+            to: string;
             /** Type */
             type: string;
         };
@@ -3914,6 +4026,16 @@ export interface components {
              * @default 30
              */
             days?: number;
+        };
+        /**
+         * Fact
+         * @description A key fact.
+         */
+        Fact: {
+            /** Name */
+            name: string;
+            /** Text */
+            text: string;
         };
         /**
          * Factor
@@ -5116,7 +5238,7 @@ export interface components {
             advice: components["schemas"]["Advice"][];
             blast_radius: components["schemas"]["BlastRadius"] | null;
             /** Facts */
-            facts: components["schemas"]["tocsin__api__routes__incident_story__Fact"][];
+            facts: components["schemas"]["Fact"][];
             /** Reports */
             reports: components["schemas"]["ThreatReport"][];
             root_cause: components["schemas"]["RootCause"] | null;
@@ -6036,6 +6158,24 @@ export interface components {
             time: string;
             /** Title */
             title: string;
+        };
+        /**
+         * Row
+         * @description A row, as a query gave it.
+         */
+        Row: {
+            /** Row */
+            row: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * RowEntities
+         * @description The things that a row names.
+         */
+        RowEntities: {
+            /** Items */
+            items: components["schemas"]["EntityShape"][];
         };
         /**
          * Rule
@@ -7990,108 +8130,6 @@ export interface components {
             /** Priorities */
             priorities: components["schemas"]["PriorityChange"][];
         };
-        /**
-         * EntityPage
-         * @description All that is known of a thing in a time. `names` are all under which rows know it; `known`: whether anything was found.
-         */
-        tocsin__api__routes__entities__EntityPage: {
-            /** Alerts */
-            alerts: components["schemas"]["EntityAlert"][];
-            /** Alerts Left Out */
-            alerts_left_out: number;
-            /** Aliases */
-            aliases: components["schemas"]["AliasClaim"][];
-            criticality: components["schemas"]["Level"];
-            /** Facts */
-            facts: components["schemas"]["tocsin__api__routes__entities__Fact"][];
-            /**
-             * First Seen
-             * @description In this time, or when an alias was first seen
-             */
-            first_seen: string | null;
-            /**
-             * From
-             * Format: date-time
-             */
-            from: string;
-            /** Hunts */
-            hunts: components["schemas"]["NextHunt"][];
-            /** Identifiers */
-            identifiers: {
-                [key: string]: string;
-            };
-            /** Incidents */
-            incidents: components["schemas"]["EntityIncident"][];
-            /** Incidents Left Out */
-            incidents_left_out: number;
-            /** Known */
-            known: boolean;
-            /** Last Seen */
-            last_seen: string | null;
-            /** Left Out */
-            left_out: components["schemas"]["LeftOut"][];
-            /** Name */
-            name: string;
-            /** Names */
-            names: string[];
-            /** Notes */
-            notes: string[];
-            /** Prevalence */
-            prevalence: components["schemas"]["Count"][];
-            /** Related */
-            related: components["schemas"]["RelatedEntity"][];
-            /** @description The highest severity of its alerts in open incidents */
-            risk: components["schemas"]["Level"];
-            /** Timeline */
-            timeline: components["schemas"]["Moving"][];
-            /** Timeline Left Out */
-            timeline_left_out: number;
-            /**
-             * To
-             * Format: date-time
-             */
-            to: string;
-            /** Type */
-            type: string;
-        };
-        /**
-         * Fact
-         * @description Something that is known of the thing, from where and as of when.
-         */
-        tocsin__api__routes__entities__Fact: {
-            /** Name */
-            name: string;
-            /** Source */
-            source: string;
-            /** Time */
-            time: string | null;
-            /** Value */
-            value: string;
-        };
-        /**
-         * EntityPage
-         * @description What an incident's alerts name, the most often named first. `types`: how many there are of each type with that text.
-         */
-        tocsin__api__routes__incident_pages__EntityPage: {
-            /** Items */
-            items: components["schemas"]["EntityShape"][];
-            /** Total */
-            total: number;
-            /** Types */
-            types: {
-                [key: string]: number;
-            };
-        };
-        /**
-         * Fact
-         * @description A key fact.
-         */
-        tocsin__api__routes__incident_story__Fact: {
-            /** Name */
-            name: string;
-            /** Text */
-            text: string;
-        };
     };
     responses: never;
     parameters: never;
@@ -8685,7 +8723,40 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["tocsin__api__routes__entities__EntityPage"];
+                    "application/json": components["schemas"]["EntityView"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    entities_in_row: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Row"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RowEntities"];
                 };
             };
             /** @description Problem details (RFC 9457) */
@@ -9323,7 +9394,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["tocsin__api__routes__incident_pages__EntityPage"];
+                    "application/json": components["schemas"]["EntityPage"];
                 };
             };
             /** @description Problem details (RFC 9457) */

@@ -26,6 +26,7 @@ import {
   DatabaseFilled,
   DatabaseRegular,
   NavigationRegular,
+  PeopleRegular,
   PlugConnectedRegular,
   RulerRegular,
   SearchRegular,
@@ -48,7 +49,18 @@ import { PasswordDialog } from "./PasswordDialog";
 import css from "./Shell.module.css";
 
 interface Item {
-  to: "/incidents" | "/hunting" | "/actions" | "/rules" | "/coverage" | "/watchlists" | "/anomalies" | "/sources" | "/tables" | "/settings";
+  to:
+    | "/incidents"
+    | "/entities"
+    | "/hunting"
+    | "/actions"
+    | "/rules"
+    | "/coverage"
+    | "/watchlists"
+    | "/anomalies"
+    | "/sources"
+    | "/tables"
+    | "/settings";
   label: string;
   icon: ReactNode;
   activeIcon: ReactNode;
@@ -59,6 +71,7 @@ const GROUPS: { title: string; items: Item[] }[] = [
     title: "Investigation and response",
     items: [
       { to: "/incidents", label: "Incidents", icon: <ShieldErrorRegular />, activeIcon: <ShieldErrorFilled /> },
+      { to: "/entities", label: "Entities", icon: <PeopleRegular />, activeIcon: <PeopleRegular /> },
       { to: "/hunting", label: "Advanced hunting", icon: <CodeRegular />, activeIcon: <CodeRegular /> },
       { to: "/actions", label: "Action centre", icon: <TaskListSquareLtrRegular />, activeIcon: <TaskListSquareLtrFilled /> },
     ],

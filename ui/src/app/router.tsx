@@ -93,6 +93,18 @@ const hunting = createRoute({
   }),
 });
 
+const entities = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/entities",
+  component: lazyRouteComponent(() => import("~/pages/entity/EntityPage"), "EntityPage"),
+  validateSearch: (search: Record<string, unknown>): { type?: string; name?: string; range?: string; until?: string } => ({
+    type: text(search.type),
+    name: text(search.name),
+    range: text(search.range),
+    until: Number.isNaN(Date.parse(text(search.until) ?? "")) ? undefined : text(search.until),
+  }),
+});
+
 const actions = createRoute({
   getParentRoute: () => signedIn,
   path: "/actions",
@@ -227,7 +239,7 @@ const settings = createRoute({
 const content = [rules, rule, coverage, watchlists, watchlist, anomalies] as const;
 const tree = root.addChildren([
   signIn,
-  signedIn.addChildren([home, incidents, incident, hunting, actions, ...content, sources, tables, settings]),
+  signedIn.addChildren([home, incidents, incident, entities, hunting, actions, ...content, sources, tables, settings]),
 ]);
 
 export function makeRouter(client: QueryClient) {

@@ -3,6 +3,7 @@ import { useState } from "react";
 import { usePreferences } from "~/app/preferences";
 import { CopyRegular, DismissRegular } from "~/components/icons";
 import { JsonView } from "~/components/JsonView";
+import { RowEntities } from "~/components/RowEntities";
 import { cellText, rawText } from "~/lib/values";
 import css from "./RowInspector.module.css";
 
@@ -44,6 +45,7 @@ export function RowInspector({
           className={css.filter}
         />
       ) : null}
+      <RowEntities row={Object.fromEntries(filled.map((f) => [f.name, f.value]))} />
       <div className={css.scroll} tabIndex={0} role="group" aria-label="Columns and values">
         <dl className={css.list}>
           {shown.map((field) => (

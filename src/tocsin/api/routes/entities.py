@@ -11,12 +11,13 @@ from pydantic import Field
 from tocsin.access import Principal
 from tocsin.api.querying import cancellable
 from tocsin.api.security import needs, workspace_of
-from tocsin.api.shapes import AlertBrief, Moment, Output
+from tocsin.api.shapes import AlertBrief, EntityShape, Input, Moment, Output
+from tocsin.detect.entities import derive_entities
 
 router = APIRouter(prefix="/entities", tags=["entities"])
 
 
-class Fact(Output):
+class EntityFact(Output):
     """Something that is known of the thing, from where and as of when."""
 
     name: str
@@ -118,7 +119,7 @@ class LeftOut(Output):
     why: str
 
 
-class EntityPage(Output):
+class EntityView(Output):
     """All that is known of a thing in a time. `names` are all under which rows know it; `known`: whether anything was found."""
 
     type: str
@@ -131,7 +132,7 @@ class EntityPage(Output):
     known: bool
     first_seen: Moment | None = Field(default=None, description="In this time, or when an alias was first seen")
     last_seen: Moment | None = None
-    facts: list[Fact]
+    facts: list[EntityFact]
     criticality: Level
     risk: Level = Field(description="The highest severity of its alerts in open incidents")
     aliases: list[AliasClaim]
@@ -169,11 +170,29 @@ async def entity_page(
     ],
     start: datetime | None = None,
     end: datetime | None = None,
-) -> EntityPage:
+) -> EntityView:
     """The page of a thing: facts, aliases, timeline, alerts and incidents, related things, prevalence, risk, next hunts. By default of the last
     seven days. Rows are read as the asker may read them; alerts and incidents are there for who may read incidents."""
     pages = workspace_of(request).entity_pages
     found = await cancellable(
         request, lambda cancel: pages.page(kind, name, start, end, principal=principal, cancel=cancel)
     )
-    return EntityPage.model_validate(found)
+    return EntityView.model_validate(found)
+
+
+class Row(Input):
+    """A row, as a query gave it."""
+
+    row: dict[Annotated[str, Field(max_length=1024)], Any] = Field(max_length=2_000)
+
+
+class RowEntities(Output):
+    """The things that a row names."""
+
+    items: list[EntityShape]
+
+
+@router.post("/in-row")
+def entities_in_row(asked: Row, _: Annotated[Principal, Depends(needs("query.run"))]) -> RowEntities:
+    """The things that a row names, by columns that mean the same in every table: hosts, accounts, addresses, files, URLs, mail."""
+    return RowEntities.model_validate({"items": [e.to_dict() for e in derive_entities(asked.row) if not e.is_built_in]})

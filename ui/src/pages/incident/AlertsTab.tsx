@@ -7,12 +7,14 @@ import type { Alert, Incident } from "~/api/types";
 import { useMay } from "~/app/permissions";
 import { DataGrid } from "~/components/DataGrid";
 import { CodeRegular } from "~/components/icons";
-import { EntityChip, ReasonList, SeverityMark, TacticLabel, TacticTicks, Technique, Time } from "~/components/marks";
+import { ReasonList, SeverityMark, TacticLabel, TacticTicks, Technique, Time } from "~/components/marks";
+import { EntityLink } from "~/components/EntityLink";
 import { Card } from "~/components/Page";
 import { RowInspector } from "~/components/RowInspector";
 import { ProblemBar } from "~/components/states";
 import { byKillChain } from "~/lib/attack";
 import { entityKey, sortEntities } from "~/lib/entities";
+import { endOf } from "~/lib/entityPage";
 import { evidenceTables } from "~/lib/evidence";
 import { alertHunt } from "~/lib/story";
 import { count, number } from "~/lib/text";
@@ -175,7 +177,7 @@ function Detail({ incident, alert }: { incident: Incident; alert: Alert }) {
           <h3>Entities</h3>
           <div className={css.chips}>
             {sortEntities(alert.entities).map((entity) => (
-              <EntityChip key={entityKey(entity)} entity={entity} full />
+              <EntityLink key={entityKey(entity)} entity={entity} until={endOf([alert])} />
             ))}
           </div>
         </section>

@@ -2,11 +2,12 @@ import { Link } from "@tanstack/react-router";
 import { useMemo } from "react";
 import type { Entity, Incident } from "~/api/types";
 import { EntityIcon } from "~/components/EntityIcon";
-import { CodeRegular, FlowRegular } from "~/components/icons";
+import { CodeRegular, FlowRegular, OpenRegular } from "~/components/icons";
 import { TacticTicks, Time } from "~/components/marks";
 import { Card } from "~/components/Page";
 import { Empty } from "~/components/states";
 import { entityKey, huntQuery, isAsset, shortLabel, sortEntities, typePlural } from "~/lib/entities";
+import { endOf, pageOf } from "~/lib/entityPage";
 import { alertsOf } from "~/lib/story";
 import { count, words } from "~/lib/text";
 import css from "./Tabs.module.css";
@@ -71,6 +72,7 @@ function EntityLine({ entity, incident, show }: { entity: Entity; incident: Inci
   const alerts = alertsOf(incident.alerts, entityKey(entity));
   const identifiers = Object.entries(entity.identifiers).filter(([, value]) => value !== entity.label);
   const name = shortLabel(entity);
+  const place = pageOf(entity);
   return (
     <tr>
       <th scope="row" title={entity.label}>
@@ -102,6 +104,11 @@ function EntityLine({ entity, incident, show }: { entity: Entity; incident: Inci
           <button type="button" onClick={() => show(entityKey(entity))} aria-label={`Show ${name} in the story`}>
             <FlowRegular aria-hidden="true" /> Story
           </button>
+          {place ? (
+            <Link to="/entities" search={{ ...place, until: endOf(alerts) }} aria-label={`Page of ${name}`}>
+              <OpenRegular aria-hidden="true" /> Page
+            </Link>
+          ) : null}
           <Link to="/hunting" search={{ query: huntQuery(entity), range: "all", run: true }} aria-label={`Hunt for ${name}`}>
             <CodeRegular aria-hidden="true" /> Hunt
           </Link>

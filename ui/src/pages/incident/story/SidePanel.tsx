@@ -6,6 +6,7 @@ import { CodeRegular, DismissRegular } from "~/components/icons";
 import { EntityChip, ReasonList, SeverityMark, TacticLabel, Technique, Time } from "~/components/marks";
 import { byKillChain } from "~/lib/attack";
 import { entityKey, huntQuery, shortLabel, sortEntities, typeName } from "~/lib/entities";
+import { endOf, pageOf } from "~/lib/entityPage";
 import { alertHunt, alertsOf, type Selection } from "~/lib/story";
 import { count, number, words } from "~/lib/text";
 import { rawText } from "~/lib/values";
@@ -140,6 +141,7 @@ function EntityPanel({ incident, entity: key, select }: { incident: Incident; en
       alerts.some((a) => a.entities.some((x) => x.type === e.type && shortLabel(x) === shortLabel(e) && entityKey(x) === key)),
     );
   if (!entity) return <SummaryPanel incident={incident} select={select} />;
+  const place = pageOf(entity);
   return (
     <section className={css.side} aria-label="Selected entity">
       <Head title={typeName(entity.type)} close={() => select({})} />
@@ -172,6 +174,11 @@ function EntityPanel({ incident, entity: key, select }: { incident: Incident; en
           <Link to="/hunting" search={{ query: huntQuery(entity), range: "all", run: true }} className={css.hunt}>
             <CodeRegular aria-hidden="true" /> Go hunt
           </Link>
+          {place ? (
+            <Link to="/entities" search={{ ...place, until: endOf(alerts) }} className={css.hunt}>
+              Its page
+            </Link>
+          ) : null}
           <Link to="/incidents" search={{ q: shortLabel(entity), status: "all" }} className={css.hunt}>
             Other incidents
           </Link>
