@@ -18,8 +18,10 @@ from playwright.sync_api import expect
 
 from tests.api.conftest import PHRASE, Served, open_served
 from tests.portal.conftest import PATIENCE, Watched, watch
+from tocsin.detect.alert import iso
 from tocsin.lake import TableBatch
 from tocsin.portal import PortalFiles
+from tocsin.state import LedgerRow
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -308,7 +310,9 @@ def test_anomalies_with_reasons_and_what_a_baseline_lacks(portal: Watched) -> No
     portal.shot("baseline-dark")
 
 
-def test_rules_are_filtered_and_switched_together(portal: Watched, client: httpx.Client, rule: str) -> None:
+def test_rules_are_filtered_and_switched_together(
+    portal: Watched, house: Served, client: httpx.Client, rule: str
+) -> None:
     client.put("/api/v1/watchlists/Broken", json={"csv": "Host,Note\nhost0,db\n"})
     query = "_GetWatchlist('Broken') | project Note, Host"
     body = {**RULE, "name": "Lacks a column", "query": query, "entity_mappings": []}
@@ -320,8 +324,23 @@ def test_rules_are_filtered_and_switched_together(portal: Watched, client: httpx
     page.get_by_role("tab", name="Load report").click()
     page.get_by_role("row").filter(has_text="Lacks a column").get_by_text("KQL0101").wait_for()
     portal.accessible()
+    # The scheduler gave it up, and suppression had left out an hour before.
+    given_up = LedgerRow(
+        broken,
+        window_end=NOW,
+        last_status="Failure",
+        failures=5,
+        runs=7,
+        disabled_reason="5 runs in a row failed: there is no Note.",
+        payload={"blind": [[iso(NOW - timedelta(hours=2)), iso(NOW - timedelta(hours=1))]]},
+    )
+    with house.workspace.state.write() as unit:
+        unit.rules.put(given_up)
     page.get_by_role("link", name="Lacks a column").click()
     page.get_by_role("alert").get_by_text("KQL0101").wait_for()
+    page.get_by_role("alert").filter(has_text="AUTO DISABLED").get_by_text("there is no Note").wait_for()
+    page.get_by_role("heading", name="Not evaluated").wait_for()
+    page.get_by_text("7, the last 5 failed").wait_for()
 
     page = portal.open("/rules?tactic=Exfiltration&kind=Scheduled&format=sentinel", signed_in=False)
     shown = [
@@ -337,7 +356,7 @@ def test_rules_are_filtered_and_switched_together(portal: Watched, client: httpx
     page.get_by_text(f"{len(shown)} rules switched off").first.wait_for()
     state = {r["id"]: r["enabled"] for r in client.get("/api/v1/rules").json()["items"]}
     assert not any(state[r] for r in shown)
-    assert state[broken]
+    assert state[rule]
     change = client.get(f"/api/v1/rules/{shown[0]}/changes").json()["items"][0]
     assert (change["detail"], change["actor"]) == ({"reason": "maintenance"}, "contributor")
     assert client.post("/api/v1/rules/switch", json={"ids": shown, "enabled": True}).status_code == 200
