@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tocsin.content import RuleFile
 from tocsin.content.yamltext import parse_yaml
+from tocsin.detect.again import simulate
 from tocsin.detect.alert import Alert
 from tocsin.detect.formats.sentinel import rules_of
 from tocsin.detect.rule import Rule, RuleKind, Windows
@@ -131,6 +133,22 @@ def test_exclusions_with_a_kind(filled: House, kind: str) -> None:
     )
     alerts = alerts_of(filled, tuned(loaded(kind, MAPPED), [exclusion], {}))
     assert hosts(alerts) == {"ws1.corp.com"}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_simulation_with_a_kind(filled: House, kind: str) -> None:
+    """Fifty windows, one after the other; those that hold the rows trigger, and what one said the next doesn't say again."""
+    rule = loaded(kind)
+    shown = simulate(rule, filled.queries, START + timedelta(hours=1))
+    assert len(shown) == 50
+    assert all(later.end - earlier.end == rule.frequency for earlier, later in pairwise(shown))
+    assert shown[-1].end == START + timedelta(hours=1)
+    fired = [w for w in shown if w.triggers]
+    assert fired
+    assert all(w.results > 0 for w in fired)
+    # Minute by minute the failures of 10:30 and 10:31 are told apart; an hour holds all.
+    assert [w.alerts for w in fired] == ([1, 1] if kind == "NRT" else [1])
+    assert all(w.alerts == 0 for w in shown if not w.triggers)
 
 
 @pytest.mark.parametrize("kind", BODIES)

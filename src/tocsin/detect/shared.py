@@ -150,12 +150,15 @@ class SharedScans:
             with self._lock:
                 if key in self._known:
                     return self._known[key]
-            found = self._made(table, group, together, window)
-            with self._lock:
-                self._known[key] = found
-                self._asking.pop(key, None)
-                while len(self._known) > _KEPT:
-                    self._known.popitem(last=False)
+            try:
+                found = self._made(table, group, together, window)
+                with self._lock:
+                    self._known[key] = found
+                    while len(self._known) > _KEPT:
+                        self._known.popitem(last=False)
+            finally:
+                with self._lock:
+                    self._asking.pop(key, None)
             return found
 
     def _made(self, table: str, group: Group, together: _Together, window: Window) -> Columns | None:
