@@ -144,3 +144,11 @@ def test_the_report_counts_what_people_decided(state: State, desk: IncidentDesk)
     worth = {f["name"]: f["worth"] for f in found["factors"]}
     assert (worth["severity"], worth["stage_reached"], worth["host"]) == (0.25, -0.5, 0.0)
     assert sum(r["right"] + r["wrong"] for r in found["rules"]) == 3
+
+
+def test_what_is_too_much_is_left_out_and_said(
+    state: State, desk: IncidentDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tocsin.incidents.tuning.MOST_LOADED", 2)
+    found = Tuning(state, desk).preview({}, {})
+    assert (found["incidents"], found["open"]) == (1, 2)

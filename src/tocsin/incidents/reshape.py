@@ -20,7 +20,7 @@ from tocsin.incidents.store import bring_comments, from_row, write
 from tocsin.incidents.view import incident_summary
 from tocsin.state import ConflictError, Unit, text_of
 
-__all__ = ["MOST_SOURCES", "apart", "count", "merge", "move", "preview", "reshapes", "unmerge", "unmove"]
+__all__ = ["MOST_SOURCES", "apart", "count", "last_apart", "merge", "move", "preview", "reshapes", "unmerge", "unmove"]
 
 MOST_SOURCES = 5
 """Incidents that may be merged into another at once."""
@@ -42,6 +42,11 @@ def count(unit: Unit) -> None:
 def apart(unit: Unit) -> frozenset[frozenset[str]]:
     """Pairs of incidents that people took apart."""
     return frozenset(frozenset(pair) for pair in unit.kv.get(_APART, []))
+
+
+def last_apart(unit: Unit, most: int) -> list[tuple[str, str]]:
+    """The pairs that people took apart last, at most so many."""
+    return [(one, other) for one, other in unit.kv.get(_APART, [])[-most:]]
 
 
 @dataclass(frozen=True, slots=True)

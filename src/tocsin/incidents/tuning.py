@@ -27,15 +27,18 @@ from tocsin.incidents.priority import LEAST, MEANINGS, MOST, Judge, Weights, pri
 from tocsin.incidents.store import from_row
 from tocsin.incidents.weights import WEIGHTS as KINDS
 from tocsin.incidents.weights import CorrelationSettings, over
-from tocsin.state import IncidentFilter, NotFoundError, State, Unit
+from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, Unit
 
-__all__ = ["MOST_ALERTS", "MOST_INCIDENTS", "Tuning"]
+__all__ = ["MOST_ALERTS", "MOST_INCIDENTS", "MOST_LOADED", "Tuning"]
 
 MOST_ALERTS = 3000
 """Alerts of open incidents, the newest, that a preview of correlation runs through the engine."""
 
 MOST_INCIDENTS = 1000
 """Open incidents, the most urgent, that a preview of priority looks at; closed ones that the report does."""
+
+MOST_LOADED = 30_000
+"""Alerts that the incidents looked at hold together at most: more would take the memory of a server that has other work."""
 
 _HISTORY = "incidents.weights.history"
 _KEPT = 200
@@ -90,7 +93,7 @@ class Tuning:
         }
         with self._state.read() as unit:
             rows, total = unit.incidents.page(IncidentFilter(("New", "InProgress")), limit=MOST_INCIDENTS)
-            open_ones = [from_row(r, unit.incidents.alerts_of(r.id)) for r in rows]
+            open_ones = _loaded(unit, rows)
         found |= {"incidents": len(open_ones), "open": total}
         if made.priority is not None:
             found["priorities"] = self._reordered(open_ones, made.priority)
@@ -137,13 +140,9 @@ class Tuning:
         """What the weights do on what people have decided: see `_separation` and `_corrections`."""
         with self._state.read() as unit:
             rows, _ = unit.incidents.page(IncidentFilter(("Resolved",)), sort="updated", limit=MOST_INCIDENTS)
-            labelled = [r for r in rows if r.classification]
-            right = [
-                from_row(r, unit.incidents.alerts_of(r.id)) for r in labelled if r.classification == "TruePositive"
-            ]
-            wrong = [
-                from_row(r, unit.incidents.alerts_of(r.id)) for r in labelled if r.classification != "TruePositive"
-            ]
+            labelled = _loaded(unit, [r for r in rows if r.classification])
+            right = [i for i in labelled if i.classification == "TruePositive"]
+            wrong = [i for i in labelled if i.classification != "TruePositive"]
             corrections = self._corrections(unit)
             rules = unit.incidents.outcomes_by_rule()
         judge = self._state.judge or Judge()
@@ -237,7 +236,7 @@ class Tuning:
             inside = {groups[a] for a in groups if a in alerts}
             outside = {groups[a] for a in groups if a not in alerts}
             counts["merged_now"] += bool(inside & outside) or not outside
-        for one, other in (tuple(sorted(p)) for p in reshape.apart(unit)):
+        for one, other in reshape.last_apart(unit, _SHOWN):
             rows = [r for i in (one, other) if (r := unit.incidents.get(i)) is not None]
             if len(rows) < 2:
                 continue
@@ -364,6 +363,18 @@ def _write(
         address=actor.address,
     )  # fmt: skip
     return entry
+
+
+def _loaded(unit: Unit, rows: Iterable[IncidentRow]) -> list[Incident]:
+    """The rows' incidents with their alerts, as many as hold `MOST_LOADED` alerts together, and the first in any case."""
+    found: list[Incident] = []
+    alerts = 0
+    for row in rows:
+        alerts += row.alert_count
+        if found and alerts > MOST_LOADED:
+            break
+        found.append(from_row(row, unit.incidents.alerts_of(row.id)))
+    return found
 
 
 def _brief(incident: Incident) -> dict[str, Any]:

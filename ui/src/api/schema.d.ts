@@ -3235,8 +3235,8 @@ export interface components {
         };
         /**
          * Corrections
-         * @description Incidents that people merged, and how many of these the engine would join by itself now; pairs that they took apart, and how many it
-         *     would keep apart.
+         * @description Incidents that people merged (of the last 200 merges), and how many of these the engine would join by itself now; pairs that they took
+         *     apart (of the last 200), and how many it would keep apart.
          */
         Corrections: {
             /** Apart */
@@ -8114,7 +8114,7 @@ export interface components {
         /**
          * WeightsPreview
          * @description What would change. Of `alerts_open` alerts in open incidents the newest `alerts` were run through the engine, of `open` incidents
-         *     the most urgent `incidents` were judged; at most 200 changes of each kind are listed.
+         *     the most urgent `incidents` were judged (1,000, or as many as hold 30,000 alerts); at most 200 changes of each kind are listed.
          */
         WeightsPreview: {
             /** Alerts */

@@ -77,7 +77,7 @@ class PriorityChange(Named):
 
 class WeightsPreview(Output):
     """What would change. Of `alerts_open` alerts in open incidents the newest `alerts` were run through the engine, of `open` incidents
-    the most urgent `incidents` were judged; at most 200 changes of each kind are listed."""
+    the most urgent `incidents` were judged (1,000, or as many as hold 30,000 alerts); at most 200 changes of each kind are listed."""
 
     joins: list[JoinChange]
     alerts: int
@@ -113,8 +113,8 @@ class Factor(Output):
 
 
 class Corrections(Output):
-    """Incidents that people merged, and how many of these the engine would join by itself now; pairs that they took apart, and how many it
-    would keep apart."""
+    """Incidents that people merged (of the last 200 merges), and how many of these the engine would join by itself now; pairs that they took
+    apart (of the last 200), and how many it would keep apart."""
 
     merged: int
     merged_now: int
