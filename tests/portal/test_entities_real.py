@@ -149,10 +149,10 @@ def test_a_device_is_shown_with_all_that_is_known(portal: Watched) -> None:
     page.get_by_role("tab", name=re.compile("^Alerts")).click()
     expect(timeline.get_by_role("link")).to_have_count(2)
     portal.accessible()
-    portal.shot("entity-host")
+    portal.shot("entity-light")
     portal.dark()
     portal.accessible()
-    portal.shot("entity-host-dark")
+    portal.shot("entity-dark")
 
 
 def test_pages_lead_to_pages_incidents_and_hunts(portal: Watched) -> None:

@@ -45,7 +45,10 @@ _ROWS = Limits(rows=200_000, seconds=120.0)
 
 def teach(queries: QueryService, teaching: Teaching, window: Window | None = None) -> list[Claim]:
     """What a teaching learns from the rows of a window. Raises TocsinError where its query fails."""
-    return list(claims(teaching, queries.run(teaching.query, window=window, limits=_ROWS).dicts()))
+    result = queries.run(teaching.query, window=window, limits=_ROWS)
+    if result.truncated:
+        _log.warning("aliases.cut", content=teaching.id, rows=_ROWS.rows)
+    return list(claims(teaching, result.dicts()))
 
 
 def shared_keys(queries: QueryService, content: Content, window: Window | None = None) -> frozenset[EntityKey]:
