@@ -29,7 +29,7 @@ from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.model import Incident as Made
 from tocsin.incidents.model import LinkedAlert
 from tocsin.incidents.pages import Pages
-from tocsin.state import State
+from tocsin.state import State, Unit
 
 __all__ = ["filing", "queue"]
 
@@ -88,7 +88,7 @@ def queue(count: int) -> None:
         desk = IncidentDesk(state, correlates=False)
         first = desk.page(limit=1)
         deep = max(0, first["total"] - 50)
-        owner = {"statuses": ("New",), "severities": ("High", "Medium"), "owner": "none"}
+        owner: dict[str, Any] = {"statuses": ("New",), "severities": ("High", "Medium"), "owner": "none"}
         far = desk.page(limit=1, offset=deep // 2)["items"][0]["id"]
         alert = desk.alerts(large, limit=1)["items"][0]["id"]
         asked: list[tuple[str, Callable[[], BaseModel]]] = [
@@ -132,21 +132,15 @@ def _fill(state: State, count: int) -> str:
     times = max(0, round(count / len(several)) - 1)
     with state.write() as unit:
         last = unit.connection.execute(text("SELECT MAX(number) FROM incidents")).scalar_one()
-        for table, own in (("incidents", ("id",)), ("alerts", ("id", "incident_id"))):
-            columns = [r[1] for r in unit.connection.execute(text(f"PRAGMA table_info({table})"))]
-            moments = {"first", "last", "created", "updated", "time", "end"}
-            for copy in range(1, times + 1):
-                made = [
-                    f"{c} || '-{copy}'" if c in own
-                    else f"number + {copy * last}" if c == "number"
-                    else f"strftime('%Y-%m-%d %H:%M:%f', \"{c}\", '+{copy * 7} minutes') || '000'" if c in moments
-                    else f'"{c}"'
-                    for c in columns
-                ]  # fmt: skip
-                names = ", ".join(f'"{c}"' for c in columns)
-                unit.connection.execute(
-                    text(f"INSERT INTO {table} ({names}) SELECT {', '.join(made)} FROM {table} WHERE id NOT LIKE '%-%'")
-                )
+        rows = {
+            t: unit.connection.execute(text(f"SELECT MAX(rowid) FROM {t}")).scalar_one()
+            for t in ("incidents", "alerts")
+        }
+    for copy in range(1, times + 1):
+        with state.write() as unit:
+            for table, own in (("incidents", ("id",)), ("alerts", ("id", "incident_id"))):
+                _copy(unit, table, own, rows[table], copy, last)
+    with state.write() as unit:
         unit.kv.set("incident.number", last * (times + 1))
         attack = list(large_attack())
         large = Made.opened_by(attack[0])
@@ -154,6 +148,22 @@ def _fill(state: State, count: int) -> str:
         large.promoted, large.number = True, unit.incidents.next_number()
         store.write(unit, large, by="bench", source="correlation", linked=large.alerts)
     return large.id
+
+
+def _copy(unit: Unit, table: str, own: tuple[str, ...], upto: int, copy: int, last: int) -> None:
+    """Copies a table's first rows under other ids and at other times; `last` is the highest number of an incident among them."""
+    columns = [r[1] for r in unit.connection.execute(text(f"PRAGMA table_info({table})"))]
+    moments = {"first", "last", "created", "updated", "time", "end"}
+    made = [
+        f"{c} || '-{copy}'" if c in own
+        else f"number + {copy * last}" if c == "number"
+        else f"strftime('%Y-%m-%d %H:%M:%f', \"{c}\", '+{copy * 7} minutes') || '000'" if c in moments
+        else f'"{c}"'
+        for c in columns
+    ]  # fmt: skip
+    names = ", ".join(f'"{c}"' for c in columns)
+    chosen = f"SELECT {', '.join(made)} FROM {table} WHERE rowid <= {upto}"
+    unit.connection.execute(text(f"INSERT INTO {table} ({names}) {chosen}"))
 
 
 def _best(ask: Callable[[], BaseModel], times: int = 3) -> tuple[float, float, int]:
