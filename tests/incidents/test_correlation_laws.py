@@ -172,5 +172,6 @@ def _what_it_is(desk: IncidentDesk, incident_id: str) -> dict[str, object]:
     """An incident without what tells of its changes: version, activity, and how its alerts came."""
     found = desk.get(incident_id)
     alerts = [{k: v for k, v in a.items() if k != "linked_by"} for a in found["alerts"]]
-    kept = {k: v for k, v in found.items() if k not in ("version", "updated", "activity", "alerts", "priority_history")}
+    told = ("version", "updated", "activity", "activity_count", "alerts", "priority_history")
+    kept = {k: v for k, v in found.items() if k not in told}
     return {**kept, "alerts": alerts}
