@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -39,23 +38,16 @@ def days_of_syslog(served: Served, days: int, each: int) -> None:
         served.workspace.lake.flush()
 
 
-@dataclass
-class _Opened:
-    context: Any
-    watched: Watched
-
-
 @contextmanager
 def opener(browser: Browser, served: Served) -> Iterator[Opener]:
     """Opens pages as the user of a role; anything that goes wrong on one fails the test."""
-    made: dict[tuple[str, str], _Opened] = {}
+    made: dict[str, Watched] = {}
 
-    def open_as(path: str, role: str = "administrator", theme: str = "light", wait: str = "h1") -> Watched:
-        key = (role, theme)
-        if key not in made:
+    def open_as(path: str, role: str = "administrator", wait: str = "h1") -> Watched:
+        if role not in made:
             context = browser.new_context(
                 viewport={"width": 1500, "height": 940},
-                color_scheme=theme,  # type: ignore[arg-type]
+                color_scheme="light",
                 reduced_motion="reduce",
                 locale="en-GB",
             )
@@ -66,10 +58,9 @@ def opener(browser: Browser, served: Served) -> Iterator[Opener]:
                 headers={"X-Tocsin-Request": "1"},
             )
             assert answer.ok, answer.text()
-            watched = Watched(context.new_page(), served.url)
-            watch(watched)
-            made[key] = _Opened(context, watched)
-        watched = made[key].watched
+            made[role] = Watched(context.new_page(), served.url)
+            watch(made[role])
+        watched = made[role]
         watched.page.goto(served.url + path)
         watched.page.wait_for_selector(wait)
         return watched
@@ -78,6 +69,6 @@ def opener(browser: Browser, served: Served) -> Iterator[Opener]:
         yield open_as
     finally:
         for each in made.values():
-            each.context.close()
+            each.page.context.close()
     for each in made.values():
-        each.watched.check()
+        each.check()

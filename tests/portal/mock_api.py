@@ -25,6 +25,7 @@ from tests.portal import mock_data as data
 from tests.portal.mock_content import (
     ACTION_KINDS,
     AUTOMATION,
+    INTAKE,
     PERMISSIONS,
     RULES,
     SOURCES,
@@ -561,18 +562,27 @@ def build_app(world: World | None = None) -> Starlette:
             if not w.empty and f"letter-{n}" not in w.replayed
         ]  # fmt: skip
 
-    def dead_letters() -> dict[str, Any]:
-        items = letters()
+    async def dead_letters(request: Request) -> Response:
+        asked = request.query_params
+        items = [
+            i
+            for i in letters()
+            if asked.get("code", "") in ("", i["code"])
+            and asked.get("source", "") in ("", i["source"])
+            and asked.get("text", "").lower() in i["reason"].lower()
+        ]
         counts: dict[str, dict[str, int]] = {"code": {}, "source": {}}
         for item in items:
             for name, found in counts.items():
                 found[item[name]] = found.get(item[name], 0) + 1
-        return {
-            "items": items,
-            "total": len(items),
-            "replayable": sum(i["replayable"] for i in items),
-            "counts": counts,
-        }
+        return JSONResponse(
+            {
+                "items": items[: int(asked.get("limit", "100"))],
+                "total": len(items),
+                "replayable": sum(i["replayable"] for i in items),
+                "counts": counts,
+            }
+        )
 
     async def dead_letter(request: Request) -> Response:
         found = next((i for i in letters() if i["id"] == request.path_params["id"]), None)
@@ -672,7 +682,8 @@ def build_app(world: World | None = None) -> Starlette:
         Route("/rules/{id}", guard(rule), methods=["GET", "PATCH"]),
         Route("/tables", guard(fixed(lambda: {"items": [] if w.empty else TABLES()}))),
         Route("/sources", guard(fixed(lambda: {"items": [] if w.empty else SOURCES()}))),
-        Route("/dead-letters", guard(fixed(dead_letters))),
+        Route("/dead-letters", guard(dead_letters)),
+        Route("/intake", guard(fixed(lambda: INTAKE))),
         Route("/dead-letters/replay", guard(replay), methods=["POST"]),
         Route("/dead-letters/{id}", guard(dead_letter)),
         Route("/transforms", guard(transforms), methods=["GET", "POST"]),

@@ -141,7 +141,9 @@ def TABLES() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+INTAKE = {"healthy": True, "pressure": 0.01, "queued_bodies": 2, "queued_bytes": 8_192, "queue_seconds": 0.04}
 FACTS = {
+    "events_per_second": 42.5,
     "silent_seconds": 2.0,
     "cadence_seconds": 60.0,
     "threshold_seconds": 600.0,

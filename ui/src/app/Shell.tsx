@@ -21,10 +21,12 @@ import { api } from "~/api/client";
 import { actionsQuery, sessionQuery } from "~/api/queries";
 import { type ThemeChoice, usePreferences, type ZoneChoice } from "~/app/preferences";
 import {
+  ArchiveRegular,
   CodeRegular,
   DarkThemeRegular,
   DatabaseFilled,
   DatabaseRegular,
+  MathFormulaRegular,
   NavigationRegular,
   PeopleRegular,
   PlugConnectedRegular,
@@ -60,6 +62,8 @@ interface Item {
     | "/anomalies"
     | "/sources"
     | "/tables"
+    | "/search-jobs"
+    | "/summary-rules"
     | "/settings";
   label: string;
   icon: ReactNode;
@@ -85,6 +89,8 @@ const GROUPS: { title: string; items: Item[] }[] = [
       { to: "/anomalies", label: "Anomalies", icon: <TimelineRegular />, activeIcon: <TimelineRegular /> },
       { to: "/sources", label: "Data sources", icon: <PlugConnectedRegular />, activeIcon: <PlugConnectedRegular /> },
       { to: "/tables", label: "Tables", icon: <DatabaseRegular />, activeIcon: <DatabaseFilled /> },
+      { to: "/search-jobs", label: "Search & restore", icon: <ArchiveRegular />, activeIcon: <ArchiveRegular /> },
+      { to: "/summary-rules", label: "Summary rules", icon: <MathFormulaRegular />, activeIcon: <MathFormulaRegular /> },
     ],
   },
   { title: "System", items: [{ to: "/settings", label: "Settings", icon: <SettingsRegular />, activeIcon: <SettingsFilled /> }] },

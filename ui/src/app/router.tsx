@@ -211,8 +211,12 @@ const sources = createRoute({
   getParentRoute: () => signedIn,
   path: "/sources",
   component: lazyRouteComponent(() => import("~/pages/sources/SourcesPage"), "SourcesPage"),
-  validateSearch: (search: Record<string, unknown>): { tab?: SourcesTab } => ({
+  validateSearch: (search: Record<string, unknown>): { tab?: SourcesTab; source?: string; code?: string; from?: string; q?: string } => ({
     tab: SOURCES_TABS.find((tab) => tab === search.tab),
+    source: text(search.source),
+    code: text(search.code),
+    from: text(search.from),
+    q: text(search.q),
   }),
 });
 
@@ -220,10 +224,33 @@ const tables = createRoute({
   getParentRoute: () => signedIn,
   path: "/tables",
   component: lazyRouteComponent(() => import("~/pages/lake/TablesPage"), "TablesPage"),
-  validateSearch: (search: Record<string, unknown>): { table?: string; q?: string; tier?: string } => ({
+  validateSearch: (search: Record<string, unknown>): { tab?: "deletions"; table?: string; q?: string; tier?: string; where?: string } => ({
+    tab: search.tab === "deletions" ? "deletions" : undefined,
+    where: text(search.where),
     table: text(search.table),
     q: text(search.q),
     tier: text(search.tier),
+  }),
+});
+
+const searchJobs = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/search-jobs",
+  component: lazyRouteComponent(() => import("~/pages/lake/SearchPage"), "SearchPage"),
+  validateSearch: (search: Record<string, unknown>): { job?: string; new?: "search" | "restore"; table?: string } => ({
+    job: text(search.job),
+    new: search.new === "search" || search.new === "restore" ? search.new : undefined,
+    table: text(search.table),
+  }),
+});
+
+const summaryRules = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/summary-rules",
+  component: lazyRouteComponent(() => import("~/pages/lake/SummariesPage"), "SummariesPage"),
+  validateSearch: (search: Record<string, unknown>): { rule?: string; edit?: "new" | "this" | "copy" } => ({
+    rule: text(search.rule),
+    edit: search.edit === "new" || search.edit === "this" || search.edit === "copy" ? search.edit : undefined,
   }),
 });
 
@@ -237,9 +264,10 @@ const settings = createRoute({
 });
 
 const content = [rules, rule, coverage, watchlists, watchlist, anomalies] as const;
+const data = [sources, tables, searchJobs, summaryRules] as const;
 const tree = root.addChildren([
   signIn,
-  signedIn.addChildren([home, incidents, incident, entities, hunting, actions, ...content, sources, tables, settings]),
+  signedIn.addChildren([home, incidents, incident, entities, hunting, actions, ...content, ...data, settings]),
 ]);
 
 export function makeRouter(client: QueryClient) {

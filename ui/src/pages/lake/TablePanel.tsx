@@ -4,7 +4,16 @@ import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { type TableDetail, tableQuery, useKeepTable, usePreviewRetention } from "~/api/lake";
 import { useMay } from "~/app/permissions";
-import { ArrowUndoRegular, CodeRegular, DismissRegular, EditRegular } from "~/components/icons";
+import { Bars } from "~/components/Bars";
+import {
+  ArchiveRegular,
+  ArrowUndoRegular,
+  CodeRegular,
+  DeleteRegular,
+  DismissRegular,
+  EditRegular,
+  SearchRegular,
+} from "~/components/icons";
 import { Time } from "~/components/marks";
 import { Card } from "~/components/Page";
 import { LoadingRows, ProblemBar } from "~/components/states";
@@ -34,12 +43,29 @@ export function TablePanel({ table, close }: { table: string; close: () => void 
 }
 
 function Body({ table }: { table: TableDetail }) {
+  const mayRun = useMay("jobs.run");
+  const mayDelete = useMay("lake.delete");
   return (
     <div className={css.panelBody}>
       <div className={css.tools}>
         <Link to="/hunting" search={allRows(table.name)} className={css.link}>
           <CodeRegular aria-hidden="true" /> Newest rows
         </Link>
+        {mayRun ? (
+          <Link to="/search-jobs" search={{ new: "search", table: table.name }} className={css.link}>
+            <SearchRegular aria-hidden="true" /> Search job
+          </Link>
+        ) : null}
+        {mayRun && table.archived_rows ? (
+          <Link to="/search-jobs" search={{ new: "restore", table: table.name }} className={css.link}>
+            <ArchiveRegular aria-hidden="true" /> Restore
+          </Link>
+        ) : null}
+        {mayDelete ? (
+          <Link to="/tables" search={{ tab: "deletions", table: table.name }} className={css.link}>
+            <DeleteRegular aria-hidden="true" /> Delete rows
+          </Link>
+        ) : null}
       </div>
       <Usage table={table} />
       <dl className={css.kv}>
@@ -92,7 +118,9 @@ function Body({ table }: { table: TableDetail }) {
                     {reader.name}
                   </Link>
                 ) : (
-                  reader.name
+                  <Link to="/summary-rules" search={{ rule: reader.id }} className={css.link}>
+                    {reader.name}
+                  </Link>
                 )}
                 <span className={css.quiet}> {reader.kind === "rule" ? "detection" : "summary rule"}</span>
               </li>
@@ -122,16 +150,10 @@ function Usage({ table }: { table: TableDetail }) {
   return (
     <figure className={css.usage}>
       <figcaption>Rows received by day, the last {SPAN_DAYS} days (UTC)</figcaption>
-      <div className={css.bars} aria-hidden="true">
-        {days.map((d) => (
-          <i
-            key={d.day}
-            title={`${d.day}: ${number(d.rows)}`}
-            data-none={!d.rows || undefined}
-            style={{ height: `${Math.max(d.rows ? 4 : 2, (100 * d.rows) / most)}%` }}
-          />
-        ))}
-      </div>
+      <Bars
+        label={`Rows received by day; the most were ${number(most)}`}
+        bars={days.map((d) => ({ label: d.day, parts: [{ name: "rows", color: "var(--colorCompoundBrandStroke)", value: d.rows }] }))}
+      />
       <div className={css.axis} aria-hidden="true">
         <span>{days[0]?.day}</span>
         <span>most {number(most)}</span>

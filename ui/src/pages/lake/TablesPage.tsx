@@ -1,9 +1,10 @@
-import { Input } from "@fluentui/react-components";
+import { Input, Tab, TabList } from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useMemo } from "react";
 import type { TableStats } from "~/api/lake";
 import { tablesQuery } from "~/api/queries";
+import { useMay } from "~/app/permissions";
 import { FilterMenu } from "~/components/FilterMenu";
 import { CodeRegular, DatabaseRegular, SearchRegular } from "~/components/icons";
 import { None, Time } from "~/components/marks";
@@ -11,6 +12,7 @@ import { Card, Page } from "~/components/Page";
 import { Empty, LoadingRows, ProblemBar } from "~/components/states";
 import { bytes, compact, count, number } from "~/lib/text";
 import { parseTime } from "~/lib/time";
+import { Deletions } from "./Deletions";
 import css from "./Lake.module.css";
 import { TablePanel } from "./TablePanel";
 import { allRows, stays } from "./terms";
@@ -27,17 +29,10 @@ const inTier = (table: TableStats, tier: string) => (tier === "archive" ? table.
 export function TablesPage() {
   const search = useSearch({ from: "/signed-in/tables" });
   const navigate = useNavigate();
-  const { data, error, refetch } = useQuery(tablesQuery);
+  const { data } = useQuery(tablesQuery);
+  const mayDelete = useMay("lake.delete");
   const set = (change: Partial<typeof search>) => void navigate({ to: "/tables", search: { ...search, ...change }, replace: true });
   const items = useMemo(() => data?.items ?? [], [data]);
-  const shown = useMemo(() => {
-    const needle = (search.q ?? "").trim().toLowerCase();
-    const tiers = search.tier?.split(",") ?? [];
-    return items
-      .filter((t) => !needle || `${t.name} ${t.category}`.toLowerCase().includes(needle))
-      .filter((t) => !tiers.length || tiers.some((tier) => inTier(t, tier)))
-      .sort((a, b) => b.rows - a.rows || a.name.localeCompare(b.name));
-  }, [items, search.q, search.tier]);
   const sum = (of: (t: TableStats) => number) => items.reduce((total, t) => total + of(t), 0);
   const rate = items.some((t) => t.rows_last_hour !== null) ? sum((t) => t.rows_last_hour ?? 0) : null;
   const last = items.reduce<string | null>(
@@ -53,6 +48,36 @@ export function TablesPage() {
         <Total label="Rows in the last hour" value={rate === null ? "–" : compact(rate)} />
         <Total label="Last row received" value={last ? <Time value={last} relative /> : "–"} />
       </dl>
+      {mayDelete ? (
+        <TabList
+          selectedValue={search.tab ?? "tables"}
+          onTabSelect={(_, d) => set({ tab: d.value === "deletions" ? "deletions" : undefined, where: undefined })}
+        >
+          <Tab value="tables">Tables ({items.length})</Tab>
+          <Tab value="deletions">Delete rows</Tab>
+        </TabList>
+      ) : null}
+      {search.tab === "deletions" ? <Deletions /> : <Tables />}
+    </Page>
+  );
+}
+
+function Tables() {
+  const search = useSearch({ from: "/signed-in/tables" });
+  const navigate = useNavigate();
+  const { data, error, refetch } = useQuery(tablesQuery);
+  const set = (change: Partial<typeof search>) => void navigate({ to: "/tables", search: { ...search, ...change }, replace: true });
+  const items = useMemo(() => data?.items ?? [], [data]);
+  const shown = useMemo(() => {
+    const needle = (search.q ?? "").trim().toLowerCase();
+    const tiers = search.tier?.split(",") ?? [];
+    return items
+      .filter((t) => !needle || `${t.name} ${t.category}`.toLowerCase().includes(needle))
+      .filter((t) => !tiers.length || tiers.some((tier) => inTier(t, tier)))
+      .sort((a, b) => b.rows - a.rows || a.name.localeCompare(b.name));
+  }, [items, search.q, search.tier]);
+  return (
+    <>
       {error && !data ? <ProblemBar error={error} retry={() => void refetch()} /> : null}
       {!data && !error ? <LoadingRows /> : null}
       {data && !items.length ? (
@@ -95,7 +120,7 @@ export function TablesPage() {
           </div>
         </>
       ) : null}
-    </Page>
+    </>
   );
 }
 

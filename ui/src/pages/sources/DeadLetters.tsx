@@ -1,10 +1,13 @@
-import { Button, Spinner, Tab, TabList, Tooltip } from "@fluentui/react-components";
+import { Button, Input, Spinner, Tab, TabList, Tooltip } from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
-import { deadLetterQuery, useReplay } from "~/api/queries";
-import type { DeadLetter, DeadLetterPage, Replay } from "~/api/types";
+import { useNavigate, useSearch } from "@tanstack/react-router";
+import { lettersQuery } from "~/api/lake";
+import { deadLetterQuery, deadLettersQuery, useReplay } from "~/api/queries";
+import type { DeadLetter, Replay } from "~/api/types";
 import { useMay } from "~/app/permissions";
-import { ArrowClockwiseRegular, ArrowDownloadRegular, CheckmarkCircleRegular, DismissRegular } from "~/components/icons";
+import { ArrowClockwiseRegular, ArrowDownloadRegular, CheckmarkCircleRegular, DismissRegular, SearchRegular } from "~/components/icons";
+import { FilterMenu } from "~/components/FilterMenu";
 import { Time } from "~/components/marks";
 import { Card } from "~/components/Page";
 import { Empty, LoadingRows, ProblemBar } from "~/components/states";
@@ -13,15 +16,40 @@ import { asText, fromBase64, hexDump } from "~/lib/bytes";
 import { count, number } from "~/lib/text";
 import css from "./Sources.module.css";
 
+const STEP = 200;
+const MOST = 1000;
+
 /** What could not be taken: why, where, the bytes themselves, and the way to try again after a fix. */
-export function DeadLetters({ page, error }: { page: DeadLetterPage | undefined; error: unknown }) {
+export function DeadLetters() {
+  const search = useSearch({ from: "/signed-in/sources" });
+  const navigate = useNavigate();
+  const [limit, setLimit] = useState(STEP);
+  const [typed, setTyped] = useState(search.q ?? "");
+  const filter = { code: search.code, source: search.from, text: search.q };
+  const filtered = Boolean(search.code || search.from || search.q);
+  const { data: page, error } = useQuery(lettersQuery({ ...filter, limit }));
+  const all = useQuery(deadLettersQuery(1));
+  const set = (change: Partial<typeof search>) => {
+    setChosen(null);
+    setLimit(STEP);
+    void navigate({ to: "/sources", search: { ...search, ...change }, replace: true });
+  };
   const [chosen, setChosen] = useState<number | null>(null);
   const may = useMay("sources.write");
   const replay = useReplay();
   const notices = useNotices();
   const again = (which: Partial<Replay>) =>
     replay.mutate(
-      { ids: [], code: "", source: "", format: "", text: "", before: null, limit: 1000, ...which },
+      {
+        ids: [],
+        code: filter.code ?? "",
+        source: filter.source ?? "",
+        format: "",
+        text: filter.text ?? "",
+        before: null,
+        limit: 1000,
+        ...which,
+      },
       {
         onSuccess: (done) => {
           setChosen(null);
@@ -33,7 +61,7 @@ export function DeadLetters({ page, error }: { page: DeadLetterPage | undefined;
       },
     );
   if (!page) return error ? <ProblemBar error={error} /> : <LoadingRows rows={4} />;
-  if (!page.items.length) {
+  if (!page.items.length && !filtered) {
     return (
       <Card>
         <Empty
@@ -46,8 +74,41 @@ export function DeadLetters({ page, error }: { page: DeadLetterPage | undefined;
   }
   const letter = chosen === null ? undefined : page.items[chosen];
   const codes = Object.entries(page.counts.code);
+  const counts = all.data?.counts ?? page.counts;
+  const options = (of: Record<string, number>) => Object.entries(of).map(([value, n]) => ({ value, label: value, count: n }));
+  // One at a time, as the server takes them: what is chosen last holds.
+  const last = (values: string[], before: string | undefined) => values.find((v) => v !== before);
   return (
     <>
+      <div className={css.replay}>
+        <Input
+          type="search"
+          aria-label="Search in reasons and bytes"
+          placeholder="Reason, then Enter"
+          contentBefore={<SearchRegular />}
+          value={typed}
+          onChange={(_, d) => setTyped(d.value)}
+          onKeyDown={(e) => e.key === "Enter" && set({ q: typed.trim() || undefined })}
+          onBlur={() => (typed.trim() || undefined) !== search.q && set({ q: typed.trim() || undefined })}
+        />
+        <FilterMenu
+          name="Code"
+          options={options(counts.code)}
+          chosen={search.code ? [search.code] : []}
+          onChange={(values) => set({ code: last(values, search.code) })}
+        />
+        <FilterMenu
+          name="Source"
+          options={options(counts.source)}
+          chosen={search.from ? [search.from] : []}
+          onChange={(values) => set({ from: last(values, search.from) })}
+        />
+        {filtered ? (
+          <Button appearance="subtle" onClick={() => (setTyped(""), set({ q: undefined, code: undefined, from: undefined }))}>
+            Show all
+          </Button>
+        ) : null}
+      </div>
       {may && page.replayable ? (
         <div className={css.replay}>
           <Button
@@ -56,7 +117,7 @@ export function DeadLetters({ page, error }: { page: DeadLetterPage | undefined;
             disabled={replay.isPending}
             onClick={() => again({})}
           >
-            Replay all ({number(page.replayable)})
+            {filtered ? "Replay these" : "Replay all"} ({number(page.replayable)})
           </Button>
           {codes.length > 1
             ? codes.map(([code, n]) => (
@@ -108,9 +169,15 @@ export function DeadLetters({ page, error }: { page: DeadLetterPage | undefined;
               ))}
             </tbody>
           </table>
+          {page.items.length ? null : <Empty icon={<SearchRegular />} title="No letter matches" text="Loosen a filter." />}
           {page.total > page.items.length ? (
             <p className={css.foot}>
-              The newest {number(page.items.length)} of {number(page.total)}. All are in the table DeadLetter_CL.
+              The newest {number(page.items.length)} of {number(page.total)}. All are in the table DeadLetter_CL.{" "}
+              {limit < MOST ? (
+                <Button size="small" onClick={() => setLimit(Math.min(MOST, limit + STEP))}>
+                  Show more
+                </Button>
+              ) : null}
             </p>
           ) : null}
         </Card>

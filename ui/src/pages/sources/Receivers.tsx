@@ -1,19 +1,36 @@
 import { Button, Tooltip } from "@fluentui/react-components";
+import { useQuery } from "@tanstack/react-query";
+import { Link, useNavigate, useSearch } from "@tanstack/react-router";
+import { deadLettersQuery } from "~/api/queries";
 import type { Source } from "~/api/types";
-import { CopyRegular, PlugConnectedRegular } from "~/components/icons";
-import { Time } from "~/components/marks";
+import { ChevronDownRegular, ChevronRightRegular, CopyRegular, PlugConnectedRegular } from "~/components/icons";
+import { None, Time } from "~/components/marks";
 import { Card } from "~/components/Page";
 import { Empty, LoadingRows, ProblemBar } from "~/components/states";
 import { useNotices } from "~/components/toasts";
 import { bytes, number, words } from "~/lib/text";
 import { duration } from "~/lib/time";
+import { SourceHistory } from "./SourceHistory";
 import css from "./Sources.module.css";
 
 const tone = (state: string): "good" | "bad" | "off" =>
   /listen|run|watch|ok|active|open/i.test(state) ? "good" : /fail|error|stale/i.test(state) ? "bad" : "off";
 
+/** "1,200", "3.4", "0.02": events a second. */
+export const perSecond = (rate: number): string =>
+  rate >= 100 ? number(Math.round(rate)) : rate >= 1 ? rate.toFixed(1) : rate ? rate.toPrecision(1) : "0";
+
+const keyOf = (source: Source): string => `${source.kind}/${source.name}`;
+
+/** Under what a source's letters are found: they name the peer, the file or, where neither is known, the receiver. */
+const senderOf = (source: Source, counts: Record<string, number> | undefined): string | undefined =>
+  [source.name, source.kind].find((name) => counts?.[name]);
+
 export function Receivers({ items, error }: { items: Source[] | undefined; error: unknown }) {
   const notices = useNotices();
+  const search = useSearch({ from: "/signed-in/sources" });
+  const navigate = useNavigate();
+  const letters = useQuery(deadLettersQuery(1));
   if (!items) return error ? <ProblemBar error={error} /> : <LoadingRows rows={4} />;
   if (!items.length) {
     return (
@@ -73,12 +90,29 @@ export function Receivers({ items, error }: { items: Source[] | undefined; error
               <dd>{number(source.events)}</dd>
             </div>
             <div>
+              <dt>A second</dt>
+              <dd>{source.events_per_second === null ? <None>unknown</None> : perSecond(source.events_per_second)}</dd>
+            </div>
+            <div>
               <dt>Bytes</dt>
               <dd>{bytes(source.bytes)}</dd>
             </div>
             <div>
               <dt>Errors</dt>
-              <dd data-bad={source.errors > 0 || undefined}>{number(source.errors)}</dd>
+              <dd data-bad={source.errors > 0 || undefined}>
+                {source.errors ? (
+                  <Link
+                    to="/sources"
+                    search={{ tab: "dead-letters", from: senderOf(source, letters.data?.counts.source) }}
+                    className={css.errors}
+                  >
+                    {number(source.errors)}
+                    <span className="visually-hidden"> dead letters of {source.name}</span>
+                  </Link>
+                ) : (
+                  0
+                )}
+              </dd>
             </div>
             <div>
               <dt>Last event</dt>
@@ -87,6 +121,23 @@ export function Receivers({ items, error }: { items: Source[] | undefined; error
               </dd>
             </div>
           </dl>
+          <Button
+            size="small"
+            appearance="subtle"
+            className={css.history}
+            aria-expanded={search.source === keyOf(source)}
+            icon={search.source === keyOf(source) ? <ChevronDownRegular /> : <ChevronRightRegular />}
+            onClick={() =>
+              void navigate({
+                to: "/sources",
+                search: { ...search, source: search.source === keyOf(source) ? undefined : keyOf(source) },
+                replace: true,
+              })
+            }
+          >
+            The last day<span className="visually-hidden"> of {source.name}</span>
+          </Button>
+          {search.source === keyOf(source) ? <SourceHistory kind={source.kind} name={source.name} /> : null}
         </Card>
       ))}
     </div>

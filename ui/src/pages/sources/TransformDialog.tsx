@@ -16,12 +16,12 @@ import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { Problem } from "~/api/client";
 import { streamsQuery, usePreviewTransform, useSaveTransform } from "~/api/queries";
-import type { NewTransform, PreviewRows, Transform } from "~/api/types";
+import type { NewTransform, Transform } from "~/api/types";
 import { AddRegular, DismissRegular, PlayRegular } from "~/components/icons";
+import { SampleRows } from "~/components/SampleRows";
 import { ProblemBar } from "~/components/states";
 import { useNotices } from "~/components/toasts";
 import { count } from "~/lib/text";
-import { rawText } from "~/lib/values";
 import css from "./Sources.module.css";
 
 /** Write a transform, see what it does to the stream's last rows, and save it. What the server refuses is shown with its place. */
@@ -113,9 +113,13 @@ export function TransformDialog({ transform, close }: { transform: Transform | n
             </Field>
             {preview.data ? (
               <section className={css.preview} aria-label="Preview" data-testid="transform-preview">
-                <Rows title={`Before: the last ${count(preview.data.before.count, "row")}`} rows={preview.data.before} />
+                <SampleRows title={`Before: the last ${count(preview.data.before.count, "row")}`} rows={preview.data.before} />
                 {preview.data.after.map((after, index) => (
-                  <Rows key={index} title={`After: ${count(after.count, "row")} → ${after.table || preview.data.stream}`} rows={after} />
+                  <SampleRows
+                    key={index}
+                    title={`After: ${count(after.count, "row")} → ${after.table || preview.data.stream}`}
+                    rows={after}
+                  />
                 ))}
               </section>
             ) : null}
@@ -161,37 +165,5 @@ function Refused({ error, title }: { error: unknown; title: string }) {
         </li>
       ))}
     </ul>
-  );
-}
-
-const SHOWN = 8;
-
-function Rows({ title, rows }: { title: string; rows: PreviewRows }) {
-  return (
-    <figure className={css.sample}>
-      <figcaption>{title}</figcaption>
-      <div className={css.sampleScroll} tabIndex={0} role="region" aria-label={title}>
-        <table>
-          <thead>
-            <tr>
-              {rows.columns.map((c) => (
-                <th key={c.name} scope="col" title={c.type}>
-                  {c.name}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {rows.rows.slice(-SHOWN).map((row, index) => (
-              <tr key={index}>
-                {row.map((value, at) => (
-                  <td key={at}>{rawText(value)}</td>
-                ))}
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-    </figure>
   );
 }

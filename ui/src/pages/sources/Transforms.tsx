@@ -4,7 +4,7 @@ import { useState } from "react";
 import { transformsQuery, useChangeTransform } from "~/api/queries";
 import type { Transform } from "~/api/types";
 import { useMay } from "~/app/permissions";
-import { AddRegular, ArrowUndoRegular, DeleteRegular, EditRegular, FlowRegular } from "~/components/icons";
+import { AddRegular, ArrowUndoRegular, DeleteRegular, EditRegular, FlowRegular, HistoryRegular } from "~/components/icons";
 import { KqlText } from "~/components/KqlText";
 import { Time } from "~/components/marks";
 import { Card } from "~/components/Page";
@@ -13,6 +13,7 @@ import { useNotices } from "~/components/toasts";
 import { count, number } from "~/lib/text";
 import css from "./Sources.module.css";
 import { TransformDialog } from "./TransformDialog";
+import { Versions } from "./Versions";
 
 /** What happens to rows before they are stored: each transform with its flows, what it did, and its switch. */
 export function Transforms() {
@@ -53,6 +54,7 @@ function One({ item, may, edit }: { item: Transform; may: boolean; edit: () => v
   const notices = useNotices();
   const change = useChangeTransform();
   const [sure, setSure] = useState(false);
+  const [versions, setVersions] = useState(false);
   const run = item.run;
   const act = (what: "on" | "off" | "undo" | "remove", done: string) =>
     change.mutate(
@@ -64,6 +66,15 @@ function One({ item, may, edit }: { item: Transform; may: boolean; edit: () => v
       <div className={css.receiverHead}>
         <h2>{item.name}</h2>
         <span className={css.transformTools}>
+          <Tooltip content="Versions" relationship="label">
+            <Button
+              size="small"
+              appearance="subtle"
+              icon={<HistoryRegular />}
+              aria-expanded={versions}
+              onClick={() => setVersions(!versions)}
+            />
+          </Tooltip>
           {may ? (
             <>
               <Tooltip content="Edit" relationship="label">
@@ -127,6 +138,7 @@ function One({ item, may, edit }: { item: Transform; may: boolean; edit: () => v
         </dl>
       ) : null}
       {run?.last_error ? <p className={css.error}>{run.last_error}</p> : null}
+      {versions ? <Versions item={item} may={may} /> : null}
     </Card>
   );
 }
