@@ -37,9 +37,9 @@ export default function QueryEditor({ ref, value, onChange, onRun, schema, diagn
 
   useEffect(() => {
     if (!box.current) return;
+    const model = monaco.editor.createModel(value, "kusto");
     const made = monaco.editor.create(box.current, {
-      value,
-      language: "kusto",
+      model,
       theme: themeFor(dark),
       ariaLabel: label,
       automaticLayout: true,
@@ -69,8 +69,9 @@ export default function QueryEditor({ ref, value, onChange, onRun, schema, diagn
     (box.current as HTMLDivElement & { editor?: unknown }).editor = made;
     made.focus();
     return () => {
-      made.getModel()?.dispose();
       made.dispose();
+      // Kusto's worker may still be asked about it: it goes when the answers have come.
+      setTimeout(() => model.dispose(), 60_000);
       editor.current = null;
     };
     // The editor owns its text from here on; `value` only comes back in when it differs (below).
