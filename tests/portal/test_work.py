@@ -327,6 +327,7 @@ def test_charts_follow_render_and_can_be_changed(portal: Watched) -> None:
         "/hunting?range=all&run=true&query=" + quote("T\n| summarize count() by FileName\n| render piechart")
     )
     page.wait_for_selector("[data-testid=chart][data-ready]", timeout=30_000, state="attached")
+    page.wait_for_load_state("networkidle")  # a result that comes anew closes the list
     page.get_by_label("Kind of chart").click()
     page.get_by_role("option", name="Bar chart").click()
     page.wait_for_selector("[aria-label*=barchart]", state="attached")
