@@ -356,7 +356,8 @@ def test_many_leave_nothing(shared: House) -> None:
     turns = max(1, CONNECTIONS // len(cases) // 4)
     machine = Machine(shared)
     machine.subscribe()  # now the receiver's loop has the handles that it lives with
-    machine.connection.close()
+    for each in shared.machines:  # those of the tests before, too
+        each.connection.close()
     until(lambda: shared.receiver.connections == 0)
     before, grown = len(sockets()), [resident()]
 

@@ -84,19 +84,16 @@ class CaseEngine:
 
     def accept(self, text: str) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
         """The same, with external data standing as an empty table and the database of places as one that knows none."""
-        from tocsin.kql.functions.python import geoip
-
-        if not geoip.configured():
-            geoip.configure(lambda _: None)
-            self._placeless = True
+        self._stand_in()
         return self._run(self._compile(text, external=_empty))
 
     def diagnostics(self, text: str, source: str = "") -> tuple[Diagnostic, ...]:
-        """What is wrong with a text. `source`: it is a parser's query over rows of that kind."""
+        """What is wrong with a text, wherever it runs. `source`: it is a parser's query over rows of that kind."""
         from tocsin.ingest.schemas import SOURCE, fixed_schema
         from tocsin.kql.language import diagnostics
         from tocsin.kql.parser import parse_partial
 
+        self._stand_in()
         catalog = self.catalog
         if source:
             schema = fixed_schema(source)
@@ -104,6 +101,14 @@ class CaseEngine:
                 return parse_partial(text)[1]
             catalog = replace(catalog, schemas={SOURCE: schema})
         return diagnostics(text, catalog, self._clock.now(), external=_empty)
+
+    def _stand_in(self) -> None:
+        """Where no database of places is configured, one that knows none."""
+        from tocsin.kql.functions.python import geoip
+
+        if not geoip.configured():
+            geoip.configure(lambda _: None)
+            self._placeless = True
 
     def explain(self, text: str) -> str:
         """Tables, columns, SQL and plan."""

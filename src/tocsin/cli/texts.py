@@ -96,6 +96,7 @@ def _files(paths: Sequence[str], suffixes: tuple[str, ...]) -> Iterator[tuple[st
 
 
 def _of_yaml(name: str, text: str) -> Iterator[Located]:
+    from tocsin.content import PAGE_KINDS, PAGE_PARAMETERS
     from tocsin.content.yamltext import parse_yaml
 
     for document in parse_yaml(text, name):
@@ -104,10 +105,17 @@ def _of_yaml(name: str, text: str) -> Iterator[Located]:
             continue
         if isinstance(value.get("query"), str):
             kind = str(value["source"]) if "source" in value and "table" in value else ""
-            yield Located(name, value["query"], text, _mapping(document, "query", text, value["query"]), source=kind)
+            declared = PAGE_PARAMETERS if "entity" in value and value.get("kind") in PAGE_KINDS else ""
+            offset = _after(declared, _mapping(document, "query", text, value["query"]))
+            yield Located(name, declared + value["query"], text, offset, source=kind)
         elif isinstance(value.get("body"), str) and "parameters" in value:
             offset = _mapping(document, "body", text, value["body"])
             yield Located(name, value["body"], text, offset, syntax_only=bool(str(value["parameters"] or "").strip()))
+
+
+def _after(declared: str, offset: Callable[[int], int]) -> Callable[[int], int]:
+    """The same offsets for a text before which `declared` was put."""
+    return (lambda at: offset(max(0, at - len(declared)))) if declared else offset
 
 
 def _mapping(document: Any, key: str, text: str, query: str) -> Callable[[int], int]:

@@ -274,6 +274,16 @@ class IncidentFile:
     document: Document
 
 
+PAGE_KINDS = frozenset({"facts", "timeline", "related", "prevalence", "hunt"})
+"""The kinds of entity content that its page shows; their queries have the parameters of `PAGE_PARAMETERS`."""
+
+PAGE_PARAMETERS = (
+    "declare query_parameters(Names:dynamic=dynamic([]), Parts:dynamic=dynamic({}), "
+    "Start:datetime=datetime(2000-01-01), End:datetime=datetime(2100-01-01));\n"
+)
+"""What a page's queries may ask of: all that the thing is known by in lower case, its identifiers, and the time that the page shows."""
+
+
 @dataclass(frozen=True, slots=True)
 class EntityFile:
     """Content about entities: what teaches aliases (``alias``), who is shared by many (``shared``), and what their pages show

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from tocsin.access.errors import ForbiddenError
 from tocsin.base.errors import TocsinError, UsageError
-from tocsin.content import Content, EntityFile
+from tocsin.content import PAGE_PARAMETERS, Content, EntityFile
 from tocsin.detect.alert import Alert, iso
 from tocsin.incidents.entitynames import Subject, names_of, related_by_alerts, subject, worst
 from tocsin.incidents.judging import assets_of
@@ -27,7 +27,6 @@ from tocsin.state import AliasRow, IncidentFilter, State, Unit
 
 __all__ = ["EntityPages"]
 
-_DECLARE = "declare query_parameters(Names:dynamic, Parts:dynamic, Start:datetime, End:datetime);\n"
 _LIMITS = Limits(rows=500, seconds=20.0)
 _USUAL = timedelta(days=7)
 _LONGEST = timedelta(days=180)
@@ -121,7 +120,7 @@ class EntityPages:
         parameters = {"Names": about.names, "Parts": about.parts, "Start": since, "End": until}
 
         def ask(item: EntityFile) -> tuple[list[dict[str, Any]], str]:
-            text = _DECLARE + str(item.document.value["query"])
+            text = PAGE_PARAMETERS + str(item.document.value["query"])
             try:
                 result = self._parts.queries.run(
                     text, principal=principal, parameters=parameters, limits=_LIMITS, cancel=cancel
