@@ -16,7 +16,10 @@ settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("TOCSIN_EXAMPLES", "tocsin"))
 
 ALONE = ("e2e", "portal", "workspace")
-"""Folders of which every test wants the machine for itself."""
+"""Folders of which every test wants no crowd beside it."""
+
+BROWSERS = ("portal",)
+"""Folders of which every test drives a browser."""
 
 _LEVEL = logging.getLogger().level
 _STRUCTLOG = structlog.get_config()
@@ -24,11 +27,13 @@ _STRUCTLOG = structlog.get_config()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Real servers, peers and browsers run one by one, after the tests that share the machine."""
+    """Real servers, peers and browsers run after the tests that share the machine, in two rows: a browser's, and all others."""
     tests = Path(__file__).parent
     for item in items:
         if item.path.relative_to(tests).parts[0] in ALONE or item.get_closest_marker("system"):
             item.add_marker(pytest.mark.alone)
+        if item.path.relative_to(tests).parts[0] in BROWSERS:
+            item.add_marker(pytest.mark.browser)
 
 
 @pytest.fixture(autouse=True)
