@@ -24,6 +24,8 @@ WINDOWS = 168
 
 _LIMITS = Limits(rows=2_000_000, seconds=300.0, result_bytes=None)
 _TICK = timedelta(microseconds=1)
+_ERA = (datetime(1700, 1, 1), datetime(9000, 1, 1))  # noqa: DTZ001 - gets the zone of what it bounds
+"""Times before and after it are nobody's, and a window around them would leave the calendar."""
 
 
 @dataclass(slots=True)
@@ -69,6 +71,9 @@ def run_past(
 ) -> Past:
     """The anomaly's windows over the events from `first` to `last`. Raises as `tocsin.detect.anomaly.evaluate`."""
     past = Past(anomaly)
+    first, last = (
+        min(max(t, _ERA[0].replace(tzinfo=t.tzinfo)), _ERA[1].replace(tzinfo=t.tzinfo)) for t in (first, last)
+    )
     buckets: set[datetime] = set()
     for table in stored_tables(queries.compile(anomaly.query)):
         name = table if table.isidentifier() else f"['{table}']"
