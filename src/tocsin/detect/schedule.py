@@ -126,10 +126,18 @@ class Scheduler(Turns):
         async def work(lane: _Lane, pool: ThreadPoolExecutor) -> None:
             while not stop.is_set():
                 if not await loop.run_in_executor(pool, lane.work, stop.is_set):
-                    await self._clock.sleep(self.settings.poll)
+                    await self._rest(stop)
 
         with ThreadPoolExecutor(len(lanes), thread_name_prefix="rules") as pool:
             await asyncio.gather(*(work(lane, pool) for lane in lanes))
+
+    async def _rest(self, stop: asyncio.Event) -> None:
+        """Until it is time to look again, or to stop."""
+        waits = [asyncio.ensure_future(self._clock.sleep(self.settings.poll)), asyncio.ensure_future(stop.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
 
     def run_started(self, job: Job) -> None:
         """Runs a job for which `start` was asked; its failure is recorded, not raised."""
