@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -44,15 +45,16 @@ def _ordered(value: Any) -> Any:
     return sorted(value, key=str) if isinstance(value, list) else value
 
 
-def _run(folder: Path, eager: bool, kills: int, chance: random.Random) -> int:
-    """Runs children until one comes to the end, killing the first so many. Gives how many were killed."""
+def _run(folder: Path, eager: bool, kills: int, chance: random.Random, span: float = 0) -> int:
+    """Runs children until one comes to the end, killing the first so many, each within the first part of the `span` of seconds that an
+    uninterrupted one takes. Gives how many were killed."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.detect.killed"])
     died = 0
     while True:
         child = context.Process(target=killed.main, args=(str(folder), MINUTES, eager))
         child.start()
-        child.join(0.6 + 1.2 * chance.random() if died < kills else 300)
+        child.join(span * (0.15 + 0.45 * chance.random()) if died < kills else 300)
         if child.exitcode is None and died < kills:
             assert child.pid is not None
             os.kill(child.pid, signal.SIGKILL)
@@ -72,8 +74,10 @@ def test_killed_runs_say_what_an_uninterrupted_one_says(tmp_path: Path) -> None:
     killed.fill(whole, MINUTES, SEED)
     for other in (broken, eager):
         shutil.copytree(whole, other)
+    begun = time.monotonic()
     assert _run(whole, False, 0, chance) == 0
-    assert _run(broken, False, KILLS, chance) > 0
+    span = time.monotonic() - begun
+    assert _run(broken, False, KILLS, chance, span) > 0
     expected, found = _said(whole), _said(broken)
     assert len({a["rule_id"] for a in expected.values()}) >= len(killed.rules()) - 1
     assert found == expected
@@ -81,7 +85,7 @@ def test_killed_runs_say_what_an_uninterrupted_one_says(tmp_path: Path) -> None:
     if KILLS < 10:
         return  # the eager form takes as long again
     # An eager run says first hits when it sees them, so its alerts are cut elsewhere; the rows in them are the same, each once.
-    _run(eager, True, max(KILLS // 4, 1), chance)
+    _run(eager, True, max(KILLS // 4, 1), chance, span)
     for rule in ("filter", "each", "recent", "nrt"):
         want = Counter(str(e["row"]) for a in expected.values() if a["rule_id"] == rule for e in a["events"])
         have = Counter(str(e["row"]) for a in _said(eager).values() if a["rule_id"] == rule for e in a["events"])
