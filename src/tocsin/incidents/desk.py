@@ -130,24 +130,15 @@ class IncidentDesk:
         durable together). When the transaction fails, memory goes back to what the database holds.
         """
         alerts = [self.resolve(a) for a in alerts]
+
+        def write(unit: Unit, changes: list[IncidentChange]) -> None:
+            store.save(unit, self._correlator, changes)
+            if within is not None:
+                within(unit)
+
         with self._lock:
-            while True:
-                try:
-                    changes = self._correlator.add(alerts)
-                    with self._state.write() as unit:
-                        if reshape.reshapes(unit) != self._reshapes:
-                            raise _OutdatedError
-                        store.save(unit, self._correlator, changes)
-                        if within is not None:
-                            within(unit)
-                    self._correlator.shed(alerts)
-                    break
-                except _OutdatedError:
-                    # People merged or moved since memory was read: look again at what is there now.
-                    self._correlator = self._load()
-                except BaseException:
-                    self._correlator = self._load()
-                    raise
+            changes = self._kept(lambda: self._correlator.add(alerts), write)
+            self._correlator.shed(alerts)
         if changes:
             self._tell()
         return changes
@@ -155,29 +146,47 @@ class IncidentDesk:
     def learned(self, keys: Collection[EntityKey], since: datetime) -> list[IncidentChange]:
         """Takes in what was learned of things after alerts that name them were filed: alerts since then get what they are known as, and
         incidents that belong together by it become one."""
+        more: list[Alert] = []
+
+        def change() -> list[IncidentChange] | None:
+            resolved = [(a, self.resolve(a)) for a in self._correlator.concerned(keys, since)]
+            more[:] = [after for before, after in resolved if len(after.aliases) > len(before.aliases)]
+            return [c for a in more for c in self._correlator.learn(a)] if more else None
+
+        def write(unit: Unit, changes: list[IncidentChange]) -> None:
+            for alert in more:
+                unit.incidents.know(alert.id, [a.to_dict() for a in alert.aliases])
+            store.save(unit, self._correlator, changes)
+
         with self._lock:
-            while True:
-                resolved = [(a, self.resolve(a)) for a in self._correlator.concerned(keys, since)]
-                more = [after for before, after in resolved if len(after.aliases) > len(before.aliases)]
-                if not more:
-                    return []
-                try:
-                    changes = [c for a in more for c in self._correlator.learn(a)]
-                    with self._state.write() as unit:
-                        if reshape.reshapes(unit) != self._reshapes:
-                            raise _OutdatedError
-                        for alert in more:
-                            unit.incidents.know(alert.id, [a.to_dict() for a in alert.aliases])
-                        store.save(unit, self._correlator, changes)
-                    break
-                except _OutdatedError:
-                    self._correlator = self._load()
-                except BaseException:
-                    self._correlator = self._load()
-                    raise
+            changes = self._kept(change, write)
         if changes:
             self._tell()
         return changes
+
+    def _kept(
+        self,
+        change: Callable[[], list[IncidentChange] | None],
+        write: Callable[[Unit, list[IncidentChange]], None],
+    ) -> list[IncidentChange]:
+        """What `change` makes of memory, made durable by `write` in one transaction; nothing is written where it gives None. When that fails,
+        memory goes back to what the database holds. The caller holds the lock."""
+        while True:
+            try:
+                changes = change()
+                if changes is None:
+                    return []
+                with self._state.write() as unit:
+                    if reshape.reshapes(unit) != self._reshapes:
+                        raise _OutdatedError
+                    write(unit, changes)
+                return changes
+            except _OutdatedError:
+                # People merged or moved since memory was read: look again at what is there now.
+                self._correlator = self._load()
+            except BaseException:
+                self._correlator = self._load()
+                raise
 
     def judge(self, *, again: bool = False) -> int:
         """Reads anew what incidents are judged by; with `again` every open incident is judged again. Gives how many changed."""

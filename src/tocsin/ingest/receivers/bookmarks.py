@@ -12,10 +12,10 @@ from pathlib import Path
 import msgpack
 import structlog
 
-from tocsin.base.errors import LakeError, Place
+from tocsin.base.errors import LakeError
 from tocsin.ingest.letters import LETTER
+from tocsin.ingest.receivers.remembered import write_remembered
 from tocsin.lake import Body
-from tocsin.lake.durable import write_atomically
 
 __all__ = ["Bookmarks"]
 
@@ -68,15 +68,15 @@ class Bookmarks:
                 kept = [[*key, bookmark] for key, bookmark in self._kept.items()]
                 self._changed = False
             try:
-                write_atomically(self._file, bytes(msgpack.packb({"format": _FORMAT, "bookmarks": kept})))
-            except OSError as error:
+                write_remembered(
+                    self._file,
+                    {"format": _FORMAT, "bookmarks": kept},
+                    "The bookmarks of Windows event forwarding can't be written",
+                    "The log keeps its records until they can; is the disk full?",
+                )
+            except LakeError:
                 self._changed = True
-                raise LakeError(
-                    f"The bookmarks of Windows event forwarding can't be written: {error.strerror or error}.",
-                    code="LAK0016",
-                    place=Place(str(self._file)),
-                    hint="The log keeps its records until they can; is the disk full?",
-                ) from error
+                raise
 
     def _load(self, file: Path) -> None:
         try:

@@ -19,10 +19,10 @@ from typing import Any
 import msgpack
 import structlog
 
-from tocsin.base.errors import LakeError, Place
+from tocsin.base.errors import LakeError
 from tocsin.ingest.decoders.body import unframe_syslog
+from tocsin.ingest.receivers.remembered import write_remembered
 from tocsin.lake import Body
-from tocsin.lake.durable import write_atomically
 
 __all__ = ["SessionTails", "digest_of"]
 
@@ -187,15 +187,15 @@ class SessionTails:
                 ]
                 self._changed = False
             try:
-                write_atomically(self._file, bytes(msgpack.packb({"format": _FORMAT, "sessions": sessions})))
-            except OSError as error:
+                write_remembered(
+                    self._file,
+                    {"format": _FORMAT, "sessions": sessions},
+                    "What is remembered of RELP can't be written",
+                    "The log keeps its records until it can; is the disk full?",
+                )
+            except LakeError:
                 self._changed = True
-                raise LakeError(
-                    f"What is remembered of RELP can't be written: {error.strerror or error}.",
-                    code="LAK0016",
-                    place=Place(str(self._file)),
-                    hint="The log keeps its records until it can; is the disk full?",
-                ) from error
+                raise
 
     # ---------------------------------------------------------------------------------------------- inside
 
