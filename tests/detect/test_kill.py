@@ -54,7 +54,7 @@ def _run(folder: Path, eager: bool, kills: int, chance: random.Random, span: flo
     while True:
         child = context.Process(target=killed.main, args=(str(folder), MINUTES, eager))
         child.start()
-        child.join(span * (0.15 + 0.45 * chance.random()) if died < kills else 300)
+        child.join(span * (0.1 + 0.3 * chance.random()) if died < kills else 300)
         if child.exitcode is None and died < kills:
             assert child.pid is not None
             os.kill(child.pid, signal.SIGKILL)
@@ -70,12 +70,13 @@ def _run(folder: Path, eager: bool, kills: int, chance: random.Random, span: flo
 def test_killed_runs_say_what_an_uninterrupted_one_says(tmp_path: Path) -> None:
     print(f"TOCSIN_KILL_SEED={SEED}")
     chance = random.Random(SEED)
-    whole, broken, eager = (tmp_path / n for n in ("whole", "broken", "eager"))
+    whole, timed, broken, eager = (tmp_path / n for n in ("whole", "timed", "broken", "eager"))
     killed.fill(whole, MINUTES, SEED)
-    for other in (broken, eager):
+    for other in (timed, broken, eager):
         shutil.copytree(whole, other)
-    begun = time.monotonic()
     assert _run(whole, False, 0, chance) == 0
+    begun = time.monotonic()
+    assert _run(timed, False, 0, chance) == 0  # again, with every module read
     span = time.monotonic() - begun
     assert _run(broken, False, KILLS, chance, span) > 0
     expected, found = _said(whole), _said(broken)
