@@ -372,6 +372,36 @@ def test_alerts_of_lines_are_those_of_their_rows(native: bool) -> None:
     assert len(seen[0][0]) > 4
 
 
+@pytest.mark.parametrize("native", PATHS)
+def test_hits_come_in_the_order_of_the_lines_whichever_way_each_went(native: bool) -> None:
+    """Bursts begin with a group's first hit, so the order decides which hits are one alert."""
+    chance = random.Random(5)
+    rules = sigma(RULES).rules
+    lines = []
+    for number in range(400):
+        event = {"Channel": SYSMON, "EventID": 1, "SourceName": "P", "CommandLine": f"abc {number}", "Hostname": f"ws{chance.randrange(4)}",
+                 "TimeCreated": f"2024-05-{chance.randrange(1, 4):02}T{chance.randrange(24):02}:{chance.randrange(60):02}:00Z"}  # fmt: skip
+        odd = number % 5
+        if odd == 1:
+            event["CommandLine"] = "abc kiwi"  # a keyword: the whole text must be looked at
+        elif odd == 2:
+            event["User"] = ["a", "b"]  # type: ignore[assignment]  # no flat object
+        line = orjson.dumps({"event": event} if odd == 3 and number % 2 else event)
+        lines.append(line + b"," if odd == 4 else line)
+    told = []
+    for way in (native, None):
+        matcher = SigmaMatcher(rules, live=True, native=bool(way))
+        if way is None:  # a line at a time, decoded
+            made = [
+                a for line in lines for b in decoded([line]) for a in matcher.match(SourceBatch(b.source, b.rows, ""))
+            ]
+        else:
+            made = [a for at in range(0, 400, 100) for a in matcher.match_lines(lines[at : at + 100])]
+        told.append([a.to_dict() for a in made])
+    assert told[0] == told[1]
+    assert len(told[0]) > 100
+
+
 # ------------------------------------------------------------------ recorded events
 
 

@@ -7,10 +7,11 @@ to a `Program` that holds only the rules which such an event can satisfy.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -124,13 +125,10 @@ class SigmaMatcher:
 
     def match(self, batch: SourceBatch) -> list[Alert]:
         """Looks at a batch; see the class for when alerts come out."""
-        return self._match(batch)
-
-    def _match(self, batch: SourceBatch, *, lines: bool = True) -> list[Alert]:
         self.stats.rows += len(batch)
         if batch.source not in self._by_source or not len(batch):
             return self._raise(self._correlations.close(self._now([]) - LATE)) if self._live else []
-        return self._take(self.hits(batch, lines=lines))
+        return self._take(self.hits(batch))
 
     def _take(self, hits: Sequence[Hit]) -> list[Alert]:
         self.stats.hits += len(hits)
@@ -178,15 +176,18 @@ class SigmaMatcher:
 
     def hits(self, batch: SourceBatch, *, lines: bool = True) -> list[Hit]:
         """Every (rule, event) pair of a batch, in row order. Without `lines` only the decoded rows are looked at."""
-        return self._hits(batch, self._windows(batch, lines=lines) if batch.source in WINDOWS else self._plain(batch))
+        return [hit for _, hit in self._numbered(batch, lines=lines)]
 
-    def _hits(self, batch: SourceBatch, found: list[tuple[int, tuple[int, ...]]]) -> list[Hit]:
-        found.sort(key=lambda pair: pair[0])
-        made: list[Hit] = []
+    def _numbered(self, batch: SourceBatch, *, lines: bool) -> list[tuple[int, Hit]]:
+        """As `hits`, each with the number of its row."""
+        found = self._windows(batch, lines=lines) if batch.source in WINDOWS else self._plain(batch)
+        found.sort(key=itemgetter(0))
         events = batch_events(batch, [i for i, _ in found], self._assets) if found else []
-        for (_, numbers), event in zip(found, events, strict=True):
-            made.extend([Hit(self.rules[n], event, number=n) for n in numbers])
-        return made
+        return [
+            (row, Hit(self.rules[n], event, number=n))
+            for (row, numbers), event in zip(found, events, strict=True)
+            for n in numbers
+        ]
 
     # ------------------------------------------------------------------ Windows events
 
@@ -197,23 +198,48 @@ class SigmaMatcher:
         self._gather.forget()
 
     def match_lines(self, lines: Sequence[bytes], origin: str = "") -> list[Alert]:
-        """Looks at JSON lines of Windows events; as `match` on what they decode to, but only what fires is decoded."""
+        """Looks at JSON lines of Windows events; as `match` on what they decode to, but only what fires is decoded.
+
+        Hits are taken in the order of the lines, whichever way a line went: bursts and correlations see the same stream with the kernel and without.
+        """
         verdicts, slow = self._scanner.scan(lines)
         self.stats.judged += len(lines) - len(slow)
+        self.stats.rows += len(lines) - len(slow)
         events = line_events([lines[i] for i, _ in verdicts], self._assets) if verdicts else []
-        hits = [
-            Hit(self.rules[n], event, number=n)
-            for (_, numbers), event in zip(verdicts, events, strict=True)
+        found = [
+            (at, Hit(self.rules[n], event, number=n))
+            for (at, numbers), event in zip(verdicts, events, strict=True)
             for n in numbers
         ]
-        self.stats.rows += len(lines) - len(slow)
-        alerts = self._take(hits)
         if slow:
-            body = _Body(b"\n".join([lines[i] for i in slow]), {"path": origin})
-            alerts.extend(
-                a for b in decode_body(body) if isinstance(b, SourceBatch) for a in self._match(b, lines=False)
-            )
-        return alerts
+            found += self._decoded(lines, slow, origin)
+        found.sort(key=itemgetter(0))
+        return self._take([hit for _, hit in found])
+
+    def _decoded(self, lines: Sequence[bytes], slow: Sequence[int], origin: str) -> list[tuple[int, Hit]]:
+        """Hits of the lines that must be decoded, each with the number of its line; equal lines may stand for each other."""
+        places: dict[bytes, deque[int]] = defaultdict(deque)
+        for at in sorted(slow):
+            places[lines[at]].append(at)
+        found: list[tuple[int, Hit]] = []
+        for batch in self._batches([lines[i] for i in slow], origin):
+            of = [
+                None if line is None or not places.get(line) else places[line].popleft() for line in batch.lines or ()
+            ]
+            self.stats.rows += sum(at is not None for at in of)
+            for row, hit in self._numbered(batch, lines=False) if any(at is not None for at in of) else ():
+                if (place := of[row]) is not None:
+                    found.append((place, hit))
+        # What isn't a row's whole line (an envelope, a line that was repaired) only tells its place by itself.
+        for at in sorted(at for left in places.values() for at in left):
+            for batch in self._batches([lines[at]], origin):
+                self.stats.rows += len(batch)
+                found.extend((at, hit) for _, hit in self._numbered(batch, lines=False))
+        return found
+
+    def _batches(self, lines: Sequence[bytes], origin: str) -> list[SourceBatch]:
+        body = _Body(b"\n".join(lines), {"path": origin})
+        return [b for b in decode_body(body) if isinstance(b, SourceBatch)]
 
     def _windows(self, batch: SourceBatch, *, lines: bool = True) -> list[tuple[int, tuple[int, ...]]]:
         if not lines or batch.lines is None or batch.source != KINDS.windows:
