@@ -1,4 +1,4 @@
-"""Python's garbage collector where it is in the way, and how the system gives memory."""
+"""Python's garbage collector where it is in the way, and what the system gives: memory, file handles."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["collector_paused", "small_pages"]
+__all__ = ["collector_paused", "many_handles", "small_pages"]
 
 _PR_SET_THP_DISABLE = 41
+_HANDLES = 1 << 16
 
 
 @contextmanager
@@ -34,3 +35,15 @@ def small_pages() -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
+
+
+def many_handles() -> None:
+    """Raises the limit of open files to what the system allows without asking: usually it begins at 1,024, which senders' connections alone can use
+    up, and then no file of the lake could be opened. Where there are no such limits nothing happens."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _HANDLES if hard == resource.RLIM_INFINITY else min(hard, _HANDLES)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -78,7 +78,7 @@ def up(
                 player.start()
 
         try:
-            serve(app, sock, ready=ready, settings=settings.server)
+            serve(app, sock, ready=ready, settings=settings.server, refused=workspace.intake.refused)
         finally:
             if player is not None:
                 player.stop()

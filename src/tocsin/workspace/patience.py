@@ -1,20 +1,33 @@
-"""The server's HTTP protocol with a limit that uvicorn lacks: a client that begins a request and doesn't finish its headers is cut off."""
+"""The server's HTTP protocol with limits that uvicorn lacks: a client that begins a request and doesn't finish its headers is cut off, and so is one
+whose headers don't end, or that goes on for ever after its answer."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-__all__ = ["PatientProtocol"]
+__all__ = ["PatientProtocol", "counting"]
 
 
 class PatientProtocol(HttpToolsProtocol):
     """One connection. Its first request, and each later one once it has begun, must be there with all its headers within `seconds`."""
 
     seconds = 30.0
+    head_bytes = 1 << 16
+    """Longest request line and headers together."""
+    ignored_bytes = 64 << 20
+    """What may still come of a request that was answered already."""
+    refused: Callable[[str], object] | None = None
+    """Told of each peer whose request couldn't be read."""
 
     _late: asyncio.TimerHandle | None = None
+    _heading = True
+    _messages = 0
+    _head = 0
+    _ignored = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
@@ -23,14 +36,43 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
-        if self._late is None and (self.cycle is None or self.cycle.response_complete):
+        if self.transport.is_closing():
+            return  # a refused peer goes on sending
+        answered = self.cycle is None or self.cycle.response_complete
+        if self._late is None and answered:
             self._wait()
+        heading, messages = self._heading, self._messages
+        self._ignored = self._ignored + len(data) if answered and not heading else 0
         super().data_received(data)
+        if self._heading:
+            # Where in these bytes a head began isn't known; then those that follow count.
+            self._head = self._head + len(data) if heading and messages == self._messages else 0
+            if self._head > self.head_bytes and not self.transport.is_closing():
+                self._say_too_long()
+        elif self._ignored > self.ignored_bytes:
+            self._cut()
+
+    def on_message_begin(self) -> None:
+        """Called by the parser."""
+        self._heading = True
+        self._messages += 1
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser, also for what follows a chunked body: nobody reads that."""
+        if self._heading:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
         self._calm()
+        self._heading = False
         super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Called for what isn't HTTP."""
+        self._tell()
+        super().send_400_response(msg)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
@@ -45,7 +87,31 @@ class PatientProtocol(HttpToolsProtocol):
             self._late.cancel()
             self._late = None
 
+    def _say_too_long(self) -> None:
+        self._tell()
+        text = b"The request line and its headers are too long.\n"
+        self.transport.write(
+            b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(text), text)
+        )
+        self.transport.close()
+
     def _cut(self) -> None:
         self._late = None
         if self.transport is not None and not self.transport.is_closing():
+            self._tell()
             self.transport.abort()
+
+    def _tell(self) -> None:
+        if self.refused is not None:
+            self.refused(self.client[0] if self.client else "")
+
+
+def counting(refused: Callable[[str], object]) -> Any:
+    """The protocol, telling `refused` the address of each peer whose request couldn't be read."""
+
+    class Counting(PatientProtocol):
+        pass
+
+    Counting.refused = staticmethod(refused)
+    return Counting

@@ -128,6 +128,10 @@ class Receiving:
         """The HTTP receivers' routes; they check ingest tokens themselves."""
         return [route for receiver in self._http for route in receiver.routes()]
 
+    def refused(self, peer: str) -> None:
+        """Counts what the server's own port couldn't read, so that nobody knows which protocol was meant."""
+        self.intake.refused("http", peer)
+
     def state(self) -> Mapping[str, Any]:
         """How intake does, in the shape of `tocsin.api.routes.data.IntakeState`."""
         bodies, size, seconds = self.intake.queue

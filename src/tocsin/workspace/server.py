@@ -13,8 +13,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from tocsin.base.errors import ConfigError
-from tocsin.base.memory import small_pages
-from tocsin.workspace.patience import PatientProtocol
+from tocsin.base.memory import many_handles, small_pages
+from tocsin.workspace.patience import PatientProtocol, counting
 from tocsin.workspace.settings import ServerSettings
 
 __all__ = ["Server", "bind", "check_tls", "serve"]
@@ -69,14 +69,23 @@ def check_tls(settings: ServerSettings) -> None:
 
 
 def serve(
-    app: ASGIApp, sock: socket.socket, *, ready: Callable[[], None], settings: ServerSettings | None = None
+    app: ASGIApp,
+    sock: socket.socket,
+    *,
+    ready: Callable[[], None],
+    settings: ServerSettings | None = None,
+    refused: Callable[[str], object] | None = None,
 ) -> None:
-    """Answers requests until SIGTERM or SIGINT; open requests are finished first (ten seconds at most)."""
+    """Answers requests until SIGTERM or SIGINT; open requests are finished first (ten seconds at most).
+
+    `refused` is told the address of each peer that sent what isn't HTTP, or began a request and didn't go on.
+    """
     small_pages()
+    many_handles()
     tls = settings if settings is not None and settings.tls_cert is not None else None
     config = uvicorn.Config(
         app,
-        http=PatientProtocol,
+        http=counting(refused) if refused is not None else PatientProtocol,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=10,

@@ -200,7 +200,7 @@ def load_tolerant(text: bytes) -> tuple[Any, str]:
     if clean != json.dumps(value, ensure_ascii=False):
         note = note or "lone surrogates were replaced"
     try:
-        return _loads(clean.replace("NaN", "null") if "NaN" in clean else clean), note or "JSON was repaired"
+        return _loads(clean), note or "JSON was repaired"
     except orjson.JSONDecodeError:
         try:
             return _scrub(value), note or "JSON was repaired"

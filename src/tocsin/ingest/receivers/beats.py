@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from tocsin.ingest import codes
 from tocsin.ingest.decoders.body import pack_letters
 from tocsin.ingest.model import DeadLetter
 from tocsin.ingest.receivers.envelopes import envelope, enveloped
+from tocsin.ingest.receivers.expanding import DamagedError, inflated
 from tocsin.ingest.receivers.streams import FrameError, Stream, StreamReceiver
 from tocsin.lake import Body
 
@@ -27,7 +27,9 @@ __all__ = ["BeatsReceiver", "Event", "inflate_frames", "parse_frames"]
 _ASIDE_BYTES = 1 << 18
 _PART_BYTES = 4 << 20
 _PAIRS = 4096
-_MAX_WINDOW = 1 << 20
+_MAX_WINDOW = 1 << 17
+"""Sixty-four times what Beats send unless told otherwise. A thousand bytes of a compressed frame may hold a hundred thousand empty events."""
+_EVENT_BYTES = 100
 _KEEPALIVE_SECONDS = 5.0
 _WINDOW, _JSON, _COMPRESSED, _DATA, _ACK = b"WJCDA"
 
@@ -79,7 +81,7 @@ class BeatsReceiver(StreamReceiver):
             else:
                 raise FrameError(f"A frame of kind {chr(kind)!r} isn't known.")
             waiting += events
-            size += sum(len(e.data) for e in events)
+            size += sum(len(e.data) + _EVENT_BYTES for e in events)
             window -= len(events)
             # Part of a window may be acknowledged before the rest has come: memory stays bounded.
             if waiting and (window <= 0 or size >= _PART_BYTES):
@@ -126,17 +128,19 @@ async def _number(stream: Stream) -> int:
 
 
 def inflate_frames(data: bytes, limit: int) -> list[Event]:
-    """The events of a compressed frame. Raises FrameError when it is damaged or expands to more than `limit`."""
-    stream = zlib.decompressobj()
+    """The events of a compressed frame. Raises FrameError when it is damaged, or holds more than `limit` bytes or a window's events."""
     try:
-        out = stream.decompress(data, limit + 1)
-    except zlib.error as error:
+        out = inflated(data, limit)
+    except DamagedError as error:
         raise FrameError(f"A compressed frame is damaged ({error}).") from error
     if len(out) > limit:
         raise FrameError(f"A compressed frame expands to more than {limit} bytes.")
-    if not stream.eof:
-        raise FrameError("A compressed frame ends too early.")
-    return list(parse_frames(out))
+    events = []
+    for event in parse_frames(out):
+        events.append(event)
+        if len(events) > _MAX_WINDOW:
+            raise FrameError(f"A compressed frame holds more events than the limit of {_MAX_WINDOW}.")
+    return events
 
 
 def parse_frames(data: bytes) -> Iterator[Event]:

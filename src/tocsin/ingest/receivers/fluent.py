@@ -12,7 +12,6 @@ import hmac
 import secrets
 import socket
 import ssl
-import zlib
 from collections.abc import Iterable, Iterator
 from hashlib import sha512
 from typing import Any
@@ -22,6 +21,7 @@ import msgpack
 from tocsin.base.errors import IngestError
 from tocsin.ingest.receivers.door import lasting_key
 from tocsin.ingest.receivers.envelopes import envelope
+from tocsin.ingest.receivers.expanding import DamagedError, inflated, unzstd
 from tocsin.ingest.receivers.http import Port, claim
 from tocsin.ingest.receivers.streams import FrameError, Stream, StreamLimits, StreamReceiver, is_loopback
 from tocsin.lake import Body
@@ -186,10 +186,11 @@ def read_message(message: Any, limit: int) -> tuple[list[bytes], str]:
     elif isinstance(second, bytes | str):
         option = message[2] if len(message) > 2 else None
         packed = _bytes(second)
-        if isinstance(option, dict) and option.get("compressed") in ("gzip", b"gzip"):
-            packed = _gunzip(packed, limit)
-        elif isinstance(option, dict) and option.get("compressed") not in (None, "", "text"):
-            raise FrameError(f"Compression {option['compressed']!r} isn't known here; gzip is.")
+        compression = _text(option.get("compressed") or "") if isinstance(option, dict) else ""
+        if compression in ("gzip", "zstd"):
+            packed = _expanded(packed, compression, limit)
+        elif compression not in ("", "text"):
+            raise FrameError(f"Compression {compression[:80]!r} isn't known here; gzip and zstd are.")
         entries = _entries(packed, limit)
     else:
         if len(message) < 3:
@@ -219,19 +220,13 @@ def _entries(packed: bytes, limit: int) -> Iterable[Any]:
     return found
 
 
-def _gunzip(data: bytes, limit: int) -> bytes:
-    out = b""
+def _expanded(data: bytes, compression: str, limit: int) -> bytes:
     try:
-        while data:
-            stream = zlib.decompressobj(31)
-            out += stream.decompress(data, limit + 1 - len(out))
-            if len(out) > limit:
-                raise FrameError(f"The entries expand to more than {limit} bytes.")
-            if not stream.eof:
-                raise FrameError("The compressed entries end too early.")
-            data = stream.unused_data
-    except zlib.error as error:
+        out = inflated(data, limit) if compression == "gzip" else unzstd(data, limit)
+    except DamagedError as error:
         raise FrameError(f"The compressed entries are damaged ({error}).") from error
+    if len(out) > limit:
+        raise FrameError(f"The entries expand to more than {limit} bytes.")
     return out
 
 

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import socket
 import time
-import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +24,7 @@ from tocsin.ingest.decoders.jsontext import load_tolerant
 from tocsin.ingest.model import DeadLetter
 from tocsin.ingest.receivers.door import HttpReceiver, RefusedError
 from tocsin.ingest.receivers.envelopes import envelope
+from tocsin.ingest.receivers.expanding import DamagedError, inflated
 from tocsin.ingest.receivers.http import BodyError, Port
 from tocsin.ingest.receivers.sockets import DatagramReceiver, submit_patiently
 from tocsin.ingest.receivers.streams import FrameError, Stream, StreamReceiver
@@ -45,14 +45,10 @@ _LEVELS = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"
 def expand(data: bytes, limit: int) -> bytes:
     """A message, decompressed when it is gzip or zlib. Raises FrameError when it is damaged or above `limit`."""
     if data[:2] == b"\x1f\x8b" or (data[:1] == b"\x78" and len(data) > 1 and int.from_bytes(data[:2], "big") % 31 == 0):
-        stream = zlib.decompressobj(47)
         try:
-            out = stream.decompress(data, limit + 1)
-        except zlib.error as error:
+            data = inflated(data, limit)
+        except DamagedError as error:
             raise FrameError(f"The compressed message is damaged ({error}).") from error
-        if not stream.eof and len(out) <= limit:
-            raise FrameError("The compressed message ends too early.")
-        data = out
     if len(data) > limit:
         raise FrameError(f"A message is above the limit of {limit} bytes.")
     return data

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Protocol
 
-import zstandard
 from starlette.requests import ClientDisconnect, Request
 
 from tocsin.base.errors import IngestError
 from tocsin.ingest.pipeline import SourceState
+from tocsin.ingest.receivers.expanding import DamagedError, inflated, unzstd
 from tocsin.ingest.requests import RequestLog
 from tocsin.lake import Body
 
@@ -22,6 +21,7 @@ __all__ = ["DEFAULT_MAX_BODY", "BodyError", "Port", "TokenCheck", "claim", "read
 DEFAULT_MAX_BODY = 64 << 20
 _CHUNK_SECONDS = 30.0
 _BODY_SECONDS = 300.0
+_ENCODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "gzip", "zstd": "zstd"}
 
 TokenCheck = Callable[[str], str | None]
 """Gives the name of the sender that a token belongs to, or None when it isn't valid for intake."""
@@ -74,7 +74,7 @@ async def read_body(request: Request, limit: int) -> bytes:
     """The whole body, decompressed. Raises BodyError: 413 too large, 415 unknown encoding, 400 damaged or cut off."""
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
+    if length.isdecimal() and int(length) > limit:
         raise BodyError(
             f"The body of {length} bytes is above the limit of {limit}.",
             413,
@@ -137,31 +137,12 @@ async def store(intake: Port, body: Body, key: str) -> int:
 
 
 def _expand(raw: bytes, encoding: str, limit: int) -> bytes:
+    if encoding not in _ENCODINGS:
+        raise BodyError(f"Content-Encoding {encoding} isn't known here.", 415, hint="Use gzip, deflate, zstd or none.")
     try:
-        if encoding in ("gzip", "x-gzip", "deflate"):
-            return _inflate(raw, limit)
-        if encoding == "zstd":
-            with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
-                raw, read_across_frames=True
-            ) as reader:
-                out = reader.read(limit + 1)
-            return _bounded(out, limit)
-    except (zlib.error, zstandard.ZstdError, EOFError) as error:
+        return _bounded(inflated(raw, limit) if _ENCODINGS[encoding] == "gzip" else unzstd(raw, limit), limit)
+    except DamagedError as error:
         raise BodyError(f"The {encoding} data is damaged ({error}).", 400) from error
-    raise BodyError(f"Content-Encoding {encoding} isn't known here.", 415, hint="Use gzip, deflate, zstd or none.")
-
-
-def _inflate(raw: bytes, limit: int) -> bytes:
-    out = b""
-    while raw:
-        # 47: gzip or zlib, by its header.
-        stream = zlib.decompressobj(47)
-        out += stream.decompress(raw, limit + 1 - len(out))
-        _bounded(out, limit)
-        if not stream.eof:
-            raise EOFError("it ends too early")
-        raw = stream.unused_data.lstrip(b"\0")
-    return out
 
 
 def _bounded(out: bytes, limit: int) -> bytes:

@@ -258,7 +258,8 @@ def _json_any(value: Any, depth: int = 0) -> Any:
         items = found.get("values")
         return [_json_any(v, depth + 1) for v in items] if items.__class__ is list and depth < _DEEPEST else []
     if kind == "intValue":
-        return _int(found)
+        number = _whole(found)
+        return found if number is None else number
     if kind == "bytesValue" and found.__class__ is str:
         try:
             return base64.b64encode(base64.b64decode(found, validate=True)).decode()
@@ -267,11 +268,17 @@ def _json_any(value: Any, depth: int = 0) -> Any:
     return found
 
 
-def _int(value: Any) -> int:
+def _whole(value: Any) -> int | None:
+    """A number that may be written as text; None for what is none, or has no place in 64 bits."""
     try:
-        return int(value) if value is not None and value.__class__ is not float else int(value or 0)
+        found = int(value)
     except (ValueError, TypeError, OverflowError):
-        return 0
+        return None
+    return found if -(1 << 63) <= found < (1 << 64) and (value.__class__ is not float or value == found) else None
+
+
+def _int(value: Any) -> int:
+    return _whole(value) or 0
 
 
 def _text(value: object) -> str:

@@ -36,6 +36,8 @@ _HEAD = re.compile(rb"(\d{1,9}) ([a-zA-Z]{1,32}) (\d{1,9})([ \n])")
 _HEAD_BYTES = 60
 _READ = 1 << 18
 _DOUBT_SECONDS = 2.0
+_UNREAD = 1 << 20
+"""Bytes of answers that may wait for a sender that doesn't read them, before nothing more is read from it."""
 _OFFER = b"200 OK\nrelp_version=0\nrelp_software=tocsin\ncommands=syslog"
 
 
@@ -58,6 +60,8 @@ class _Session:
     """Numbers and messages that look like a repetition which isn't through."""
     doubted: float = 0.0
     """When the last of them came."""
+    stuck: float = 0.0
+    """Since when the sender has taken none of the answers that wait for it; 0 while none waits."""
 
 
 class RelpReceiver:
@@ -152,7 +156,7 @@ class RelpReceiver:
                     self._end(session, sessions)
                 elif session.held or (session.repeated and session.doubted < time.monotonic() - _DOUBT_SECONDS):
                     self._frames(session)
-                elif session.since and session.since < slow:
+                elif (session.since and session.since < slow) or (session.stuck and session.stuck < slow):
                     _log.warning("ingest.relp.slow", peer=session.peer)
                     self._intake.refused("syslog", session.peer)
                     session.gone = True
@@ -206,7 +210,7 @@ class RelpReceiver:
             self._selector.unregister(session.sock)
 
     def _read(self, session: _Session) -> None:
-        if session.gone:
+        if session.gone or (session.held and len(session.received) > self._limit + _READ):
             return
         if session.shaking and not self._shaken(session):
             return
@@ -355,6 +359,7 @@ class RelpReceiver:
     def _write(self, session: _Session) -> None:
         if session.gone or session.shaking or session.sock.fileno() < 0:
             return
+        before = len(session.to_send)
         try:
             while session.to_send:
                 del session.to_send[: session.sock.send(session.to_send)]
@@ -363,6 +368,9 @@ class RelpReceiver:
         except OSError:
             session.gone = True
             return
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if session.to_send else 0)
+        left = len(session.to_send)
+        if left < before or not left or not session.stuck:
+            session.stuck = time.monotonic() if left else 0.0
+        wanted = (selectors.EVENT_READ if left < _UNREAD else 0) | (selectors.EVENT_WRITE if left else 0)
         with contextlib.suppress(KeyError, ValueError):
             self._selector.modify(session.sock, wanted, session)

@@ -1,7 +1,8 @@
 """What receivers over TCP with frames of their own share: one thread with a loop, bounded connections, time limits, TLS.
 
 A connection that never finishes what it has begun (a handshake, half a frame) is closed after `frame_seconds`; one that is silent between frames
-after `idle_seconds`, where there is such a limit. Above `connections` a new one is closed at once. While intake is full nothing is read, so
+after `idle_seconds`, where there is such a limit. Above `connections` the peer that has the most of them
+loses its most silent one to a newcomer that has fewer; a newcomer that has as many is closed at once. While intake is full nothing is read, so
 that the sender waits.
 """
 
@@ -12,8 +13,10 @@ import contextlib
 import socket
 import ssl
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -104,6 +107,8 @@ class Stream(asyncio.Protocol):
         self._writing: asyncio.Future[None] | None = None
         self._deadline: float | None = None
         self.peer = peer
+        self.heard = self._loop.time()
+        """When something came last."""
 
     # What asyncio calls.
 
@@ -114,6 +119,7 @@ class Stream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         self._buffer += data
+        self.heard = self._loop.time()
         if len(self._buffer) > 2 * _READ and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
@@ -256,7 +262,7 @@ class StreamReceiver:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Stream] = {}
         self._streams: set[Stream] = set()
 
     @property
@@ -337,19 +343,35 @@ class StreamReceiver:
                 # Too many open files, most likely: others must end first.
                 await asyncio.sleep(0.1)
                 continue
-            if len(self._tasks) >= self.limits.connections:
+            if len(self._tasks) >= self.limits.connections and not self._made_room(address[0]):
                 _log.warning("ingest.connections", kind=self.kind, limit=self.limits.connections, peer=address[0])
                 self._intake.refused(self.kind, address[0])
                 sock.close()
                 continue
             sock.setblocking(False)
             watch_peer(sock)
-            task = loop.create_task(self._connection(sock, address[0]))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            stream = Stream(address[0], self.limits)
+            task = loop.create_task(self._connection(sock, stream))
+            self._tasks[task] = stream
+            task.add_done_callback(self._tasks.pop)
 
-    async def _connection(self, sock: socket.socket, peer: str) -> None:
-        stream = Stream(peer, self.limits)
+    def _made_room(self, newcomer: str) -> bool:
+        """Whether a connection was closed for one more of `newcomer`: of the peer that has the most, and more than the newcomer would have, the one
+        that has been silent for longest. So nobody keeps others out by holding connections open."""
+        counts = Counter(stream.peer for stream in self._tasks.values())
+        greedy, most = counts.most_common(1)[0]
+        if most <= counts[newcomer] + 1:
+            return False
+        idle = [(s.heard, t) for t, s in self._tasks.items() if s.peer == greedy and s.quiet and not t.cancelling()]
+        if not idle:
+            return False
+        min(idle, key=itemgetter(0))[1].cancel()
+        _log.warning("ingest.connections", kind=self.kind, limit=self.limits.connections, peer=greedy)
+        self._intake.refused(self.kind, greedy)
+        return True
+
+    async def _connection(self, sock: socket.socket, stream: Stream) -> None:
+        peer = stream.peer
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: stream,
