@@ -55,7 +55,10 @@ def test_rules_without_id_get_a_stable_one() -> None:
     [
         (detection("  s: {A|nonsense: x}\n  condition: s"), "DET0007", "nonsense"),
         (detection("  s: {A: x}\n  condition: s and t"), "DET0007", "t"),
-        (detection("  s: {A: x}\n  condition: s | count() > 5"), "DET0007", "pipe"),
+        (detection("  s: {A: x}\n  condition: s | count() > 5"), "DET0007", "timeframe"),
+        (detection("  s: {A: x}\n  condition: s | max(B) > 5\n  timeframe: 5m"), "DET0007", "max(B)"),
+        (detection("  s: {A: x}\n  condition: s | near not t\n  timeframe: 5m"), "DET0007", "near not t"),
+        (detection("  s: {A: x}\n  condition: s | count() > 5\n  timeframe: soon"), "DET0007", "soon"),
         (detection("  s: {A|re: 'a(?=b)'}\n  condition: s"), "DET0007", "Regular expression"),
         (detection("  s: {A|re: 'a('}\n  condition: s"), "DET0007", "Regular expression"),
         (detection("  s: {A|cidr: 'nonsense'}\n  condition: s"), "DET0007", "CIDR"),

@@ -75,12 +75,20 @@ class RuleFile:
 
     @property
     def joins(self) -> bool:
-        """Whether it may hold Sigma correlations or filters: a document of such a kind, or one that gives its key to the others."""
+        """Whether it may hold Sigma correlations or filters: a document of such a kind, one that gives its key to the others, or one
+        whose condition counts (which becomes a correlation)."""
         if self.known is not None:
             return self.known.joins
         return any(
-            isinstance(d.value, dict) and ("correlation" in d.value or "filter" in d.value) for d in self.documents
+            isinstance(d.value, dict) and ("correlation" in d.value or "filter" in d.value or _counts(d.value))
+            for d in self.documents
         )
+
+
+def _counts(value: Mapping[str, Any]) -> bool:
+    detection = value.get("detection")
+    conditions = detection.get("condition") if isinstance(detection, dict) else None
+    return any("|" in c for c in (conditions if isinstance(conditions, list) else [conditions]) if isinstance(c, str))
 
 
 class LateDocuments(Sequence[Document]):

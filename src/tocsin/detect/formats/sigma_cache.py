@@ -35,7 +35,8 @@ _MOST_BYTES = 64 * 1024 * 1024
 _MOST_ENTRIES = 20_000
 
 _DEPENDS = (
-    "content/yamltext.py", "detect/formats/sigma.py", "detect/formats/sigma_cache.py", "detect/formats/sigma_parse.py", "detect/rule.py",
+    "content/yamltext.py", "detect/formats/sigma.py", "detect/formats/sigma_cache.py", "detect/formats/sigma_parse.py",
+    "detect/formats/sigma_written.py", "detect/rule.py",
     "detect/sigma/checks.py", "detect/sigma/parsed.py",
     "detect/sigma/logsource.py", "detect/sigma/logsources.toml", "detect/sigma/stored.py", "detect/sigma/tree.py",
 )  # fmt: skip

@@ -29,6 +29,7 @@ from tocsin.base.errors import ContentError, DetectError, TocsinError, did_you_m
 from tocsin.base.ids import stable_uuid
 from tocsin.content import Document, RuleFile
 from tocsin.detect.formats.sigma_cache import CompiledFile, CompiledRule, sigma_rule
+from tocsin.detect.formats.sigma_written import Settled, settled
 from tocsin.detect.rule import IncidentSettings, Rule, normal_severity
 from tocsin.detect.sigma.checks import MOST_INSTRUCTIONS
 from tocsin.detect.sigma.logsource import bindings
@@ -107,12 +108,14 @@ def compile_documents(
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A document, and pySigma's object of it."""
+    """A document, and pySigma's object of it. `id` and `tags` are what pySigma's can't hold."""
 
     rule: Any
     file: RuleFile
     document: Document
     raw: Mapping[str, Any]
+    id: str = ""
+    tags: tuple[str, ...] = ()
 
 
 def parse_documents(file: RuleFile, problems: list[TocsinError]) -> list[Parsed]:
@@ -139,19 +142,35 @@ def parse_documents(file: RuleFile, problems: list[TocsinError]) -> list[Parsed]
         raw = deep_dict_update(raw, {k: v for k, v in _copy(value).items() if k != "action"})
         previous = _copy(raw)
         try:
-            if "correlation" in raw:
-                rule: Any = SigmaCorrelationRule.from_dict(raw)
-            elif "filter" in raw:
-                rule = SigmaFilter.from_dict(raw, policy=_POLICY)
-            else:
-                rule = SigmaRule.from_dict(raw, policy=_POLICY)
-        except SigmaError as error:
-            problems.append(_refused(Parsed(None, file, document, raw), error))
+            meant = settled(raw, document, file.path.name, problems)
+        except DetectError as error:
+            problems.append(_placed(error, Parsed(None, file, document, raw)))
+            continue
         except _INNER as error:
             problems.append(_shape(Parsed(None, file, document, raw), error))
-        else:
-            found.append(Parsed(rule, file, document, raw))
+            continue
+        read = [_read(each, file, document, problems) for each in meant]
+        if None not in read:  # a rule that counts events is nothing without the rule of the events
+            found.extend(p for p in read if p is not None)
     return found
+
+
+def _read(each: Settled, file: RuleFile, document: Document, problems: list[TocsinError]) -> Parsed | None:
+    raw: dict[str, Any] = dict(each.raw)
+    try:
+        if "correlation" in raw:
+            rule: Any = SigmaCorrelationRule.from_dict(raw)
+        elif "filter" in raw:
+            rule = SigmaFilter.from_dict(raw, policy=_POLICY)
+        else:
+            rule = SigmaRule.from_dict(raw, policy=_POLICY)
+    except SigmaError as error:
+        problems.append(_refused(Parsed(None, file, document, raw), error))
+    except _INNER as error:
+        problems.append(_shape(Parsed(None, file, document, raw), error))
+    else:
+        return Parsed(rule, file, document, raw, each.id, each.tags)
+    return None
 
 
 def _copy(value: Any) -> Any:
@@ -187,6 +206,7 @@ def _common(parsed: Parsed) -> Rule:
     tactics: dict[str, None] = {}
     techniques: dict[str, None] = {}
     tags: list[str] = ["critical"] if level == "critical" else []
+    tags.extend(parsed.tags)
     for tag in sigma.tags:
         text = str(tag)
         space, _, name = text.partition(".")
@@ -198,9 +218,12 @@ def _common(parsed: Parsed) -> Rule:
             techniques[name.upper()] = None
     title = str(sigma.title or parsed.file.path.stem)
     return sigma_rule(
-        id=str(sigma.id)
-        if sigma.id
-        else stable_uuid("sigma", title, str(sigma.description or ""), parsed.file.path.name),
+        id=parsed.id
+        or (
+            str(sigma.id)
+            if sigma.id
+            else stable_uuid("sigma", title, str(sigma.description or ""), parsed.file.path.name)
+        ),
         name=title,
         description=str(sigma.description or "").strip(),
         severity=normal_severity(level) or "Medium",
