@@ -80,6 +80,19 @@ def test_a_silent_source_is_told_and_alerted_once(running: Served) -> None:
     until(lambda: len(rows(running, change)) == 1, 60)
 
 
+def test_what_was_refused_is_told_with_its_reason(running: Served) -> None:
+    workspace = running.workspace
+    with running.client() as client:
+        for _ in range(3):
+            sent = client.post("/services/collector/event", content=b"{}", headers={"Authorization": "Splunk no"})
+            assert sent.status_code == 403
+    workspace.health.sources(workspace.clock.now())
+    text = "TocsinHealth | where OperationName == 'Input refused' | summarize sum(Errors), take_any(Reason, Status, SentinelResourceKind)"
+    until(lambda: (rows(running, text) or [{}])[0].get("sum_Errors") == 3, 60, lambda: str(rows(running, text)))
+    (row,) = rows(running, text)
+    assert (row["Status"], row["SentinelResourceKind"], row["Reason"]) == ("Failure", "hec", "4 Invalid token.")
+
+
 def test_usage_tells_each_hour_of_each_table_once(running: Served) -> None:
     workspace = running.workspace
     end = workspace.clock.now().replace(minute=0, second=0, microsecond=0)

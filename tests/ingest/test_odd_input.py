@@ -172,16 +172,18 @@ TWICE_READ = {
 
 
 @pytest.fixture(scope="module")
-def told() -> list[str]:
-    """Peers whose requests couldn't be read."""
+def told() -> list[tuple[str, str]]:
+    """Peers whose requests couldn't be read, and why."""
     return []
 
 
 @pytest.fixture(scope="module")
-def url(rig: Rig, told: list[str]) -> Iterator[str]:
+def url(rig: Rig, told: list[tuple[str, str]]) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PatientProtocol, "ignored_bytes", 1 << 20)
-        with serve(HecReceiver(rig.intake, TOKENS.get).routes(), http=counting(told.append)) as found:
+        with serve(
+            HecReceiver(rig.intake, TOKENS.get).routes(), http=counting(lambda peer, why: told.append((peer, why)))
+        ) as found:
             yield found
 
 
@@ -198,13 +200,13 @@ def say(url: str, *pieces: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("what", TWICE_READ)
-def test_requests_that_can_be_read_in_two_ways_are_refused(url: str, told: list[str], what: str) -> None:
+def test_requests_that_can_be_read_in_two_ways_are_refused(url: str, told: list[tuple[str, str]], what: str) -> None:
     before = len(told)
     said = say(url, HEAD + TWICE_READ[what])
     assert said.count(b"HTTP/1.1 ") == 1, said
     assert said.startswith(b"HTTP/1.1 400"), said
     until(lambda: len(told) > before)
-    assert told[-1] == "127.0.0.1"
+    assert told[-1] == ("127.0.0.1", "It isn't HTTP.")
     good = httpx.post(f"{url}/services/collector/event", content=EVENT, headers={"Authorization": "Splunk good"})
     assert good.status_code == 200
 
@@ -228,7 +230,7 @@ def test_odd_chunks_are_read_as_they_are_meant(rig: Rig, url: str) -> None:
 @pytest.mark.parametrize(
     "piece", [b"X: " + b"x" * (1 << 16), b"X: a\r\n" * (1 << 14), b""], ids=["one header", "many headers", "the path"]
 )
-def test_a_head_without_end_is_refused_early(url: str, told: list[str], piece: bytes) -> None:
+def test_a_head_without_end_is_refused_early(url: str, told: list[tuple[str, str]], piece: bytes) -> None:
     host, port = url.removeprefix("http://").split(":")
     before, sent = len(told), 0
     with socket.create_connection((host, int(port)), 60) as sock, contextlib.suppress(ConnectionError):
@@ -240,7 +242,7 @@ def test_a_head_without_end_is_refused_early(url: str, told: list[str], piece: b
     until(lambda: len(told) > before)
 
 
-def test_what_comes_after_the_answer_is_bounded(url: str, told: list[str]) -> None:
+def test_what_comes_after_the_answer_is_bounded(url: str, told: list[tuple[str, str]]) -> None:
     host, port = url.removeprefix("http://").split(":")
     head = b"POST /services/collector/event HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"
     sent = 0

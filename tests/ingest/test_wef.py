@@ -167,7 +167,16 @@ def test_a_machine_subscribes_sends_and_goes_on_after_a_crash(house: House) -> N
         wsman.HEARTBEAT, "<w:Events></w:Events>", f"<e:Identifier>{wef_id()}</e:Identifier><w:AckRequested/>"
     )
     path = f"/wsman/subscriptions/{wef_id()}"
+    watch = house.rig.intake.watch
+    assert watch.fact("wef", MACHINE) is None
     assert machine.ask(path, heartbeat).findtext(f"{SOAP}Header/{A}Action") == wsman.ACK
+    alive = watch.fact("wef", MACHINE)
+    assert alive is not None
+    assert alive.events == 0
+    assert machine.ask(path, heartbeat).findtext(f"{SOAP}Header/{A}Action") == wsman.ACK
+    later = watch.fact("wef", MACHINE)
+    assert later is not None
+    assert alive.first == later.first <= alive.last < later.last
     assert (
         machine.send(event(1), event(2, "bob & <co>".replace("&", "&amp;").replace("<", "&lt;")), mark=bookmark(2))
         == wsman.ACK

@@ -47,6 +47,7 @@ _QUEUE_BYTES = 96 << 20
 _LAG = timedelta(seconds=1)
 _COARSE = 8
 _MAX_SOURCES = 2_000
+_WHY = 300
 _LAKE_FULL = "LAK0012"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -69,6 +70,10 @@ class SourceState:
     bytes: int = 0
     errors: int = 0
     last_event: datetime | None = None
+    refused: int = 0
+    """How many of the errors are requests or connections that weren't taken."""
+    why: str = ""
+    """What was wrong with the last of them."""
 
 
 @dataclass(slots=True)
@@ -316,10 +321,19 @@ class Intake:
             found.address, found.state = address, state
             return found
 
-    def refused(self, kind: str, name: str) -> None:
-        """Counts a request that a receiver refused."""
+    def refused(self, kind: str, name: str, why: str = "") -> None:
+        """Counts a request that a receiver refused, and why."""
         with self._condition:
-            self._source(kind, name).errors += 1
+            state = self._source(kind, name)
+            state.errors += 1
+            state.refused += 1
+            state.why = why[:_WHY] or state.why
+
+    def heard(self, kind: str, name: str) -> None:
+        """A source says that it is there, and has nothing to send."""
+        self.watch.took(kind, name, self.clock.now(), 0, 0, 0)
+        with self._condition:
+            self._source(kind, name)
 
     def _source(self, kind: str, name: str) -> SourceState:
         found = self._sources.get((kind, name))

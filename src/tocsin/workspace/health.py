@@ -12,7 +12,7 @@ import structlog
 
 from tocsin.base.clock import Clock
 from tocsin.base.errors import TocsinError
-from tocsin.ingest.pipeline import Intake
+from tocsin.ingest.pipeline import Intake, SourceState
 from tocsin.ingest.transforms import Transform
 from tocsin.ingest.watch import Facts, Latencies
 from tocsin.lake.engine import Window
@@ -74,6 +74,7 @@ class Health:
         self._seconds = seconds
         self._last = clock.now()
         self._before: dict[tuple[str, str], tuple[int, int, int, Latencies]] = {}
+        self._refused: dict[tuple[str, str], int] = {}
         self._told: dict[tuple[str, str], datetime] = {}
         self._states: dict[tuple[str, str], bool] = {}
         self._failing: dict[str, datetime] = {}
@@ -136,6 +137,7 @@ class Health:
                 f"silent for {facts.silent:.0f} s; it usually pauses for {facts.cadence or 0:.0f} s at most",
             )
         for source in self._intake.sources():
+            rows += self._refusals(source, now, interval)
             if source.state in ("failing", "listening", "waiting"):
                 reason = f"the receiver at {source.address or source.name} is {source.state}"
                 rows += self._change(
@@ -175,6 +177,21 @@ class Health:
             p95=latencies.percentile(0.95),
             p99=latencies.percentile(0.99),
         )
+
+    def _refusals(self, source: SourceState, now: datetime, interval: float) -> list[dict[str, Any]]:
+        """A row of what a receiver didn't take since the last time, of one sender or address."""
+        key = (source.kind, source.name)
+        new = source.refused - self._refused.get(key, 0)
+        self._refused[key] = source.refused
+        if new <= 0:
+            return []
+        said: dict[str, Any] = {
+            "description": f"{new} requests or connections were refused in {interval:.0f} s.",
+            "reason": source.why,
+            "errors": new,
+            "interval": round(interval, 3),
+        }
+        return [self._row(now, "Input refused", "Failure", "Data connector", *key, **said)]
 
     def _change(self, key: tuple[str, str], good: bool, now: datetime, reason: str) -> list[dict[str, Any]]:
         """A row when a source or receiver fails or recovers; nothing for one that was well from the beginning."""

@@ -20,8 +20,8 @@ class PatientProtocol(HttpToolsProtocol):
     """Longest request line and headers together."""
     ignored_bytes = 64 << 20
     """What may still come of a request that was answered already."""
-    refused: Callable[[str], object] | None = None
-    """Told of each peer whose request couldn't be read."""
+    refused: Callable[[str, str], object] | None = None
+    """Told of each peer whose request couldn't be read, and why."""
 
     _late: asyncio.TimerHandle | None = None
     _heading = True
@@ -50,7 +50,7 @@ class PatientProtocol(HttpToolsProtocol):
             if self._head > self.head_bytes and not self.transport.is_closing():
                 self._say_too_long()
         elif self._ignored > self.ignored_bytes:
-            self._cut()
+            self._cut("It goes on after its answer.")
 
     def on_message_begin(self) -> None:
         """Called by the parser."""
@@ -71,7 +71,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Called for what isn't HTTP."""
-        self._tell()
+        self._tell("It isn't HTTP.")
         super().send_400_response(msg)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -88,27 +88,27 @@ class PatientProtocol(HttpToolsProtocol):
             self._late = None
 
     def _say_too_long(self) -> None:
-        self._tell()
-        text = b"The request line and its headers are too long.\n"
+        text = b"The request line and its headers are too long."
+        self._tell(text.decode())
         self.transport.write(
             b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
             b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(text), text)
         )
         self.transport.close()
 
-    def _cut(self) -> None:
+    def _cut(self, why: str = "A request was begun and not finished.") -> None:
         self._late = None
         if self.transport is not None and not self.transport.is_closing():
-            self._tell()
+            self._tell(why)
             self.transport.abort()
 
-    def _tell(self) -> None:
+    def _tell(self, why: str) -> None:
         if self.refused is not None:
-            self.refused(self.client[0] if self.client else "")
+            self.refused(self.client[0] if self.client else "", why)
 
 
-def counting(refused: Callable[[str], object]) -> Any:
-    """The protocol, telling `refused` the address of each peer whose request couldn't be read."""
+def counting(refused: Callable[[str, str], object]) -> Any:
+    """The protocol, telling `refused` the address of each peer whose request couldn't be read, and why."""
 
     class Counting(PatientProtocol):
         pass

@@ -128,9 +128,9 @@ class Receiving:
         """The HTTP receivers' routes; they check ingest tokens themselves."""
         return [route for receiver in self._http for route in receiver.routes()]
 
-    def refused(self, peer: str) -> None:
+    def refused(self, peer: str, why: str) -> None:
         """Counts what the server's own port couldn't read, so that nobody knows which protocol was meant."""
-        self.intake.refused("http", peer)
+        self.intake.refused("http", peer, why)
 
     def state(self) -> Mapping[str, Any]:
         """How intake does, in the shape of `tocsin.api.routes.data.IntakeState`."""

@@ -74,11 +74,11 @@ def serve(
     *,
     ready: Callable[[], None],
     settings: ServerSettings | None = None,
-    refused: Callable[[str], object] | None = None,
+    refused: Callable[[str, str], object] | None = None,
 ) -> None:
     """Answers requests until SIGTERM or SIGINT; open requests are finished first (ten seconds at most).
 
-    `refused` is told the address of each peer that sent what isn't HTTP, or began a request and didn't go on.
+    `refused` is told the address of each peer that sent what isn't HTTP, or began a request and didn't go on, and why.
     """
     small_pages()
     many_handles()

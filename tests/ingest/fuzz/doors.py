@@ -64,8 +64,10 @@ class Kept:
     def listening(self, kind: str, name: str, address: str, *, state: str = "listening") -> SourceState:
         return SourceState(name, kind, address, state)
 
-    def refused(self, kind: str, name: str) -> None:
+    def refused(self, kind: str, name: str, why: str = "") -> None:
         self.refusals += 1
+
+    def heard(self, kind: str, name: str) -> None: ...
 
 
 def decoded(bodies: Sequence[Body]) -> tuple[int, int]:

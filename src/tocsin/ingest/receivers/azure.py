@@ -133,7 +133,7 @@ class AzureReceiver(HttpReceiver):
         try:
             return await self._collect(request)
         except BodyError as error:
-            self._intake.refused(self.kind, request.client.host if request.client else "")
+            self._intake.refused(self.kind, request.client.host if request.client else "", str(error))
             answer = self.refusal(error)
             name = answer.headers["x-ms-error-code"]
             return JSONResponse(

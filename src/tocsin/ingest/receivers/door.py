@@ -103,12 +103,13 @@ class HttpReceiver:
         async def endpoint(request: Request) -> Response:
             sender = self.sender(request)
             if sender is None:
-                self._intake.refused(self.kind, _address(request))
-                return self.refusal(RefusedError("A valid intake token is needed.", 401, code="ING0032"))
+                refused = RefusedError("A valid intake token is needed.", 401, code="ING0032")
+                self._intake.refused(self.kind, _address(request), str(refused))
+                return self.refusal(refused)
             try:
                 return await work(request, sender)
             except BodyError as error:
-                self._intake.refused(self.kind, sender)
+                self._intake.refused(self.kind, sender, str(error))
                 return self.refusal(error)
 
         return endpoint

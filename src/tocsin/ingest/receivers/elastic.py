@@ -64,6 +64,8 @@ class Bulk:
     errors: bool = False
     timed: bool = True
     named: bool = True
+    refused: str = ""
+    """What was wrong with the last item that is neither an event nor a dead letter."""
 
 
 class _Handshake(Route):
@@ -280,6 +282,8 @@ class ElasticReceiver(HttpReceiver):
         bulk = Bulk()
         _add_item(bulk, verb, action, data.replace(b"\r", b" ").replace(b"\n", b" "), 1, self._max_record, sender)
         key = await self._keep(request, sender, bulk)
+        if bulk.refused:
+            self._intake.refused(self.kind, sender, bulk.refused)
         (item,) = bulk.items[0].values()
         if "error" in item:
             return self._json(request, {"error": item["error"], "status": item["status"]}, item["status"])
@@ -294,6 +298,8 @@ class ElasticReceiver(HttpReceiver):
         index = request.path_params.get("index", "")
         bulk = await self.aside(lambda d: read_bulk(d, index, self._max_record, sender), data)
         key = await self._keep(request, sender, bulk)
+        if bulk.refused:
+            self._intake.refused(self.kind, sender, bulk.refused)
         items: Sequence[object] = bulk.items
         if "filter_path" in request.query_params:
             # Shippers ask for less: what became of each item.
@@ -432,6 +438,7 @@ def _add_item(
 
 def _refuse(bulk: Bulk, verb: str, action: dict[str, Any], status: int, kind: str, reason: str) -> None:
     bulk.errors = True
+    bulk.refused = reason if kind == "action_request_validation_exception" else bulk.refused
     bulk.items.append(
         {
             verb: {

@@ -189,7 +189,7 @@ class FolderReceiver:
                 seen.done = settled
             except OSError as error:
                 _log.warning("ingest.folder.file", file=str(path), error=error.strerror or str(error))
-                self._intake.refused("file", str(path))
+                self._intake.refused("file", str(path), error.strerror or str(error))
 
     def _files(self, folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
         try:

@@ -17,6 +17,7 @@ import base64
 import re
 from collections.abc import Mapping
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -94,7 +95,7 @@ class HecReceiver(HttpReceiver):
     async def _ack(self, request: Request) -> Response:
         sender = self._splunk_sender(request)
         if isinstance(sender, Response):
-            self._intake.refused("hec", request.client.host if request.client else "unknown")
+            self._refused(request, "", sender)
             return sender
         channel = _channel(request)
         if not channel:
@@ -123,12 +124,17 @@ class HecReceiver(HttpReceiver):
             )
         sender = self._splunk_sender(request)
         if isinstance(sender, Response):
-            self._intake.refused("hec", request.client.host if request.client else "unknown")
+            self._refused(request, "", sender)
             return sender
         answer = await self._take_from(sender, request, form)
         if answer.status_code >= 400:
-            self._intake.refused("hec", sender)
+            self._refused(request, sender, answer)
         return answer
+
+    def _refused(self, request: Request, sender: str, answer: Response) -> None:
+        said = orjson.loads(answer.body)
+        why = f"{said['code']} {said['text']}. {said.get('detail', '')}".strip()
+        self._intake.refused("hec", sender or (request.client.host if request.client else "unknown"), why)
 
     async def _take_from(self, sender: str, request: Request, form: str) -> Response:
         # Before the body is read: a full server doesn't take megabytes to throw them away.

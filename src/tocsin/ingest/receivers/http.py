@@ -56,8 +56,11 @@ class Port(Protocol):
     def listening(self, kind: str, name: str, address: str, *, state: str = "listening") -> SourceState:
         """Registers a receiver."""
 
-    def refused(self, kind: str, name: str) -> None:
-        """Counts a refused request."""
+    def refused(self, kind: str, name: str, why: str = "") -> None:
+        """Counts a refused request, and keeps why."""
+
+    def heard(self, kind: str, name: str) -> None:
+        """Takes note of a source that says that it is there."""
 
 
 class BodyError(IngestError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -48,11 +49,13 @@ class JsonLinesReceiver:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         sender = self._tokens(token.strip()) if scheme.lower() in ("bearer", "splunk") and token.strip() else None
         if sender is None:
-            self._intake.refused("jsonl", request.client.host if request.client else "unknown")
-            return _problem(401, "ING0032", "A valid intake token is needed.", headers={"WWW-Authenticate": "Bearer"})
+            why = "A valid intake token is needed."
+            self._intake.refused("jsonl", request.client.host if request.client else "unknown", f"ING0032 {why}")
+            return _problem(401, "ING0032", why, headers={"WWW-Authenticate": "Bearer"})
         answer = await self._take_from(sender, request)
         if answer.status_code >= 400:
-            self._intake.refused("jsonl", sender)
+            said = orjson.loads(answer.body)
+            self._intake.refused("jsonl", sender, f"{said['code']} {said['detail']}")
         return answer
 
     async def _take_from(self, sender: str, request: Request) -> Response:

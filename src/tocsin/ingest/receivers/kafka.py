@@ -113,9 +113,9 @@ class KafkaReceiver:
                 messages = self._gather(consumer)
                 if messages and not self._take(consumer, messages):
                     return
-        except Exception:
+        except Exception as error:
             _log.exception("ingest.kafka.stopped")
-            self._intake.refused("kafka", self._group)
+            self._intake.refused("kafka", self._group, f"{type(error).__name__}: {error}")
         finally:
             consumer.close()
 
@@ -132,7 +132,7 @@ class KafkaReceiver:
                     size += len(message)
                 elif error.code() != -191:  # the end of a partition
                     _log.warning("ingest.kafka.error", error=str(error))
-                    self._intake.refused("kafka", self._group)
+                    self._intake.refused("kafka", self._group, str(error))
             if not some or self._stopping.is_set():
                 break
             wait = 0.0
@@ -159,7 +159,7 @@ class KafkaReceiver:
             future = submit_patiently(self._intake, bodies, self._stopping)
             if future is not None and future.exception() is None:
                 break
-            self._intake.refused("kafka", self._group)
+            self._intake.refused("kafka", self._group, "The log can't be written.")
             # The log can't be written just now (a full disk, for one); nothing is committed before it can.
             if self._stopping.wait(_TRIES_SECONDS):
                 return False

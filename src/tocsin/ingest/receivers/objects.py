@@ -106,7 +106,7 @@ class S3Receiver:
             except Exception as error:
                 # The network, most likely: nothing was noted as read that wasn't.
                 _log.warning("ingest.s3", error=f"{type(error).__name__}: {error}")
-                self._intake.refused("s3", self._settings.bucket or "queue")
+                self._intake.refused("s3", self._settings.bucket or "queue", f"{type(error).__name__}: {error}")
                 self._stopping.wait(_RETRY_SECONDS)
 
     # ---------------------------------------------------------------------------------------------- by listing

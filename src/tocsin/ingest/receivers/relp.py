@@ -158,7 +158,7 @@ class RelpReceiver:
                     self._frames(session)
                 elif (session.since and session.since < slow) or (session.stuck and session.stuck < slow):
                     _log.warning("ingest.relp.slow", peer=session.peer)
-                    self._intake.refused("syslog", session.peer)
+                    self._intake.refused("syslog", session.peer, "A frame, or reading an answer, took too long.")
                     session.gone = True
             if self._stopping.is_set() and not any(s.waiting for s in sessions.values()):
                 break
@@ -176,7 +176,7 @@ class RelpReceiver:
             return  # it is gone again
         if len(sessions) >= self._max_sessions:
             _log.warning("ingest.relp.connections", limit=self._max_sessions, peer=peer)
-            self._intake.refused("syslog", peer)
+            self._intake.refused("syslog", peer, "Too many sessions are open.")
             sock.close()
             return
         sock.setblocking(False)
@@ -187,7 +187,7 @@ class RelpReceiver:
             except (OSError, ValueError) as error:
                 # The peer was gone before it was looked at.
                 _log.warning("ingest.relp.handshake", peer=peer, error=str(error))
-                self._intake.refused("syslog", peer)
+                self._intake.refused("syslog", peer, f"handshake: {error}")
                 sock.close()
                 return
         session = _Session(sock, peer, shaking=self._tls is not None, since=time.monotonic())
@@ -243,7 +243,7 @@ class RelpReceiver:
             return False
         except OSError as error:
             _log.warning("ingest.relp.handshake", peer=session.peer, error=str(error))
-            self._intake.refused("syslog", session.peer)
+            self._intake.refused("syslog", session.peer, f"handshake: {error}")
             session.gone = True
             return False
         session.shaking = False
@@ -304,13 +304,15 @@ class RelpReceiver:
         if head is None:
             if len(buffer) > _HEAD_BYTES or (b"\n" in buffer):
                 _log.warning("ingest.relp.frame", peer=session.peer)
-                self._intake.refused("syslog", session.peer)
+                self._intake.refused("syslog", session.peer, "It isn't RELP.")
                 session.gone = True
             return None
         length = int(head[3])
         if length > self._limit:
             _log.warning("ingest.relp.long", peer=session.peer, bytes=length, limit=self._limit)
-            self._intake.refused("syslog", session.peer)
+            self._intake.refused(
+                "syslog", session.peer, f"A message of {length} bytes is above the limit of {self._limit}."
+            )
             session.gone = True
             return None
         # Without data the line feed follows the length directly.

@@ -33,6 +33,7 @@ __all__ = ["FrameError", "Stream", "StreamLimits", "StreamReceiver", "is_loopbac
 _log = structlog.get_logger("tocsin.ingest.streams")
 _READ = 1 << 18
 _GRACE_SECONDS = 3.0
+_CROWDED = "Too many connections are open."
 
 
 class FrameError(IngestError):
@@ -345,7 +346,7 @@ class StreamReceiver:
                 continue
             if len(self._tasks) >= self.limits.connections and not self._made_room(address[0]):
                 _log.warning("ingest.connections", kind=self.kind, limit=self.limits.connections, peer=address[0])
-                self._intake.refused(self.kind, address[0])
+                self._intake.refused(self.kind, address[0], _CROWDED)
                 sock.close()
                 continue
             sock.setblocking(False)
@@ -367,7 +368,7 @@ class StreamReceiver:
             return False
         min(idle, key=itemgetter(0))[1].cancel()
         _log.warning("ingest.connections", kind=self.kind, limit=self.limits.connections, peer=greedy)
-        self._intake.refused(self.kind, greedy)
+        self._intake.refused(self.kind, greedy, _CROWDED)
         return True
 
     async def _connection(self, sock: socket.socket, stream: Stream) -> None:
@@ -405,4 +406,4 @@ class StreamReceiver:
 
     def _refuse(self, peer: str, why: str, error: BaseException) -> None:
         _log.warning("ingest.stream.refused", kind=self.kind, peer=peer, why=why, error=str(error))
-        self._intake.refused(self.kind, peer)
+        self._intake.refused(self.kind, peer, f"{why}: {error}")

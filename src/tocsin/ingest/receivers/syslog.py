@@ -82,7 +82,9 @@ class SyslogTcpReceiver(StreamReceiver):
                 messages = framer.feed(data)
                 if framer.cut > cut:
                     _log.warning("ingest.syslog.cut", peer=stream.peer, limit=self.limits.frame_bytes)
-                    self._intake.refused(self.kind, stream.peer)
+                    self._intake.refused(
+                        self.kind, stream.peer, f"A message was cut at {self.limits.frame_bytes} bytes."
+                    )
                 if messages:
                     stream.begun(False)
                     await self._take(stream.peer, messages)

@@ -221,7 +221,9 @@ class WefReceiver(StreamReceiver):
             raise _HttpError(404, "There is no such subscription (any more).")
         if message.action == wsman.EVENTS:
             await self._take(machine, peer, message)
-        elif message.action not in (wsman.HEARTBEAT, wsman.SUBSCRIPTION_END):
+        elif message.action == wsman.HEARTBEAT:
+            self._intake.heard(self.kind, machine)
+        elif message.action != wsman.SUBSCRIPTION_END:
             return self._fault(machine, message, "a:ActionNotSupported", f"{message.action} isn't done here.")
         return 200, wsman.acknowledgement(message)
 
@@ -234,7 +236,7 @@ class WefReceiver(StreamReceiver):
         """Makes a batch durable. Raises _HttpError when it can't be."""
         if message.dropped:
             _log.warning("ingest.wef.dropped", machine=machine, events=message.dropped)
-            self._intake.refused(self.kind, machine)
+            self._intake.refused(self.kind, machine, f"The machine left out {message.dropped} events.")
         events = [e for e in message.events if _EVENT.fullmatch(e)]
         odd = [e for e in message.events if not _EVENT.fullmatch(e)]
         subscription = self._subscription.id
@@ -250,6 +252,8 @@ class WefReceiver(StreamReceiver):
             texts = [*(["\n".join(events)] if events else []), *odd]
             now = self._intake.now()
             await self._store([Body("wef", t.encode("utf-8", "replace"), now, meta) for t in texts], meta["request"])
+        else:
+            self._intake.heard(self.kind, machine)
         self._bookmarks.stored(machine, subscription, message.bookmark)
 
     async def _store(self, bodies: Sequence[Body], key: str) -> None:
