@@ -54,6 +54,7 @@ BODIES: Mapping[str, object] = {
     "/api/v1/watchlists/{alias}": {"csv": ""},
     "/api/v1/watchlists/{alias}/items": {"values": {"x": "y"}},
     "/api/v1/watchlists/{alias}/items/{item_id}": {"values": {"x": "y"}},
+    "/api/v1/threat-reports/import": {"bundle": "{}"},
     "/api/v1/automation-rules/{rule_id}": {"enabled": True},
     "/api/v1/dead-letters/replay": {"ids": ["none"]},
     "/api/v1/transforms": {"name": "x", "stream": "none", "flows": [{"transformKql": "source"}]},

@@ -15,14 +15,16 @@ from tests.incidents.test_correlate import ANN, BOB, T0, WS1, WS2, alert, incide
 from tocsin.base.clock import ManualClock
 from tocsin.base.errors import UsageError
 from tocsin.content import load_packs, packs_dir
+from tocsin.incidents import rejudge
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.history import rebuild
-from tocsin.incidents.judging import AssetRow
+from tocsin.incidents.judging import AssetRow, set_weights
 from tocsin.incidents.life import Actor
 from tocsin.incidents.priority import Asset, Judge, keys_of_name, priority, weights_of
 from tocsin.incidents.tuning import Tuning
 from tocsin.incidents.weights import CorrelationSettings
 from tocsin.state import ConflictError, State
+from tocsin.tables import Entity
 
 ANNA = Actor("anna")
 
@@ -135,6 +137,52 @@ def test_closed_incidents_teach_what_a_rule_is_worth(state: State) -> None:
             desk.change(unit, item["id"], wanted, actor=ANNA)
     desk.judge()
     assert state.judge.closed == {"a": (1, 2)}
+
+
+def test_what_people_find_out_of_a_rule_reorders_what_is_open(state: State) -> None:
+    desk = IncidentDesk(state)
+    desk.add(
+        [alert("a", n, e) for n, e in enumerate((WS1, WS2, ANN, BOB))]
+        + [alert("z", 9, Entity("Host", {"HostName": "q", "DnsDomain": "x.y"}))]
+    )
+    desk.catch_up()
+    before = {i["id"]: i["priority"] for i in desk.page()["items"]}
+    closed = [i["id"] for i in desk.page(sort="number", descending=False)["items"][:3]]
+    for incident_id in closed:
+        with state.write() as unit:
+            desk.change(unit, incident_id, {"status": "Resolved", "classification": "FalsePositive"}, actor=ANNA)
+    assert desk.catch_up() == 1, "one open incident holds an alert of that rule, the other none"
+    after = {i["id"]: i["priority"] for i in desk.page()["items"]}
+    lower = [i for i in after if i not in closed and after[i] < before[i]]
+    assert len(lower) == 1
+    assert desk.priority_history(lower[0])[-1]["actor"] == "system:priority"
+    assert desk.catch_up() == 0
+
+
+def test_weights_are_in_force_at_once_and_the_rest_of_a_long_queue_follows(state: State, monkeypatch: Any) -> None:
+    monkeypatch.setattr(rejudge, "AT_ONCE", 2)
+    monkeypatch.setattr(rejudge, "TOGETHER", 1)
+    desk = IncidentDesk(state)
+    desk.add([alert("a", n, e) for n, e in enumerate((WS1, WS2, ANN, BOB))])
+    desk.catch_up()
+    made = Tuning(state, desk).set(None, {"severity.Medium": 50}, actor=ANNA)
+    assert (made["reordered"], made["behind"]) == (2, True)
+    assert desk.catch_up() == 2
+    assert not desk.judging.behind
+    assert {i["priority"] >= 50 for i in desk.page()["items"]} == {True}
+    undone = Tuning(state, desk).undo(made["id"], actor=ANNA)
+    assert (undone["reordered"], undone["behind"]) == (2, True)
+
+
+def test_what_changed_while_no_server_ran_is_made_up_for(state: State) -> None:
+    desk = IncidentDesk(state)
+    desk.add([alert("a", 0, WS1)])
+    desk.catch_up()
+    with state.write() as unit:
+        set_weights(unit, {"severity": {"Medium": 70}})
+    again = IncidentDesk(state)
+    assert again.catch_up() == 1
+    assert again.catch_up() == 0
 
 
 def test_device_groups_stay_apart_where_they_are_to(state: State) -> None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.incidents.test_correlate import ANN, WS1, alert
+from tests.incidents.test_correlate import ANN, BOB, T0, WS1, WS2, alert
+from tocsin.base.clock import ManualClock
 from tocsin.content import Content, load_packs, packs_dir
 from tocsin.incidents import Incident
+from tocsin.incidents.desk import IncidentDesk
+from tocsin.incidents.history import rebuild
+from tocsin.incidents.life import Actor
 from tocsin.incidents.model import LinkedAlert
 from tocsin.incidents.narrative import narrative
 from tocsin.incidents.priority import Judge, priority
-from tocsin.incidents.reports import matches, reports_of
+from tocsin.incidents.reports import Shelf, matches, reports_of
+from tocsin.state import State
 from tocsin.tables import Entity
 
 REPORT = """\
@@ -104,7 +112,7 @@ def test_a_tag_by_hand_and_the_report_count_once(content: Content) -> None:
 
 
 def test_the_shipped_reports_know_their_own_and_no_other(content: Content) -> None:
-    reports = [r for r in reports_of(content) if r.id != "storm"]
+    reports = Shelf(r for r in reports_of(content) if r.id != "storm")
     assert {r.id for r in reports} >= {
         "report-human-operated-ransomware",
         "report-business-email-compromise",
@@ -126,3 +134,86 @@ def test_the_page_tells_of_it(content: Content) -> None:
         "nation state",
         ["https://example.org/storm"],
     )
+
+
+STORM = "Threat report: Storm in a teapot"
+ADDRESS = Entity("IP", {"Address": "203.0.113.9"})
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    opened = State.open(tmp_path / "state.db", clock=ManualClock(T0 + timedelta(hours=1)))
+    with opened.write() as unit:
+        unit.users.add("anna", "Anna", "x", ["Responder"])
+    yield opened
+    opened.close()
+
+
+def tags(desk: IncidentDesk) -> list[list[str]]:
+    return [i["tags"] for i in desk.page(sort="number", descending=False)["items"]]
+
+
+def test_a_match_is_a_tag_that_comes_and_goes_with_it(content: Content, state: State) -> None:
+    none = Content()
+    now = [none]
+    desk = IncidentDesk(state, content=lambda: now[0])
+    desk.add([alert("a", 0, WS1, ANN, ADDRESS)])
+    assert tags(desk) == [[]]
+    now[0] = content
+    assert desk.catch_up() == 1
+    assert tags(desk) == [[STORM]]
+    (one,) = desk.page(tag=STORM)["items"]
+    told = desk.get(one["id"])["activity"][-1]
+    assert (told["kind"], told["detail"]) == ("tags", {"tags": {"added": [STORM]}})
+    assert desk.catch_up() == 0
+    with state.read() as unit:
+        assert unit.incidents.tagged([STORM, "none"]) == {STORM: (1, 1)}
+        assert list(rebuild(unit, repair=False)) == []
+    now[0] = none
+    assert desk.catch_up() == 1
+    assert tags(desk) == [[]]
+
+
+def test_a_tag_that_somebody_took_away_stays_away(content: Content, state: State) -> None:
+    desk = IncidentDesk(state, content=lambda: content)
+    desk.add([alert("a", 0, WS1, ANN, ADDRESS)])
+    assert tags(desk) == [[STORM]], "it opens with it"
+    (one,) = desk.page()["items"]
+    with state.write() as unit:
+        desk.change(unit, one["id"], {"remove_tags": [STORM]}, actor=Actor("anna"))
+    desk.add([alert("b", 1, WS1, ANN, ADDRESS)])
+    desk.judge(again=True)
+    assert tags(desk) == [[]]
+    assert desk.page()["items"][0]["alert_count"] == 2
+    with state.read() as unit:
+        assert list(rebuild(unit, repair=False)) == []
+
+
+def test_a_merge_and_its_undo_leave_each_its_tags(content: Content, state: State) -> None:
+    desk = IncidentDesk(state, content=lambda: content)
+    desk.add([alert("a", 0, WS1, ANN, techniques=("T1566",)), alert("b", 0, WS2, BOB, techniques=("T1105",))])
+    assert tags(desk) == [[], []]
+    first, second = (i["id"] for i in desk.page(sort="number", descending=False)["items"])
+    with state.write() as unit:
+        undo = desk.merge(unit, first, [second], reason="", actor=Actor("anna"))
+    assert tags(desk) == [[STORM]], "together they show what neither does alone"
+    with state.write() as unit:
+        desk.unmerge(unit, undo, actor=Actor("anna"))
+    assert tags(desk) == [[], []]
+    with state.read() as unit:
+        assert list(rebuild(unit, repair=False)) == []
+
+
+def test_an_indicator_that_has_ended_matches_what_began_before(content: Content) -> None:
+    (storm,) = [r for r in reports_of(content) if r.id == "storm"]
+    for end, found in ((T0 + timedelta(days=1), 1), (T0 - timedelta(days=1), 0)):
+        shelf = Shelf([replace(storm, until={"203.0.113.9": end})])
+        assert len(matches(incident(ADDRESS), shelf)) == found
+
+
+def test_an_incident_that_grows_is_found_by_what_came_last(content: Content) -> None:
+    shelf, made = reports_of(content), incident()
+    assert matches(made, shelf) == []
+    made.alerts.append(LinkedAlert(alert("b", 1, WS1, Entity("URL", {"Url": "https://www.evil.example/"}))))
+    assert [m.indicators for m in matches(made, shelf)] == [("evil.example",)]
+    assert [m.indicators for m in matches(made, reports_of(content))] == [("evil.example",)], "another shelf sees all"

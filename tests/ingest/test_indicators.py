@@ -89,3 +89,9 @@ def test_what_is_neither_is_refused(data: bytes) -> None:
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with contextlib.suppress(IngestError):
         read_indicators(data, "x", NOW)
+
+
+def test_a_list_that_never_ends_is_refused_at_once() -> None:
+    """Each gap of spaces could be split in as many ways as it has spaces: tried one by one, the reader would never come back."""
+    found = read_indicators(stix("[ipv4-addr:value IN (" + "'1.1.1.1'      " * 60 + "]"), "b.json", NOW)
+    assert len(found.refused) == 1

@@ -41,6 +41,7 @@ from tocsin.api.routes import (
     session,
     summaries,
     tables,
+    threat_reports,
     transforms,
     watchlists,
 )
@@ -53,7 +54,7 @@ __all__ = ["BASE", "create_app", "guarded_routes"]
 BASE = "/api/v1"
 MAX_BODY = 1 << 20
 MAX_LIST = 64 << 20
-"""Bytes that a watchlist may have."""
+"""Bytes that a watchlist or a bundle of threat reports may have."""
 """Bytes that a request to the API may carry. Intake routes, where rows come in, set their own bound."""
 
 _PROBLEM: dict[int | str, dict[str, Any]] = {
@@ -78,7 +79,12 @@ def create_app(workspace: Workspace) -> FastAPI:
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(Unexpected),
-            Middleware(BodyLimit, limit=MAX_BODY, prefix=f"{BASE}/", larger={f"{BASE}/watchlists/": MAX_LIST}),
+            Middleware(
+                BodyLimit,
+                limit=MAX_BODY,
+                prefix=f"{BASE}/",
+                larger={f"{BASE}/{lists}/": MAX_LIST for lists in ("watchlists", "threat-reports")},
+            ),
         ],
     )
     app.state.workspace = workspace
@@ -105,6 +111,7 @@ def create_app(workspace: Workspace) -> FastAPI:
         summaries,
         tables,
         transforms,
+        threat_reports,
         watchlists,
         actions,
         automation,

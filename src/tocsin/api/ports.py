@@ -362,6 +362,18 @@ class WatchlistsPort(Protocol):
     def remove(self, alias: str, item_id: str, *, by: Principal) -> None: ...
 
 
+class ThreatReportsPort(Protocol):
+    """Threat reports, in the shapes of `tocsin.api.routes.threat_reports`."""
+
+    def listed(self) -> Sequence[Json]: ...
+
+    def get(self, report_id: str) -> Json: ...
+
+    def take(self, bundle: str, *, least: int | None, dry_run: bool, by: Principal) -> Json: ...
+
+    def remove(self, report_id: str, *, by: Principal) -> None: ...
+
+
 class AnomaliesPort(Protocol):
     """Anomaly rules, in the shapes of `tocsin.api.routes.anomalies`."""
 
@@ -599,6 +611,9 @@ class Workspace(Protocol):
 
     @property
     def watchlists(self) -> WatchlistsPort: ...
+
+    @property
+    def threat_reports(self) -> ThreatReportsPort: ...
 
     @property
     def anomalies(self) -> AnomaliesPort: ...

@@ -15,6 +15,7 @@ from tocsin.cli import (
     lake,
     query,
     replay,
+    reports,
     rules,
     scan,
     settings,
@@ -51,6 +52,7 @@ app.add_typer(indicators.app, name="indicators")
 app.add_typer(kql.app, name="kql")
 app.add_typer(lake.app, name="lake")
 app.add_typer(jobs.app, name="search-jobs")
+app.add_typer(reports.app, name="reports")
 app.add_typer(rules.app, name="rules")
 app.add_typer(sources.app, name="sources")
 app.add_typer(summaries_remote.app, name="summaries")

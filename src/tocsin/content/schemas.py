@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 from tocsin.content.schema import Field, Schema
@@ -183,6 +184,15 @@ _PAGES = (
     "Account", "Host", "IP", "File", "URL", "Mailbox", "Process", "AzureResource", "CloudApplication",
 )  # fmt: skip
 
+
+def _moment(text: str) -> str:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return f"'{text}' is no date such as 2026-12-31T00:00:00Z."
+    return ""
+
+
 INCIDENTS = Schema(
     "Incident content",
     {
@@ -219,7 +229,13 @@ INCIDENTS = Schema(
         "threat": Field("text", longest=60),
         "indicators": Field("list", item=Field("text", longest=2048)),
         "insists": Field("list", item=Field("text")),
-        "least": Field("int", least=1),
+        "least": Field("int", least=0),
+        # … until when an indicator holds, and what the report says of itself
+        "until": Field("map", item=Field("text", test=_moment)),
+        "published": Field("text", longest=40),
+        "modified": Field("text", longest=40),
+        "author": Field("text", longest=256),
+        "about": Field("list", item=Field("text", longest=300)),
         "references": Field("list", item=Field("text", longest=2048)),
         # summary: a sentence or two, Jinja text over the incident's story; facts likewise, each with its name
         "template": Field("text", longest=20_000),

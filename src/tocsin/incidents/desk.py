@@ -14,7 +14,7 @@ from typing import Any
 
 from tocsin.content import Content
 from tocsin.detect.alert import Alert, iso
-from tocsin.incidents import history, judging, life, metrics, reshape, store, tasks
+from tocsin.incidents import history, judging, life, metrics, rejudge, reshape, store, tasks
 from tocsin.incidents.correlate import CorrelationSettings, Correlator, IncidentChange, merge_vetoes
 from tocsin.incidents.fusion import patterns_of
 from tocsin.incidents.life import Actor
@@ -28,8 +28,6 @@ from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, Task
 from tocsin.tables.entities import EntityKey
 
 __all__ = ["IncidentDesk", "full", "shown", "summary"]
-
-_BATCH = 50
 
 
 class _OutdatedError(Exception):
@@ -51,6 +49,7 @@ class IncidentDesk:
         whoever correlates on the same state is told to read anew."""
         self._state = state
         self._content = content
+        self.judging = rejudge.Judging(state, content)
         self.usual_correlation = settings or CorrelationSettings()
         """What correlation weighs where nobody has set anything else: the settings file's."""
         self._settings = self.usual_correlation
@@ -109,13 +108,14 @@ class IncidentDesk:
             patterns=patterns_of(content)[0] if content is not None else None,
         )
 
-    def retune(self) -> None:
-        """Takes in weights that were set: correlation's from the next alert on, priority's for every open incident now."""
+    def retune(self) -> int:
+        """Takes in weights that were set: correlation's from the next alert on, priority's for open incidents now, those beyond
+        `rejudge.AT_ONCE` alerts by upkeep (see `judging.behind`). Gives how many incidents have another priority."""
         with self._lock:
             self._settings = self._read_settings()
             if self._correlates:
                 self._correlator = self._load()
-        self.judge(again=True)
+        return self.judge(again=True, most=rejudge.AT_ONCE if self._correlates else None)
 
     def on_event(self, listener: Callable[[], None]) -> None:
         """Calls that after each transaction that put events into the outbox. It must be quick."""
@@ -188,16 +188,18 @@ class IncidentDesk:
                 self._correlator = self._load()
                 raise
 
-    def judge(self, *, again: bool = False) -> int:
-        """Reads anew what incidents are judged by; with `again` every open incident is judged again. Gives how many changed."""
-        with self._state.read() as unit:
-            content = self._content() if self._content is not None else None
-            self._state.judge = judging.judge_of(unit, content, separate_groups=self._settings.separate_device_groups)
-            open_ids = unit.incidents.open_ids() if again else []
-        changed = 0
-        for start in range(0, len(open_ids), _BATCH):
-            with self._state.write() as unit:
-                changed += sum(store.judge_again(unit, i) for i in open_ids[start : start + _BATCH])
+    def judge(self, *, again: bool = False, most: int | None = None) -> int:
+        """Reads anew what incidents are judged by; with `again` every open incident is judged again (of `most` alerts together, the most
+        urgent first). Gives how many changed."""
+        self.judging.look(separate_groups=self._settings.separate_device_groups)
+        return self._told(self.judging.again(most=most)) if again else 0
+
+    def catch_up(self) -> int:
+        """Reads anew what incidents are judged by and judges again those that it concerns. Gives how many changed."""
+        judge = self.judging.look(separate_groups=self._settings.separate_device_groups)
+        return self._told(self.judging.catch_up(judge))
+
+    def _told(self, changed: int) -> int:
         if changed:
             self._tell()
         return changed

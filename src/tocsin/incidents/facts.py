@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from heapq import nlargest
+from typing import Protocol
 
 from tocsin.detect.alert import SEVERITIES, Alert
 from tocsin.tables.entities import Entity, EntityKey
 
-__all__ = ["Facts"]
+__all__ = ["Facts", "Index"]
+
+
+class Index(Protocol):
+    """What is looked for among an incident's things, by their keys."""
+
+    def named_by(self, key: EntityKey) -> Iterable[str]:
+        """What of it a thing of that key is."""
 
 
 class _Group:
@@ -37,7 +45,8 @@ class Facts:
     """What alerts taken in the order of time add up to."""
 
     __slots__ = (
-        "_by_key", "_groups", "count", "end", "first", "high", "last_id", "of_type", "products", "rank", "rules", "tactics", "tags",
+        "_by_key", "_fresh", "_groups", "_index", "_on_index",
+        "count", "end", "first", "high", "last_id", "of_type", "products", "rank", "rules", "tactics", "tags",
         "techniques", "titles",
     )  # fmt: skip
 
@@ -64,6 +73,10 @@ class Facts:
         """How many different things there are, by type."""
         self._groups: list[_Group] = []
         self._by_key: dict[EntityKey, int] = {}
+        self._index: Index | None = None
+        self._on_index: set[str] = set()
+        self._fresh: list[EntityKey] = []
+        """Keys that came since the index was asked last."""
 
     def take(self, alert: Alert) -> None:
         """Takes in the alert that comes next in time."""
@@ -94,11 +107,23 @@ class Facts:
             self.of_type[entity.type] = self.of_type.get(entity.type, 0) + 1
         groups[at].take(entity)
         for key in keys:
-            by_key.setdefault(key, at)
+            if key not in by_key:
+                by_key[key] = at
+                if self._index is not None:
+                    self._fresh.append(key)
 
     def names(self, key: EntityKey) -> bool:
         """Whether it holds a thing of that key, or of that type and label in lower case."""
         return key in self._by_key
+
+    def found_on(self, index: Index) -> frozenset[str]:
+        """What of the index it holds. Each of its keys is looked up once, as long as it is asked for the same index."""
+        if self._index is not index:
+            self._index, self._on_index, self._fresh = index, set(), list(self._by_key)
+        for key in self._fresh:
+            self._on_index.update(index.named_by(key))
+        self._fresh.clear()
+        return frozenset(self._on_index)
 
     @property
     def things(self) -> int:

@@ -33,6 +33,7 @@ class Folded:
     links: dict[str, list[Any]] = field(default_factory=dict)
     score: int = 0
     reasons: list[Any] = field(default_factory=list)
+    reports: list[str] = field(default_factory=list)
     activity: dict[int, ActivityRow] = field(default_factory=dict)
     tasks: dict[int, TaskRow] = field(default_factory=dict)
     frozen: dict[str, Any] | None = None
@@ -105,6 +106,7 @@ def _changed(made: Folded, entry: LogRow) -> None:
             made.links.pop(alert_id, None)
     if (judged := data.get("priority")) is not None:
         made.score, made.reasons = judged["score"], judged["reasons"]
+    made.reports = data.get("reports", made.reports)
     made.frozen = data.get("frozen", made.frozen)
     made.version, made.updated, made.dropped = int(entry.version or 0), entry.time, False
 
@@ -148,7 +150,14 @@ def _row(unit: Unit, folded: Folded) -> IncidentRow | None:
     assert folded.updated is not None
     incident = incident_of(unit, folded)
     if incident.alerts:
-        return project(incident, folded.score, folded.reasons, updated=folded.updated, version=folded.version)
+        return project(
+            incident,
+            folded.score,
+            folded.reasons,
+            updated=folded.updated,
+            version=folded.version,
+            reports=folded.reports,
+        )
     if folded.frozen is None:
         return None
     # Merged before there was a log: nothing says any more which alerts it had, so its row says what it said.

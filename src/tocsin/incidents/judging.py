@@ -10,7 +10,7 @@ from typing import Any
 from tocsin.content import Content
 from tocsin.incidents.model import Incident
 from tocsin.incidents.priority import LEVELS, Asset, Judge, Weights, keys_of_name, weights_of
-from tocsin.incidents.reports import reports_of
+from tocsin.incidents.reports import Shelf, reports_of
 from tocsin.state import Unit
 from tocsin.tables.entities import EntityKey
 
@@ -40,8 +40,10 @@ class AssetRow:
         return [self.kind, self.name, self.rule, self.level, self.group]
 
 
-def judge_of(unit: Unit, content: Content | None, *, separate_groups: bool = False) -> Judge:
-    """The judge as content, settings and state have it now."""
+def judge_of(
+    unit: Unit, content: Content | None, *, separate_groups: bool = False, reports: Shelf | None = None
+) -> Judge:
+    """The judge as content, settings and state have it now. `reports`: the content's, where they are known already."""
     techniques: dict[str, float] = {}
     tags: dict[str, float] = {}
     for item in content.incidents if content is not None else ():
@@ -57,7 +59,7 @@ def judge_of(unit: Unit, content: Content | None, *, separate_groups: bool = Fal
         alerts=unit.incidents.alert_counts_by_rule(),
         closed=unit.incidents.outcomes_by_rule(),
         separate_groups=separate_groups,
-        reports=reports_of(content) if content is not None else (),
+        reports=reports if reports is not None else reports_of(content) if content is not None else Shelf(),
     )
 
 

@@ -43,7 +43,7 @@ def narrative(incident: Incident, content: Content, judge: Judge | None = None) 
     return {
         **told,
         "stages": [{**s, "time": iso(s["time"])} for s in _stages(_in_time(incident))],
-        "reports": [m.to_dict() for m in matches(incident, reports_of(content))],
+        "reports": [m.to_dict() for m in matches(incident, reports_of(content) if judge is None else judge.reports)],
         "blast_radius": reached,
         "root_cause": cause,
         "advice": advice(incident, content),

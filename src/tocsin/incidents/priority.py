@@ -14,7 +14,7 @@ from typing import Any
 
 from tocsin.base.errors import UsageError, did_you_mean
 from tocsin.incidents.model import Incident, Reason, spaced
-from tocsin.incidents.reports import Report, matches
+from tocsin.incidents.reports import Shelf, matches
 from tocsin.tables.entities import Entity, EntityKey
 
 __all__ = ["LEAST", "LEVELS", "MEANINGS", "MOST", "Asset", "Judge", "Weights", "keys_of_name", "priority", "weights_of"]
@@ -161,7 +161,7 @@ class Judge:
     alerts: Mapping[str, int] = field(default_factory=dict)
     closed: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     separate_groups: bool = False
-    reports: tuple[Report, ...] = ()
+    reports: Shelf = field(default_factory=Shelf)
 
     def points(self) -> dict[str, Any]:
         """The weights as they are in force, the packs' points among them."""

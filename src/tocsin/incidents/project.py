@@ -43,9 +43,16 @@ _FOUND_BY = 400
 
 
 def project(
-    incident: Incident, priority: int, reasons: Iterable[Mapping[str, Any]], *, updated: datetime, version: int
+    incident: Incident,
+    priority: int,
+    reasons: Iterable[Mapping[str, Any]],
+    *,
+    updated: datetime,
+    version: int,
+    reports: Sequence[str] = (),
 ) -> IncidentRow:
-    """The incident's row. It has at least one alert, and a time of creation."""
+    """The incident's row. It has at least one alert, and a time of creation. `reports` are the tags of threat reports that it looks like,
+    also of those whose tag somebody took away."""
     assert incident.created is not None
     facts = incident.facts
     assert facts.first is not None
@@ -91,6 +98,7 @@ def project(
             "products": sorted(facts.products),
             "entities": [e.to_dict() for e in entities[:ENTITIES]],
             "entity_count": facts.things,
+            **({"reports": list(reports)} if reports else {}),
         },
         phase=incident.phase or None,
         roles=dict(sorted(incident.roles.items())),
@@ -127,6 +135,9 @@ def difference(before: IncidentRow | None, after: IncidentRow, tags: Sequence[st
     reasons = after.payload["reasons"]
     if before is None or before.priority != after.priority or before.payload.get("reasons") != reasons:
         data["priority"] = {"score": after.priority, "reasons": reasons}
+    known = [] if before is None else before.payload.get("reports", [])
+    if (reports := after.payload.get("reports", [])) != known:
+        data["reports"] = reports
     return data
 
 

@@ -17,6 +17,7 @@ from tocsin.incidents import correlate
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
 from tocsin.incidents.priority import priority
 from tocsin.incidents.project import difference, project
+from tocsin.incidents.reports import TAG, report_tags
 from tocsin.state import IncidentChange, IncidentRow, IncidentWrites, Unit
 
 __all__ = [
@@ -243,9 +244,10 @@ def gather(
     """
     now = at or unit.clock.now()
     incident.created, incident.updated = incident.created or now, now
+    reports, came = _take_reports(unit, incident, before)
     score, reasons = priority(incident, unit.judge)
     version = 1 if before is None else before.version + 1
-    row = project(incident, score, [r.to_dict() for r in reasons], updated=now, version=version)
+    row = project(incident, score, [r.to_dict() for r in reasons], updated=now, version=version, reports=reports)
     data = difference(before, row, incident.tags)
     links = {a.alert.id: [r.to_dict() for r in a.linked_by] for a in linked}
     gone = list(left)
@@ -266,14 +268,36 @@ def gather(
     writes.tags(incident.id, tags.get("added", ()), tags.get("removed", ()), by=by, at=now)
     for alert in linked:
         writes.alert(incident.id, record(alert), links[alert.alert.id])
+    if came and before is not None and before.promoted:
+        said = f"Looks like {', '.join(t.removeprefix(TAG) for t in came)} and was tagged so."
+        writes.log(incident.id, CORRELATION, "tags", said, {"tags": {"added": came}}, source=CORRELATION)
+        writes.emit(incident.id, "updated", CORRELATION, CORRELATION, {"tags": {"added": came}})
 
 
-def judge_again(unit: Unit, incident_id: str) -> bool:
-    """Works out an incident's priority anew (other weights, other assets); whether it or its reasons changed."""
+def _take_reports(unit: Unit, incident: Incident, before: IncidentRow | None) -> tuple[list[str], list[str]]:
+    """Tags the incident with the threat reports that it looks like now, and no more with those that it doesn't. Gives the tags of all of them, and
+    those that it got. A tag that somebody took away stays away as long as the match is the same."""
+    held: list[str] = [] if before is None else list(before.payload.get("reports", ()))
+    if unit.judge is None or incident.status is Status.REDIRECTED:
+        return held, []
+    found = report_tags(incident, unit.judge.reports)
+    came = [t for t in found if t not in held and t not in incident.tags]
+    gone = set(held).difference(found)
+    incident.tags = [*(t for t in incident.tags if t not in gone), *came]
+    return found, came
+
+
+def judge_again(unit: Unit, incident_id: str, *, score_only: bool = False) -> bool:
+    """Works out an incident's priority and reports anew (other weights, assets, reports); whether they or the reasons changed. With `score_only`
+    other reasons for the same score change nothing."""
     row = unit.incidents.require(incident_id, lock=True)
     incident = from_row(row, unit.incidents.alerts_of(incident_id))
+    if not incident.alerts:
+        return False
     score, reasons = priority(incident, unit.judge)
-    if score == row.priority and [r.to_dict() for r in reasons] == row.payload.get("reasons"):
+    same = score == row.priority and (score_only or [r.to_dict() for r in reasons] == row.payload.get("reasons"))
+    looks = report_tags(incident, unit.judge.reports) if unit.judge is not None else []
+    if same and looks == row.payload.get("reports", []):
         return False
     write(unit, incident, by="system:priority", source="system")
     return True

@@ -109,15 +109,15 @@ class Tuning:
         reason: str = "",
         actor: Actor,
     ) -> dict[str, Any]:
-        """Sets values by name; those left out are as usual, None leaves a side as it is. Gives the entry of the history.
+        """Sets values by name; those left out are as usual, None leaves a side as it is. Gives the entry of the history, with how many open incidents
+        have another priority by now (`reordered`), and whether some are still to be judged (`behind`).
 
         UsageError INC0004 for what is no weight or out of range.
         """
         self._wanted(correlation, priorities)
         with self._state.write() as unit:
             entry = _write(unit, correlation, priorities, reason, actor)
-        self._desk.retune()
-        return entry
+        return self._in_force(entry)
 
     def history(self) -> list[dict[str, Any]]:
         """What was set, newest first: when, by whom, why, and what changed."""
@@ -133,8 +133,10 @@ class Tuning:
             before = entry["before"]
             self._wanted(before.get("correlation"), before.get("priority"))
             made = _write(unit, before.get("correlation"), before.get("priority"), f"undo of {entry_id}", actor)
-        self._desk.retune()
-        return made
+        return self._in_force(made)
+
+    def _in_force(self, entry: dict[str, Any]) -> dict[str, Any]:
+        return {**entry, "reordered": self._desk.retune(), "behind": self._desk.judging.behind}
 
     def report(self) -> dict[str, Any]:
         """What the weights do on what people have decided: see `_separation` and `_corrections`."""

@@ -21,10 +21,10 @@ from tocsin.base.errors import IngestError
 from tocsin.base.ids import stable_uuid
 from tocsin.tables.own import own
 
-__all__ = ["TABLE", "Indicators", "read_indicators"]
+__all__ = ["KEYS", "TABLE", "Indicators", "compared", "read_indicators"]
 
 TABLE = own("indicators").name
-_KEYS = {
+KEYS = {
     "ipv4-addr": "ipv4-addr:value", "ipv6-addr": "ipv6-addr:value", "domain-name": "domain-name:value", "url": "url:value",
     "email-addr": "email-addr:value", "md5": "file:hashes.MD5", "sha1": "file:hashes.'SHA-1'", "sha256": "file:hashes.'SHA-256'",
 }  # fmt: skip
@@ -48,7 +48,7 @@ _DOMAIN = re.compile(
 )
 _STRING = r"'(?:[^'\\]|\\.)*'"
 _COMPARISON = re.compile(
-    rf"\s*(?P<path>[A-Za-z0-9-]+:[A-Za-z0-9_.\-]*(?:{_STRING})?)\s*(?:=\s*(?P<one>{_STRING})|IN\s*\((?P<many>(?:\s*{_STRING}\s*,?)+)\))\s*"
+    rf"\s*(?P<path>[A-Za-z0-9-]+:[A-Za-z0-9_.\-]*(?:{_STRING})?)\s*(?:=\s*(?P<one>{_STRING})|IN\s*\((?P<many>(?:\s*+{_STRING}\s*+,?)++)\))\s*"
 )
 _MOST_PATTERN = 100_000
 
@@ -89,7 +89,7 @@ def _from_stix(document: Any, now: datetime) -> Indicators:
             continue
         place = str(each.get("id") or each.get("name") or "an indicator")
         try:
-            values = list(_compared(str(each.get("pattern") or ""), str(each.get("pattern_type") or "stix")))
+            values = list(compared(str(each.get("pattern") or ""), str(each.get("pattern_type") or "stix")))
         except ValueError as error:
             made.refused.append((place, str(error)))
             continue
@@ -113,7 +113,7 @@ def _from_stix(document: Any, now: datetime) -> Indicators:
     return made
 
 
-def _compared(pattern: str, kind: str) -> Iterator[tuple[str, str]]:
+def compared(pattern: str, kind: str) -> Iterator[tuple[str, str]]:
     """The paths and values that a pattern compares. Raises ValueError with the reason for one that isn't only that."""
     if kind.lower() != "stix":
         raise ValueError(f"patterns of type {kind} aren't read")
@@ -142,7 +142,7 @@ def _compared(pattern: str, kind: str) -> Iterator[tuple[str, str]]:
 def _key_of(path: str) -> str:
     """The path as our keys spell it: hashes with and without quotes are one."""
     folded = path.replace("'", "").replace("-", "").lower()
-    return next((k for k in _KEYS.values() if k.replace("'", "").replace("-", "").lower() == folded), path)
+    return next((k for k in KEYS.values() if k.replace("'", "").replace("-", "").lower() == folded), path)
 
 
 def _from_csv(text: str, name: str, now: datetime) -> Indicators:
@@ -167,7 +167,7 @@ def _from_csv(text: str, name: str, now: datetime) -> Indicators:
                     (f"{name}:{reader.line_num}", f"'{value[:100]}' is no address, domain, URL, e-mail address or hash")
                 )
                 continue
-            key = _KEYS[kind]
+            key = KEYS[kind]
             made.rows.append(
                 _row(
                     now,
@@ -193,7 +193,7 @@ def _cell(row: Mapping[str, Any], column: str | None) -> str:
 
 def _kind_of(value: str, given: str) -> str | None:
     kind = given.strip().lower().replace(" ", "").replace("_", "")
-    kind = kind if kind in _KEYS else _NAMES.get(kind, "")
+    kind = kind if kind in KEYS else _NAMES.get(kind, "")
     if kind:
         return kind
     try:

@@ -22,7 +22,7 @@ from tocsin.state.incident_tasks import IncidentTasks
 from tocsin.state.incident_writes import IncidentWrites
 from tocsin.state.kv import KeyValues
 from tocsin.state.repository import NotFoundError
-from tocsin.state.schema import incident_tags, incidents
+from tocsin.state.schema import alerts, incident_tags, incidents
 
 __all__ = ["ActivityRow", "EventRow", "IncidentChange", "IncidentFilter", "IncidentRow", "Incidents"]
 
@@ -147,12 +147,35 @@ class Incidents(IncidentAlerts, IncidentActivity):
         """Removes the row of an incident that the log doesn't know (see `tocsin.incidents.history`)."""
         self._c.execute(delete(incidents).where(incidents.c.id == incident_id))
 
-    def open_ids(self) -> list[str]:
-        """Ids of the incidents that people see and that are not resolved."""
-        chosen = select(incidents.c.id).where(
+    def open_sizes(self, *, rules: Sequence[str] | None = None) -> list[tuple[str, int]]:
+        """The incidents that people see and that are not resolved, the most urgent first, with how many alerts each has; with `rules` those that
+        hold an alert of one of them."""
+        chosen = select(incidents.c.id, incidents.c.alert_count).where(
             incidents.c.promoted.is_(True), incidents.c.status.in_(("New", "InProgress"))
         )
-        return [str(r[0]) for r in self._c.execute(chosen.order_by(incidents.c.number))]
+        ordered = chosen.order_by(incidents.c.priority.desc(), incidents.c.number)
+        if rules is None:
+            return [(str(i), int(n)) for i, n in self._c.execute(ordered)]
+        held: set[str] = set()
+        for start in range(0, len(rules), 500):
+            holding = select(alerts.c.incident_id).where(alerts.c.rule_id.in_(rules[start : start + 500]))
+            held.update(str(i) for (i,) in self._c.execute(holding.distinct()))
+        return [(str(i), int(n)) for i, n in self._c.execute(ordered) if i in held]
+
+    def tagged(self, tags: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """By tag: how many incidents that have it are open, and how many there are; merged and hidden ones don't count."""
+        opened = incidents.c.status.in_(("New", "InProgress"))
+        chosen = (
+            select(incident_tags.c.tag, opened.label("open"), func.count())
+            .select_from(incident_tags.join(incidents, incident_tags.c.incident_id == incidents.c.id))
+            .where(incident_tags.c.tag.in_(tags), incidents.c.promoted.is_(True), incidents.c.status != "Redirected")
+            .group_by(incident_tags.c.tag, opened)
+        )
+        found: dict[str, tuple[int, int]] = {}
+        for tag, is_open, count in self._c.execute(chosen):
+            held = found.get(str(tag), (0, 0))
+            found[str(tag)] = (held[0] + (int(count) if is_open else 0), held[1] + int(count))
+        return found
 
     def growing(self, since: datetime) -> list[str]:
         """Ids of incidents, shown or not, whose last event is not older than that: those that alerts may still join."""

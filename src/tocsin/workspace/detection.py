@@ -214,6 +214,8 @@ class Detection:
                     self._untold(self._workspace.clock.now() - _IN_FLIGHT)
                 if rounds % _ASSETS_ROUNDS == 1:
                     self._judge()
+                elif self._workspace.incidents.judging.behind:
+                    self._workspace.incidents.catch_up()
                 if rounds % 720 == 0:
                     self._workspace.incidents.forget_before()
                     self._workspace.automation.sweep()
@@ -227,7 +229,7 @@ class Detection:
             known = assets_of(unit)
         found = find_assets(self._workspace.queries, self._workspace.rules.content, known)
         if not desk.set_assets(found):
-            desk.judge()
+            desk.catch_up()
 
     # ------------------------------------------------------------------ what others ask and hear
 

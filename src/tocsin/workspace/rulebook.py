@@ -98,6 +98,12 @@ class RuleBook:
             if any(r.format == "sigma" and "expand" in r.text for r in self.content.rules):
                 self._take()
 
+    def reload_incident_content(self) -> None:
+        """Reads anew what incidents are judged by and told with: threat reports, points, advice."""
+        with self._lock:
+            found = load_packs(self._layers(), only=("incidents",))
+            self.content = replace(self.content, incidents=found.incidents)
+
     def _layers(self) -> list[Path]:
         return [*self._paths, *([self._site] if self._site.is_dir() else [])]
 

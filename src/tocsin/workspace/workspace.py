@@ -55,6 +55,7 @@ from tocsin.workspace.settings import Settings
 from tocsin.workspace.story import Stories
 from tocsin.workspace.summaries import Summaries
 from tocsin.workspace.tabledesk import TableDesk
+from tocsin.workspace.threatreports import ThreatReports
 from tocsin.workspace.transforms import TransformBook
 from tocsin.workspace.watchlists import WatchlistBook
 from tocsin.workspace.writeback import WriteBack
@@ -180,6 +181,9 @@ class Workspace:
         self.rules.cap_percent = settings.detect.cap_percent
         self.tables = TableDesk(self, drift=lambda: self.drift.rows(), readers=self._readers)
         self.watchlists = WatchlistBook(self.rules, self.queries, self.state, site)
+        self.threat_reports = ThreatReports(
+            self.state, self.incidents, site, lambda: self.rules.content, self.rules.reload_incident_content
+        )
         self.anomalies = Anomalies(self)
 
     @classmethod

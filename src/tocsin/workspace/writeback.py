@@ -157,6 +157,7 @@ def _security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
     said = words("sentinel", status=row.status, classification=row.classification, determination=row.determination)
     briefs = unit.incidents.alert_rules(row.id)
     merged = row.status == "Redirected"
+    assigned = {"Redirected", *row.payload.get("reports", ())}
     comments = [e for e in unit.incidents.activity_of(row.id) if e.kind == "comment"]
     return own("incidents").row(
         updated=iso(row.updated),
@@ -176,7 +177,7 @@ def _security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
         actor=change.actor,
         alerts=list(briefs),
         rules=sorted(set(briefs.values())),
-        labels=[{"labelName": t, "labelType": "User"} for t in row.tags],
+        labels=[{"labelName": t, "labelType": "AutoAssigned" if t in assigned else "User"} for t in row.tags],
         comments=[{"id": e.id, "message": e.text, "author": e.actor, "createdTimeUtc": iso(e.time)} for e in comments],
         tasks=[t.to_dict() for t in unit.incidents.tasks.of(row.id)],
         more={

@@ -507,7 +507,8 @@ export interface paths {
         get: operations["incident_weights"];
         /**
          * Set Weights
-         * @description Sets weights: correlation's from the next alert on, priority's for every open incident at once.
+         * @description Sets weights: correlation's from the next alert on (what is joined stays joined), priority's for every open incident, the most urgent at
+         *     once and the rest soon after.
          */
         put: operations["set_weights"];
         post?: never;
@@ -2002,6 +2003,70 @@ export interface paths {
          */
         post: operations["preview_retention"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/threat-reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Threat Reports
+         * @description Every threat report, with how many incidents look like it.
+         */
+        get: operations["list_threat_reports"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/threat-reports/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Import Threat Reports
+         * @description Imports the reports of a STIX 2 bundle; open incidents that look like them are tagged and judged again.
+         */
+        post: operations["import_threat_reports"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/threat-reports/{report_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Threat Report
+         * @description A threat report with its indicators and incidents.
+         */
+        get: operations["get_threat_report"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Threat Report
+         * @description Removes an imported report, and its tag from open incidents.
+         */
+        delete: operations["delete_threat_report"];
         options?: never;
         head?: never;
         patch?: never;
@@ -5629,6 +5694,16 @@ export interface components {
             version: number;
         };
         /**
+         * PlaceReason
+         * @description What is wrong, or was left out, and where in the bundle.
+         */
+        PlaceReason: {
+            /** Place */
+            place: string;
+            /** Reason */
+            reason: string;
+        };
+        /**
          * Preview
          * @description The stream's last rows before, and after each flow.
          */
@@ -6070,6 +6145,87 @@ export interface components {
             replayed: number;
             /** Skipped */
             skipped: components["schemas"]["Skipped"][];
+        };
+        /**
+         * ReportIndicator
+         * @description An indicator, and until when it holds; null for always.
+         */
+        ReportIndicator: {
+            /** Until */
+            until: string | null;
+            /** Value */
+            value: string;
+        };
+        /**
+         * ReportNamed
+         * @description A report by name.
+         */
+        ReportNamed: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+        };
+        /**
+         * ReportRead
+         * @description A report as it was read.
+         */
+        ReportRead: {
+            /** Id */
+            id: string;
+            /** Indicator Count */
+            indicator_count: number;
+            /** Least */
+            least: number;
+            /** Name */
+            name: string;
+            /** Techniques */
+            techniques: string[];
+            /** Threat */
+            threat: string;
+        };
+        /**
+         * ReportsImport
+         * @description A STIX 2 bundle as text. `least`: how many of a report's techniques make a match without an indicator; by default three fifths, four at least.
+         *     `dry_run` changes nothing.
+         */
+        ReportsImport: {
+            /** Bundle */
+            bundle: string;
+            /**
+             * Dry Run
+             * @default false
+             */
+            dry_run?: boolean;
+            /** Least */
+            least?: number | null;
+        };
+        /**
+         * ReportsImported
+         * @description What an import did, or with `dry_run` would do. `refused` reports can't be read; `notes` are parts of reports that were left out. Of each
+         *     list at most 100 are shown.
+         */
+        ReportsImported: {
+            /** Dry Run */
+            dry_run: boolean;
+            /** Imported */
+            imported: components["schemas"]["ReportNamed"][];
+            /** Notes */
+            notes: components["schemas"]["PlaceReason"][];
+            /** Notes Count */
+            notes_count: number;
+            /** Refused */
+            refused: components["schemas"]["PlaceReason"][];
+            /** Refused Count */
+            refused_count: number;
+            /** Removed */
+            removed: components["schemas"]["ReportNamed"][];
+            /** Reports */
+            reports: components["schemas"]["ReportRead"][];
+            /** Unchanged */
+            unchanged: components["schemas"]["ReportNamed"][];
+            /** Updated */
+            updated: components["schemas"]["ReportNamed"][];
         };
         /**
          * RestoreRequest
@@ -7556,6 +7712,96 @@ export interface components {
             threat: string;
         };
         /**
+         * ThreatReportDetail
+         * @description A threat report in full, with its first 1,000 indicators and the 50 incidents of it that changed last. `least` techniques, all of `insists`
+         *     among them, make a match without an indicator; 0 for never.
+         */
+        ThreatReportDetail: {
+            /** About */
+            about: string[];
+            /** Author */
+            author: string;
+            /** Description */
+            description: string;
+            /** Id */
+            id: string;
+            /** Incidents */
+            incidents: number;
+            /** Indicator Count */
+            indicator_count: number;
+            /** Indicators */
+            indicators: components["schemas"]["ReportIndicator"][];
+            /** Insists */
+            insists: string[];
+            /** Items */
+            items: components["schemas"]["IncidentSummary"][];
+            /** Least */
+            least: number;
+            /** Modified */
+            modified: string;
+            /** Name */
+            name: string;
+            /** Open Incidents */
+            open_incidents: number;
+            /** Pack */
+            pack: string;
+            /** Published */
+            published: string;
+            /** References */
+            references: string[];
+            /** Removable */
+            removable: boolean;
+            /** Tag */
+            tag: string;
+            /** Technique Count */
+            technique_count: number;
+            /** Techniques */
+            techniques: string[];
+            /** Threat */
+            threat: string;
+        };
+        /**
+         * ThreatReportList
+         * @description All threat reports, those with open incidents first.
+         */
+        ThreatReportList: {
+            /** Items */
+            items: components["schemas"]["ThreatReportSummary"][];
+        };
+        /**
+         * ThreatReportSummary
+         * @description A threat report. `tag` is on incidents that look like it; `incidents` counts them, `open_incidents` those that aren't resolved. `pack` brought
+         *     it, `site` for imported ones.
+         */
+        ThreatReportSummary: {
+            /** Author */
+            author: string;
+            /** Id */
+            id: string;
+            /** Incidents */
+            incidents: number;
+            /** Indicator Count */
+            indicator_count: number;
+            /** Modified */
+            modified: string;
+            /** Name */
+            name: string;
+            /** Open Incidents */
+            open_incidents: number;
+            /** Pack */
+            pack: string;
+            /** Published */
+            published: string;
+            /** Removable */
+            removable: boolean;
+            /** Tag */
+            tag: string;
+            /** Technique Count */
+            technique_count: number;
+            /** Threat */
+            threat: string;
+        };
+        /**
          * Token
          * @description A token, without its secret.
          */
@@ -8080,7 +8326,8 @@ export interface components {
         };
         /**
          * WeightsEntry
-         * @description What somebody set: the values over the usual ones before and after, for the sides that were given.
+         * @description What somebody set: the values over the usual ones before and after, for the sides that were given. Of what was just set: how many open
+         *     incidents have another priority by now, and whether more are judged in the background.
          */
         WeightsEntry: {
             /** Actor */
@@ -8093,10 +8340,17 @@ export interface components {
             before: {
                 [key: string]: unknown;
             };
+            /**
+             * Behind
+             * @default false
+             */
+            behind: boolean;
             /** Id */
             id: number;
             /** Reason */
             reason: string;
+            /** Reordered */
+            reordered: number | null;
             /**
              * Time
              * Format: date-time
@@ -11901,6 +12155,128 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["RetentionPreview"];
                 };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_threat_reports: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ThreatReportList"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    import_threat_reports: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReportsImport"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportsImported"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_threat_report: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                report_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ThreatReportDetail"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_threat_report: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                report_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Problem details (RFC 9457) */
             default: {

@@ -88,7 +88,8 @@ class WeightsPreview(Output):
 
 
 class WeightsEntry(Output):
-    """What somebody set: the values over the usual ones before and after, for the sides that were given."""
+    """What somebody set: the values over the usual ones before and after, for the sides that were given. Of what was just set: how many open
+    incidents have another priority by now, and whether more are judged in the background."""
 
     id: int
     time: Moment
@@ -96,6 +97,8 @@ class WeightsEntry(Output):
     reason: str
     before: dict[str, Any]
     after: dict[str, Any]
+    reordered: int | None = None
+    behind: bool = False
 
 
 class WeightsHistory(Output):
@@ -156,7 +159,8 @@ def preview_weights(body: WeightValues, request: Request) -> WeightsPreview:
 
 @router.put("/weights")
 def set_weights(body: NewWeights, request: Request, principal: Change) -> WeightsEntry:
-    """Sets weights: correlation's from the next alert on, priority's for every open incident at once."""
+    """Sets weights: correlation's from the next alert on (what is joined stays joined), priority's for every open incident, the most urgent at
+    once and the rest soon after."""
     actor = Actor(principal.name, address=principal.address)
     made = workspace_of(request).tuning.set(body.correlation, body.priority, reason=body.reason, actor=actor)
     return WeightsEntry.model_validate(made)
