@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from datetime import timedelta
 from itertools import permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from tests.incidents.test_correlate import ANN, BOB, T0, WS1, WS2, alert
 from tocsin.base.clock import ManualClock
 from tocsin.detect.alert import Alert
-from tocsin.incidents import Correlator, Incident
+from tocsin.incidents import Correlator, Incident, correlate
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.life import Actor
 from tocsin.state import State
@@ -175,3 +177,36 @@ def _what_it_is(desk: IncidentDesk, incident_id: str) -> dict[str, object]:
     told = ("version", "updated", "activity", "activity_count", "alerts", "priority_history")
     kept = {k: v for k, v in found.items() if k not in told}
     return {**kept, "alerts": alerts}
+
+
+def told(alerts: list[Alert], every: int) -> list[object]:
+    """What correlation says of alerts that come one by one, where incidents are laid to rest after every so many."""
+    with patch.object(correlate, "_REST_EVERY", every):
+        correlator = Correlator()
+        said: list[object] = []
+        for each in alerts:
+            said.extend((c.kind, c.incident.id, c.absorbed and c.absorbed.id) for c in correlator.add([each]))
+            correlator.shed([each])
+    return [*said, *(i.to_record() for i in correlator.incidents), correlator.size]
+
+
+@settings(max_examples=60, deadline=None)
+@given(some_alerts(20))
+def test_an_incident_at_rest_is_the_one_that_was_laid_to_rest(alerts: list[Alert]) -> None:
+    assert told(alerts, 0) == told(alerts, 10**9)
+
+
+def test_incidents_at_rest_are_no_work_for_the_collection_of_garbage() -> None:
+    hosts = [Entity.host(f"lone{n}.contoso.com") for n in range(1200)]
+    made = [alert(f"r{n % 40}", n, host, tactics=("Execution",)) for n, host in enumerate(hosts)]
+    correlator = Correlator()
+    counted = []
+    for start in (0, 400):
+        correlator.add(made[start : start + 400])
+        correlator.add([])
+        correlator.add([])
+        for _ in range(4):  # a tuple of tuples takes a collection for each of its levels
+            gc.collect()
+        counted.append(len(gc.get_objects()))
+    assert correlator.size.incidents == 800
+    assert counted[1] - counted[0] < 200

@@ -10,7 +10,7 @@ from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tocsin.incidents.model import Incident
 from tocsin.incidents.signature import Signature, Thing
@@ -21,13 +21,20 @@ _T = TypeVar("_T", int, str)
 
 _MANY = 64
 
+_TOGETHER = 1_000
+"""So many things at most are forgotten at once: what a quiet week left is let go of bit by bit."""
+
 _FEW_HOLDERS = 16
 """As many holders of a key are kept in a tuple, which the collection of garbage leaves alone."""
 
-__all__ = ["Cluster", "Company", "Holders", "Moments", "Worth", "nearest"]
+__all__ = ["Cluster", "Company", "Holders", "Moments", "Resting", "Worth", "last_of", "nearest", "outline"]
 
 
 _NO_ALIASES: Mapping[EntityKey, Alias] = {}
+
+Resting = tuple[str, float, float, bool, tuple[EntityKey, ...], tuple[str, ...], tuple[Any, ...]]
+"""A cluster at rest: its id, its first and last moment, whether it may be joined, its keys, its alerts' ids, and the rest of it.
+Tuples of plain values and of such tuples, because Python's collection of garbage looks at those once and never again."""
 
 
 class Worth(IntEnum):
@@ -92,19 +99,18 @@ class Cluster:
     """An incident's side of correlation.
 
     Most incidents get one alert and are never looked at again while they are held. So that memory and the collection of garbage bear
-    hundreds of thousands of them, a cluster at `rest` keeps its incident as bytes, and all else in few objects; who asks for the incident wakes it.
+    hundreds of thousands of them, those are laid to `rest`: see `Resting`. A cluster that was `woken` has its incident as bytes until
+    somebody asks for it.
     """
 
     __slots__ = (
-        "_awake", "_keys", "_live", "_named", "_open", "_resting", "alerts", "company", "first", "id", "joinable", "last", "only", "opens",
+        "_keys", "_live", "_named", "_open", "_resting", "alerts", "company", "first", "id", "joinable", "last", "only", "opens",
         "rules", "signals", "tactics", "things", "touched", "via",
     )  # fmt: skip
 
-    def __init__(self, incident: Incident, awake: list[Cluster] | None = None) -> None:
-        """`awake`: where it puts itself when it is woken, for who lays clusters to rest."""
-        self.id = incident.id
-        self._awake = awake
-        self._live: Incident | None = incident
+    def __init__(self, incident_id: str, incident: Incident | None) -> None:
+        self.id = incident_id
+        self._live = incident
         self._resting = b""
         self._named: tuple[int, frozenset[Thing]] | None = None
         self._open = True
@@ -129,25 +135,42 @@ class Cluster:
 
     @property
     def incident(self) -> Incident:
-        """The incident itself, woken when it rests."""
+        """The incident itself."""
         if self._live is None:
-            self._live, self._resting = pickle.loads(self._resting), b""  # noqa: S301  # bytes that never left this object
+            self._live, self._resting = pickle.loads(self._resting), b""  # noqa: S301  # bytes that never left this process
             self.touched = True
-            if self._awake is not None:
-                self._awake.append(self)
         return self._live
 
     @property
     def open(self) -> bool:
-        """Whether its incident takes in alerts; wakes nothing."""
+        """Whether its incident takes in alerts."""
         return self._open if self._live is None else self._live.open
 
-    def rest(self) -> None:
-        """Keeps the incident as bytes until somebody asks for it. Nobody may hold on to the incident and change it."""
+    def rest(self) -> Resting:
+        """All of it as plain values. Nobody may hold on to it or its incident and change them."""
         if self._live is not None:
             self._live.lighten()
             self._open, self._resting = self._live.open, pickle.dumps(self._live, pickle.HIGHEST_PROTOCOL)
-            self._live = None
+        several = pickle.dumps((self._keys, self.via), pickle.HIGHEST_PROTOCOL) if self._keys or self.via else b""
+        rest = (
+            tuple(self.things.values()), self._resting, several, self.only, self.joinable, self._open, self.signals, self.opens,
+            tuple(self.company), _shared(tuple(self.tactics)), _shared(tuple(self.rules)),
+        )  # fmt: skip
+        takes = self.joinable and self._open
+        return (self.id, self.first, self.last, takes, tuple(self.things), tuple(self.alerts), rest)
+
+    @classmethod
+    def woken(cls, resting: Resting) -> Cluster:
+        """The cluster that was laid to rest."""
+        made = cls(resting[0], None)
+        _, made.first, made.last, _, keys, made.alerts, rest = resting
+        things, made._resting, several, made.only, made.joinable, made._open, made.signals, made.opens, *names = rest
+        made.things = dict(zip(keys, things, strict=True))
+        made.company, made.tactics, made.rules = map(frozenset, names)
+        if several:
+            made._keys, made.via = pickle.loads(several)  # noqa: S301  # as above
+        made.touched = False
+        return made
 
     def add(self, alert: Signature, worth: Worth) -> bool:
         """Takes in an alert; says whether it brought a stage or a rule that wasn't there."""
@@ -255,14 +278,14 @@ class Cluster:
     def _with(self, *names: frozenset[str]) -> None:
         for some in names:
             if not self.company.issuperset(some):
-                self.company = _shared(self.company | some)
+                self.company = self.company | some
 
     def _facts(self, tactics: Iterable[int], rules: Iterable[str]) -> bool:
         before = self.tactics, self.rules
         if not self.tactics.issuperset(tactics):
-            self.tactics = _shared(self.tactics.union(tactics))
+            self.tactics = self.tactics.union(tactics)
         if not self.rules.issuperset(rules):
-            self.rules = _shared(self.rules.union(rules))
+            self.rules = self.rules.union(rules)
         return before != (self.tactics, self.rules)
 
     def shared(self, other: Cluster) -> Iterator[EntityKey]:
@@ -272,9 +295,21 @@ class Cluster:
         return (key for key in small if key in big)
 
 
-@lru_cache(maxsize=10_000)
-def _shared(values: frozenset[_T]) -> frozenset[_T]:
-    """One set for all who hold the same: there are few of them, and many clusters."""
+def outline(held: Cluster | Resting) -> tuple[float, float, bool, Iterable[EntityKey]]:
+    """What one looks at first, awake or at rest: when its first and its last event were, whether anything may join it, its keys."""
+    if isinstance(held, Cluster):
+        return held.first, held.last, held.joinable and held.open, held.things.keys()
+    return held[1:5]
+
+
+def last_of(held: Cluster | Resting) -> float:
+    """When its last event was, awake or at rest."""
+    return held.last if isinstance(held, Cluster) else held[2]
+
+
+@lru_cache(maxsize=2_000)
+def _shared(values: tuple[_T, ...]) -> tuple[_T, ...]:
+    """One tuple for all who hold the same: there are few of them, and many clusters."""
     return values
 
 
@@ -386,6 +421,19 @@ class Company:
             return len([1 for last, _, _ in spans if last >= since])
         return len([1 for last, _, first in spans if last >= since and first < before])
 
+    def exceeds(self, key: EntityKey, most: int, now: float, *, before: float) -> bool:
+        """Whether `degree` is greater than that: it counts no further."""
+        seen = self._seen.get(key)
+        if not seen:
+            return False
+        since = now - self.window
+        for last, _, first in (seen,) if isinstance(seen, tuple) else seen.values():
+            if last >= since and first < before:
+                most -= 1
+                if most < 0:
+                    return True
+        return False
+
     def others(self, key: EntityKey, now: float, *known: frozenset[str]) -> int:
         """How many companions it has had in the window besides those that are known."""
         seen = self._seen.get(key)
@@ -395,15 +443,17 @@ class Company:
         return sum(last >= since and not any(c in k for k in known) for last, c, _ in seen.values())
 
     def forget(self, now: float) -> None:
-        """Drops what lies before the window: what it costs is what it drops."""
-        self.changes += 1
+        """Drops what lies before the window, not all at once."""
         since = now - self.window
-        while self._seen:
-            key = next(iter(self._seen))
-            seen = self._seen[key]
-            if (seen if isinstance(seen, tuple) else max(seen.values()))[0] >= since:
-                return
+        gone: list[EntityKey] = []
+        for key, seen in self._seen.items():
+            last = seen[0] if isinstance(seen, tuple) else max(seen.values())[0]
+            if last >= since or len(gone) >= _TOGETHER:
+                break
+            gone.append(key)
+        for key in gone:
             del self._seen[key]
+        self.changes += len(gone)
 
 
 _Span = tuple[float, str, float]

@@ -16,7 +16,7 @@ from typing import Literal
 
 from tocsin.detect.alert import SEVERITIES, Alert
 from tocsin.incidents.changes import IncidentChange, condense
-from tocsin.incidents.cluster import Cluster, Company, Holders, Worth
+from tocsin.incidents.cluster import Cluster, Company, Holders, Resting, Worth, last_of, outline
 from tocsin.incidents.fusion import Fired, Fusion, Pattern, shipped_patterns
 from tocsin.incidents.links import Links, shipped_links
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
@@ -45,7 +45,9 @@ _LATE = 24 * HOUR
 _FEW = 32
 """A supporting thing that more incidents hold than this tips no scales."""
 
-_TIDY_EVERY = 1000
+_TIDY_EVERY = 100
+_TOGETHER = 1_000
+"""So many incidents at most are forgotten at once, far more than come meanwhile: nobody waits for what a quiet week left."""
 
 _REST_EVERY = 100
 _LARGE = 64
@@ -100,7 +102,8 @@ class Correlator:
         self._fired = Company(horizon)
         self._scorer = Scorer(self.settings, self._company)
         self._fusion = Fusion(shipped_patterns() if patterns is None else patterns)
-        self._clusters: dict[str, Cluster] = {}
+        self._clusters: dict[str, Cluster | Resting] = {}
+        """The one that was touched longest ago first."""
         self._holders = Holders()
         self._alerts: dict[str, str] = {}
         self._newest = 0.0
@@ -113,7 +116,8 @@ class Correlator:
     @property
     def incidents(self) -> list[Incident]:
         """The incidents that people see, by first event."""
-        shown = [i for c in self._clusters.values() if (i := c.incident).promoted and i.status is not Status.REDIRECTED]
+        every = (self._woken(i).incident for i in self._clusters)
+        shown = [i for i in every if i.promoted and i.status is not Status.REDIRECTED]
         return sorted(shown, key=lambda i: (i.first, i.id))
 
     @property
@@ -123,8 +127,7 @@ class Correlator:
 
     def get(self, incident_id: str) -> Incident | None:
         """The incident of that id, or None."""
-        held = self._clusters.get(incident_id)
-        return None if held is None else held.incident
+        return self._woken(incident_id).incident if incident_id in self._clusters else None
 
     def holding(self, alert_id: str) -> Incident | None:
         """The incident, shown or not, that holds that alert; None for one that it doesn't know."""
@@ -158,9 +161,9 @@ class Correlator:
 
     def neighbours(self, incident_id: str) -> list[Candidate]:
         """The open incidents, shown or not, that share something with that one, nearest first: what would join it, and why. Changes nothing."""
-        cluster = self._clusters.get(incident_id)
-        if cluster is None:
+        if incident_id not in self._clusters:
             return []
+        cluster = self._woken(incident_id)
         found = [
             Candidate(other.incident, score.points, score.reasons(), score.joins)
             for other, score in self._scored(cluster, list(cluster.things), whole=True)
@@ -175,8 +178,8 @@ class Correlator:
         found = [
             linked.alert
             for incident_id in held
-            if self._clusters[incident_id].last >= since.timestamp()
-            for linked in self._clusters[incident_id].incident.alerts
+            if last_of(self._clusters[incident_id]) >= since.timestamp()
+            for linked in self._woken(incident_id).incident.alerts
             if linked.alert.time >= since
             and any(k in wanted for e in linked.alert.entities for k in (*e.strong_keys(), *e.weak_keys()))
         ]
@@ -185,7 +188,7 @@ class Correlator:
     def learn(self, alert: Alert) -> list[IncidentChange]:
         """Takes in aliases that were learned after the alert was: `alert` is one that it knows, with more of them. May merge incidents, as an
         alert that came late may; never takes one apart."""
-        cluster = self._clusters.get(self._alerts.get(alert.id, ""))
+        cluster = self._holder(alert.id)
         if cluster is None:
             return []
         incident = cluster.incident
@@ -238,8 +241,8 @@ class Correlator:
     def forget_before(self, moment: datetime) -> None:
         """Drops incidents from memory whose last event lies before that: nothing can join them any more."""
         limit = moment.timestamp()
-        for cluster in [c for c in self._clusters.values() if c.last < limit]:
-            self._forget(cluster)
+        for incident_id in [i for i, c in self._clusters.items() if last_of(c) < limit]:
+            self._forget(incident_id)
 
     # ------------------------------------------------------------------ joining
 
@@ -277,7 +280,7 @@ class Correlator:
 
     def _fuse(self, fired: Fired, through: Alert) -> list[IncidentChange]:
         """Gathers a pattern's alerts in one incident, with an alert that says what it is; nothing where that is told already."""
-        parts = [c for a in fired.alerts if (c := self._clusters.get(self._alerts.get(a.id, ""))) is not None]
+        parts = [c for a in fired.alerts if (c := self._holder(a.id)) is not None]
         parts = [c for c in {c.id: c for c in parts}.values() if c.joinable and c.open]
         told = [c for c in parts if fired.pattern.id in c.rules]
         if not parts or len(told) == len(parts):
@@ -300,7 +303,8 @@ class Correlator:
 
     def _alone(self, alert: Alert, sign: Signature) -> Cluster:
         """The alert as an incident of its own."""
-        alone = Cluster(Incident.opened_by(alert), self._awake)
+        incident = Incident.opened_by(alert)
+        alone = Cluster(incident.id, incident)
         alone.add(sign, self._worth(sign))
         return alone
 
@@ -318,8 +322,13 @@ class Correlator:
 
     def _tidy(self) -> None:
         limit = self._newest - self.settings.horizon.total_seconds() - _LATE
-        while self._clusters and (oldest := next(iter(self._clusters.values()))).last < limit:
-            self._forget(oldest)
+        gone: list[str] = []
+        for incident_id, cluster in self._clusters.items():
+            if last_of(cluster) >= limit or len(gone) >= _TOGETHER:
+                break
+            gone.append(incident_id)
+        for incident_id in gone:
+            self._forget(incident_id)
         self._company.forget(self._newest)
         self._fired.forget(self._newest)
         self._fusion.forget(self._newest)
@@ -329,7 +338,7 @@ class Correlator:
         attack's burst, not noise."""
         if sign.rank >= _HIGH:
             return Worth.HIGH
-        if self._fired.degree((sign.rule,), sign.time, before=sign.time - HOUR) > self.settings.noisy_hosts:
+        if self._fired.exceeds((sign.rule,), self.settings.noisy_hosts, sign.time, before=sign.time - HOUR):
             return Worth.NOISY
         return Worth.PLAIN if sign.rank >= _MEDIUM else Worth.LOW
 
@@ -357,11 +366,12 @@ class Correlator:
                 continue
             reach = self._scorer.reach(key)
             for incident_id in sorted(h for h in holders if h not in seen):
-                other = self._clusters[incident_id]
-                if not support and (other.last < side.first - reach or other.first > side.last + reach):
+                first, last, takes, held = outline(self._clusters[incident_id])
+                if not support and (last < side.first - reach or first > side.last + reach):
                     continue  # too far away to be joined by this; another key may bring it up again
                 seen.add(incident_id)
-                if other.joinable and other.open and (whole or self._scorer.could_join(side, other, self._newest)):
+                if takes and (whole or self._scorer.could_join(side, held, first, last, self._newest)):
+                    other = self._woken(incident_id)
                     yield other, self._scorer.score(side, other, self._newest)
 
     def _tips(self, key: EntityKey, holders: Collection[str]) -> bool:
@@ -427,7 +437,7 @@ class Correlator:
         into.alerts.sort(key=_by_time)
         into.inherit(out_of)
         into.promoted = into.promoted or out_of.promoted
-        self._forget(source)
+        self._forget(source.id)
         out_of.redirect(into.id)
         for alert_id in source.alerts:
             self._alerts[alert_id] = into.id
@@ -439,7 +449,7 @@ class Correlator:
     def _adopt(self, incidents: Sequence[Incident]) -> None:
         """Takes in incidents that exist already, their alerts in the order in which they came, so that what is rare and what is noisy comes out
         as it did then."""
-        clusters = {i.id: Cluster(i, self._awake) for i in incidents}
+        clusters = {i.id: Cluster(i.id, i) for i in incidents}
         came = [(linked.alert, i.id) for i in incidents for linked in i.alerts]
         for alert, incident_id in sorted(came, key=lambda c: (c[0].created, c[0].time, c[0].id)):
             sign = signature(alert, self._links)
@@ -463,14 +473,28 @@ class Correlator:
         if self._since_rest < _REST_EVERY and not at_once:
             return
         self._since_rest = 0
-        awake = [c for c in self._awake if self._clusters.get(c.id) is c]
-        self._awake.clear()
+        awake, self._awake = self._awake, []
         for cluster in awake:
+            if self._clusters.get(cluster.id) is not cluster:
+                continue
             if cluster.touched or len(cluster.alerts) > _LARGE:
                 cluster.touched = False
                 self._awake.append(cluster)
             else:
-                cluster.rest()
+                self._clusters[cluster.id] = cluster.rest()
+
+    def _woken(self, incident_id: str) -> Cluster:
+        """A cluster that is held, ready to be worked with until the next call lays it to rest again."""
+        held = self._clusters[incident_id]
+        if not isinstance(held, Cluster):
+            held = self._clusters[incident_id] = Cluster.woken(held)
+            self._awake.append(held)
+        return held
+
+    def _holder(self, alert_id: str) -> Cluster | None:
+        """The cluster that holds an alert."""
+        incident_id = self._alerts.get(alert_id)
+        return None if incident_id is None else self._woken(incident_id)
 
     def _join(self, cluster: Cluster, alert: Alert, sign: Signature, reasons: tuple[Reason, ...]) -> bool:
         incident = cluster.incident
@@ -480,15 +504,16 @@ class Correlator:
         self._alerts[alert.id] = incident.id
         self._moved[alert.id] = alert.time
         self._holders.add(sign.things, cluster.id)
-        # The one that was touched longest ago comes first: forgetting begins there.
+        # Forgetting begins with what was touched longest ago.
         self._clusters[incident.id] = self._clusters.pop(incident.id)
         return wider
 
-    def _forget(self, cluster: Cluster) -> None:
-        self._clusters.pop(cluster.id, None)
-        for alert_id in cluster.alerts:
+    def _forget(self, incident_id: str) -> None:
+        held = self._clusters.pop(incident_id)
+        keys, alerts = (held.things, held.alerts) if isinstance(held, Cluster) else (held[4], held[5])
+        for alert_id in alerts:
             self._alerts.pop(alert_id, None)
-        self._holders.remove(cluster.things, cluster.id)
+        self._holders.remove(keys, incident_id)
 
 
 def _by_time(linked: LinkedAlert) -> tuple[datetime, str]:

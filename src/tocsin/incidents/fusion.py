@@ -9,11 +9,11 @@ patterns are not public; every firing here names its stages.
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from tocsin.base.errors import ContentError, did_you_mean
@@ -21,7 +21,7 @@ from tocsin.base.ids import stable_id
 from tocsin.content import Content, FusionFile
 from tocsin.detect.alert import SEVERITIES, TACTICS, Alert, Evidence, iso
 from tocsin.detect.durations import parse_duration
-from tocsin.incidents.signature import Signature
+from tocsin.incidents.signature import HOUR, Signature
 from tocsin.tables.entities import Entity, EntityKey
 from tocsin.tables.own import own
 
@@ -37,6 +37,10 @@ _FAMILIES: Mapping[str, frozenset[str]] = {
 _STAGE_KEYS = ("name", "any", "rules", "tactics")
 _CONDITIONS = ("tactics", "techniques", "severities", "products", "rules", "tags", "title")
 _MOST_HITS = 64
+_MOST_LOOKS = 4_096
+_KEPT = 24 * HOUR
+_TOGETHER = 1_000
+"""So many things at most are forgotten at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +99,14 @@ class Pattern:
     tags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Hit:
-    time: float
-    alert: Alert
+_TOLD = ("id", "rule_id", "rule", "title", "time", "end", "created", "severity", "tactics", "techniques", "product")
+"""What is remembered of an alert: neither its rows nor its entities."""
+
+_told = attrgetter(*_TOLD)
+
+_Hit = tuple[int, float, tuple[Any, ...]]
+"""Which stage was seen, when, and what tells of the alert (`_TOLD`). Tuples of plain values, which the collection of garbage leaves alone: there are
+tens of thousands of them, and almost none is ever part of a pattern."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,29 +159,31 @@ class Fired:
         )
 
 
-@dataclass(slots=True)
 class Fusion:
-    """Watches alerts for patterns. What it remembers is bounded by the patterns' windows."""
+    """Watches alerts for patterns. What it remembers is bounded by each pattern's window, and holds no alert's rows."""
 
-    patterns: Sequence[Pattern] = ()
-    _hits: dict[tuple[str, EntityKey], tuple[deque[_Hit], ...]] = field(default_factory=dict)
+    def __init__(self, patterns: Sequence[Pattern] = ()) -> None:
+        self.patterns = patterns
+        self._hits: tuple[dict[EntityKey, tuple[_Hit, ...]], ...] = tuple({} for _ in patterns)
+        """By pattern and thing, the one that was touched longest ago first: what was seen of its stages."""
+        self._fitting_of: dict[tuple[Any, ...], tuple[tuple[int, tuple[int, ...]], ...]] = {}
 
     def notice(self, alert: Alert, sign: Signature, keys: Iterable[EntityKey]) -> list[Fired]:
         """Takes in an alert; gives the patterns that it fulfils. `keys` are those of its things that are rare enough to mean anything."""
         if alert.product == PRODUCT:
             return []
-        usable = list(keys)
+        fits = self._fitting(alert)
+        if not fits:
+            return []
         found: list[Fired] = []
-        for pattern in self.patterns:
-            fitting = [n for n, stage in enumerate(pattern.stages) if stage.fits(alert)]
-            if not fitting:
-                continue
+        usable, told = list(keys), _told(alert)
+        for place, fitting in fits:
+            pattern, seen = self.patterns[place], self._hits[place]
             for key in usable:
                 if key[0].partition(".")[0] not in _FAMILIES[pattern.join]:
                     continue
-                hits = self._of(pattern, key)
-                for n in fitting:
-                    hits[n].append(_Hit(sign.time, alert))
+                hits = (*seen.pop(key, ()), *((stage, sign.time, told) for stage in fitting))
+                seen[key] = hits = _bounded(hits)  # it is forgotten last from now on
                 fired = _fulfilled(pattern, hits, sign.time)
                 if not any(a.id == alert.id for _, alerts in fired for a in alerts):
                     continue  # it is no part of what is fulfilled
@@ -183,40 +193,63 @@ class Fusion:
                     break  # an account has several keys: one of them is enough
         return found
 
+    def _fitting(self, alert: Alert) -> tuple[tuple[int, tuple[int, ...]], ...]:
+        """The patterns of which the alert may be a stage, and which stages, by their places. A rule's alerts are mostly alike."""
+        looks = (
+            alert.rule_id, alert.title or alert.rule, alert.severity, alert.product, alert.tactics, alert.techniques, alert.tags,
+        )  # fmt: skip
+        found = self._fitting_of.get(looks)
+        if found is None:
+            stages = (tuple(n for n, s in enumerate(p.stages) if s.fits(alert)) for p in self.patterns)
+            found = tuple((place, fitting) for place, fitting in enumerate(stages) if fitting)
+            if len(self._fitting_of) >= _MOST_LOOKS:
+                self._fitting_of.clear()
+            self._fitting_of[looks] = found
+        return found
+
     def forget(self, now: float) -> None:
-        """Drops what lies before the windows."""
-        longest = max((p.window.total_seconds() for p in self.patterns), default=0.0)
-        while self._hits:
-            key = next(iter(self._hits))
-            if any(h and h[-1].time >= now - longest for h in self._hits[key]):
-                return
-            del self._hits[key]
+        """Drops what lies before the windows, at least a day back for alerts that are late; not all at once."""
+        for pattern, seen in zip(self.patterns, self._hits, strict=True):
+            since = now - max(pattern.window.total_seconds(), _KEPT)
+            gone: list[EntityKey] = []
+            for key, hits in seen.items():
+                if any(time >= since for _, time, _ in hits) or len(gone) >= _TOGETHER:
+                    break
+                gone.append(key)
+            for key in gone:
+                del seen[key]
 
-    def _of(self, pattern: Pattern, key: EntityKey) -> tuple[deque[_Hit], ...]:
-        place = (pattern.id, key)
-        hits = self._hits.pop(place, None)
-        if hits is None:
-            hits = tuple(deque(maxlen=_MOST_HITS) for _ in pattern.stages)
-        self._hits[place] = hits  # touched last, forgotten last
+
+def _bounded(hits: tuple[_Hit, ...]) -> tuple[_Hit, ...]:
+    """The hits without a stage's first ones where there are too many of it."""
+    if len(hits) <= _MOST_HITS:
         return hits
+    kept: dict[int, int] = {}
+    last: list[_Hit] = []
+    for hit in reversed(hits):
+        kept[hit[0]] = kept.get(hit[0], 0) + 1
+        if kept[hit[0]] <= _MOST_HITS:
+            last.append(hit)
+    return tuple(reversed(last))
 
 
-def _fulfilled(
-    pattern: Pattern, hits: Sequence[deque[_Hit]], now: float
-) -> tuple[tuple[Stage, tuple[Alert, ...]], ...]:
+def _fulfilled(pattern: Pattern, hits: Sequence[_Hit], now: float) -> tuple[tuple[Stage, tuple[Alert, ...]], ...]:
     """The stages with their alerts where all are seen within the window around the newest; nothing else."""
-    if not all(hits):
+    if len({stage for stage, _, _ in hits}) < len(pattern.stages):
         return ()
     window = pattern.window.total_seconds()
     found: list[tuple[Stage, tuple[Alert, ...]]] = []
     since = float("-inf")
     used: set[str] = set()
-    for stage, seen in zip(pattern.stages, hits, strict=True):
-        near = sorted((h for h in seen if abs(h.time - now) <= window), key=lambda h: (h.time, h.alert.id))
+    for place, stage in enumerate(pattern.stages):
+        seen = ((time, told) for of, time, told in hits if of == place and abs(time - now) <= window)
+        near = sorted(
+            ((t, Alert(**dict(zip(_TOLD, told, strict=True)))) for t, told in seen), key=lambda h: (h[0], h[1].id)
+        )
         if pattern.ordered:
-            near = [h for h in near if h.time >= since]
-        near = [h for h in near if h.alert.id not in used or len(pattern.stages) == 1]
-        alerts = tuple({h.alert.id: h.alert for h in near}.values())
+            near = [h for h in near if h[0] >= since]
+        near = [h for h in near if h[1].id not in used or len(pattern.stages) == 1]
+        alerts = tuple({a.id: a for _, a in near}.values())
         if (
             len({a.rule_id for a in alerts}) < stage.rules
             or len({t for a in alerts for t in a.tactics}) < stage.tactics
@@ -224,7 +257,7 @@ def _fulfilled(
             return ()
         if not alerts:
             return ()
-        since = near[0].time
+        since = near[0][0]
         used.add(alerts[0].id)
         found.append((stage, alerts))
     return _leading_on(found) if pattern.ordered else tuple(found)

@@ -7,6 +7,7 @@ a shared thing turns out to be a hub.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -122,16 +123,16 @@ class Scorer:
         slowest = max(self._context, self._both_high)
         return min(self._horizon, self._grace + slowest * math.log2(points / self._settings.anchor))
 
-    def could_join(self, one: Cluster, other: Cluster, now: float) -> bool:
-        """Whether `score` could give a join at all, however close in time: what both hold must be worth enough, and one thing the anchor. Most
-        that are looked at share too little, and to see that costs far less than a score."""
+    def could_join(self, one: Cluster, keys: Iterable[EntityKey], first: float, last: float, now: float) -> bool:
+        """Whether `score` could give a join at all with one that holds those keys from `first` to `last`, however close in time: what both hold
+        must be worth enough, and one thing the anchor. Most that are looked at share too little, and to see that costs far less than a score."""
         self._keep_up(now)
-        shared = frozenset(one.things.keys() & other.things.keys())
+        shared = frozenset(one.things.keys() & keys)
         known = self._worth_of.get((one.id, shared))
         if known is None:
             known = self._worth_of[one.id, shared] = self._most(one, shared, now)
         most, reach = known
-        return most and max(one.first - other.last, other.first - one.last) <= reach + 1.0
+        return most and max(one.first - last, first - one.last) <= reach + 1.0
 
     def _most(self, one: Cluster, shared: frozenset[EntityKey], now: float) -> tuple[bool, float]:
         """Whether shared keys could reach the threshold if no time had passed and nothing else spoke against them, and the seconds beyond which
