@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -77,8 +78,15 @@ def test_coverage_and_its_layer(tmp_path: Path) -> None:
     layer = tmp_path / "layer.json"
     done = CliRunner().invoke(app, ["coverage", str(tmp_path), "--json", "--navigator", str(layer)])
     assert done.exit_code == 0, done.output
-    (technique,) = json.loads(done.stdout)["techniques"]
+    found = json.loads(done.stdout)
+    (technique,) = found["techniques"]
     assert (technique["technique"], technique["level"], technique["rules"][0]["proven"]) == ("T1110", "rule", False)
+    # ATT&CK's name and tactic, and what no rule names: its own sub-techniques too.
+    assert (technique["name"], technique["tactics"]) == ("Brute Force", ["CredentialAccess"])
+    gaps = {g["technique"]: g for g in found["gaps"]}
+    assert "T1110" not in gaps
+    assert gaps["T1110.003"]["name"] == "Brute Force: Password Spraying"
+    assert len(gaps) > 600
     (shown,) = json.loads(layer.read_text("utf-8"))["techniques"]
     assert (shown["techniqueID"], shown["score"]) == ("T1110", 25)
     # Its own cases prove it, whether rows come or not.
@@ -94,6 +102,9 @@ def test_coverage_and_its_layer(tmp_path: Path) -> None:
         "proven",
         50,
     )
+    listed = CliRunner().invoke(app, ["coverage", str(tmp_path), "--gaps"]).stdout
+    assert re.search(r"T1003\.001 +no rule +OS Credential Dumping: LSASS Memory", listed)
     said = CliRunner().invoke(app, ["coverage", str(tmp_path)]).stdout
+    assert "OS Credential Dumping" not in said
     assert "1 with one that is proven" in said
     assert "not known without --data" in said

@@ -38,7 +38,7 @@ from tests.portal.mock_content import (
 )
 from tests.portal.mock_language import Language
 from tocsin.api import shapes
-from tocsin.content import load_packs, packs_dir
+from tocsin.content import full_name, load_packs, packs_dir
 from tocsin.detect.entities import derive_entities
 from tocsin.incidents import processes
 from tocsin.incidents.narrative import narrative
@@ -60,6 +60,10 @@ class World:
     def __init__(self) -> None:
         self.incidents: dict[str, dict[str, Any]] = {}
         self.content = load_packs([packs_dir() / "core"])
+        attack = self.content.attack
+        self.techniques = [
+            {"id": t.id, "name": full_name(t.id, attack), "tactics": list(t.tactics)} for t in attack.values()
+        ]
         for incident in (data.attack(), *data.others()):
             view = incident_view(incident)
             view["owner"] = view["owner"] or None
@@ -679,6 +683,7 @@ def build_app(world: World | None = None) -> Starlette:
         Route("/schema", guard(fixed(lambda: schema(w.schema_version)))),
         Route("/rules", guard(rules), methods=["GET", "POST"]),
         Route("/rules/load", guard(fixed(lambda: load_report(w.rules)))),
+        Route("/rules/techniques", guard(fixed(lambda: {"items": w.techniques}))),
         Route("/rules/{id}", guard(rule), methods=["GET", "PATCH"]),
         Route("/tables", guard(fixed(lambda: {"items": [] if w.empty else TABLES()}))),
         Route("/sources", guard(fixed(lambda: {"items": [] if w.empty else SOURCES()}))),

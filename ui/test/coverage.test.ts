@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { CoveredTechnique, CoveringRule } from "~/api/types";
-import { filtered, matrix } from "~/lib/coverage";
+import { filtered, filteredGaps, matrix } from "~/lib/coverage";
 
 const rule = (id: string, level: string, tables: string[], enabled = true): CoveringRule => ({
   id,
@@ -15,6 +15,7 @@ const rule = (id: string, level: string, tables: string[], enabled = true): Cove
 });
 const technique = (id: string, tactics: string[], rules: CoveringRule[]): CoveredTechnique => ({
   technique: id,
+  name: `Name of ${id}`,
   tactics,
   rules,
   facts: { rule: true, data: true, proven: true },
@@ -37,6 +38,23 @@ test("what is known of a technique is counted anew for the rules that a filter l
   expect(filtered(ALL, { levels: ["none"] }).map((c) => c.technique)).toEqual(["T2"]);
   expect(filtered(ALL, { packs: ["cloud"] })).toEqual([]);
   expect(filtered(ALL, { q: "D" }).map((c) => c.technique)).toEqual(["T3"]);
+});
+
+test("what no rule names is found by id and name, and stands in its columns; a filter for rules leaves none of it", () => {
+  const gaps = [
+    { technique: "T8", name: "Name of T8: part", tactics: ["Impact"] },
+    { technique: "T9", name: "Other", tactics: ["Discovery", "Impact"] },
+  ];
+  expect(filteredGaps(gaps, {})).toEqual(gaps);
+  expect(filteredGaps(gaps, { q: "PART" }).map((g) => g.technique)).toEqual(["T8"]);
+  expect(filteredGaps(gaps, { q: "t9" }).map((g) => g.technique)).toEqual(["T9"]);
+  for (const by of [{ sources: ["A"] }, { packs: ["core"] }, { levels: ["none"] }]) expect(filteredGaps(gaps, by)).toEqual([]);
+  expect(matrix(filtered(ALL, {}), gaps).map((c) => [c.tactic, c.cells.length, c.gaps.map((g) => g.technique)])).toEqual([
+    ["Execution", 2, []],
+    ["Discovery", 0, ["T9"]],
+    ["Impact", 1, ["T8", "T9"]],
+    ["", 1, []],
+  ]);
 });
 
 test("a technique stands under each of its tactics along the kill chain", () => {

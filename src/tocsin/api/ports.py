@@ -339,6 +339,8 @@ class RuleWorkPort(Protocol):
 
     def navigator(self) -> Json: ...
 
+    def attack(self) -> Sequence[Json]: ...
+
 
 class WatchlistsPort(Protocol):
     """Watchlists, in the shapes of `tocsin.api.routes.watchlists`."""

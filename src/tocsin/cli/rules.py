@@ -198,8 +198,10 @@ def show_coverage(
     data: Annotated[
         Path | None, typer.Option(help="A data folder: whether the rules' tables hold rows is asked of its lake.")
     ] = None,
+    gaps: Annotated[bool, typer.Option("--gaps", help="Show the techniques too that no rule names.")] = False,
 ) -> None:
     """ATT&CK coverage: per technique whether a rule exists, its tables hold rows (with --data), and its cases pass or, with --data, it has fired."""
+    from tocsin.content import load_packs, packs_dir
     from tocsin.detect.cases import run_cases
     from tocsin.detect.coverage import coverage, navigator_layer, tables_of_rule
 
@@ -214,7 +216,13 @@ def show_coverage(
             cases = tests.get(str(rule.path))
             return cases is not None and all(r.passed for r in run_cases(rule, cases, queries, queries.catalog))
 
-        found = coverage(rules, tables=lambda r: tables_of_rule(r, queries), filled=_filled(data), proven=proven)
+        found = coverage(
+            rules,
+            tables=lambda r: tables_of_rule(r, queries),
+            filled=_filled(data),
+            proven=proven,
+            attack={**load_packs([packs_dir()], only=("attack",)).attack, **content.attack},
+        )
     if navigator is not None:
         navigator.write_text(json.dumps(navigator_layer(found), indent=2), "utf-8")
     if as_json:
@@ -229,7 +237,10 @@ def show_coverage(
             "proven" if facts["proven"] else "",
         ]
         said = f"{marks[0]:4}  {marks[1]:7}  {marks[2]:6}"
-        print(f"{item['technique']:10} {said} {len(item['rules']):3}  {', '.join(item['tactics'])}")
+        print(f"{item['technique']:10} {said} {len(item['rules']):3}  {item['name'] or ', '.join(item['tactics'])}")
+    if gaps:
+        for item in found["gaps"]:
+            print(f"{item['technique']:10} no rule                    {item['name']}")
     facts = found["facts"]
     fed = (
         f"{facts['data']} with rows in its tables"
@@ -238,7 +249,7 @@ def show_coverage(
     )
     print(
         f"{len(found['techniques'])} techniques: {facts['rule']} with a rule that is on, {facts['proven']} with one that is proven, {fed}; "
-        f"{found['counts']['full']} with both; {found['rules']} rules"
+        f"{found['counts']['full']} with both; {found['rules']} rules; no rule names {len(found['gaps'])} of ATT&CK's techniques"
     )
     _print_problems(problems)
 

@@ -115,7 +115,8 @@ def _say(workspace: Workspace, address: str, password: str | None, built: bool, 
         print("  The portal is not built; the API answers. In a checkout: make portal")
     for source in workspace.intake.sources():
         if source["address"]:
-            name = source["kind"] if source["name"] == source["kind"] else f"{source['kind']} {source['name']}"
+            told = source["name"] not in (source["kind"], source["address"])
+            name = f"{source['kind']} {source['name']}" if told else source["kind"]
             print(f"  {name:12}  {source['address']}")
     if demo:
         print(f"  playing       {demo}")

@@ -1,5 +1,6 @@
 """Content: packs of rules, hunts, parsers, functions, automation rules and watchlists, read from files and checked."""
 
+from tocsin.content.attack import Technique, full_name
 from tocsin.content.known import KnownFiles
 from tocsin.content.load import load_packs, load_rule_file, load_test_file, load_watchlists, packs_dir, read_text
 from tocsin.content.model import (
@@ -47,10 +48,12 @@ __all__ = [
     "RuleFile",
     "Schema",
     "SummaryFile",
+    "Technique",
     "TestCase",
     "TestFile",
     "Watchlist",
     "check",
+    "full_name",
     "is_warning",
     "load_packs",
     "load_rule_file",

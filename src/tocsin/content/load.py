@@ -1,8 +1,8 @@
 """Reads packs from folders. One bad file never stops the others: its complaint goes to `Content.problems`.
 
 A pack is a folder with ``pack.yaml`` and, beside it, ``rules/ hunts/ parsers/ functions/ automation/ watchlists/ links/ fusion/ incidents/ entities/
-scenarios/ summaries/``. A path may be a pack, a folder of packs, a folder of loose rule files, or one rule file. Later paths are upper layers: an
-item with the id of an item in an earlier path replaces it (a site's edited copy of a shipped rule); within one path an id may stand once only.
+scenarios/ summaries/ attack/``. A path may be a pack, a folder of packs, a folder of loose rule files, or one rule file. Later paths are upper
+layers: an item with the id of an item in an earlier path replaces it (a site's edited copy of a shipped rule); within one path an id may stand once.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pyarrow as pa
 from tocsin.base.errors import ContentError, Place
 from tocsin.base.memory import collector_paused
 from tocsin.content import schemas
+from tocsin.content.attack import Technique, read_techniques
 from tocsin.content.known import KnownFile, KnownFiles
 from tocsin.content.model import (
     AnomalyFile,
@@ -53,7 +54,7 @@ _RULES = (*_YAML, ".json")
 _TEST = (".test.yaml", ".test.yml")
 _FOLDERS = (
     "rules", "hunts", "parsers", "functions", "automation", "watchlists", "links", "fusion", "incidents", "scenarios",
-    "summaries", "sources", "anomalies", "entities",
+    "summaries", "sources", "anomalies", "entities", "attack",
 )  # fmt: skip
 
 Item = TypeVar("Item")
@@ -109,6 +110,7 @@ class _Loader:
     problems: list[ContentError] = field(default_factory=list)
     links: dict[str, tuple[int, LinkFile]] = field(default_factory=dict)
     fusion: dict[str, tuple[int, FusionFile]] = field(default_factory=dict)
+    attack: dict[str, Technique] = field(default_factory=dict)
     depth: int = 0
     only: frozenset[str] = frozenset(_FOLDERS)
     known: KnownFiles | None = None
@@ -131,6 +133,7 @@ class _Loader:
             anomalies=tuple(a for _, a in self.anomalies.values()),
             demos=tuple(self.demos),
             sources=tuple(reversed(self.sources)),
+            attack=self.attack,
             problems=tuple(self.problems),
         )
 
@@ -200,6 +203,7 @@ class _Loader:
             ("anomalies", _YAML, self._anomaly),
             ("scenarios", _YAML, self._demo),
             ("sources", (".toml",), self._source),
+            ("attack", (".csv",), self._attack),
         )
         for name, endings, reader in readers:
             if name not in self.only:
@@ -338,6 +342,15 @@ class _Loader:
         item = Watchlist(path.stem, _items(table, path), path, pack.id)
         place = Document(str(path))
         self._keep(self.watchlists, item.alias, item, place, (), "watchlist")
+
+    def _attack(self, _: Pack, path: Path) -> None:
+        text = self._text(path)
+        if text is None:
+            return
+        try:
+            self.attack.update(read_techniques(text, path))
+        except ContentError as error:
+            self.problems.append(error)
 
     # ------------------------------------------------------------------ helpers
 

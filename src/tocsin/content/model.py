@@ -10,6 +10,7 @@ from typing import Any, overload
 import pyarrow as pa
 
 from tocsin.base.errors import ContentError
+from tocsin.content.attack import Technique
 from tocsin.content.known import KnownFile
 from tocsin.content.schema import is_warning
 from tocsin.content.yamltext import Document, parse_yaml
@@ -327,6 +328,8 @@ class Content:
     demos: tuple[DemoFile, ...] = ()
     sources: tuple[SourceFile, ...] = ()
     """Later layers first: what a site declares is tried before what a pack does."""
+    attack: Mapping[str, Technique] = field(default_factory=dict)
+    """ATT&CK's techniques by id."""
     problems: tuple[ContentError, ...] = ()
 
     @property

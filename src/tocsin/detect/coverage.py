@@ -2,7 +2,8 @@
 
 Three facts that don't follow from each other: a rule can be proven by its cases where no source feeds it, and can be fed without ever having been
 proven. Proven means that the rule's own cases pass, or that it has fired. Only a rule of which both hold covers a technique in full. A rule that is
-switched off covers nothing. The figures are counted anew each time, so coverage falls when a source goes quiet.
+switched off covers nothing. The figures are counted anew each time, so coverage falls when a source goes quiet. What no rule names is a gap, and
+told too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tocsin.base.errors import TocsinError
+from tocsin.content import Technique, full_name
 from tocsin.detect.alert import TACTICS
 from tocsin.detect.rule import Rule, RuleKind
 from tocsin.detect.run import Queries, stored_tables
@@ -63,12 +65,16 @@ def coverage(
     filled: Collection[str] | None,
     proven: Callable[[Rule], bool],
     fed: Callable[[Rule], bool | None] = lambda _: None,
+    attack: Mapping[str, Technique] | None = None,
 ) -> dict[str, Any]:
     """Techniques by id with their rules and the best level of any, and totals: `counts` by level, `facts` by what holds of some rule that is on.
 
     `filled` are the tables that hold rows lately, None where there is no lake to ask; `proven` tells of a rule whose cases pass or that fired;
-    `fed` of a rule without tables (Sigma) whether events of its kind came lately, None where that isn't known.
+    `fed` of a rule without tables (Sigma) whether events of its kind came lately, None where that isn't known. `attack` are ATT&CK's techniques: a
+    technique's name and tactics are theirs where they know it, else the tactics are those of its rules; `gaps` are theirs that no rule names,
+    a parent only when none names a sub-technique of it either.
     """
+    known = attack or {}
     facts = []
     for rule in rules:
         read = tables(rule)
@@ -79,9 +85,17 @@ def coverage(
     for fact in facts:
         for technique in fact.rule.techniques:
             entry = techniques.setdefault(
-                technique, {"technique": technique, "tactics": [], "rules": [], "level": "none"}
+                technique,
+                {
+                    "technique": technique,
+                    "name": full_name(technique, known),
+                    "tactics": [],
+                    "rules": [],
+                    "level": "none",
+                },
             )
-            entry["tactics"] = [t for t in TACTICS if t in {*entry["tactics"], *fact.rule.tactics}]
+            named = known[technique].tactics if technique in known else (*entry["tactics"], *fact.rule.tactics)
+            entry["tactics"] = [t for t in TACTICS if t in named]
             entry["rules"].append(
                 {
                     "id": fact.rule.id,
@@ -104,9 +118,16 @@ def coverage(
             "data": any(r["data"] for r in on),
             "proven": any(r["proven"] for r in on),
         }
+    touched = {*techniques, *(t.partition(".")[0] for t in techniques)}
+    gaps = [
+        {"technique": t.id, "name": full_name(t.id, known), "tactics": list(t.tactics)}
+        for t in sorted(known.values(), key=lambda t: t.id)
+        if t.id not in touched
+    ]
     counts = {level: sum(i["level"] == level for i in items) for level in _SCORES}
     return {
         "techniques": items,
+        "gaps": gaps,
         "counts": counts,
         "facts": {fact: sum(i["facts"][fact] for i in items) for fact in ("rule", "data", "proven")},
         "rules": len(rules),

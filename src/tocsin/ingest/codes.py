@@ -10,6 +10,7 @@ __all__ = [
     "BOMB_DEPTH",
     "BOMB_MEMBERS",
     "BOMB_RATIO",
+    "CANT_LISTEN",
     "CORRUPT_ARCHIVE",
     "CSV_ROW",
     "EMPTY_REPLAY",
@@ -81,6 +82,8 @@ TRANSFORM = "ING0025"
 """A transform of the user failed on a batch."""
 EMPTY_REPLAY = "ING0026"
 """A dead letter that was replayed gave nothing."""
+CANT_LISTEN = "ING0027"
+"""A receiver can't have its address: another program holds the port, or the system forbids it."""
 NO_MEDIA = "ING0070"
 """A request without a Content-Type where its protocol needs one."""
 OTHER_MEDIA = "ING0071"

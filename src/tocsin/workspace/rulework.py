@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tocsin.access import Principal
 from tocsin.base.errors import ContentError, DetectError, did_you_mean
 from tocsin.base.ids import stable_id
+from tocsin.content import full_name
 from tocsin.detect.again import run_again, simulate
 from tocsin.detect.alert import Alert
 from tocsin.detect.coverage import coverage, navigator_layer, tables_of_rule
@@ -228,6 +229,7 @@ class RuleWork:
             filled=self.filled(),
             proven=lambda r: r.id in fired or passed.get(r.id) is True,
             fed=lambda r: r.id in fed if getattr(r.compiled, "bindings", ()) else None,
+            attack=self._book.content.attack,
         )
         return {**found, "being_tested": sum(p is None for p in passed.values())}
 
@@ -239,6 +241,11 @@ class RuleWork:
             for s in self._lake.stats()
             if s.last_received is not None and s.last_received.replace(tzinfo=UTC) >= since
         }
+
+    def attack(self) -> list[dict[str, Any]]:
+        """ATT&CK's techniques as the packs have them, by id: `id`, `name` (a sub-technique's after its parent's) and `tactics`."""
+        known = self._book.content.attack
+        return [{"id": t, "name": full_name(t, known), "tactics": list(known[t].tactics)} for t in sorted(known)]
 
     def navigator(self) -> dict[str, Any]:
         """The coverage as a layer of ATT&CK Navigator."""

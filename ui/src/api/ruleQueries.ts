@@ -54,6 +54,16 @@ export const coverageQuery = queryOptions({
   refetchInterval: (query) => (query.state.data?.being_tested ? 2_000 : 60_000),
 });
 
+/** ATT&CK's techniques by id. They change with the packs only. */
+export const techniquesQuery = queryOptions({
+  queryKey: ["techniques"],
+  queryFn: async ({ signal }) => {
+    const { items } = await take(api.GET("/api/v1/rules/techniques", { signal }));
+    return new Map(items.map((t) => [t.id, t]));
+  },
+  staleTime: Infinity,
+});
+
 /** Afterwards everything that shows the rule is asked again. */
 function useChange<V, R>(change: (values: V) => Promise<R>, ...keys: string[]) {
   const client = useQueryClient();

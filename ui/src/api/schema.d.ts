@@ -1376,6 +1376,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/rules/techniques": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Techniques
+         * @description ATT&CK's techniques by id, with their names and tactics. They change with the packs only.
+         */
+        get: operations["list_techniques"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/rules/{rule_id}": {
         parameters: {
             query?: never;
@@ -3341,6 +3361,11 @@ export interface components {
             facts: {
                 [key: string]: number;
             };
+            /**
+             * Gaps
+             * @default []
+             */
+            gaps: components["schemas"]["Gap"][];
             /** Rules */
             rules: number;
             /** Techniques */
@@ -3362,12 +3387,17 @@ export interface components {
         };
         /**
          * CoveredTechnique
-         * @description A technique with its rules and the best level of any.
+         * @description A technique with its rules and the best level of any. `name` is ATT&CK's, empty when it knows no such technique.
          */
         CoveredTechnique: {
             facts: components["schemas"]["CoverageFacts"];
             /** Level */
             level: string;
+            /**
+             * Name
+             * @default
+             */
+            name: string;
             /** Rules */
             rules: components["schemas"]["CoveringRule"][];
             /** Tactics */
@@ -4194,6 +4224,18 @@ export interface components {
             changed: boolean;
             /** Text */
             text: string;
+        };
+        /**
+         * Gap
+         * @description A technique of ATT&CK that no rule names.
+         */
+        Gap: {
+            /** Name */
+            name: string;
+            /** Tactics */
+            tactics: string[];
+            /** Technique */
+            technique: string;
         };
         /**
          * Graph
@@ -7651,6 +7693,26 @@ export interface components {
             title?: string | null;
         };
         /**
+         * TechniqueName
+         * @description A technique of ATT&CK: `name` in full (a sub-technique's after its parent's), `tactics` as Sentinel spells them.
+         */
+        TechniqueName: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Tactics */
+            tactics: string[];
+        };
+        /**
+         * TechniqueNames
+         * @description ATT&CK's techniques, by id.
+         */
+        TechniqueNames: {
+            /** Items */
+            items: components["schemas"]["TechniqueName"][];
+        };
+        /**
          * Terms
          * @description How long a table's rows stay. Days left out are as all tables'; 0 is for ever, or never to the archive. `bytes` 0 sets no limit.
          */
@@ -10808,6 +10870,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Switched"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_techniques: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TechniqueNames"];
                 };
             };
             /** @description Problem details (RFC 9457) */

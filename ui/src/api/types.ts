@@ -82,6 +82,7 @@ export type LoadedRule = S["LoadedRule"];
 export type FileProblem = S["FileProblem"];
 export type CoveredTechnique = S["CoveredTechnique"];
 export type CoveringRule = S["CoveringRule"];
+export type CoverageGap = S["Gap"];
 export type Watchlist = S["Watchlist"];
 export type WatchlistItem = S["WatchlistItem"];
 export type WatchlistPreview = S["WatchlistPreview"];

@@ -1,5 +1,7 @@
 import { Popover, PopoverSurface, PopoverTrigger, Tooltip } from "@fluentui/react-components";
+import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
+import { techniquesQuery } from "~/api/ruleQueries";
 import type { Entity, Reason, Severity } from "~/api/types";
 import { usePreferences } from "~/app/preferences";
 import { EntityIcon } from "~/components/EntityIcon";
@@ -186,8 +188,21 @@ export function TacticLabel({ tactic }: { tactic: string }) {
   );
 }
 
-export function Technique({ id }: { id: string }) {
-  return <code className={css.technique}>{id}</code>;
+/** ATT&CK's id, its name in the tooltip; with `named` beside it. */
+export function Technique({ id, named }: { id: string; named?: boolean }) {
+  const name = useQuery(techniquesQuery).data?.get(id)?.name;
+  const code = (
+    <code className={css.technique} title={name}>
+      {id}
+    </code>
+  );
+  return named && name ? (
+    <>
+      {code} {name}
+    </>
+  ) : (
+    code
+  );
 }
 
 /** A time as people ask for it (how long ago, or the moment), with the exact one in the tooltip. */

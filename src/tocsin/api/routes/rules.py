@@ -159,24 +159,48 @@ class CoverageFacts(Output):
 
 
 class CoveredTechnique(Output):
-    """A technique with its rules and the best level of any."""
+    """A technique with its rules and the best level of any. `name` is ATT&CK's, empty when it knows no such technique."""
 
     technique: str
+    name: str = ""
     tactics: list[str]
     rules: list[CoveringRule]
     facts: CoverageFacts
     level: str
 
 
+class Gap(Output):
+    """A technique of ATT&CK that no rule names."""
+
+    technique: str
+    name: str
+    tactics: list[str]
+
+
 class Coverage(Output):
     """ATT&CK coverage, counted now. `counts` by level, `facts` by what holds; `being_tested` rules' cases are being run meanwhile."""
 
     techniques: list[CoveredTechnique]
+    gaps: list[Gap] = []
     counts: dict[str, int]
     facts: dict[str, int]
     being_tested: int = 0
     rules: int
     without_technique: list[str]
+
+
+class TechniqueName(Output):
+    """A technique of ATT&CK: `name` in full (a sub-technique's after its parent's), `tactics` as Sentinel spells them."""
+
+    id: str
+    name: str
+    tactics: list[str]
+
+
+class TechniqueNames(Output):
+    """ATT&CK's techniques, by id."""
+
+    items: list[TechniqueName]
 
 
 class RuleSummary(Output):
@@ -279,6 +303,12 @@ def list_rules(request: Request) -> RuleList:
 def get_coverage(request: Request) -> Coverage:
     """ATT&CK coverage: per technique whether a rule exists, its tables received rows within a day, and it is proven."""
     return Coverage.model_validate(workspace_of(request).rule_work.coverage())
+
+
+@router.get("/techniques", dependencies=[Depends(needs("rules.read"))])
+def list_techniques(request: Request) -> TechniqueNames:
+    """ATT&CK's techniques by id, with their names and tactics. They change with the packs only."""
+    return TechniqueNames.model_validate({"items": list(workspace_of(request).rule_work.attack())})
 
 
 @router.get("/coverage/navigator", dependencies=[Depends(needs("rules.read"))])

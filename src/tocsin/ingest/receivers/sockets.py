@@ -53,8 +53,8 @@ def bind(kind: int, host: str, port: int, setting: str) -> socket.socket:
     except OSError as error:
         sock.close()
         raise IngestError(
-            f"It can't listen on {host} port {port}: {error.strerror or error}.", code=codes.UNREADABLE, place=Place(setting),
-            hint=f"The setting is {setting}.",
+            f"It can't listen on {host} port {port}: {error.strerror or error}.", code=codes.CANT_LISTEN, place=Place(setting),
+            hint=f"Give another port in tocsin.toml or by TOCSIN_{setting.upper().replace('.', '__')}=PORT; -1 switches the receiver off.",
         ) from error  # fmt: skip
     return sock
 

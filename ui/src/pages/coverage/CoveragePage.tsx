@@ -3,7 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { coverageQuery } from "~/api/ruleQueries";
-import type { CoveringRule } from "~/api/types";
+import type { CoverageGap, CoveringRule } from "~/api/types";
 import { FilterMenu } from "~/components/FilterMenu";
 import { ArrowDownloadRegular, DismissRegular, SearchRegular, ShieldTaskRegular } from "~/components/icons";
 import { None, Technique } from "~/components/marks";
@@ -11,7 +11,7 @@ import { Card, Page } from "~/components/Page";
 import sheet from "~/components/Sheet.module.css";
 import { Empty, LoadingRows, ProblemBar } from "~/components/states";
 import { tacticName } from "~/lib/attack";
-import { type Cell, type Facts, filtered, LEVEL_NAMES, LEVELS, matrix } from "~/lib/coverage";
+import { type Cell, type Facts, filtered, filteredGaps, LEVEL_NAMES, LEVELS, matrix } from "~/lib/coverage";
 import { count, number } from "~/lib/text";
 import css from "./Coverage.module.css";
 
@@ -27,11 +27,10 @@ export function CoveragePage() {
   const known = (of: (rule: CoveringRule) => string[]) => [...new Set(all.flatMap((t) => t.rules.flatMap(of)))].filter(Boolean).sort();
   const sources = useMemo(() => known((r) => r.sources), [all]);
   const packs = useMemo(() => known((r) => [r.pack]), [all]);
-  const cells = useMemo(
-    () =>
-      filtered(all, { q: search.q, sources: search.source?.split(","), packs: search.pack?.split(","), levels: search.level?.split(",") }),
-    [all, search.q, search.source, search.pack, search.level],
-  );
+  const [cells, gaps] = useMemo(() => {
+    const by = { q: search.q, sources: search.source?.split(","), packs: search.pack?.split(","), levels: search.level?.split(",") };
+    return [filtered(all, by), filteredGaps(data?.gaps ?? [], by)] as const;
+  }, [data, search.q, search.source, search.pack, search.level]);
   const chosen = cells.find((c) => c.technique === search.technique);
   const facts = (name: keyof Facts) => cells.filter((c) => c.facts[name]).length;
   return (
@@ -67,7 +66,7 @@ export function CoveragePage() {
             The marks in a cell are, from left: a rule exists, its tables got rows (a Sigma rule: events of its kind) within a day, it is
             proven by its own tests or has fired.{" "}
             {data.being_tested ? `${count(data.being_tested, "rule")} still to be tested; this page follows. ` : ""}
-            Techniques that no rule names aren't shown; the layer opens in ATT&CK Navigator beside all of them.
+            {gaps.length ? `No rule names ${count(gaps.length, "technique")}; they stand at the foot of their columns.` : ""}
           </p>
           <div className={sheet.spread}>
             <div className={sheet.bar}>
@@ -107,12 +106,12 @@ export function CoveragePage() {
               <Tab value="table">Table</Tab>
             </TabList>
           </div>
-          {cells.length ? (
+          {cells.length || gaps.length ? (
             <div className={css.split} data-open={chosen ? true : undefined}>
               {search.view === "table" ? (
-                <Rows cells={cells} choose={(technique) => set({ technique })} chosen={search.technique} />
+                <Rows cells={cells} gaps={gaps} choose={(technique) => set({ technique })} chosen={search.technique} />
               ) : (
-                <Matrix cells={cells} choose={(technique) => set({ technique })} chosen={search.technique} />
+                <Matrix cells={cells} gaps={gaps} open={!!search.q} choose={(technique) => set({ technique })} chosen={search.technique} />
               )}
               {chosen ? <Chosen cell={chosen} close={() => set({ technique: undefined })} /> : null}
             </div>
@@ -155,10 +154,17 @@ function Marks({ facts }: { facts: Facts }) {
   );
 }
 
-function Matrix({ cells, choose, chosen }: { cells: Shown[]; choose: (technique?: string) => void; chosen?: string }) {
+interface Listed {
+  cells: Shown[];
+  gaps: readonly CoverageGap[];
+  choose: (technique?: string) => void;
+  chosen?: string;
+}
+
+function Matrix({ cells, gaps, open, choose, chosen }: Listed & { open: boolean }) {
   return (
     <div className={css.matrix} tabIndex={0} role="region" aria-label="Techniques by tactic">
-      {matrix(cells).map(({ tactic, cells: column }) => (
+      {matrix(cells, gaps).map(({ tactic, cells: column, gaps: missing }) => (
         <section key={tactic} className={css.column}>
           <h2>
             {tacticName(tactic)} <small>{column.length}</small>
@@ -174,21 +180,34 @@ function Matrix({ cells, choose, chosen }: { cells: Shown[]; choose: (technique?
                     aria-pressed={chosen === cell.technique}
                     onClick={() => choose(chosen === cell.technique ? undefined : cell.technique)}
                   >
-                    <span>{cell.technique}</span>
+                    <span className={css.id}>{cell.technique}</span>
                     <Marks facts={cell.facts} />
+                    {cell.name ? <span className={css.name}>{cell.name}</span> : null}
                     <span className="visually-hidden">: {said(cell.facts)}</span>
                   </button>
                 </Tooltip>
               </li>
             ))}
           </ul>
+          {missing.length ? (
+            <details className={css.gaps} open={open}>
+              <summary>{missing.length} without a rule</summary>
+              <ul>
+                {missing.map((gap) => (
+                  <li key={gap.technique}>
+                    <span className={css.id}>{gap.technique}</span> {gap.name}
+                  </li>
+                ))}
+              </ul>
+            </details>
+          ) : null}
         </section>
       ))}
     </div>
   );
 }
 
-function Rows({ cells, choose, chosen }: { cells: Shown[]; choose: (technique?: string) => void; chosen?: string }) {
+function Rows({ cells, gaps, choose, chosen }: Listed) {
   const yes = (holds: boolean, word: string) => (holds ? word : <None>no</None>);
   return (
     <Card className={sheet.scroll}>
@@ -216,7 +235,7 @@ function Rows({ cells, choose, chosen }: { cells: Shown[]; choose: (technique?: 
                   aria-expanded={chosen === cell.technique}
                   onClick={() => choose(chosen === cell.technique ? undefined : cell.technique)}
                 >
-                  {cell.technique}
+                  {cell.technique} {cell.name}
                 </button>
               </th>
               <td>{cell.tactics.map(tacticName).join(", ")}</td>
@@ -224,6 +243,18 @@ function Rows({ cells, choose, chosen }: { cells: Shown[]; choose: (technique?: 
               <td>{yes(cell.facts.data, "yes")}</td>
               <td>{yes(cell.facts.proven, "yes")}</td>
               <td className={sheet.number}>{cell.rules.length}</td>
+            </tr>
+          ))}
+          {gaps.map((gap) => (
+            <tr key={gap.technique}>
+              <th scope="row" className={css.gap}>
+                {gap.technique} {gap.name}
+              </th>
+              <td>{gap.tactics.map(tacticName).join(", ")}</td>
+              <td>{yes(false, "")}</td>
+              <td />
+              <td />
+              <td className={sheet.number}>0</td>
             </tr>
           ))}
         </tbody>
@@ -237,7 +268,7 @@ function Chosen({ cell, close }: { cell: Shown; close: () => void }) {
     <Card className={`${sheet.card} ${css.chosen}`} label="Chosen technique">
       <div className={sheet.spread}>
         <h2>
-          <Technique id={cell.technique} />
+          <Technique id={cell.technique} named />
         </h2>
         <Tooltip content="Close" relationship="label">
           <Button appearance="subtle" icon={<DismissRegular />} onClick={close} />

@@ -20,6 +20,9 @@ const tone = (state: string): "good" | "bad" | "off" =>
 export const perSecond = (rate: number): string =>
   rate >= 100 ? number(Math.round(rate)) : rate >= 1 ? rate.toFixed(1) : rate ? rate.toPrecision(1) : "0";
 
+/** Receivers of one kind are told apart by their name; a sender's and a folder's name stand below anyway. */
+const titleOf = ({ kind, name, address }: Source): string => (address && name !== kind && name !== address ? `${kind} ${name}` : kind);
+
 const keyOf = (source: Source): string => `${source.kind}/${source.name}`;
 
 /** Under what a source's letters are found: they name the peer, the file or, where neither is known, the receiver. */
@@ -48,7 +51,7 @@ export function Receivers({ items, error }: { items: Source[] | undefined; error
       {items.map((source) => (
         <Card key={`${source.kind} ${source.name}`} className={css.receiver} label={source.name}>
           <div className={css.receiverHead}>
-            <h2>{source.kind}</h2>
+            <h2>{titleOf(source)}</h2>
             <span className={css.state} data-tone={tone(source.state)}>
               {words(source.state)}
             </span>
