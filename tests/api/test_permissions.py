@@ -78,6 +78,7 @@ BODIES: Mapping[str, object] = {
     "/api/v1/lake/preview": {"table": "Nothing", "condition": "true"},
     "/api/v1/lake/deletions": {"table": "Nothing", "condition": "true", "expected": 0},
     "/api/v1/lake/purges": {"table": "Nothing", "condition": "true", "expected": 0},
+    "/api/v1/lake/aliases/forget": {"names": ["nobody"]},
     "/api/v1/tables/{table}/retention/preview": {"days": 1},
     "/api/v1/tables/{table}/retention": {"days": 1},
     "/api/v1/tokens": {"name": "x", "kind": "api", "roles": []},

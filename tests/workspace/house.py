@@ -13,11 +13,12 @@ from typing import Self
 
 from tocsin.access import Access
 from tocsin.base.clock import ManualClock
-from tocsin.content import load_packs, packs_dir
+from tocsin.content import Content, load_packs, packs_dir
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.lake import Lake
 from tocsin.query import QueryService
 from tocsin.state import State
+from tocsin.workspace.aliases import Aliases
 from tocsin.workspace.erasure import Erasure
 from tocsin.workspace.evidence import evidence_pins
 from tocsin.workspace.jobs import Jobs
@@ -51,6 +52,7 @@ class House:
         self.access = Access(self.state)
         self.incidents = IncidentDesk(self.state)
         self.lake.pins = lambda: evidence_pins(self.state)
+        self.aliases = Aliases(self, Content, clock.now)
         self.erasure = Erasure(self)
         self.jobs = Jobs(self)
         site = settings.detect.site or settings.data / "site"

@@ -13,6 +13,7 @@ import pytest
 from tests.incidents.test_correlate import alert
 from tests.workspace.house import House
 
+from tocsin.access import ForbiddenError, system
 from tocsin.base.clock import ManualClock
 from tocsin.content import load_packs, packs_dir
 from tocsin.incidents.history import rebuild
@@ -186,6 +187,82 @@ def test_a_scan_resolves_before_it_correlates(tmp_path: Path) -> None:
     (incident,) = [i for i in found.incidents if i.alert_ids() & {a.id for a in mine}]
     assert incident.alert_ids() >= {a.id for a in mine}
     assert any("10.0.0.5 was ws1 from 2026-03-01 09:00 UTC" in r.text for a in incident.alerts for r in a.linked_by)
+
+
+def person(name: str, sid: str, minute: float) -> dict[str, Any]:
+    return {
+        "TimeGenerated": moment(minute), "AccountUpn": f"{name}@contoso.com", "OnPremSid": f"S-1-5-21-1-2-3-{sid}",
+        "AccountObjectId": f"AAD-{name}", "AccountName": name, "AccountDomain": "CONTOSO", "MailAddress": f"{name}@mail.contoso.com",
+    }  # fmt: skip
+
+
+BY = system("test", "lake.delete", "lake.purge")
+
+
+def kept(house: House) -> str:
+    """All that is kept of what was learned, as text."""
+    with house.state.read() as unit:
+        return " ".join(str(r) for r in unit.aliases.since(datetime(1, 1, 1, tzinfo=UTC), 1000)).lower()
+
+
+def purge(house: House, table: str, condition: str) -> int:
+    found = house.erasure.preview(table, condition, by=BY)
+    expected = found.rows + found.deleted_before + found.archived
+    return house.erasure.purge(table, condition, expected=expected, keep_evidence=False, by=BY)
+
+
+def test_who_is_purged_from_the_tables_is_forgotten_by_what_was_learned(house: House) -> None:
+    write(
+        house, PEOPLE | {"IdentityInfo": [person("ann", "1001", 4), person("bob", "1002", 4), person("bob", "1002", 8)]}
+    )
+    aliases = house.aliases = learner(house)
+    aliases.learn()
+    assert {"ann@contoso.com", "bob@contoso.com", "s-1-5-21-1-2-3-1001"} <= set(
+        kept(house).replace("'", " ").replace(",", " ").split()
+    )
+    bob = Entity("Account", {"Name": "bob", "UPNSuffix": "contoso.com"})
+    before = known_as(aliases, bob)
+
+    # Deleted rows may come back, so what they taught stays; a purge reaches them where they lie aside.
+    found = house.erasure.preview("IdentityInfo", "AccountName == 'ann'", by=BY)
+    house.erasure.delete("IdentityInfo", "AccountName == 'ann'", expected=found.rows, keep_evidence=False, by=BY)
+    assert "ann@contoso.com" in kept(house)
+    assert purge(house, "IdentityInfo", "AccountName == 'ann'") == 1
+    assert "ann@" not in kept(house)
+    assert "ann" in kept(house), "what a logon told still stands in its row"
+    assert purge(house, "DeviceLogonEvents", "AccountName == 'ann'") == 1
+    assert "ann" not in kept(house)
+    assert "1001" not in kept(house)
+    assert known_as(aliases, bob) == before
+
+    # Of two rows that say the same one may go.
+    assert purge(house, "IdentityInfo", "AccountName == 'bob' and TimeGenerated > datetime(2026-03-01 09:06)") == 1
+    assert known_as(aliases, bob) == before
+    assert known_as(learner(house), bob) == before, "also after a restart"
+    assert purge(house, "IdentityInfo", "AccountName == 'bob'") == 1
+    assert "bob" not in kept(house)
+    aliases.learn()
+    assert "bob" not in kept(house)
+    with house.state.read() as unit:
+        trail = [r for r in unit.audit.rows() if r.action == "alias.forget"]
+    assert [r.actor for r in trail] == ["test"] * 3
+    assert all("ann" not in str(r.detail) and r.detail["aliases"] for r in trail)
+
+
+def test_what_was_learned_of_a_name_is_forgotten_when_its_rows_are_long_gone(house: House) -> None:
+    write(house, {"IdentityInfo": [person("ann", "1001", 4), person("anna", "1003", 4)]})
+    aliases = learner(house)
+    aliases.learn()
+    names = ["ANN@contoso.com", "S-1-5-21-1-2-3-1001", "CONTOSO\\ann", "ann@mail.contoso.com", "AAD-ann"]
+    count = aliases.forget(names, by=BY, dry_run=True)
+    assert count > 0
+    assert "ann@contoso.com" in kept(house)
+    assert aliases.forget(names, by=BY) == count
+    assert not {"ann@contoso.com", "aad-ann"} & set(kept(house).replace("'", " ").split())
+    assert "anna@contoso.com" in kept(house), "one whose name begins so is somebody else"
+    assert known_as(aliases, Entity("Account", {"Name": "ann", "UPNSuffix": "contoso.com"})) == set()
+    with pytest.raises(ForbiddenError):
+        aliases.forget(names, by=system("test", "lake.delete"))
 
 
 def test_every_teaching_of_the_packs_is_one() -> None:

@@ -364,6 +364,12 @@ class WatchlistsPort(Protocol):
     def remove(self, alias: str, item_id: str, *, by: Principal) -> None: ...
 
 
+class AliasesPort(Protocol):
+    """What was learned of identifiers."""
+
+    def forget(self, names: Sequence[str], *, by: Principal, dry_run: bool = False) -> int: ...
+
+
 class ThreatReportsPort(Protocol):
     """Threat reports, in the shapes of `tocsin.api.routes.threat_reports`."""
 
@@ -613,6 +619,9 @@ class Workspace(Protocol):
 
     @property
     def watchlists(self) -> WatchlistsPort: ...
+
+    @property
+    def aliases(self) -> AliasesPort: ...
 
     @property
     def threat_reports(self) -> ThreatReportsPort: ...

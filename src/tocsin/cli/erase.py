@@ -1,4 +1,4 @@
-"""`tocsin lake preview|delete|deletions|undelete|purge`: rows that a KQL condition chooses."""
+"""`tocsin lake preview|delete|deletions|undelete|purge`: rows that a KQL condition chooses; `forget`: what was learned of names."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
         ("deletions", deletions),
         ("undelete", undelete),
         ("purge", purge),
+        ("forget", forget),
     ):
         app.command(name)(command)
 
@@ -109,6 +110,19 @@ def purge(
         count = _agreed(workspace, table, condition, expected, purge=True)
         rows = workspace.erasure.purge(table, condition, expected=count, keep_evidence=keep_evidence, by=_principal())
     print(json.dumps({"table": table, "rows": rows}) if as_json else f"{rows:,} rows of {table} are gone for good")
+
+
+def forget(
+    names: Annotated[list[str], typer.Argument(help="Names, addresses, SIDs, object ids; whole, case doesn't count.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Forget what was learned of a person or thing: which names, addresses and ids are one. The server must be stopped."""
+    with _workspace(data) as workspace:
+        count = workspace.aliases.forget(names, by=_principal(), dry_run=dry_run)
+    said = "would be forgotten" if dry_run else "are forgotten"
+    print(json.dumps({"aliases": count}) if as_json else f"{count:,} learned aliases {said}")
 
 
 def _agreed(workspace: Workspace, table: str, condition: str, expected: int | None, *, purge: bool) -> int:

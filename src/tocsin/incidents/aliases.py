@@ -12,7 +12,7 @@ Rows give *claims*: an identifier was seen as another from `first` to `last`. A 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -132,6 +132,15 @@ class AliasBook:
     def keys_of(self, claim: Claim) -> frozenset[EntityKey]:
         """The keys whose meaning that claim may change."""
         return frozenset(k for kind in (claim.one_kind, claim.other_kind) for k in joining_keys(claim.side(kind)))
+
+    def drop(self, ids: Collection[str]) -> None:
+        """Drops those claims."""
+        for key in list(self._sides):
+            left = [s for s in self._sides[key] if s.claim.id not in ids]
+            if left:
+                self._sides[key] = left
+            else:
+                del self._sides[key]
 
     def forget_before(self, moment: datetime) -> None:
         """Drops claims that ended before that."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import Text, cast, delete, func, or_, select
 
 from tocsin.state.repository import Repository
 from tocsin.state.schema import aliases
+from tocsin.state.types import dumps, plain
 
 __all__ = ["AliasRow", "Aliases"]
 
@@ -61,6 +62,30 @@ class Aliases(Repository):
         )
         return [AliasRow(**r._mapping) for r in self._c.execute(chosen)]
 
+    def drop(self, ids: Sequence[str]) -> int:
+        """Removes those claims; how many there were."""
+        gone = 0
+        for start in range(0, len(ids), 500):
+            gone += int(self._c.execute(delete(aliases).where(aliases.c.id.in_(ids[start : start + 500]))).rowcount)
+        return gone
+
+    def named(self, names: Sequence[str]) -> list[AliasRow]:
+        """Every claim that says something of one of those identifiers, on either side, or was taught by a row that names it."""
+        found: dict[str, AliasRow] = {}
+        for name in {n.lower() for n in names}:
+            said = func.lower(cast(aliases.c.payload, Text)).contains(dumps(plain(name))[1:-1], autoescape=True)
+            chosen = select(aliases).where(or_(aliases.c.one == name, aliases.c.other == name, said))
+            for row in self._c.execute(chosen):
+                made = AliasRow(**row._mapping)
+                if name in (made.one, made.other) or name in _texts(made.payload.get("row")):
+                    found[made.id] = made
+        return list(found.values())
+
     def forget(self, before: datetime) -> int:
         """Removes claims that ended before that; how many."""
         return int(self._c.execute(delete(aliases).where(aliases.c.until < before)).rowcount)
+
+
+def _texts(row: Any) -> set[str]:
+    """The values of the row that taught a claim, in lower case."""
+    return {str(v).lower() for v in row.values()} if isinstance(row, dict) else set()

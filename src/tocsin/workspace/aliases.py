@@ -7,12 +7,15 @@ they are filed; what is learned later is taken in for alerts of the last day as 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+import pyarrow as pa
 import structlog
 
+from tocsin.access import Principal, require
 from tocsin.base.errors import TocsinError
 from tocsin.content import Content
 from tocsin.detect.alert import Alert
@@ -34,6 +37,7 @@ _POLL_SECONDS = 10.0
 _MARKS = "aliases.marks"
 _FIRST = timedelta(days=7)
 _KEPT = timedelta(days=45)
+_EVER = datetime(1, 1, 1, tzinfo=UTC)
 _MOST_CLAIMS = 200_000
 _LATE = timedelta(days=1)
 """How far back alerts take in what is learned after them."""
@@ -43,9 +47,14 @@ _WRITE_AFTER = 4
 _ROWS = Limits(rows=200_000, seconds=120.0)
 
 
-def teach(queries: QueryService, teaching: Teaching, window: Window | None = None) -> list[Claim]:
-    """What a teaching learns from the rows of a window. Raises TocsinError where its query fails."""
-    result = queries.run(teaching.query, window=window, limits=_ROWS)
+def teach(
+    queries: QueryService,
+    teaching: Teaching,
+    window: Window | None = None,
+    relations: Mapping[str, pa.Table] | None = None,
+) -> list[Claim]:
+    """What a teaching learns from the rows of a window, or of relations in the place of tables. Raises TocsinError where its query fails."""
+    result = queries.run(teaching.query, window=window, limits=_ROWS, relations=relations)
     if result.truncated:
         _log.warning("aliases.cut", content=teaching.id, rows=_ROWS.rows)
     return list(claims(teaching, result.dicts()))
@@ -143,6 +152,85 @@ class Aliases:
         with self._turn:
             return self._learn()
 
+    # ------------------------------------------------------------------ forgetting
+
+    @contextmanager
+    def forgetting(self, table: str, going: Iterable[pa.Table | None]) -> Iterator[list[int]]:
+        """Forgets what rows of a table taught before they go for good, inside; what the rows that stay teach as well is learned again after
+        that. Nothing is learned meanwhile. Gives a list that in the end holds how many claims are gone.
+
+        `going` are the rows, whole; None stands for too many to look at: then whatever the table taught is learned anew.
+        """
+        counted: list[int] = []
+        with self._turn:
+            teachings = [t for t in teachings_of(self._content())[0] if table in self._tables_of(t)]
+            pairs = self._taught(table, teachings, going)
+            with self._parts.state.read() as unit:
+                every = [claim_of_row(r) for r in unit.aliases.since(_EVER, _MOST_CLAIMS)]
+            sources = {t.source for t in teachings}
+            gone = [c for c in every if c.source in sources and (pairs is None or c.pair in pairs)]
+            self._drop(gone)
+            yield counted
+            counted.append(len(gone) - self._again(teachings, {c.pair for c in gone}))
+
+    def forget(self, names: Sequence[str], *, by: Principal, dry_run: bool = False) -> int:
+        """Forgets every claim about one of those identifiers (exact, case doesn't count), and any that was taught by a row with it. Gives how many;
+        the audit trail tells of the number, not of the names. With `dry_run` only counts."""
+        require(by, "lake.purge")
+        with self._turn:
+            with self._parts.state.read() as unit:
+                found = [claim_of_row(r) for r in unit.aliases.named(names)]
+            if dry_run:
+                return len(found)
+            self._drop(found)
+            with self._parts.state.write() as unit:
+                detail = {"names": len(set(names)), "aliases": len(found)}
+                unit.audit.add(by.name, "alias.forget", "alias", "", detail=detail, address=by.address)
+        return len(found)
+
+    def _taught(
+        self, table: str, teachings: Sequence[Teaching], going: Iterable[pa.Table | None]
+    ) -> set[tuple[str, ...]] | None:
+        """The pairs that those rows taught; None when that can't be said."""
+        pairs: set[tuple[str, ...]] = set()
+        for rows in going if teachings else ():
+            if rows is None:
+                return None
+            for teaching in teachings:
+                try:
+                    pairs.update(c.pair for c in teach(self._parts.queries, teaching, None, {table: rows}))
+                except TocsinError as error:
+                    _log.warning("aliases.failed", content=teaching.id, error=str(error))
+                    return None
+        return pairs
+
+    def _drop(self, gone: Sequence[Claim]) -> None:
+        ids = {c.id for c in gone}
+        if not ids:
+            return
+        with self._lock:
+            self._book.drop(ids)
+        for claim_id in ids:
+            self._written.pop(claim_id, None)
+        with self._parts.state.write() as unit:
+            unit.aliases.drop(sorted(ids))
+
+    def _again(self, teachings: Sequence[Teaching], pairs: set[tuple[str, ...]]) -> int:
+        """Learns those pairs again from the rows that are there; how many of them."""
+        learned: list[Claim] = []
+        now = self._clock.now()
+        for teaching in teachings if pairs else ():
+            try:
+                learned.extend(teach(self._parts.queries, teaching, Window(now - _KEPT, None)))
+            except TocsinError as error:
+                _log.warning("aliases.failed", content=teaching.id, error=str(error))
+        with self._lock:
+            grown = [c for c, _ in self._book.learn(c for c in learned if c.pair in pairs)]
+        with self._parts.state.write() as unit:
+            unit.aliases.put(row_of_claim(c) for c in grown)
+        self._written.update({c.id: c.last for c in grown})
+        return len({c.pair for c in grown})
+
     # ------------------------------------------------------------------ inside
 
     def _loop(self) -> None:
@@ -185,18 +273,22 @@ class Aliases:
 
     def _got_rows(self, teaching: Teaching, since: datetime) -> bool:
         """Whether a table that the teaching reads got rows since then."""
-        if teaching.query not in self._reads:
-            try:
-                self._reads[teaching.query] = self._parts.queries.compile(teaching.query).tables
-            except TocsinError as error:
-                _log.warning("aliases.failed", content=teaching.id, error=str(error))
-                return False
-        reads = self._reads[teaching.query]
+        reads = self._tables_of(teaching)
         return any(
             s.last_received is not None and s.last_received.replace(tzinfo=UTC) >= since
             for s in self._parts.lake.stats()
             if s.table in reads
         )
+
+    def _tables_of(self, teaching: Teaching) -> frozenset[str]:
+        """The tables that a teaching reads; none where its query can't be compiled."""
+        if teaching.query not in self._reads:
+            try:
+                self._reads[teaching.query] = self._parts.queries.compile(teaching.query).tables
+            except TocsinError as error:
+                _log.warning("aliases.failed", content=teaching.id, error=str(error))
+                return frozenset()
+        return self._reads[teaching.query]
 
     def _look_who_is_shared(self) -> None:
         now = self._clock.monotonic()

@@ -7,9 +7,11 @@ in between, or a condition that means something else now, end the request before
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,6 +46,17 @@ class Parts(Protocol):
     lake: Lake
     queries: QueryService
     state: State
+
+    @property
+    def aliases(self) -> Learned:
+        """What the rows taught."""
+
+
+class Learned(Protocol):
+    """What was learned from rows; see `tocsin.workspace.aliases.Aliases`."""
+
+    def forgetting(self, table: str, going: Iterable[pa.Table | None]) -> AbstractContextManager[Sequence[int]]:
+        """Forgets what rows taught that go for good inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +126,14 @@ class Erasure:
         self._spare(table, [*aside, *((ids, rows) for _, ids, rows in cold)])
         # The audit comes first: what is gone can't be named any more when the note fails.
         self._note(by, "lake.purge", table, condition, len(numbers) + before, {"kept": kept})
-        gone = sum(self._parts.lake.erasures.purge_archived(table, entry, ids) for entry, ids, _ in cold)
-        return gone + self._parts.lake.erasures.purge(table, np.concatenate([numbers, *(ids for ids, _ in aside)]))
+        with self._parts.aliases.forgetting(table, self._whole(table, condition)) as forgotten:
+            gone = sum(self._parts.lake.erasures.purge_archived(table, entry, ids) for entry, ids, _ in cold)
+            gone += self._parts.lake.erasures.purge(table, np.concatenate([numbers, *(ids for ids, _ in aside)]))
+        if forgotten[0]:
+            with self._parts.state.write() as unit:
+                told = {"table": table, "aliases": forgotten[0]}
+                unit.audit.add(by.name, "alias.forget", "alias", "", detail=told, address=by.address)
+        return gone
 
     def undo(self, deletion: str, *, by: Principal) -> Deleted:
         """Puts the rows of a deletion back. Raises LakeError LAK0025 when its time is over."""
@@ -189,6 +208,22 @@ class Erasure:
                 hint="Nothing has gone.",
             )
         return numbers, found
+
+    def _whole(self, table: str, condition: str) -> Iterator[pa.Table | None]:
+        """The chosen rows with all their columns: of the table, of those deleted before, of the archive; None for more than can be looked at."""
+        lake = self._parts.lake
+        given: Iterator[pa.Table | None] = chain(
+            (None,),
+            (rows for d in lake.erasures.deletions() if d.table == table for rows in lake.erasures.rows(d)),
+            (lake.erasures.archived_rows(table, e) for e in lake.archive.entries(table)),
+        )
+        for rows in given:
+            result = self._parts.queries.run(
+                _text(table, condition),
+                limits=Limits(rows=None, seconds=None, result_bytes=_ID_BYTES),
+                relations=None if rows is None else {table: rows},
+            )
+            yield None if result.truncated else result.table
 
     def _aside(self, table: str, condition: str) -> Iterator[tuple[npt.NDArray[np.int64], pa.Table]]:
         """The rows among those deleted before that the condition chooses."""

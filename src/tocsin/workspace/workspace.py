@@ -138,7 +138,7 @@ class Workspace:
         self.transforms = TransformBook(
             self.state, mapper.transforms, self.queries, lambda: sorted({p.source for p in content.parsers})
         )
-        self.aliases = Aliases(self, lambda: self.rules.content, self._intake.watermark)
+        self.aliases: Aliases = Aliases(self, lambda: self.rules.content, self._intake.watermark)
         self.summaries = Summaries(self, lambda: self.rules.content, self._intake.watermark)
         self.intake = Receiving(self._intake, self.access, settings)
         self.own_rows = OwnRows(self._intake, clock)

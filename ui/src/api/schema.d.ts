@@ -1128,6 +1128,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/lake/aliases/forget": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Forget Aliases
+         * @description Forgets what was learned of identifiers: which names, addresses and ids are one thing. Rows are left alone; new ones teach it anew.
+         */
+        post: operations["forget_aliases"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/lake/deletions": {
         parameters: {
             query?: never;
@@ -4216,6 +4236,14 @@ export interface components {
             transformKql: string;
         };
         /**
+         * Forgotten
+         * @description How many learned aliases named one of them and are gone; with `dry_run` would be.
+         */
+        Forgotten: {
+            /** Aliases */
+            aliases: number;
+        };
+        /**
          * Formatted
          * @description The text laid out; `changed` when it is another one.
          */
@@ -5335,6 +5363,19 @@ export interface components {
             number: number;
             /** Title */
             title: string;
+        };
+        /**
+         * NamesToForget
+         * @description Identifiers of a person or thing: names, addresses, SIDs, object ids; whole, case doesn't count. `dry_run` only counts.
+         */
+        NamesToForget: {
+            /**
+             * Dry Run
+             * @default false
+             */
+            dry_run?: boolean;
+            /** Names */
+            names: string[];
         };
         /**
          * Narrative
@@ -10436,6 +10477,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Symbols"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    forget_aliases: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NamesToForget"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Forgotten"];
                 };
             };
             /** @description Problem details (RFC 9457) */

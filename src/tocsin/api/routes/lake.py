@@ -112,3 +112,22 @@ def purge_rows(body: ErasureOrder, request: Request, principal: Purge) -> Purged
         body.table, body.condition, expected=body.expected, keep_evidence=body.keep_evidence, by=principal
     )
     return Purged(table=body.table, rows=rows)
+
+
+class NamesToForget(Input):
+    """Identifiers of a person or thing: names, addresses, SIDs, object ids; whole, case doesn't count. `dry_run` only counts."""
+
+    names: list[Annotated[str, Field(min_length=1, max_length=512)]] = Field(min_length=1, max_length=100)
+    dry_run: bool = False
+
+
+class Forgotten(Output):
+    """How many learned aliases named one of them and are gone; with `dry_run` would be."""
+
+    aliases: int
+
+
+@router.post("/aliases/forget")
+def forget_aliases(body: NamesToForget, request: Request, principal: Purge) -> Forgotten:
+    """Forgets what was learned of identifiers: which names, addresses and ids are one thing. Rows are left alone; new ones teach it anew."""
+    return Forgotten(aliases=workspace_of(request).aliases.forget(body.names, by=principal, dry_run=body.dry_run))
