@@ -10,7 +10,6 @@ Joins and filing are measured in CPU time, because machines differ and this one 
 from __future__ import annotations
 
 import gc
-import gc
 import random
 import resource
 import sys
