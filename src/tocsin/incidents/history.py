@@ -191,7 +191,8 @@ class Difference:
 def rebuild(unit: Unit, *, repair: bool) -> Iterator[Difference]:
     """Makes every projection from the log and gives those that differ from what is kept; with `repair` what is kept becomes what was made.
 
-    Rows, tags, activity and tasks are compared as the text that the database keeps; so are the alerts' links, with who holds them.
+    Rows, tags, activity and tasks are compared as the text that the database keeps; so are the alerts' links, with who holds them. The index by
+    which incidents are found by text is compared with the rows, of no incident in particular.
     """
     known: set[str] = set()
     for incident_id, entries in unit.incidents.history.by_incident():
@@ -205,6 +206,10 @@ def rebuild(unit: Unit, *, repair: bool) -> Iterator[Difference]:
             yield Difference(incident_id, "row", "kept", "not in the log")
             if repair:
                 unit.incidents.remove(incident_id)
+    if not unit.incidents.found_by_text():
+        yield Difference("", "search", "another text", "the rows' text")
+        if repair:
+            unit.incidents.index_anew()
 
 
 def _compare(unit: Unit, folded: Folded, row: IncidentRow | None, *, repair: bool) -> Iterator[Difference]:

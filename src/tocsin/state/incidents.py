@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, s
 from tocsin.state.incident_activity import IncidentActivity
 from tocsin.state.incident_alerts import IncidentAlerts
 from tocsin.state.incident_rows import COLUMNS, ActivityRow, EventRow, IncidentChange, IncidentFilter, IncidentRow
+from tocsin.state.incident_search import TextSearch, index_holds, make_index_anew
 from tocsin.state.incident_tasks import IncidentTasks
 from tocsin.state.incident_writes import IncidentWrites
 from tocsin.state.kv import KeyValues
@@ -100,6 +101,14 @@ class Incidents(IncidentAlerts, IncidentActivity):
         changed = self._c.execute(update(incidents).where(incidents.c.id == row.id).values(**values))
         if changed.rowcount == 0:
             self._c.execute(insert(incidents).values(id=row.id, **values))
+
+    def found_by_text(self) -> bool:
+        """Whether the index by which incidents are found by text says what their rows say."""
+        return index_holds(self._c)
+
+    def index_anew(self) -> None:
+        """Makes that index of what the rows say."""
+        make_index_anew(self._c)
 
     def every_id(self) -> list[str]:
         """Ids of all incidents, hidden and merged ones too."""
@@ -198,7 +207,9 @@ class Incidents(IncidentAlerts, IncidentActivity):
         follow the incident of that id, however many lie before it; NotFoundError when there is none."""
         by = _SORTS[sort]
         # The rows themselves are fetched once it is known which: what is sorted and passed over is then small, an index where there is one.
-        chosen = self._where(select(incidents.c.id), wanted).order_by(
+        search = TextSearch(self._c, wanted.text)
+        few = search.few()
+        chosen = self._where(select(incidents.c.id), wanted, search.indexed if few else search.each).order_by(
             by.desc() if descending else by.asc(), incidents.c.last.desc(), incidents.c.number.desc()
         )
         if after:
@@ -243,7 +254,8 @@ class Incidents(IncidentAlerts, IncidentActivity):
             # Merged ones are in it, too: a page may ask for them.
             chosen = self._where(
                 select(*columns, func.count()).select_from(incidents),
-                IncidentFilter(_EVERY, tag=wanted.tag, text=wanted.text),
+                IncidentFilter(_EVERY, tag=wanted.tag),
+                TextSearch(self._c, wanted.text).indexed,
             )
             self._tallies[rest] = {
                 (str(s), str(v), str(o or "")): int(n) for s, v, o, n in self._c.execute(chosen.group_by(*columns))
@@ -262,8 +274,8 @@ class Incidents(IncidentAlerts, IncidentActivity):
         return {}
 
     @staticmethod
-    def _where(chosen: Select[Any], wanted: IncidentFilter) -> Select[Any]:
-        chosen = chosen.where(incidents.c.promoted.is_(True))
+    def _where(chosen: Select[Any], wanted: IncidentFilter, found: ColumnElement[bool]) -> Select[Any]:
+        chosen = chosen.where(incidents.c.promoted.is_(True), found)
         status = incidents.c.status
         chosen = chosen.where(status.in_(wanted.statuses) if wanted.statuses else status != "Redirected")
         if wanted.severities:
@@ -275,9 +287,4 @@ class Incidents(IncidentAlerts, IncidentActivity):
             chosen = chosen.where(
                 incidents.c.id.in_(select(incident_tags.c.incident_id).where(incident_tags.c.tag.in_(tags)))
             )
-        text = wanted.text.strip().casefold()
-        if text.startswith("#") and text[1:].isdigit():
-            return chosen.where(incidents.c.number == min(int(text[1:]), 2**62))
-        for word in text.split():
-            chosen = chosen.where(incidents.c.search.contains(word, autoescape=True))
         return chosen

@@ -1,0 +1,86 @@
+"""Finding incidents by text. On SQLite a table of trigrams (FTS5) holds the texts of those that people see, by number; the database's own triggers
+keep it in the transaction of every change (revision 0005). On PostgreSQL an index of pg_trgm does the same where there is that.
+
+https://sqlite.org/fts5.html#the_trigram_tokenizer
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, column, func, select, table, text, true
+from sqlalchemy.exc import DatabaseError
+
+from tocsin.state.schema import incidents
+from tocsin.state.types import plain
+
+__all__ = ["INDEX", "TextSearch", "index_holds", "make_index_anew"]
+
+INDEX = "incident_search"
+"""The table of trigrams; its own tables' names begin with that."""
+
+_LEAST = 3
+"""Letters of the shortest word that trigrams find."""
+
+_FEW = 5_000
+"""As many incidents are put in order after they were found; of more, a page of the queue finds enough on its way through the order."""
+
+_index = table(INDEX, column(INDEX), column("rowid"))
+
+
+class TextSearch:
+    """What the queue's search box asks for: every word of it somewhere in the incident's text, or one number (``#12``)."""
+
+    def __init__(self, connection: Connection, wanted: str) -> None:
+        asked = wanted.strip().casefold()
+        self._connection = connection
+        self._number = min(int(asked[1:]), 2**62) if asked.startswith("#") and asked[1:].isdigit() else None
+        self._words = [plain(w) for w in asked.split()] if self._number is None else []
+        indexed = connection.dialect.name == "sqlite"
+        self._known = [w for w in self._words if indexed and len(w) >= _LEAST]
+
+    @property
+    def each(self) -> ColumnElement[bool]:
+        """Whether an incident matches, by its own text."""
+        return self._look(self._words)
+
+    @property
+    def indexed(self) -> ColumnElement[bool]:
+        """The same by the index, as far as that knows the words."""
+        if not self._known:
+            return self.each
+        hits = select(_index.c.rowid).where(self._matches())
+        return and_(incidents.c.number.in_(hits), self._look([w for w in self._words if w not in self._known]))
+
+    def few(self) -> bool:
+        """Whether the index knows of so few that it pays to begin with them."""
+        if not self._known:
+            return False
+        some = select(_index.c.rowid).where(self._matches()).limit(_FEW + 1).subquery()
+        return int(self._connection.execute(select(func.count()).select_from(some)).scalar_one()) <= _FEW
+
+    def _look(self, words: list[str]) -> ColumnElement[bool]:
+        if self._number is not None:
+            return incidents.c.number == self._number
+        return and_(true(), *(incidents.c.search.contains(w, autoescape=True) for w in words))
+
+    def _matches(self) -> ColumnElement[bool]:
+        phrases = " AND ".join('"' + w.replace('"', '""') + '"' for w in self._known)
+        return _index.c[INDEX].op("MATCH")(bindparam("phrases", phrases, unique=True))
+
+
+def index_holds(connection: Connection) -> bool:
+    """Whether the index says what the incidents' texts say."""
+    if connection.dialect.name != "sqlite":
+        return True  # the database keeps an index of its own, which is never anything else
+    try:
+        connection.execute(text(f"INSERT INTO {INDEX} ({INDEX}, rank) VALUES ('integrity-check', 1)"))
+    except DatabaseError as error:
+        if "malformed" in str(error.orig):
+            return False
+        raise
+    return True
+
+
+def make_index_anew(connection: Connection) -> None:
+    """Makes the index of the incidents' texts as they are."""
+    if connection.dialect.name == "sqlite":
+        connection.execute(text(f"INSERT INTO {INDEX} ({INDEX}) VALUES ('rebuild')"))
