@@ -22,6 +22,7 @@ from tocsin.cli import (
     sources,
     summaries,
     summaries_remote,
+    tables,
     transforms,
     up,
     user,
@@ -57,6 +58,7 @@ app.add_typer(rules.app, name="rules")
 app.add_typer(sources.app, name="sources")
 app.add_typer(summaries_remote.app, name="summaries")
 app.add_typer(summaries.app, name="summary-rules")
+app.add_typer(tables.app, name="tables")
 app.add_typer(transforms.app, name="transforms")
 app.add_typer(user.app, name="user")
 

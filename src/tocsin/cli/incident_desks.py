@@ -12,13 +12,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tocsin.base.errors import UsageError, did_you_mean
-from tocsin.cli.remote import Ca, Remote, TokenFile
+from tocsin.cli.connected import connected, option
+from tocsin.cli.remote import AnyServer, Ca, Remote, TokenFile, works_on_server
 
 if TYPE_CHECKING:
     from tocsin.access import Principal
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from tocsin.respond import Gate
     from tocsin.state import State, Unit
 
-__all__ = ["As", "Ca", "Data", "Desk", "Place", "Server", "TokenFile", "find", "open_desk", "open_tuning"]
+__all__ = ["As", "Ca", "Data", "Desk", "Place", "Server", "TokenFile", "find", "on_desk", "open_desk", "open_tuning"]
 
 Data = Annotated[Path | None, typer.Option(help="The data folder.")]
 As = Annotated[
@@ -35,10 +37,7 @@ As = Annotated[
         "--as", envvar="TOCSIN_USER", help="On a folder: the user in whose name; not needed where there is one."
     ),
 ]
-Server = Annotated[
-    str,
-    typer.Option("--server", envvar="TOCSIN_SERVER", help="Address of a running server: work there, not on a folder."),
-]
+Server = AnyServer
 
 _EVERY = "New,InProgress,Resolved,Redirected"
 
@@ -337,12 +336,7 @@ class Place:
 @contextmanager
 def open_desk(place: Place) -> Iterator[Desk]:
     """The desk there: the server when one is named, or when there is a token and no folder is named; else the folder."""
-    named = place.server or place.token_file or (os.environ.get("TOCSIN_TOKEN") and place.data is None)
-    if named:
-        if place.data is not None:
-            raise UsageError(
-                "a command works on a server or on a folder, not on both", code="USE0052", hint="Leave out --data."
-            )
+    if works_on_server(place.data, place.server, place.token_file):
         with Remote(place.server, place.token_file, place.ca) as remote:
             yield _Over(remote)
         return
@@ -350,6 +344,20 @@ def open_desk(place: Place) -> Iterator[Desk]:
 
     with open_state(place.data) as state:
         yield _Folder(state, place.data, place.user)
+
+
+on_desk = partial(
+    connected,
+    options=(
+        option("data", Data, None),
+        option("user", As, ""),
+        option("server", Server, ""),
+        option("token_file", TokenFile, None),
+        option("ca", Ca, None),
+    ),
+    opens=lambda **named: open_desk(Place(**named)),
+)
+"""`connected` for what is done with incidents: the body gets a `Desk`."""
 
 
 @contextmanager

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from tocsin.base.errors import TocsinError, UsageError
-from tocsin.cli.incident_desks import As, Ca, Data, Desk, Place, Server, TokenFile, open_desk
+from tocsin.cli.incident_desks import Desk, on_desk
 
 __all__ = ["add_to"]
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Which = Annotated[str, typer.Argument(metavar="INCIDENT", help="An incident's number or id.")]
 Reason = Annotated[str, typer.Option(help="Why; it stays in the activity log.")]
 _OVERTAKEN = "STA0003"
@@ -22,6 +20,7 @@ _CLEAR = "none"
 
 
 def set_(
+    desk: Desk,
     incident: Which,
     status: Annotated[str, typer.Option(help="New, InProgress or Resolved.")] = "",
     severity: Annotated[
@@ -46,13 +45,7 @@ def set_(
     version: Annotated[
         int | None, typer.Option(help="Refuse when the incident's version (see `show`) isn't that any more.")
     ] = None,
-    data: Data = None,
-    user: As = "",
-    server: Server = "",
-    token_file: TokenFile = None,
-    ca: Ca = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Any:
     """Change an incident: all that is named, in one transaction. With --version, what others changed since is told and nothing is changed."""
     texts = {
         "status": status,
@@ -69,16 +62,14 @@ def set_(
     changes |= {n: v for n, v in (("add_tags", tag), ("remove_tags", untag), ("comment", comment)) if v}
     if not changes:
         raise UsageError("there is nothing to change", code="USE0053", hint="`--help` names what can be.")
-    with open_desk(Place(data, user, server, token_file, ca)) as desk:
-        if version is not None:
-            changes["version"] = version
-        try:
-            made = desk.edit(incident, changes)
-        except TocsinError as error:
-            if error.code == _OVERTAKEN and version is not None:
-                raise _overtaken(error, desk, incident, version) from error
-            raise
-    _say(made, as_json)
+    if version is not None:
+        changes["version"] = version
+    try:
+        return desk.edit(incident, changes)
+    except TocsinError as error:
+        if error.code == _OVERTAKEN and version is not None:
+            raise _overtaken(error, desk, incident, version) from error
+        raise
 
 
 def _role(text: str) -> tuple[str, str | None]:
@@ -106,42 +97,30 @@ def _overtaken(error: TocsinError, desk: Desk, incident: str, version: int) -> T
 
 
 def comment(
+    desk: Desk,
     incident: Which,
     text: Annotated[str, typer.Argument(help="The comment; - reads it from standard input.")],
     entry: Annotated[
         int | None, typer.Option(help="The number of a comment of yours (see `show`) that gets this text instead.")
     ] = None,
-    data: Data = None,
-    user: As = "",
-    server: Server = "",
-    token_file: TokenFile = None,
-    ca: Ca = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Any:
     """Comment on an incident, or put a comment of one's own right."""
     given: dict[str, Any] = {"text": sys.stdin.read().strip() if text == "-" else text}
     kind = "incident.comment"
     if entry is not None:
         kind, given["entry"] = "incident.edit-comment", entry
-    with open_desk(Place(data, user, server, token_file, ca)) as desk:
-        made = desk.perform(kind, given, incident)
-    _say(made, as_json)
+    return desk.perform(kind, given, incident)
 
 
 def task(
+    desk: Desk,
     incident: Which,
     add: Annotated[str, typer.Option(help="Add a task of that title.")] = "",
     description: Annotated[str, typer.Option(help="The task's description.")] = "",
     done: Annotated[int | None, typer.Option(help="The number of a task that is done.")] = None,
     reopen: Annotated[int | None, typer.Option(help="The number of a task that isn't done after all.")] = None,
     remove: Annotated[int | None, typer.Option(help="The number of a task to take away.")] = None,
-    data: Data = None,
-    user: As = "",
-    server: Server = "",
-    token_file: TokenFile = None,
-    ca: Ca = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Any:
     """Print an incident's tasks, after adding one, saying that one is done or open again, or taking one away."""
     asked: list[tuple[str, dict[str, Any]]] = []
     if add:
@@ -151,42 +130,37 @@ def task(
     ]
     if remove is not None:
         asked.append(("incident.remove-task", {"task": remove}))
-    with open_desk(Place(data, user, server, token_file, ca)) as desk:
-        for kind, given in asked:
-            desk.perform(kind, given, incident)
-        made = desk.show(incident)
-    if as_json:
-        _json(made["tasks"])
-        return
-    for each in made["tasks"]:
+    for kind, given in asked:
+        desk.perform(kind, given, incident)
+    return desk.show(incident)["tasks"]
+
+
+def _say_tasks(tasks: Sequence[Mapping[str, Any]]) -> None:
+    for each in tasks:
         who = f"  ({each['completed_by']})" if each["completed"] else ""
         print(f"{each['id']:>4}  [{'x' if each['completed'] else ' '}] {each['title']}{who}")
-    if not made["tasks"]:
+    if not tasks:
         print("No tasks.")
 
 
 def merge(
+    desk: Desk,
     target: Annotated[str, typer.Argument(help="The incident that stays: number or id.")],
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE…", help="1 to 5 incidents that are emptied into it.")],
     reason: Reason = "",
     preview: Annotated[bool, typer.Option("--preview", help="Only say what it would make; change nothing.")] = False,
-    data: Data = None,
-    user: As = "",
-    server: Server = "",
-    token_file: TokenFile = None,
-    ca: Ca = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Any:
     """Empty incidents into another, or say what that would make. `undo` takes them apart again."""
-    with open_desk(Place(data, user, server, token_file, ca)) as desk:
-        ids = [desk.id_of(s) for s in sources]
-        if not preview:
-            made = desk.perform("incident.merge", {"sources": ids, "reason": reason}, target)
-            _say(made, as_json)
-            return
-        found = desk.preview_merge(target, ids)
-    if as_json:
-        _json(found)
+    ids = [desk.id_of(s) for s in sources]
+    if preview:
+        return desk.preview_merge(target, ids)
+    return desk.perform("incident.merge", {"sources": ids, "reason": reason}, target)
+
+
+def _say_merge(found: Mapping[str, Any]) -> None:
+    """The incident that a merge made, or what a preview says."""
+    if "vetoes" not in found:
+        _say(found)
         return
     would = found["incident"]
     print(f"#{would['number']} would be: {would['title']}")
@@ -202,131 +176,96 @@ def merge(
 
 
 def move(
+    desk: Desk,
     incident: Which,
     alerts: Annotated[list[str], typer.Argument(metavar="ALERT…", help="Ids of alerts in it.")],
     to: Annotated[str, typer.Option(help="The incident to move them to: number or id.")],
     reason: Reason = "",
-    data: Data = None,
-    user: As = "",
-    server: Server = "",
-    token_file: TokenFile = None,
-    ca: Ca = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Any:
     """Move alerts to another incident and print that one. `undo` brings them back."""
-    with open_desk(Place(data, user, server, token_file, ca)) as desk:
-        given = {"alerts": alerts, "target": desk.id_of(to), "reason": reason}
-        _say(desk.perform("incident.move-alerts", given, incident), as_json)
+    given = {"alerts": alerts, "target": desk.id_of(to), "reason": reason}
+    return desk.perform("incident.move-alerts", given, incident)
 
 
 def split(
+    desk: Desk,
     incident: Which,
     alerts: Annotated[list[str], typer.Argument(metavar="ALERT…", help="Ids of alerts in it.")],
     reason: Reason = "",
-    data: Data = None,
-    user: As = "",
-    server: Server = "",
-    token_file: TokenFile = None,
-    ca: Ca = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Any:
     """Make a new incident of some of an incident's alerts and print it. Correlation doesn't join the two again; `undo` does."""
-    with open_desk(Place(data, user, server, token_file, ca)) as desk:
-        _say(desk.perform("incident.move-alerts", {"alerts": alerts, "reason": reason}, incident), as_json)
+    return desk.perform("incident.move-alerts", {"alerts": alerts, "reason": reason}, incident)
 
 
 def lock(
+    desk: Desk,
     incident: Which,
-    data: Data = None,
-    user: As = "",
-    server: Server = "",
-    token_file: TokenFile = None,
-    ca: Ca = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Any:
     """Lock an incident: no alert joins it and it merges with none. People may still change it; the tag Locked says so."""
-    with open_desk(Place(data, user, server, token_file, ca)) as desk:
-        _say(desk.edit(incident, {"locked": True}), as_json)
+    return desk.edit(incident, {"locked": True})
 
 
 def unlock(
+    desk: Desk,
     incident: Which,
-    data: Data = None,
-    user: As = "",
-    server: Server = "",
-    token_file: TokenFile = None,
-    ca: Ca = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Any:
     """Let correlation work on a locked incident again."""
-    with open_desk(Place(data, user, server, token_file, ca)) as desk:
-        _say(desk.edit(incident, {"locked": False}), as_json)
+    return desk.edit(incident, {"locked": False})
 
 
 def history(
+    desk: Desk,
     incident: Which,
-    data: Data = None,
-    user: As = "",
-    server: Server = "",
-    token_file: TokenFile = None,
-    ca: Ca = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Any:
     """Print what was done to an incident, newest first, with the ids by which `undo` takes it back. `log` prints what came of it."""
-    with open_desk(Place(data, user, server, token_file, ca)) as desk:
-        found = desk.actions(incident)
-    if as_json:
-        _json({"items": list(found)})
-        return
-    for each in found:
+    return {"items": list(desk.actions(incident))}
+
+
+def _say_history(found: Mapping[str, Any]) -> None:
+    for each in found["items"]:
         undo = "can be undone" if each["undoable"] else each["status"]
         print(
             f"{each['proposed_at']}  {each['proposed_by']:16} {each['id']}  {undo:13}  {each['title']}: {each['summary']}"
         )
-    if not found:
+    if not found["items"]:
         print("Nobody has done anything to it.")
 
 
 def undo(
+    desk: Desk,
     incident: Which,
     action: Annotated[
         str, typer.Argument(help="The action's id (see `history`); by default the last one that can be undone.")
     ] = "",
-    data: Data = None,
-    user: As = "",
-    server: Server = "",
-    token_file: TokenFile = None,
-    ca: Ca = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Any:
     """Take back what was done to an incident: an edit, a comment, a task, a merge, a move. What others changed since stays theirs."""
-    with open_desk(Place(data, user, server, token_file, ca)) as desk:
-        mine = desk.actions(incident)
-        if action and action not in {a["id"] for a in mine}:
-            raise UsageError(f"incident {incident} has no action '{action}'", code="USE0054", hint="See `history`.")
-        wanted = action or next((a["id"] for a in mine if a["undoable"]), "")
-        if not wanted:
-            raise UsageError("there is nothing to undo", code="USE0054", hint="See `history`.")
-        done = desk.undo(wanted)
-    if as_json:
-        _json(done)
-        return
+    mine = desk.actions(incident)
+    if action and action not in {a["id"] for a in mine}:
+        raise UsageError(f"incident {incident} has no action '{action}'", code="USE0054", hint="See `history`.")
+    wanted = action or next((a["id"] for a in mine if a["undoable"]), "")
+    if not wanted:
+        raise UsageError("there is nothing to undo", code="USE0054", hint="See `history`.")
+    return desk.undo(wanted)
+
+
+def _say_undone(done: Mapping[str, Any]) -> None:
     said = done["history"][-1]["text"] if done["history"] else ""
     print(f"Undone: {done['title']}. {said}")
 
 
 def add_to(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command("set")(set_)
-    for command in (comment, task, merge, move, split, lock, unlock, history, undo):
-        app.command(command.__name__)(command)
+    on_desk(app, "set", text=_say)(set_)
+    on_desk(app, "task", text=_say_tasks)(task)
+    on_desk(app, "merge", text=_say_merge)(merge)
+    on_desk(app, "history", text=_say_history)(history)
+    on_desk(app, "undo", text=_say_undone)(undo)
+    for command in (comment, move, split, lock, unlock):
+        on_desk(app, command.__name__, text=_say)(command)
 
 
-def _say(incident: Mapping[str, Any], as_json: bool) -> None:
-    """The incident as it is now, in a line or as JSON."""
-    if as_json:
-        _json(incident)
-        return
+def _say(incident: Mapping[str, Any]) -> None:
+    """The incident as it is now, in a line."""
     verdict = "/".join(v for v in (incident["classification"], incident["determination"]) if v)
     parts = [
         f"#{incident['number']} v{incident['version']}",
@@ -340,7 +279,3 @@ def _say(incident: Mapping[str, Any], as_json: bool) -> None:
         incident["title"],
     ]
     print("  ".join(parts))
-
-
-def _json(value: Any) -> None:
-    print(json.dumps(value, indent=2, default=str, ensure_ascii=False))

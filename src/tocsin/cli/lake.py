@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tocsin.cli import erase
+from tocsin.cli.output import size_text
 
 if TYPE_CHECKING:
     from tocsin.base.errors import LakeError
@@ -74,10 +75,11 @@ def status(data: Data = None, as_json: AsJson = False) -> None:
         if row["tier"] != "analytics":
             stays += "; lake tier, no rules"
         print(
-            f"{row['table']:32} {row['rows']:>12,} rows {_size(row['bytes']):>10}  last {row['last_event'] or '-'}  {stays}"
+            f"{row['table']:32} {row['rows']:>12,} rows {size_text(row['bytes']):>10}  last {row['last_event'] or '-'}  {stays}"
         )
     print(
-        f"{_size(total)} of a budget of {_size(budget)}" + (f"; nothing is deleted: {book.hold}" if book.hold else "")
+        f"{size_text(total)} of a budget of {size_text(budget)}"
+        + (f"; nothing is deleted: {book.hold}" if book.hold else "")
     )
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -133,7 +135,7 @@ def verify(
             print(f"set aside  {path}")
         files, size = sum(t.files for t in verdict.tables), sum(t.bytes for t in verdict.tables)
         print(
-            f"{files:,} files of {len(verdict.tables)} tables, {_size(size)}: {f'{len(problems)} problems' if problems else 'whole'}"
+            f"{files:,} files of {len(verdict.tables)} tables, {size_text(size)}: {f'{len(problems)} problems' if problems else 'whole'}"
         )
         unnamed = sum(t.unnamed for t in verdict.tables)
         if unnamed:
@@ -163,7 +165,7 @@ def archive(data: Data = None, as_json: AsJson = False) -> None:
         print(json.dumps({"moved": moved, "problems": problems}))
     else:
         for each in moved:
-            print(f"{each['table']:32} {each['rows']:>12,} rows {_size(each['bytes']):>10} moved")
+            print(f"{each['table']:32} {each['rows']:>12,} rows {size_text(each['bytes']):>10} moved")
         for problem in problems:
             print(problem, file=sys.stderr)
     if problems:
@@ -221,7 +223,7 @@ def backup(
             )
         )
         return
-    print(f"{made.files:,} files, {_size(made.bytes)} in {made.folder}")
+    print(f"{made.files:,} files, {size_text(made.bytes)} in {made.folder}")
     if not made.state:
         print(
             "The state lies in PostgreSQL and isn't in it: back it up with pg_dump at the same time.", file=sys.stderr
@@ -245,7 +247,7 @@ def restore(
         )
         return
     print(
-        f"{made.files:,} files, {_size(made.bytes)}, as of {made.created}; start it with: tocsin up --data {made.folder}"
+        f"{made.files:,} files, {size_text(made.bytes)}, as of {made.created}; start it with: tocsin up --data {made.folder}"
     )
 
 
@@ -321,11 +323,3 @@ def _bar(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
 
 def _iso(moment: Any) -> str | None:
     return moment.isoformat(timespec="seconds") + "Z" if moment is not None else None
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
-        count /= 1024
-    return f"{count:,.1f} TiB"

@@ -28,6 +28,7 @@ __all__ = [
     "print_records",
     "print_rows",
     "safe_text",
+    "size_text",
     "write_parquet",
 ]
 
@@ -53,6 +54,15 @@ def safe_text(text: str, *, lines: bool = False) -> str:
     return "".join(
         c if c == "\n" and lines else _REPLACED.get(c) or (c if _harmless(c) else f"\\u{ord(c):04x}") for c in text
     )
+
+
+def size_text(count: float) -> str:
+    """A number of bytes, as people read it."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} TiB"
 
 
 def _harmless(character: str) -> bool:

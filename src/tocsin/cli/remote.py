@@ -12,7 +12,7 @@ import typer
 
 from tocsin.base.errors import TocsinError, UsageError
 
-__all__ = ["Ca", "Remote", "Server", "TokenFile", "read_mapping"]
+__all__ = ["AnyServer", "Ca", "Remote", "Server", "TokenFile", "read_mapping", "works_on_server"]
 
 Server = Annotated[
     str,
@@ -20,6 +20,11 @@ Server = Annotated[
         "--server", envvar="TOCSIN_SERVER", help="The server's address.", show_default="http://127.0.0.1:7443"
     ),
 ]
+AnyServer = Annotated[
+    str,
+    typer.Option("--server", envvar="TOCSIN_SERVER", help="Address of a running server: work there, not on a folder."),
+]
+"""--server of commands that work on a folder too."""
 TokenFile = Annotated[
     Path | None,
     typer.Option("--token-file", help="File that holds an access token; else the environment's TOCSIN_TOKEN."),
@@ -80,6 +85,19 @@ class Remote:
         if answer.is_success:
             return answer.json() if answer.content else None
         raise _refusal(answer)
+
+
+def works_on_server(data: Path | None, server: str, token_file: Path | None) -> bool:
+    """Whether a command that works on either is to work on a server: when one is named, or when there is a token and no folder is named.
+
+    Raises UsageError USE0052 when both are named.
+    """
+    named = bool(server or token_file or (os.environ.get("TOCSIN_TOKEN") and data is None))
+    if named and data is not None:
+        raise UsageError(
+            "a command works on a server or on a folder, not on both", code="USE0052", hint="Leave out --data."
+        )
+    return named
 
 
 def read_mapping(file: Path, what: str) -> dict[str, Any]:

@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from rich.console import Console
 
+    from tocsin.base.errors import TocsinError
     from tocsin.incidents import Incident
     from tocsin.workspace.scan import Progress, ScanResult
 
 __all__ = ["scan"]
+
+_FEW = 3
 
 
 def scan(
@@ -159,8 +164,8 @@ def _print(console: Console, result: ScanResult, html: Path | None, keep: Path |
             _line(console, f"not read    {file.path}: {file.skipped}", "yellow")
         for note in file.notes:
             _line(console, f"note        {file.path}: {note}", "yellow")
-    for error in result.failed_rules:
-        _line(console, f"rule        {error}", "yellow")
+    for said in _alike(result.failed_rules):
+        _line(console, f"rule        {said}", "yellow")
     if result.unfed:
         unfed = f"{result.unfed} rules had nothing to look at: no source feeds them here, or they need a watchlist (tocsin rules validate)."
         console.print(unfed, markup=False, highlight=False)
@@ -177,6 +182,18 @@ def _print(console: Console, result: ScanResult, html: Path | None, keep: Path |
         console.print(f"Report: {html}", markup=False, highlight=False)
     if keep:
         console.print(f"Tables: tocsin query --data {keep} 'search * | take 10'", markup=False, highlight=False)
+
+
+def _alike(errors: Iterable[TocsinError]) -> Iterator[str]:
+    """What is wrong with rules; of complaints that differ by their place only, the first few: a folder may hold hundreds of files that are none."""
+    groups: dict[tuple[str, str, str], list[TocsinError]] = {}
+    for error in errors:
+        groups.setdefault((error.code, error.message, error.hint), []).append(error)
+    for (code, message, _), group in groups.items():
+        shown = group if len(group) <= _FEW + 1 else group[:_FEW]
+        yield from map(str, shown)
+        if left := len(group) - len(shown):
+            yield f"{code} {message} The same of {left:,} more; --json names them all."
 
 
 def _line(console: Console, text: str, style: str) -> None:

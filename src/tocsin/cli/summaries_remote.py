@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tocsin.cli.remote import Ca, Remote, Server, TokenFile, read_mapping
+from tocsin.cli.connected import on_server
+from tocsin.cli.remote import Remote, read_mapping
 
 __all__ = ["app"]
 
@@ -17,7 +19,6 @@ app = typer.Typer(
     help="Summary rules on a running server: queries over bins of event time whose rows are kept in small tables.",
     no_args_is_help=True,
 )
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Id = Annotated[str, typer.Argument(help="The rule's id.")]
 File = Annotated[
     Path,
@@ -29,26 +30,20 @@ _WHAT = "A summary rule is a mapping with name, query, destinationTable and binS
 _SHOWN = 10
 
 
-@app.command("list")
-def list_rules(server: Server = "", token_file: TokenFile = None, ca: Ca = None, as_json: AsJson = False) -> None:
-    """Print the summary rules, and how they do."""
-    with Remote(server, token_file, ca) as remote:
-        found = remote.ask("GET", "/summary-rules")["items"]
-    if as_json:
-        print(json.dumps(found, indent=2))
-        return
-    for rule in found:
+def _print(rule: dict[str, Any]) -> None:
+    state = "on" if rule["enabled"] else "off"
+    print(
+        f"{rule['id']:38} {state:4} {rule['destinationTable']:28} every {rule['binSize']} min, next {rule['next']}, "
+        f"{rule['failed']} failed, {rule['missed']} rows missed  {rule['name']}"
+    )
+
+
+def _print_all(rules: Sequence[dict[str, Any]]) -> None:
+    for rule in rules:
         _print(rule)
 
 
-@app.command("show")
-def show(rule: Id, server: Server = "", token_file: TokenFile = None, ca: Ca = None, as_json: AsJson = False) -> None:
-    """Print a summary rule and its runs, newest first."""
-    with Remote(server, token_file, ca) as remote:
-        found = remote.ask("GET", f"/summary-rules/{rule}")
-    if as_json:
-        print(json.dumps(found, indent=2))
-        return
+def _print_runs(found: dict[str, Any]) -> None:
     _print(found)
     print(found["query"])
     for run in found["runs"]:
@@ -57,80 +52,11 @@ def show(rule: Id, server: Server = "", token_file: TokenFile = None, ca: Ca = N
         )
 
 
-@app.command("try")
-def try_it(
-    file: File, server: Server = "", token_file: TokenFile = None, ca: Ca = None, as_json: AsJson = False
-) -> None:
-    """Check a summary rule and run it over the last bin that has ended; nothing is stored."""
-    with Remote(server, token_file, ca) as remote:
-        found = remote.ask("POST", "/summary-rules/try", _read(file))
-    if as_json:
-        print(json.dumps(found, indent=2))
-        return
+def _print_tried(found: dict[str, Any]) -> None:
     print(f"{found['bin']} to {found['end']}: {found['count']:,} rows in {found['seconds']} s")
     names = [c["name"] for c in found["columns"]]
     for row in found["rows"][:_SHOWN]:
         print("    " + json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False))
-
-
-@app.command("save")
-def save(
-    file: File,
-    rule: Annotated[str | None, typer.Option("--id", help="Change this rule, in place of making a new one.")] = None,
-    server: Server = "",
-    token_file: TokenFile = None,
-    ca: Ca = None,
-    as_json: AsJson = False,
-) -> None:
-    """Check and save a summary rule; a new one begins with the bin of now."""
-    given = _read(file)
-    with Remote(server, token_file, ca) as remote:
-        found = (
-            remote.ask("PUT", f"/summary-rules/{rule}", given) if rule else remote.ask("POST", "/summary-rules", given)
-        )
-    _tell(found, as_json)
-
-
-@app.command("on")
-def switch_on(
-    rule: Id, server: Server = "", token_file: TokenFile = None, ca: Ca = None, as_json: AsJson = False
-) -> None:
-    """Switch a rule on: bins that ended while it was off are run."""
-    with Remote(server, token_file, ca) as remote:
-        _tell(remote.ask("PATCH", f"/summary-rules/{rule}", {"enabled": True}), as_json)
-
-
-@app.command("off")
-def switch_off(
-    rule: Id, server: Server = "", token_file: TokenFile = None, ca: Ca = None, as_json: AsJson = False
-) -> None:
-    """Switch a rule off. What it made stays."""
-    with Remote(server, token_file, ca) as remote:
-        _tell(remote.ask("PATCH", f"/summary-rules/{rule}", {"enabled": False}), as_json)
-
-
-@app.command("rerun")
-def rerun(
-    rule: Id,
-    moment: Annotated[datetime, typer.Argument(help="A moment in the bin, UTC.")],
-    server: Server = "",
-    token_file: TokenFile = None,
-    ca: Ca = None,
-    as_json: AsJson = False,
-) -> None:
-    """Run a bin again; its rows take the place of the old ones."""
-    with Remote(server, token_file, ca) as remote:
-        at = moment.replace(tzinfo=moment.tzinfo or UTC).isoformat()
-        run = remote.ask("POST", f"/summary-rules/{rule}/rerun", {"moment": at})
-    print(json.dumps(run) if as_json else f"{run['bin']}: {run['rows']:,} rows")
-
-
-@app.command("remove")
-def remove(rule: Id, server: Server = "", token_file: TokenFile = None, ca: Ca = None, as_json: AsJson = False) -> None:
-    """Remove a rule that was made on this server. Its table stays."""
-    with Remote(server, token_file, ca) as remote:
-        remote.ask("DELETE", f"/summary-rules/{rule}")
-    print(json.dumps({"removed": rule}) if as_json else f"removed {rule}")
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -139,16 +65,58 @@ def _read(file: Path) -> dict[str, Any]:
     return given
 
 
-def _tell(found: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(found, indent=2))
-    else:
-        _print(found)
+@on_server(app, "list", text=_print_all)
+def list_rules(remote: Remote) -> Any:
+    """Print the summary rules, and how they do."""
+    return remote.ask("GET", "/summary-rules")["items"]
 
 
-def _print(rule: dict[str, Any]) -> None:
-    state = "on" if rule["enabled"] else "off"
-    print(
-        f"{rule['id']:38} {state:4} {rule['destinationTable']:28} every {rule['binSize']} min, next {rule['next']}, "
-        f"{rule['failed']} failed, {rule['missed']} rows missed  {rule['name']}"
-    )
+@on_server(app, "show", text=_print_runs)
+def show(remote: Remote, rule: Id) -> Any:
+    """Print a summary rule and its runs, newest first."""
+    return remote.ask("GET", f"/summary-rules/{rule}")
+
+
+@on_server(app, "try", text=_print_tried)
+def try_it(remote: Remote, file: File) -> Any:
+    """Check a summary rule and run it over the last bin that has ended; nothing is stored."""
+    return remote.ask("POST", "/summary-rules/try", _read(file))
+
+
+@on_server(app, "save", text=_print)
+def save(
+    remote: Remote,
+    file: File,
+    rule: Annotated[str | None, typer.Option("--id", help="Change this rule, in place of making a new one.")] = None,
+) -> Any:
+    """Check and save a summary rule; a new one begins with the bin of now."""
+    given = _read(file)
+    return remote.ask("PUT", f"/summary-rules/{rule}", given) if rule else remote.ask("POST", "/summary-rules", given)
+
+
+@on_server(app, "on", text=_print)
+def switch_on(remote: Remote, rule: Id) -> Any:
+    """Switch a rule on: bins that ended while it was off are run."""
+    return remote.ask("PATCH", f"/summary-rules/{rule}", {"enabled": True})
+
+
+@on_server(app, "off", text=_print)
+def switch_off(remote: Remote, rule: Id) -> Any:
+    """Switch a rule off. What it made stays."""
+    return remote.ask("PATCH", f"/summary-rules/{rule}", {"enabled": False})
+
+
+@on_server(app, "rerun", text=lambda run: print(f"{run['bin']}: {run['rows']:,} rows"))
+def rerun(
+    remote: Remote, rule: Id, moment: Annotated[datetime, typer.Argument(help="A moment in the bin, UTC.")]
+) -> Any:
+    """Run a bin again; its rows take the place of the old ones."""
+    at = moment.replace(tzinfo=moment.tzinfo or UTC).isoformat()
+    return remote.ask("POST", f"/summary-rules/{rule}/rerun", {"moment": at})
+
+
+@on_server(app, "remove", text=lambda found: print(f"removed {found['removed']}"))
+def remove(remote: Remote, rule: Id) -> Any:
+    """Remove a rule that was made on this server. Its table stays."""
+    remote.ask("DELETE", f"/summary-rules/{rule}")
+    return {"removed": rule}

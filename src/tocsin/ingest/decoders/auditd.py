@@ -2,7 +2,8 @@
 
 A row of kind `linux.auditd` is one event. `Fields` holds the fields of its records by name, values decoded; where two records of an event
 have the same field with different values, the later one is named `TYPE.field`. EXECVE's arguments also stand together as `argv` (a list)
-and `cmdline`; PATH records as `paths` (a list of objects), the first one's fields directly as well.
+and `cmdline`; PATH records as `paths` (a list of objects), the fields of the first that isn't the parent folder directly as well. SELinux's
+decision and permissions, which stand outside the pairs, have the names that auparse gives them, `seresult` and `seperms`.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _UNTRUSTED = frozenset(
 )  # fmt: skip
 _HEX = re.compile(r"^(?:[0-9A-F]{2})+$")
 _ARGUMENT = re.compile(r"^a(\d+)(?:\[(\d+)\])?$")
+_AVC = re.compile(r"avc:\s+(granted|denied)\s+\{([^}]*)\}")
 _MAX_OPEN = 1024
 _ENRICHED = "\x1d"
 
@@ -66,6 +68,8 @@ class AuditEvent:
             pairs = {k: v for k, v in pairs.items() if not _ARGUMENT.match(k) and not k.endswith("_len")}
         elif kind == "PATH":
             self.paths.append(pairs)
+            if pairs.get("nametype") == "PARENT":
+                pairs = {}
         elif kind == "SOCKADDR" and "saddr" in pairs:
             pairs.update(_socket_address(pairs["saddr"]))
         if enriched:
@@ -93,6 +97,8 @@ class AuditEvent:
             fields["cmdline"] = " ".join(argv)
         if self.paths:
             fields["paths"] = self.paths
+            if "name" not in fields:
+                fields.update((k, v) for k, v in self.paths[0].items() if k not in fields)
         return {
             "TimeCreated": _iso(self.time),
             "Computer": self.computer or fields.get("node"),
@@ -119,6 +125,8 @@ def parse_record(body: str, kind: str) -> dict[str, str]:
             out.update(parse_record(value[1:-1], kind))
             continue
         out[name] = _decode(name, value, kind)
+    if decision := _AVC.match(body):
+        out["seresult"], out["seperms"] = decision[1], ",".join(decision[2].split())
     return out
 
 
