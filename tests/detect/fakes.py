@@ -54,6 +54,7 @@ class FakeQueries:
         limits: Limits | None = None,
         now: datetime | None = None,
         relations: Mapping[str, pa.Table] | None = None,
+        steady: bool = False,
     ) -> QueryResult:
         self.runs.append((text, window))
         cut = {t: [r for r in rows if inside(r, window)] for t, rows in self.tables.items()}

@@ -180,10 +180,9 @@ class Event:
                 return False
         if isinstance(wanted, SigmaCompareExpression):
             number = wanted.number.number
-            try:
-                found = float(text)
-            except ValueError:
+            if re.fullmatch(r"\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?\s*", text, re.IGNORECASE) is None:
                 return False
+            found = float(text)
             return {
                 "LT": found < number,
                 "LTE": found <= number,

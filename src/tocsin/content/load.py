@@ -457,7 +457,7 @@ def rule_format(value: Any) -> str | None:
     """``sentinel``, ``sigma`` or ``defender`` by the keys of a document, or None."""
     if not isinstance(value, dict):
         return None
-    if any(k in value for k in ("detection", "correlation", "filter")) or value.get("action") == "global":
+    if any(k in value for k in ("detection", "correlation", "filter", "tocsin")) or value.get("action") == "global":
         return "sigma"
     listed = value.get("value")
     if "queryCondition" in value or (

@@ -76,12 +76,13 @@ class RuleFile:
 
     @property
     def joins(self) -> bool:
-        """Whether it may hold Sigma correlations or filters: a document of such a kind, one that gives its key to the others, or one
-        whose condition counts (which becomes a correlation)."""
+        """Whether it may hold Sigma correlations, filters or our options: a document of such a kind, one that gives its key to the others, or
+        one whose condition counts (which becomes a correlation)."""
         if self.known is not None:
             return self.known.joins
         return any(
-            isinstance(d.value, dict) and ("correlation" in d.value or "filter" in d.value or _counts(d.value))
+            isinstance(d.value, dict)
+            and (any(k in d.value for k in ("correlation", "filter", "tocsin")) or _counts(d.value))
             for d in self.documents
         )
 

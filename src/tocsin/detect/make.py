@@ -22,6 +22,7 @@ __all__ = [
     "FIRST_MOMENT",
     "LAST_MOMENT",
     "Rows",
+    "alert_details",
     "assets_of",
     "later",
     "make_alerts",
@@ -93,35 +94,42 @@ def one_alert(rule: Rule, rows: Sequence[Row], result: Rows, *, times: tuple[dat
     entities = EntitySet()
     for row in rows:
         entities.add(row_entities(rule, row))
-    sample = rows[0] if rows else {}
-    tactics, techniques = _attack(rule, sample)
     summary = len(rows) == len(result.rows)
     # Rows without a time of their own (a count per account) may be the same again in another window: that is another alert.
     window = "" if own and not result.again else result.end.isoformat()
     hashes = sorted(row_hash(r) for r in rows)
-    details = rule.alert_details
     return Alert(
         id=stable_id("al", rule.id, window, *hashes),
         rule_id=rule.id,
         rule=rule.name,
         time=first,
         end=last,
-        severity=_severity(rule, sample),
         created=result.said or result.end,
-        tactics=tactics,
-        techniques=techniques,
         entities=entities.entities(),
         events=tuple(Evidence(table_of(row, result.tables), _plain(row)) for row in rows[:EVIDENCE_ROWS]),
         count=result.count if summary else len(rows),
-        title=_filled(details.name_format, sample, 256) or rule.name,
-        description=_filled(details.description_format, sample, 5000) or rule.description,
-        product=_dynamic(rule, sample, "ProductName") or rule.product,
-        custom_details=_custom_details(rule, rows),
-        tags=rule.tags,
-        correlate=rule.incident.correlate,
-        create_incident=rule.incident.create,
-        properties=_properties(rule, sample),
+        **alert_details(rule, rows),
     )
+
+
+def alert_details(rule: Rule, rows: Sequence[Row]) -> dict[str, Any]:
+    """An alert's fields that follow from the rule's settings and the rows, the first of which fills formats and overrides."""
+    sample = rows[0] if rows else {}
+    tactics, techniques = _attack(rule, sample)
+    details = rule.alert_details
+    return {
+        "severity": _severity(rule, sample),
+        "tactics": tactics,
+        "techniques": techniques,
+        "title": _filled(details.name_format, sample, 256) or rule.name,
+        "description": _filled(details.description_format, sample, 5000) or rule.description,
+        "product": _dynamic(rule, sample, "ProductName") or rule.product,
+        "custom_details": _custom_details(rule, rows),
+        "tags": rule.tags,
+        "correlate": rule.incident.correlate,
+        "create_incident": rule.incident.create,
+        "properties": _properties(rule, sample),
+    }
 
 
 def row_entities(rule: Rule, row: Row) -> list[Entity]:
@@ -148,14 +156,25 @@ def assets_of(entities: Iterable[Entity]) -> tuple[str, ...]:
 
 
 def row_hash(row: Row) -> str:
-    """A digest of a row's values: equal for the same row found through two windows, in whatever order a set's values came."""
-    if any(isinstance(v, list) for v in row.values()):
-        row = {k: sorted(v, key=repr) if isinstance(v, list) else v for k, v in row.items()}
+    """A digest of a row's values: equal for the same row found through two windows, in whatever order a set's values came and a sum was added."""
+    if any(isinstance(v, (float, list, dict)) for v in row.values()):
+        row = {k: _settled(v) for k, v in row.items()}
     try:
         data = orjson.dumps(row, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
     except TypeError:  # nested deeper than orjson goes
         data = repr(sorted(row.items())).encode("utf-8", "replace")
     return hashlib.sha256(data).hexdigest()[:24]
+
+
+def _settled(value: Any) -> Any:
+    """The value without what depends on the order in which it was made: a set's order, the last digits of a sum of reals."""
+    if isinstance(value, float):
+        return float(f"{value:.12g}")
+    if isinstance(value, list):
+        return sorted((_settled(v) for v in value), key=repr)
+    if isinstance(value, dict):
+        return {k: _settled(v) for k, v in value.items()}
+    return value
 
 
 _START = ("TimeGenerated", "Timestamp", "StartTime", "StartTimeUtc", "FirstSeen", "FirstEvent", "timestamp", "StartTimeGenerated",

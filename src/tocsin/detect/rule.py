@@ -135,6 +135,8 @@ class Rule:
     custom_details: Mapping[str, str] = field(default_factory=dict)
     alert_details: AlertDetails = field(default_factory=AlertDetails)
     per_result: bool = False
+    each_hit: bool = False
+    """Of a Sigma rule: whether each hit is an alert of its own, where otherwise those on the same hosts and accounts are one."""
     incident: IncidentSettings = field(default_factory=IncidentSettings)
     suppression: timedelta | None = None
     windows: Windows = Windows.INGESTION

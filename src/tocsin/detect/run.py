@@ -37,8 +37,9 @@ class Queries(Protocol):
         limits: Limits | None = None,
         now: datetime | None = None,
         relations: Mapping[str, pa.Table] | None = None,
+        steady: bool = False,
     ) -> QueryResult:
-        """Rows of a query."""
+        """Rows of a query; with `steady` the same rows in the same order whenever it is asked."""
 
     def compile(self, text: str, now: datetime | None = None) -> Any:
         """The compiled query."""
@@ -82,7 +83,7 @@ def query_rows(
     try:
         if tables is None:
             tables = stored_tables(queries.compile(rule.query, now))
-        result = queries.run(rule.query, window=window, now=now, limits=limits, relations=relations)
+        result = queries.run(rule.query, window=window, now=now, limits=limits, relations=relations, steady=True)
     except TocsinError as error:
         raise rule_error(rule, error) from error
     rows = without_excluded(rule, result.dicts(), now)

@@ -71,15 +71,18 @@ def compile_query(
     parameters: Mapping[str, object] | None = None,
     external: Callable[..., object] | None = None,
     resolver: Callable[[CompiledQuery], Iterable[Sequence[object]]] | None = None,
+    steady: bool = False,
 ) -> CompiledQuery:
     """Compile a query. Raises KqlErrors with the place of every refusal.
 
     `parameters` are the values of ``declare query_parameters``. `external(schema, uris, options)` decides about externaldata: it gives the
     name of a relation to read, None for an empty table, or raises; without it externaldata is refused. `resolver(compiled)`
     runs a compiled query and gives its rows, for the few plugins whose columns depend on the data; without it they are refused.
+    `steady` makes the same rows give the same result in the same order, whatever the number of threads and files: where KQL leaves it
+    open which row is taken or which value comes first, the values themselves decide. It costs sorts that nobody asked for.
     """
     with _refusals(text):
-        binder, relation = _bound(text, catalog, now, parameters, external, resolver)
+        binder, relation = _bound(text, catalog, now, parameters, external, resolver, steady=steady)
         main = _emit(binder, relation)
         more = tuple(_emit(binder, other) for other in binder.more)
     return replace(main, more=more) if more else main
@@ -107,9 +110,11 @@ def _bound(
     parameters: Mapping[str, object] | None,
     external: Callable[..., object] | None,
     resolver: Callable[[CompiledQuery], Iterable[Sequence[object]]] | None,
+    *,
+    steady: bool = False,
 ) -> tuple[Binder, Relation]:
     query = parse(text)
-    binder = Binder(catalog, now, parameters or {}, external=external, resolver=resolver)
+    binder = Binder(catalog, now, parameters or {}, external=external, resolver=resolver, steady=steady)
     binder.text = text
     return binder, bind_query(binder, query)
 
@@ -153,7 +158,7 @@ def _sql(binder: Binder, relation: Relation) -> str:
     thinned: list[object] = []
     while True:
         try:
-            return Emitter(binder.shared, relation_names(binder.tables)).query(
+            return Emitter(binder.shared, relation_names(binder.tables), steady=binder.steady).query(
                 relation.plan, [c.alias for c in relation.visible()], relation.order
             )
         except EmitLimitError as error:

@@ -155,8 +155,9 @@ class QueryService:
         catalog: Catalog | None = None,
         resolver: Callable[[CompiledQuery], Sequence[Sequence[object]]] | None = None,
         external: Callable[..., object] | None = None,
+        steady: bool = False,
     ) -> CompiledQuery:
-        """The compiled query. `now` is what now() gives, by default the clock's time.
+        """The compiled query. `now` is what now() gives, by default the clock's time; `steady` as `tocsin.kql.compile_query` has it.
 
         Without `external` nothing is read by externaldata: what the policy allows stands as an empty table.
 
@@ -172,6 +173,7 @@ class QueryService:
             parameters=parameters,
             resolver=resolver,
             external=external or self._external.check,
+            steady=steady,
         )
 
     def run(
@@ -188,6 +190,7 @@ class QueryService:
         client_id: str = "",
         application: str = "",
         snapshot: Snapshot | None = None,
+        steady: bool = False,
     ) -> QueryResult:
         """The rows of a query.
 
@@ -201,6 +204,7 @@ class QueryService:
             relations: extra tables of this run; one with a table's name stands in for it.
             cancel: ends the query when set.
             snapshot: the tables as they are to be read; by default as they are now.
+            steady: the same rows give the same result in the same order, at the cost of sorting what has no order.
             client_id: what the client calls the request; `application`: what it calls itself. `running` shows both.
 
         Raises:
@@ -252,7 +256,9 @@ class QueryService:
                     return execute(part, replace(limits, rows=_PLUGIN_ROWS)).rows()
 
                 begun = time.perf_counter()
-                compiled, again = self._compiled_query(text, now, parameters, catalog, relations, ask, given)
+                compiled, again = self._compiled_query(
+                    text, now, parameters, catalog, relations, ask, given, steady=steady
+                )
                 compiling = time.perf_counter() - begun
                 whole = {t for part in (compiled, *compiled.more) for t in part.tables}
                 for part in compiled.more:
@@ -377,6 +383,8 @@ class QueryService:
         relations: Mapping[str, pa.Table] | None,
         resolver: Callable[[CompiledQuery], Sequence[Sequence[object]]],
         given: dict[str, pa.Table],
+        *,
+        steady: bool,
     ) -> tuple[CompiledQuery, bool]:
         """The compiled query, and whether it was compiled already. Only what doesn't depend on time or data is kept."""
         asked = False
@@ -395,12 +403,15 @@ class QueryService:
 
         key = self._key(text, parameters, catalog, relations)
         if key is not None:
+            key = (*key, steady)
             with self._lock:
                 found = self._compiled.get(key)
                 if found is not None:
                     self._compiled.move_to_end(key)
                     return found, True
-        compiled = self.compile(text, now, parameters=parameters, catalog=catalog, resolver=noted, external=fetched)
+        compiled = self.compile(
+            text, now, parameters=parameters, catalog=catalog, resolver=noted, external=fetched, steady=steady
+        )
         if key is not None and not asked and not compiled.uses_now and not compiled.volatile:
             with self._lock:
                 self._compiled[key] = compiled

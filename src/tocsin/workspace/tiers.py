@@ -47,9 +47,10 @@ class AnalyticsQueries:
         limits: Limits | None = None,
         now: datetime | None = None,
         relations: Mapping[str, pa.Table] | None = None,
+        steady: bool = False,
     ) -> QueryResult:
         """See `QueryService.run`."""
-        return self._queries.run(text, window=window, limits=limits, now=now, relations=relations)
+        return self._queries.run(text, window=window, limits=limits, now=now, relations=relations, steady=steady)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._queries, name)

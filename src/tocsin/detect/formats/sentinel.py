@@ -8,27 +8,24 @@ moved away (an id and a name, no query) are skipped.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from tocsin.base.errors import ContentError, DetectError, did_you_mean
 from tocsin.content import Document, Field, RuleFile, Schema, check, is_warning, load_rule_file
-from tocsin.detect.alert import TACTICS
 from tocsin.detect.durations import parse_duration, too_fine
-from tocsin.detect.formats import kinds
+from tocsin.detect.formats import kinds, options
 from tocsin.detect.rule import (
-    AlertDetails,
     EntityMapping,
-    IncidentSettings,
     Operator,
     Rule,
     RuleKind,
     Windows,
     normal_severity,
 )
-from tocsin.tables.entities import ENTITY_IDENTIFIERS
 
 __all__ = ["load", "rules_of"]
 
@@ -45,13 +42,6 @@ OPERATORS: Mapping[str, Operator] = {
 LEAST, MOST = timedelta(minutes=5), timedelta(days=14)
 
 
-def _duration(text: str) -> str:
-    value = parse_duration(text)
-    if value is None:
-        return f"'{text}' isn't a duration such as 20m, 1d or PT1H."
-    return "" if value > timedelta(0) else "It must be longer than nothing."
-
-
 def _operator(text: str) -> str:
     return (
         ""
@@ -60,87 +50,17 @@ def _operator(text: str) -> str:
     )
 
 
-def _severity(text: str) -> str:
-    return "" if normal_severity(text) else f"'{text}' isn't one of Informational, Low, Medium, High."
-
-
-_TEXTS = Field("list", item=Field("text"))
-_MAPPING = Schema(
-    "An entity mapping",
-    {
-        "entityType": Field("text", required=True),
-        "fieldMappings": Field(
-            "list",
-            required=True,
-            item=Field(
-                "map",
-                nullable=False,
-                schema=Schema(
-                    "A field mapping",
-                    {"identifier": Field("text", required=True), "columnName": Field("text", required=True)},
-                ),
-            ),
-        ),
-    },
-)
 _FIELDS: dict[str, Field] = {
     "kind": Field("text", choices=(*KINDS, *OTHER_KINDS)),
     "description": Field("text"),
-    "severity": Field("text", test=_severity),
     "status": Field("text"),
-    "enabled": Field("bool"),
-    "requiredDataConnectors": Field("list"),
-    "queryFrequency": Field("text", test=_duration),
-    "queryPeriod": Field("text", test=_duration),
+    "queryFrequency": Field("text", test=options.duration),
+    "queryPeriod": Field("text", test=options.duration),
     "triggerOperator": Field("text", test=_operator),
-    "triggerThreshold": Field("int", least=0, most=10_000),
-    "tactics": _TEXTS,
     "query": Field("text", required=True, nullable=False),
-    "entityMappings": Field("list", longest=10, item=Field("map", schema=_MAPPING, nullable=False)),
-    "sentinelEntitiesMappings": Field(
-        "list", item=Field("map", schema=Schema("A mapping", {"columnName": Field("text", required=True)}))
-    ),
-    "customDetails": Field("map", longest=20, item=Field("text")),
-    "alertDetailsOverride": Field(
-        "map",
-        schema=Schema(
-            "alertDetailsOverride",
-            {
-                "alertDisplayNameFormat": Field("text"),
-                "alertDescriptionFormat": Field("text"),
-                "alertSeverityColumnName": Field("text"),
-                "alertTacticsColumnName": Field("text"),
-                "alertDynamicProperties": Field(
-                    "list",
-                    item=Field(
-                        "map",
-                        schema=Schema(
-                            "A dynamic property",
-                            {"alertProperty": Field("text", required=True), "value": Field("text", required=True)},
-                        ),
-                    ),
-                ),
-            },
-        ),
-    ),
-    "eventGroupingSettings": Field(
-        "map",
-        schema=Schema(
-            "eventGroupingSettings",
-            {"aggregationKind": Field("text", choices=("SingleAlert", "AlertPerResult"))},
-        ),
-    ),
-    "incidentConfiguration": Field(
-        "map",
-        schema=Schema(
-            "incidentConfiguration",
-            {"createIncident": Field("bool"), "groupingConfiguration": Field("map")},
-        ),
-    ),
+    **options.FIELDS,
     "windows": Field("text", choices=tuple(Windows)),
     **kinds.FIELDS,
-    "suppressionEnabled": Field("bool"),
-    "suppressionDuration": Field("text", test=_duration),
     "tags": Field("list"),
     "metadata": Field("map"),
     "version": Field("text"),
@@ -152,9 +72,9 @@ YAML_RULE = Schema(
         **_FIELDS,
         "id": Field("text", required=True, nullable=False),
         "name": Field("text", required=True, nullable=False),
-        "relevantTechniques": _TEXTS,
-        "techniques": _TEXTS,
-        "subTechniques": _TEXTS,
+        "relevantTechniques": options.TEXTS,
+        "techniques": options.TEXTS,
+        "subTechniques": options.TEXTS,
     },
 )
 OWN_RULE = Schema("A rule", {**YAML_RULE.fields, "query": Field("text")})
@@ -164,8 +84,8 @@ ARM_RULE = Schema(
     {
         **_FIELDS,
         "displayName": Field("text", required=True, nullable=False),
-        "techniques": _TEXTS,
-        "subTechniques": _TEXTS,
+        "techniques": options.TEXTS,
+        "subTechniques": options.TEXTS,
         "alertRuleTemplateName": Field("text"),
         "templateVersion": Field("text"),
         "lastModifiedUtc": Field("text"),
@@ -271,9 +191,9 @@ def _rule(
             )
         )
 
-    tactics, complaints = _tactics(document, path, value.get("tactics") or ())
+    tactics, complaints = options.tactics_of(document, path, value.get("tactics") or ())
     problems.extend(complaints)
-    mappings, complaints = _entity_mappings(document, path, value.get("entityMappings") or ())
+    mappings, complaints = options.entity_mappings_of(document, path, value.get("entityMappings") or ())
     problems.extend(complaints)
     query = text("query")
     if kind in kinds.KINDS:
@@ -292,15 +212,8 @@ def _rule(
     silent = bool(value.get("buildingBlock"))
     if not mappings and not value.get("sentinelEntitiesMappings"):
         mappings = tuple(EntityMapping(t, ((i, c),)) for t, i, c in _LEGACY if re.search(rf"\b{c}\b", query))
-    override = value.get("alertDetailsOverride") or {}
     grouping = (value.get("eventGroupingSettings") or {}).get("aggregationKind")
-    incident = value.get("incidentConfiguration") or {}
-    suppression = parse_duration(text("suppressionDuration") or "5h") if value.get("suppressionEnabled") else None
-    techniques = [
-        *(value.get("relevantTechniques") or ()),
-        *(value.get("techniques") or ()),
-        *(value.get("subTechniques") or ()),
-    ]
+    incident = options.incident_of(value.get("incidentConfiguration") or {}, create=True)
     connectors = value.get("requiredDataConnectors") or ()
     rule = Rule(
         id=_identifier(envelope, text, arm),
@@ -317,29 +230,18 @@ def _rule(
         else Operator.GREATER,
         threshold=int(value.get("triggerThreshold") or 0) if kind != "NRT" else 0,
         tactics=tactics,
-        techniques=tuple(dict.fromkeys(str(t).upper() for t in techniques)),
+        techniques=options.techniques_of(value),
         tags=(
             *(str(t) for t in value.get("tags") or () if isinstance(t, str)),
-            *(("building-block",) if silent else ()),
+            *((options.BUILDING_BLOCK,) if silent else ()),
         ),
         entity_mappings=mappings,
         entities_columns=tuple(str(m["columnName"]) for m in value.get("sentinelEntitiesMappings") or ()),
         custom_details={str(k): str(v) for k, v in (value.get("customDetails") or {}).items() if v is not None},
-        alert_details=AlertDetails(
-            name_format=str(override.get("alertDisplayNameFormat") or ""),
-            description_format=str(override.get("alertDescriptionFormat") or ""),
-            severity_column=str(override.get("alertSeverityColumnName") or ""),
-            tactics_column=str(override.get("alertTacticsColumnName") or ""),
-            dynamic=tuple(
-                (str(p["alertProperty"]), str(p["value"])) for p in override.get("alertDynamicProperties") or () if p
-            ),
-        ),
+        alert_details=options.alert_details_of(value.get("alertDetailsOverride") or {}),
         per_result=str(grouping or "").lower() == "alertperresult",
-        incident=IncidentSettings(
-            create=bool(incident.get("createIncident", True)) and not silent,
-            grouping=dict(incident.get("groupingConfiguration") or {}),
-        ),
-        suppression=suppression,
+        incident=replace(incident, create=incident.create and not silent),
+        suppression=options.suppression_of(value, text("suppressionDuration")),
         windows=next((w for w in Windows if w.lower() == text("windows").lower()), Windows.INGESTION),
         version=text("version") or text("templateVersion"),
         pack=file.pack,
@@ -362,66 +264,6 @@ def _other_kind(document: Document, path: tuple[str | int, ...], envelope: Mappi
         place=place,
         hint=f"Rules of kind {', '.join(KINDS)} can.",
     )
-
-
-def _tactics(
-    document: Document, path: Sequence[str | int], values: Sequence[Any]
-) -> tuple[tuple[str, ...], list[ContentError]]:
-    known = {t.lower(): t for t in TACTICS}
-    found: dict[str, None] = {}
-    problems = []
-    for index, value in enumerate(values):
-        name = str(value).replace(" ", "").replace("-", "").replace("_", "").lower()
-        if name in known:
-            found[known[name]] = None
-        else:
-            problems.append(
-                document.error(
-                    f"'{value}' isn't a tactic.",
-                    (*path, "tactics", index),
-                    code="CNT0013",
-                    hint=did_you_mean(str(value), TACTICS),
-                )
-            )
-    return tuple(found), problems
-
-
-def _entity_mappings(
-    document: Document, path: Sequence[str | int], values: Sequence[Any]
-) -> tuple[tuple[EntityMapping, ...], list[ContentError]]:
-    types = {t.lower(): t for t in ENTITY_IDENTIFIERS}
-    mappings = []
-    problems = []
-    for index, value in enumerate(values):
-        here = (*path, "entityMappings", index)
-        kind = types.get(str(value["entityType"]).lower())
-        if kind is None:
-            problems.append(
-                document.error(
-                    f"'{value['entityType']}' isn't an entity type.",
-                    (*here, "entityType"),
-                    code="CNT0013",
-                    hint=did_you_mean(str(value["entityType"]), ENTITY_IDENTIFIERS),
-                )
-            )
-            continue
-        identifiers = {i.lower(): i for i in ENTITY_IDENTIFIERS[kind]}
-        fields = []
-        for at, part in enumerate(value["fieldMappings"]):
-            identifier = identifiers.get(str(part["identifier"]).lower())
-            if identifier is None:
-                problems.append(
-                    document.error(
-                        f"{kind} has no identifier '{part['identifier']}'.",
-                        (*here, "fieldMappings", at, "identifier"),
-                        code="CNT0013",
-                        hint=did_you_mean(str(part["identifier"]), ENTITY_IDENTIFIERS[kind]),
-                    )
-                )
-                identifier = str(part["identifier"])
-            fields.append((identifier, str(part["columnName"])))
-        mappings.append(EntityMapping(kind, tuple(fields)))
-    return tuple(mappings), problems
 
 
 def _identifier(envelope: Mapping[str, Any], text: Callable[[str], str], arm: bool) -> str:

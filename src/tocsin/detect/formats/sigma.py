@@ -117,6 +117,7 @@ def _load(files: Sequence[RuleFile], placeholders: Placeholders | None, cache: P
     if parsed:
         _parser().add_correlations(parsed.values(), rules, names, problems)
         problems.extend(_parser().idle_filters(parsed.values(), names))
+        problems.extend(_parser().give_options(parsed.values(), rules, names))
     return SigmaRules(tuple(rules.values()), tuple(problems))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -20,14 +21,16 @@ from sigma.correlations import (
 )
 from sigma.exceptions import SigmaError
 from sigma.filters import SigmaFilter
-from sigma.modifiers import SigmaWideModifier, modifier_mapping
+from sigma.modifiers import SigmaWideModifier, SigmaWindowsDashModifier, modifier_mapping
 from sigma.policy import SigmaPolicy
 from sigma.policy.regex_engine import RE2RegexEngine
 from sigma.rule import SigmaRule
+from sigma.types import SigmaCasedString, SigmaExpansion, SigmaString
 
 from tocsin.base.errors import ContentError, DetectError, TocsinError, did_you_mean
 from tocsin.base.ids import stable_uuid
 from tocsin.content import Document, RuleFile
+from tocsin.detect.formats import sigma_options
 from tocsin.detect.formats.sigma_cache import CompiledFile, CompiledRule, sigma_rule
 from tocsin.detect.formats.sigma_written import Settled, settled
 from tocsin.detect.rule import IncidentSettings, Rule, normal_severity
@@ -37,7 +40,15 @@ from tocsin.detect.sigma.model import CorrelationBody, Expression, SigmaBody
 from tocsin.detect.sigma.parsed import build
 from tocsin.detect.sigma.tree import FALSE, Node, Placeholders, Some, rewrite
 
-__all__ = ["Parsed", "add_correlations", "compile_documents", "filters_of", "idle_filters", "parse_documents"]
+__all__ = [
+    "Parsed",
+    "add_correlations",
+    "compile_documents",
+    "filters_of",
+    "give_options",
+    "idle_filters",
+    "parse_documents",
+]
 
 _TACTICS = {
     "reconnaissance": "Reconnaissance", "resourcedevelopment": "ResourceDevelopment", "initialaccess": "InitialAccess",
@@ -57,8 +68,6 @@ class _QuietRE2(RE2RegexEngine):
         return self
 
     def compile(self, pattern: str, flags: int = 0) -> Any:
-        import re
-
         inline = "".join(c for f, c in ((re.IGNORECASE, "i"), (re.MULTILINE, "m"), (re.DOTALL, "s")) if flags & f)
         options = re2.Options()
         options.log_errors = False
@@ -74,6 +83,21 @@ _INNER = (TypeError, ValueError, AttributeError, KeyError, IndexError, Recursion
 
 # The specification's name for what pySigma knows as `wide`.
 modifier_mapping.setdefault("utf16le", SigmaWideModifier)
+
+
+class _Windash(SigmaWindowsDashModifier):
+    """The modifier, but `cased` before it is kept: pySigma's forgets it."""
+
+    def modify(self, val: SigmaString) -> SigmaExpansion:
+        made = super().modify(val)
+        if not isinstance(val, SigmaCasedString):
+            return made
+        return SigmaExpansion(
+            [SigmaCasedString.from_sigma_string(v) if isinstance(v, SigmaString) else v for v in made.values]
+        )
+
+
+modifier_mapping["windash"] = _Windash
 _POLICY = SigmaPolicy(regex_engine=_QuietRE2())
 
 
@@ -99,6 +123,8 @@ def compile_documents(
                 items.append(_rule(each, (), placeholders))  # the filters are in it since the first attempt
         except DetectError as error:
             items.append(_placed(error, each))
+        except ContentError as error:
+            items.append(error)
         except SigmaError as error:
             items.append(_refused(each, error))
         except _INNER as error:
@@ -142,7 +168,13 @@ def parse_documents(file: RuleFile, problems: list[TocsinError]) -> list[Parsed]
         raw = deep_dict_update(raw, {k: v for k, v in _copy(value).items() if k != "action"})
         previous = _copy(raw)
         try:
+            if sigma_options.is_options(raw):
+                found.append(Parsed(sigma_options.read_given(document, raw), file, document, raw))
+                continue
             meant = settled(raw, document, file.path.name, problems)
+        except ContentError as error:
+            problems.append(error)
+            continue
         except DetectError as error:
             problems.append(_placed(error, Parsed(None, file, document, raw)))
             continue
@@ -159,18 +191,45 @@ def _read(each: Settled, file: RuleFile, document: Document, problems: list[Tocs
     raw: dict[str, Any] = dict(each.raw)
     try:
         if "correlation" in raw:
-            rule: Any = SigmaCorrelationRule.from_dict(raw)
+            rule: Any = SigmaCorrelationRule.from_dict(_without_bounds(raw))
         elif "filter" in raw:
             rule = SigmaFilter.from_dict(raw, policy=_POLICY)
         else:
             rule = SigmaRule.from_dict(raw, policy=_POLICY)
     except SigmaError as error:
         problems.append(_refused(Parsed(None, file, document, raw), error))
+    except DetectError as error:
+        place = ("correlation", "condition")
+        problems.append(_error(Parsed(None, file, document, raw), error.message, error.code, place))
     except _INNER as error:
         problems.append(_shape(Parsed(None, file, document, raw), error))
     else:
         return Parsed(rule, file, document, raw, each.id, each.tags)
     return None
+
+
+_OPERATORS = ("gte", "gt", "lte", "lt", "eq", "neq")
+
+
+def _bounds(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The operators of a correlation's condition after the first: pySigma takes one, the specification several for a range."""
+    correlation = raw["correlation"]
+    condition = correlation.get("condition") if isinstance(correlation, dict) else None
+    if not isinstance(condition, dict):
+        return {}
+    return {o: condition[o] for o in [o for o in _OPERATORS if o in condition][1:]}
+
+
+def _without_bounds(raw: dict[str, Any]) -> dict[str, Any]:
+    more = _bounds(raw)
+    if not more:
+        return raw
+    for operator, number in more.items():
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise DetectError(f"'{operator}' needs a number, not '{number}'.", code="DET0007")
+    correlation = raw["correlation"]
+    condition = {k: v for k, v in correlation["condition"].items() if k not in more}
+    return {**raw, "correlation": {**correlation, "condition": condition}}
 
 
 def _copy(value: Any) -> Any:
@@ -217,7 +276,7 @@ def _common(parsed: Parsed) -> Rule:
         elif name[:1] == "t" and name[1:5].isdigit():
             techniques[name.upper()] = None
     title = str(sigma.title or parsed.file.path.stem)
-    return sigma_rule(
+    made = sigma_rule(
         id=parsed.id
         or (
             str(sigma.id)
@@ -235,6 +294,7 @@ def _common(parsed: Parsed) -> Rule:
         incident=IncidentSettings(create=level != "informational"),
         version=str(sigma.modified or sigma.date or ""),
     )
+    return sigma_options.with_changes(made, sigma_options.changes_of(parsed.document, parsed.raw))
 
 
 # ---------------------------------------------------------------------------------------------- correlations
@@ -261,6 +321,14 @@ def idle_filters(parsed: Iterable[Sequence[Parsed]], names: Mapping[str, str]) -
             )
 
 
+def give_options(
+    parsed: Iterable[Sequence[Parsed]], rules: dict[str, Rule], names: Mapping[str, str]
+) -> Iterator[TocsinError]:
+    """Puts the documents of options among files' documents into force; complaints about those that name rules which aren't here."""
+    given = [p.rule for each in parsed for p in each if isinstance(p.rule, sigma_options.Given)]
+    return sigma_options.apply_given(given, rules, names)
+
+
 def add_correlations(
     parsed: Iterable[Sequence[Parsed]], rules: dict[str, Rule], names: dict[str, str], problems: list[TocsinError]
 ) -> None:
@@ -277,6 +345,9 @@ def add_correlations(
                 continue
             except DetectError as error:
                 problems.append(_placed(error, each))
+                continue
+            except ContentError as error:
+                problems.append(error)
                 continue
             except _INNER as error:
                 problems.append(_shape(each, error))
@@ -370,6 +441,7 @@ def _correlation(parsed: Parsed, names: Mapping[str, str]) -> Rule:
         fields=fields,
         percentile=percentile,
         expression=expression,
+        bounds=tuple((o, float(n)) for o, n in _bounds(parsed.raw).items()),
     )
     file = parsed.file
     return replace(_common(parsed), compiled=body, period=body.timespan, path=file.path, pack=file.pack, text=file.text)
@@ -412,7 +484,10 @@ def _refused(parsed: Parsed, error: SigmaError) -> TocsinError:
     kind = type(error).__name__
     where = "logsource" if "Logsource" in kind else "correlation" if "correlation" in parsed.raw else "detection"
     text = str(error).split(" in file")[0].strip().rstrip(".")
-    return _error(parsed, f"{text}.", "DET0007", (where,))
+    hint = ""
+    if "Expected" in text and re.search(r"\b(AND|OR|NOT)\b", str(parsed.raw.get("detection"))):
+        hint = "Operators are written small: and, or, not."
+    return _error(parsed, f"{text}.", "DET0007", (where,), hint=hint)
 
 
 def _shape(parsed: Parsed, error: Exception) -> TocsinError:

@@ -7,6 +7,7 @@ These objects are the meaning; `fields` finds the same answers for many of them 
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -195,6 +196,8 @@ class Compare(Check):
             found = float(int(value, 16)) if value[:2].lower() == "0x" else float(value)
         except (ValueError, OverflowError):
             return False
+        if not math.isfinite(found) or "_" in value or not value.isascii():
+            return False  # Python takes more for numbers than logs write
         match self.how:
             case "lt":
                 return found < self.number

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import bisect
 import heapq
+import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -184,7 +185,8 @@ def _undone_by_more(body: CorrelationBody) -> bool:
     """Whether further hits can make the condition false."""
     if body.expression is not None:
         return _negates(body.expression)
-    return body.op not in ("gt", "gte") or body.kind in ("value_avg", "value_median", "value_percentile")
+    more = all(op in ("gt", "gte") for op in (body.op, *(op for op, _ in body.bounds)))
+    return not more or body.kind in ("value_avg", "value_median", "value_percentile")
 
 
 def _negates(expression: Expression) -> bool:
@@ -219,8 +221,7 @@ def _group(body: CorrelationBody, hit: Hit) -> tuple[str, ...] | None:
     """The values of the group-by fields; None for a hit that lacks one, which can't be grouped."""
     values = []
     for name in body.group_by:
-        actual = body.aliases.get(name, {}).get(hit.rule.id, name)
-        value = hit.field(actual)
+        value = _value(body, name, hit)
         if value is None:
             return None
         values.append(str(value).lower())
@@ -230,28 +231,33 @@ def _group(body: CorrelationBody, hit: Hit) -> tuple[str, ...] | None:
 def _holds(body: CorrelationBody, group: Sequence[Hit]) -> bool:
     match body.kind:
         case "event_count":
-            return _compare(body.op, len(group), body.count)
+            return _meets(body, len(group))
         case "value_count":
             values = {v for h in group if (v := _values(body, h)) is not None}
-            return _compare(body.op, len(values), body.count)
+            return _meets(body, len(values))
         case "temporal":
             return _temporal(body, {h.rule.id for h in group})
         case "temporal_ordered":
             return _temporal(body, {h.rule.id for h in group}) and _ordered(body.rules, group)
         case _:
-            numbers = [n for h in group if (n := _number(h.field(body.fields[0]))) is not None]
-            return bool(numbers) and _compare(body.op, _statistic(body, numbers), body.count)
+            numbers = [n for h in group if (n := _number(_value(body, body.fields[0], h))) is not None]
+            return bool(numbers) and _meets(body, _statistic(body, numbers))
+
+
+def _value(body: CorrelationBody, name: str, hit: Hit) -> Any:
+    """A field of a hit, by the name or the alias that the correlation has for it."""
+    return hit.field(body.aliases.get(name, {}).get(hit.rule.id, name))
 
 
 def _values(body: CorrelationBody, hit: Hit) -> tuple[str, ...] | None:
-    values = [hit.field(body.aliases.get(f, {}).get(hit.rule.id, f)) for f in body.fields]
+    values = [_value(body, f, hit) for f in body.fields]
     return None if any(v is None for v in values) else tuple(str(v).lower() for v in values)
 
 
 def _temporal(body: CorrelationBody, present: set[str]) -> bool:
     if body.expression is not None:
         return _true(body.expression, present)
-    return _compare(body.op, len(present & set(body.rules)), body.count)
+    return _meets(body, len(present & set(body.rules)))
 
 
 def _true(expression: Expression, present: set[str]) -> bool:
@@ -280,9 +286,10 @@ def _ordered(rules: Sequence[str], group: Sequence[Hit]) -> bool:
 
 def _number(value: Any) -> float | None:
     try:
-        return float(value)
+        found = float(value)
     except (TypeError, ValueError):
         return None
+    return found if math.isfinite(found) else None
 
 
 def _statistic(body: CorrelationBody, numbers: Sequence[float]) -> float:
@@ -299,6 +306,10 @@ def _statistic(body: CorrelationBody, numbers: Sequence[float]) -> float:
             low = int(position)
             high = min(low + 1, len(ranked) - 1)
             return ranked[low] + (ranked[high] - ranked[low]) * (position - low)
+
+
+def _meets(body: CorrelationBody, found: float) -> bool:
+    return all(_compare(op, found, wanted) for op, wanted in ((body.op, body.count), *body.bounds))
 
 
 def _compare(op: str, found: float, wanted: float) -> bool:

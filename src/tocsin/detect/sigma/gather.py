@@ -1,7 +1,9 @@
 """Hits to alerts: hits of one rule on the same hosts and accounts within a burst are one alert.
 
 A rule's threshold is how many hits a burst has without an alert. Its suppression is how long after an alert, on the clock and not by the events' own
-times, a live rule is silent; in a scan nothing is left out. Both are set by tuning, as Sigma itself has neither.
+times, a live rule is silent; in a scan nothing is left out. Rules that ask for an alert a result have one for each hit, up to the limit of their
+kind in a burst; rules that ask for one alert have it for all hits of a burst, on whatever. Sigma itself has none of this: it comes from the block
+``tocsin`` (`tocsin.detect.formats.sigma_options`) and from tuning.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from datetime import datetime, timedelta
 from tocsin.base.ids import stable_id
 from tocsin.detect.alert import Alert, Evidence
 from tocsin.detect.entities import EntitySet
-from tocsin.detect.make import EVIDENCE_ROWS, row_hash
-from tocsin.detect.rule import Rule
+from tocsin.detect.make import EVIDENCE_ROWS, alert_details, assets_of, row_entities, row_hash
+from tocsin.detect.rule import ALERTS_PER_RUN, Rule
 from tocsin.detect.sigma.correlation import Hit
 
 __all__ = ["Gatherer", "alert_of"]
@@ -30,12 +32,13 @@ class _Burst:
     first: datetime
     last: datetime
     said: bool = False
+    alerts: int = 0
 
     def take(self, hit: Hit, *, keep: bool) -> None:
         """Counts a hit, and keeps it as evidence up to the limit."""
         self.count += 1
         self.first, self.last = min(self.first, hit.time), max(self.last, hit.time)
-        if keep and len(self.hits) < EVIDENCE_ROWS:
+        if keep and len(self.hits) < (ALERTS_PER_RUN[hit.rule.kind] if hit.rule.each_hit else EVIDENCE_ROWS):
             hit.event.keep()
             self.hits.append(hit)
 
@@ -56,7 +59,7 @@ class Gatherer:
         rule = hit.rule
         if self._live and rule.suppression is not None and self._clock() < self._silent.get(rule.id, 0.0):
             return []
-        key = (rule.id, hit.assets)
+        key = (rule.id, _about(hit))
         bursts = self._open.setdefault(key, [])
         for burst in reversed(bursts):
             if abs(hit.time - burst.first) <= self._burst:
@@ -81,11 +84,16 @@ class Gatherer:
         """The alert of a burst that has enough hits now; its hits needn't be kept any longer."""
         if burst.said or burst.count <= rule.threshold:
             return []
-        alert = alert_of(burst.hits, burst.count, burst.first, burst.last)
-        burst.said, burst.hits = True, []
+        if rule.each_hit:
+            alerts = _each(burst)
+            burst.said = burst.alerts >= ALERTS_PER_RUN[rule.kind]
+        else:
+            alerts = [alert_of(burst.hits, burst.count, burst.first, burst.last)]
+            burst.said = True
+        burst.hits = []
         if rule.suppression is not None:
             self._silent[rule.id] = self._clock() + rule.suppression.total_seconds()
-        return [alert]
+        return alerts
 
     def forget(self) -> None:
         """Forgets open bursts, and what wasn't said of them."""
@@ -96,7 +104,12 @@ class Gatherer:
         kept = {} if self._live else self._open
         self._open = {}
         joined = [b for bursts in kept.values() for b in self._joined(bursts) if b.count > b.hits[0].rule.threshold]
-        return sorted((alert_of(b.hits, b.count, b.first, b.last) for b in joined), key=lambda a: (a.time, a.id))
+        alerts = [
+            a
+            for b in joined
+            for a in (_each(b) if b.hits[0].rule.each_hit else [alert_of(b.hits, b.count, b.first, b.last)])
+        ]
+        return sorted(alerts, key=lambda a: (a.time, a.id))
 
     def _joined(self, bursts: list[_Burst]) -> list[_Burst]:
         """Bursts by time, those joined that began within one burst of another: files are read in any order."""
@@ -113,6 +126,30 @@ class Gatherer:
         return found
 
 
+def _about(hit: Hit) -> tuple[str, ...]:
+    """What makes hits of a rule one alert."""
+    rule = hit.rule
+    if not rule.per_result:
+        return ()
+    if rule.entity_mappings or rule.entities_columns:
+        return assets_of(row_entities(rule, hit.row))
+    return hit.assets
+
+
+def _each(burst: _Burst) -> list[Alert]:
+    """An alert of each hit that is kept; the last that the rule's kind allows stands for all that come."""
+    alerts = []
+    hits = sorted(burst.hits, key=lambda h: (h.time, row_hash(h.row))) if len(burst.hits) > 1 else burst.hits
+    for number, hit in enumerate(hits):
+        burst.alerts += 1
+        if burst.alerts >= ALERTS_PER_RUN[hit.rule.kind]:
+            rest = hits[number:]
+            alerts.append(alert_of(rest, burst.count - burst.alerts + 1, rest[0].time, burst.last))
+            break
+        alerts.append(alert_of([hit], 1, hit.time, hit.time))
+    return alerts
+
+
 def alert_of(hits: list[Hit], count: int, first: datetime, last: datetime) -> Alert:
     """The alert of a burst's hits."""
     rule: Rule = hits[0].rule
@@ -121,26 +158,19 @@ def alert_of(hits: list[Hit], count: int, first: datetime, last: datetime) -> Al
         hits = sorted(hits, key=lambda h: (h.time, hashes[id(h)]))
     entities = EntitySet()
     evidence: list[Evidence] = []
+    mapped = bool(rule.entity_mappings or rule.entities_columns)
     for hit in hits:
-        entities.add(hit.entities)
+        entities.add(row_entities(rule, hit.row) if mapped else hit.entities)
         evidence.extend(Evidence(e.source, e.row) for e in hit.events())
     return Alert(
         id=stable_id("al", rule.id, *sorted(hashes.values())),
         rule_id=rule.id,
         rule=rule.name,
-        title=rule.name,
         time=first,
         end=last,
-        severity=rule.severity,
         created=last,
-        tactics=rule.tactics,
-        techniques=rule.techniques,
         entities=entities.entities(),
         events=tuple(evidence[:EVIDENCE_ROWS]),
         count=count,
-        description=rule.description,
-        product=rule.product,
-        tags=rule.tags,
-        correlate=rule.incident.correlate,
-        create_incident=rule.incident.create,
+        **alert_details(rule, [h.row for h in hits]),
     )

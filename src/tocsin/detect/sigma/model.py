@@ -35,7 +35,8 @@ class CorrelationBody:
     """A correlation of other rules' hits.
 
     `kind` is the specification's name (``event_count``, ``value_count``, ``temporal``, ``temporal_ordered``, ``value_sum``…). `rules` are rule
-    ids; `aliases` maps an alias to the field that holds it in each rule's events. `op` is ``lt lte gt gte eq neq``.
+    ids; `aliases` maps an alias to the field that holds it in each rule's events. `op` is ``lt lte gt gte eq neq``; `bounds` are further
+    operators and numbers that must hold with it, where the condition is a range.
     """
 
     kind: str
@@ -48,4 +49,5 @@ class CorrelationBody:
     fields: tuple[str, ...] = ()
     percentile: float = 50.0
     expression: Expression | None = None
+    bounds: tuple[tuple[str, float], ...] = ()
     silent: bool = False

@@ -5,7 +5,8 @@ What isn't supported is refused by name (`DetectError` DET0007): there is no sil
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from sigma.conditions import (
@@ -49,6 +50,9 @@ from tocsin.detect.sigma.tree import KEYWORD, All, Leaf, Node, Not, Placeholders
 
 __all__ = ["build"]
 
+MOST_VALUES = 100_000
+"""Texts that the placeholders of one value may give."""
+
 
 def build(parsed: Any, placeholders: Placeholders | None = None) -> Node:
     """The tree of a parsed condition. `placeholders` gives the values of ``%name%`` (watchlists).
@@ -76,7 +80,8 @@ def _value(field: str, value: Any, placeholders: Placeholders) -> Node:
         return joined(Some, [_value(field, v, placeholders) for v in value.values])
     if isinstance(value, SigmaString):
         if value.contains_placeholder():
-            return joined(Some, [_value(field, v, {}) for v in _expanded(value, placeholders)])
+            texts = [_string(value, parts) for parts in _expanded(value, placeholders)]
+            return joined(Some, [Leaf(field, _text(t, keyword=field == KEYWORD)) for t in texts])
         return Leaf(field, _text(value, keyword=field == KEYWORD))
     check: Check
     match value:
@@ -90,8 +95,12 @@ def _value(field: str, value: Any, placeholders: Placeholders) -> Node:
             check = Null()
         case SigmaExists():
             check = Exists(value.exists)
+        case SigmaRegularExpression() if value.contains_placeholder():
+            quoted = {k: [re.escape(v) for v in values] for k, values in placeholders.items()}
+            patterns = ["".join(map(str, parts)) for parts in _expanded(value.regexp, quoted)]
+            return joined(Some, [Leaf(field, _regex(value, p)) for p in patterns])
         case SigmaRegularExpression():
-            check = _regex(value)
+            check = _regex(value, str(value.regexp))
         case SigmaCIDRExpression():
             check = Cidr(str(value.network))
         case SigmaCompareExpression():
@@ -103,19 +112,38 @@ def _value(field: str, value: Any, placeholders: Placeholders) -> Node:
     return Leaf(field, check)
 
 
-def _expanded(value: SigmaString, placeholders: Placeholders) -> list[SigmaString]:
-    def values(placeholder: Placeholder) -> Iterator[str | Placeholder]:
-        name = placeholder.name
-        found = next((v for k, v in placeholders.items() if k.lower() == name.lower()), None)
-        if found is None:
-            raise DetectError(
-                f"The placeholder '%{name}%' has no values.",
-                code="DET0008",
-                hint=f"Make a watchlist '{name}' with one value a row.",
-            )
-        yield from found
+def _expanded(value: SigmaString, placeholders: Placeholders) -> list[list[Any]]:
+    """The text's parts with each placeholder's values put in; where there are several placeholders, all combinations.
 
-    return list(value.replace_placeholders(values))
+    pySigma's own way ends at 200 values, which a watchlist may well have.
+    """
+    known = {name.lower(): values for name, values in placeholders.items()}
+    found: list[list[Any]] = [[]]
+    for part in value.s:
+        values: Sequence[Any] = (part,)
+        if isinstance(part, Placeholder):
+            given = known.get(part.name.lower())
+            if given is None:
+                raise DetectError(
+                    f"The placeholder '%{part.name}%' has no values.",
+                    code="DET0008",
+                    hint=f"Make a watchlist '{part.name}' with one value a row.",
+                )
+            values = given
+        if len(found) * len(values) > MOST_VALUES:
+            raise DetectError(
+                f"The placeholders of one value give more than {MOST_VALUES:,} texts.",
+                code="DET0007",
+                hint="Use smaller watchlists.",
+            )
+        found = [[*parts, v] for parts in found for v in values]
+    return found
+
+
+def _string(like: SigmaString, parts: Sequence[Any]) -> SigmaString:
+    made = SigmaCasedString() if isinstance(like, SigmaCasedString) else SigmaString()
+    made.s = list(parts)
+    return made
 
 
 def _text(value: SigmaString, *, keyword: bool) -> Check:
@@ -157,6 +185,6 @@ def _text(value: SigmaString, *, keyword: bool) -> Check:
             return Glob(tuple(parts), cased)
 
 
-def _regex(value: SigmaRegularExpression) -> Check:
+def _regex(value: SigmaRegularExpression, pattern: str) -> Check:
     flags = "".join(sorted({"IGNORECASE": "i", "MULTILINE": "m", "DOTALL": "s"}[f.name] for f in value.flags))
-    return Regex(f"(?{flags}){value.regexp}" if flags else str(value.regexp))
+    return Regex(f"(?{flags}){pattern}" if flags else pattern)

@@ -24,6 +24,7 @@ from tocsin.kql.functions.model import (
     ScalarFunction,
     WindowLowered,
 )
+from tocsin.kql.functions.sql import TIES
 from tocsin.kql.plan import Scalar
 from tocsin.kql.scope import FunctionValue, LazyLet, Relation
 from tocsin.kql.types import KqlType
@@ -355,6 +356,8 @@ def lower_aggregate(
     arguments = list(extra) if extra is not None else _arguments(b, aggregate.params, node, inner, node.callee)
     arguments = [b.hoist(a, inner) if not a.constant and (a.weight > 12 or a.subquery) else a for a in arguments]
     order = order_text(use.order) if use.order else ""
+    if b.steady:
+        order = f"{order}, {TIES}" if order else TIES
     try:
         return aggregate.lower(arguments, order), arguments
     except FunctionError as error:

@@ -90,12 +90,14 @@ class Binder:
         *,
         external: Callable[..., object] | None = None,
         resolver: Callable[..., Iterable[Sequence[object]]] | None = None,
+        steady: bool = False,
     ) -> None:
         self.catalog = catalog
         self.now = now
         self.parameters = parameters
         self.external = external
         self.resolver = resolver
+        self.steady = steady
         self.root = Environment()
         self.root_catalogue = Environment()
         self.function_cache: dict[str, FunctionValue] = {}
@@ -252,7 +254,9 @@ class Binder:
                 "Declare its columns: 'evaluate plugin(…) : (Name:type, …)'.",
             )
         visible = relation.visible()
-        sql = Emitter(self.shared, relation_names(self.tables)).query(relation.plan, [c.alias for c in visible], ())
+        sql = Emitter(self.shared, relation_names(self.tables), steady=self.steady).query(
+            relation.plan, [c.alias for c in visible], ()
+        )
         compiled = CompiledQuery(
             sql=sql,
             parameters=dict(self.sql_parameters),

@@ -15,7 +15,7 @@ from tocsin.kql.binder.typing_rules import arithmetic_types, comparable, convert
 from tocsin.kql.emit.duckdb import scalars, strings
 from tocsin.kql.emit.duckdb.literals import constant
 from tocsin.kql.emit.duckdb.regex import RegexError
-from tocsin.kql.plan import Scalar
+from tocsin.kql.plan import OrderKey, Scalar
 from tocsin.kql.scope import FunctionValue, LazyLet, ScalarValue, TableValue
 from tocsin.kql.types import KqlType
 
@@ -158,7 +158,8 @@ def subquery_value(b: Binder, pipeline: ast.Expr, row: Row) -> Scalar:
     shared.readers += 1
     shared.needed.add(column.alias)
     shared.needed.update(k.alias for k in relation.order)
-    order = f" ORDER BY {order_text(relation.order)}" if relation.order else ""
+    keys = (*relation.order, OrderKey(column.alias)) if b.steady else relation.order
+    order = f" ORDER BY {order_text(keys)}" if keys else ""
     sql = f"(SELECT {column.alias} FROM {shared.name}{order} LIMIT 1)"
     if column.type is KqlType.STRING:
         sql = f"coalesce({sql}, '')"

@@ -8,7 +8,7 @@ from tocsin.kql.functions.aggregates import condition
 from tocsin.kql.functions.conversion import convert, to_dynamic
 from tocsin.kql.functions.define import aggregate
 from tocsin.kql.functions.model import Aggregate, FunctionError, Lowered, Operand, RowLowered
-from tocsin.kql.functions.sql import ticks
+from tocsin.kql.functions.sql import TIES, ticks
 from tocsin.kql.types import KqlType
 
 __all__ = ["AGGREGATES"]
@@ -66,8 +66,10 @@ def _collect(*, distinct: bool, nulls: bool = False, predicate: bool = False) ->
                 items = f"k_dedup({items})"
             return Lowered(f"to_json({_capped(items, limit)})", J, copies=2)
         keep = "" if nulls or value.type is S else f"({value.sql}) IS NOT NULL"
-        if distinct and not order:
+        if distinct and order in ("", TIES):
             items = f"list(DISTINCT {item}){_filter(keep, test)}"
+            if order:
+                items = f"list_sort({items})"
         else:
             items = f"list({item}{_by(order)}){_filter(keep, test)}"
             if distinct:
@@ -111,7 +113,11 @@ def _arg(function: str) -> Lower:
         row, columns = _columns(operands)
         value = operands[0]
         by = convert(value, R).sql if value.type is J else value.sql
-        if order:
+        if order == TIES:
+            # The greatest of (has a value, value, row): the same row whatever came first.
+            sign, best = ("IS NOT NULL", "max") if function == "arg_max" else ("IS NULL", "min")
+            sql = f"({best}({{'k': ({by}) {sign}, 'b': {by}, 'r': {row}}})).r"
+        elif order:
             direction = "DESC" if function == "arg_max" else "ASC"
             sql = f"first({row} ORDER BY {by} {direction} NULLS LAST, {order})"
         else:
@@ -122,20 +128,33 @@ def _arg(function: str) -> Lower:
     return lower
 
 
+def _any(value: Operand, order: str, kept: str = "") -> str:
+    """A value that isn't null, where there is one; of rows in no order the greatest."""
+    if order != TIES:
+        return f"any_value({value.sql}{_by(order)}){kept}"
+    # JSON would come back as text.
+    return (
+        f"(max({{'k': ({value.sql}) IS NOT NULL, 'v': {value.sql}}}){kept}).v"
+        if value.type is J
+        else f"max({value.sql}){kept}"
+    )
+
+
 def _take_any(operands: Sequence[Operand], order: str) -> Lowered:
     if len(operands) == 1:
         value = operands[0]
-        sql = f"any_value({value.sql}{_by(order)})"
+        sql = _any(value, order)
         if value.type is S:
             sql = f"coalesce({sql}, '')"
         return RowLowered(sql, value.type, value.ticks, columns=(Lowered("{row}", value.type, value.ticks),))
     row, columns = _columns(operands)
-    return RowLowered(f"any_value({row}{_by(order)})", operands[0].type, operands[0].ticks, columns=columns)
+    sql = f"max({row})" if order == TIES else f"any_value({row}{_by(order)})"
+    return RowLowered(sql, operands[0].type, operands[0].ticks, columns=columns)
 
 
 def _take_anyif(operands: Sequence[Operand], order: str) -> Lowered:
     value, test = operands
-    sql = f"any_value({value.sql}{_by(order)}){_filter(condition(test))}"
+    sql = _any(value, order, _filter(condition(test)))
     return Lowered(f"coalesce({sql}, '')" if value.type is S else sql, value.type, value.ticks)
 
 

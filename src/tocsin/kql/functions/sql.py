@@ -5,12 +5,16 @@ from __future__ import annotations
 from tocsin.kql.functions.model import Operand
 from tocsin.kql.types import KqlType
 
-__all__ = ["EPOCH_TICKS", "MAX_TICKS", "SQL_TYPES", "micros", "null", "sql_type", "text", "ticks"]
+__all__ = ["EPOCH_TICKS", "MAX_TICKS", "SQL_TYPES", "TIES", "micros", "null", "sql_type", "text", "ticks"]
 
 EPOCH_TICKS = 621355968000000000
 """Ticks of 100 ns from 0001-01-01 to 1970-01-01."""
 MAX_TICKS = 3155378975999999999
 """The last tick of the year 9999."""
+
+TIES = "\x00ties\x00"
+"""Stands in an aggregate's ORDER BY for all that the aggregates of its stage read: rows that are equal there may stand for each other. Only in
+steady queries; no statement's text holds a NUL otherwise."""
 
 SQL_TYPES: dict[KqlType, str] = {
     KqlType.BOOL: "BOOLEAN",

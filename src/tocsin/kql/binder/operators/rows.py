@@ -367,8 +367,20 @@ def sort_relation(b: Binder, relation: Relation, keys: Sequence[ast.Ordered], en
     relation = b.settle(relation, row)
     kept = tuple(k for k in relation.order if k.alias not in {o.alias for o in order})
     return relation.with_plan(
-        b.compute(relation, items), order=(*order, *kept), serialized=True, sorted=True, row_wise=False
+        b.compute(relation, items),
+        order=steady_order(b, relation, (*order, *kept)),
+        serialized=True,
+        sorted=True,
+        row_wise=False,
     )
+
+
+def steady_order(b: Binder, relation: Relation, order: tuple[OrderKey, ...]) -> tuple[OrderKey, ...]:
+    """The order; in a steady query rows that are equal by it follow one another by all their columns."""
+    if not b.steady:
+        return order
+    known = {k.alias for k in order}
+    return (*order, *(OrderKey(c.alias) for c in relation.visible() if c.alias not in known))
 
 
 def sort_key(b: Binder, value: Scalar, key: ast.Ordered, items: list[tuple[str, Scalar]]) -> OrderKey:
@@ -452,7 +464,8 @@ def _count(b: Binder, relation: Relation, node: ast.Count, env: Environment) -> 
 
 
 def _serialize(b: Binder, relation: Relation, node: ast.Project, env: Environment) -> Relation:
-    relation = relation.with_plan(relation.plan, serialized=True, row_wise=False)
+    order = steady_order(b, relation, relation.order)
+    relation = relation.with_plan(relation.plan, order=order, serialized=True, row_wise=False)
     return _extend(b, relation, node, env) if node.items else relation
 
 

@@ -198,8 +198,8 @@ def _level(
         descending = level.by.descending is not False
         rank = b.alias()
         partition = ", ".join(a for a, _ in keys)
-        over = f"{f'PARTITION BY {partition} ' if partition else ''}ORDER BY {amount} {'DESC' if descending else 'ASC'} NULLS LAST"
-        reads = frozenset((amount, *(a for a, _ in keys)))
+        over = f"{f'PARTITION BY {partition} ' if partition else ''}ORDER BY {amount} {'DESC' if descending else 'ASC'} NULLS LAST, {ranked}"
+        reads = frozenset((amount, ranked, *(a for a, _ in keys)))
         number = Scalar(f"row_number() OVER ({over})", KqlType.LONG, cheap=False, refs=reads, window=True)
         grouped = Compute(grouped.aliases | {rank}, grouped, [(rank, number)])
         kept = Scalar(f"{rank} <= {max(count, 0)}", KqlType.BOOL, cheap=False, refs=frozenset((rank,)))

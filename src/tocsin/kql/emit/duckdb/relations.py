@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from tocsin.kql import plan as p
 from tocsin.kql.emit.duckdb.literals import quote_identifier, sql_type
+from tocsin.kql.functions.sql import TIES
 from tocsin.kql.plan import OrderKey, Plan, Scalar, Shared
 from tocsin.kql.types import KqlType
 
@@ -64,10 +65,17 @@ class EmitLimitError(Exception):
 
 
 class Emitter:
-    """Emits one query. `ctes` collects the sealed blocks in order."""
+    """Emits one query. `ctes` collects the sealed blocks in order.
 
-    def __init__(self, shared: Iterable[Shared], names: Mapping[str, str] | None = None) -> None:
+    With `steady` the same rows give the same result, in the same order, however many threads read whatever files: where rows are chosen or
+    numbered, those that are equal by the query's own order are told apart by all that is read of them above.
+    """
+
+    def __init__(
+        self, shared: Iterable[Shared], names: Mapping[str, str] | None = None, *, steady: bool = False
+    ) -> None:
         self.names = names or {}
+        self.steady = steady
         self.ctes: list[str] = []
         self.shared = list(shared)
         self.count = 0
@@ -83,6 +91,7 @@ class Emitter:
         block = self.emit(tree, needed)
         select = ", ".join(f"{alias} AS c{i}" for i, alias in enumerate(names, 1))
         body = f"SELECT {select or 'NULL AS c0'} FROM {self._as_source(block, needed)}"
+        order = self._told_apart(order, names)
         if order:
             body += f" ORDER BY {order_text(order)}"
         main, self.ctes = self.ctes, []
@@ -95,6 +104,12 @@ class Emitter:
             parts.append([*self.ctes, f"{shared.name} AS {how} ({text})"])
         ctes = [cte for part in reversed(parts) for cte in part]
         return (f"WITH {', '.join(ctes)} " if ctes else "") + body
+
+    def _told_apart(self, order: tuple[OrderKey, ...], needed: Iterable[str]) -> tuple[OrderKey, ...]:
+        if not self.steady:
+            return order
+        known = {k.alias for k in order}
+        return (*order, *(OrderKey(a) for a in needed if a not in known))
 
     @staticmethod
     def _too_heavy(shared: Shared) -> bool:
@@ -212,7 +227,7 @@ class Emitter:
                 block = self.seal(block, below)
             if len(node.order) == 1 and node.keys and not node.order[0].nulls_first and len(needed) <= PICK_LIMIT:
                 return self._picked(node, self.seal(block, below), needed)
-            over = _over(node.keys, node.order)
+            over = _over(node.keys, self._told_apart(node.order, sorted(needed.difference(node.keys))))
             return self._closed(block, needed, f" QUALIFY row_number() OVER ({over}) = 1")
         assert isinstance(node, p.Expand)
         return self._expand(node, block, needed, below)
@@ -242,7 +257,9 @@ class Emitter:
         # Only the keys and aggregates are selected, so nothing else may be an alias of this level.
         if block.level or block.where_reads & block.items.keys() or any(s.refs & block.items.keys() for s in scalars):
             block = self.seal(block, below)
-        columns = [f"{s.sql} AS {alias}" for alias, s in (*node.keys, *used)]
+        reads = sorted({r for _, s in used if TIES in s.sql for r in s.refs})
+        ties = ", ".join(reads) or "1"
+        columns = [f"{s.sql.replace(TIES, ties)} AS {alias}" for alias, s in (*node.keys, *used)]
         text = f"SELECT {', '.join(columns) or 'count(*) AS _'}"
         if block.source:
             text += f" FROM {block.source}"
@@ -258,6 +275,15 @@ class Emitter:
         value = f"CASE WHEN NOT isnan({key.alias}) THEN {key.alias} END" if key.real else key.alias
         best = f"arg_{'max' if key.descending else 'min'}_nulls_last"
         carried = sorted((needed | {key.alias}) - set(node.keys))
+        if self.steady:
+            # One aggregate for all of them: the row that is extreme by (has a value, value, everything else that is read).
+            sign, extreme = ("IS NOT NULL", "max") if key.descending else ("IS NULL", "min")
+            fields = ", ".join(f"'{a}': {a}" for a in carried)
+            keys = ", ".join(dict.fromkeys(node.keys))
+            row = f"SELECT {keys}, {extreme}({{'k': ({value}) {sign}, 'b': {value}, {fields}}}) AS picked"
+            apart = ", ".join(f"picked.{a} AS {a}" for a in carried)
+            text = f"SELECT {keys}, {apart} FROM ({row} FROM {block.source} GROUP BY {keys})"
+            return Block(self._level(text), needed | {key.alias} | frozenset(node.keys))
         columns = [*dict.fromkeys(node.keys), *(f"{best}({alias}, {value}) AS {alias}" for alias in carried)]
         grouped = ", ".join(dict.fromkeys(node.keys))
         text = f"SELECT {', '.join(columns)} FROM {block.source} GROUP BY {grouped}"
@@ -267,9 +293,10 @@ class Emitter:
         if block.level:
             block = self.seal(block, below)
         if node.partition:
-            over = _over(node.partition, node.order)
+            over = _over(node.partition, self._told_apart(node.order, sorted(needed)))
             return self._closed(block, needed, f" QUALIFY row_number() OVER ({over}) <= {node.count.sql}")
-        order = f" ORDER BY {order_text(node.order)}" if node.order else ""
+        by = self._told_apart(node.order, sorted(needed))
+        order = f" ORDER BY {order_text(by)}" if by else ""
         if node.sample:
             order = " ORDER BY random()"
         return self._closed(block, needed, f"{order} LIMIT {node.count.sql}")
