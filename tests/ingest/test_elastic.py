@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from elasticsearch import AuthenticationException, Elasticsearch, helpers
+from elasticsearch import ApiError, AuthenticationException, Elasticsearch, helpers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +58,14 @@ def test_the_official_client(rig: Rig, url: str, base: str, how: dict[str, Any])
         client.indices.put_index_template(name="t", index_patterns=["t-*"])
         client.ingest.put_pipeline(id="x", processors=[])
         assert client.indices.exists_index_template(name="t")
+        assert client.indices.create(index="logs-new")["acknowledged"]
+        client.indices.create_data_stream(name="logs-app-default")
+        assert client.indices.refresh(index="logs")["_shards"]["failed"] == 0
+        # What isn't taken is refused as Elasticsearch refuses, never answered by the portal's page.
+        for ask in (client.cat.health, client.security.authenticate, lambda: client.count(index="logs")):
+            with pytest.raises(ApiError) as told:
+                ask()
+            assert told.value.status_code == 501
     rows = rig.wait("SecurityEvent", 3)
     assert {(r["EventID"], r["TargetUserName"], r["IpAddress"], r["Computer"]) for r in rows} == {
         (4625, "mallory", "203.0.113.9", "DC01.corp.example")

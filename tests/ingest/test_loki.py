@@ -94,6 +94,13 @@ def test_json_with_structured_metadata(rig: Rig, url: str) -> None:
     assert str(rig.rows("Unparsed_CL")[0]["TimeGenerated"]).startswith("2024-05-01 10:00:00")
 
 
+def test_whoever_asks_hears_whether_it_is_ready(rig: Rig, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = url.replace("/loki/api/v1/push", "/ready")
+    assert (httpx.get(asked).status_code, httpx.get(asked).text) == (200, "ready\n")
+    monkeypatch.setattr(type(rig.intake), "pressure", 1.0)
+    assert httpx.get(asked).status_code == 503
+
+
 def test_refusals(rig: Rig, url: str) -> None:
     def post(content: bytes, **headers: str) -> httpx.Response:
         return httpx.post(url, content=content, headers={**PROTOBUF, **headers})

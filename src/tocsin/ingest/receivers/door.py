@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import ClassVar, TypeVar
 
+from blake3 import blake3
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
@@ -64,9 +65,10 @@ def token_of(header: str) -> tuple[str, str]:
 
 def lasting_key(kind: str, sender: str, given: str, data: bytes) -> str:
     """The key of a body that its sender named: the same name over other bytes is another body."""
-    digest = blake2b(data, digest_size=16, key=f"{kind}/{sender}".encode()[:64])
+    key = blake2b(f"{kind}/{sender}".encode(), digest_size=32).digest()
+    digest = blake3(data, key=key)
     digest.update(given.encode("utf-8", "replace"))
-    return f"id:{kind}/{digest.hexdigest()}"
+    return f"id:{kind}/{digest.hexdigest(16)}"
 
 
 class HttpReceiver:

@@ -64,6 +64,8 @@ class Bulk:
     errors: bool = False
     timed: bool = True
     named: bool = True
+    ids: str = field(default_factory=lambda: secrets.token_urlsafe(11))
+    """How the ids begin of documents that come without."""
     refused: str = ""
     """What was wrong with the last item that is neither an event nor a dead letter."""
 
@@ -126,6 +128,10 @@ class ElasticReceiver(HttpReceiver):
                 route(f"{base}/_nodes", self._nodes, "GET"),
                 route(f"{base}/_nodes/{{what:path}}", self._nodes, "GET"),
             ]
+            for name in ("_refresh", "_flush"):
+                routes += [
+                    route(f"{base}/{prefix}{name}", self._refreshed, "GET", "POST") for prefix in ("", "{index}/")
+                ]
             for kind, shape in _KEPT.items():
                 routes += [
                     route(f"{base}/{kind}/{{name:path}}", self._kept(shape), "GET", "HEAD", "PUT", "POST", "DELETE")
@@ -133,9 +139,11 @@ class ElasticReceiver(HttpReceiver):
         everything = ("GET", "HEAD", "PUT", "POST", "DELETE")
         routes += [route(f"{PREFIX}/{{index}}", self._index, "GET", "HEAD", "PUT")]
         routes += [route(f"{PREFIX}/{{path:path}}", self._unknown, *everything)]
+        # At the root only what can be nobody else's: a client that gets the portal's page for JSON doesn't know what hit it.
         routes += [
-            route("/_search", self._unknown, "GET", "POST"),
-            route("/{index}/_search", self._unknown, "GET", "POST"),
+            route("/{index}", self._index, "PUT"),
+            route("/_{path:path}", self._unknown, *everything),
+            route("/{index}/_{path:path}", self._unknown, *everything),
         ]
         return routes
 
@@ -256,6 +264,10 @@ class ElasticReceiver(HttpReceiver):
 
         return work
 
+    async def _refreshed(self, request: Request, _: str) -> Response:
+        """Events become visible by themselves, within a second."""
+        return self._json(request, {"_shards": _SHARDS})
+
     async def _index(self, request: Request, _: str) -> Response:
         name = request.path_params["index"]
         if name.startswith("_"):
@@ -333,21 +345,24 @@ def read_bulk(data: bytes, index: str, limit: int, origin: str = "elastic") -> B
         limit: longest document.
         origin: whose dead letters they are.
     """
-    if not data.strip():
+    if not data or data.isspace():
         raise RefusedError("request body is required", 400, code=codes.JSON_SYNTAX)
     if not data.endswith(b"\n"):
         raise RefusedError("The bulk request must be terminated by a newline [\\n]", 400, code=codes.JSON_SYNTAX)
     bulk = Bulk()
     lines = data.split(b"\n")
     number, count = 0, len(lines) - 1
+    before, verb = b"", ""
+    action: dict[str, Any] = {}
     while number < count:
         line = lines[number]
         number += 1
-        if not line.strip():
+        if not line or line.isspace():
             continue
-        verb, action = _action(line, number)
-        if index and "_index" not in action:
-            action["_index"] = index
+        if line != before:  # most actions are as the one before
+            before, (verb, action) = line, _action(line, number)
+            if index and "_index" not in action:
+                action["_index"] = index
         if verb == "delete":
             _refuse(bulk, verb, action, 400, "action_request_validation_exception", _ONLY)
             continue
@@ -370,7 +385,10 @@ _ONLY = "Tocsin keeps events as they were: only index and create are taken"
 
 
 def _action(line: bytes, number: int) -> tuple[str, dict[str, Any]]:
-    value, _ = load_tolerant(line)
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        value, _ = load_tolerant(line)
     if value.__class__ is dict and len(value) == 1:
         ((verb, action),) = value.items()
         if verb in _ITEM_ACTIONS and action.__class__ is dict:
@@ -424,7 +442,7 @@ def _add_item(
         {
             verb: {
                 "_index": name,
-                "_id": str(given) if given is not None else secrets.token_urlsafe(15),
+                "_id": str(given) if given is not None else f"{bulk.ids}{len(bulk.items):05x}",
                 "_version": 1,
                 "result": "created",
                 "_shards": _SHARDS,

@@ -118,6 +118,9 @@ class HecReceiver(HttpReceiver):
         return await self._take(request, "raw")
 
     async def _take(self, request: Request, form: str) -> Response:
+        if request.method == "OPTIONS":
+            # Docker's log driver asks so whether the collector is there, and doesn't start its container without a 200.
+            return Response(status_code=200, headers={"Allow": "POST, OPTIONS"})
         if request.method != "POST":
             return JSONResponse(
                 {"text": "The requested URL was not found on this server.", "code": 404}, 405, {"Allow": "POST"}
@@ -146,7 +149,7 @@ class HecReceiver(HttpReceiver):
             data = await read_body(request, self._max_body)
         except BodyError as error:
             return self.refusal(error)
-        if not data.strip():
+        if not data or data.isspace():
             return _answer(5)
         channel = _channel(request)
         if channel and not _CHANNEL.fullmatch(channel):

@@ -70,7 +70,7 @@ class JsonLinesReceiver:
             data = await read_body(request, self._max_body)
         except BodyError as error:
             return _problem(error.status, error.code, error.message, hint=error.hint)
-        if not data.strip():
+        if not data or data.isspace():
             return _problem(400, codes.JSON_SYNTAX, "The body is empty.")
         meta = {"token": sender, "peer": request.client.host if request.client else ""}
         if table:

@@ -1,5 +1,6 @@
-"""Grafana Loki's push: `POST /loki/api/v1/push`, JSON or protobuf under snappy, as Promtail, Alloy, Fluent Bit and Docker's driver send it.
+"""Grafana Loki's push: `POST /loki/api/v1/push`, and `GET /ready`.
 
+JSON or protobuf under snappy, as Promtail, Alloy, Fluent Bit and Docker's driver send it.
 204 means durable. A line is read as the log line it may be; its labels and structured metadata stay with one of unknown shape. The label `host`
 (or `hostname`, `nodename`, `node_name`, `instance`, `computer`) is the host, `job` or `service_name` the source type, `filename` the source.
 """
@@ -47,12 +48,19 @@ class LokiReceiver(HttpReceiver):
         """The routes, to be mounted at the server's root."""
         return [
             Route("/loki/api/v1/push", self.guarded(self._push), methods=["POST"], include_in_schema=False),
+            Route("/ready", self._ready, methods=["GET", "HEAD"], include_in_schema=False),
         ]
 
     def refusal(self, error: BodyError) -> Response:
         """Loki answers in plain text."""
         status = 429 if error.status == 503 and error.code == "ING0030" else error.status
         return PlainTextResponse(str(error), status, dict(getattr(error, "headers", {})))
+
+    async def _ready(self, _: Request) -> Response:
+        """What is asked, without a token, before anything is sent."""
+        if self._intake.healthy and self._intake.pressure < 1.0:
+            return PlainTextResponse("ready\n")
+        return PlainTextResponse("Too much waits to be stored.\n", 503, {"Retry-After": "2"})
 
     async def _push(self, request: Request, sender: str) -> Response:
         media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
