@@ -114,3 +114,60 @@ def test_test_files_are_checked(tmp_path: Path) -> None:
 def test_shipped_packs_load_without_errors() -> None:
     content = load_packs([packs_dir()])
     assert [str(p) for p in content.errors] == []
+
+
+FUNCTION = """\
+Function: {Title: Lamps, Version: '1.0.0'}
+Category: A parser
+FunctionName: LampLog
+FunctionAlias: Lamps
+FunctionQuery: |
+  T | where A == 1
+"""
+PARSER = """\
+Parser: {Title: Lamps by ASIM, Version: '0.1'}
+Normalization: {Schema: Dns}
+Description: |
+  Lamps.
+ParserName: vimDnsLamp
+EquivalentBuiltInParser: _Im_Dns_Lamp
+ParserParams:
+  - {Name: starttime, Type: datetime, Default: datetime(null)}
+  - {Name: domain, Type: string, Default: '*'}
+  - {Name: quoted, Type: string, Default: "it's"}
+  - {Name: any_of, Type: dynamic, Default: "dynamic([])"}
+  - {Name: disabled, Type: Bool, Default: false}
+  - {Name: needed, Type: long}
+ParserQuery: |
+  T | where not(disabled)
+"""
+
+
+def test_published_functions_and_hunting_queries_among_rules(tmp_path: Path) -> None:
+    write(tmp_path, "Analytic Rules/r.yaml", RULE.format(id="r", name="R"))
+    write(tmp_path, "Hunting Queries/h.yaml", "id: h\nname: H\ndescription: d\nquery: T\ntactics: [Execution]\n")
+    write(tmp_path, "Parsers/f.yaml", FUNCTION)
+    write(tmp_path, "Parsers/p.yaml", PARSER)
+    write(tmp_path, "functions/f2.yaml", FUNCTION.replace("Lamp", "Bulb"))
+    write(
+        tmp_path,
+        "Parsers/bad.yaml",
+        PARSER.replace("Name: starttime", "Name: start time").replace("vimDns", "vimOther"),
+    )
+    content = load_packs([tmp_path])
+    assert [r.id for r in content.rules] == ["r"]
+    assert [(h.id, h.query, h.tactics) for h in content.hunts] == [("h", "T", ("Execution",))]
+    functions = {f.name: f for f in content.functions}
+    assert set(functions) == {"Lamps", "LampLog", "Bulbs", "BulbLog", "vimDnsLamp", "_Im_Dns_Lamp"}
+    assert (functions["Lamps"].body, functions["Lamps"].parameters) == ("T | where A == 1", "")
+    assert functions["_Im_Dns_Lamp"].parameters == (
+        "starttime:datetime=datetime(null), domain:string='*', quoted:string='it\\'s', any_of:dynamic=dynamic([]), disabled:bool=false, needed:long"
+    )
+    assert [(p.code, p.place.line if p.place else 0) for p in content.problems] == [("CNT0012", 8)]
+
+
+def test_a_query_in_a_pack_s_rules_is_a_rule_however_little_it_says(tmp_path: Path) -> None:
+    home = pack(tmp_path)
+    write(home, "rules/r.yaml", "id: r\nname: R\nquery: T\n")
+    content = load_packs([tmp_path])
+    assert ([r.id for r in content.rules], content.hunts) == (["r"], ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -258,3 +259,40 @@ def test_the_first_run_looks_over_a_month(house: House, tmp_path: Path) -> None:
     assert len(scheduler.tick()) == 1
     house.clock.advance(timedelta(hours=2))
     assert scheduler.tick() == []
+
+
+AS_KEPT = """\
+schemaVersion: 1.0.0
+kind: CustomDetection
+properties:
+  id: lamp
+  displayName: A lamp
+  status: enabled
+  queryCondition:
+    queryText: |-
+      AzureActivity
+      | project TimeGenerated, Caller, Name = tostring(split(Caller, '@')[0])
+  schedule: {frequency: P1D}
+  detectionAction:
+    alertTemplate:
+      title: A lamp
+      severity: medium
+      entityMappings:
+        accounts: [{id: one, nameColumn: Name}]
+"""
+
+
+def test_a_detection_as_repositories_keep_it(house: House, tmp_path: Path) -> None:  # noqa: F811
+    path = tmp_path / "r.yaml"
+    path.write_text(AS_KEPT)
+    file, problems = load_rule_file(path)
+    assert file is not None
+    (rule,), more = rules_of(file)
+    assert [*problems, *more] == []
+    assert (rule.id, rule.kind, rule.frequency) == ("lamp", RuleKind.DEFENDER, timedelta(days=1))
+    # A table of Sentinel's has no ReportId to ask for, and the mapping says what is concerned.
+    assert check_rule(rule, house.queries) == []
+    unmapped = replace(rule, entity_mappings=())
+    assert ["an asset" in str(p) for p in check_rule(unmapped, house.queries)] == [True]
+    keyed = replace(rule, query="DeviceEvents | project Timestamp, Name = AccountName")
+    assert ["the event's key" in str(p) for p in check_rule(keyed, house.queries)] == [True]

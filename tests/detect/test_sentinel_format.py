@@ -179,3 +179,12 @@ def test_durations(text: str, seconds: int | None) -> None:
 
 def test_duration_text() -> None:
     assert [duration_text(timedelta(seconds=s)) for s in (86400, 5400, 30)] == ["1d", "90m", "30s"]
+
+
+def test_a_query_in_quotes_is_taken_out_of_them_with_a_warning(tmp_path: Path) -> None:
+    text = "id: a\nname: n\nseverity: Low\nquery: |\n  'let a = 1;\n  T | where A == a and B == ''\n  '\n"
+    rule = sentinel.load(write(tmp_path, text))
+    assert rule.query.strip() == "let a = 1;\nT | where A == a and B == ''"
+    assert [c for c, _, _ in complaints(tmp_path, text)] == ["CNT0013"]
+    kept = "id: a\nname: n\nseverity: Low\nquery: \"'a' | take 1\"\n"
+    assert sentinel.load(write(tmp_path, kept)).query == "'a' | take 1"

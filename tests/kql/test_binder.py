@@ -134,6 +134,18 @@ def test_fuzzy_union_forgives_missing_tables_only() -> None:
     assert refused("union isfuzzy=true Events, (Other | where Nope == 1)").code == "KQL0101"
 
 
+def test_what_a_fuzzy_union_leaves_out_is_told() -> None:
+    text = "let lamps = () { Lamps | where A == 1 };\nunion isfuzzy=true Events, (NoSuchTable | take 1), lamps(), NoSuchTable()"
+    found = compile_query(text, CATALOG, now=NOW).left_out
+    assert [(d.code, d.severity, d.line) for d in found] == [
+        ("KQL0031", "warning", 2),
+        ("KQL0031", "warning", 1),
+        ("KQL0031", "warning", 2),
+    ]
+    assert "'NoSuchTable'" in found[0].message
+    assert compile_query("union isfuzzy=true Events, Events", CATALOG, now=NOW).left_out == ()
+
+
 def test_let_is_bound_in_the_environment_before_it() -> None:
     """A later let of the same name does not change an earlier one."""
     assert rows("let x = 1; let y = x + 1; let x = 10; print x, y") == [[10, 2]]

@@ -156,7 +156,7 @@ def load(
     Exit code 0, as the server goes on with the rules that run; `--strict` and `tocsin rules validate` give 1 when one can't.
     """
     from tocsin.content import is_warning
-    from tocsin.detect.check import check_rule
+    from tocsin.detect.check import check_rule, prevents
 
     content, rules, problems = _load(paths)
     reasons: dict[str, list[TocsinError]] = {}
@@ -165,12 +165,17 @@ def load(
         for rule in rules:
             file = str(rule.path or rule.id)
             named.setdefault(file, []).append(rule.name)
-            reasons.setdefault(file, []).extend(p for p in check_rule(rule, queries) if not is_warning(p))
+            reasons.setdefault(file, []).extend(p for p in check_rule(rule, queries) if _told(p))
     for problem in problems:
         if not is_warning(problem):
             reasons.setdefault(problem.place.source if problem.place else "", []).append(problem)
     rows: list[dict[str, Any]] = [
-        {"file": file, "rules": named.get(file, []), "runs": not found, "problems": [_problem(p) for p in found]}
+        {
+            "file": file,
+            "rules": named.get(file, []),
+            "runs": not any(map(prevents, found)),
+            "problems": [_problem(p) for p in found],
+        }
         for file, found in sorted(reasons.items())
     ]
     broken = [r for r in rows if not r["runs"]]
@@ -181,10 +186,19 @@ def load(
         for file, found in sorted(reasons.items()):
             for problem in found:
                 print(problem)
-            if not found:
+            if not any(map(prevents, found)):
                 print(f"{file}: runs")
         print(f"{running} rules run, {len(broken)} files have rules that can't")
+        if content.hunts and paths:
+            print(f"{len(content.hunts)} hunting queries; 'tocsin kql check' checks them")
     raise typer.Exit(1 if strict and broken else 0)
+
+
+def _told(problem: TocsinError) -> bool:
+    """Whether a complaint says that a rule, or a part of it, doesn't run."""
+    from tocsin.content import is_warning
+
+    return not is_warning(problem) or problem.code == "DET0015"
 
 
 @app.command("coverage")

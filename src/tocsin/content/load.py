@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from tocsin.base.errors import ContentError, Place
 from tocsin.base.memory import collector_paused
-from tocsin.content import schemas
+from tocsin.content import published, schemas
 from tocsin.content.attack import Technique, read_techniques
 from tocsin.content.known import KnownFile, KnownFiles
 from tocsin.content.model import (
@@ -179,7 +179,7 @@ class _Loader:
                 continue
             for file in _files(entry, _RULES) if entry.is_dir() else [entry]:
                 if file.name.endswith(_RULES) and not file.name.endswith(_TEST):
-                    self._rule(pack, file)
+                    self._rule(pack, file, loose=True)
         if any(r.pack == pack.id for _, r in self.rules.values()) or any((path / n).is_dir() for n in _FOLDERS):
             self.packs.append(pack)
 
@@ -214,10 +214,16 @@ class _Loader:
 
     # ------------------------------------------------------------------ items
 
-    def _rule(self, pack: Pack, path: Path) -> None:
+    def _rule(self, pack: Pack, path: Path, *, loose: bool = False) -> None:
         rule, problems = load_rule_file(path, pack.id, self.known)
         self.problems.extend(problems)
         if rule is None:
+            return
+        if rule.format == "function":
+            self._function(pack, path)
+            return
+        if loose and rule.format == "sentinel" and published.is_hunt(rule.documents[0].value):
+            self._hunt(pack, path)  # repositories keep hunting queries beside rules, and a rule says when it runs
             return
         tests = _test_path(path)
         if tests is not None:
@@ -250,7 +256,11 @@ class _Loader:
             self._keep(self.parsers, item.id, item, document, ("id",), "parser")
 
     def _function(self, pack: Pack, path: Path) -> None:
-        for document in self._documents(path, schemas.FUNCTION):
+        for document in self._documents(path, schemas.FUNCTION, published.FUNCTION):
+            if published.is_function(document.value):
+                for item in published.functions(document, path, pack.id):
+                    self._keep(self.functions, item.name, item, document, (), "function")
+                continue
             text = _texts(document)
             item = FunctionFile(
                 text("name"), text("parameters").strip(), text("body").strip(), text("doc"), path, pack.id
@@ -385,8 +395,8 @@ class _Loader:
             self.problems.append(error)
             return None
 
-    def _documents(self, path: Path, schema: Schema) -> Iterator[Document]:
-        """The good ones of a file's documents."""
+    def _documents(self, path: Path, schema: Schema, other: Schema | None = None) -> Iterator[Document]:
+        """The good ones of a file's documents; those that are functions as repositories publish them by the `other` schema."""
         text = self._text(path)
         if text is None:
             return
@@ -397,7 +407,7 @@ class _Loader:
         except ContentError as error:
             self.problems.append(error)
         for document in documents:
-            found = check(document, schema)
+            found = check(document, other if other is not None and published.is_function(document.value) else schema)
             self.problems.extend(found)
             if all(is_warning(p) for p in found):
                 yield document
@@ -454,7 +464,7 @@ def load_rule_file(
 
 
 def rule_format(value: Any) -> str | None:
-    """``sentinel``, ``sigma`` or ``defender`` by the keys of a document, or None."""
+    """``sentinel``, ``sigma``, ``defender`` or ``function`` (a published parser among rules) by the keys of a document, or None."""
     if not isinstance(value, dict):
         return None
     if any(k in value for k in ("detection", "correlation", "filter", "tocsin")) or value.get("action") == "global":
@@ -464,9 +474,13 @@ def rule_format(value: Any) -> str | None:
         isinstance(listed, list) and any(isinstance(v, dict) and "queryCondition" in v for v in listed)
     ):
         return "defender"
+    properties = value.get("properties")
+    if isinstance(properties, dict) and "queryCondition" in properties:
+        return "defender"
+    if published.is_function(value):
+        return "function"
     if "query" in value or "kind" in value or "resources" in value:
         return "sentinel"
-    properties = value.get("properties")
     return "sentinel" if isinstance(properties, dict) and "query" in properties else None
 
 

@@ -23,11 +23,11 @@ _NAMES: Mapping[str, str] = {
     "map": "a mapping", "any": "a value",
 }  # fmt: skip
 
-WARNING_CODES = frozenset({"CNT0013", "CNT0022"})
+WARNING_CODES = frozenset({"CNT0013", "CNT0022", "DET0015"})
 
 
 def is_warning(problem: TocsinError) -> bool:
-    """True for a complaint that doesn't keep the file from being used: an unknown field, a stray file."""
+    """True for a complaint that doesn't keep the file from being used: an unknown field, a stray file, a part of a rule that has no table."""
     return problem.code in WARNING_CODES
 
 

@@ -49,6 +49,7 @@ class Document:
         self._root = _Mark(1, 1)
         self._keys: dict[tuple[int, str | int], _Mark] = {}
         self._values: dict[tuple[int, str | int], _Mark] = {}
+        self._replaced: set[tuple[int, str | int]] = set()
 
     def place(self, path: Sequence[str | int] = (), *, key: bool = False) -> Place:
         """Where the value at that path of keys and indexes starts, or its key; the nearest known parent where it isn't there."""
@@ -71,6 +72,24 @@ class Document:
                 return None
         mark = self._values.get((id(node), path[-1])) if path else self._root
         return mark.raw if mark else None
+
+    def replace(self, path: Sequence[str | int], value: Any) -> None:
+        """Puts another value where one stands, as if it had been written there. The path must be there and not be empty."""
+        node = self.value
+        for step in path[:-1]:
+            node = node[step]
+        before = self._values.get((id(node), path[-1]), self._root)
+        raw = value if isinstance(value, str) else None if isinstance(value, dict | list) else str(value)
+        node[path[-1]] = value
+        self._values[id(node), path[-1]] = _Mark(before.line, before.column, raw)
+        self._replaced.add((id(node), path[-1]))
+
+    def replaced(self, path: Sequence[str | int]) -> bool:
+        """Whether the value at that path was put there by `replace`."""
+        node = self.value
+        for step in path[:-1]:
+            node = node[step]
+        return (id(node), path[-1]) in self._replaced
 
     def error(
         self, message: str, path: Sequence[str | int] = (), *, code: str, hint: str = "", key: bool = False

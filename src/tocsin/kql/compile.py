@@ -46,6 +46,8 @@ class CompiledQuery:
     may run on any batch of rows alone. `ordered`: the query sorted its rows. `needs`: for a table, what each of its scans needs of
     a file to find a row in it (`tocsin.kql.needs`); a table that isn't in it must be read whole. `more`: further results, of a second
     tabular statement, of fork and of facet, in order. `per_row`: as `row_wise`, but it may depend on now().
+    `open`: which columns there are depends on the data; a name that no row made a column reads as null. `left_out` are warnings (KQL0031):
+    the parts of ``union isfuzzy=true`` that name what isn't there.
     """
 
     sql: str
@@ -61,6 +63,8 @@ class CompiledQuery:
     relations: Mapping[str, str] = field(default_factory=dict)
     more: tuple[CompiledQuery, ...] = ()
     per_row: bool = False
+    open: bool = False
+    left_out: tuple[Diagnostic, ...] = ()
 
 
 def compile_query(
@@ -85,7 +89,11 @@ def compile_query(
         binder, relation = _bound(text, catalog, now, parameters, external, resolver, steady=steady)
         main = _emit(binder, relation)
         more = tuple(_emit(binder, other) for other in binder.more)
-    return replace(main, more=more) if more else main
+    left_out = tuple(
+        Diagnostic.at(text, e.span, "KQL0031", f"Left out of the union: {e.message}", hint=e.hint, severity="warning")
+        for e in binder.left_out
+    )
+    return replace(main, more=more, left_out=tuple(dict.fromkeys(left_out))) if more or left_out else main
 
 
 def columns_of(
@@ -150,6 +158,7 @@ def _emit(binder: Binder, relation: Relation) -> CompiledQuery:
         ordered=relation.sorted,
         volatile=binder.volatile,
         needs=scan_needs(relation.plan, binder.shared, sql),
+        open=relation.open_bag is not None and not relation.open_bag.suffixes,
     )
 
 

@@ -10,6 +10,7 @@ Codes by the stage that finds the fault (a code is never reused for another mean
       KQL0014  a bracket that closes nothing                 KQL0015  a word that belongs to another language or release
       KQL0020  nested too deeply                             KQL0021  more errors than are worth listing
       KQL0030  a name that is defined but not used (a warning of the language service)
+      KQL0031  a part of a fuzzy union that names what isn't there, and is left out (a warning)
     KQL01xx  names and types (the binder)
     KQL02xx  refused by policy or not supported
       KQL0204  not in a transform, which sees one row at a time   KQL0205  a transform's result doesn't fit its table

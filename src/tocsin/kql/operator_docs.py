@@ -302,7 +302,7 @@ SETTING_DOCS: Final[dict[str, str]] = {
     "kind": "Which form of the operator.",
     "withsource": "Adds a column of this name with the name of each row's table.",
     "with_source": "Adds a column of this name with the name of each row's table.",
-    "isfuzzy": "Tables that do not exist are left out instead of refused.",
+    "isfuzzy": "Tables that do not exist are left out with a warning instead of refused.",
     "bagexpansion": "How a bag is expanded: into bags of one property, or into [key, value] arrays.",
     "with_itemindex": "Adds a column of this name with the place of the item, counted from 0.",
     "flags": "Flags of the regular expression: U ungreedy, m several lines, s dot takes line breaks, i without case.",

@@ -159,7 +159,8 @@ class QueryService:
     ) -> CompiledQuery:
         """The compiled query. `now` is what now() gives, by default the clock's time; `steady` as `tocsin.kql.compile_query` has it.
 
-        Without `external` nothing is read by externaldata: what the policy allows stands as an empty table.
+        Without `external` nothing is read by externaldata: what the policy allows stands as an empty table. Without `resolver` a plugin whose
+        columns depend on the data (bag_unpack, pivot) makes none of its own, and the names that it might have made read as nulls; `open` tells.
 
         Raises KqlErrors with a diagnostic and place for everything that is wrong with the text.
         """
@@ -171,7 +172,7 @@ class QueryService:
             catalog or self.catalog,
             now=moment if moment.tzinfo else moment.replace(tzinfo=UTC),
             parameters=parameters,
-            resolver=resolver,
+            resolver=resolver or _nothing,
             external=external or self._external.check,
             steady=steady,
         )
@@ -468,3 +469,8 @@ def check_scopes(principal: Any, tables: frozenset[str]) -> None:
 
 def _by_name(functions: Iterable[StoredFunction]) -> dict[str, FunctionSource]:
     return {f.name: FunctionSource(f.name, f.parameters, f.body, f.doc) for f in functions}
+
+
+def _nothing(_: CompiledQuery) -> Sequence[Sequence[object]]:
+    """No rows: what a part of a query gives where none is run."""
+    return ()

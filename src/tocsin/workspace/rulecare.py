@@ -11,7 +11,7 @@ from tocsin.access import Principal
 from tocsin.base.errors import TocsinError
 from tocsin.content import is_warning
 from tocsin.detect.alert import iso
-from tocsin.detect.check import check_rule
+from tocsin.detect.check import check_rule, prevents
 from tocsin.detect.rule import Rule, RuleKind
 from tocsin.detect.tuning import Exclusion
 from tocsin.state import AuditRow, ConflictError, NotFoundError, State
@@ -189,7 +189,7 @@ class RuleCare:
                     "id": rule.id,
                     "name": rule.name,
                     "file": str(rule.path or ""),
-                    "runs": not problems,
+                    "runs": not any(map(prevents, problems)),
                     "missing": sorted({_MISSING.get(_code(p), "other") for p in problems}),
                     "problems": [_told(p) for p in problems],
                     "tables": tables,

@@ -1,4 +1,5 @@
-"""Defender XDR's custom detections, as Microsoft Graph exports them (`/security/rules/detectionRules`): one rule, or the `value` of a list.
+"""Defender XDR's custom detections, as Microsoft Graph exports them (`/security/rules/detectionRules`): one rule, or the `value` of a list;
+and as repositories keep them, in JSON or YAML with the rule under ``properties``.
 
 Both shapes that Graph has had are read: `schedule.period` with `impactedAssets` and `mitreTechniques`, and `schedule.frequency` with
 `entityMappings`, `tactics` and `eventGroupingKind`. Sources: learn.microsoft.com/graph/api/resources/security-detectionrule,
@@ -153,6 +154,8 @@ def _places(document: Document) -> Iterator[tuple[str | int, ...]]:
     listed = document.value.get("value")
     if isinstance(listed, list):
         yield from (("value", i) for i in range(len(listed)))
+    elif "queryCondition" not in document.value and isinstance(document.value.get("properties"), dict):
+        yield ("properties",)
     else:
         yield ()
 

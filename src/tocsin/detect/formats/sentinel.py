@@ -8,7 +8,8 @@ moved away (an id and a name, no query) are skipped.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from tocsin.base.errors import ContentError, DetectError, did_you_mean
 from tocsin.content import Document, Field, RuleFile, Schema, check, is_warning, load_rule_file
 from tocsin.detect.durations import parse_duration, too_fine
-from tocsin.detect.formats import kinds, options
+from tocsin.detect.formats import arm, kinds, options
 from tocsin.detect.rule import (
     EntityMapping,
     Operator,
@@ -119,15 +120,19 @@ def rules_of(file: RuleFile) -> tuple[list[Rule], list[ContentError | DetectErro
     document = file.documents[0]
     rules: list[Rule] = []
     problems: list[ContentError | DetectError] = []
-    for path, schema, envelope in _places(document):
+    for path, schema, envelope, scope in _places(document):
         if (kind := _other_kind(document, path, envelope)) is not None:
             problems.append(kind)
+            continue
+        unknown = list(_unknown(document, path, scope)) if scope is not None else []
+        if unknown:
+            problems.extend(unknown)
             continue
         found = check(document, _of_kind(document, path, schema), path)
         if any(not is_warning(p) for p in found):
             problems.extend(found)
             continue
-        rule, more = _rule(file, document, path, envelope)
+        rule, more = _rule(file, document, path, _named(envelope, scope))
         problems.extend([*found, *more])
         if rule is not None:
             rules.append(rule)
@@ -140,18 +145,50 @@ def _of_kind(document: Document, path: tuple[str | int, ...], schema: Schema) ->
     return OWN_RULE if isinstance(kind, str) and kind.lower() in _OWN else schema
 
 
-def _places(document: Document) -> list[tuple[tuple[str | int, ...], Schema, Mapping[str, Any]]]:
-    """Where in the document the rules' properties are, and the resource around each in ARM."""
+_Place = tuple[tuple[str | int, ...], Schema, Mapping[str, Any], arm.Scope | None]
+
+
+def _places(document: Document) -> list[_Place]:
+    """Where in the document the rules' properties are, the resource around each in ARM, and what its expressions may name."""
     value = document.value
     if isinstance(value.get("resources"), list):
         return [
-            (("resources", i, "properties"), ARM_RULE, r)
-            for i, r in enumerate(value["resources"])
-            if isinstance(r, dict) and "query" in (r.get("properties") or {})
+            ((*path, "properties"), ARM_RULE, resource, scope)
+            for path, resource, scope in arm.resources(document)
+            if _is_rule(resource)
         ]
     if isinstance(value.get("properties"), dict):
-        return [(("properties",), ARM_RULE, value)]
-    return [((), YAML_RULE, value)]
+        return [(("properties",), ARM_RULE, value, None)]
+    return [((), YAML_RULE, value, None)]
+
+
+def _is_rule(resource: Mapping[str, Any]) -> bool:
+    """A saved search has a query, too, and is no rule; a rule of a kind that can't run here may have none."""
+    properties = resource.get("properties")
+    kind = str(resource.get("type") or "").rstrip("/").lower()
+    return isinstance(properties, dict) and "query" in properties and not kind.endswith("savedsearches")
+
+
+def _unknown(document: Document, path: tuple[str | int, ...], scope: arm.Scope) -> Iterator[ContentError]:
+    """Puts the values of expressions into a rule; a complaint for each that has none and that the rule needs."""
+    for place, why in arm.settle(document, path, scope):
+        if place[len(path)] in ARM_RULE.fields:
+            yield document.error(
+                f"'{place[-1]}' is an expression without a value here: {why}.",
+                place,
+                code="CNT0012",
+                hint="Give the template's parameter a default value, or export the rule from the portal.",
+            )
+
+
+def _named(envelope: Mapping[str, Any], scope: arm.Scope | None) -> Mapping[str, Any]:
+    """The resource with the values of its name and id where they have some."""
+    named = dict(envelope)
+    for key in ("name", "id", "kind") if scope is not None else ():
+        if scope is not None and isinstance(named.get(key), str):
+            with suppress(arm.UnknownValue):
+                named[key] = arm.evaluate(named[key], scope)
+    return named
 
 
 def _rule(
@@ -195,7 +232,7 @@ def _rule(
     problems.extend(complaints)
     mappings, complaints = options.entity_mappings_of(document, path, value.get("entityMappings") or ())
     problems.extend(complaints)
-    query = text("query")
+    query = _query(text("query"), document, path, problems)
     if kind in kinds.KINDS:
         made, complaints = kinds.compile_kind(document, path, kind, value, frequency, period)
         problems.extend(complaints)
@@ -280,6 +317,19 @@ def _reader(document: Document, path: tuple[str | int, ...], value: Mapping[str,
             return ""
         return found if isinstance(found, str) else document.raw((*path, name)) or str(found)
 
+    return text
+
+
+def _query(
+    text: str, document: Document, path: tuple[str | int, ...], problems: list[ContentError | DetectError]
+) -> str:
+    """The query; as a whole in quotes it would be a text that nothing is done with."""
+    bare = text.strip()
+    if len(bare) > 1 and bare[0] == bare[-1] == "'" and "\n" in bare:
+        problems.append(
+            document.error("The whole query stands in quotes; they are passed over.", (*path, "query"), code="CNT0013")
+        )
+        return bare[1:-1]
     return text
 
 

@@ -109,6 +109,7 @@ class Binder:
         self.text = ""
         self.options: dict[str, ast.Expr | None] = {}
         self.more: list[Relation] = []
+        self.left_out: list[BindError] = []
         self.json_texts: dict[str, str] = {}  # alias of a dynamic → alias of the string that it was parsed from
         self.graph_tables: dict[int, Shared] = {}
         self.stages = 0

@@ -34,7 +34,8 @@ def diagnostics(
     if found:
         return tuple(sorted(found, key=lambda d: d.span))
     try:
-        compile_query(text, catalog, now=now, external=external, resolver=resolver or (lambda _: ()))
+        compiled = compile_query(text, catalog, now=now, external=external, resolver=resolver or (lambda _: ()))
+        found = compiled.left_out
     except KqlErrors as error:
         found = error.diagnostics
     return (*found, *_unused(text, tree))

@@ -59,6 +59,7 @@ def _union(b: Binder, first: Relation | None, node: ast.Union, env: Environment)
             if not fuzzy or error.code not in ("KQL0102", "KQL0103"):
                 raise
             missing.append(error)
+            b.left_out.append(error)
     if not parts:
         if missing:
             raise missing[0]
