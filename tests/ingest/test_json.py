@@ -266,3 +266,13 @@ def _spelled(draw: st.DrawFn, depth: int = 0) -> tuple[str, bool]:
 def test_a_key_named_twice_is_seen_however_it_is_spaced(case: tuple[str, bool]) -> None:
     text, twice = case
     assert (key_twice(text.encode(), json.loads(text)) is not None) == twice
+
+
+def test_what_follows_an_envelope_and_is_none_of_it_is_told(tmp_path: Path) -> None:
+    for tail in (b"d", b', "next": {"a', b', "more": "' + b"x" * 5000):
+        data = b'{"Records": [{"EventID":1,"Channel":"c"}]' + tail
+        got = decode_bytes(tmp_path, data, max_record_bytes=4096)
+        assert len(got.rows("windows.event")) == 1
+        assert [d.raw[:20] for d in got.dead] == [tail[:20]]
+    got = decode_bytes(tmp_path, b'{"Records": [{"EventID":1,"Channel":"c"}], "more": 1}')
+    assert not got.dead

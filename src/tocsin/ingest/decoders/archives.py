@@ -22,6 +22,7 @@ from tocsin.ingest.settings import DecodeLimits
 __all__ = ["ARCHIVES", "COMPRESSED", "Budget", "decompressed", "members"]
 
 COMPRESSED = frozenset({"gzip", "bzip2", "xz", "zstd"})
+_ZSTD_BYTES = 2048
 ARCHIVES = frozenset({"zip", "tar"})
 
 
@@ -93,10 +94,38 @@ class _Metered(io.RawIOBase):
         return len(data)
 
 
+class _Zstd:
+    """The frames of a zstd file, one after another. Unlike the reader of `zstandard` it tells when the last one ends too early."""
+
+    def __init__(self, raw: Readable) -> None:
+        self._raw = raw
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._rest = b""
+        self._out = memoryview(b"")
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes; nothing at the end. Raises EOFError within a frame, ZstdError for what is none."""
+        while not self._out:
+            # A few bytes may stand for megabytes: what is handed over at once bounds what comes of it.
+            data = self._rest or self._raw.read(_ZSTD_BYTES)
+            if not data:
+                if self._frame is not None:
+                    raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+                return b""
+            if self._frame is None:
+                self._frame = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+            self._out, self._rest = memoryview(self._frame.decompress(data)), b""
+            if self._frame.eof:
+                self._rest, self._frame = self._frame.unused_data, None
+        out = bytes(self._out[:size] if size >= 0 else self._out)
+        self._out = self._out[len(out) :]
+        return out
+
+
 class _Eager:
     """Reads what is there at once, so that damage further on doesn't take what came before it along."""
 
-    def __init__(self, stream: gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | zstandard.ZstdDecompressionReader) -> None:
+    def __init__(self, stream: gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | _Zstd) -> None:
         self._stream = stream
 
     def read(self, size: int = -1, /) -> bytes:
@@ -107,7 +136,7 @@ class _Eager:
 def decompressed(source: Source, kind: str, budget: Budget) -> Source:
     """The same source with its compression taken off."""
     raw = io.BufferedReader(Chained(source), 1 << 18)
-    stream: gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | zstandard.ZstdDecompressionReader
+    stream: gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | _Zstd
     if kind == "gzip":
         stream = gzip.GzipFile(fileobj=raw)
     elif kind == "bzip2":
@@ -115,7 +144,7 @@ def decompressed(source: Source, kind: str, budget: Budget) -> Source:
     elif kind == "xz":
         stream = lzma.LZMAFile(cast(BinaryIO, raw))  # noqa: SIM115
     else:
-        stream = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(raw, read_across_frames=True)
+        stream = _Zstd(raw)
     return Source(source.name, _Metered(_Eager(stream), budget, source.name))
 
 

@@ -356,8 +356,15 @@ def _after_envelope(rest: bytes, source: Source, context: Context) -> Iterator[D
                     if following.head.strip(_BETWEEN):
                         yield from _decode_documents(following, context)
                     return
-        block = source.read(1 << 20) if len(rest) <= context.limits.max_record_bytes else b""
+        limit = context.limits.max_record_bytes
+        block = source.read(1 << 20) if len(rest) <= limit else b""
         if not block:
+            if rest.strip(_BETWEEN):
+                place = Place(source.name, offset=source.position - len(rest))
+                reason, code = "The file ends within what follows an envelope's list.", codes.JSON_SYNTAX
+                if len(rest) > limit:
+                    reason, code = f"What follows an envelope's list is longer than {limit} bytes.", codes.TOO_LONG
+                yield context.dead(reason, code, place, rest)
             return
         rest += block
 
