@@ -192,7 +192,7 @@ def rebuild(unit: Unit, *, repair: bool) -> Iterator[Difference]:
     """Makes every projection from the log and gives those that differ from what is kept; with `repair` what is kept becomes what was made.
 
     Rows, tags, activity and tasks are compared as the text that the database keeps; so are the alerts' links, with who holds them. The index by
-    which incidents are found by text is compared with the rows, of no incident in particular.
+    which incidents are found by text and what figures of rules are counted from are compared with the rows, of no incident in particular.
     """
     known: set[str] = set()
     for incident_id, entries in unit.incidents.history.by_incident():
@@ -210,6 +210,10 @@ def rebuild(unit: Unit, *, repair: bool) -> Iterator[Difference]:
         yield Difference("", "search", "another text", "the rows' text")
         if repair:
             unit.incidents.index_anew()
+    if any(wrong := unit.incidents.rules_held()):
+        yield Difference("", "rules", f"{wrong[0]} that are not so", f"{wrong[1]} that were missing")
+        if repair:
+            unit.incidents.hold_rules_anew()
 
 
 def _compare(unit: Unit, folded: Folded, row: IncidentRow | None, *, repair: bool) -> Iterator[Difference]:

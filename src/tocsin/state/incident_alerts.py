@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Text, and_, cast, func, or_, select, update
+from sqlalchemy import CompoundSelect, Integer, Select, Text, and_, cast, delete, func, insert, or_, select, update
 
 from tocsin.state.repository import Repository
-from tocsin.state.schema import alerts, incidents
+from tocsin.state.schema import alerts, incident_rules, incidents
 from tocsin.state.types import dumps, plain
 
 __all__ = ["IncidentAlerts", "alert_values"]
+
+_HELD = ("incident_id", "rule_id", "alerts", "shown", "closed", "classification")
 
 
 def alert_values(alert: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,15 +69,12 @@ class IncidentAlerts(Repository):
 
     def classified_by_rule(self) -> dict[str, dict[str, int]]:
         """By rule: how many shown incidents hold an alert of it, by their classification ("" for none yet)."""
-        chosen = (
-            select(alerts.c.rule_id, incidents.c.classification, func.count(func.distinct(incidents.c.id)))
-            .join(incidents, alerts.c.incident_id == incidents.c.id)
-            .where(incidents.c.promoted)
-            .group_by(alerts.c.rule_id, incidents.c.classification)
-        )
+        held = incident_rules.c
+        chosen = select(held.rule_id, held.classification, func.count()).where(held.shown.is_(True))
+        chosen = chosen.group_by(held.rule_id, held.classification)
         found: dict[str, dict[str, int]] = {}
         for rule_id, classification, count in self._c.execute(chosen):
-            found.setdefault(str(rule_id), {})[str(classification or "")] = int(count)
+            found.setdefault(str(rule_id), {})[str(classification)] = int(count)
         return found
 
     def alerts_of_rule(self, rule_id: str, since: datetime) -> list[dict[str, Any]]:
@@ -139,6 +138,15 @@ class IncidentAlerts(Repository):
             found.setdefault(str(row.incident_id), []).append({**row.payload, "linked_by": row.linked_by})
         return found
 
+    def alerts_in(self, statuses: Sequence[str]) -> Iterator[tuple[str, int | None, dict[str, Any]]]:
+        """Every alert of the incidents of those statuses that people see, in its JSON form, with its incident's id and number; in no order, and not
+        all held at once."""
+        chosen = select(incidents.c.id, incidents.c.number, alerts.c.payload)
+        chosen = chosen.select_from(alerts.join(incidents, alerts.c.incident_id == incidents.c.id))
+        chosen = chosen.where(incidents.c.promoted.is_(True), incidents.c.status.in_(statuses))
+        for incident_id, number, alert in self._c.execute(chosen, execution_options={"yield_per": 500}):
+            yield str(incident_id), number, alert
+
     def alerts_by_id(self, alert_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Alerts in full, wherever they are."""
         found: dict[str, dict[str, Any]] = {}
@@ -199,18 +207,37 @@ class IncidentAlerts(Repository):
 
     def outcomes_by_rule(self) -> dict[str, tuple[int, int]]:
         """By rule: in how many closed incidents it was right (a true positive), and in how many it wasn't. Unclassified ones tell nothing."""
-        right = incidents.c.classification == "TruePositive"
-        chosen = (
-            select(alerts.c.rule_id, right.label("right"), func.count(func.distinct(incidents.c.id)))
-            .select_from(alerts.join(incidents, alerts.c.incident_id == incidents.c.id))
-            .where(incidents.c.status == "Resolved", incidents.c.classification.is_not(None))
-            .group_by(alerts.c.rule_id, right)
-        )
+        held = incident_rules.c
+        right = (held.classification == "TruePositive").label("right")
+        chosen = select(held.rule_id, right, func.count()).where(held.closed.is_(True), held.classification != "")
+        chosen = chosen.group_by(held.rule_id, right)
         found: dict[str, tuple[int, int]] = {}
         for rule, was_right, n in self._c.execute(chosen):
             yes, no = found.get(str(rule), (0, 0))
             found[str(rule)] = (yes + int(n), no) if was_right else (yes, no + int(n))
         return found
+
+    def rules_held(self) -> tuple[int, int]:
+        """How many entries of what figures of rules are counted from are not what the alerts say, and how many are missing."""
+        kept = select(*(incident_rules.c[n] for n in _HELD))
+        made = self._rules_held()
+        return self._rows_of(kept.except_(made)), self._rows_of(made.except_(kept))
+
+    def hold_rules_anew(self) -> None:
+        """Makes that of what the alerts say."""
+        self._c.execute(delete(incident_rules))
+        self._c.execute(insert(incident_rules).from_select(_HELD, self._rules_held()))
+
+    def _rows_of(self, chosen: CompoundSelect[Any]) -> int:
+        return int(self._c.execute(select(func.count()).select_from(chosen.subquery())).scalar_one())
+
+    @staticmethod
+    def _rules_held() -> Select[Any]:
+        closed, said = incidents.c.status == "Resolved", func.coalesce(incidents.c.classification, "")
+        of = (incidents.c.id, alerts.c.rule_id)
+        chosen = select(*of, cast(func.count(), Integer), incidents.c.promoted, closed, said)
+        chosen = chosen.select_from(alerts.join(incidents, alerts.c.incident_id == incidents.c.id))
+        return chosen.group_by(*of, incidents.c.promoted, closed, said)
 
     def sharing_rules(self, rule_ids: Sequence[str], *, but: str, limit: int) -> list[str]:
         """Ids of incidents that people see and that hold alerts of those rules, those that share most rules first, then the newest."""

@@ -6,7 +6,7 @@ https://sqlite.org/fts5.html#the_trigram_tokenizer
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, column, func, select, table, text, true
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, column, func, select, table, text, true
 from sqlalchemy.exc import DatabaseError
 
 from tocsin.state.schema import incidents
@@ -40,31 +40,36 @@ class TextSearch:
     @property
     def each(self) -> ColumnElement[bool]:
         """Whether an incident matches, by its own text."""
-        return self._look(self._words)
+        return self._look(incidents, self._words)
 
-    @property
-    def indexed(self) -> ColumnElement[bool]:
-        """The same by the index, as far as that knows the words."""
+    def found(self) -> tuple[FromClause, ColumnElement[bool]]:
+        """The incidents that match by the index, as far as that knows the words, with what is still asked of them."""
         if not self._known:
-            return self.each
-        hits = select(_index.c.rowid).where(self._matches())
-        return and_(incidents.c.number.in_(hits), self._look([w for w in self._words if w not in self._known]))
+            return incidents, self.each
+        # Left to itself SQLite prefers to go through all incidents in some order and to ask of each whether it was found.
+        rows = text(
+            f"SELECT {', '.join(f'i.{c.name}' for c in incidents.c)} FROM {INDEX} CROSS JOIN incidents i ON i.number = {INDEX}.rowid"
+            f" WHERE {INDEX} MATCH :phrases"
+        )
+        found = rows.bindparams(phrases=self._phrases).columns(*incidents.c).subquery("found")
+        return found, self._look(found, [w for w in self._words if w not in self._known])
 
     def few(self) -> bool:
         """Whether the index knows of so few that it pays to begin with them."""
         if not self._known:
             return False
-        some = select(_index.c.rowid).where(self._matches()).limit(_FEW + 1).subquery()
+        matches = _index.c[INDEX].op("MATCH")(self._phrases)
+        some = select(_index.c.rowid).where(matches).limit(_FEW + 1).subquery()
         return int(self._connection.execute(select(func.count()).select_from(some)).scalar_one()) <= _FEW
 
-    def _look(self, words: list[str]) -> ColumnElement[bool]:
+    def _look(self, rows: FromClause, words: list[str]) -> ColumnElement[bool]:
         if self._number is not None:
-            return incidents.c.number == self._number
-        return and_(true(), *(incidents.c.search.contains(w, autoescape=True) for w in words))
+            return rows.c.number == self._number
+        return and_(true(), *(rows.c.search.contains(w, autoescape=True) for w in words))
 
-    def _matches(self) -> ColumnElement[bool]:
-        phrases = " AND ".join('"' + w.replace('"', '""') + '"' for w in self._known)
-        return _index.c[INDEX].op("MATCH")(bindparam("phrases", phrases, unique=True))
+    @property
+    def _phrases(self) -> str:
+        return " AND ".join('"' + w.replace('"', '""') + '"' for w in self._known)
 
 
 def index_holds(connection: Connection) -> bool:

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, FromClause, Select, and_, delete, func, insert, or_, select, update
 
 from tocsin.state.incident_activity import IncidentActivity
 from tocsin.state.incident_alerts import IncidentAlerts
@@ -28,16 +28,10 @@ from tocsin.state.schema import alerts, incident_tags, incidents
 __all__ = ["ActivityRow", "EventRow", "IncidentChange", "IncidentFilter", "IncidentRow", "Incidents"]
 
 
-_SORTS: Mapping[str, ColumnElement[Any]] = {
-    "priority": incidents.c.priority,
-    "last": incidents.c.last,
-    "first": incidents.c.first,
-    "updated": incidents.c.updated,
-    "severity": incidents.c.severity_rank,
-    "title": func.lower(incidents.c.title),
-    "number": incidents.c.number,
-    "status": incidents.c.status,
-}
+def _sorts(rows: FromClause) -> Mapping[str, ColumnElement[Any]]:
+    """What the queue is sorted by, of a table of incidents."""
+    columns = {n: rows.c[n] for n in ("priority", "last", "first", "updated", "number", "status")}
+    return {**columns, "severity": rows.c.severity_rank, "title": func.lower(rows.c.title)}
 
 
 _TOGETHER = 500
@@ -205,27 +199,28 @@ class Incidents(IncidentAlerts, IncidentActivity):
     ) -> tuple[list[IncidentRow], int]:
         """A page of rows and how many match in all. Ties are ordered by last event, then number, so that pages don't overlap. `after`: those that
         follow the incident of that id, however many lie before it; NotFoundError when there is none."""
-        by = _SORTS[sort]
         # The rows themselves are fetched once it is known which: what is sorted and passed over is then small, an index where there is one.
         search = TextSearch(self._c, wanted.text)
-        few = search.few()
-        chosen = self._where(select(incidents.c.id), wanted, search.indexed if few else search.each).order_by(
-            by.desc() if descending else by.asc(), incidents.c.last.desc(), incidents.c.number.desc()
-        )
+        rows, found = search.found() if search.few() else (incidents, search.each)
+        by = _sorts(rows)[sort]
+        chosen = self._where(select(rows.c.id), rows, wanted).where(found)
+        chosen = chosen.order_by(by.desc() if descending else by.asc(), rows.c.last.desc(), rows.c.number.desc())
         if after:
-            chosen = chosen.where(self._follows(after, by, descending=descending))
+            chosen = chosen.where(self._follows(after, rows, sort, descending=descending))
         ids = [str(r[0]) for r in self._c.execute(chosen.limit(limit).offset(offset))]
-        rows = self.several(ids)
-        return [rows[i] for i in ids], sum(self._tally(wanted).values())
+        several = self.several(ids)
+        return [several[i] for i in ids], sum(self._tally(wanted).values())
 
-    def _follows(self, incident_id: str, by: ColumnElement[Any], *, descending: bool) -> ColumnElement[bool]:
+    def _follows(self, incident_id: str, rows: FromClause, sort: str, *, descending: bool) -> ColumnElement[bool]:
         """Whether a row comes after another in the order of the queue. The bound on what is sorted by lets an index be entered there."""
         place = self._c.execute(
-            select(by.label("by"), incidents.c.last, incidents.c.number).where(incidents.c.id == incident_id)
+            select(_sorts(incidents)[sort].label("by"), incidents.c.last, incidents.c.number).where(
+                incidents.c.id == incident_id
+            )
         ).first()
         if place is None:
             raise NotFoundError(f"There is no incident {incident_id}.")
-        last, number = incidents.c.last, incidents.c.number
+        by, last, number = _sorts(rows)[sort], rows.c.last, rows.c.number
         beyond = by < place.by if descending else by > place.by
         within = by <= place.by if descending else by >= place.by
         tied = and_(by == place.by, or_(last < place.last, and_(last == place.last, number < place.number)))
@@ -250,13 +245,12 @@ class Incidents(IncidentAlerts, IncidentActivity):
         """How many match, by status, severity and owner. These three filter what is counted once for all of a page's counts."""
         rest = (wanted.tag, wanted.text)
         if rest not in self._tallies:
-            columns = (incidents.c.status, incidents.c.severity, incidents.c.owner)
+            rows, found = TextSearch(self._c, wanted.text).found()
+            columns = (rows.c.status, rows.c.severity, rows.c.owner)
             # Merged ones are in it, too: a page may ask for them.
             chosen = self._where(
-                select(*columns, func.count()).select_from(incidents),
-                IncidentFilter(_EVERY, tag=wanted.tag),
-                TextSearch(self._c, wanted.text).indexed,
-            )
+                select(*columns, func.count()).select_from(rows), rows, IncidentFilter(_EVERY, tag=wanted.tag)
+            ).where(found)
             self._tallies[rest] = {
                 (str(s), str(v), str(o or "")): int(n) for s, v, o, n in self._c.execute(chosen.group_by(*columns))
             }
@@ -274,17 +268,17 @@ class Incidents(IncidentAlerts, IncidentActivity):
         return {}
 
     @staticmethod
-    def _where(chosen: Select[Any], wanted: IncidentFilter, found: ColumnElement[bool]) -> Select[Any]:
-        chosen = chosen.where(incidents.c.promoted.is_(True), found)
-        status = incidents.c.status
+    def _where(chosen: Select[Any], rows: FromClause, wanted: IncidentFilter) -> Select[Any]:
+        chosen = chosen.where(rows.c.promoted.is_(True))
+        status = rows.c.status
         chosen = chosen.where(status.in_(wanted.statuses) if wanted.statuses else status != "Redirected")
         if wanted.severities:
-            chosen = chosen.where(incidents.c.severity.in_(wanted.severities))
+            chosen = chosen.where(rows.c.severity.in_(wanted.severities))
         if owners := [o for o in wanted.owner.split(",") if o]:
-            named = incidents.c.owner.in_([o for o in owners if o != "none"])
-            chosen = chosen.where(or_(named, incidents.c.owner.is_(None)) if "none" in owners else named)
+            named = rows.c.owner.in_([o for o in owners if o != "none"])
+            chosen = chosen.where(or_(named, rows.c.owner.is_(None)) if "none" in owners else named)
         if tags := [t for t in wanted.tag.split(",") if t]:
             chosen = chosen.where(
-                incidents.c.id.in_(select(incident_tags.c.incident_id).where(incident_tags.c.tag.in_(tags)))
+                rows.c.id.in_(select(incident_tags.c.incident_id).where(incident_tags.c.tag.in_(tags)))
             )
         return chosen

@@ -204,6 +204,20 @@ alerts = Table(
     Index("ix_alerts_rule_id_created", "rule_id", "created"),
 )
 
+incident_rules = Table(
+    "incident_rules",
+    METADATA,
+    # Which rules' alerts an incident holds and what became of it: triggers keep it (revision 0006), figures of rules are counted from it.
+    Column("incident_id", Words(64), ForeignKey("incidents.id", ondelete="CASCADE"), primary_key=True),
+    Column("rule_id", Words(256), primary_key=True),
+    Column("alerts", Integer, nullable=False),
+    Column("shown", Boolean, nullable=False),
+    Column("closed", Boolean, nullable=False),
+    Column("classification", Words(64), nullable=False),  # "" for none yet
+    Index("ix_incident_rules_rule_id_classification_shown_closed", "rule_id", "classification", "shown", "closed"),
+    sqlite_with_rowid=False,
+)
+
 activity = Table(
     "activity",
     METADATA,

@@ -8,14 +8,13 @@ from typing import Any
 
 from tocsin.incidents.model import Status
 from tocsin.lake.pins import Pin
-from tocsin.state import IncidentFilter, State
+from tocsin.state import State
 from tocsin.tables import catalogue
 
 __all__ = ["evidence_pins"]
 
 _OPEN = (Status.NEW.value, Status.IN_PROGRESS.value)
 _TIMES = ("TimeGenerated", "Timestamp", "TimeCreated", "ts")
-_PAGE = 500
 
 
 def evidence_pins(state: State) -> list[Pin]:
@@ -25,18 +24,9 @@ def evidence_pins(state: State) -> list[Pin]:
     """
     found: dict[Pin, None] = {}
     with state.read() as unit:
-        offset = 0
-        while True:
-            rows, _ = unit.incidents.page(
-                IncidentFilter(statuses=_OPEN), sort="number", descending=False, limit=_PAGE, offset=offset
-            )
-            for row in rows:
-                holder = f"incident {row.number}" if row.number is not None else f"incident {row.id}"
-                for alert in unit.incidents.alerts_of(row.id):
-                    found.update(dict.fromkeys(_pins(alert, holder)))
-            offset += len(rows)
-            if len(rows) < _PAGE:
-                break
+        for incident_id, number, alert in unit.incidents.alerts_in(_OPEN):
+            holder = f"incident {number}" if number is not None else f"incident {incident_id}"
+            found.update(dict.fromkeys(_pins(alert, holder)))
     return list(found)
 
 
