@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Literal
 
 from tocsin.detect.alert import SEVERITIES, Alert
+from tocsin.incidents.background import Background
 from tocsin.incidents.changes import IncidentChange, condense
 from tocsin.incidents.cluster import Cluster, Company, Holders, Resting, Worth, last_of, outline
 from tocsin.incidents.fusion import Fired, Fusion, Pattern, shipped_patterns
@@ -100,8 +101,11 @@ class Correlator:
         horizon = self.settings.horizon.total_seconds()
         self._company = Company(horizon)
         self._fired = Company(horizon)
-        self._scorer = Scorer(self.settings, self._company)
-        self._fusion = Fusion(shipped_patterns() if patterns is None else patterns)
+        self._background = Background(horizon, self.settings.background_alerts)
+        self._scorer = Scorer(self.settings, self._company, self._background)
+        self._fusion = Fusion(
+            shipped_patterns() if patterns is None else patterns, self._background, self.settings.coincidence
+        )
         self._clusters: dict[str, Cluster | Resting] = {}
         """The one that was touched longest ago first."""
         self._holders = Holders()
@@ -315,6 +319,7 @@ class Correlator:
             if key[0] not in _ALONE:
                 self._company.add(key, sign.company(key), sign.time)
         self._fired.add((sign.rule,), sign.hosts or sign.accounts, sign.time)
+        self._background.add(sign)
         self._since_tidy += 1
         if self._since_tidy >= _TIDY_EVERY:
             self._since_tidy = 0
@@ -331,6 +336,7 @@ class Correlator:
             self._forget(incident_id)
         self._company.forget(self._newest)
         self._fired.forget(self._newest)
+        self._background.forget(self._newest)
         self._fusion.forget(self._newest)
 
     def _worth(self, sign: Signature) -> Worth:

@@ -21,6 +21,7 @@ from tocsin.base.ids import stable_id
 from tocsin.content import Content, FusionFile
 from tocsin.detect.alert import SEVERITIES, TACTICS, Alert, Evidence, iso
 from tocsin.detect.durations import parse_duration
+from tocsin.incidents.background import Background, chance
 from tocsin.incidents.signature import HOUR, Signature
 from tocsin.tables.entities import Entity, EntityKey
 from tocsin.tables.own import own
@@ -34,9 +35,12 @@ _FAMILIES: Mapping[str, frozenset[str]] = {
     "Account": frozenset({"account"}),
     "IP": frozenset({"ip"}),
 }
+_FAMILY: Mapping[str, str] = {"Host": "host", "Account": "account", "IP": "ip"}
 _STAGE_KEYS = ("name", "any", "rules", "tactics")
 _CONDITIONS = ("tactics", "techniques", "severities", "products", "rules", "tags", "title")
 _MOST_HITS = 64
+_UNSEEN = 0.5
+"""What a stage that was never seen counts: that it wasn't doesn't say that it never comes."""
 _MOST_LOOKS = 4_096
 _KEPT = 24 * HOUR
 _TOGETHER = 1_000
@@ -84,6 +88,16 @@ class Stage:
         """Whether the alert may be of this stage."""
         return any(c.fits(alert) for c in self.conditions)
 
+    def reached_by(self, alerts: Sequence[Alert]) -> bool:
+        """Whether they are of enough rules and tactics."""
+        return (
+            len({a.rule_id for a in alerts}) >= self.rules
+            and len({t for a in alerts for t in a.tactics}) >= self.tactics
+        )
+
+
+_Stages = tuple[tuple[Stage, tuple[Alert, ...]], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
@@ -115,7 +129,7 @@ class Fired:
 
     pattern: Pattern
     entity: Entity
-    stages: tuple[tuple[Stage, tuple[Alert, ...]], ...]
+    stages: _Stages
 
     @property
     def alerts(self) -> tuple[Alert, ...]:
@@ -160,10 +174,22 @@ class Fired:
 
 
 class Fusion:
-    """Watches alerts for patterns. What it remembers is bounded by each pattern's window, and holds no alert's rows."""
+    """Watches alerts for patterns. What it remembers is bounded by each pattern's window, and holds no alert's rows.
 
-    def __init__(self, patterns: Sequence[Pattern] = ()) -> None:
+    A stage that is seen on many things anyway is seen by chance within a long window too: an alert below High severity is of a pattern only if it
+    came so near to the other stages that chance seldom would.
+    """
+
+    def __init__(
+        self, patterns: Sequence[Pattern] = (), background: Background | None = None, coincidence: float = 1.0
+    ) -> None:
+        """`background` says how many things there are and since when they are watched; `coincidence` is the chance at which something is news."""
         self.patterns = patterns
+        self._background = background
+        self._coincidence = coincidence
+        self._stages_of = {j: sum(len(p.stages) for p in patterns if p.join == j) for j in {p.join for p in patterns}}
+        self._seen: tuple[tuple[dict[int, int], ...], ...] = tuple(tuple({} for _ in p.stages) for p in patterns)
+        """By pattern and stage, on how many things it was seen, by hour."""
         self._hits: tuple[dict[EntityKey, tuple[_Hit, ...]], ...] = tuple({} for _ in patterns)
         """By pattern and thing, the one that was touched longest ago first: what was seen of its stages."""
         self._fitting_of: dict[tuple[Any, ...], tuple[tuple[int, tuple[int, ...]], ...]] = {}
@@ -179,12 +205,12 @@ class Fusion:
         usable, told = list(keys), _told(alert)
         for place, fitting in fits:
             pattern, seen = self.patterns[place], self._hits[place]
-            for key in usable:
-                if key[0].partition(".")[0] not in _FAMILIES[pattern.join]:
-                    continue
+            joining = [k for k in usable if k[0].partition(".")[0] in _FAMILIES[pattern.join]]
+            self._count(place, fitting, joining, sign.time)
+            for key in joining:
                 hits = (*seen.pop(key, ()), *((stage, sign.time, told) for stage in fitting))
                 seen[key] = hits = _bounded(hits)  # it is forgotten last from now on
-                fired = _fulfilled(pattern, hits, sign.time)
+                fired = self._news(place, _fulfilled(pattern, hits, sign.time), sign.time)
                 if not any(a.id == alert.id for _, alerts in fired for a in alerts):
                     continue  # it is no part of what is fulfilled
                 entity = next((e for e in alert.entities if key in (*e.strong_keys(), *e.weak_keys())), None)
@@ -218,6 +244,46 @@ class Fusion:
                 gone.append(key)
             for key in gone:
                 del seen[key]
+        if self._background is not None:
+            first = int((now - self._background.window) // HOUR)
+            for hours in (hours for stages in self._seen for hours in stages):
+                for hour in [h for h in hours if h < first]:
+                    del hours[hour]
+
+    def _count(self, place: int, stages: Sequence[int], keys: Sequence[EntityKey], time: float) -> None:
+        """Counts an alert's thing for its stages, once an hour."""
+        hour = int(time // HOUR)
+        known = {of for k in keys for of, when, _ in self._hits[place].get(k, ()) if int(when // HOUR) == hour}
+        for stage in stages if keys else ():
+            if stage not in known:
+                hours = self._seen[place][stage]
+                hours[hour] = hours.get(hour, 0) + 1
+
+    def _news(self, place: int, stages: _Stages, now: float) -> _Stages:
+        """The stages with only the alerts that chance alone would hardly have put there; nothing where a stage is left with too few."""
+        background = self._background
+        if len(stages) < 2 or background is None or not (observed := background.observed(now)):
+            return stages
+        join = self.patterns[place].join
+        places = max(background.places(_FAMILY[join]), 1)
+        # The more stages there are that a thing's alerts may be of, the more easily chance fulfils a pattern.
+        most = self._coincidence / self._stages_of[join]
+        until, since = background.hours(now)
+        kept: list[tuple[Stage, tuple[Alert, ...]]] = []
+        for n, (stage, alerts) in enumerate(stages):
+            count = sum(c for hour, c in self._seen[place][n].items() if since <= hour < until)
+            rate = (count + _UNSEEN) / (places * observed)
+            others = [a.time for m, (_, found) in enumerate(stages) if m != n for a in found]
+            near = tuple(
+                a
+                for a in alerts
+                if a.severity == SEVERITIES[-1]
+                or chance(rate, min(abs((a.time - t).total_seconds()) for t in others)) <= most
+            )
+            if not near or not stage.reached_by(near):
+                return ()
+            kept.append((stage, near))
+        return tuple(kept)
 
 
 def _bounded(hits: tuple[_Hit, ...]) -> tuple[_Hit, ...]:
@@ -233,7 +299,7 @@ def _bounded(hits: tuple[_Hit, ...]) -> tuple[_Hit, ...]:
     return tuple(reversed(last))
 
 
-def _fulfilled(pattern: Pattern, hits: Sequence[_Hit], now: float) -> tuple[tuple[Stage, tuple[Alert, ...]], ...]:
+def _fulfilled(pattern: Pattern, hits: Sequence[_Hit], now: float) -> _Stages:
     """The stages with their alerts where all are seen within the window around the newest; nothing else."""
     if len({stage for stage, _, _ in hits}) < len(pattern.stages):
         return ()
@@ -250,12 +316,7 @@ def _fulfilled(pattern: Pattern, hits: Sequence[_Hit], now: float) -> tuple[tupl
             near = [h for h in near if h[0] >= since]
         near = [h for h in near if h[1].id not in used or len(pattern.stages) == 1]
         alerts = tuple({a.id: a for _, a in near}.values())
-        if (
-            len({a.rule_id for a in alerts}) < stage.rules
-            or len({t for a in alerts for t in a.tactics}) < stage.tactics
-        ):
-            return ()
-        if not alerts:
+        if not alerts or not stage.reached_by(alerts):
             return ()
         since = near[0][0]
         used.add(alerts[0].id)
@@ -263,7 +324,7 @@ def _fulfilled(pattern: Pattern, hits: Sequence[_Hit], now: float) -> tuple[tupl
     return _leading_on(found) if pattern.ordered else tuple(found)
 
 
-def _leading_on(stages: Sequence[tuple[Stage, tuple[Alert, ...]]]) -> tuple[tuple[Stage, tuple[Alert, ...]], ...]:
+def _leading_on(stages: Sequence[tuple[Stage, tuple[Alert, ...]]]) -> _Stages:
     """The stages with only the alerts after which the next stage was seen: what begins anew after the last one is no part of it."""
     kept: list[tuple[Stage, tuple[Alert, ...]]] = []
     until: datetime | None = None

@@ -103,7 +103,9 @@ class Links:
         if user.endswith("$"):
             return  # the machine's own sessions say no more than its name
         number = _number(value)
-        found.keys.setdefault(("session", host, number), f"{user or 'logon'} {number} on {host}".lower())
+        # Windows counts sessions anew at each start: a number that another account has is another session.
+        owner = user.rpartition("\\")[2].partition("@")[0].lower()
+        found.keys.setdefault(("session", host, number, owner), f"{user or 'logon'} {number} on {host}".lower())
 
     def _file(self, each: Mapping[str, Any], row: Mapping[str, Any], found: Found) -> None:
         path = next((_text(row[c]) for c in each["path"] if c in row), "")

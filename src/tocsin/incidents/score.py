@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from tocsin.detect.alert import TACTICS
+from tocsin.incidents.background import Background, chance
 from tocsin.incidents.cluster import Cluster, Company, Worth, nearest
 from tocsin.incidents.model import Reason, spaced
 from tocsin.incidents.signature import HOUR, Thing
@@ -36,6 +37,7 @@ _FURTHER = 0.25
 
 
 _ROUNDING = 0.001
+_LEAST_LUCK = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,28 @@ class _Part:
     degree: int
     noisy: bool
     aliases: tuple[Alias, ...] = ()
+    luck: float = 0.0
+    """How likely the two sides' alerts met there by chance, where that lessens the points."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Age:
+    """What is left of a shared thing's points by the nearest two moments: by time, and by what the alerts are worth. How far apart those are,
+    whether one of them is a noisy rule's, what the lesser of the two alerts is worth, how likely they met by chance where that lessens anything."""
+
+    time: float
+    share: float
+    gap: float
+    noisy: bool
+    worth: int
+    luck: float = 0.0
+
+    @property
+    def left(self) -> float:
+        return self.time * self.share
+
+
+_NO_AGE = _Age(0.0, 0.0, 0.0, False, Worth.NOISY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +109,14 @@ _NOTHING = Score(0.0, joins=False)
 class Scorer:
     """Scores sides by the settings' points and by how rare things are."""
 
-    def __init__(self, settings: CorrelationSettings, company: Company) -> None:
+    def __init__(self, settings: CorrelationSettings, company: Company, background: Background | None = None) -> None:
+        """`background`: how often places give alerts anyway; None where that isn't known."""
         self._settings = settings
         self._points = settings.points()
         self._company = company
+        self._background = background
+        self._bits = math.log(settings.coincidence)
+        self._rates: dict[tuple[EntityKey, int], float] = {}
         self._horizon = settings.horizon.total_seconds()
         self._grace = settings.grace.total_seconds()
         self._context = settings.half_life.total_seconds()
@@ -143,10 +171,10 @@ class Scorer:
             thing = one.things[key]
             if points:
                 # A thing that anything but a supporting key names is held to be worth its best key without support's limit.
-                kind, held = key[0], parts.get(thing)
+                kind, held = key[0], parts.get(named := _one_name(thing))
                 if held is not None:
                     kind, points = (held.kind if kind in SUPPORT else kind), max(points, held.points)
-                parts[thing] = _Part(thing, kind, points, 0, False)
+                parts[named] = _Part(thing, kind, points, 0, False)
         most = sum(points for _, points in _weighed(parts.values(), self._settings.support))
         most += self._settings.next_tactic + self._settings.same_rule
         reach = max((self.reach(key) for key in shared if self.may_anchor(key, now)), default=float("-inf"))
@@ -158,11 +186,12 @@ class Scorer:
 
     def score(self, one: Cluster, other: Cluster, now: float) -> Score:
         """The score of two sides."""
+        self._keep_up(now)
         parts: dict[Thing, _Part] = {}
         gap = float("inf")
         # The keys of two single alerts lie all equally far apart: what time leaves of them is worked out once for each way of aging.
         single = one.only is not None and other.only is not None
-        aged: dict[bool, tuple[float, float, bool]] = {}
+        aged: dict[bool, _Age] = {}
         for key in one.shared(other):
             worth = self._points.get(key[0], 0.0)
             if not worth:
@@ -170,23 +199,24 @@ class Scorer:
             context = _family(key) in CONTEXT
             found = aged.get(context) if single else None
             if found is None:
-                found = aged[context] = self._fresh(key, one, other, context=context)
-            fresh, apart, noisy = found
-            if not fresh:
+                found = aged[context] = self._age(key, one, other, context=context, single=single)
+            if not found.time:
                 continue
+            if single and context:
+                found = self._by_chance(key, found)
             rarity, degree = self._rarity(key, now, one.company, other.company)
             thing = one.things[key]
             if rarity < _TELLING:
                 continue
-            points = worth * rarity * fresh
+            points = worth * rarity * found.left
             aliases = tuple(a for a in (one.via.get(key), other.via.get(key)) if a is not None)
             for alias in aliases:
                 points *= alias.confidence
-            part = _Part(thing, key[0], points, degree if rarity < 1 else 0, noisy, aliases)
-            gap = min(gap, apart)
-            held = parts.get(thing)
+            part = _Part(thing, key[0], points, degree if rarity < 1 else 0, found.noisy, aliases, found.luck)
+            gap = min(gap, found.gap)
+            held = parts.get(named := _one_name(thing))
             if held is None or held.points < part.points:
-                parts[thing] = part  # one thing under two names counts once
+                parts[named] = part  # one thing under two names counts once
         if not parts:
             return _NOTHING
         weighed = _weighed(parts.values(), self._settings.support)
@@ -210,25 +240,47 @@ class Scorer:
 
     @staticmethod
     def _again(one: Cluster, other: Cluster, shared: tuple[tuple[_Part, float], ...]) -> bool:
-        """Whether one rule saw both sides at one place. The same rule about the same file elsewhere is what it says of every copy."""
-        return not one.rules.isdisjoint(other.rules) and any(part.thing[0] not in _ARTEFACTS for part, _ in shared)
+        """Whether one rule saw both sides at one place. The same rule about the same file elsewhere is what it says of every copy, and a noisy one
+        is everywhere anyway."""
+        return not one.rules.isdisjoint(other.rules) and any(
+            part.thing[0] not in _ARTEFACTS and not part.noisy for part, _ in shared
+        )
 
-    def _fresh(self, key: EntityKey, one: Cluster, other: Cluster, *, context: bool) -> tuple[float, float, bool]:
-        """What time and the alerts' worth leave of a shared key's points, the time between, and whether only a noisy rule's alert shares it."""
-        best, best_gap, noisy = 0.0, 0.0, False
+    def _age(self, key: EntityKey, one: Cluster, other: Cluster, *, context: bool, single: bool) -> _Age:
+        """What time and the alerts' worth leave of a shared key's points, and, unless both sides are `single` alerts, what chance leaves."""
+        best = _NO_AGE
         for here, mine in one.moments(key).by_worth.items():
             for there, theirs in other.moments(key).by_worth.items():
                 gap = nearest(mine, theirs)
                 if gap > self._horizon:
                     continue
-                share, half = 1.0, self._artefact
+                share, half, worth = 1.0, self._artefact, max(here, there)
                 if context:
                     share = self._share[here] * self._share[there]
-                    half = self._both_high if here == there == Worth.HIGH else self._context
-                left = share * 0.5 ** (max(gap - self._grace, 0.0) / half)
-                if left > best:
-                    best, best_gap, noisy = left, gap, context and Worth.NOISY in (here, there)
-        return best, best_gap, noisy
+                    half = self._both_high if worth == Worth.HIGH else self._context
+                age = _Age(
+                    0.5 ** (max(gap - self._grace, 0.0) / half), share, gap, context and worth == Worth.NOISY, worth
+                )
+                if context and not single and age.time > best.left:
+                    age = self._by_chance(key, age)
+                if age.left > best.left:
+                    best = age
+        return best
+
+    def _by_chance(self, key: EntityKey, age: _Age) -> _Age:
+        """What is left because two alerts meet at a place by chance as well. Where chance is as small as the settings say, all is left that the
+        alerts' worth leaves; it goes up and down with the bits of news that it is, so that within a burst a lesser alert counts in full."""
+        if self._background is None:
+            return age
+        rate = self._rates.get((key, age.worth))
+        if rate is None:
+            rate = self._rates[key, age.worth] = self._background.rate(key, age.worth, self._known_as_of[0])
+        if not rate:
+            return age
+        luck = chance(rate, age.gap)
+        news = math.log(max(luck, _LEAST_LUCK)) / self._bits
+        share = min(1.0, age.share * news)
+        return _Age(age.time, share, age.gap, age.noisy, age.worth, luck if news < 1 else 0.0)
 
     def _keep_up(self, now: float) -> None:
         """Forgets what was worked out at another time, or when less had been seen."""
@@ -236,6 +288,7 @@ class Scorer:
         if as_of != self._known_as_of:
             self._known.clear()
             self._worth_of.clear()
+            self._rates.clear()
             self._known_as_of = as_of
 
     def _rarity(self, key: EntityKey, now: float, *sides: frozenset[str]) -> tuple[float, int]:
@@ -259,6 +312,11 @@ class Scorer:
             # ... unless that is elsewhere, with hosts and accounts of neither side.
             degree = max(degree, self._company.others(key, now, *sides))
         return (1.0 if degree <= hub else hub / degree), degree
+
+
+def _one_name(thing: Thing) -> Thing:
+    """A thing's one name: a host under its bare name is the one under its full name."""
+    return (thing[0], thing[1].partition(".")[0]) if thing[0] == "Host" else thing
 
 
 def _family(key: EntityKey) -> str:
@@ -323,6 +381,7 @@ def _sentence(part: _Part) -> str:
     kind, label = part.thing
     note = f", seen with {part.degree} others" if part.degree else ""
     note += ", by a rule that fires everywhere" if part.noisy else ""
+    note += f", where alerts come so soon after each other by chance too ({part.luck:.0%})" if part.luck else ""
     note += "".join(f"; {text}" for text in dict.fromkeys(a.text for a in part.aliases))
     return f"same {_WORDS.get(kind, kind)} {label}{note}"
 

@@ -106,6 +106,17 @@ class CorrelationSettings(BaseModel):
         description="What a shared host, account or address is worth in an alert of a noisy rule, as a share.",
     )
     low_share: float = Field(default=0.9, ge=0, le=1, description="The same in an alert below Medium severity.")
+    coincidence: float = Field(
+        default=0.005,
+        gt=0,
+        lt=1,
+        description="A shared host, account or address counts in full while an alert would be there so soon by chance no likelier than this; "
+        "less, the likelier it is.",
+    )
+    background_alerts: int = Field(
+        default=50, ge=1,
+        description="So many alerts, over twelve hours, must have been seen before anything is held to happen by chance.",
+    )  # fmt: skip
     support: float = Field(default=20.0, ge=0, description="Points that things which may name several can add at most.")
     next_tactic: float = Field(default=5.0, ge=0, description="Points for another stage of a kill chain.")
     same_rule: float = Field(default=5.0, ge=0, description="Points for the same rule.")
