@@ -11,7 +11,6 @@ make itself ordinary. Nothing is known until there were enough alerts over enoug
 from __future__ import annotations
 
 import math
-from array import array
 from bisect import bisect_left
 
 from tocsin.detect.alert import SEVERITIES
@@ -47,8 +46,9 @@ class Background:
         """`least_alerts`: how many must have been seen, over half a day, before anything is held to be known."""
         self.window = window
         self._least_alerts = least_alerts
-        self._hours: dict[EntityKey, array[int]] = {}
-        """By place, one number for each hour with alerts: the hour, times ranks, plus the best rank. What was touched longest ago first."""
+        self._hours: dict[EntityKey, tuple[int, ...]] = {}
+        """By place, one number for each hour with alerts: the hour, times ranks, plus the best rank. What was touched longest ago first. Tuples of
+        numbers are no work for the collection of garbage."""
         self._by_hour: dict[tuple[str, int], list[int]] = {}
         """By family and hour, how many places gave alerts, by the best rank."""
         self._places: dict[str, int] = {}
@@ -71,22 +71,18 @@ class Background:
 
     def _note(self, place: EntityKey, hour: int, rank: int) -> None:
         family = _FAMILIES[_kind(place)]
-        hours = self._hours.pop(place, None)
-        if hours is None:
-            hours = array("l")
+        hours = self._hours.pop(place, ())
+        if not hours:
             self._places[family] = self._places.get(family, 0) + 1
-        self._hours[place] = hours
         of_all = self._by_hour.setdefault((family, hour), [0] * _RANKS)
         at = bisect_left(hours, hour * _RANKS)
-        if at < len(hours) and hours[at] // _RANKS == hour:
-            before = hours[at] % _RANKS
-            if rank > before:
-                of_all[before] -= 1
-                of_all[rank] += 1
-                hours[at] = hour * _RANKS + rank
-        else:
+        known = at < len(hours) and hours[at] // _RANKS == hour
+        if known and rank > (before := hours[at] % _RANKS):
+            of_all[before] -= 1
+        if not known or rank > before:
             of_all[rank] += 1
-            hours.insert(at, hour * _RANKS + rank)
+            hours = (*hours[:at], hour * _RANKS + rank, *hours[at + known :])
+        self._hours[place] = hours
 
     def observed(self, now: float) -> float:
         """For how many seconds up to an hour ago it has looked on; 0 while that, or the alerts in it, are too few to know anything."""
@@ -118,7 +114,7 @@ class Background:
     def forget(self, now: float) -> None:
         """Drops what lies before the window, not all at once."""
         _, since = self.hours(now)
-        gone = []
+        gone: list[EntityKey] = []
         for place, hours in self._hours.items():
             if hours[-1] // _RANKS >= since or len(gone) >= _TOGETHER:
                 break
