@@ -171,3 +171,12 @@ def test_a_query_in_a_pack_s_rules_is_a_rule_however_little_it_says(tmp_path: Pa
     write(home, "rules/r.yaml", "id: r\nname: R\nquery: T\n")
     content = load_packs([tmp_path])
     assert ([r.id for r in content.rules], content.hunts) == (["r"], ())
+
+
+def test_a_file_as_powershell_writes_it(tmp_path: Path) -> None:
+    text = RULE.format(id="r", name="Größe")
+    write(tmp_path, "rules/a.yaml", text.encode("utf-16"))
+    write(tmp_path, "rules/b.yaml", b"\xff\xfe" + text.encode("latin-1"))
+    content = load_packs([tmp_path])
+    assert [r.documents[0].value["name"] for r in content.rules] == ["Größe"]
+    assert [p.code for p in content.problems] == ["CNT0002"]

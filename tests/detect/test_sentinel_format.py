@@ -133,7 +133,7 @@ def test_moved_stub_is_skipped(tmp_path: Path) -> None:
         (("triggerOperator: gt", "triggerOperator: greater"), "CNT0012", ""),
         (("triggerThreshold: 3", "triggerThreshold: -1"), "CNT0014", ""),
         (("triggerThreshold: 3", "triggerThreshold: three"), "CNT0011", ""),
-        (("queryFrequency: 20m", "queryFrequency: 20 minutes"), "CNT0012", ""),
+        (("queryFrequency: 20m", "queryFrequency: 20 moments"), "CNT0012", ""),
         (("queryFrequency: 20m", "queryFrequency: 2h"), "CNT0014", "Make queryPeriod at least queryFrequency."),
         (("queryFrequency: 20m", "queryFrequenzy: 20m"), "CNT0013", "Did you mean 'queryFrequency'?"),
         (("Lateral Movement", "LateralMovment"), "CNT0013", "Did you mean 'LateralMovement'?"),
@@ -188,3 +188,51 @@ def test_a_query_in_quotes_is_taken_out_of_them_with_a_warning(tmp_path: Path) -
     assert [c for c, _, _ in complaints(tmp_path, text)] == ["CNT0013"]
     kept = "id: a\nname: n\nseverity: Low\nquery: \"'a' | take 1\"\n"
     assert sentinel.load(write(tmp_path, kept)).query == "'a' | take 1"
+
+
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        (("tactics: [CredentialAccess, Lateral Movement]", "tactics: Impact, Initial Access"), ("tactics", ("Impact", "InitialAccess"))),
+        (("tactics: [CredentialAccess, Lateral Movement]", "tactics: ['Impact, Discovery', Execution]"),
+         ("tactics", ("Impact", "Discovery", "Execution"))),
+        (("relevantTechniques: [T1003, t1021.002]", "relevantTechniques: T1485"), ("techniques", ("T1485",))),
+        (("triggerThreshold: 3", "triggerThreshold: '07'"), ("threshold", 7)),
+        (("suppressionEnabled: true", "suppressionEnabled: 'False'"), ("suppression", None)),
+        (("kind: Scheduled", "kind: Scheduled\nenabled: 'false'"), ("enabled", False)),
+        (("tags: [a]", "tags: a b"), ("tags", ("a b",))),
+    ],
+)  # fmt: skip
+def test_a_wrong_shape_with_one_meaning_is_put_right_with_a_warning(
+    tmp_path: Path, change: tuple[str, str], seen: tuple[str, object]
+) -> None:
+    assert change[0] in FULL
+    text = FULL.replace(*change)
+    assert getattr(sentinel.load(write(tmp_path, text)), seen[0]) == seen[1]
+    assert [c for c, line, _ in complaints(tmp_path, text) if line] == ["CNT0013"]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (("triggerThreshold: 3", "triggerThreshold: 'some'"), "CNT0011"),
+        (("suppressionEnabled: true", "suppressionEnabled: 'perhaps'"), "CNT0011"),
+        (("tactics: [CredentialAccess, Lateral Movement]", "tactics: {a: b}"), "CNT0011"),
+    ],
+)
+def test_a_wrong_shape_without_a_meaning_is_refused(tmp_path: Path, change: tuple[str, str], code: str) -> None:
+    assert [c for c, _, _ in complaints(tmp_path, FULL.replace(*change))] == [code]
+
+
+def test_no_suppression_has_no_span(tmp_path: Path) -> None:
+    text = FULL.replace("suppressionDuration: 5h", "suppressionDuration: 0s")
+    assert sentinel.load(write(tmp_path, text)).suppression is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("5min", timedelta(minutes=5)), ("1hr", timedelta(hours=1)), ("2 days", timedelta(days=2)), ("1week", timedelta(days=7)),
+     ("30sec", timedelta(seconds=30)), ("1dd", None), ("5hm", None), ("1month", None)],
+)  # fmt: skip
+def test_spans_with_longer_units(text: str, value: timedelta | None) -> None:
+    assert parse_duration(text) == value

@@ -34,6 +34,8 @@ def test_strong_keys(entity: Entity, strong: set[tuple[str, ...]]) -> None:
 
 def test_an_address_as_host_name_stays_whole() -> None:
     assert Entity("Host", {"FullName": "10.0.0.5"}).label == "10.0.0.5"
+    assert Entity("Account", {"ObjectGuid": "123"}).label == "123"
+    assert Entity("Host", {"OMSAgentID": "a1"}).label == "a1"
 
 
 @given(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -514,7 +515,9 @@ def load_test_file(path: Path) -> tuple[TestFile | None, list[ContentError]]:
 def read_text(path: Path) -> str:
     """A content file's text.
 
-    Raises `ContentError`: CNT0002 for a file that can't be read or isn't UTF-8, CNT0004 for one that is too large.
+    UTF-8, and UTF-16 where its mark stands first, as PowerShell redirects an export.
+
+    Raises `ContentError`: CNT0002 for a file that can't be read or is neither, CNT0004 for one that is too large.
     """
     place = Place(str(path))
     try:
@@ -526,6 +529,9 @@ def read_text(path: Path) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise ContentError(f"It can't be read: {error.strerror or error}.", code="CNT0002", place=place) from error
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        with suppress(UnicodeDecodeError):
+            return data.decode("utf-16")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -10,17 +10,20 @@ __all__ = ["duration_text", "parse_duration", "too_fine"]
 _LONGEST = timedelta(days=3660)
 _MOST_WINDOWS = 25_000
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|m|s)\Z", re.IGNORECASE)
+_SPAN = re.compile(
+    r"(\d+(?:\.\d+)?)\s*(w|d|h|m|s)(?:(?<=w)eeks?|(?<=d)ays?|(?<=h)(?:ou)?rs?|(?<=m)in(?:ute)?s?|(?<=s)ec(?:ond)?s?)?\Z",
+    re.IGNORECASE,
+)
 _CLOCK = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{2}):(\d{2})\Z")
 _ISO = re.compile(
     r"P(?:(\d+(?:\.\d+)?)W)?(?:(\d+(?:\.\d+)?)D)?(?:T(?:(\d+(?:\.\d+)?)H)?(?:(\d+(?:\.\d+)?)M)?(?:(\d+(?:\.\d+)?)S)?)?\Z",
     re.IGNORECASE,
 )
-_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
 def parse_duration(text: str) -> timedelta | None:
-    """The duration, or None for text that is none or longer than ten years: ``1d``, ``20m``, ``1.02:00:00``, ``PT1H``, ``P2DT1H30M``."""
+    """The duration, or None for text that is none or longer than ten years: ``1d``, ``20m``, ``1hour``, ``1.02:00:00``, ``PT1H``, ``P2DT1H30M``."""
     text = text.strip()
     found = _parsed(text) if len(text) <= 40 else None
     return found if found is not None and found <= _LONGEST else None

@@ -94,7 +94,7 @@ def read_reports(data: bytes | str, now: datetime, *, least: int | None = None) 
         raise ContentError(
             f"The bundle has no report: it has {len(objects):,} other objects.",
             code="CNT0060",
-            hint="Indicators without a report belong into ThreatIntelIndicators: tocsin indicators import.",
+            hint="Indicators without a report belong into the table of indicators: tocsin indicators import.",
         )
     if len(reports) > MOST_REPORTS:
         raise ContentError(f"A bundle has at most {MOST_REPORTS} reports, this one {len(reports)}.", code="CNT0060")

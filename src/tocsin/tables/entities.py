@@ -112,7 +112,8 @@ class Entity:
                     or ids.get("FullName")
                     or ids.get("DisplayName")
                     or ids.get("Sid")
-                    or ids.get("AadUserId", "")
+                    or ids.get("AadUserId")
+                    or next(iter(ids.values()), "")
                 )
                 if suffix := ids.get("UPNSuffix"):
                     return f"{name}@{suffix}"
@@ -124,7 +125,8 @@ class Entity:
                     or ids.get("NetBiosName")
                     or ids.get("FullName")
                     or ids.get("DeviceId")
-                    or ids.get("AzureID", "")
+                    or ids.get("AzureID")
+                    or next(iter(ids.values()), "")
                 )
                 return f"{name}.{ids['DnsDomain']}" if ids.get("DnsDomain") and ids.get("HostName") else name
             case "File":

@@ -28,6 +28,11 @@ def duration(text: str) -> str:
     return "" if value > timedelta(0) else "It must be longer than nothing."
 
 
+def span(text: str) -> str:
+    """As `duration`, and nothing is a span, too: what is off has none."""
+    return "" if parse_duration(text) is not None else duration(text)
+
+
 def _severity(text: str) -> str:
     return "" if normal_severity(text) else f"'{text}' isn't one of Informational, Low, Medium, High."
 
@@ -99,7 +104,7 @@ FIELDS: Mapping[str, Field] = {
         ),
     ),
     "suppressionEnabled": Field("bool"),
-    "suppressionDuration": Field("text", test=duration),
+    "suppressionDuration": Field("text", test=span),
 }
 
 
@@ -126,7 +131,7 @@ def incident_of(incident: Mapping[str, Any], *, create: bool) -> IncidentSetting
 
 def suppression_of(value: Mapping[str, Any], text: str) -> timedelta | None:
     """For how long a rule is silent after an alert; `text` is `suppressionDuration` as written."""
-    return parse_duration(text or "5h") if value.get("suppressionEnabled") else None
+    return (parse_duration(text or "5h") or None) if value.get("suppressionEnabled") else None
 
 
 def techniques_of(value: Mapping[str, Any]) -> tuple[str, ...]:

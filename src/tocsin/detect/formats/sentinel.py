@@ -19,6 +19,7 @@ from tocsin.base.errors import ContentError, DetectError, did_you_mean
 from tocsin.content import Document, Field, RuleFile, Schema, check, is_warning, load_rule_file
 from tocsin.detect.durations import parse_duration, too_fine
 from tocsin.detect.formats import arm, kinds, options
+from tocsin.detect.formats.shapes import put_right
 from tocsin.detect.rule import (
     EntityMapping,
     Operator,
@@ -38,7 +39,8 @@ OTHER_KINDS = (
 OPERATORS: Mapping[str, Operator] = {
     "gt": Operator.GREATER, "greaterthan": Operator.GREATER, "lt": Operator.LESS, "lessthan": Operator.LESS,
     "fewerthan": Operator.LESS, "eq": Operator.EQUAL, "equal": Operator.EQUAL, "equals": Operator.EQUAL,
-    "ne": Operator.NOT_EQUAL, "notequal": Operator.NOT_EQUAL,
+    "ne": Operator.NOT_EQUAL, "notequal": Operator.NOT_EQUAL, ">": Operator.GREATER, "<": Operator.LESS, "=": Operator.EQUAL,
+    "==": Operator.EQUAL, "!=": Operator.NOT_EQUAL,
 }  # fmt: skip
 LEAST, MOST = timedelta(minutes=5), timedelta(days=14)
 
@@ -128,6 +130,7 @@ def rules_of(file: RuleFile) -> tuple[list[Rule], list[ContentError | DetectErro
         if unknown:
             problems.extend(unknown)
             continue
+        problems.extend(put_right(document, path))
         found = check(document, _of_kind(document, path, schema), path)
         if any(not is_warning(p) for p in found):
             problems.extend(found)
