@@ -142,3 +142,19 @@ def test_expressions_without_a_value(text: str, why: str) -> None:
     )
     with pytest.raises(UnknownValue, match=re.escape(why)):
         evaluate(text, scope)
+
+
+def test_the_rules_as_the_service_lists_them(tmp_path: Path) -> None:
+    base = "/subscriptions/s/resourceGroups/g/providers/Microsoft.SecurityInsights/alertRules"
+    nothing = dict.fromkeys(
+        ("entityMappings", "customDetails", "alertDetailsOverride", "eventGroupingSettings", "sentinelEntitiesMappings",
+         "incidentConfiguration", "tactics", "techniques", "subTechniques", "alertRuleTemplateName", "templateVersion", "startTimeUtc")
+    )  # fmt: skip
+    listed = [
+        {"id": f"{base}/{ID}", "name": ID, "etag": '"x"', "kind": "Scheduled", "properties": {**PROPERTIES, **nothing}},
+        {"id": f"{base}/BuiltInFusion", "name": "BuiltInFusion", "kind": "Fusion", "properties": {"enabled": True}},
+        "nonsense",
+    ]
+    rules, problems = sentinel.rules_of(file(tmp_path, {"value": listed}))
+    assert [str(p) for p in problems] == []
+    assert [(r.id, r.name, r.query) for r in rules] == [(ID, "A lamp", PROPERTIES["query"])]

@@ -134,6 +134,21 @@ def test_fuzzy_union_forgives_missing_tables_only() -> None:
     assert refused("union isfuzzy=true Events, (Other | where Nope == 1)").code == "KQL0101"
 
 
+def test_a_let_goes_before_a_column_of_another_spelling() -> None:
+    """A stored column answers to another spelling of its name, but not to a name that the query defines."""
+    assert columns("Events | project name") == ["name"]
+    for text in (
+        "let name = 1d; Events | where TimeGenerated > ago(name)",
+        "let level = dynamic([1, 2]); Events | where Level in (level)",
+        "let level = Events | project Level; Events | where Level in (level)",
+        "let f = (name:timespan) { Events | where TimeGenerated > ago(name) }; f(1d)",
+        "let name = (x:long) { x }; Events | extend Y = name(Level)",
+    ):
+        assert "Name" in columns(text), text
+    # The column's own spelling is the column, as in Kusto.
+    assert refused("let Name = 1d; Events | where TimeGenerated > ago(Name)").code == "KQL0105"
+
+
 def test_what_a_fuzzy_union_leaves_out_is_told() -> None:
     text = "let lamps = () { Lamps | where A == 1 };\nunion isfuzzy=true Events, (NoSuchTable | take 1), lamps(), NoSuchTable()"
     found = compile_query(text, CATALOG, now=NOW).left_out

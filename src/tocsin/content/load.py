@@ -478,6 +478,8 @@ def rule_format(value: Any) -> str | None:
     properties = value.get("properties")
     if isinstance(properties, dict) and "queryCondition" in properties:
         return "defender"
+    if isinstance(listed, list) and any(isinstance(v, dict) and isinstance(v.get("properties"), dict) for v in listed):
+        return "sentinel"
     if published.is_function(value):
         return "function"
     if "query" in value or "kind" in value or "resources" in value:

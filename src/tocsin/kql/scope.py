@@ -202,6 +202,10 @@ class Environment:
             frame = frame.parent
         return None
 
+    def hides(self, column: str, name: str) -> bool:
+        """Whether a name means a let or a parameter although a column is called so, too: where that is so only in another spelling."""
+        return column != name and self.lookup(name) is not None
+
     def caller_row(self) -> object:
         """The row context of the caller, inside the body of a scalar function: its lets may depend on that row."""
         frame: Environment | None = self

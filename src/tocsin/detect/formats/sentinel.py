@@ -160,6 +160,12 @@ def _places(document: Document) -> list[_Place]:
             for path, resource, scope in arm.resources(document)
             if _is_rule(resource)
         ]
+    if isinstance(value.get("value"), list):  # what the service lists
+        return [
+            (("value", index, "properties"), ARM_RULE, resource, None)
+            for index, resource in enumerate(value["value"])
+            if isinstance(resource, dict) and _is_rule(resource)
+        ]
     if isinstance(value.get("properties"), dict):
         return [(("properties",), ARM_RULE, value, None)]
     return [((), YAML_RULE, value, None)]

@@ -68,7 +68,7 @@ def _name(b: Binder, node: ast.Name, row: Row) -> Scalar:
         return extra
     if row.relation is not None:
         column = row.relation.column(node.name)
-        if column is not None:
+        if column is not None and not row.env.hides(column.name, node.name):
             source = b.json_texts.get(column.alias, "")
             if source in row.relation.plan.aliases:
                 return replace(column.scalar(), json_text=source)

@@ -43,7 +43,8 @@ def is_tabular(b: Binder, node: ast.Expr, row: Row) -> bool:
     """True where the item is a table: a pipeline, a table's name, a call that gives a table."""
     from tocsin.kql.binder.tables import is_table_expression
 
-    if isinstance(node, ast.Name) and row.relation is not None and row.relation.column(node.name) is not None:
+    column = row.relation.column(node.name) if isinstance(node, ast.Name) and row.relation is not None else None
+    if isinstance(node, ast.Name) and column is not None and not row.env.hides(column.name, node.name):
         return False
     return is_table_expression(b, node, row.env)
 
