@@ -3,6 +3,7 @@ servers would read differently, senders that don't read, machines that take ever
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import json
@@ -11,6 +12,7 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import msgpack
@@ -20,18 +22,26 @@ import zstandard
 from tests.ingest.fuzz.doors import App, Kept, decoded
 from tests.ingest.intake_support import Rig, until
 from tests.ingest.shipper_support import TOKENS, serve
+from tocsin.base.errors import Place
+from tocsin.ingest.decoders.body import pack_letters, unpack_letters
+from tocsin.ingest.mapping import DEAD_LETTERS
+from tocsin.ingest.model import DeadLetter
+from tocsin.ingest.receivers.azure import AzureReceiver
 from tocsin.ingest.receivers.beats import inflate_frames
 from tocsin.ingest.receivers.elastic import ElasticReceiver
 from tocsin.ingest.receivers.expanding import DamagedError, inflated, unzstd
 from tocsin.ingest.receivers.fluent import read_message
 from tocsin.ingest.receivers.hec import HecReceiver
+from tocsin.ingest.receivers.jsonlines import JsonLinesReceiver
 from tocsin.ingest.receivers.loki import LokiReceiver
 from tocsin.ingest.receivers.otlp import OtlpReceiver
 from tocsin.ingest.receivers.relp import _UNREAD, RelpReceiver
 from tocsin.ingest.receivers.streams import FrameError, StreamLimits
 from tocsin.ingest.receivers.syslog import SyslogTcpReceiver
+from tocsin.lake import Body
 from tocsin.workspace.patience import PatientProtocol, counting
 
+DCR = "/dataCollectionRules/d/streams/Custom-A_CL?api-version=2023-01-01"
 LINES = b"".join(b'{"event":"number %d","time":%d}\n' % (n, n) for n in range(20_000))
 
 
@@ -95,6 +105,58 @@ def test_entries_of_the_forward_protocol_may_come_by_zstd() -> None:
     for bad in (zstandard.compress(entries)[:-3], zstandard.compress(b"\0" * (4 << 20))):
         with pytest.raises(FrameError):
             read_message(["t", bad, {"compressed": "zstd"}], 1 << 20)
+
+
+MANY = 4 << 20
+SWARMS: dict[str, tuple[type, str, bytes, str]] = {
+    "azure": (AzureReceiver, DCR, b"[" + b"{}," * MANY + b"{}]", "application/json"),
+    "hec": (HecReceiver, "/services/collector/event", b'{"event":1}' * MANY, "application/json"),
+    "hec raw": (HecReceiver, "/services/collector/raw", b"x\n" * MANY, "text/plain"),
+    "elastic": (ElasticReceiver, "/_bulk", b'{"index":{}}\n{"a":1}\n' * (MANY // 4), "application/x-ndjson"),
+    "otlp": (OtlpReceiver, "/v1/logs", b'{"resourceLogs":[' + b"{}," * MANY + b"{}]}", "application/json"),
+    "otlp protobuf": (OtlpReceiver, "/v1/logs", b"\x0a\x00" * MANY, "application/x-protobuf"),
+    "loki": (LokiReceiver, "/loki/api/v1/push", b'{"streams":[{"values":[' + b'["1",""],' * MANY, "application/json"),
+    "jsonl": (JsonLinesReceiver, "/ingest/v1/jsonl", b"{}\n" * MANY, "application/json"),
+}
+
+
+@pytest.mark.parametrize("name", SWARMS)
+def test_a_swarm_of_tiny_events_is_refused_before_it_is_read(name: str) -> None:
+    """A hundred kilobytes on the wire; read as events, gigabytes."""
+    kind, path, body, media = SWARMS[name]
+    kept = Kept()
+    scheme = "Splunk" if kind is HecReceiver else "Bearer"
+    sent = {"authorization": f"{scheme} good", "content-type": media, "content-encoding": "gzip"}
+    assert App(kind(kept, TOKENS.get).routes()).post(path, gzip.compress(body, 1), sent) == 413
+    assert not kept.bodies
+
+
+def test_a_swarm_of_entries_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = b"\x92\x01\x80"
+    monkeypatch.setattr("tocsin.ingest.receivers.fluent._MOST", 20_000)
+    with pytest.raises(FrameError, match="arrays and maps"):
+        read_message(["t", gzip.compress(tiny * 30_000, 1), {"compressed": "gzip"}], 1 << 26)
+    lines, _ = read_message(["t", gzip.compress(tiny * 1000, 1), {"compressed": "gzip"}], 1 << 26)
+    assert len(lines) == 1000
+
+
+def test_very_many_dead_letters_are_put_together_and_none_is_lost(tmp_path: Path) -> None:
+    rig = Rig(tmp_path).start()
+    lines = [b"[%d]" % n for n in range(25_000)]
+    body = Body("jsonl", b'{"message":"good"}\n' + b"\n".join(lines), rig.intake.now(), {"token": "t"})
+    assert rig.intake.wait_visible(rig.intake.submit([body]).result(60), 60)
+    letters = rig.rows(DEAD_LETTERS)
+    assert len(letters) < 10_100
+    raw = b"\n".join(base64.b64decode(r["Raw_s"]) for r in letters)
+    assert sorted(raw.split(b"\n")) == sorted(lines)
+    assert len(rig.rows("Unparsed_CL")) == 1
+    (source,) = [s for s in rig.intake.sources() if s.name == "t"]
+    assert source.errors == 25_000
+    rig.close()
+    packed = [DeadLetter("no", "ING0001", Place("p"), line, size=len(line)) for line in lines]
+    back = list(unpack_letters(pack_letters(packed)))
+    assert len(back) == 10_001
+    assert sum(letter.rows for letter in back) == 25_000
 
 
 # ---------------------------------------------------------------------------------------------------- values

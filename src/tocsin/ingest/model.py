@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 import pyarrow as pa
 
 from tocsin.base.errors import IngestError, Place
 
-__all__ = ["DeadLetter", "DecodedItem", "FileReport", "SourceBatch"]
+__all__ = ["DeadLetter", "DecodedItem", "FileReport", "Letters", "SourceBatch"]
 
 
 @dataclass(slots=True)
@@ -68,6 +68,52 @@ class DeadLetter:
 
     def __str__(self) -> str:
         return f"{self.code} {self.place}: {self.reason}"
+
+
+class Letters:
+    """Dead letters of one body: the first ones as they are, those beyond put together a megabyte at a time. Nothing of them is lost, and what is
+    nothing but pieces that are none doesn't become a thousand times as much."""
+
+    def __init__(self, most: int = 10_000, together: int = 1 << 20) -> None:
+        self._most = most
+        self._together = together
+        self._kept: list[DeadLetter] = []
+        self._more: list[DeadLetter] = []
+        self._size = 0
+        self.count = 0
+        """How many there were."""
+
+    def add(self, letter: DeadLetter) -> None:
+        """One more."""
+        self.count += 1
+        if len(self._kept) < self._most:
+            self._kept.append(letter)
+            return
+        if self._more and self._size + len(letter.raw) > self._together:
+            self._join()
+        self._more.append(letter)
+        self._size += len(letter.raw) + 1
+
+    def all(self) -> list[DeadLetter]:
+        """What they became."""
+        if self._more:
+            self._join()
+        return self._kept
+
+    def _join(self) -> None:
+        first, count = self._more[0], len(self._more)
+        if count > 1:
+            cut = sum(letter.size - len(letter.raw) for letter in self._more if not letter.whole)
+            raw = b"\n".join([letter.raw for letter in self._more])
+            first = replace(
+                first,
+                reason=f"{count} pieces that can't be taken. The first: {first.reason}",
+                raw=raw,
+                size=len(raw) + cut,
+                rows=sum(letter.rows for letter in self._more),
+            )
+        self._kept.append(first)
+        self._more, self._size = [], 0
 
 
 @dataclass(frozen=True, slots=True)

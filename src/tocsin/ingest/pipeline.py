@@ -28,9 +28,10 @@ from tocsin.base.errors import IngestError, LakeError, Place
 from tocsin.ingest import codes
 from tocsin.ingest.decoders import decode_bodies
 from tocsin.ingest.decoders.tables import TableMatcher, default_matcher
+from tocsin.ingest.density import pieces
 from tocsin.ingest.letters import DEAD_LETTERS, LETTER, dead_letter_rows, letter_of_body, replayed_row
 from tocsin.ingest.mapping import Mapper
-from tocsin.ingest.model import DeadLetter, SourceBatch
+from tocsin.ingest.model import DeadLetter, Letters, SourceBatch
 from tocsin.ingest.requests import RequestLog
 from tocsin.ingest.settings import DecodeLimits
 from tocsin.ingest.tablerows import Decoded, TableRows, merged
@@ -42,6 +43,7 @@ __all__ = ["Intake", "IntakeBusyError", "Memory", "SourceState"]
 _log = structlog.get_logger("tocsin.ingest")
 # What is mapped together at most: the engine plans each expression once for it, however many rows there are.
 _GATHER_BYTES = 64 << 20
+_PIECE_BYTES = 64
 _QUEUE_BYTES = 96 << 20
 # When rows lag behind by more than that, instants of receipt get coarser, so that more bodies can be mapped together.
 _LAG = timedelta(seconds=1)
@@ -368,7 +370,7 @@ class Intake:
             while number in self._arrived and size < _GATHER_BYTES:
                 waiting = self._arrived[number]
                 taken += zip(range(number, waiting.last + 1), waiting.bodies, strict=True)
-                size += sum(len(b.data) for b in waiting.bodies)
+                size += sum(_weight(b) for b in waiting.bodies)
                 number = waiting.last + 1
             return taken
 
@@ -474,25 +476,27 @@ class Intake:
         """Decodes bodies that differ in nothing but their bytes; gives the source and about how many events each had."""
         bodies = [body for _, body in taken]
         body, failure = bodies[0], None
-        items: list[SourceBatch | DeadLetter] = []
+        batches: list[SourceBatch] = []
+        letters = Letters()
         try:
-            items.extend(decode_bodies(bodies, limits=self.limits, matcher=self.matcher))  # those before a failure stay
+            for item in decode_bodies(bodies, limits=self.limits, matcher=self.matcher):  # those before a failure stay
+                if isinstance(item, DeadLetter):
+                    letters.add(item)
+                else:
+                    batches.append(item)
         except Exception as error:
             failure = error
-        if len(taken) > 1 and (failure is not None or any(isinstance(item, DeadLetter) for item in items)):
+        if len(taken) > 1 and (failure is not None or letters.count):
             # Each by itself: the one that a letter came in is part of what tells it from others.
             return [count for one in taken for count in self._decode([one], group)]
-        events = errors = 0
+        events, errors = 0, letters.count
         first = len(group.dead)
-        for item in items:
-            if isinstance(item, DeadLetter):
-                errors += 1
-                group.dead.append(item)
-            else:
-                events += len(item)
-                types = item.rows.schema.types if item.source.startswith("table.") else ()
-                key = (item.source, item.parser, *item.rows.column_names, *types)
-                group.batches.setdefault(key, []).append(item)
+        group.dead += letters.all()
+        for item in batches:
+            events += len(item)
+            types = item.rows.schema.types if item.source.startswith("table.") else ()
+            key = (item.source, item.parser, *item.rows.column_names, *types)
+            group.batches.setdefault(key, []).append(item)
         if failure is not None:
             _log.error("ingest.decode", source=body.source, exc_info=failure)
             errors += 1
@@ -524,6 +528,11 @@ class Intake:
             state.last_event = body.received
         share, more = divmod(events, len(bodies))
         return [(kind, name, share + (n < more)) for n in range(len(bodies))]
+
+
+def _weight(body: Body) -> int:
+    """About how many bytes it takes to decode a body: those of small events are the least of it. In syslog's own framing a blank is before each."""
+    return len(body.data) + _PIECE_BYTES * pieces(body.data, b" " if body.source == "syslog" else b"\n{", windows=4)
 
 
 def _likeness(taken: tuple[int, Body]) -> tuple[datetime, object]:

@@ -43,7 +43,7 @@ from tocsin.ingest.decoders.tables import TableMatcher, default_matcher
 from tocsin.ingest.decoders.textlines import add_declared_line, decode_lines
 from tocsin.ingest.decoders.w3c import decode_w3c
 from tocsin.ingest.decoders.zeek import decode_zeek_tsv
-from tocsin.ingest.model import DeadLetter, DecodedItem, FileReport, SourceBatch
+from tocsin.ingest.model import DeadLetter, DecodedItem, FileReport, Letters, SourceBatch
 from tocsin.ingest.settings import DecodeLimits
 from tocsin.tables.kinds import KINDS
 
@@ -351,7 +351,10 @@ def _syslog(body: BodyLike, context: Context) -> Iterator[SourceBatch | DeadLett
 
 
 def pack_letters(letters: Sequence[DeadLetter]) -> bytes:
-    """Dead letters as the data of a `dead` body."""
+    """Dead letters as the data of a `dead` body; very many are put together (see `Letters`)."""
+    gathered = Letters()
+    for letter in letters:
+        gathered.add(letter)
     return orjson.dumps(
         [
             {
@@ -362,8 +365,9 @@ def pack_letters(letters: Sequence[DeadLetter]) -> bytes:
                 "source": d.source,
                 "format": d.format,
                 "size": d.size,
+                "rows": d.rows,
             }
-            for d in letters
+            for d in gathered.all()
         ]
     )
 
@@ -372,8 +376,9 @@ def unpack_letters(data: bytes) -> Iterator[DeadLetter]:
     """The dead letters of a `dead` body."""
     for d in orjson.loads(data):
         yield DeadLetter(
-            d["reason"], d["code"], Place(*d["place"]), base64.b64decode(d["raw"]), d["source"], d["format"], d["size"]
-        )
+            d["reason"], d["code"], Place(*d["place"]), base64.b64decode(d["raw"]), d["source"], d["format"], d["size"],
+            rows=d.get("rows", 1),
+        )  # fmt: skip
 
 
 def pack_batch(batch: SourceBatch) -> tuple[bytes, dict[str, str]]:

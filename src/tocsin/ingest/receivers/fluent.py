@@ -26,10 +26,11 @@ from tocsin.ingest.receivers.http import Port, claim
 from tocsin.ingest.receivers.streams import FrameError, Stream, StreamLimits, StreamReceiver, is_loopback
 from tocsin.lake import Body
 
-__all__ = ["FluentReceiver", "Handshake", "read_message", "unpacked", "unpacker"]
+__all__ = ["Counted", "FluentReceiver", "Handshake", "read_message", "unpacked", "unpacker"]
 
 _ASIDE_BYTES = 1 << 18
 _LONGEST = 1 << 16
+_MOST = 2_000_000
 _HOSTS = ("hostname", "host", "Computer", "_HOSTNAME", "node_name", "host_name")
 _TEXTS = frozenset({"log", "message", "stream", "time", "_p", "file", "source", "container_id", "container_name"})
 _UNPACK_ERRORS = (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError)
@@ -90,7 +91,8 @@ class FluentReceiver(StreamReceiver):
 
     async def serve(self, stream: Stream) -> None:
         """Reads messages one after another."""
-        frames = unpacker(self.limits.frame_bytes)
+        counted = Counted()
+        frames = unpacker(self.limits.frame_bytes, counted)
         shaking = Handshake(self._key, socket.gethostname()) if self._key else None
         if shaking is not None:
             await stream.send(shaking.hello())
@@ -100,7 +102,7 @@ class FluentReceiver(StreamReceiver):
             before = consumed
             fed += len(data)
             for message, position in unpacked(frames, data):
-                consumed = position
+                consumed, counted.count = position, 0
                 if shaking is not None:
                     good, pong = shaking.answer(message)
                     await stream.send(pong)
@@ -139,9 +141,26 @@ class FluentReceiver(StreamReceiver):
             await stream.send(bytes(msgpack.packb({"ack": chunk})))
 
 
-def unpacker(limit: int) -> Any:
+class Counted:
+    """Counts the arrays and maps of a message: an empty one is a byte, and costs seventy to hold."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, value: Any) -> Any:
+        """Called by msgpack for each."""
+        self.count += 1
+        if self.count > _MOST:
+            raise ValueError(f"more than {_MOST} arrays and maps in a message")
+        return value
+
+
+def unpacker(limit: int, counted: Counted | None = None) -> Any:
     """A streaming reader of msgpack whose memory is bounded."""
+    counted = counted or Counted()
     return msgpack.Unpacker(
+        list_hook=counted,
+        object_hook=counted,
         raw=False,
         unicode_errors="surrogateescape",
         strict_map_key=False,

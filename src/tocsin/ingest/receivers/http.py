@@ -11,16 +11,18 @@ from typing import Protocol
 from starlette.requests import ClientDisconnect, Request
 
 from tocsin.base.errors import IngestError
+from tocsin.ingest.density import most_pieces, pieces
 from tocsin.ingest.pipeline import SourceState
 from tocsin.ingest.receivers.expanding import DamagedError, inflated, unzstd
 from tocsin.ingest.requests import RequestLog
 from tocsin.lake import Body
 
-__all__ = ["DEFAULT_MAX_BODY", "BodyError", "Port", "TokenCheck", "claim", "read_body", "store"]
+__all__ = ["DEFAULT_MAX_BODY", "BodyError", "Port", "TokenCheck", "check_pieces", "claim", "read_body", "store"]
 
 DEFAULT_MAX_BODY = 64 << 20
 _CHUNK_SECONDS = 30.0
 _BODY_SECONDS = 300.0
+_UNCOUNTED = 1 << 17
 _ENCODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "gzip", "zstd": "zstd"}
 
 TokenCheck = Callable[[str], str | None]
@@ -74,7 +76,26 @@ class BodyError(IngestError):
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body, decompressed. Raises BodyError: 413 too large, 415 unknown encoding, 400 damaged or cut off."""
+    """The whole body, decompressed. Raises BodyError: 413 too large or of too many pieces, 415 unknown encoding, 400 damaged or cut off."""
+    data = await _read_body(request, limit)
+    if "protobuf" not in request.headers.get("content-type", ""):  # its line feeds are none
+        check_pieces(data)
+    return data
+
+
+def check_pieces(data: bytes, *, protobuf: bool = False) -> None:
+    """Refuses a body that holds far more lines and objects than one of its size can. Raises BodyError 413."""
+    if len(data) <= _UNCOUNTED:
+        return
+    count, most = pieces(data, b"\n" if protobuf else b"\n{["), most_pieces(len(data), protobuf=protobuf)
+    if count > most:
+        raise BodyError(
+            f"The body holds about {count} lines, objects and lists in {len(data)} bytes; {most} are allowed.", 413,
+            hint="Send it in smaller bodies.",
+        )  # fmt: skip
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:

@@ -25,7 +25,7 @@ from tocsin.ingest.decoders.jsontext import load_tolerant
 from tocsin.ingest.model import DeadLetter
 from tocsin.ingest.receivers.door import HttpReceiver, RefusedError
 from tocsin.ingest.receivers.envelopes import envelope
-from tocsin.ingest.receivers.http import BodyError
+from tocsin.ingest.receivers.http import BodyError, check_pieces
 
 __all__ = ["Line", "LokiReceiver", "parse_labels", "read_json", "read_protobuf", "unsnappy"]
 
@@ -72,8 +72,11 @@ class LokiReceiver(HttpReceiver):
         limit = self._max_body
 
         def lines(raw: bytes) -> tuple[list[bytes], bool, list[DeadLetter]]:
-            read = read_json(raw) if media == "application/json" else read_protobuf(unsnappy(raw, limit))
-            return self._lines(read, sender)
+            if media == "application/json":
+                return self._lines(read_json(raw), sender)
+            raw = unsnappy(raw, limit)
+            check_pieces(raw, protobuf=True)
+            return self._lines(read_protobuf(raw), sender)
 
         kept, timed, letters = await self.aside(lines, data)
         key = await self.keep(request, sender, b"\n".join(kept), timed=timed, letters=letters)

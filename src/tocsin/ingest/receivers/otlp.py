@@ -27,7 +27,7 @@ from tocsin.ingest.decoders.jsontext import load_tolerant
 from tocsin.ingest.model import DeadLetter
 from tocsin.ingest.receivers.door import HttpReceiver, RefusedError
 from tocsin.ingest.receivers.envelopes import envelope
-from tocsin.ingest.receivers.http import BodyError
+from tocsin.ingest.receivers.http import BodyError, check_pieces
 
 __all__ = ["OtlpReceiver", "Record", "read_json", "read_protobuf"]
 
@@ -136,6 +136,8 @@ class OtlpReceiver(HttpReceiver):
                 f"Content-Type {media or 'none'} isn't OTLP's.", 415, hint=f"Use {_PROTOBUF} or {_JSON}."
             )
         data = await self.body(request)
+        if media == _PROTOBUF:
+            check_pieces(data, protobuf=True)
         read = read_json if media == _JSON else read_protobuf
         lines, timed, letters = await self.aside(lambda raw: self._lines(read(raw), sender), data)
         key = await self.keep(request, sender, b"\n".join(lines), timed=timed, letters=letters)
