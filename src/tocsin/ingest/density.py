@@ -6,7 +6,7 @@ would take all memory of the machine, and do so again when the log is read after
 
 from __future__ import annotations
 
-from random import randrange
+import secrets
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,16 @@ _EVERY = 12
 
 
 def pieces(data: bytes, marks: bytes = b"\n{", *, windows: int = 64) -> int:
-    """About how many lines and objects begin in the data: how often the marks are in it. Large data is looked at in that many places, chosen anew each
-    time, one in each part of it: what is dense enough to matter shows there."""
+    """About how many lines and objects begin in the data: how often the marks are in it.
+
+    Large data is looked at in that many windows, one in each part of it, somewhere else each time: what is dense enough to matter shows there.
+    """
     octets = np.frombuffer(data, np.uint8)
     if len(octets) <= windows * _WINDOW:
         return _count(octets, marks)
     part = len(octets) // windows
-    seen = [octets[at : at + _WINDOW] for at in (n * part + randrange(part - _WINDOW + 1) for n in range(windows))]
+    start = secrets.randbelow(part - _WINDOW + 1)
+    seen = [octets[at : at + _WINDOW] for at in range(start, start + part * windows, part)]
     return _count(np.concatenate(seen), marks) * len(octets) // (windows * _WINDOW)
 
 
