@@ -174,3 +174,9 @@ def test_check_reads_rules_in_yaml_and_tells_places_in_the_file(tmp_path: Path) 
 def test_the_shipped_packs_are_right() -> None:
     packs = Path(__file__).parents[2] / "packs"
     assert run("check", str(packs)).endswith(" queries, 0 errors\n")
+
+
+def test_check_knows_the_columns_of_shipped_watchlists() -> None:
+    text = "_GetWatchlist('VIPUsers') | project ['User Principal Name'], SearchKey"
+    assert "0 errors" in run("check", "-", stdin=text)
+    assert "KQL0101" in run("check", "-", stdin=text.replace("Principal", "Prinzipal"), code=1)

@@ -58,9 +58,11 @@ class CaseEngine:
     """Compiles and runs queries that bring their own rows, or none."""
 
     def __init__(self, clock: Clock | None = None) -> None:
-        functions = {f.name: f for f in load_packs([packs_dir()]).functions}
+        content = load_packs([packs_dir()], only=("functions", "watchlists"))
+        functions = {f.name: f for f in content.functions}
+        watchlists = {w.alias: w.table.slice(0, 0) for w in content.watchlists}
         declared = catalogue()
-        self.catalog = WorkspaceCatalog(declared, _Typical(declared), functions)  # type: ignore[arg-type]
+        self.catalog = WorkspaceCatalog(declared, _Typical(declared), functions, watchlists)  # type: ignore[arg-type]
         self._engine = Engine(catalog=declared)
         self._stack = ExitStack()
         self._stack.callback(self._engine.close)
