@@ -54,6 +54,8 @@ class Scalar(Operand):
     `must` is what has to hold in a scanned file for this condition to be true of one of its rows (`tocsin.kql.needs`).
     `json_text` is the alias of the string that this dynamic is the JSON of, where there is one: members can be read from it without
     parsing it first. `texts` is the engine's list of strings that this dynamic is the array of.
+    `members` are the members of this dynamic, or of the JSON in this text, whose texts have columns of their own: (member, alias of its text,
+    alias of its text when the value is read as JSON once more).
     `parts` are all columns of a function that gives several (name template, value), of which this scalar is the first.
     """
 
@@ -66,6 +68,7 @@ class Scalar(Operand):
     spread: int = 1
     json_text: str = field(default="", kw_only=True)
     texts: str = field(default="", kw_only=True)
+    members: tuple[tuple[str, str, str], ...] = field(default=(), kw_only=True)
     parts: tuple[tuple[str, Scalar], ...] = ()
     must: Clauses = ()
 

@@ -52,12 +52,17 @@ class TableSchema:
 
     An `open` table (AzureDiagnostics) may have columns that no schema lists; their type is the suffix of their name (``_s``, ``_d``,
     ``_g``, ``_b``, ``_t``). One that no row has is null.
+
+    `members` are members of dynamic columns that are read often, (column, member): a relation of the table gives their texts as string columns
+    of its own, which no query can name. ``COLUMN:MEMBER`` holds what ``tostring(COLUMN.MEMBER)`` is, and ``COLUMN::MEMBER`` what
+    ``tostring(parse_json(COLUMN).MEMBER)`` is, which differs where the column holds a string that is JSON.
     """
 
     name: str
     columns: tuple[Column, ...]
     doc: str = ""
     open: bool = False
+    members: tuple[tuple[str, str], ...] = ()
 
     def __iter__(self) -> Iterator[Column]:
         return iter(self.columns)

@@ -23,6 +23,7 @@ from tocsin.lake.engine.physical import naive_utc, shape_of, stored_schema
 from tocsin.lake.engine.terms import SUFFIX as TERMS
 from tocsin.lake.engine.terms import build_filter, filter_path
 from tocsin.lake.hot import TableState
+from tocsin.lake.members import lacks_members, with_members
 from tocsin.lake.parquet import PART, write_rows
 from tocsin.lake.pins import Pins, holding, pinned
 from tocsin.lake.retention import Deletion, budget_bytes, evicted, read_book, write_book
@@ -62,7 +63,26 @@ def compact(store: Store, name: str, *, at_least: int | None = None) -> int:
                 group = []
             group.append(file)
         gone += _replace(store, name, group, at_least)
+    _widen(store, name)
     return gone
+
+
+def _widen(store: Store, name: str) -> None:
+    """Writes a file that is too large to be merged anew with the columns of the table's members: one at most, and each is tried once."""
+    state = store.states[name]
+    for file in state.files if state.schema.members else ():
+        small = file.rows < _MERGE_ROWS // 2 and file.size < store.settings.target_file_bytes // 2
+        if small or file.size > _MERGE_BYTES or file.path in store.widened or not lacks_members(file, state.schema):
+            continue
+        store.widened.add(file.path)
+        rows = read_files(store, name, [file])
+        if rows is None:
+            return
+        wide = with_members(rows, state.schema)
+        if wide.num_columns > rows.num_columns:
+            made = write_rows(store.folder / name, wide, store.settings, label="merged")
+            swap_files(store, name, [file], [made], data_change=False)
+        return
 
 
 def _replace(store: Store, name: str, group: Sequence[DataFile], at_least: int) -> int:
@@ -71,6 +91,7 @@ def _replace(store: Store, name: str, group: Sequence[DataFile], at_least: int) 
     rows = read_files(store, name, group)
     if rows is None:
         return 0
+    rows = with_members(rows, store.states[name].schema)
     merged = write_rows(store.folder / name, rows, store.settings, label="merged")
     swap_files(store, name, group, [merged], data_change=False)
     _log.debug("lake.merged", table=name, files=len(group), rows=merged.rows)

@@ -48,6 +48,8 @@ class Store:
         """Files that no table lists any more, with the monotonic time since when: a running query may still read them."""
         self.indexed: set[str] = set()
         """Files whose term filter has been looked for or made since the start."""
+        self.widened: set[str] = set()
+        """Files that were tried to give columns for members since the start."""
         self._schema_lock = threading.Lock()
         self._states: dict[str, TableState] = {}
         self._logs: dict[str, DeltaLog] = {}

@@ -1,7 +1,7 @@
 """The table catalogue: one declaration per table in `catalogue/<Table>.json`; DDL, docs and completion come from it.
 
 A declaration is ``{"category": …, "products": […], "columns": {name: type | [type, doc]}}`` in the product's own order; ``"open": true`` says
-that its columns depend on what writes to it. Table and
+that its columns depend on what writes to it. `members.toml` names the members of dynamic columns that content reads often. Table and
 column names are Microsoft's published ones; the columns that every table has are added here, not repeated in files.
 Declarations are read when first asked for: a start of Tocsin doesn't parse a thousand files.
 """
@@ -9,6 +9,7 @@ Declarations are read when first asked for: a start of Tocsin doesn't parse a th
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -133,11 +134,23 @@ def _parse(name: str, raw: Mapping[str, object]) -> TableInfo:
     products = raw.get("products", ())
     assert isinstance(products, list | tuple)
     return TableInfo(
-        schema=TableSchema(name, (*columns, *STANDARD_COLUMNS), str(raw.get("doc", "")), bool(raw.get("open"))),
+        schema=TableSchema(
+            name,
+            (*columns, *STANDARD_COLUMNS),
+            str(raw.get("doc", "")),
+            bool(raw.get("open")),
+            tuple((column, member) for column, found in _members().get(name, {}).items() for member in found),
+        ),
         category=str(raw["category"]),
         products=tuple(products),
         time_column="Timestamp" if any(c.name == "Timestamp" for c in columns) else "TimeGenerated",
     )
+
+
+@cache
+def _members() -> Mapping[str, Mapping[str, list[str]]]:
+    """Table → dynamic column → its members that are read often."""
+    return tomllib.loads((files("tocsin.tables") / "members.toml").read_text("utf-8"))
 
 
 @cache

@@ -166,6 +166,8 @@ def _lower(b: Binder, function: ScalarFunction, arguments: Sequence[Scalar], nod
             and arguments[0].sql in arguments[0].refs
         ):
             made = replace(made, json_text=arguments[0].sql)
+        if function.name == "todynamic" and arguments[0].members:
+            made = replace(made, members=scalars.members_again(arguments[0]))
     if isinstance(lowered, RowLowered):
         return _several(b, lowered, made, row)
     if function.deterministic:

@@ -111,6 +111,7 @@ class Binder:
         self.more: list[Relation] = []
         self.left_out: list[BindError] = []
         self.json_texts: dict[str, str] = {}  # alias of a dynamic → alias of the string that it was parsed from
+        self.members: dict[str, tuple[tuple[str, str, str], ...]] = {}  # alias of a dynamic → `Scalar.members`
         self.graph_tables: dict[int, Shared] = {}
         self.stages = 0
         self.depth = 0

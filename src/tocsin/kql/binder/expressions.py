@@ -72,6 +72,9 @@ def _name(b: Binder, node: ast.Name, row: Row) -> Scalar:
             source = b.json_texts.get(column.alias, "")
             if source in row.relation.plan.aliases:
                 return replace(column.scalar(), json_text=source)
+            members = b.members.get(column.alias)
+            if members and members[0][1] in row.relation.plan.aliases:
+                return replace(column.scalar(), members=members)
             return column.scalar()
     if row.sides is not None:
         for side in row.sides:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tocsin.kql import ast
 from tocsin.kql.binder.core import Binder, Row
@@ -212,10 +212,25 @@ def scan_table(b: Binder, schema: TableSchema) -> Relation:
         [BoundColumn(c.name, c.type, alias, False, c.hidden, True) for c, alias in zip(listed, aliases, strict=True)]
     )
     physical = dict(zip(aliases, _physical(schema), strict=True))
+    if schema.members:
+        _members(b, schema, dict(zip((c.name for c in listed), aliases, strict=True)), physical)
     bag = _OPEN if schema.open else None
     return Relation(
-        Scan(frozenset(aliases), schema.name, physical), columns, name=schema.name, row_wise=True, open_bag=bag
+        Scan(frozenset(physical), schema.name, physical), columns, name=schema.name, row_wise=True, open_bag=bag
     )
+
+
+def _members(
+    b: Binder, schema: TableSchema, columns: Mapping[str, str], physical: dict[str, tuple[str, KqlType]]
+) -> None:
+    """Gives the texts of the table's often read members aliases of their own. What nobody reads is in no SQL."""
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    for column, member in schema.members:
+        text, again = b.aliases(2)
+        physical[text] = (f"{column}:{member}", KqlType.STRING)
+        physical[again] = (f"{column}::{member}", KqlType.STRING)
+        found.setdefault(columns[column], []).append((member, text, again))
+    b.members.update((alias, tuple(members)) for alias, members in found.items())
 
 
 _OPEN = OpenBag(constant(KqlType.STRING, None), suffixes=True)

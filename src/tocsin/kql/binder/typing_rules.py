@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tocsin.kql import ast
 from tocsin.kql.binder.errors import BindError, fail
 from tocsin.kql.emit.duckdb import scalars
@@ -84,7 +86,8 @@ def explicit(value: Scalar, kind: KqlType) -> Scalar:
             return fused
     if value.type is KqlType.DYNAMIC:
         value = scalars.raw_path(value)
-    return scalars.lifted((value,), lambda plain: _converted(plain[0], kind))
+    made = scalars.lifted((value,), lambda plain: _converted(plain[0], kind))
+    return replace(made, members=scalars.members_again(value)) if kind is KqlType.STRING and value.members else made
 
 
 def _converted(value: Scalar, kind: KqlType) -> Scalar:

@@ -18,6 +18,7 @@ from tocsin.base.errors import QueryError, did_you_mean
 from tocsin.kql.needs import Clauses
 from tocsin.kql.types import Catalog, Column, TableSchema
 from tocsin.lake.engine.files import columns_of, hold_exactly
+from tocsin.lake.engine.members import Member, members_in, split_by_members
 from tocsin.lake.engine.model import Window
 from tocsin.lake.engine.physical import (
     ITEM_NUMBER,
@@ -84,17 +85,17 @@ def plan_relations(
             rows = conform(given, schema) if schema is not None else _plain(given, name)
             if schema is None:
                 schema = TableSchema(name, tuple(Column(f.name, kql_type(f)) for f in given.schema))
-            columns = _columns(schema, sql)
+            columns, members = _columns(schema, sql), members_in(schema, sql)
             if rows.num_rows:
-                parts.append(_from_arrow(plan, f"x{number}_given", rows, columns, schema, ""))
+                parts.append(_from_arrow(plan, f"x{number}_given", rows, columns, members, schema, ""))
             # A relation made of nothing but its columns needs no window: it was handed in for this run.
-            body = " UNION ALL ".join(parts) or _empty(columns)
+            body = " UNION ALL ".join(parts) or _empty(columns, members)
             plan.ctes.append(f"{quote_name(renamed.get(name, name))} AS NOT MATERIALIZED ({body})")
             continue
         if schema is None:
             known = [*relations, *(snapshot.tables if snapshot else ())]
             raise QueryError(f"There is no table {name!r}.", code="QRY0005", hint=did_you_mean(name, known))
-        columns = _columns(schema, sql, window)
+        columns, members = _columns(schema, sql, window), members_in(schema, sql)
         where = _where(schema, window)
         if stored is not None:
             assert snapshot is not None
@@ -111,11 +112,12 @@ def plan_relations(
                     plan.archived[name] = away
             if files:
                 plan.files += [(name, f) for f in files]
-                parts.append(_from_parquet(files, columns, schema, workspace) + where)
+                for group, whole in split_by_members(files, members):
+                    parts.append(_from_parquet(group, columns, members, schema, workspace, whole=whole) + where)
             hot = stored.hot()
             if hot is not None and hot.num_rows:
-                parts.append(_from_arrow(plan, f"x{number}_hot", hot, columns, schema, workspace) + where)
-        body = " UNION ALL ".join(parts) or _empty(columns)
+                parts.append(_from_arrow(plan, f"x{number}_hot", hot, columns, members, schema, workspace) + where)
+        body = " UNION ALL ".join(parts) or _empty(columns, members)
         plan.ctes.append(f"{quote_name(renamed.get(name, name))} AS NOT MATERIALIZED ({body})")
     return plan
 
@@ -136,13 +138,23 @@ def _selects_star(name: str, sql: str) -> bool:
 
 
 def _from_parquet(
-    files: Sequence[DataFile], columns: Sequence[tuple[str, str]], schema: TableSchema, workspace: str
+    files: Sequence[DataFile],
+    columns: Sequence[tuple[str, str]],
+    members: Sequence[Member],
+    schema: TableSchema,
+    workspace: str,
+    *,
+    whole: bool,
 ) -> str:
+    """`whole`: the files have the columns of all these members."""
     listed = ",".join(quote_text(f.path) for f in files)
     asked = _sources(columns, schema)
+    asked += [(n, "VARCHAR") for n in dict.fromkeys(m.stored for m in members if whole)]
     # A table has hundreds of columns and its files a few dozen; what none has needs no binding and folds to constants.
     present = columns_of(files) if len(asked) > _WIDE else None
     held = [(n, t) for n, t in asked if present is None or n in present] or asked[:1]
+    names = {n for n, _ in held}
+    texts = "".join(f",{m.text(whole=whole, present=names)} AS {quote_name(m.name)}" for m in members)
     # The schema by name spares opening every file at bind time, and fills columns that an older file doesn't have.
     described = ",".join(
         f"{quote_text(n)}:{{name:{quote_text(n)},type:{quote_text(t)},default_value:NULL}}" for n, t in held
@@ -153,9 +165,9 @@ def _from_parquet(
         exact = [(n, t) for n, t in asked if n in stored]
         if exact and hold_exactly(files, {n: _stored_type(n, schema) for n, _ in exact}):
             select = _select(columns, schema, workspace, {n for n, _ in exact})
-            return f"SELECT {select} FROM read_parquet([{listed}],union_by_name=true)"
+            return f"SELECT {select}{texts} FROM read_parquet([{listed}],union_by_name=true)"
     select = _select(columns, schema, workspace, {n for n, _ in held})
-    return f"SELECT {select} FROM read_parquet([{listed}],schema=MAP{{{described}}},explicit_cardinality={rows})"
+    return f"SELECT {select}{texts} FROM read_parquet([{listed}],schema=MAP{{{described}}},explicit_cardinality={rows})"
 
 
 def _sources(columns: Sequence[tuple[str, str]], schema: TableSchema) -> list[tuple[str, str]]:
@@ -168,7 +180,8 @@ def _sources(columns: Sequence[tuple[str, str]], schema: TableSchema) -> list[tu
 
 
 def _stored_type(name: str, schema: TableSchema) -> pa.DataType:
-    return pa.int64() if name == ITEM_NUMBER else arrow_type(shape_of(schema).physical[name].type)
+    known = shape_of(schema).physical.get(name)
+    return pa.int64() if name == ITEM_NUMBER else arrow_type(known.type) if known is not None else pa.string()
 
 
 def _select(columns: Sequence[tuple[str, str]], schema: TableSchema, workspace: str, present: Collection[str]) -> str:
@@ -188,6 +201,7 @@ def _from_arrow(
     registered: str,
     rows: pa.Table,
     columns: Sequence[tuple[str, str]],
+    members: Sequence[Member],
     schema: TableSchema,
     workspace: str,
 ) -> str:
@@ -195,13 +209,16 @@ def _from_arrow(
         rows = rows.append_column(BILLED, billed_sizes(rows))
     present = set(rows.column_names)
     # Registering hands over every column's description: give only those that are read.
-    wanted = dict.fromkeys(s for n, _ in columns for s in (n, *sources_of(n, schema)) if s in present)
+    asked = [*(s for n, _ in columns for s in (n, *sources_of(n, schema))), *(m.source for m in members)]
+    wanted = dict.fromkeys(s for s in asked if s in present)
+    texts = "".join(f",{m.text(whole=False, present=present)} AS {quote_name(m.name)}" for m in members)
     plan.arrow[registered] = rows.select(list(wanted) or rows.column_names[:1])
-    return f"SELECT {_select(columns, schema, workspace, present)} FROM {quote_name(registered)}"
+    return f"SELECT {_select(columns, schema, workspace, present)}{texts} FROM {quote_name(registered)}"
 
 
-def _empty(columns: Sequence[tuple[str, str]]) -> str:
-    return "SELECT " + ",".join(f"CAST(NULL AS {t}) AS {quote_name(n)}" for n, t in columns) + " WHERE false"
+def _empty(columns: Sequence[tuple[str, str]], members: Sequence[Member]) -> str:
+    every = [*columns, *((m.name, "VARCHAR") for m in members)]
+    return "SELECT " + ",".join(f"CAST(NULL AS {t}) AS {quote_name(n)}" for n, t in every) + " WHERE false"
 
 
 def _plain(rows: pa.Table, name: str) -> pa.Table:

@@ -143,6 +143,8 @@ def _column(b: Binder, name: str, value: Scalar) -> tuple[BoundColumn, tuple[str
     alias = b.alias()
     if value.json_text:
         b.json_texts[alias] = value.json_text
+    if value.members:
+        b.members[alias] = value.members
     return BoundColumn(name, value.type, alias, value.ticks), (alias, value)
 
 

@@ -392,6 +392,9 @@ def path_text(value: Scalar) -> Scalar | None:
     if value.path is None:
         return None
     base, steps = value.path
+    for member, alias, _ in base.members:
+        if steps == (member,):
+            return Scalar(f"coalesce({alias}, '')", KqlType.STRING, refs=frozenset((alias,)), weight=2)
     read = f"{base.sql}->>{json_path(steps)}"
     return make(f"coalesce({f'try({read})' if base.type is KqlType.STRING else read}, '')", KqlType.STRING, (value,))
 
@@ -400,7 +403,12 @@ def _json_text(value: Scalar) -> Scalar | None:
     """The string that a dynamic is the JSON of. Its members are read from it at once: parsing it first would read it three times."""
     if not value.json_text:
         return None
-    return Scalar(value.json_text, KqlType.STRING, refs=frozenset((value.json_text,)))
+    return Scalar(value.json_text, KqlType.STRING, refs=frozenset((value.json_text,)), members=value.members)
+
+
+def members_again(value: Scalar) -> tuple[tuple[str, str, str], ...]:
+    """`Scalar.members` of a dynamic's text, and of a dynamic or its text that is read as JSON: those that it has when read as JSON once more."""
+    return tuple((member, again, again) for member, _, again in value.members)
 
 
 def _at_path(base: Scalar, steps: Sequence[str | int]) -> str:
