@@ -1,4 +1,4 @@
-"""Names stand in declarations: every own table fits the catalogue, and no table's or source's name stands in Python."""
+"""Names stand in declarations: every own table fits the catalogue, and no table's, source's or column's name stands in Python."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 import tocsin
 from tocsin.content import load_packs, packs_dir
-from tocsin.tables import catalogue
+from tocsin.tables import STANDARD_COLUMNS, catalogue
 from tocsin.tables.kinds import KINDS
 from tocsin.tables.own import own
 
@@ -32,6 +32,46 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """Where a name may stand all the same, by the reason."""
+
+
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    # Whole rooms whose texts are other people's names, which happen to be columns' names somewhere too.
+    "a protocol's or an export's own words": (
+        "api/", "ingest/decoders/", "ingest/receivers/", "cli/", "incidents/stix.py: source_name", "incidents/stix.py: external_references",
+        "detect/formats/", "respond/actions/", "ingest/indicators.py: valid_from", "workspace/writeback.py: userPrincipalName",
+    ),
+    "the source's own shape, as decoders give it": (
+        "ingest/shred.py: EventData", "ingest/model.py: EventData", "ingest/forms.py: EventID", "ingest/schemas.py: EventData",
+        "ingest/schemas.py: RawData",
+        "ingest/mapping.py: EventID", "ingest/mapping.py: HostName", "ingest/mapping.py: RawData", "ingest/mapping.py: TimeCreated",
+        "detect/cases.py: EventData", "detect/cases.py: EventID", "detect/cases.py: TimeCreated", "detect/sigma/",
+        "ingest/replay.py: CreationTime",
+        "ingest/replay.py: EventTime", "ingest/replay.py: TimeCreated", "ingest/replay.py: eventTime",
+    ),
+    # FileHash is a type of entity, HostName what identifies a host; both are columns of some table as well.
+    "Sentinel's entity types, identifiers and words": (
+        "tables/entities.py", "tables/aliases.py", "detect/entities.py", "incidents/", "workspace/alertrows.py: FileHash",
+        "detect/alert.py: LateralMovement",
+        "detect/make.py: ProductName", "state/incident_alerts.py: TruePositive", "state/rule_alerts.py: TruePositive",
+        "workspace/rulecare.py: TruePositive",
+        "workspace/rulework.py: TruePositive",
+    ),
+    "the state database's own": (
+        "state/", "access/service.py: display_name", "detect/tuning.py: created_by", "workspace/rulecare.py: created_by",
+        "workspace/rulework.py: created_by",
+    ),
+    "what the API calls it": ("workspace/entitypages.py: alert_id", "workspace/entitypages.py: first_seen", "workspace/entitypages.py: last_seen"),
+    "the language's": (
+        "kql/binder/operators/forks.py: count_", "kql/binder/operators/graph.py: ComponentId", "kql/binder/operators/rows.py: DataType",
+        "kql/functions/python/parse_udfs.py", "kql/mistakes.py: EventID",
+    ),
+    "the one place that says it": (
+        "tables/watchlists.py", "ingest/overflow.py: AdditionalFields", "ingest/overflow.py: ManagementGroupName",
+        "ingest/overflow.py: SourceComputerId",
+        "ingest/overflow.py: TableName",
+    ),
+}  # fmt: skip
+"""Where a text may be what a column is called, by the reason: a room, a module, or a module's single name."""
 
 
 def literals(tree: ast.Module) -> Iterator[tuple[ast.Constant, str]]:
@@ -85,6 +125,35 @@ def test_no_table_or_source_is_named_in_python() -> None:
     found = named(catalogue().names(), dotted)
     assert not (more := sorted(n for n in found if not is_allowed(n))), more
     gone = [e for entries in ALLOWED.values() for e in entries if e not in found]
+    assert not gone, f"allowed without need: {gone}"
+
+
+def columns_named(names: frozenset[str]) -> set[str]:
+    """`module: name` for each text of Python that is a column's name and nothing else."""
+    found = set()
+    for path in SOURCES.rglob("*.py"):
+        module = path.relative_to(SOURCES).as_posix()
+        tree = ast.parse(path.read_text())
+        exported = {
+            id(n)
+            for a in ast.walk(tree)
+            if isinstance(a, ast.Assign) and "__all__" in map(_target, a.targets)
+            for n in ast.walk(a)
+        }
+        found |= {f"{module}: {text}" for node, text in literals(tree) if text in names and id(node) not in exported}
+    return found
+
+
+def test_no_column_is_named_in_python() -> None:
+    """Names of several words: a plain one (`Name`, `Type`) is found everywhere. The columns that every table has aren't content's."""
+    every = frozenset(c.name for info in catalogue() for c in info.schema.columns)
+    names = frozenset(n for n in every if re.search("[a-z][A-Z]|_", n)) - {c.name for c in STANDARD_COLUMNS}
+    assert len(names) > 10_000
+    found = columns_named(names)
+    entries = [e for reason in COLUMNS.values() for e in reason]
+    more = sorted(n for n in found if not any(n == e or (": " not in e and n.startswith(e)) for e in entries))
+    assert not more, f"columns named in Python: move them into a declaration or a pack: {more}"
+    gone = [e for e in entries if not any(n == e or (": " not in e and n.startswith(e)) for n in found)]
     assert not gone, f"allowed without need: {gone}"
 
 

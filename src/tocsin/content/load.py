@@ -46,6 +46,7 @@ from tocsin.content.model import (
 )
 from tocsin.content.schema import Schema, check, is_warning
 from tocsin.content.yamltext import Document, parse_one, parse_yaml
+from tocsin.tables.watchlists import CHANGED, ITEM_ID, SEARCH_KEY
 
 __all__ = ["load_packs", "load_rule_file", "load_test_file", "packs_dir", "read_text", "rule_format"]
 
@@ -581,15 +582,15 @@ def _items(table: pa.Table, path: Path) -> pa.Table:
     The id stays while the row's values do.
     """
     names = table.column_names
-    if "SearchKey" not in names:
-        table = table.append_column("SearchKey", table.column(0))
-    if "_DTItemId" not in names:
+    if SEARCH_KEY not in names:
+        table = table.append_column(SEARCH_KEY, table.column(0))
+    if ITEM_ID not in names:
         rows = zip(*(table.column(n).to_pylist() for n in names), strict=True)
         made = [str(uuid5(NAMESPACE_URL, "\x1f".join((path.stem, *row)))) for row in rows]
-        table = table.append_column("_DTItemId", pa.array(made, pa.string()))
-    if "LastUpdatedTimeUTC" not in names:
+        table = table.append_column(ITEM_ID, pa.array(made, pa.string()))
+    if CHANGED not in names:
         changed = pa.scalar(int(path.stat().st_mtime * 1_000_000), pa.timestamp("us"))
-        table = table.append_column("LastUpdatedTimeUTC", pa.repeat(changed, table.num_rows))
+        table = table.append_column(CHANGED, pa.repeat(changed, table.num_rows))
     return table
 
 

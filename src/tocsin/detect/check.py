@@ -8,6 +8,7 @@ from typing import Any
 
 from tocsin.base.errors import DetectError, Place, TocsinError, did_you_mean
 from tocsin.content import is_warning
+from tocsin.detect.columns import COLUMNS
 from tocsin.detect.make import PLACEHOLDER
 from tocsin.detect.rule import CONTINUOUS, Rule, RuleKind
 from tocsin.detect.run import Queries, defect, rule_error
@@ -60,12 +61,8 @@ def check_rule(rule: Rule, queries: Queries) -> list[TocsinError]:
     ]
 
 
-_EVENT_KEYS = ("ReportId", "ObservationId")
-_ASSETS = (
-    "DeviceId", "DeviceName", "RemoteDeviceName", "RecipientEmailAddress", "SenderFromAddress", "SenderMailFromAddress", "RecipientObjectId",
-    "AccountObjectId", "AccountSid", "AccountUpn", "InitiatingProcessAccountSid", "InitiatingProcessAccountUpn",
-    "InitiatingProcessAccountObjectId",
-)  # fmt: skip
+_EVENT_KEYS: list[str] = COLUMNS["custom_detection"]["keys"]
+_ASSETS: list[str] = COLUMNS["custom_detection"]["assets"]
 _NOT_CONTINUOUS = re.compile(r"\b(join|union|externaldata|lookup)\b", re.IGNORECASE)
 
 
@@ -99,8 +96,8 @@ def _custom_detection(rule: Rule, known: set[str], tables: frozenset[str], queri
     )
     wanted = (
         ("the event's time", ("Timestamp", "TimeGenerated"), "Timestamp"),
-        ("the event's key", _EVENT_KEYS, "ReportId"),
-        ("an asset", _ASSETS, "DeviceId, AccountSid or another"),
+        ("the event's key", _EVENT_KEYS, _EVENT_KEYS[0]),
+        ("an asset", _ASSETS, f"{_ASSETS[0]} or another"),
     )
     given = {
         "the event's key": not keyed,

@@ -8,6 +8,7 @@ from tocsin.base.errors import TocsinError
 from tocsin.content import Content
 from tocsin.detect.formats import defender, sentinel
 from tocsin.detect.rule import Rule
+from tocsin.tables.watchlists import SEARCH_KEY
 
 __all__ = ["placeholders_of", "rules_of_content"]
 
@@ -17,7 +18,7 @@ def placeholders_of(content: Content) -> dict[str, list[str]]:
     found = {}
     for watchlist in content.watchlists:
         names = watchlist.table.column_names
-        column = "SearchKey" if "SearchKey" in names else names[0]
+        column = SEARCH_KEY if SEARCH_KEY in names else names[0]
         found[watchlist.alias] = [str(v) for v in watchlist.table.column(column).to_pylist() if v]
     return found
 

@@ -13,6 +13,7 @@ import orjson
 
 from tocsin.base.ids import stable_id
 from tocsin.detect.alert import SEVERITIES, TACTICS, Alert, Evidence
+from tocsin.detect.columns import COLUMNS
 from tocsin.detect.entities import EntitySet, derive_entities, entities_of_column, map_entities, text
 from tocsin.detect.rule import ALERTS_PER_RUN, Rule, normal_severity
 from tocsin.tables.entities import Entity
@@ -181,6 +182,8 @@ _START = ("TimeGenerated", "Timestamp", "StartTime", "StartTimeUtc", "FirstSeen"
           "min_TimeGenerated", "min_Timestamp", "EventStartTime", "EventTime", "CreationTime")  # fmt: skip
 _END = ("TimeGenerated", "Timestamp", "EndTime", "EndTimeUtc", "LastSeen", "LastEvent", "timestamp", "EndTimeGenerated",
         "max_TimeGenerated", "max_Timestamp", "EventEndTime", "EventTime")  # fmt: skip
+_START: list[str] = COLUMNS["times"]["start"]
+_END: list[str] = COLUMNS["times"]["end"]
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 _SLACK = timedelta(days=1)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tocsin.base.errors import did_you_mean
+from tocsin.detect.columns import COLUMNS
 
 __all__ = ["RESPONSES", "Response", "ResponseType", "responses_of"]
 
@@ -26,31 +27,10 @@ class ResponseType:
     default: tuple[str, ...] = ()
 
 
-_DEVICE = ("DeviceId", "DeviceName")
-_USER = (
-    "AccountSid", "AccountObjectId", "AccountUpn", "InitiatingProcessAccountSid", "InitiatingProcessAccountObjectId",
-    "InitiatingProcessAccountUpn", "RecipientObjectId", "OnPremSid",
-)  # fmt: skip
-_FILE = ("SHA1", "SHA256", "InitiatingProcessSHA1", "InitiatingProcessSHA256")
-_MAIL = ("NetworkMessageId", "RecipientEmailAddress")
-
+_TARGETS = COLUMNS["targets"]
 RESPONSES: Mapping[str, ResponseType] = {
-    "isolateDevice": ResponseType("Isolate {0}", _DEVICE, ("DeviceId",)),
-    "restrictAppExecution": ResponseType("Let only trusted programs run on {0}", _DEVICE, ("DeviceId",)),
-    "runAntivirusScan": ResponseType("Scan {0} for malware", _DEVICE, ("DeviceId",)),
-    "collectInvestigationPackage": ResponseType("Collect an investigation package from {0}", _DEVICE, ("DeviceId",)),
-    "initiateInvestigation": ResponseType("Investigate {0}", _DEVICE, ("DeviceId",)),
-    "blockFile": ResponseType("Block the file {0}", _FILE, ("SHA1",)),
-    "allowFile": ResponseType("Allow the file {0}", _FILE, ("SHA1",)),
-    "stopAndQuarantineFile": ResponseType("Stop and quarantine the file {0}", (*_FILE, *_DEVICE), ("SHA1", "DeviceId")),
-    "disableUser": ResponseType("Disable the account {0}", _USER, ("AccountSid",)),
-    "forceUserPasswordReset": ResponseType("Make the account {0} change its password", _USER, ("AccountSid",)),
-    "markUserAsCompromised": ResponseType("Mark the account {0} as compromised", _USER, ("AccountObjectId",)),
-    "hardDelete": ResponseType("Delete the mail {0} for good", _MAIL, _MAIL),
-    "softDelete": ResponseType("Delete the mail {0}", _MAIL, _MAIL),
-    "moveToDeletedItems": ResponseType("Move the mail {0} to the deleted items", _MAIL, _MAIL),
-    "moveToInbox": ResponseType("Move the mail {0} to the inbox", _MAIL, _MAIL),
-    "moveToJunk": ResponseType("Move the mail {0} to junk", _MAIL, _MAIL),
+    name: ResponseType(each["reads"], tuple(c for on in each["on"] for c in _TARGETS[on]), tuple(each["default"]))
+    for name, each in COLUMNS["responses"].items()
 }
 """By Microsoft's name without ``ResponseAction``."""
 

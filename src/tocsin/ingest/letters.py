@@ -2,7 +2,7 @@
 
 A letter knows the body that it came in: a body of that kind with the letter's bytes decodes to what the letter stands for. A replay sends just
 that through intake, and the row that says so becomes visible with the rows that the replay gave, in one step of the log: so a letter is
-replayed once, whatever crashes. Rows of a letter have its `Id_s`; the one with the highest `Attempt_d` tells its state.
+replayed once, whatever crashes. Rows of a letter have its id; the one with the highest attempt tells its state.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ __all__ = [
     "replayed_row",
 ]
 
-DEAD_LETTERS = own("dead_letters").name
+_OWN = own("dead_letters")
+DEAD_LETTERS = _OWN.name
 DEAD, REPLAYED = "Dead", "Replayed"
 LETTER, ATTEMPT = "letter", "attempt"
 """What the body of a replay says in its meta: which letter it is, and how often it was tried."""
@@ -112,22 +113,22 @@ def dead_letter_rows(letters: Sequence[DeadLetter], time: datetime | None = None
         ids.append(blake2b(digest + seen[digest].to_bytes(4, "big"), digest_size=12).hexdigest())
     return _rows(
         [
-            {
-                "Id_s": letter_id,
-                "State_s": DEAD,
-                "Source_s": d.source,
-                "Format_s": d.format,
-                "Code_s": d.code,
-                "Reason_s": d.reason,
-                "Place_s": str(d.place),
-                "Raw_s": base64.b64encode(d.raw).decode(),
-                "RawSize_d": d.size,
-                "Rows_d": d.rows,
-                "Whole_b": d.whole,
-                "Body_s": d.body,
-                "Meta_s": orjson.dumps(dict(d.meta)).decode(),
-                "Attempt_d": 0,
-            }
+            _OWN.row(
+                id=letter_id,
+                state=DEAD,
+                source=d.source,
+                format=d.format,
+                code=d.code,
+                reason=d.reason,
+                place=str(d.place),
+                raw=base64.b64encode(d.raw).decode(),
+                size=d.size,
+                rows=d.rows,
+                whole=d.whole,
+                body=d.body,
+                meta=orjson.dumps(dict(d.meta)).decode(),
+                attempt=0,
+            )
             for letter_id, d in zip(ids, letters, strict=True)
         ],
         stamp,
@@ -137,29 +138,23 @@ def dead_letter_rows(letters: Sequence[DeadLetter], time: datetime | None = None
 def replayed_row(body: Body, rows: int) -> pa.Table:
     """The row that ends a letter: it was replayed, by whom, and how many rows it gave."""
     meta = body.meta
-    row = {
-        "Id_s": meta[LETTER],
-        "State_s": REPLAYED,
-        "Source_s": meta.get("by", ""),
-        "Reason_s": f"Replayed by {meta.get('by', '')}.",
-        "Rows_d": rows,
-        "Attempt_d": int(meta.get(ATTEMPT, "1")),
-    }
+    by = meta.get("by", "")
+    row = _OWN.row(
+        id=meta[LETTER],
+        state=REPLAYED,
+        source=by,
+        reason=f"Replayed by {by}.",
+        rows=rows,
+        attempt=int(meta.get(ATTEMPT, "1")),
+    )
     return _rows([row], body.received.astimezone(UTC).replace(tzinfo=None))
 
 
-_SCHEMA = pa.schema(
-    [
-        *((n, pa.string()) for n in ("Id_s", "State_s", "Source_s", "Format_s", "Code_s", "Reason_s", "Place_s", "Raw_s")),
-        *((n, pa.int64()) for n in ("RawSize_d", "Rows_d", "Attempt_d")),
-        ("Whole_b", pa.bool_()),
-        ("Body_s", pa.string()),
-        ("Meta_s", pa.string()),
-    ]
-)  # fmt: skip
+_TYPES = {"size": pa.int64(), "rows": pa.int64(), "attempt": pa.int64(), "whole": pa.bool_()}
+_SCHEMA = pa.schema([(name, _TYPES.get(fact, pa.string())) for name, fact in _OWN.columns.items() if fact != "time"])
 
 
 def _rows(rows: Sequence[Mapping[str, object]], stamp: datetime | None) -> pa.Table:
     made = pa.Table.from_pylist([dict(r) for r in rows], _SCHEMA)
     times = pa.array([stamp] * len(rows), pa.timestamp("us"))
-    return made.add_column(0, "TimeGenerated", times)
+    return made.add_column(0, _OWN.column("time"), times)

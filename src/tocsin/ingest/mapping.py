@@ -43,7 +43,8 @@ from tocsin.tables.own import own
 __all__ = ["Mapper", "ParserLike"]
 
 _log = structlog.get_logger("tocsin.ingest.mapping")
-UNPARSED = own("unparsed").name
+_UNPARSED = own("unparsed")
+UNPARSED = _UNPARSED.name
 _NOTED = 1000
 """Origins of which lost values are remembered until somebody takes the notes."""
 _NO_LIMITS = Limits(rows=None, seconds=None, result_bytes=None)
@@ -386,13 +387,13 @@ class Mapper:
             None,
         )
         host = next((rows.column(n) for n in ("Computer", "HostName") if n in names), None)
-        columns = {
-            "TimeGenerated": time if time is not None else pa.nulls(rows.num_rows, pa.timestamp("us")),
-            "Source_s": pa.repeat(batch.source, rows.num_rows),
-            "Computer": host if host is not None else pa.nulls(rows.num_rows, pa.string()),
-            "RawData": raw,
-            "Origin_s": pa.repeat(batch.origin, rows.num_rows),
-        }
+        columns = _UNPARSED.row(
+            time=time if time is not None else pa.nulls(rows.num_rows, pa.timestamp("us")),
+            source=pa.repeat(batch.source, rows.num_rows),
+            host=host if host is not None else pa.nulls(rows.num_rows, pa.string()),
+            data=raw,
+            origin=pa.repeat(batch.origin, rows.num_rows),
+        )
         made = pa.table(columns)
         return TableBatch(UNPARSED, made if received is None else stamped(made, received.of(None)))
 

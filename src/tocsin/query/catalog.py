@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tocsin.kql.types import Catalog, Column, FunctionSource, KqlType, TableSchema
 from tocsin.lake.engine.physical import stored_columns
+from tocsin.tables.watchlists import CHANGED, ITEM_ID, SEARCH_KEY
 
 __all__ = ["WATCHLIST", "LakeTables", "WorkspaceCatalog", "watchlist_schema"]
 
@@ -18,9 +19,9 @@ WATCHLIST = "_Watchlist:"
 """Prefix of the relation that ``_GetWatchlist('alias')`` reads. No table can have such a name, so nothing else reaches it."""
 
 _WATCHLIST_COLUMNS = (
-    Column("_DTItemId", KqlType.STRING, "Identifier of the item."),
-    Column("LastUpdatedTimeUTC", KqlType.DATETIME, "When the item was last changed."),
-    Column("SearchKey", KqlType.STRING, "The item's key, for joins."),
+    Column(ITEM_ID, KqlType.STRING, "Identifier of the item."),
+    Column(CHANGED, KqlType.DATETIME, "When the item was last changed."),
+    Column(SEARCH_KEY, KqlType.STRING, "The item's key, for joins."),
 )
 """Columns that every watchlist has, also one that doesn't exist."""
 

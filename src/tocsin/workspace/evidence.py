@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from tocsin.detect.columns import COLUMNS
 from tocsin.incidents.model import Status
 from tocsin.lake.pins import Pin
 from tocsin.state import State
@@ -14,7 +15,7 @@ from tocsin.tables import catalogue
 __all__ = ["evidence_pins"]
 
 _OPEN = (Status.NEW.value, Status.IN_PROGRESS.value)
-_TIMES = ("TimeGenerated", "Timestamp", "TimeCreated", "ts")
+_TIMES: list[str] = COLUMNS["times"]["of_a_row"]
 
 
 def evidence_pins(state: State) -> list[Pin]:

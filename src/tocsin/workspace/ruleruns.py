@@ -12,9 +12,11 @@ from typing import Any
 
 from tocsin.base.ids import stable_id
 from tocsin.state import State
+from tocsin.tables.own import own
 
 __all__ = ["RuleRuns"]
 
+_OWN = own("rule_health")
 _KEY = "rule.runs/"
 _KEPT = 100
 _QUIET_ROUNDS = 12
@@ -33,23 +35,23 @@ class RuleRuns:
         self._rounds = 0
 
     def take(self, row: Mapping[str, Any]) -> None:
-        """A run as the scheduler tells it (a row of SentinelHealth's shape)."""
-        more = row["ExtendedProperties"]
-        failed = row["Status"] != "Success"
+        """A run as the scheduler tells it (a row of the table of rules' health)."""
+        more = row[_OWN.column("details")]
+        failed = row[_OWN.column("status")] != "Success"
         entry = {
             "start": more["QueryStartTimeUTC"],
             "end": more["QueryEndTimeUTC"],
-            "at": row["TimeGenerated"],
-            "status": row["Status"],
+            "at": row[_OWN.column("time")],
+            "status": row[_OWN.column("status")],
             "results": more["QueryResultAmount"],
             "alerts": more["AlertsGeneratedAmount"],
             "seconds": more["DurationSeconds"],
-            "code": row["Reason"] if failed else "",
-            "error": row["Description"] if failed else "",
+            "code": row[_OWN.column("reason")] if failed else "",
+            "error": row[_OWN.column("description")] if failed else "",
             "runs": 1,
             "eager": more["Eager"],
         }
-        rule_id = row["SentinelResourceId"]
+        rule_id = row[_OWN.column("id")]
         with self._lock:
             entries = self._of(rule_id)
             last = entries[-1] if entries else None

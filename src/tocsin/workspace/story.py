@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tocsin import __version__
+from tocsin.detect.columns import COLUMNS
 from tocsin.incidents import processes
 from tocsin.incidents.desk import shown
 from tocsin.incidents.export import bundle
@@ -101,7 +102,7 @@ def _with_parents(rows: list[dict[str, Any]]) -> Iterator[Mapping[str, Any]]:
             }
 
 
-_PIDS = (("ProcessId", "ProcessCreationTime"), ("InitiatingProcessId", "InitiatingProcessCreationTime"))
+_PIDS: list[tuple[str, str]] = [(pid, started) for pid, started in COLUMNS["processes"]["ids"]]
 _CLOSE = timedelta(seconds=2)
 
 

@@ -7,13 +7,14 @@ import io
 from dataclasses import dataclass, field
 
 from tocsin.base.errors import did_you_mean
+from tocsin.tables.watchlists import CHANGED, ITEM_ID
 
 __all__ = ["WatchlistText", "read_csv"]
 
 MOST = 500_000
 """How many items a watchlist has at most."""
 
-_OWN = ("_DTItemId", "LastUpdatedTimeUTC")
+_OWN = (ITEM_ID, CHANGED)
 _LONGEST_ROW = 10_240
 """Bytes of a row, Microsoft's limit."""
 

@@ -23,6 +23,7 @@ from tocsin.access import Principal
 from tocsin.base.errors import ContentError, did_you_mean
 from tocsin.detect.alert import iso
 from tocsin.state import NotFoundError, State
+from tocsin.tables.watchlists import CHANGED, ITEM_ID, SEARCH_KEY
 from tocsin.workspace.watchlist_csv import read_csv
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["WatchlistBook"]
 
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}\Z")
-_ID, _KEY, _CHANGED = "_DTItemId", "SearchKey", "LastUpdatedTimeUTC"
+_ID, _KEY, _CHANGED = ITEM_ID, SEARCH_KEY, CHANGED
 _NAME_HINT = "A watchlist's name begins with a letter and has letters, digits, dot, dash, underscore, 64 at most."
 _SHOWN = 20
 _MOST_PROBLEMS = 100

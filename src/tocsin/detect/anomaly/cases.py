@@ -22,6 +22,7 @@ from tocsin.detect.make import moment
 from tocsin.detect.run import Queries
 from tocsin.kql.types import Catalog
 from tocsin.lake.engine import Window
+from tocsin.tables.own import own
 
 __all__ = ["AnomalyResult", "run_anomaly_cases"]
 
@@ -89,7 +90,10 @@ def _run(anomaly: Anomaly, case: Mapping[str, Any], place: Place, queries: Queri
         said = "; ".join(f"{f.entity}: {f.insights}" for f in found.findings) or "nothing was found"
         return f"It made {len(made)} anomalies instead of {case['anomalies']}: {said}."
     for name, wanted in (case.get("insights") or {}).items():
-        have = [behavior_row(anomaly, f, end)["ActivityInsights"].get(name, "absent") for f in found.findings]
+        have = [
+            behavior_row(anomaly, f, end)[own("behavior").column("insights")].get(name, "absent")
+            for f in found.findings
+        ]
         if wanted not in have:
             return f"No row says {name} = {wanted}; they say {have}."
     return ""
