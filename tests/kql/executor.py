@@ -12,6 +12,7 @@ from tocsin.kql import CompiledQuery, MappingCatalog, TableSchema, compile_query
 from tocsin.kql.emit import physical_names
 from tocsin.kql.emit.duckdb import MACROS, UDFS
 from tocsin.kql.emit.duckdb.literals import SQL_TYPES, quote_identifier
+from tocsin.kql.emit.duckdb.scalars import json_path
 from tocsin.kql.types import Catalog
 from tocsin.kql.values import python_value
 
@@ -37,6 +38,12 @@ class Executor:
             f"{quote_identifier(n)} {SQL_TYPES[c.type]}"
             for n, c in zip(physical_names(schema.columns), schema.columns, strict=True)
         )
+        for column, member in schema.members:
+            value, path = f"{quote_identifier(column)}::JSON", json_path((member,))
+            again = f"(CASE WHEN json_type({value}) = 'VARCHAR' THEN try_cast({value}->>'$' AS JSON) ELSE {value} END)"
+            for between, read in ((":", value), ("::", again)):
+                text = quote_identifier(f"{column}{between}{member}")
+                columns += f", {text} VARCHAR GENERATED ALWAYS AS (coalesce({read}->>{path}, ''))"
         self.connection.execute(f"CREATE OR REPLACE TABLE {quote_identifier(name or schema.name)} ({columns})")
         for row in rows:
             marks = ", ".join("?" for _ in row)

@@ -51,6 +51,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     # FileHash is a type of entity, HostName what identifies a host; both are columns of some table as well.
     "Sentinel's entity types, identifiers and words": (
         "tables/entities.py", "tables/aliases.py", "detect/entities.py", "incidents/", "workspace/alertrows.py: FileHash",
+        "workspace/story.py: ProcessId",
         "detect/alert.py: LateralMovement",
         "detect/make.py: ProductName", "state/incident_alerts.py: TruePositive", "state/rule_alerts.py: TruePositive",
         "workspace/rulecare.py: TruePositive",
@@ -61,6 +62,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "workspace/rulework.py: created_by",
     ),
     "what the API calls it": ("workspace/entitypages.py: alert_id", "workspace/entitypages.py: first_seen", "workspace/entitypages.py: last_seen"),
+    "what a pack's function calls it": ("workspace/story.py: ParentPid",),
     "the language's": (
         "kql/binder/operators/forks.py: count_", "kql/binder/operators/graph.py: ComponentId", "kql/binder/operators/rows.py: DataType",
         "kql/functions/python/parse_udfs.py", "kql/mistakes.py: EventID",

@@ -6,14 +6,33 @@ JSON-able mappings in the shapes of `tocsin.api.shapes` and of the route modules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from threading import Event
 from typing import Any, Protocol
 
-from starlette.routing import BaseRoute
-
 from tocsin.access import Principal
+from tocsin.api.ports_data import (
+    DeadLettersPort,
+    ErasurePort,
+    IntakePort,
+    JobsPort,
+    LakePort,
+    SummariesPort,
+    TablesPort,
+    TransformsPort,
+)
+from tocsin.api.ports_detect import (
+    AliasesPort,
+    AnomaliesPort,
+    AutomationPort,
+    DetectionPort,
+    RuleCarePort,
+    RulesPort,
+    RuleWorkPort,
+    ThreatReportsPort,
+    WatchlistsPort,
+)
 from tocsin.base.clock import Clock
 
 __all__ = [
@@ -271,275 +290,11 @@ class QueryPort(Protocol):
         """Ends a running query; False when there is none of that id."""
 
 
-class RulesPort(Protocol):
-    """Detection rules, in the shapes of `tocsin.api.routes.rules`."""
-
-    def list(self) -> Iterable[Json]: ...
-
-    def get(self, rule_id: str) -> Json: ...
-
-    def create(self, rule: Json, *, by: Principal) -> Json: ...
-
-    def set_enabled(self, rule_id: str, enabled: bool, *, by: Principal) -> Json: ...
-
-    def switch(self, rule_ids: Sequence[str], enabled: bool, *, by: Principal, reason: str = "") -> int: ...
-
-
-class RuleCarePort(Protocol):
-    """Looking after rules, in the shapes of `tocsin.api.routes.rule_care`."""
-
-    def noise(self, rule_id: str, weeks: int) -> Json: ...
-
-    def alerts(self, rule_id: str, *, limit: int, alert_id: str = "") -> Sequence[Json]: ...
-
-    def columns(self, rule_id: str) -> Sequence[str]: ...
-
-    def preview(self, rule_id: str, conditions: Sequence[Json], days: int) -> Json: ...
-
-    def load_report(self) -> Json: ...
-
-    def changes(self, rule_id: str, *, limit: int) -> Sequence[Json]: ...
-
-    def undo(self, rule_id: str, seq: int, *, by: Principal) -> None: ...
-
-
-class RuleRunsPort(Protocol):
-    """Runs of rules (`tocsin.workspace.ruleruns.RuleRuns`)."""
-
-    def of(self, rule_id: str) -> Sequence[Json]: ...
-
-
-class DetectionPort(Protocol):
-    """Live detection (`tocsin.workspace.detection.Detection`)."""
-
-    @property
-    def runs(self) -> RuleRunsPort: ...
-
-
-class RuleWorkPort(Protocol):
-    """Work on rules that are in force, in the shapes of `tocsin.api.routes.rules`."""
-
-    def exclusions(self, rule_id: str) -> Sequence[Json]: ...
-
-    def exclude(self, rule_id: str, given: Json, *, by: Principal) -> Json: ...
-
-    def include(self, rule_id: str, exclusion_id: str, *, by: Principal) -> None: ...
-
-    def tune(self, rule_id: str, settings: Json, *, by: Principal) -> Json: ...
-
-    def simulate(self, rule_id: str) -> Sequence[Json]: ...
-
-    def run(self, rule_id: str, first: datetime, last: datetime, *, by: Principal) -> Sequence[Json]: ...
-
-    def cases(self, rule_id: str) -> Sequence[Json]: ...
-
-    def run_cases(self, rule_id: str) -> Sequence[Json]: ...
-
-    def coverage(self) -> Json: ...
-
-    def navigator(self) -> Json: ...
-
-    def attack(self) -> Sequence[Json]: ...
-
-
-class WatchlistsPort(Protocol):
-    """Watchlists, in the shapes of `tocsin.api.routes.watchlists`."""
-
-    def list(self) -> Sequence[Json]: ...
-
-    def get(self, alias: str, *, skip: int, limit: int, text: str = "") -> Json: ...
-
-    def history(self, alias: str, *, limit: int) -> Sequence[Json]: ...
-
-    def check(self, alias: str, text: str, *, search_key: str = "") -> Json: ...
-
-    def put(self, alias: str, text: str, *, search_key: str, by: Principal) -> Json: ...
-
-    def delete(self, alias: str, *, by: Principal) -> None: ...
-
-    def add(self, alias: str, values: Mapping[str, str], *, by: Principal) -> Json: ...
-
-    def change(self, alias: str, item_id: str, values: Mapping[str, str], *, by: Principal) -> Json: ...
-
-    def remove(self, alias: str, item_id: str, *, by: Principal) -> None: ...
-
-
-class AliasesPort(Protocol):
-    """What was learned of identifiers."""
-
-    def forget(self, names: Sequence[str], *, by: Principal, dry_run: bool = False) -> int: ...
-
-
-class ThreatReportsPort(Protocol):
-    """Threat reports, in the shapes of `tocsin.api.routes.threat_reports`."""
-
-    def listed(self) -> Sequence[Json]: ...
-
-    def get(self, report_id: str) -> Json: ...
-
-    def take(self, bundle: str, *, least: int | None, dry_run: bool, by: Principal) -> Json: ...
-
-    def remove(self, report_id: str, *, by: Principal) -> None: ...
-
-
-class AnomaliesPort(Protocol):
-    """Anomaly rules, in the shapes of `tocsin.api.routes.anomalies`."""
-
-    def listed(self) -> Iterable[Json]: ...
-
-    def readiness(self, anomaly_id: str, *, text: str = "", limit: int = 100) -> Json: ...
-
-
-class AutomationPort(Protocol):
-    """Automation rules, in the shapes of `tocsin.api.routes.automation`."""
-
-    def list(self) -> Sequence[Json]: ...
-
-    def set_enabled(self, rule_id: str, enabled: bool, *, by: Principal) -> Json: ...
-
-    def runs(self, rule_id: str, *, limit: int) -> Sequence[Json]: ...
-
-
 class MetricsPort(Protocol):
     """Figures for a monitoring system."""
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """The figures in the format that the header Accept asks for, and its media type."""
-
-
-class DeadLettersPort(Protocol):
-    """Dead letters, in the shapes of `tocsin.api.routes.data`."""
-
-    def page(
-        self,
-        *,
-        limit: int,
-        offset: int = 0,
-        wanted: Mapping[str, str] | None = None,
-        principal: Principal | None = None,
-    ) -> Json: ...
-
-    def get(self, letter_id: str, *, principal: Principal | None = None) -> Json: ...
-
-    def replay(
-        self,
-        *,
-        by: Principal,
-        ids: Sequence[str] = (),
-        wanted: Mapping[str, str] | None = None,
-        before: str = "",
-        limit: int = 1000,
-    ) -> Json: ...
-
-
-class TransformsPort(Protocol):
-    """Ingestion-time transforms, in the shapes of `tocsin.api.routes.transforms`."""
-
-    def list(self) -> Sequence[Json]: ...
-
-    def get(self, transform_id: str) -> Json: ...
-
-    def streams(self) -> Sequence[Json]: ...
-
-    def preview(self, given: Json) -> Json: ...
-
-    def save(self, given: Json, *, by: Principal) -> Json: ...
-
-    def set_enabled(self, transform_id: str, enabled: bool, *, by: Principal) -> Json: ...
-
-    def undo(self, transform_id: str, *, by: Principal) -> Json: ...
-
-    def remove(self, transform_id: str, *, by: Principal) -> None: ...
-
-
-class ErasurePort(Protocol):
-    """Deleting and purging rows (`tocsin.workspace.erasure.Erasure`)."""
-
-    def preview(self, table: str, condition: str, *, by: Principal) -> Any: ...
-
-    def delete(self, table: str, condition: str, *, expected: int, keep_evidence: bool, by: Principal) -> Any: ...
-
-    def purge(self, table: str, condition: str, *, expected: int, keep_evidence: bool, by: Principal) -> int: ...
-
-    def undo(self, deletion: str, *, by: Principal) -> Any: ...
-
-    def deletions(self, *, by: Principal) -> Sequence[Any]: ...
-
-
-class JobsPort(Protocol):
-    """Search jobs and restores (`tocsin.workspace.jobs.Jobs`)."""
-
-    def estimate(self, kind: str, text: str, start: datetime, end: datetime, *, by: Principal) -> Any: ...
-
-    def search(self, name: str, query: str, start: datetime, end: datetime, *, by: Principal) -> Any: ...
-
-    def restore(
-        self, table: str, start: datetime, end: datetime, *, name: str = "", days: float = 7.0, by: Principal
-    ) -> Any: ...
-
-    def listed(self, *, by: Principal) -> Sequence[Any]: ...
-
-    def get(self, job_id: str, *, by: Principal) -> Any: ...
-
-    def cancel(self, job_id: str, *, by: Principal) -> Any: ...
-
-    def remove(self, job_id: str, *, by: Principal) -> Any: ...
-
-
-class SummariesPort(Protocol):
-    """Summary rules (`tocsin.workspace.summaries.Summaries`), in the shapes of `tocsin.api.routes.summaries`."""
-
-    def listed(self, *, by: Principal) -> Sequence[Json]: ...
-
-    def get(self, rule_id: str, *, by: Principal) -> Json: ...
-
-    def save(self, raw: Json, *, by: Principal, rule_id: str = "") -> Json: ...
-
-    def attempt(self, raw: Json, *, by: Principal) -> Json: ...
-
-    def set_enabled(self, rule_id: str, enabled: bool, *, by: Principal) -> Json: ...
-
-    def remove(self, rule_id: str, *, by: Principal) -> None: ...
-
-    def rerun(self, rule_id: str, moment: datetime, *, by: Principal) -> Json: ...
-
-
-class TablesPort(Protocol):
-    """Tables as people see and keep them (`tocsin.workspace.tabledesk.TableDesk`), in the shapes of `tocsin.api.routes.tables`."""
-
-    def listed(self, *, by: Principal) -> Sequence[Json]: ...
-
-    def get(self, table: str, *, by: Principal) -> Json: ...
-
-    def preview(self, table: str, given: Json, *, by: Principal) -> Json: ...
-
-    def keep(self, table: str, given: Json, *, expected: int, by: Principal) -> Json: ...
-
-    def reset(self, table: str, *, by: Principal) -> Json: ...
-
-
-class LakePort(Protocol):
-    """The lake's figures."""
-
-    @property
-    def settings(self) -> Any:
-        """A `tocsin.lake.LakeSettings`."""
-
-    def stats(self) -> Iterable[Any]:
-        """One `tocsin.lake.TableStats` a table."""
-
-
-class IntakePort(Protocol):
-    """Receivers: their figures and the raw routes by which rows come in over HTTP."""
-
-    def sources(self) -> Iterable[Json]:
-        """One mapping a receiver, in the shape of `tocsin.api.routes.data.Source`."""
-
-    def state(self) -> Json:
-        """How intake does, in the shape of `tocsin.api.routes.data.IntakeState`."""
-
-    def routes(self) -> Sequence[BaseRoute]:
-        """Starlette routes of the HTTP receivers; they check ingest tokens themselves."""
 
 
 class ServerSettingsPort(Protocol):

@@ -7,22 +7,18 @@ layers: an item with the id of an item in an earlier path replaces it (a site's 
 
 from __future__ import annotations
 
-import csv
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
-from uuid import NAMESPACE_URL, uuid5
-
-import pyarrow as pa
+from typing import TypeVar
 
 from tocsin.base.errors import ContentError, Place
 from tocsin.base.memory import collector_paused
 from tocsin.content import published, schemas
 from tocsin.content.attack import Technique, read_techniques
-from tocsin.content.known import KnownFile, KnownFiles
+from tocsin.content.filetext import read_text
+from tocsin.content.known import KnownFiles
 from tocsin.content.model import (
     AnomalyFile,
     AutomationFile,
@@ -33,24 +29,22 @@ from tocsin.content.model import (
     FusionFile,
     Hunt,
     IncidentFile,
-    LateDocuments,
     LinkFile,
     Pack,
     ParserFile,
     RuleFile,
     SourceFile,
     SummaryFile,
-    TestCase,
     TestFile,
     Watchlist,
 )
+from tocsin.content.rulefiles import load_rule_file, load_test_file, rule_format
 from tocsin.content.schema import Schema, check, is_warning
+from tocsin.content.watchlistfiles import csv_table, watchlist_items
 from tocsin.content.yamltext import Document, parse_one, parse_yaml
-from tocsin.tables.watchlists import CHANGED, ITEM_ID, SEARCH_KEY
 
 __all__ = ["load_packs", "load_rule_file", "load_test_file", "packs_dir", "read_text", "rule_format"]
 
-MAX_FILE = 8 * 1024 * 1024
 _YAML = (".yaml", ".yml")
 _RULES = (*_YAML, ".json")
 _TEST = (".test.yaml", ".test.yml")
@@ -347,11 +341,11 @@ class _Loader:
         if text is None:
             return
         try:
-            table = _csv_table(text, path)
+            table = csv_table(text, path)
         except ContentError as error:
             self.problems.append(error)
             return
-        item = Watchlist(path.stem, _items(table, path), path, pack.id)
+        item = Watchlist(path.stem, watchlist_items(table, path), path, pack.id)
         place = Document(str(path))
         self._keep(self.watchlists, item.alias, item, place, (), "watchlist")
 
@@ -428,170 +422,6 @@ class _Loader:
         found = check(document, schema)
         self.problems.extend(found)
         return None if any(not is_warning(p) for p in found) else document
-
-
-def load_rule_file(
-    path: Path, pack: str = "", known: KnownFiles | None = None
-) -> tuple[RuleFile | None, list[ContentError]]:
-    """One file of rules and the complaints about it; no rule for a moved stub or where it isn't a rule.
-
-    Files of Sigma rules that are `known` aren't parsed; others become known.
-    """
-    try:
-        text = read_text(path)
-        if known is not None and (before := known.get(text)) is not None:
-            return RuleFile(path, pack, "sigma", LateDocuments(text, str(path)), text, before), []
-        documents = tuple(d for d in parse_yaml(text, str(path)) if d.value is not None)
-    except ContentError as error:
-        return None, [error]
-    if not documents:
-        return None, [ContentError("The file is empty.", code="CNT0003", place=Place(str(path), 1, 1))]
-    kind = rule_format(documents[0].value)
-    if kind in (None, "sentinel") and schemas.is_moved(documents[0].value):
-        return None, []
-    if kind is None:
-        return None, [
-            documents[0].error(
-                "This isn't a rule.",
-                code="CNT0010",
-                hint="A Sentinel rule has 'query', a Sigma rule 'detection', a Defender detection 'queryCondition'.",
-            )
-        ]
-    if kind != "sigma" and len(documents) > 1:
-        return None, [documents[1].error("A rule file of this format holds one document.", code="CNT0003")]
-    rule = RuleFile(path, pack, kind, documents, text)
-    if known is not None and kind == "sigma":
-        known.put(text, KnownFile(rule.id, rule.joins))
-    return rule, []
-
-
-def rule_format(value: Any) -> str | None:
-    """``sentinel``, ``sigma``, ``defender`` or ``function`` (a published parser among rules) by the keys of a document, or None."""
-    if not isinstance(value, dict):
-        return None
-    if any(k in value for k in ("detection", "correlation", "filter", "tocsin")) or value.get("action") == "global":
-        return "sigma"
-    listed = value.get("value")
-    if "queryCondition" in value or (
-        isinstance(listed, list) and any(isinstance(v, dict) and "queryCondition" in v for v in listed)
-    ):
-        return "defender"
-    properties = value.get("properties")
-    if isinstance(properties, dict) and "queryCondition" in properties:
-        return "defender"
-    if isinstance(listed, list) and any(isinstance(v, dict) and isinstance(v.get("properties"), dict) for v in listed):
-        return "sentinel"
-    if published.is_function(value):
-        return "function"
-    if "query" in value or "kind" in value or "resources" in value:
-        return "sentinel"
-    return "sentinel" if isinstance(properties, dict) and "query" in properties else None
-
-
-def load_test_file(path: Path) -> tuple[TestFile | None, list[ContentError]]:
-    """The cases of one file and the complaints about it."""
-    try:
-        document = parse_one(read_text(path), str(path))
-    except ContentError as error:
-        return None, [error]
-    problems = check(document, schemas.TESTS)
-    if any(not is_warning(p) for p in problems):
-        return None, problems
-    cases = []
-    for index, raw in enumerate(document.value["cases"]):
-        rows = {str(t): tuple(r) for t, r in (raw.get("rows") or {}).items()}
-        cases.append(
-            TestCase(
-                name=document.raw(("cases", index, "name")) or str(raw["name"]),
-                fires=raw["fires"],
-                rows=rows,
-                alerts=raw.get("alerts"),
-                now=str(raw.get("now") or ""),
-                entities=tuple(raw.get("entities") or ()),
-                path=path,
-                line=document.place(("cases", index)).line or 0,
-            )
-        )
-    return TestFile(path, tuple(cases)), problems
-
-
-def read_text(path: Path) -> str:
-    """A content file's text.
-
-    UTF-8, and UTF-16 where its mark stands first, as PowerShell redirects an export.
-
-    Raises `ContentError`: CNT0002 for a file that can't be read or is neither, CNT0004 for one that is too large.
-    """
-    place = Place(str(path))
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE:
-            raise ContentError(
-                f"The file has {size:,} bytes; at most {MAX_FILE:,} are read.", code="CNT0004", place=place
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise ContentError(f"It can't be read: {error.strerror or error}.", code="CNT0002", place=place) from error
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        with suppress(UnicodeDecodeError):
-            return data.decode("utf-16")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
-        raise ContentError(
-            f"Not UTF-8: byte 0x{data[error.start]:02x}.", code="CNT0002", place=Place(str(path), line, column)
-        ) from None
-
-
-def _csv_table(text: str, path: Path) -> pa.Table:
-    """A table of text columns.
-
-    Raises `ContentError`, code CNT0030: no header, a repeated column, a row with too many values.
-    """
-    rows = csv.reader(text.splitlines(keepends=True), strict=True)
-    try:
-        header = [h.strip() for h in next(rows, [])]
-        if not any(header):
-            raise ContentError("The first line must name the columns.", code="CNT0030", place=Place(str(path), 1))
-        doubled = next((h for i, h in enumerate(header) if h in header[:i]), None)
-        if doubled is not None:
-            raise ContentError(f"The column '{doubled}' is here twice.", code="CNT0030", place=Place(str(path), 1))
-        columns: list[list[str]] = [[] for _ in header]
-        for row in rows:
-            if not row:
-                continue
-            if len(row) > len(header):
-                raise ContentError(
-                    f"The row has {len(row)} values for {len(header)} columns.",
-                    code="CNT0030",
-                    place=Place(str(path), rows.line_num),
-                    hint="A value with a comma needs quotes.",
-                )
-            for index, column in enumerate(columns):
-                column.append(row[index] if index < len(row) else "")
-    except csv.Error as error:
-        raise ContentError(f"Not CSV: {error}.", code="CNT0030", place=Place(str(path), rows.line_num)) from None
-    return pa.table({name: pa.array(values, pa.string()) for name, values in zip(header, columns, strict=True)})
-
-
-def _items(table: pa.Table, path: Path) -> pa.Table:
-    """The rows with what every watchlist has: the key for joins (the first column, unless one is called SearchKey), an id, a time.
-
-    The id stays while the row's values do.
-    """
-    names = table.column_names
-    if SEARCH_KEY not in names:
-        table = table.append_column(SEARCH_KEY, table.column(0))
-    if ITEM_ID not in names:
-        rows = zip(*(table.column(n).to_pylist() for n in names), strict=True)
-        made = [str(uuid5(NAMESPACE_URL, "\x1f".join((path.stem, *row)))) for row in rows]
-        table = table.append_column(ITEM_ID, pa.array(made, pa.string()))
-    if CHANGED not in names:
-        changed = pa.scalar(int(path.stat().st_mtime * 1_000_000), pa.timestamp("us"))
-        table = table.append_column(CHANGED, pa.repeat(changed, table.num_rows))
-    return table
 
 
 def _texts(document: Document) -> Callable[[str], str]:

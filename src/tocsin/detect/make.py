@@ -178,10 +178,6 @@ def _settled(value: Any) -> Any:
     return value
 
 
-_START = ("TimeGenerated", "Timestamp", "StartTime", "StartTimeUtc", "FirstSeen", "FirstEvent", "timestamp", "StartTimeGenerated",
-          "min_TimeGenerated", "min_Timestamp", "EventStartTime", "EventTime", "CreationTime")  # fmt: skip
-_END = ("TimeGenerated", "Timestamp", "EndTime", "EndTimeUtc", "LastSeen", "LastEvent", "timestamp", "EndTimeGenerated",
-        "max_TimeGenerated", "max_Timestamp", "EventEndTime", "EventTime")  # fmt: skip
 _START: list[str] = COLUMNS["times"]["start"]
 _END: list[str] = COLUMNS["times"]["end"]
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")

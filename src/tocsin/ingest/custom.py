@@ -16,13 +16,13 @@ import pyarrow as pa
 
 from tocsin.ingest.casts import cast_column
 from tocsin.ingest.decoders.jsonvalue import json_text
+from tocsin.ingest.overflow import OVERFLOW
 from tocsin.kql.types import KqlType, TableSchema
 from tocsin.lake.engine import arrow_type
 
 __all__ = ["MAX_COLUMNS", "OVERFLOW", "custom_rows", "is_custom", "typed_rows"]
 
 MAX_COLUMNS = 500
-OVERFLOW = "AdditionalFields"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}_CL")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)")
 _SUFFIXES = {

@@ -15,9 +15,11 @@ from tocsin.ingest.casts import cast_column
 from tocsin.kql.types import KqlType, TableSchema
 from tocsin.lake.engine.physical import RESERVED
 
-__all__ = ["DriftLog", "overflow_column", "with_overflow"]
+__all__ = ["OVERFLOW", "DriftLog", "overflow_column", "with_overflow"]
 
-_DECLARED, _HIDDEN = "AdditionalFields", "_AdditionalFields"
+OVERFLOW = "AdditionalFields"
+"""The dynamic column of what has no column of its own, in the tables that declare it and in custom tables."""
+_HIDDEN = "_AdditionalFields"
 # What exports say of the row or of the export itself, not of the event.
 _NOT_OF_THE_EVENT = RESERVED | {
     *("$table", "_TableName", "TableName", "MG", "ManagementGroupName", "SourceComputerId", "_Internal_WorkspaceResourceId"),
@@ -29,8 +31,8 @@ _MOST = 10_000
 def overflow_column(schema: TableSchema) -> str | None:
     """The table's column for what it has no column for; None for a schema without one."""
     types = {c.name: c.type for c in schema.columns}
-    if types.get(_DECLARED) is KqlType.DYNAMIC:
-        return _DECLARED
+    if types.get(OVERFLOW) is KqlType.DYNAMIC:
+        return OVERFLOW
     return _HIDDEN if types.get(_HIDDEN) is KqlType.DYNAMIC else None
 
 
@@ -77,7 +79,7 @@ def _merged(bag: Mapping[str, str], own: str | None) -> str | None:
         if isinstance(held, dict):
             pieces |= {str(k): orjson.dumps(v).decode() for k, v in held.items()}
         else:
-            pieces[_DECLARED] = orjson.dumps(held).decode()
+            pieces[OVERFLOW] = orjson.dumps(held).decode()
     return "{" + ",".join(f"{orjson.dumps(k).decode()}:{v}" for k, v in pieces.items()) + "}"
 
 
