@@ -321,6 +321,29 @@ def test_what_comes_after_the_answer_is_bounded(url: str, told: list[tuple[str, 
 # ---------------------------------------------------------------------------------------------------- connections
 
 
+def test_one_address_cant_hold_every_connection_of_the_server(
+    url: str, told: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PatientProtocol, "most_each", 5)
+    host, port = url.removeprefix("http://").split(":")
+    health = b"GET /services/collector/health HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection((host, int(port)), 60)) for _ in range(20)]
+        refused = [sock for sock in held[5:] if sock.recv(12) == b"HTTP/1.1 503"]
+        assert len(refused) == 15
+        assert told[-1] == ("127.0.0.1", "Too many connections of this address are open.")
+        other = stack.enter_context(socket.socket())
+        other.settimeout(60)
+        other.bind(("127.0.0.2", 0))
+        other.connect((host, int(port)))
+        other.sendall(health)
+        assert other.recv(12) == b"HTTP/1.1 200"
+        held[0].sendall(health)
+        assert held[0].recv(12) == b"HTTP/1.1 200"
+    # And again, once they are gone.
+    until(lambda: say(url, health).startswith(b"HTTP/1.1 200"))
+
+
 def test_a_sender_that_reads_no_answers_holds_little(rig: Rig) -> None:
     receiver = RelpReceiver(rig.intake, port=0, frame_seconds=1.0)
     address = receiver.start()

@@ -4,12 +4,19 @@ whose headers don't end, or that goes on for ever after its answer."""
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 __all__ = ["PatientProtocol", "counting"]
+
+
+_held: WeakKeyDictionary[ServerState, Counter[str]] = WeakKeyDictionary()
+"""How many connections each address has open, by server."""
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -20,6 +27,8 @@ class PatientProtocol(HttpToolsProtocol):
     """Longest request line and headers together."""
     ignored_bytes = 64 << 20
     """What may still come of a request that was answered already."""
+    most_each = 1024
+    """Connections that one address may hold open at a time: nobody keeps others out, or uses up the files that the lake needs."""
     refused: Callable[[str, str], object] | None = None
     """Told of each peer whose request couldn't be read, and why."""
 
@@ -32,7 +41,13 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
-        self._wait()
+        peer = self._peer()
+        held = _held.setdefault(self.server_state, Counter())
+        held[peer] += 1
+        if held[peer] > self.most_each:
+            self._refuse(b"503 Service Unavailable", b"Too many connections of this address are open.")
+        else:
+            self._wait()
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
@@ -48,7 +63,8 @@ class PatientProtocol(HttpToolsProtocol):
             # Where in these bytes a head began isn't known; then those that follow count.
             self._head = self._head + len(data) if heading and messages == self._messages else 0
             if self._head > self.head_bytes and not self.transport.is_closing():
-                self._say_too_long()
+                what = b"The request line and its headers are too long."
+                self._refuse(b"431 Request Header Fields Too Large", what)
         elif self._ignored > self.ignored_bytes:
             self._cut("It goes on after its answer.")
 
@@ -77,7 +93,13 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         self._calm()
+        self._leave()
         super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Called by the parser: another protocol takes the connection."""
+        self._leave()
+        super().handle_websocket_upgrade()
 
     def _wait(self) -> None:
         self._late = self.loop.call_later(self.seconds, self._cut)
@@ -87,14 +109,22 @@ class PatientProtocol(HttpToolsProtocol):
             self._late.cancel()
             self._late = None
 
-    def _say_too_long(self) -> None:
-        text = b"The request line and its headers are too long."
+    def _refuse(self, status: bytes, text: bytes) -> None:
         self._tell(text.decode())
         self.transport.write(
-            b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
-            b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(text), text)
+            b"HTTP/1.1 %b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (status, len(text), text)
         )
         self.transport.close()
+
+    def _leave(self) -> None:
+        held, peer = _held.get(self.server_state, Counter()), self._peer()
+        held[peer] -= 1
+        if held[peer] <= 0:
+            del held[peer]
+
+    def _peer(self) -> str:
+        return self.client[0] if self.client else ""
 
     def _cut(self, why: str = "A request was begun and not finished.") -> None:
         self._late = None
@@ -104,7 +134,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _tell(self, why: str) -> None:
         if self.refused is not None:
-            self.refused(self.client[0] if self.client else "", why)
+            self.refused(self._peer(), why)
 
 
 def counting(refused: Callable[[str, str], object]) -> Any:
