@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -163,6 +164,46 @@ def test_the_pdf_carries_it_and_its_pages_are_checked(made: dict[str, Any], tmp_
     file.write_bytes(data)
     run = CliRunner().invoke(app, ["incidents", "verify", str(file), "--json"])
     assert (run.exit_code, json.loads(run.stdout)["intact"]) == (0, True)
+
+
+def standard_tools(path: Path, part: str | None) -> str:
+    """The SHA-256 of a part (None: of the first line) as somebody without Tocsin computes it, by the lines of docs/explanation/incident-log.md."""
+    if part is None:
+        line = "{ head -1 \"$1\" | tr -d '\\n'; printf '}'; } | sha256sum"
+    else:
+        line = 'sed -n "s/^,\\{0,1\\}\\"$2\\"://p" "$1" | tr -d \'\\n\' | sha256sum'
+    done = subprocess.run(["sh", "-c", line, "sh", str(path), part or ""], capture_output=True, text=True, check=True)
+    return done.stdout.split()[0]
+
+
+def test_it_is_checked_without_tocsin(made: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "incident.json"
+    data = to_json(made)
+    path.write_bytes(data)
+    assert standard_tools(path, None) == made["hash"]
+    assert {p: standard_tools(path, p) for p in made["hashes"]} == made["hashes"]
+    for place in range(data.index(b'"sections"') + 15, len(data) - 10, len(data) // 7):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        assert {p: standard_tools(path, p) for p in made["hashes"]} != made["hashes"], place
+
+
+def test_names_in_other_scripts_are_read_on_the_pages(made: dict[str, Any]) -> None:
+    other = json.loads(to_json(made))
+    read = ["Москва", "Αθήνα", "Żółć"]
+    titles = [*read, "שלום", "مرحبا", "中文", "invoice\u202efdp.exe"]
+    first = other["sections"]["incident"]["story"][0]
+    other["sections"]["incident"]["story"] = [{**first, "title": t} for t in titles]
+    data = to_pdf(other)
+    assert data == to_pdf(other)
+    pages = PdfReader(io.BytesIO(data)).pages
+    text = "".join(p.extract_text() for p in pages)
+    fonts = {str(f.get_object()["/BaseFont"]) for p in pages for f in p["/Resources"]["/Font"].values()}  # type: ignore[index]
+    assert all(any(name in f for f in fonts) for name in ("Helvetica", "Arimo", "NotoSansArabic")), fonts
+    assert all(title in text for title in read), text
+    assert "\\u05" not in text, "Hebrew has letters"
+    assert "\\u06" not in text, "Arabic has letters"
+    assert "\\u4e2d\\u6587" in text
+    assert "invoice\\u202efdp.exe" in text, "what turns the direction of writing is shown"
 
 
 @settings(max_examples=60, deadline=None)

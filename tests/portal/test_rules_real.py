@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -17,11 +18,14 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.api.conftest import PHRASE, Served, open_served
+from tests.incidents.test_correlate import alert
+from tests.incidents.test_stix import ACTOR, ONE, bundle, report
 from tests.portal.conftest import PATIENCE, Watched, watch
 from tocsin.detect.alert import iso
 from tocsin.lake import TableBatch
 from tocsin.portal import PortalFiles
 from tocsin.state import LedgerRow
+from tocsin.tables import Entity
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -369,6 +373,39 @@ def test_rules_are_filtered_and_switched_together(
     assert client.post("/api/v1/rules/switch", json={"ids": shown, "enabled": True}).status_code == 200
 
 
+def test_a_threat_report_is_imported_and_its_incident_printed(portal: Watched, house: Served, tmp_path: Path) -> None:
+    turned = Entity("File", {"Name": "invoice\u202efdp.exe", "Directory": "C:\\"})
+    house.workspace.incidents.add([alert("turtle", 0, Entity("IP", {"Address": "203.0.113.9"}), turned)])
+    path = tmp_path / "turtle.json"
+    path.write_text(bundle(ACTOR, ONE, report(5, ACTOR, ONE), report(6, name="Broken", object_refs=[])))
+    page = portal.open("/threat-reports", signed_in=False)
+    page.get_by_role("link", name="Human-operated ransomware").wait_for()
+    page.get_by_role("button", name="Import").click()
+    dialog = page.get_by_role("dialog")
+    dialog.locator("input[type=file]").set_input_files(path)
+    dialog.get_by_text("the report refers to no objects").wait_for()
+    portal.accessible()
+    dialog.get_by_role("button", name="Import 1 report").click()
+    page.get_by_role("link", name="Sea Turtle").click()
+    page.get_by_role("heading", name="Sea Turtle").wait_for()
+    page.get_by_role("cell", name="evil.example").wait_for()
+    portal.dark()
+    portal.accessible()
+    page.locator("tbody th a").click()
+    page.get_by_text("By indicators: 203.0.113.9").wait_for()
+    assert page.get_by_text("⟨U+202E⟩").count(), "what turns the direction of writing is shown"
+    # Paper is white whatever the screen is, and has the picture whole.
+    page.wait_for_selector("[data-ready=true]")
+    page.emulate_media(media="print")
+    root = page.locator(":root")
+    expect(root).to_have_attribute("data-theme", "light")
+    page.locator("canvas[data-drawn]").wait_for()
+    drawn = "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(v => v)"
+    assert page.locator("canvas[data-drawn]").evaluate(drawn)
+    page.emulate_media(media="screen")
+    expect(root).to_have_attribute("data-theme", "dark")
+
+
 def test_nothing_sticks_out_of_a_narrow_page(portal: Watched, rule: str) -> None:
     portal.page.set_viewport_size({"width": 390, "height": 844})
     for path in (
@@ -376,6 +413,8 @@ def test_nothing_sticks_out_of_a_narrow_page(portal: Watched, rule: str) -> None
         f"/rules/{rule}?tab=tuning",
         "/coverage?technique=T1110",
         "/watchlists/Watched",
+        "/threat-reports",
+        "/threat-reports/report-web-shell",
         "/anomalies",
     ):
         page = portal.open(path, signed_in=False)

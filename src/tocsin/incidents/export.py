@@ -14,6 +14,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 from tocsin.base.errors import UsageError
@@ -25,17 +26,24 @@ from tocsin.incidents.similar import similar
 from tocsin.incidents.store import from_row
 from tocsin.state import Unit, text_of
 
-__all__ = ["FORMAT", "ExportError", "Proof", "attachment_of", "bundle", "canonical", "to_json", "verify"]
+__all__ = ["FORMAT", "ExportError", "Proof", "attachment_of", "bundle", "canonical", "makers", "to_json", "verify"]
 
 FORMAT = "tocsin.incident/1"
 ATTACHMENT = "incident.json"
 _AUDIT = 100_000
+_HEAD = ("format", "created", "product", "hashes")
+_MAKERS = ("fpdf2", "fontpkg-arimo", "fontpkg-noto-sans-arabic", "uharfbuzz")
 
 
 class ExportError(UsageError):
     """A file that is no incident's proof."""
 
     code = "INC0005"
+
+
+def makers(version: str) -> str:
+    """Who makes a file: Tocsin's version, and those of the programs that its pages' bytes depend on."""
+    return f"Tocsin {version} ({', '.join(f'{name} {metadata.version(name)}' for name in _MAKERS)})"
 
 
 def canonical(value: Any) -> bytes:
@@ -76,7 +84,7 @@ def bundle(
     made = {
         "format": FORMAT,
         "created": text_of(unit.clock.now()),
-        "product": f"Tocsin {product}",
+        "product": makers(product),
         "hashes": {name: _sha(value) for name, value in sections.items()},
     }
     return {**made, "hash": _sha(made), "sections": sections}
@@ -101,8 +109,17 @@ def _action(row: Any, history: Any) -> dict[str, Any]:
 
 
 def to_json(made: Mapping[str, Any]) -> bytes:
-    """The bundle as a file."""
-    return json.dumps(made, ensure_ascii=False, indent=1, default=str).encode("utf-8", "replace") + b"\n"
+    """The bundle as a file. What is hashed stands in it as it is hashed, a line each, so that `sha256sum` alone can check it: the first line (closed
+    by a brace) is what `hash` is of, and each section's line, after its name, what its entry of `hashes` is of."""
+    head = canonical({n: made[n] for n in _HEAD})
+    sections = [canonical(name) + b":" + canonical(value) for name, value in made["sections"].items()]
+    return b"".join(
+        (
+            head.removesuffix(b"}") + b"\n",
+            b',"hash":' + canonical(made["hash"]) + b"\n",
+            b',"sections":{\n' + b"\n,".join(sections) + b"\n}}\n",
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +164,14 @@ def verify(data: bytes) -> Proof:
     problems = [f"The section {n!r} was changed." for n in hashes if n in sections and _sha(sections[n]) != hashes[n]]
     problems += [f"The section {n!r} is missing." for n in hashes if n not in sections]
     problems += [f"The section {n!r} was added." for n in sections if n not in hashes]
-    if _sha({n: made.get(n) for n in ("format", "created", "product", "hashes")}) != made.get("hash"):
+    if _sha({n: made.get(n) for n in _HEAD}) != made.get("hash"):
         problems.append("The file's own hash isn't that of its parts.")
     pages: bool | None = None
     if pdf and not problems:
-        from tocsin.incidents.pdf import product, to_pdf
+        from tocsin import __version__
+        from tocsin.incidents.pdf import to_pdf
 
-        if made.get("product") == product():
+        if made.get("product") == makers(__version__):
             pages = to_pdf(made) == data
             if not pages:
                 problems.append("The pages don't say what the data says.")

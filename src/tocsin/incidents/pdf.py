@@ -1,33 +1,26 @@
 """The proof as pages for people (fpdf2): the summary, priority and its reasons, story, reach, tasks, activity, actions, hashes; its data attached.
 
-The same bundle gives the same bytes. The built-in fonts know Latin text; another character is written as its code point, as in \\u4e2d, and the
-attached data has it as it was.
+The same bundle gives the same bytes, as long as the same programs make them: `tocsin.incidents.export.product` names them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from fpdf import FPDF, XPos, YPos
 from fpdf.enums import TableCellFillMode
 from fpdf.fonts import FontFace
 
-from tocsin import __version__
 from tocsin.incidents.export import ATTACHMENT, to_json
 from tocsin.incidents.model import spaced
+from tocsin.incidents.pdf_fonts import WIDE, family_of, prepare, written
 
-__all__ = ["product", "to_pdf"]
+__all__ = ["to_pdf"]
 
 _INK, _DIM, _RULE, _FILL = (32, 31, 30), (96, 94, 92), (200, 198, 196), (243, 242, 241)
 _MOST_STEPS = 500
-_REPLACED = {"→": "->", "–": "-", "—": "-", "…": "...", "’": "'", "‘": "'", "“": '"', "”": '"', "×": "x", "•": "-"}
-
-
-def product() -> str:
-    """Who makes these pages: pages are compared only with those of the same."""
-    return f"Tocsin {__version__}"
 
 
 def to_pdf(bundle: Mapping[str, Any]) -> bytes:
@@ -63,22 +56,7 @@ def to_pdf(bundle: Mapping[str, Any]) -> bytes:
         pdf.heading("Where it probably began")
         pdf.text(f"{_clock(cause['time'])}  {cause['title']}")
         pdf.table(("Reason", "Points"), [(r["text"], f"{r['weight']:+g}") for r in cause["reasons"]], (84, 16))
-    steps = incident["story"]
-    pdf.heading(f"Attack story ({len(steps)} steps)")
-    rows = [
-        (
-            _clock(s["time"]),
-            spaced(s["tactic"]),
-            ", ".join(s["techniques"][:3]),
-            s["title"],
-            _label(s.get("actor")),
-            _label(s.get("target")),
-        )
-        for s in steps[:_MOST_STEPS]
-    ]
-    pdf.table(("Time (UTC)", "Stage", "Technique", "Step", "Actor", "Target"), rows, (17, 14, 11, 30, 14, 14))
-    if len(steps) > _MOST_STEPS:
-        pdf.text(f"{len(steps) - _MOST_STEPS} further steps are in the attached data.")
+    _story(pdf, incident["story"])
     if reached := told.get("blast_radius"):
         pdf.heading("What it reached")
         found = [e for name in reached["counts"] for e in reached[name]]
@@ -97,6 +75,29 @@ def to_pdf(bundle: Mapping[str, Any]) -> bytes:
     if head := sections["audit"]["head"]:
         pdf.text(f"Audit log: entry {head['seq']}, chain hash {head['hash']}.")
     return pdf.done()
+
+
+def _story(pdf: _Pages, story: Sequence[Mapping[str, Any]]) -> None:
+    """The steps; patterns, which say of other steps what these say themselves, apart from them as on the incident's page."""
+    plain = [s for s in story if not s.get("pattern")]
+    steps, patterns = (plain, [s for s in story if s.get("pattern")]) if plain else (list(story), [])
+    pdf.heading(f"Attack story ({len(steps)} step{'' if len(steps) == 1 else 's'})")
+    rows = [
+        (
+            _clock(s["time"]),
+            spaced(s["tactic"]),
+            ", ".join(s["techniques"][:3]) + (f" +{len(s['techniques']) - 3}" if len(s["techniques"]) > 3 else ""),
+            s["title"],
+            _label(s.get("actor")),
+            _label(s.get("target")),
+        )
+        for s in steps[:_MOST_STEPS]
+    ]
+    pdf.table(("Time (UTC)", "Stage", "Technique", "Step", "Actor", "Target"), rows, (16, 13, 11, 28, 16, 16))
+    if len(steps) > _MOST_STEPS:
+        pdf.text(f"{len(steps) - _MOST_STEPS:,} further steps are in the attached data.")
+    if patterns:
+        pdf.text(f"Multistage patterns in it: {'; '.join(dict.fromkeys(p['title'] for p in patterns))}.")
 
 
 def _work(pdf: _Pages, sections: Mapping[str, Any]) -> None:
@@ -141,10 +142,10 @@ class _Pages:
 
     def __init__(self, bundle: Mapping[str, Any]) -> None:
         self._pdf = _Numbered(format="A4")
-        self._pdf.said = _latin(f"Tocsin - made {_clock(bundle['created'])} UTC - SHA-256 {bundle['hash']}")
+        self._pdf.said = written(f"Tocsin - made {_clock(bundle['created'])} UTC - SHA-256 {bundle['hash']}")
         self._pdf.set_creation_date(datetime.fromisoformat(bundle["created"]))
-        self._pdf.set_title(_latin(f"Incident #{bundle['sections']['incident']['number']}"))
-        self._pdf.set_producer(_latin(bundle["product"]))
+        self._pdf.set_title(written(f"Incident #{bundle['sections']['incident']['number']}"))
+        self._pdf.set_producer(written(bundle["product"]))
         self._pdf.set_margins(15, 15, 15)
         self._pdf.set_auto_page_break(True, 18)
         self._pdf.add_page()
@@ -153,6 +154,7 @@ class _Pages:
             basename=ATTACHMENT,
             mime_type="application/json",
             modification_date=datetime.fromisoformat(bundle["created"]),
+            compress=True,
         )
 
     def heading(self, text: str, size: int = 12) -> None:
@@ -160,16 +162,16 @@ class _Pages:
         if pdf.will_page_break(size * 2):
             pdf.add_page()
         pdf.ln(3)
-        pdf.set_font("Helvetica", "B", size)
+        said = self._lettered(text, "B", size)
         pdf.set_text_color(*_INK)
-        pdf.multi_cell(0, size * 0.5, _latin(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT, align="L")
+        pdf.multi_cell(0, size * 0.5, said, new_x=XPos.LMARGIN, new_y=YPos.NEXT, align="L")
         pdf.ln(1)
 
     def text(self, text: str) -> None:
         pdf = self._pdf
-        pdf.set_font("Helvetica", "", 9)
+        said = self._lettered(text, "", 9)
         pdf.set_text_color(*_INK)
-        pdf.multi_cell(0, 4.6, _latin(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT, align="L")
+        pdf.multi_cell(0, 4.6, said, new_x=XPos.LMARGIN, new_y=YPos.NEXT, align="L")
         pdf.ln(1)
 
     def facts(self, facts: Mapping[str, str]) -> None:
@@ -201,10 +203,29 @@ class _Pages:
             wrapmode="CHAR" if mono else "WORD",
         ) as table:
             if headings:
-                table.row([_latin(n) for n in names])
+                table.row([written(n) for n in names])
             for row in rows:
-                table.row([_latin(_cut(cell)) for cell in row])
+                line = table.row()
+                for cell in row:
+                    said = written(_cut(cell))
+                    line.cell(said, style=self._face(said))
         pdf.ln(1)
+
+    def _lettered(self, text: str, style: Literal["", "B"], size: float) -> str:
+        """The text as it is written, and the font for it set."""
+        said = written(text)
+        if self._face(said) is not None:
+            self._pdf.set_font(WIDE, style, size)
+        else:
+            self._pdf.set_font("Helvetica", style, size)
+        return said
+
+    def _face(self, said: str) -> FontFace | None:
+        """The face of a cell; None for the table's own."""
+        if family_of(said) != WIDE:
+            return None
+        prepare(self._pdf)
+        return FontFace(family=WIDE)
 
     def done(self) -> bytes:
         return bytes(self._pdf.output())
@@ -225,14 +246,6 @@ class _Numbered(FPDF):
 def _cut(text: str) -> str:
     """A cell's text; one that would fill a page is cut, and says so: the attached data has it whole."""
     return text if len(text) <= 1500 else f"{text[:1500]} [... {len(text) - 1500} more characters in the attached data]"
-
-
-def _latin(text: str) -> str:
-    """Text in the built-in fonts' characters; others as code points. Long words get places to break at."""
-    for there, here in _REPLACED.items():
-        text = text.replace(there, here)
-    made = "".join(c if c in "\n\t" or " " <= c <= "~" or "\xa1" <= c <= "\xff" else f"\\u{ord(c):04x}" for c in text)
-    return made.replace("\t", "    ")
 
 
 def _label(entity: Mapping[str, Any] | None) -> str:

@@ -18,7 +18,8 @@ def similar(unit: Unit, incident_id: str, *, limit: int = 5) -> list[dict[str, A
     (30) and things (20) that both have. Of those that share rules the 200 that share most are looked at.
     """
     mine = unit.incidents.require(incident_id)
-    rules = set(unit.incidents.alert_rules(incident_id).values())
+    names = unit.incidents.rule_names(incident_id)
+    rules = set(names)
     if not rules:
         return []
     ours = {"rules": rules, **_sets(mine.payload)}
@@ -43,7 +44,9 @@ def similar(unit: Unit, incident_id: str, *, limit: int = 5) -> list[dict[str, A
                 "owner": row.owner,
                 "last": iso(row.last),
                 "likeness": round(score, 1),
-                "shared": {name: sorted(common[name])[:20] for name, _ in _PARTS},
+                "shared": {
+                    name: sorted(names[c] if name == "rules" else c for c in common[name])[:20] for name, _ in _PARTS
+                },
             }
         )
     found.sort(key=lambda f: (-f["likeness"], -f["number"]))

@@ -164,6 +164,11 @@ class IncidentAlerts(Repository):
         chosen = select(alerts.c.id, alerts.c.rule_id).where(alerts.c.incident_id == incident_id)
         return {str(r.id): str(r.rule_id) for r in self._c.execute(chosen.order_by(alerts.c.time, alerts.c.id))}
 
+    def rule_names(self, incident_id: str) -> dict[str, str]:
+        """By id of a rule that the incident holds alerts of: its name."""
+        chosen = select(alerts.c.rule_id, func.max(alerts.c.rule)).where(alerts.c.incident_id == incident_id)
+        return {str(i): str(name) for i, name in self._c.execute(chosen.group_by(alerts.c.rule_id))}
+
     def holders(self, alert_ids: Sequence[str]) -> dict[str, str]:
         """By alert: the incident that holds it, for those that are known."""
         found: dict[str, str] = {}

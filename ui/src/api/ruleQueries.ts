@@ -120,6 +120,35 @@ export const useSwitchRules = () =>
     "coverage",
   );
 
+// ------------------------------------------------------------------ threat reports
+
+export const threatReportsQuery = queryOptions({
+  queryKey: ["threat-reports"],
+  queryFn: ({ signal }) => take(api.GET("/api/v1/threat-reports", { signal })),
+  refetchInterval: CALM,
+});
+
+export const threatReportQuery = (report_id: string) =>
+  queryOptions({
+    queryKey: ["threat-reports", report_id],
+    queryFn: ({ signal }) => take(api.GET("/api/v1/threat-reports/{report_id}", { params: { path: { report_id } }, signal })),
+    refetchInterval: CALM,
+  });
+
+export const useImportReports = () =>
+  useChange(
+    (body: { bundle: string; dry_run: boolean }) => take(api.POST("/api/v1/threat-reports/import", { body: { ...body, least: null } })),
+    "threat-reports",
+    "incidents",
+  );
+
+export const useRemoveReport = () =>
+  useChange(
+    (report_id: string) => take(api.DELETE("/api/v1/threat-reports/{report_id}", { params: { path: { report_id } } })),
+    "threat-reports",
+    "incidents",
+  );
+
 // ------------------------------------------------------------------ watchlists
 
 export const watchlistsQuery = queryOptions({

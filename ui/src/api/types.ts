@@ -88,3 +88,5 @@ export type WatchlistItem = S["WatchlistItem"];
 export type WatchlistPreview = S["WatchlistPreview"];
 export type AnomalyRule = S["AnomalyRule"];
 export type EntityReadiness = S["EntityReadiness"];
+export type ThreatReportDetail = S["ThreatReportDetail"];
+export type ReportsImported = S["ReportsImported"];

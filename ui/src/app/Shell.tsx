@@ -22,6 +22,7 @@ import { actionsQuery, sessionQuery } from "~/api/queries";
 import { type ThemeChoice, usePreferences, type ZoneChoice } from "~/app/preferences";
 import {
   ArchiveRegular,
+  BugRegular,
   CodeRegular,
   DarkThemeRegular,
   DatabaseFilled,
@@ -58,6 +59,7 @@ interface Item {
     | "/actions"
     | "/rules"
     | "/coverage"
+    | "/threat-reports"
     | "/watchlists"
     | "/anomalies"
     | "/sources"
@@ -85,6 +87,7 @@ const GROUPS: { title: string; items: Item[] }[] = [
     items: [
       { to: "/rules", label: "Analytics rules", icon: <RulerRegular />, activeIcon: <RulerRegular /> },
       { to: "/coverage", label: "ATT&CK coverage", icon: <ShieldTaskRegular />, activeIcon: <ShieldTaskRegular /> },
+      { to: "/threat-reports", label: "Threat reports", icon: <BugRegular />, activeIcon: <BugRegular /> },
       { to: "/watchlists", label: "Watchlists", icon: <TableRegular />, activeIcon: <TableRegular /> },
       { to: "/anomalies", label: "Anomalies", icon: <TimelineRegular />, activeIcon: <TimelineRegular /> },
       { to: "/sources", label: "Data sources", icon: <PlugConnectedRegular />, activeIcon: <PlugConnectedRegular /> },

@@ -1,4 +1,5 @@
-import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
+import { createContext, type ReactNode, useContext, useEffect, useLayoutEffect, useMemo, useState } from "react";
+import { flushSync } from "react-dom";
 
 export type ThemeChoice = "system" | "light" | "dark";
 export type ZoneChoice = "utc" | "local";
@@ -7,6 +8,8 @@ interface Preferences {
   themeChoice: ThemeChoice;
   setThemeChoice: (choice: ThemeChoice) => void;
   dark: boolean;
+  /** Whether the page is being printed: everything is to be there, on white. */
+  printing: boolean;
   zone: ZoneChoice;
   setZone: (zone: ZoneChoice) => void;
   navCollapsed: boolean;
@@ -46,6 +49,26 @@ export function useStored<T>(key: string, initial: T): [T, (value: T) => void] {
   ];
 }
 
+/** Whether the page is being printed. The browser takes its picture right after it says so: what depends on it is drawn at once. */
+function usePrinting(): boolean {
+  const [printing, setPrinting] = useState(false);
+  useEffect(() => {
+    const media = globalThis.matchMedia?.("print");
+    const changed = () => flushSync(() => setPrinting(media.matches));
+    const before = () => flushSync(() => setPrinting(true));
+    const after = () => flushSync(() => setPrinting(media?.matches ?? false));
+    media?.addEventListener("change", changed);
+    window.addEventListener("beforeprint", before);
+    window.addEventListener("afterprint", after);
+    return () => {
+      media?.removeEventListener("change", changed);
+      window.removeEventListener("beforeprint", before);
+      window.removeEventListener("afterprint", after);
+    };
+  }, []);
+  return printing;
+}
+
 function useMedia(query: string): boolean {
   const [matches, setMatches] = useState(() => globalThis.matchMedia?.(query).matches ?? false);
   useEffect(() => {
@@ -63,16 +86,18 @@ export function PreferencesProvider({ children }: { children: ReactNode }) {
   const [zone, setZone] = useStored<ZoneChoice>("zone", "utc");
   const [navCollapsed, setNavCollapsed] = useStored("nav.collapsed", false);
   const systemDark = useMedia("(prefers-color-scheme: dark)");
-  const dark = themeChoice === "system" ? systemDark : themeChoice === "dark";
-  useEffect(() => {
+  const printing = usePrinting();
+  // Paper is white.
+  const dark = !printing && (themeChoice === "system" ? systemDark : themeChoice === "dark");
+  useLayoutEffect(() => {
     document.documentElement.dataset.theme = dark ? "dark" : "light";
     document.documentElement.style.colorScheme = dark ? "dark" : "light";
   }, [dark]);
   const value = useMemo(
-    () => ({ themeChoice, setThemeChoice, dark, zone, setZone, navCollapsed, setNavCollapsed }),
+    () => ({ themeChoice, setThemeChoice, dark, printing, zone, setZone, navCollapsed, setNavCollapsed }),
     // The setters change identity on each render but not meaning.
     // eslint-disable-next-line react-hooks/exhaustive-deps
-    [themeChoice, dark, zone, navCollapsed],
+    [themeChoice, dark, printing, zone, navCollapsed],
   );
   return <Context.Provider value={value}>{children}</Context.Provider>;
 }

@@ -173,6 +173,22 @@ const coverage = createRoute({
   }),
 });
 
+const threatReports = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/threat-reports",
+  component: lazyRouteComponent(() => import("~/pages/reports/ReportsPage"), "ReportsPage"),
+  validateSearch: (search: Record<string, unknown>): { q?: string; make?: boolean } => ({
+    q: text(search.q),
+    make: search.make === true || search.make === "true" ? true : undefined,
+  }),
+});
+
+const threatReport = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/threat-reports/$id",
+  component: lazyRouteComponent(() => import("~/pages/reports/ReportPage"), "ReportPage"),
+});
+
 const watchlists = createRoute({
   getParentRoute: () => signedIn,
   path: "/watchlists",
@@ -263,7 +279,7 @@ const settings = createRoute({
   }),
 });
 
-const content = [rules, rule, coverage, watchlists, watchlist, anomalies] as const;
+const content = [rules, rule, coverage, threatReports, threatReport, watchlists, watchlist, anomalies] as const;
 const data = [sources, tables, searchJobs, summaryRules] as const;
 const tree = root.addChildren([
   signIn,

@@ -1,15 +1,14 @@
 import { Popover, PopoverSurface, PopoverTrigger, Tooltip } from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
-import type { ReactNode } from "react";
 import { techniquesQuery } from "~/api/ruleQueries";
 import type { Entity, Reason, Severity } from "~/api/types";
 import { usePreferences } from "~/app/preferences";
 import { EntityIcon } from "~/components/EntityIcon";
-import { CheckmarkCircleFilled, CircleFilled, CircleHalfFillFilled } from "~/components/icons";
+import { BugRegular, CheckmarkCircleFilled, CircleFilled, CircleHalfFillFilled } from "~/components/icons";
 import { byKillChain, tacticColor, tacticName } from "~/lib/attack";
 import { shortLabel, typeName } from "~/lib/entities";
 import { ago, parseTime, shortTime, timeParts } from "~/lib/time";
-import { words } from "~/lib/text";
+import { words, unturned } from "~/lib/text";
 import css from "./marks.module.css";
 
 const LEVEL: Record<string, number> = { High: 3, Medium: 2, Low: 1, Informational: 0 };
@@ -106,13 +105,13 @@ export function ReasonList({ reasons, most }: { reasons: Reason[]; most?: number
 
 /** An entity by icon and short name; the full name is its tooltip. */
 export function EntityChip({ entity, onClick, active, full }: { entity: Entity; onClick?: () => void; active?: boolean; full?: boolean }) {
-  const label = full ? entity.label : shortLabel(entity);
-  const title = `${typeName(entity.type)}: ${entity.label}`;
+  const label = full ? unturned(entity.label) : shortLabel(entity);
+  const title = `${typeName(entity.type)}: ${unturned(entity.label)}`;
   const content = (
     <>
       <EntityIcon type={entity.type} />
       <span className={css.entityText} data-short={label.length <= 13 || undefined}>
-        {label}
+        <bdi>{label}</bdi>
       </span>
     </>
   );
@@ -155,8 +154,17 @@ export function EntityRow({ entities, max = 3 }: { entities: Entity[]; max?: num
   );
 }
 
-export function TagChip({ children }: { children: ReactNode }) {
-  return <span className={css.tag}>{children}</span>;
+/** What the tag of a threat report begins with. */
+const REPORT = "Threat report: ";
+
+export function TagChip({ children }: { children: string }) {
+  const report = children.startsWith(REPORT);
+  return (
+    <span className={css.tag} title={children}>
+      {report ? <BugRegular role="img" aria-label="Threat report" /> : null}
+      <bdi>{report ? children.slice(REPORT.length) : children}</bdi>
+    </span>
+  );
 }
 
 /** The kill chain that an incident walked: one coloured tick per tactic, in order. */

@@ -1,5 +1,5 @@
 import type { Entity } from "~/api/types";
-import { kqlString } from "~/lib/text";
+import { kqlString, unturned } from "~/lib/text";
 
 /** Assets are what an attack happens to; evidence is what it left. The order is the order of display. */
 export const ASSET_TYPES = ["Host", "Account", "Mailbox", "CloudApplication", "AzureResource", "IoTDevice", "SecurityGroup"] as const;
@@ -50,7 +50,8 @@ export const entityKey = (entity: { type: string; label: string }): string => `$
 
 /** The short form for a chip: a host without its domain, an account without its realm, a path's last part, a hash's start. */
 export function shortLabel(entity: { type: string; label: string }): string {
-  const { type, label } = entity;
+  const { type } = entity;
+  const label = unturned(entity.label);
   switch (type) {
     case "Host":
       return /^[\d.:]+$/.test(label) ? label : (label.split(".")[0] ?? label);

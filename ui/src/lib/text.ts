@@ -43,3 +43,9 @@ export function words(camel: string): string {
 export function kqlString(text: string): string {
   return `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n").replaceAll("\r", "\\r").replaceAll("\t", "\\t")}"`;
 }
+
+const BIDI = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/** A name as it is: characters that turn the direction of writing (so that a name ends in "exe" and reads as if it ended in "pdf") are shown. */
+export const unturned = (text: string): string =>
+  text.replace(BIDI, (c) => `\u27e8U+${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}\u27e9`);

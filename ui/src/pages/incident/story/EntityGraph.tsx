@@ -15,6 +15,17 @@ import css from "./Story.module.css";
 
 cytoscape.use(fcose);
 
+/** Width of the picture on paper, and how many dots each point of it has. */
+const PAPER = 760;
+const SHARP = 2;
+
+/** Cytoscape's own way to draw on any canvas at once; its exports are made by it, its types leave it out. */
+interface Drawing {
+  renderer: () => {
+    renderTo: (context: CanvasRenderingContext2D | null, zoom: number, pan: { x: number; y: number }, ratio: number) => void;
+  };
+}
+
 interface Props {
   incident: Incident;
   lit: Highlight | null;
@@ -24,7 +35,7 @@ interface Props {
 
 /** The entities and what ties them. A picture for the eye; the timeline's chips and the assets tab give the same by keyboard. */
 export function EntityGraph({ incident, lit, selection, select }: Props) {
-  const { dark } = usePreferences();
+  const { dark, printing } = usePreferences();
   const box = useRef<HTMLDivElement>(null);
   const graph = useRef<Core | null>(null);
   const chosen = useRef(select);
@@ -110,6 +121,23 @@ export function EntityGraph({ incident, lit, selection, select }: Props) {
     });
   }, [lit, selection.entity, elements]);
 
+  // On paper the pane has another size, and nobody can scroll or zoom: all of it is drawn, at once, on a canvas of its own.
+  const paper = useRef<HTMLCanvasElement>(null);
+  useEffect(() => {
+    const core = graph.current;
+    const canvas = paper.current;
+    if (!core || !canvas || !printing) return;
+    const all = core.elements().boundingBox({ includeLabels: true });
+    const zoom = Math.min(1.3, PAPER / Math.max(1, all.w));
+    canvas.width = PAPER * SHARP;
+    canvas.height = Math.ceil(Math.min(PAPER, all.h * zoom) + 16) * SHARP;
+    const fitted = Math.min(zoom, (canvas.height / SHARP - 16) / Math.max(1, all.h)) * SHARP;
+    const context = canvas.getContext("2d");
+    const pan = { x: (canvas.width - all.w * fitted) / 2 - all.x1 * fitted, y: 8 * SHARP - all.y1 * fitted };
+    (core as unknown as Drawing).renderer().renderTo(context, fitted, pan, 1);
+    canvas.dataset.drawn = "true";
+  }, [printing, elements, dark]);
+
   // What wasn't there yet at the moment shown is hidden; null shows all.
   const [moment, setMoment] = useState<number | null>(null);
   useEffect(() => {
@@ -147,7 +175,10 @@ export function EntityGraph({ incident, lit, selection, select }: Props) {
       </header>
       {incident.graph.nodes.length > 1 ? <PlayBar incident={incident} moment={moment} setMoment={setMoment} /> : null}
       {incident.graph.nodes.length ? (
-        <div ref={box} className={css.canvas} role="img" aria-label={describe(incident)} />
+        <>
+          <div ref={box} className={css.canvas} role="img" aria-label={describe(incident)} />
+          <canvas ref={paper} className={css.paper} role="img" aria-label={describe(incident)} />
+        </>
       ) : (
         <Empty title="No entities" text="No alert of this incident names a device, user or address." />
       )}

@@ -210,7 +210,11 @@ function Reports({ reports }: { reports: Narrative["reports"] }) {
         {reports.map((report) => (
           <li key={report.id}>
             <span>
-              <strong>{report.name}</strong>
+              <Link to="/threat-reports/$id" params={{ id: report.id }}>
+                <strong>
+                  <bdi>{report.name}</bdi>
+                </strong>
+              </Link>
               {report.threat ? <em className={css.critical}>{report.threat}</em> : null}
             </span>
             <span className={css.dim}>

@@ -13,6 +13,8 @@ import css from "./Story.module.css";
 const GAP_SECONDS = 20 * 60;
 /** Steps drawn at once: an incident may have thousands. */
 const PAGE = 200;
+/** Steps that paper gets; the export has all. */
+const PRINTED = 1_000;
 
 interface Props {
   incident: Incident;
@@ -23,7 +25,7 @@ interface Props {
 }
 
 export function Timeline({ incident, lit, tactic, selection, select }: Props) {
-  const { zone } = usePreferences();
+  const { zone, printing } = usePreferences();
   const list = useRef<HTMLOListElement>(null);
   const byAlert = useMemo(() => new Map(incident.alerts.map((a) => [a.id, a])), [incident.alerts]);
   const [patterns, groups] = useMemo(() => {
@@ -35,7 +37,7 @@ export function Timeline({ incident, lit, tactic, selection, select }: Props) {
   }, [incident.story, tactic, byAlert]);
   const [most, setMost] = useState(PAGE);
   const chosen = selection.alert ? groups.findIndex((g) => g.steps.some((s) => s.alert_id === selection.alert)) : -1;
-  const shown = groups.slice(0, Math.max(most, chosen + 1));
+  const shown = groups.slice(0, Math.max(printing ? PRINTED : most, chosen + 1));
   // A step that was chosen in the graph, or by a link, comes into view.
   useEffect(() => {
     if (selection.alert)
@@ -84,9 +86,13 @@ export function Timeline({ incident, lit, tactic, selection, select }: Props) {
         ))}
         {shown.length < groups.length ? (
           <li className={css.gap}>
-            <button type="button" className={css.times} onClick={() => setMost(shown.length + PAGE)}>
-              {count(groups.length - shown.length, "later step")}, show {Math.min(PAGE, groups.length - shown.length)}
-            </button>
+            {printing ? (
+              `${count(groups.length - shown.length, "later step")} in the exported file only`
+            ) : (
+              <button type="button" className={css.times} onClick={() => setMost(shown.length + PAGE)}>
+                {count(groups.length - shown.length, "later step")}, show {Math.min(PAGE, groups.length - shown.length)}
+              </button>
+            )}
           </li>
         ) : null}
         {groups.length === 0 ? <li className={css.gap}>No step of this stage.</li> : null}
