@@ -246,13 +246,13 @@ class IncidentAlerts(Repository):
 
     def sharing_rules(self, rule_ids: Sequence[str], *, but: str, limit: int) -> list[str]:
         """Ids of incidents that people see and that hold alerts of those rules, those that share most rules first, then the newest."""
-        shared = func.count(func.distinct(alerts.c.rule_id))
+        held = incident_rules.c
         chosen = (
-            select(alerts.c.incident_id)
-            .join(incidents, alerts.c.incident_id == incidents.c.id)
-            .where(alerts.c.rule_id.in_(rule_ids), incidents.c.promoted.is_(True), incidents.c.id != but)
-            .group_by(alerts.c.incident_id, incidents.c.number)
-            .order_by(shared.desc(), incidents.c.number.desc())
+            select(held.incident_id)
+            .join(incidents, held.incident_id == incidents.c.id)
+            .where(held.rule_id.in_(rule_ids), held.shown.is_(True), held.incident_id != but)
+            .group_by(held.incident_id, incidents.c.number)
+            .order_by(func.count().desc(), incidents.c.number.desc())
             .limit(limit)
         )
         return [str(r[0]) for r in self._c.execute(chosen)]

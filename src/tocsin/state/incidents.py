@@ -23,7 +23,7 @@ from tocsin.state.incident_tasks import IncidentTasks
 from tocsin.state.incident_writes import IncidentWrites
 from tocsin.state.kv import KeyValues
 from tocsin.state.repository import NotFoundError
-from tocsin.state.schema import alerts, incident_tags, incidents
+from tocsin.state.schema import incident_rules, incident_tags, incidents
 
 __all__ = ["ActivityRow", "EventRow", "IncidentChange", "IncidentFilter", "IncidentRow", "Incidents"]
 
@@ -153,17 +153,24 @@ class Incidents(IncidentAlerts, IncidentActivity):
     def open_sizes(self, *, rules: Sequence[str] | None = None) -> list[tuple[str, int]]:
         """The incidents that people see and that are not resolved, the most urgent first, with how many alerts each has; with `rules` those that
         hold an alert of one of them."""
-        chosen = select(incidents.c.id, incidents.c.alert_count).where(
+        chosen = select(incidents.c.id, incidents.c.alert_count, incidents.c.priority, incidents.c.number).where(
             incidents.c.promoted.is_(True), incidents.c.status.in_(("New", "InProgress"))
         )
-        ordered = chosen.order_by(incidents.c.priority.desc(), incidents.c.number)
         if rules is None:
-            return [(str(i), int(n)) for i, n in self._c.execute(ordered)]
-        held: set[str] = set()
-        for start in range(0, len(rules), 500):
-            holding = select(alerts.c.incident_id).where(alerts.c.rule_id.in_(rules[start : start + 500]))
-            held.update(str(i) for (i,) in self._c.execute(holding.distinct()))
-        return [(str(i), int(n)) for i, n in self._c.execute(ordered) if i in held]
+            ordered = chosen.order_by(incidents.c.priority.desc(), incidents.c.number)
+            return [(str(r.id), int(r.alert_count)) for r in self._c.execute(ordered)]
+        holding: set[str] = set()
+        held = incident_rules.c
+        for start in range(0, len(rules), _TOGETHER):
+            some = select(held.incident_id).where(held.rule_id.in_(rules[start : start + _TOGETHER]))
+            some = some.where(held.shown.is_(True), held.closed.is_(False))
+            holding.update(str(i) for (i,) in self._c.execute(some.distinct()))
+        found: dict[str, tuple[int, int, int]] = {}
+        ids = sorted(holding)
+        for start in range(0, len(ids), _TOGETHER):
+            several = self._c.execute(chosen.where(incidents.c.id.in_(ids[start : start + _TOGETHER])))
+            found.update({str(r.id): (-r.priority, r.number or 0, r.alert_count) for r in several})
+        return [(i, found[i][2]) for i in sorted(found, key=found.__getitem__)]
 
     def tagged(self, tags: Sequence[str]) -> dict[str, tuple[int, int]]:
         """By tag: how many incidents that have it are open, and how many there are; merged and hidden ones don't count."""
