@@ -278,3 +278,48 @@ def test_any_run_of_operations_taken_back_in_reverse_is_as_if_nothing_was(
         assert set(ids(desk)) == set(before)
     finally:
         state.close()
+
+
+def memory(correlator: Correlator) -> dict[str, object]:
+    """What a correlator holds, by incident: the incident, without what only the database knows, and what it is found by."""
+    made: dict[str, object] = {}
+    for incident_id in sorted(correlator._clusters):
+        cluster = correlator._woken(incident_id)
+        record = {k: v for k, v in cluster.incident.to_record().items() if k not in ("created", "updated")}
+        seen = {key: dict(cluster.moments(key).by_worth) for key in sorted(cluster.things)}
+        times = {k: {w: list(points) for w, points in by.items()} for k, by in seen.items()}
+        holds = all(incident_id in correlator._holders.of(k) for k in cluster.things)
+        made[incident_id] = record, times, sorted(cluster.alerts), cluster.first, cluster.last, holds
+    return {**made, "alerts": dict(sorted(correlator._alerts.items())), "keys": len(correlator._holders)}
+
+
+def test_what_people_made_is_read_anew_as_a_restart_would(desk: IncidentDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two, three = ids(desk)
+    before = desk._correlator
+    monkeypatch.setattr(desk, "_load", lambda: pytest.fail("all of it was read anew"))
+    merge(desk, one, two)
+    move(desk, one, alert_ids(desk, one, "a1"), None)
+    desk.add([alert("c9", 9, WS2, BOB)])
+    undo = merge(desk, one, three)
+    desk.add([alert("c10", 10, Entity.host("ws77.contoso.com"))])
+    with desk._state.write() as unit:
+        desk.unmerge(unit, undo, actor=ANNA)
+    desk.add([alert("c11", 11, WS2, BOB)])
+    assert desk._correlator is before, "only what was changed was read anew"
+    assert memory(desk._correlator) == memory(IncidentDesk._load(desk))
+
+
+def test_after_a_transaction_that_failed_memory_is_what_the_database_holds(desk: IncidentDesk) -> None:
+    before = desk._correlator
+
+    def fails(_unit: object) -> None:
+        raise RuntimeError("the disk is full")
+
+    several = [alert("c1", 3, WS2, BOB), alert("c2", 4, Entity.host("ws78.contoso.com"), severity="High")]
+    with pytest.raises(RuntimeError, match="disk"):
+        desk.add(several, within=fails)
+    assert desk._correlator is before
+    assert memory(before) == memory(desk._load())
+    desk.add(several)
+    assert all(before.holding(a.id) is not None for a in several)
+    assert memory(before) == memory(desk._load())

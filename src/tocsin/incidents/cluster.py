@@ -27,7 +27,7 @@ _TOGETHER = 1_000
 _FEW_HOLDERS = 16
 """As many holders of a key are kept in a tuple, which the collection of garbage leaves alone."""
 
-__all__ = ["Cluster", "Company", "Holders", "Moments", "Resting", "Worth", "last_of", "nearest", "outline"]
+__all__ = ["Cluster", "Company", "Holders", "Moments", "Resting", "Worth", "last_of", "nearest", "outline", "parts_of"]
 
 
 _NO_ALIASES: Mapping[EntityKey, Alias] = {}
@@ -300,6 +300,11 @@ def outline(held: Cluster | Resting) -> tuple[float, float, bool, Iterable[Entit
     if isinstance(held, Cluster):
         return held.first, held.last, held.joinable and held.open, held.things.keys()
     return held[1:5]
+
+
+def parts_of(held: Cluster | Resting) -> tuple[str, Iterable[EntityKey], Iterable[str]]:
+    """Its id, its keys and its alerts' ids, awake or at rest."""
+    return (held.id, held.things, held.alerts) if isinstance(held, Cluster) else (held[0], held[4], held[5])
 
 
 def last_of(held: Cluster | Resting) -> float:

@@ -9,15 +9,15 @@ identifiers, merge vetoes, no new incident made by a merge) are Defender's publi
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from tocsin.detect.alert import SEVERITIES, Alert
 from tocsin.incidents.background import Background
 from tocsin.incidents.changes import IncidentChange, condense
-from tocsin.incidents.cluster import Cluster, Company, Holders, Resting, Worth, last_of, outline
+from tocsin.incidents.cluster import Cluster, Company, Holders, Resting, Worth, last_of, outline, parts_of
 from tocsin.incidents.fusion import Fired, Fusion, Pattern, shipped_patterns
 from tocsin.incidents.links import Links, shipped_links
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
@@ -28,6 +28,7 @@ from tocsin.incidents.weights import CorrelationSettings
 from tocsin.tables.entities import EntityKey
 
 __all__ = [
+    "LATE",
     "Candidate",
     "CorrelationSettings",
     "Correlator",
@@ -40,7 +41,7 @@ _MEDIUM, _HIGH = SEVERITIES.index("Medium"), SEVERITIES.index("High")
 _ALONE = frozenset({"process", "session", "mail"})
 """Kinds of which company says nothing."""
 
-_LATE = 24 * HOUR
+LATE = timedelta(hours=24)
 """Alerts that are late by so much still find all that lies within the horizon before them."""
 
 _FEW = 32
@@ -326,7 +327,7 @@ class Correlator:
             self._tidy()
 
     def _tidy(self) -> None:
-        limit = self._newest - self.settings.horizon.total_seconds() - _LATE
+        limit = self._newest - self.settings.horizon.total_seconds() - LATE.total_seconds()
         gone: list[str] = []
         for incident_id, cluster in self._clusters.items():
             if last_of(cluster) >= limit or len(gone) >= _TOGETHER:
@@ -452,9 +453,51 @@ class Correlator:
 
     # ------------------------------------------------------------------ bookkeeping
 
+    def adopt(
+        self, incidents: Iterable[Incident], came: Iterable[tuple[str, LinkedAlert]], held: Mapping[str, int]
+    ) -> None:
+        """Takes in incidents that exist already: `came` are their alerts in the order in which they were made, each with its incident's id, so that
+        what is rare and what is noisy comes out as it did then; the incidents have none of them yet. `held`: how many each incident gets. An
+        incident that has all of its alerts is laid to rest at once, and their rows are let go of."""
+        clusters = {i.id: Cluster(i.id, i) for i in incidents}
+        left, resting = dict(held), list[Cluster | Resting]()
+        for incident_id, linked in came:
+            cluster = clusters[incident_id]
+            sign = signature(linked.alert, self._links)
+            self._notice(sign)
+            cluster.add(sign, self._worth(sign))
+            self._watched(linked.alert, sign)
+            _put(cluster.incident, linked)
+            left[incident_id] -= 1
+            if not left[incident_id]:
+                resting.append(cluster.rest() if len(cluster.alerts) <= _LARGE else cluster)
+                del clusters[incident_id]
+        for done in sorted((*resting, *clusters.values()), key=last_of):
+            self._enter(done)
+
+    def renew(
+        self, incident_ids: Iterable[str], incidents: Iterable[Incident], *, apart: frozenset[frozenset[str]]
+    ) -> None:
+        """Holds these incidents instead of those of these ids: people or a transaction that failed made something else of them. `apart` as it is
+        now."""
+        self._apart = apart
+        for incident_id in incident_ids:
+            if incident_id in self._clusters:
+                self._forget(incident_id)
+        for incident in sorted(incidents, key=lambda i: (i.last, i.id)):
+            cluster = Cluster(incident.id, incident)
+            for linked in sorted(incident.alerts, key=lambda a: (a.alert.created, a.alert.time, a.alert.id)):
+                sign = signature(linked.alert, self._links)
+                cluster.add(sign, self._worth(sign))
+            self._enter(cluster)
+            self.shed([a.alert for a in incident.alerts])
+
+    def touched(self) -> list[str]:
+        """Ids of the alerts that came to an incident since alerts were added or `take_moved` was asked."""
+        return list(self._moved)
+
     def _adopt(self, incidents: Sequence[Incident]) -> None:
-        """Takes in incidents that exist already, their alerts in the order in which they came, so that what is rare and what is noisy comes out
-        as it did then."""
+        """Takes in incidents that exist already with all of their alerts."""
         clusters = {i.id: Cluster(i.id, i) for i in incidents}
         came = [(linked.alert, i.id) for i in incidents for linked in i.alerts]
         for alert, incident_id in sorted(came, key=lambda c: (c[0].created, c[0].time, c[0].id)):
@@ -467,12 +510,14 @@ class Correlator:
             cluster.touched = False
         self._lay_to_rest(at_once=True)
 
-    def _enter(self, cluster: Cluster) -> None:
-        self._clusters[cluster.id] = cluster
-        self._awake.append(cluster)
-        for alert_id in cluster.alerts:
-            self._alerts[alert_id] = cluster.id
-        self._holders.add(cluster.things, cluster.id)
+    def _enter(self, held: Cluster | Resting) -> None:
+        incident_id, keys, alerts = parts_of(held)
+        self._clusters[incident_id] = held
+        if isinstance(held, Cluster):
+            self._awake.append(held)
+        for alert_id in alerts:
+            self._alerts[alert_id] = incident_id
+        self._holders.add(keys, incident_id)
 
     def _lay_to_rest(self, *, at_once: bool = False) -> None:
         """Lays to rest the clusters that nothing has touched since the last time."""
@@ -515,11 +560,15 @@ class Correlator:
         return wider
 
     def _forget(self, incident_id: str) -> None:
-        held = self._clusters.pop(incident_id)
-        keys, alerts = (held.things, held.alerts) if isinstance(held, Cluster) else (held[4], held[5])
+        _, keys, alerts = parts_of(self._clusters.pop(incident_id))
         for alert_id in alerts:
             self._alerts.pop(alert_id, None)
         self._holders.remove(keys, incident_id)
+
+
+def _put(incident: Incident, linked: LinkedAlert) -> None:
+    """Puts an alert into its place in an incident, without its rows."""
+    insort(incident.alerts, replace(linked, alert=replace(linked.alert, events=())), key=_by_time)
 
 
 def _by_time(linked: LinkedAlert) -> tuple[datetime, str]:

@@ -15,7 +15,7 @@ from typing import Any
 from tocsin.content import Content
 from tocsin.detect.alert import Alert, iso
 from tocsin.incidents import history, judging, life, metrics, rejudge, reshape, store, tasks
-from tocsin.incidents.correlate import CorrelationSettings, Correlator, IncidentChange, merge_vetoes
+from tocsin.incidents.correlate import LATE, CorrelationSettings, Correlator, IncidentChange, merge_vetoes
 from tocsin.incidents.fusion import patterns_of
 from tocsin.incidents.life import Actor
 from tocsin.incidents.links import links_of
@@ -28,6 +28,9 @@ from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, Task
 from tocsin.tables.entities import EntityKey
 
 __all__ = ["IncidentDesk", "full", "shown", "summary"]
+
+_FEW = 2_000
+"""So many incidents that others changed are read anew; where it is more, everything is."""
 
 
 class _OutdatedError(Exception):
@@ -55,7 +58,8 @@ class IncidentDesk:
         self._settings = self.usual_correlation
         self._lock = threading.RLock()
         self._pages = Pages()
-        self._reshapes = 0
+        self._reshapes, self._seen = 0, 0
+        """How often people had reshaped incidents, and the log's last entry, when memory and database were the same last."""
         self.resolve: Callable[[Alert], Alert] = lambda alert: alert
         """Gives an alert what its entities are known as; asked when it is filed, and again when more is learned."""
         self._listeners: list[Callable[[], None]] = []
@@ -66,14 +70,36 @@ class IncidentDesk:
         self._correlator = self._load() if correlates else Correlator((), self._settings)
 
     def _load(self) -> Correlator:
+        """Memory as the database has it. It takes its time where there are many alerts."""
         self._settings = self._read_settings()
-        # Twice the horizon: an incident's last event may lie back as far as an alert that is late by as much.
-        since = self._state.clock.now() - 2 * self._settings.horizon
         with self._state.read() as unit:
-            self._reshapes = reshape.reshapes(unit)
-            made = self.correlator(self._settings, store.load_growing(unit, since), apart=reshape.apart(unit))
+            self._reshapes, self._seen = reshape.reshapes(unit), unit.incidents.history.last()
+            made = self.correlator(self._settings, apart=reshape.apart(unit))
+            store.adopt_growing(unit, made, self._since(unit))
         made.more_vetoes = lambda one, other: judging.group_vetoes(self._state.judge, one, other)
         return made
+
+    def _since(self, unit: Unit) -> datetime:
+        """What an incident's last event must not be older than for alerts to join it: what memory would not have forgotten yet."""
+        newest, oldest = unit.incidents.newest_event(), self._state.clock.now() - 2 * self._settings.horizon
+        return oldest if newest is None else max(oldest, newest - self._settings.horizon - LATE)
+
+    def _keep_up(self) -> None:
+        """Takes into memory what people have made of incidents since, and other programs. The caller holds the lock."""
+        with self._state.read() as unit:
+            if reshape.reshapes(unit) == self._reshapes:
+                return
+            changed = unit.incidents.history.changed_by_others(self._seen, store.CORRELATION, _FEW + 1)
+        if len(changed) > _FEW or self._read_settings() != self._settings:
+            self._correlator = self._load()
+        else:
+            self._renew(changed)
+
+    def _renew(self, incident_ids: Collection[str]) -> None:
+        with self._state.read() as unit:
+            self._reshapes, self._seen = reshape.reshapes(unit), unit.incidents.history.last()
+            several = store.load_several(unit, sorted(incident_ids), self._since(unit))
+            self._correlator.renew(incident_ids, several, apart=reshape.apart(unit))
 
     def _read_settings(self) -> CorrelationSettings:
         """The settings file's, under what somebody set since; what no program knows any more is left out."""
@@ -159,7 +185,7 @@ class IncidentDesk:
             store.save(unit, self._correlator, changes)
 
         with self._lock:
-            changes = self._kept(change, write)
+            changes = self._kept(change, write, whole=True)  # what alerts are known as is in memory, too
         if changes:
             self._tell()
         return changes
@@ -168,25 +194,45 @@ class IncidentDesk:
         self,
         change: Callable[[], list[IncidentChange] | None],
         write: Callable[[Unit, list[IncidentChange]], None],
+        *,
+        whole: bool = False,
     ) -> list[IncidentChange]:
         """What `change` makes of memory, made durable by `write` in one transaction; nothing is written where it gives None. When that fails,
-        memory goes back to what the database holds. The caller holds the lock."""
+        memory goes back to what the database holds: of the incidents to which alerts came, or the `whole` of it. The caller holds the lock."""
         while True:
+            self._keep_up()
+            touched: list[str] = []
             try:
                 changes = change()
                 if changes is None:
                     return []
+                touched = [] if whole else self._correlator.touched()
                 with self._state.write() as unit:
                     if reshape.reshapes(unit) != self._reshapes:
                         raise _OutdatedError
                     write(unit, changes)
+                    last = unit.incidents.history.last()
+                self._seen = last
                 return changes
             except _OutdatedError:
-                # People merged or moved since memory was read: look again at what is there now.
-                self._correlator = self._load()
+                self._go_back(touched)  # people merged or moved since: look again at what is there now
             except BaseException:
-                self._correlator = self._load()
+                self._go_back(touched)
                 raise
+
+    def _go_back(self, touched: Sequence[str]) -> None:
+        """Makes memory again what the database holds, after those alerts came to incidents; all of it where that isn't known."""
+        if not touched:
+            self._correlator = self._load()
+            return
+        with self._state.read() as unit:
+            there = unit.incidents.holders(touched).values()
+            changed = unit.incidents.history.changed_by_others(self._seen, store.CORRELATION, _FEW + 1)
+        here = (i.id for a in touched if (i := self._correlator.holding(a)) is not None)
+        if len(changed) > _FEW or self._read_settings() != self._settings:
+            self._correlator = self._load()
+        else:
+            self._renew({*there, *here, *changed})
 
     def judge(self, *, again: bool = False, most: int | None = None) -> int:
         """Reads anew what incidents are judged by; with `again` every open incident is judged again (of `most` alerts together, the most

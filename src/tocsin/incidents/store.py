@@ -6,7 +6,8 @@ Every change is an entry of the incident log first; the rows are projections of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -21,12 +22,13 @@ from tocsin.incidents.reports import TAG, report_tags
 from tocsin.state import IncidentChange, IncidentRow, IncidentWrites, Unit
 
 __all__ = [
+    "adopt_growing",
     "alert_of",
     "bring_comments",
     "from_row",
     "judge_again",
     "keep_decisions",
-    "load_growing",
+    "load_several",
     "record",
     "save",
     "touched",
@@ -39,14 +41,34 @@ CORRELATION = "correlation"
 """The actor of changes that correlation makes, and their source."""
 
 
-def load_growing(unit: Unit, since: datetime) -> list[Incident]:
-    """The incidents, hidden ones too, that alerts may still join: for a Correlator at start."""
+def adopt_growing(unit: Unit, correlator: correlate.Correlator, since: datetime) -> None:
+    """Lets a correlator take in the incidents, hidden ones too, that alerts may still join: those whose last event is not older than that. Their
+    alerts' rows are never all in memory."""
+    incidents = [from_row(row, ()) for row in unit.incidents.growing_rows(since)]
+    order = unit.incidents.alerts_growing(since)
+    held = Counter(incident_id for _, incident_id in order)
+
+    def came() -> Iterator[tuple[str, LinkedAlert]]:
+        for start in range(0, len(order), _TOGETHER):
+            part = order[start : start + _TOGETHER]
+            documents = unit.incidents.alerts_linked([alert_id for alert_id, _ in part])
+            for alert_id, incident_id in part:
+                yield incident_id, _linked(documents[alert_id])
+
+    correlator.adopt((i for i in incidents if held[i.id]), came(), held)
+
+
+def load_several(unit: Unit, incident_ids: Sequence[str], since: datetime) -> list[Incident]:
+    """Those of the incidents that alerts may still join, as they are now."""
     found: list[Incident] = []
-    ids = unit.incidents.growing(since)
-    for start in range(0, len(ids), _TOGETHER):
-        part = ids[start : start + _TOGETHER]
+    for start in range(0, len(incident_ids), _TOGETHER):
+        part = incident_ids[start : start + _TOGETHER]
         rows, alerts = unit.incidents.several(part), unit.incidents.alerts_of_several(part)
-        found.extend(from_row(rows[i], alerts.get(i, ())) for i in part)
+        found.extend(
+            from_row(row, alerts[i])
+            for i, row in rows.items()
+            if row.last >= since and row.status != Status.REDIRECTED and i in alerts
+        )
     return found
 
 
@@ -54,14 +76,15 @@ def from_row(row: IncidentRow, alerts: Sequence[dict[str, Any]]) -> Incident:
     """The incident of a row and its alerts' JSON forms."""
     return Incident(
         id=row.id,
-        alerts=[
-            LinkedAlert(alert_of(a), tuple(Reason(r["text"], r["weight"]) for r in a.get("linked_by", ())))
-            for a in alerts
-        ],
+        alerts=[_linked(a) for a in alerts],
         tags=list(row.tags),
         updated=row.updated,
         **_decisions(row),
     )
+
+
+def _linked(raw: dict[str, Any]) -> LinkedAlert:
+    return LinkedAlert(alert_of(raw), tuple(Reason(r["text"], r["weight"]) for r in raw.get("linked_by", ())))
 
 
 def _decisions(row: IncidentRow) -> dict[str, Any]:

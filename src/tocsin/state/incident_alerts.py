@@ -147,6 +147,19 @@ class IncidentAlerts(Repository):
         for incident_id, number, alert in self._c.execute(chosen, execution_options={"yield_per": 500}):
             yield str(incident_id), number, alert
 
+    def alerts_growing(self, since: datetime) -> list[tuple[str, str]]:
+        """Ids of the alerts of incidents that alerts may still join (see `Incidents.growing`), each with its incident's, as they were made."""
+        chosen = select(alerts.c.id, alerts.c.incident_id)
+        chosen = chosen.select_from(alerts.join(incidents, alerts.c.incident_id == incidents.c.id))
+        chosen = chosen.where(incidents.c.last >= since, incidents.c.status != "Redirected")
+        rows = self._c.execute(chosen.order_by(alerts.c.created, alerts.c.time, alerts.c.id))
+        return [(str(alert_id), str(incident_id)) for alert_id, incident_id in rows]
+
+    def alerts_linked(self, alert_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Alerts in full by id, with why each is in its incident."""
+        chosen = select(alerts.c.id, alerts.c.payload, alerts.c.linked_by).where(alerts.c.id.in_(alert_ids))
+        return {str(r.id): {**r.payload, "linked_by": r.linked_by} for r in self._c.execute(chosen)}
+
     def alerts_by_id(self, alert_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Alerts in full, wherever they are."""
         found: dict[str, dict[str, Any]] = {}

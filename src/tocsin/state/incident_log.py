@@ -119,6 +119,13 @@ class IncidentLog(Repository):
                 return
             last = rows[-1].seq
 
+    def changed_by_others(self, seq: int, source: str, most: int) -> list[str]:
+        """Ids of the incidents that anybody but that source changed since that place, at most so many."""
+        chosen = select(incident_log.c.incident_id).where(
+            incident_log.c.seq > seq, incident_log.c.version.is_not(None), incident_log.c.source != source
+        )
+        return [str(i) for (i,) in self._c.execute(chosen.distinct().limit(most))]
+
     def last(self) -> int:
         """The newest entry's place; 0 for an empty log."""
         return int(self._c.execute(select(func.coalesce(func.max(incident_log.c.seq), 0))).scalar_one())

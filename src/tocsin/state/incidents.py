@@ -7,7 +7,7 @@ the outbox is a projection of the incident log (`log`), which is written in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -35,7 +35,8 @@ def _sorts(rows: FromClause) -> Mapping[str, ColumnElement[Any]]:
 
 
 _TOGETHER = 500
-_EVERY = ("New", "InProgress", "Resolved", "Redirected")
+_OPEN = ("New", "InProgress")
+_EVERY = (*_OPEN, "Resolved", "Redirected")
 
 
 class Incidents(IncidentAlerts, IncidentActivity):
@@ -153,10 +154,9 @@ class Incidents(IncidentAlerts, IncidentActivity):
     def open_sizes(self, *, rules: Sequence[str] | None = None) -> list[tuple[str, int]]:
         """The incidents that people see and that are not resolved, the most urgent first, with how many alerts each has; with `rules` those that
         hold an alert of one of them."""
-        chosen = select(incidents.c.id, incidents.c.alert_count, incidents.c.priority, incidents.c.number).where(
-            incidents.c.promoted.is_(True), incidents.c.status.in_(("New", "InProgress"))
-        )
+        columns = (incidents.c.id, incidents.c.alert_count, incidents.c.priority, incidents.c.number)
         if rules is None:
+            chosen = select(*columns).where(incidents.c.promoted.is_(True), incidents.c.status.in_(_OPEN))
             ordered = chosen.order_by(incidents.c.priority.desc(), incidents.c.number)
             return [(str(r.id), int(r.alert_count)) for r in self._c.execute(ordered)]
         holding: set[str] = set()
@@ -168,13 +168,15 @@ class Incidents(IncidentAlerts, IncidentActivity):
         found: dict[str, tuple[int, int, int]] = {}
         ids = sorted(holding)
         for start in range(0, len(ids), _TOGETHER):
-            several = self._c.execute(chosen.where(incidents.c.id.in_(ids[start : start + _TOGETHER])))
+            # Asked for what is open, too, SQLite would go through all that is, for each of these.
+            some = select(*columns, incidents.c.status).where(incidents.c.id.in_(ids[start : start + _TOGETHER]))
+            several = (r for r in self._c.execute(some) if r.status in _OPEN)
             found.update({str(r.id): (-r.priority, r.number or 0, r.alert_count) for r in several})
         return [(i, found[i][2]) for i in sorted(found, key=found.__getitem__)]
 
     def tagged(self, tags: Sequence[str]) -> dict[str, tuple[int, int]]:
         """By tag: how many incidents that have it are open, and how many there are; merged and hidden ones don't count."""
-        opened = incidents.c.status.in_(("New", "InProgress"))
+        opened = incidents.c.status.in_(_OPEN)
         chosen = (
             select(incident_tags.c.tag, opened.label("open"), func.count())
             .select_from(incident_tags.join(incidents, incident_tags.c.incident_id == incidents.c.id))
@@ -191,6 +193,16 @@ class Incidents(IncidentAlerts, IncidentActivity):
         """Ids of incidents, shown or not, whose last event is not older than that: those that alerts may still join."""
         chosen = select(incidents.c.id).where(incidents.c.last >= since, incidents.c.status != "Redirected")
         return [str(r[0]) for r in self._c.execute(chosen.order_by(incidents.c.first, incidents.c.id))]
+
+    def growing_rows(self, since: datetime) -> Iterator[IncidentRow]:
+        """The rows of those, in no order, and not all held at once."""
+        ids = self.growing(since)
+        for start in range(0, len(ids), _TOGETHER):
+            yield from self.several(ids[start : start + _TOGETHER]).values()
+
+    def newest_event(self) -> datetime | None:
+        """When the newest event of any incident was."""
+        return self._c.execute(select(func.max(incidents.c.last))).scalar_one_or_none()
 
     # ------------------------------------------------------------------------------------------ the queue
 
