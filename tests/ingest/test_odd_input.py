@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgpack
@@ -371,14 +372,23 @@ def test_a_sender_that_reads_no_answers_holds_little(rig: Rig) -> None:
     receiver.stop()
 
 
-def test_one_machine_cant_keep_others_out(rig: Rig) -> None:
-    limits = StreamLimits(connections=8, idle_seconds=None)
-    receiver = SyslogTcpReceiver(rig.intake, port=0, limits=limits)
+@pytest.mark.parametrize("protocol", ["syslog", "relp"])
+def test_one_machine_cant_keep_others_out(rig: Rig, protocol: str) -> None:
+    receiver: Any
+    if protocol == "relp":
+        receiver = RelpReceiver(rig.intake, port=0, max_sessions=8)
+    else:
+        receiver = SyslogTcpReceiver(rig.intake, port=0, limits=StreamLimits(connections=8, idle_seconds=None))
+
+    def message(text: bytes) -> bytes:
+        line = b"<34>1 - other app 1 - - " + text
+        return b"1 syslog %d %b\n" % (len(line), line) if protocol == "relp" else line + b"\n"
+
     host, port = receiver.start()
     before = len(rig.rows("Syslog"))
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(socket.create_connection((host, port), 60)) for _ in range(8)]
-        until(lambda: receiver.connections == 8)
+        until(lambda: len(receiver._sessions if protocol == "relp" else receiver._tasks) == 8)
         # As many as all others: there is nobody to take one from.
         same = stack.enter_context(socket.create_connection((host, port), 60))
         assert same.recv(1) == b""
@@ -386,10 +396,10 @@ def test_one_machine_cant_keep_others_out(rig: Rig) -> None:
         other.settimeout(60)
         other.bind(("127.0.0.2", 0))
         other.connect((host, port))
-        other.sendall(b"<34>1 - other app 1 - - from another machine\n")
+        other.sendall(message(b"from another machine"))
         rig.wait("Syslog", before + 1)
         held[0].settimeout(60)
         assert held[0].recv(1) == b""  # the one that was silent for longest
-        held[1].sendall(b"<34>1 - held app 1 - - from a connection that stayed\n")
+        held[1].sendall(message(b"from a connection that stayed"))
         rig.wait("Syslog", before + 2)
     receiver.stop()

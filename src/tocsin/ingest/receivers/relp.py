@@ -17,7 +17,7 @@ import socket
 import ssl
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -60,6 +60,8 @@ class _Session:
     """Numbers and messages that look like a repetition which isn't through."""
     doubted: float = 0.0
     """When the last of them came."""
+    heard: float = field(default_factory=time.monotonic)
+    """When something came last."""
     stuck: float = 0.0
     """Since when the sender has taken none of the answers that wait for it; 0 while none waits."""
 
@@ -174,7 +176,7 @@ class RelpReceiver:
             sock, (peer, *_) = listener.accept()
         except OSError:
             return  # it is gone again
-        if len(sessions) >= self._max_sessions:
+        if len(sessions) >= self._max_sessions and not self._made_room(peer):
             _log.warning("ingest.relp.connections", limit=self._max_sessions, peer=peer)
             self._intake.refused("syslog", peer, "Too many sessions are open.")
             sock.close()
@@ -193,6 +195,25 @@ class RelpReceiver:
         session = _Session(sock, peer, shaking=self._tls is not None, since=time.monotonic())
         sessions[id(session)] = session
         self._selector.register(sock, selectors.EVENT_READ, session)
+
+    def _made_room(self, newcomer: str) -> bool:
+        """Whether an idle session was ended for one more of `newcomer`, as `StreamReceiver` does it."""
+        counts = Counter(s.peer for s in self._sessions.values())
+        greedy, most = counts.most_common(1)[0]
+        if most <= counts[newcomer] + 1:
+            return False
+        idle = [
+            s
+            for s in self._sessions.values()
+            if s.peer == greedy and not (s.gone or s.waiting or s.received or s.to_send or s.repeated)
+        ]
+        if not idle:
+            return False
+        longest = min(idle, key=lambda s: s.heard)
+        longest.gone = True
+        _log.warning("ingest.relp.connections", limit=self._max_sessions, peer=greedy)
+        self._intake.refused("syslog", greedy, "Too many sessions are open.")
+        return True
 
     def _end(self, session: _Session, sessions: dict[int, _Session]) -> None:
         if session.waiting:
@@ -227,6 +248,7 @@ class RelpReceiver:
             session.gone = True
             return
         session.received += data
+        session.heard = time.monotonic()
         size = len(session.received)
         self._frames(session)
         left = len(session.received)
