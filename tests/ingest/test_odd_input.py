@@ -132,6 +132,14 @@ def test_a_swarm_of_tiny_events_is_refused_before_it_is_read(name: str) -> None:
     assert not kept.bodies
 
 
+def test_many_small_events_are_no_swarm() -> None:
+    kept = Kept()
+    app = App(ElasticReceiver(kept, TOKENS.get).routes())
+    sent = {"authorization": "Bearer good", "content-type": "application/x-ndjson"}
+    assert app.post("/_bulk", b'{"create":{"_index":"i"}}\n{"m":"x"}\n' * 50_000, sent) == 200
+    assert len(kept.bodies) == 1
+
+
 def test_a_swarm_of_entries_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = b"\x92\x01\x80"
     monkeypatch.setattr("tocsin.ingest.receivers.fluent._MOST", 20_000)

@@ -14,9 +14,9 @@ import numpy as np
 __all__ = ["most_pieces", "pieces"]
 
 _WINDOW = 4096
-_FEW = 50_000
+_FEW = 500_000
 _MOST = 2_000_000
-_EVERY = 12
+_EVERY = 8
 
 
 def pieces(data: bytes, marks: bytes = b"\n{", *, windows: int = 64) -> int:
@@ -40,5 +40,5 @@ def _count(octets: np.ndarray[Any, Any], marks: bytes) -> int:
 def most_pieces(size: int, *, protobuf: bool = False) -> int:
     """How many a body of that size may hold. Real events have dozens of bytes a line and an object, however they are written. In protobuf
     the mark is the one of a message's first field, and attributes are messages."""
-    every, most = (_EVERY // 3, 3 * _MOST) if protobuf else (_EVERY, _MOST)
+    every, most = (_EVERY // 2, 3 * _MOST) if protobuf else (_EVERY, _MOST)
     return max(_FEW, min(size // every, most))
