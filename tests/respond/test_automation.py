@@ -22,6 +22,7 @@ from tocsin.respond import Automation, BlockSettings, Gate, RespondSettings, all
 from tocsin.respond.automation.evaluate import MissingValueError, fill, holds, read_aloud
 from tocsin.respond.automation.model import AutomationRule, Condition, Group
 from tocsin.state import EventRow, NotFoundError, State
+from tocsin.state.incident_alerts import IncidentAlerts
 from tocsin.tables import Entity
 
 OUTSIDE, INSIDE = Entity("IP", {"Address": "203.0.113.66"}), Entity("IP", {"Address": "10.0.0.9"})
@@ -532,3 +533,48 @@ def test_the_thread_is_woken_by_an_event(shipped: Automation, desk: IncidentDesk
     finally:
         shipped.stop()
     assert not any(t.name == "automation" for t in threading.enumerate())
+
+
+def test_conditions_see_the_whole_of_a_large_incident(
+    state: State, desk: IncidentDesk, automation: Automation, tmp_path: Path
+) -> None:
+    addresses = [Entity("IP", {"Address": f"203.0.113.{n}"}) for n in range(130)]
+    first = [alert(f"rule{n}", n / 100, WS1) for n in range(220)]
+    rules(
+        automation,
+        tmp_path,
+        tag_rule("a", "last rule", when="updated", condition="{property: rules, operator: equals, values: [late]}"),
+        tag_rule(
+            "b", "rare", when="updated", condition='{property: IP.Address, operator: equals, values: ["203.0.113.129"]}'
+        ),
+    )
+    desk.add(first)
+    desk.add([alert("late", 3, WS1, *addresses)])
+    automation.run_pending()
+    (incident,) = desk.page(limit=5)["items"]
+    assert {"last rule", "rare"} <= set(incident["tags"])
+
+
+def test_alerts_are_read_only_for_rules_that_ask_for_them(
+    state: State, desk: IncidentDesk, automation: Automation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    for name in ("alerts_of", "alerts_page"):
+        told = getattr(IncidentAlerts, name)
+        monkeypatch.setattr(
+            IncidentAlerts, name, lambda self, i, told=told, **more: (read.append(i), told(self, i, **more))[1]
+        )
+    by_title = "{property: title, operator: equals, values: [nothing]}"
+    rules(automation, tmp_path, tag_rule("a", "x", when="updated", condition=by_title))
+    desk.add([alert("one", 0, WS1)])
+    desk.add([alert("two", 1, WS1)])
+    read.clear()
+    automation.run_pending()
+    assert read == []
+    # Rules that ask share what was read while the incident stays as it is.
+    by_rule = "{property: rules, operator: equals, values: [nothing]}"
+    rules(automation, tmp_path, *(tag_rule(f"r{n}", "x", when="updated", condition=by_rule) for n in range(3)))
+    desk.add([alert("three", 2, WS1)])
+    read.clear()
+    automation.run_pending()
+    assert len(read) == 1

@@ -113,3 +113,11 @@ def test_the_responder_is_asked_once_it_is_approved(state: State, desk: Incident
 def test_an_unknown_response_is_refused(state: State, desk: IncidentDesk) -> None:
     with pytest.raises(BadInputError, match="isolateDevice"):
         gate_of(state, desk).propose("responder", {"do": "isolateDevises", "target": {"DeviceId": "d"}}, by=RESA)
+
+
+def test_what_comes_late_into_a_large_incident_is_proposed_too(state: State, desk: IncidentDesk) -> None:
+    automation = automation_of(state, desk, ISOLATE)
+    desk.add([alert("other", n / 100, WS1) for n in range(250)])
+    desk.add([alert("r", 3, WS1, events=rows({"DeviceId": "late"}))])
+    automation.run_pending()
+    assert [a["title"] for a in proposals(state, desk)] == ["Isolate late"]

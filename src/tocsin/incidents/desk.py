@@ -22,6 +22,7 @@ from tocsin.incidents.links import links_of
 from tocsin.incidents.model import Incident
 from tocsin.incidents.pages import Pages, entry
 from tocsin.incidents.priority import Judge
+from tocsin.incidents.seen import Seen
 from tocsin.incidents.story import graph, story
 from tocsin.incidents.weights import WEIGHTS, over
 from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, TaskRow, Unit, text_of
@@ -408,6 +409,12 @@ class IncidentDesk:
         with self._state.read() as unit:
             row = shown(unit, incident_id)
             return {**summary(row), **self._pages.opened(unit, row)}
+
+    def seen(self, incident_id: str, before: Seen | None = None) -> Seen:
+        """One incident as automation looks at it, `before` being what it looked at last; NotFoundError when there is none to show."""
+        with self._state.read() as unit:
+            row = shown(unit, incident_id)
+        return Seen(self._state, row, summary(row), before)
 
     def alerts(self, incident_id: str, **wanted: Any) -> dict[str, Any]:
         """A page of an incident's alerts; see `Pages.alerts`."""

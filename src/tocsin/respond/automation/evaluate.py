@@ -90,24 +90,21 @@ def _change(c: Condition, event: EventRow) -> bool:
             return bool(added) and (not wanted or any(a.casefold() in wanted for a in added))
 
 
+_OF_ALERTS = {"rules": "rule", "rule_ids": "rule_id", "descriptions": "description", "alerts": "id"}
+"""Properties that are a member of each alert."""
+
+
 def _values(name: str, incident: Incident, event: EventRow) -> list[str]:
     """The property's values as text; a single empty text for what is empty, so that `equals ""` can ask for it."""
-    alerts = incident.get("alerts", ())
     match name:
         case "updated_by":
             return [event.source]
-        case "rules":
-            return _distinct(a.get("rule", "") for a in alerts)
-        case "rule_ids":
-            return _distinct(a.get("rule_id", "") for a in alerts)
-        case "descriptions":
-            return _distinct(a.get("description", "") for a in alerts)
-        case "alerts":
-            return _distinct(a.get("id", "") for a in alerts)
+        case _ if name in _OF_ALERTS:
+            return _distinct(a.get(_OF_ALERTS[name], "") for a in incident.get("alerts", ()))
         case "comments":
             return [a["text"] for a in incident.get("activity", ()) if a.get("kind") == "comment"]
         case _ if name.startswith("custom."):
-            found = [v for a in alerts for v in _listed(a.get("custom_details", {}).get(name[7:]))]
+            found = [v for a in incident.get("alerts", ()) for v in _listed(a.get("custom_details", {}).get(name[7:]))]
             return _distinct(found)
         case _ if "." in name:
             kind, _, identifier = name.partition(".")

@@ -21,8 +21,9 @@ from tocsin.content import AutomationFile
 from tocsin.detect.alert import iso
 from tocsin.detect.rule import Rule
 from tocsin.incidents.desk import IncidentDesk
+from tocsin.incidents.seen import Seen
 from tocsin.respond.actions.responder import Responder
-from tocsin.respond.automation.detections import RuleOf, wanted
+from tocsin.respond.automation.detections import RuleOf, responding, wanted
 from tocsin.respond.automation.evaluate import MissingValueError, chosen_entities, fill, holds, read_aloud
 from tocsin.respond.automation.model import AutomationRule, RuleAction, parse_rule
 from tocsin.respond.errors import BadInputError
@@ -58,6 +59,7 @@ class Automation:
         self._clock = state.clock
         self._rule_of = rule_of
         self._rules: tuple[AutomationRule, ...] = ()
+        self._seen: Seen | None = None
         self._running = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
@@ -131,7 +133,9 @@ class Automation:
             if event.actor == _name(rule):
                 continue  # a rule isn't led on by what it did itself
             try:
-                incident = self._desk.get(event.incident_id)  # anew for each rule: it sees what those before it did
+                incident = self._seen = self._desk.seen(
+                    event.incident_id, self._seen
+                )  # anew for each rule: it sees what those before it did
             except NotFoundError:
                 break
             try:
@@ -150,8 +154,10 @@ class Automation:
         if self._rule_of is None or event.kind not in ("created", "updated"):
             return
         try:
-            incident = self._desk.get(event.incident_id)
-            for rule, given, comment in wanted(incident, event, self._rule_of):
+            self._desk.seen(event.incident_id)
+            with self._state.read() as unit:
+                alerts = responding(unit, event, self._rule_of)
+            for rule, given, comment in wanted(alerts, self._rule_of):
                 self._propose_once(rule, given, comment, event)
         except NotFoundError:
             return
