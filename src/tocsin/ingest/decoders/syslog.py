@@ -36,6 +36,11 @@ _ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
 _BSD = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ 0-3]?\d \d\d:\d\d:\d\d(?:\.\d{1,9})?"
 _CISCO = r"\*?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ 0-3]?\d \d{4} \d\d:\d\d:\d\d(?:\.\d+)?"
 _3164 = re.compile(rf"(?P<time>{_ISO}|{_CISCO}|{_BSD}):? +(?P<rest>.*)", re.DOTALL)
+# Cisco IOS: a sequence number, with `logging origin-id` the host, the time with its zone. It writes no host otherwise.
+_IOS = re.compile(
+    rf"\d{{1,10}}: +(?:(?P<host>[A-Za-z][\w.\-]{{0,254}}): +)?[*.]?(?P<time>{_CISCO}|{_BSD})(?: [A-Z]{{2,5}})?: +(?P<rest>%.*)",
+    re.DOTALL,
+)
 _HOST_TAG = re.compile(
     r"(?:(?P<host>[A-Za-z0-9_.:\-]{1,255}) +)?(?P<app>[^\s\[\]:]{1,64})(?:\[(?P<pid>[^\]\s]{1,32})\])?: ?", re.DOTALL
 )
@@ -75,6 +80,9 @@ def parse_syslog(line: str, *, received: datetime | None = None, peer: str = "")
         row["SyslogMessage"] = message
         row["MsgID"] = _dash(new["msgid"])
         row["StructuredData"] = _structured(new["sd"])
+    elif ios := _IOS.match(text):
+        row["TimeCreated"], row["HostName"] = _old_time(ios["time"], received), ios["host"]
+        row["SyslogMessage"] = ios["rest"]
     else:
         old = _3164.match(text)
         if old:
@@ -87,7 +95,7 @@ def parse_syslog(line: str, *, received: datetime | None = None, peer: str = "")
         elif old:
             host, _, rest = text.partition(" ")
             if rest and len(host) <= 255:
-                row["HostName"], text = host, rest
+                row["HostName"], text = host, rest.removeprefix(": ")  # Cisco ASA: `fw1 : %ASA-6-302013: …`
         row["SyslogMessage"] = text
     if row["TimeCreated"] is None and received is not None:
         row["TimeCreated"] = received
