@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.api.conftest import Served
 from tests.incidents.test_correlate import T0, alert
 from tocsin.base.errors import TocsinError, UsageError
 from tocsin.cli.app import app
+from tocsin.incidents.export import verify
 from tocsin.state import ConflictError
 from tocsin.tables import Entity
 
@@ -218,3 +220,16 @@ def test_what_is_locked_by_a_command_stays_alone_on_the_server(served: Served) -
     folder("unlock", one)
     served.workspace.incidents.add([alert("later", recent() + 3, host)])
     assert folder.show(one)["alert_count"] == 4
+
+
+@pytest.mark.parametrize("place", ["server", "folder"])
+def test_a_proof_is_written_by_either(served: Served, place: str, tmp_path: Path) -> None:
+    one, _ = fill(served, 41 if place == "server" else 42)
+    run = Commands(served, place, "Responder")
+    run.where = run.where[:2]
+    pdf, data = tmp_path / "case.pdf", tmp_path / "case.json"
+    run("export", one, "--pdf", str(pdf), "--json", str(data))
+    found, carried = verify(pdf.read_bytes()), verify(data.read_bytes())
+    assert (found.intact, found.pages, found.hash, found.incident) == (True, True, carried.hash, f"#{one}")
+    with pytest.raises(TocsinError):
+        run("export", "999999", "--json", str(data))

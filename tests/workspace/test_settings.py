@@ -48,3 +48,17 @@ def test_every_setting_says_what_it_is_for() -> None:
 def test_loopback_only_by_default() -> None:
     settings = load_settings()
     assert {settings.server.host, settings.ingest.syslog_host} == {"127.0.0.1"}
+
+
+def test_the_address_of_a_server_is_no_section(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """TOCSIN_SERVER says where commands find a server; whoever has set it can still use a folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TOCSIN_SERVER", "https://tocsin.example")
+    monkeypatch.setenv("TOCSIN_SERVER__PORT", "9001")
+    assert load_settings().server.port == 9001
+    monkeypatch.setenv("TOCSIN_SERVER", '{"host": "0.0.0.0"}')
+    assert (load_settings().server.host, load_settings().server.port) == ("0.0.0.0", 9001)
+    monkeypatch.setenv("TOCSIN_LAKE", "here")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert (caught.value.code, "TOCSIN_LAKE" in str(caught.value)) == ("CFG0005", True)

@@ -46,6 +46,10 @@ class Desk(ABC):
     """What the commands ask for. Incidents are named by number (with or without #) or id; errors are the API's."""
 
     @abstractmethod
+    def proof(self, which: str, *, pdf: bool) -> bytes:
+        """Its proof as a file; see `tocsin.incidents.export`."""
+
+    @abstractmethod
     def page(self, **wanted: Any) -> Mapping[str, Any]:
         """A page of the queue."""
 
@@ -146,6 +150,9 @@ class _Over(Desk):
         found: Mapping[str, Any] = self._remote.ask("POST", f"/actions/{action}/undo")
         return found
 
+    def proof(self, which: str, *, pdf: bool) -> bytes:
+        return self._remote.fetch(f"{self._path(which)}/export", format="pdf" if pdf else "json")
+
     def tune(self, what: str, *given: Any) -> Any:
         path = "/incidents/weights"
         if what in ("preview", "set"):
@@ -239,6 +246,20 @@ class _Folder(Desk):
     def log(self, which: str) -> Sequence[Mapping[str, Any]]:
         with self._state.read() as unit:
             return [e.to_dict() for e in unit.incidents.history.of(find(unit, which))]
+
+    def proof(self, which: str, *, pdf: bool) -> bytes:
+        from tocsin import __version__
+        from tocsin.incidents.export import bundle, to_json
+        from tocsin.incidents.judging import judge_of
+
+        _, content = self._settings_and_content()
+        with self._state.read() as unit:
+            made = bundle(unit, find(unit, which), content, judge_of(unit, content), __version__)
+        if not pdf:
+            return to_json(made)
+        from tocsin.incidents.pdf import to_pdf
+
+        return to_pdf(made)
 
     def neighbours(self, which: str) -> Sequence[Mapping[str, Any]]:
         return self._correlating().neighbours(self.id_of(which))

@@ -202,29 +202,24 @@ def export(
     data: Data = None,
     pdf: Annotated[Path | None, typer.Option(help="Write a PDF that carries the data.")] = None,
     json_: Annotated[Path | None, typer.Option("--json", help="Write JSON; - prints it.")] = None,
+    server: Server = "",
+    token_file: TokenFile = None,
+    ca: Ca = None,
 ) -> None:
     """Write an incident's proof: all that belongs to it, with hashes that `verify` recomputes."""
-    from tocsin import __version__
     from tocsin.base.errors import UsageError
-    from tocsin.cli.state import state_settings
-    from tocsin.content import load_packs, packs_dir
-    from tocsin.incidents.export import bundle, to_json
-    from tocsin.incidents.judging import judge_of
+    from tocsin.incidents.export import attachment_of
 
     if pdf is None and json_ is None:
         raise UsageError("Nothing to write.", code="INC0006", hint="Give --pdf FILE or --json FILE.")
-    settings = state_settings(data)
-    site = settings.detect.site or settings.data / "site"
-    content = load_packs([packs_dir(), *([site] if site.is_dir() else [])])
-    with _state(data) as state, state.read() as unit:
-        made = bundle(unit, find(unit, incident), content, judge_of(unit, content), __version__)
+    with open_desk(Place(data, "", server, token_file, ca)) as desk:
+        made = desk.proof(incident, pdf=pdf is not None)
+    carried = attachment_of(made) if pdf is not None else made  # one moment's data in both files
     if json_ is not None:
-        _write(json_, to_json(made))
+        _write(json_, carried)
     if pdf is not None:
-        from tocsin.incidents.pdf import to_pdf
-
-        _write(pdf, to_pdf(made))
-    print(f"SHA-256 {made['hash']}", file=sys.stderr)
+        _write(pdf, made)
+    print(f"SHA-256 {json.loads(carried)['hash']}", file=sys.stderr)
 
 
 @app.command("verify")

@@ -75,6 +75,14 @@ class Remote:
 
     def ask(self, method: str, path: str, body: object = None, **params: Any) -> Any:
         """The answer's JSON; None where it has none. Raises UsageError USE0022 without a server, or the server's refusal."""
+        answer = self._answer(method, path, body, params)
+        return answer.json() if answer.content else None
+
+    def fetch(self, path: str, **params: Any) -> bytes:
+        """The answer as it is: a file. Raises as `ask`."""
+        return self._answer("GET", path, None, params).content
+
+    def _answer(self, method: str, path: str, body: object, params: Mapping[str, Any]) -> httpx.Response:
         asked = {k: v for k, v in params.items() if v is not None}
         try:
             answer = self._client.request(method, path, json=body, params=asked)
@@ -83,7 +91,7 @@ class Remote:
                 f"no answer from {self._server}: {error}", code="USE0022", hint="Name the server with --server."
             ) from error
         if answer.is_success:
-            return answer.json() if answer.content else None
+            return answer
         raise _refusal(answer)
 
 

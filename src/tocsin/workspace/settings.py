@@ -13,7 +13,14 @@ from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from tocsin.access.settings import AccessSettings
 from tocsin.base.errors import ConfigError, Place, did_you_mean
@@ -209,7 +216,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then environment, then the file."""
+        """Flags, then environment, then the file. TOCSIN_SERVER alone is where commands find a server, not the section of that name."""
+        if isinstance(env_settings, EnvSettingsSource):
+            env_settings.env_vars = {
+                k: v
+                for k, v in env_settings.env_vars.items()
+                if k.lower() != "tocsin_server" or (v or "").startswith("{")
+            }
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
@@ -240,6 +253,13 @@ def load_settings(config: Path | None = None, **flags: Any) -> Settings:
         return _Located(**given)
     except ValidationError as error:
         raise _explained(error, path) from error
+    except SettingsError as error:
+        name = next((n for n in Settings.model_fields if f'"{n}"' in str(error)), "")
+        raise ConfigError(
+            f"the variable TOCSIN_{name.upper()} is no section of settings",
+            code="CFG0005",
+            hint=f"A setting of it is TOCSIN_{name.upper()}__NAME, two underscores between section and name.",
+        ) from error
 
 
 def _explained(error: ValidationError, path: Path) -> ConfigError:
