@@ -113,8 +113,11 @@ def sign(minute: float, *entities: Entity | None, severity: str = "Medium") -> o
     return signature(alert("r", minute, *entities, severity=severity), shipped_links())
 
 
-def seen(*minutes: float, least: int = 1, severity: str = "Medium") -> Background:
+def seen(*minutes: float, least: int = 1, severity: str = "Medium", machines: int = 20) -> Background:
+    """What is known after alerts at those minutes on ws1, beside one by each of other machines, Informational, a day before now."""
     found = Background(7 * DAY * 60, least)
+    for machine in MACHINES[:machines]:
+        found.add(sign(0, machine, severity="Informational"))  # type: ignore[arg-type]
     for minute in minutes:
         found.add(sign(minute, WS1, ANN, severity=severity))  # type: ignore[arg-type]
     return found
@@ -125,10 +128,15 @@ KEY = ("hostname", "ws1")
 
 
 def test_nothing_is_known_until_there_was_enough() -> None:
-    assert seen(0, least=2).observed(NOW) == 0
-    assert seen(0, 60, least=2).observed(NOW) == 23 * HOUR
-    assert seen(DAY - 300, DAY - 200, least=2).observed(NOW) == 0  # five hours are no half day
-    assert seen(0, least=2).rate(KEY, Worth.PLAIN, NOW) == 0
+    assert seen(60, least=22).observed(NOW) == 0
+    assert seen(60, least=21).observed(NOW) == 23 * HOUR
+    assert seen(60, machines=8).observed(NOW) == 0  # with ws1 nine machines
+    assert seen(60, least=22).rate(KEY, Worth.PLAIN, NOW) == 0
+    young = Background(7 * DAY * 60, 10)
+    for machine in MACHINES:
+        young.add(sign(DAY - 110, machine))  # type: ignore[arg-type]
+    assert young.observed(NOW) == 0  # only the last two hours
+    assert young.observed(NOW + 2 * HOUR) > 0
 
 
 def test_a_burst_counts_once_and_the_last_hour_not_at_all() -> None:

@@ -5,7 +5,7 @@ alerts share counts in full while an alert would come there so soon by chance ra
 workspace where alerts are few, the same half an hour counts in full.
 
 An hour in which several alerts came counts once: an attack's burst is no base rate. The last hour isn't counted at all, because an attack mustn't
-make itself ordinary. Nothing is known until there were enough alerts over enough hours; until then all is news.
+make itself ordinary. Nothing is known until there were enough alerts on enough machines; until then all is news.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ _LEAST: dict[int, int] = {
 }
 """By the worth of an alert, the least severity that says no less than it does."""
 
-_LEAST_HOURS = 12
+_LEAST_HOURS = 2
+_LEAST_PLACES = 10
+"""What few machines did in few hours may all be one attack."""
 _TOGETHER = 1_000
 """So many places at most are forgotten at once."""
 _TYPICAL_HOURS = 24.0
@@ -43,7 +45,7 @@ class Background:
     __slots__ = ("_by_hour", "_fleet", "_hours", "_known", "_known_until", "_least_alerts", "_places", "window")
 
     def __init__(self, window: float, least_alerts: int) -> None:
-        """`least_alerts`: how many must have been seen, over half a day, before anything is held to be known."""
+        """`least_alerts`: how many must have been seen, over two hours and on ten hosts, before anything is held to be known."""
         self.window = window
         self._least_alerts = least_alerts
         self._hours: dict[EntityKey, tuple[int, ...]] = {}
@@ -136,7 +138,8 @@ class Background:
         seen = [(hour, count) for hour, count in self._fleet.items() if since <= hour < until]
         enough = sum(count for _, count in seen) >= self._least_alerts
         hours = until - min(hour for hour, _ in seen) if enough else 0
-        observed = hours * HOUR if hours >= _LEAST_HOURS else 0.0
+        enough = hours >= _LEAST_HOURS and self.places("host") >= _LEAST_PLACES
+        observed = hours * HOUR if enough else 0.0
         known = {("", 0): observed}
         if observed:
             for family, places in self._places.items():

@@ -29,6 +29,10 @@ _ARTEFACTS = frozenset({"File", "FileHash", "URL", "DNS", "Malware", "RegistryKe
 _ONE_OF = {"FileHash": "File"}
 """A file and its hash are one thing under two names."""
 
+_PLACE = "place"
+"""Of what kind a host, an account and an address are where chance brings alerts together: somebody's machine, his account and his address meet at
+once, so they are one reason and not three."""
+
 _TELLING = 0.25
 """A thing of which rarity leaves less than this says nothing: so many have it that sharing it is no news."""
 
@@ -335,7 +339,7 @@ def _weighed(parts: object, support: float) -> tuple[tuple[_Part, float], ...]:
     of_type: dict[str, int] = {}
     left = support
     for part in sorted(parts, key=lambda p: (-p.points, p.thing)):  # type: ignore[call-overload]
-        kind = _ONE_OF.get(part.thing[0], part.thing[0])
+        kind = _PLACE if part.luck else _ONE_OF.get(part.thing[0], part.thing[0])
         nth = of_type.get(kind, 0)
         of_type[kind] = nth + 1
         points = part.points * _FURTHER**nth
