@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bench.correlation import pairs, single, truth, tune
 from bench.correlation.datasets import Dataset, datasets
@@ -10,7 +10,9 @@ from bench.correlation.datasets import Dataset, datasets
 __all__ = ["document"]
 
 _SECOND_SEED = 2026
-_FRESH_SEED = 20261126
+_EARLIER_SEED = 20261126
+"""Chosen before any of its pairings was looked at, for the weights of that time; its figures have been seen since."""
+_FRESH_SEED = 40618
 """Chosen before any of its pairings was looked at."""
 
 
@@ -20,9 +22,17 @@ def document() -> str:
     everything = datasets()
     made = tune.pairings(everything)
     second = [pairs.make(p, everything, 1000 + n) for n, p in enumerate(pairs.pairings(everything, seed=_SECOND_SEED))]
-    fresh = [pairs.make(p, everything, 3000 + n) for n, p in enumerate(pairs.pairings(everything, seed=_FRESH_SEED))]
-    tuning, report = [*made[::2], *second[::2]], [*made[1::2], *second[1::2]]
-    return "\n".join((*_head(), *_single(everything), *_pairs(tuning, report, fresh), *_tuning(tuning))) + "\n"
+    earlier = [
+        pairs.make(p, everything, 3000 + n) for n, p in enumerate(pairs.pairings(everything, seed=_EARLIER_SEED))
+    ]
+    fresh = [pairs.make(p, everything, 5000 + n) for n, p in enumerate(pairs.pairings(everything, seed=_FRESH_SEED))]
+    groups = {
+        "tuning": [*made[::2], *second[::2]],
+        "report": [*made[1::2], *second[1::2]],
+        "earlier": earlier,
+        "fresh": fresh,
+    }
+    return "\n".join((*_head(), *_single(everything), *_pairs(groups), *_tuning(groups["tuning"]))) + "\n"
 
 
 def _head() -> Iterator[str]:
@@ -72,21 +82,20 @@ def _single(everything: Sequence[Dataset]) -> Iterator[str]:
         yield ""
 
 
-def _pairs(
-    tuning: Sequence[pairs.Pairing], report: Sequence[pairs.Pairing], fresh: Sequence[pairs.Pairing]
-) -> Iterator[str]:
+def _pairs(groups: Mapping[str, Sequence[pairs.Pairing]]) -> Iterator[str]:
     yield "## Two attacks, two incidents"
     yield ""
     yield from _plain(pairs.__doc__)
     yield ""
-    yield "The weights were chosen by the twenty *tuning* pairings. The twenty *report* pairings weren't used for that, and aren't wholly"
-    yield "unseen either: what they gave before is known. The *fresh* ones are twenty more; their seed was chosen before any of them was"
+    yield "The weights were chosen by the twenty *tuning* pairings and by some eighty more that were made for it with other seeds. The"
+    yield "twenty *report* pairings and the twenty *earlier* ones weren't used for that: none of their alerts was looked at, but how many of"
+    yield "them came out well under former weights is known. The *fresh* ones are twenty more; their seed was chosen before any of them was"
     yield "looked at, and nothing was changed because of them."
     yield ""
     yield "| pairings | number | two incidents | as demanded | mean inside | mean foreign |"
     yield "|---|---:|---:|---:|---:|---:|"
     tables = []
-    for name, group in (("tuning", tuning), ("report", report), ("fresh", fresh)):
+    for name, group in groups.items():
         results = [pairs.judge(m) for m in group]
         good, apart, inside, foreign = tune.summary(results)
         yield f"| {name} | {len(results)} | {apart} | {good} | {inside:.1%} | {foreign:.1%} |"
