@@ -22,7 +22,7 @@ from tocsin.base.errors import KqlError, LakeError, QueryError, UsageError
 from tocsin.cli.app import app
 from tocsin.detect.alert import Evidence
 from tocsin.incidents.life import Actor
-from tocsin.lake import Body, Lake, LakeSettings, TableBatch
+from tocsin.lake import Body, Lake, LakeSettings, TableBatch, members
 from tocsin.lake.pins import Pin
 from tocsin.lake.settings import ArchiveSettings, RetentionSettings, TableRetention
 from tocsin.tables import Entity
@@ -318,3 +318,36 @@ def test_rules_keep_off_the_lake_tier(house: House) -> None:
         queries.compile("SecurityEvent | union Syslog | count")
     assert queries.compile("SecurityEvent | count").tables == {"SecurityEvent"}
     assert len(_messages(house)) == 50  # people may ask
+
+
+def test_rows_of_files_with_columns_for_members_go_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the disk, put back, and in the archive: such a column is no column of the table."""
+    monkeypatch.setattr(members, "_LEAST", 1)
+    settings = _settings(tmp_path / "data")
+    lake = settings.lake.model_copy(
+        update={
+            "archive": ArchiveSettings(folder=str(tmp_path / "cold")),
+            "retention": RetentionSettings(archive_days=1, days=0),
+        }
+    )
+    settings = settings.model_copy(update={"lake": lake})
+    with House.open(settings, clock=ManualClock(START + timedelta(days=3))) as house:
+        for first in (0, 10):
+            rows = _batch(first, 10).rows
+            bags = pa.array([json.dumps({"TaskName": f"t{n % 2}"}) for n in range(10)])
+            rows = rows.drop_columns(["SyslogMessage"]).append_column("AdditionalFields", bags)
+            house.lake.write([TableBatch("DeviceEvents", rows)])
+            house.lake.flush()
+        house.lake.compact("DeviceEvents")
+        (file,) = house.lake.snapshot().tables["DeviceEvents"].files
+        assert "AdditionalFields:TaskName" in pq.read_schema(file.path).names
+        condition = "AdditionalFields.TaskName == 't1'"
+        done = house.erasure.delete("DeviceEvents", condition, expected=10, keep_evidence=False, by=BY)
+        assert house.queries.run("DeviceEvents | count").rows() == [[10]]
+        house.erasure.undo(done.id, by=BY)
+        assert house.queries.run(f"DeviceEvents | where {condition} | count").rows() == [[10]]
+        house.lake.compact("DeviceEvents")
+        assert sum(m.rows for m in house.lake.move_to_archive()) == 20
+        assert house.erasure.preview("DeviceEvents", condition, by=BY).archived == 10
+        assert house.erasure.purge("DeviceEvents", condition, expected=10, keep_evidence=False, by=BY) == 10
+        assert house.erasure.preview("DeviceEvents", "true", by=BY).archived == 10

@@ -28,7 +28,7 @@ import structlog
 from tocsin.base.errors import LakeError, Place
 from tocsin.lake.archive import Archive, Archived
 from tocsin.lake.durable import sync_folder, write_atomically
-from tocsin.lake.engine.physical import ITEM_NUMBER
+from tocsin.lake.engine.physical import ITEM_NUMBER, stored_schema
 from tocsin.lake.engine.standard import item_ids
 from tocsin.lake.maintain import read_files, swap_files
 from tocsin.lake.parquet import write_rows
@@ -103,9 +103,10 @@ class Erasures:
         return count
 
     def archived_rows(self, table: str, entry: Archived) -> pa.Table:
-        """The rows of a file in the archive with their `_ItemId`. Raises LakeError when it can't be fetched."""
+        """The rows of a file in the archive, in the table's columns, with their `_ItemId`. Raises LakeError when it can't be fetched."""
         rows = pq.read_table(self._archive.fetch(table, entry).path, partitioning=None)
-        return _named(table, rows)
+        known = frozenset(stored_schema(self._store.state(table).schema).names)
+        return _named(table, rows.select([n for n in rows.column_names if n in known]))
 
     def purge_archived(self, table: str, entry: Archived, numbers: Numbers) -> int:
         """Takes rows out of a file in the archive: another takes its place, or none. Gives how many went."""
