@@ -23,6 +23,7 @@ import zstandard
 from tests.ingest.fuzz.doors import App, Kept, decoded
 from tests.ingest.intake_support import Rig, until
 from tests.ingest.shipper_support import TOKENS, serve
+from tests.ingest.test_garbage import resident
 from tocsin.base.errors import Place
 from tocsin.ingest.decoders.body import pack_letters, unpack_letters
 from tocsin.ingest.mapping import DEAD_LETTERS
@@ -30,6 +31,7 @@ from tocsin.ingest.model import DeadLetter
 from tocsin.ingest.receivers.azure import AzureReceiver
 from tocsin.ingest.receivers.beats import inflate_frames
 from tocsin.ingest.receivers.elastic import ElasticReceiver
+from tocsin.ingest.receivers.envelopes import envelope
 from tocsin.ingest.receivers.expanding import DamagedError, inflated, unzstd
 from tocsin.ingest.receivers.fluent import read_message
 from tocsin.ingest.receivers.hec import HecReceiver
@@ -138,6 +140,14 @@ def test_many_small_events_are_no_swarm() -> None:
     sent = {"authorization": "Bearer good", "content-type": "application/x-ndjson"}
     assert app.post("/_bulk", b'{"create":{"_index":"i"}}\n{"m":"x"}\n' * 50_000, sent) == 200
     assert len(kept.bodies) == 1
+
+
+def test_short_lines_hold_no_more_than_they_need() -> None:
+    """What orjson hands out stands in a buffer of a kilobyte: a hundred thousand of them kept are a hundred megabytes and more."""
+    before = resident()
+    kept = [envelope({"n": n}) for n in range(100_000)]
+    assert resident() - before < 60 << 20
+    assert kept[7] == b'{"event":{"n":7}}'
 
 
 def test_a_swarm_of_entries_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ from tocsin.ingest.decoders.jsontext import load_tolerant
 from tocsin.ingest.decoders.jsonvalue import json_text
 from tocsin.ingest.decoders.tables import TableMatcher, default_matcher
 from tocsin.ingest.receivers.door import HttpReceiver, RefusedError, lasting_key
+from tocsin.ingest.receivers.envelopes import compact
 from tocsin.ingest.receivers.http import DEFAULT_MAX_BODY, BodyError, Port, TokenCheck
 
 __all__ = ["AzureReceiver", "signature", "suffixed"]
@@ -259,6 +260,6 @@ def _rows(data: bytes, *, single: bool) -> list[Any]:
 
 def _dump(row: object) -> bytes:
     try:
-        return orjson.dumps(row)
+        return compact(orjson.dumps(row))
     except TypeError:
         return json_text(row).encode()

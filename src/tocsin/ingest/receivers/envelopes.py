@@ -10,10 +10,11 @@ import orjson
 
 from tocsin.ingest.decoders.jsontext import load_tolerant
 
-__all__ = ["clean", "envelope", "enveloped"]
+__all__ = ["clean", "compact", "envelope", "enveloped"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DEEPEST = 64
+_SHORT = 512
 
 
 def envelope(event: object, **fields: object) -> bytes:
@@ -27,9 +28,15 @@ def envelope(event: object, **fields: object) -> bytes:
     kept: dict[str, object] = {k: v for k, v in fields.items() if v is not None and v != "" and v != {}}
     kept["event"] = event
     try:
-        return orjson.dumps(kept)
+        return compact(orjson.dumps(kept))
     except TypeError:
-        return orjson.dumps(clean(kept))
+        return compact(orjson.dumps(clean(kept)))
+
+
+def compact(line: bytes) -> bytes:
+    """The same in no more memory than it needs. orjson writes into a kilobyte at least and leaves the rest unused: short lines, kept by the hundred
+    thousand, would hold gigabytes."""
+    return bytes(memoryview(line)) if len(line) < _SHORT else line
 
 
 def enveloped(raw: bytes, **fields: object) -> tuple[bytes, Any]:
