@@ -114,6 +114,12 @@ def test_names(text: str, names: list[str]) -> None:
         ("Events | evaluate python(typeof(*), 'x')", "KQL0202", ""),
         ("Events | take x", "KQL0101", ""),
         ("let f = (n:long) { n }; print f('x')", "KQL0105", ""),
+        ("let f = (least:long = 1, most:long = 9) { most - least }; print f(leest = 3)", "KQL0104", "least"),
+        (
+            "let f = (t:(*), n:long = 1) { t | take n }; Events | invoke f(rows = 3)",
+            "KQL0104",
+            "argument of f() named 'rows'",
+        ),
         ("Events | mv-expand Name", "KQL0105", "parse_json"),
         ("Events | top 3 by Props.a", "KQL0105", ""),
         ("let x = 1", "KQL0106", "nothing"),

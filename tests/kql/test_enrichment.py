@@ -1,4 +1,4 @@
-"""FileProfile(), DeviceFromIP() and SeenBy() over rows of the tables that they answer from."""
+"""FileProfile(), DeviceFromIP(), AssignedIPAddresses() and SeenBy() over rows of the tables that they answer from."""
 
 from __future__ import annotations
 
@@ -60,6 +60,16 @@ ROWS: dict[str, list[dict[str, object]]] = {
         {"Timestamp": "2024-01-01", "DeviceId": "d1", "NetworkAdapterName": "a", "IPAddresses": '[{"IPAddress":"10.0.0.4"}]'},
         {"Timestamp": "2024-01-09", "DeviceId": "d1", "NetworkAdapterName": "a", "IPAddresses": '[{"IPAddress":"10.0.0.9"}]'},
         {"Timestamp": "2024-01-08", "DeviceId": "d3", "NetworkAdapterName": "a", "IPAddresses": '[{"IPAddress":"10.0.0.4"},{"IPAddress":"::1"}]'},
+        {
+            "Timestamp": "2024-01-02", "DeviceId": "d5", "DeviceName": "laptop.contoso.com", "NetworkAdapterName": "lan",
+            "NetworkAdapterType": "Ethernet", "ConnectedNetworks": '[{"Name":"contoso.com","Category":"Domain"}]',
+            "IPAddresses": '[{"IPAddress":"172.16.0.7","AddressType":"Private"},{"IPAddress":"2001:db8::7"}]',
+        },
+        {
+            "Timestamp": "2024-01-03", "DeviceId": "d5", "DeviceName": "laptop.contoso.com", "NetworkAdapterName": "wlan",
+            "NetworkAdapterType": "Wireless80211", "IPAddresses": '[{"IPAddress":"93.184.216.34"},{"IPAddress":"fe80::7"}]',
+        },
+        {"Timestamp": "2024-01-06", "DeviceId": "d5", "DeviceName": "laptop.contoso.com", "NetworkAdapterName": "wlan"},
     ],
     "DeviceNetworkEvents": [
         {"Timestamp": "2024-01-08", "DeviceId": "d2", "RemoteIP": "10.0.0.9"},
@@ -131,6 +141,16 @@ def test_a_device_has_the_addresses_of_its_last_record(engine: Executor) -> None
     ask = "datatable(IP:string)['10.0.0.4', '10.0.0.9'] | invoke DeviceFromIP({})"
     assert sorted(engine.run(ask.format(""))[1]) == [["10.0.0.4", "d3"], ["10.0.0.9", "d1"]]
     assert engine.run(ask.format("IP, datetime(2024-01-02)"))[1] == [["10.0.0.4", "d1"]]
+
+
+def test_the_addresses_of_a_device_at_a_time(engine: Executor) -> None:
+    ask = "AssignedIPAddresses({}) | project IPAddress, IPType, NetworkAdapterType, Network = tostring(ConnectedNetworks[0].Name)"
+    lan = [["172.16.0.7", "Private", "Ethernet", "contoso.com"], ["2001:db8::7", "Public", "Ethernet", "contoso.com"]]
+    wlan = [["93.184.216.34", "Public", "Wireless80211", ""], ["fe80::7", "Private", "Wireless80211", ""]]
+    assert sorted(engine.run(ask.format("'LAPTOP.contoso.com', datetime(2024-01-04)"))[1]) == lan + wlan
+    assert sorted(engine.run(ask.format("x='d5', y=datetime(2024-01-02T12:00)"))[1]) == lan
+    assert sorted(engine.run(ask.format("'d5'"))[1]) == lan, "the last record of wlan has no address"
+    assert engine.run(ask.format("''"))[1] == []
 
 
 def test_the_devices_that_saw_a_device(engine: Executor) -> None:

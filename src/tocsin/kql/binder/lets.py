@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from tocsin.kql import ast
 from tocsin.kql.binder.core import CALL_DEPTH_LIMIT, Binder, Row
-from tocsin.kql.binder.errors import BindError, fail
+from tocsin.kql.binder.errors import BindError, fail, unknown
 from tocsin.kql.binder.typing_rules import convert
 from tocsin.kql.diagnostics import KqlErrors
 from tocsin.kql.emit.duckdb import scalars
@@ -324,6 +324,9 @@ def _match(function: FunctionValue, node: ast.Call, *, skip: int) -> Mapping[str
         if isinstance(argument, ast.Named) and argument.names and argument.names[0] in names:
             name = argument.names[0]
             value = argument.value
+        elif isinstance(argument, ast.Named) and argument.names:
+            # Taken by its place it would be the value of another parameter than the one that the author meant.
+            raise unknown("KQL0104", f"argument of {function.name}()", argument.names[0], names, argument)
         else:
             while position < len(names) and names[position] in given:
                 position += 1
@@ -334,7 +337,7 @@ def _match(function: FunctionValue, node: ast.Call, *, skip: int) -> Mapping[str
                     argument,
                 )
             name = names[position]
-            value = argument.value if isinstance(argument, ast.Named) else argument
+            value = argument
             position += 1
         if name in given:
             raise fail("KQL0104", f"The argument '{name}' is given twice.", argument)
