@@ -23,6 +23,8 @@ __all__ = ["lacks_members", "stored_name", "with_members"]
 _log = structlog.get_logger("tocsin.lake.members")
 _LEAST = 2_000
 """Rows from which a file gets such columns: each costs some hundred bytes, however few rows there are."""
+_MEMORY = "1GB"
+"""What the engine may take; what needs more gets no columns."""
 _MOST = 1_000_000
 """Rows up to which a file that is too large to be merged is written anew for them."""
 
@@ -71,7 +73,7 @@ def with_members(rows: pa.Table, schema: TableSchema) -> pa.Table:
 def _texts(rows: pa.Table, name: str, members: list[str]) -> pa.Table | None:
     """The members' texts in the order of the rows; None where a row holds a JSON string."""
     value = f"{quote_name(name)}::JSON"
-    with duckdb.connect(":memory:", config={"threads": 1}) as engine:
+    with duckdb.connect(":memory:", config={"threads": 1, "memory_limit": _MEMORY}) as engine:
         engine.register("rows", rows)
         ((strings,),) = engine.sql(f"SELECT count(*) FROM rows WHERE json_type({value}) = 'VARCHAR'").fetchall()
         if strings:
