@@ -89,6 +89,7 @@ thirds: env kernel ## All Sigma rules over all recorded Windows events, judged b
 kill: env ## The long form of the kill -9 tests
 	TOCSIN_KILLS=200 $(BIN)/pytest tests/lake/test_kill.py -q
 	TOCSIN_RULE_KILLS=20 $(BIN)/pytest tests/detect/test_kill.py -q
+	TOCSIN_STREAM_KILLS=20 $(BIN)/pytest tests/workspace/test_stream_kill.py -q
 	TOCSIN_ARCHIVE_KILLS=100 $(BIN)/pytest tests/workspace/test_archive_kill.py -q -s
 
 soak: env system ## Numbered events by every protocol while the server is killed; figures go to docs/reference/delivery.md

@@ -51,9 +51,7 @@ def test_a_sigma_rule_is_fed_by_events_of_its_own_kind_lately(house: Workspace) 
     assert detection.fed(NOW - timedelta(days=1)) == frozenset()
     event = {"Channel": SYSMON, "EventID": 1, "Computer": "ws1", "TimeCreated": NOW.isoformat(), "Image": r"C:\a.exe"}
     batch = SourceBatch("windows.event", source_rows("windows.event", [event]), "here")
-    detection._batches.put([batch])
-    detection._batches.put(None)
-    detection._match()
+    detection.stream.observe(1, [batch])
     # The source is the same, the kind of event is not; that nothing was found doesn't matter.
     assert detection.fed(NOW - timedelta(days=1)) == {process.id}
     assert detection.fed(NOW + timedelta(seconds=1)) == frozenset()  # its source fell silent

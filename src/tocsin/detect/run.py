@@ -131,4 +131,6 @@ def _place(rule: Rule, error: TocsinError | None = None) -> Place:
         if wanted and line.strip() == wanted:
             indent = len(line) - len(line.lstrip()) - (len(lines[inner.line - 1]) - len(lines[inner.line - 1].lstrip()))
             return Place(source, number, (inner.column or 1) + indent)
+        if wanted and len(lines) == 1 and line.endswith(wanted):  # the query stands beside its key
+            return Place(source, number, (inner.column or 1) + len(line) - len(wanted))
     return Place(source)

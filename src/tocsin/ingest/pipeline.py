@@ -34,7 +34,6 @@ from tocsin.ingest.mapping import Mapper
 from tocsin.ingest.model import DeadLetter, Letters, SourceBatch
 from tocsin.ingest.requests import RequestLog
 from tocsin.ingest.settings import DecodeLimits
-from tocsin.ingest.sourcestates import SourceState, SourceStates
 from tocsin.ingest.tablerows import Decoded, TableRows, merged
 from tocsin.ingest.watch import SourceWatch
 from tocsin.lake import Body, Lake, TableBatch, Unmapped
@@ -49,6 +48,8 @@ _QUEUE_BYTES = 96 << 20
 # When rows lag behind by more than that, instants of receipt get coarser, so that more bodies can be mapped together.
 _LAG = timedelta(seconds=1)
 _COARSE = 8
+_MAX_SOURCES = 2_000
+_WHY = 300
 _LAKE_FULL = "LAK0012"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -57,6 +58,24 @@ class IntakeBusyError(IngestError):
     """Too much waits already: the sender must try again a little later."""
 
     code = "ING0030"
+
+
+@dataclass(slots=True)
+class SourceState:
+    """What one source has sent since the start. `state` is ok, failing or listening."""
+
+    name: str
+    kind: str
+    address: str = ""
+    state: str = "ok"
+    events: int = 0
+    bytes: int = 0
+    errors: int = 0
+    last_event: datetime | None = None
+    refused: int = 0
+    """How many of the errors are requests or connections that weren't taken."""
+    why: str = ""
+    """What was wrong with the last of them."""
 
 
 @dataclass(slots=True)
@@ -114,6 +133,10 @@ class Intake:
         self.limits = limits or DecodeLimits()
         self.matcher = matcher or default_matcher()
         self.observers: list[Observer] = list(observers)
+        self.observed = 0
+        """The last body of those that observers are being shown."""
+        self.shown = 0
+        """Up to which body observers have seen all in an earlier run: a replay shows them what comes after."""
         self.memories: list[Memory] = []
         """What receivers must remember of bodies beyond the log; to be added before `start`."""
         lake.before_trim.append(self._save_memories)
@@ -135,7 +158,7 @@ class Intake:
         self._in_flight: dict[int, datetime] = {}
         self._flights = 0
         self._queued_bytes = 0
-        self._sources = SourceStates()
+        self._sources: dict[tuple[str, str], SourceState] = {}
         self._closing = False
         self._thread: threading.Thread | None = None
         self._failed: BaseException | None = None
@@ -294,20 +317,37 @@ class Intake:
 
     def sources(self) -> list[SourceState]:
         """Every source that has sent something or listens, by name."""
-        return self._sources.listed()
+        with self._condition:
+            return sorted((replace(s) for s in self._sources.values()), key=lambda s: (s.kind, s.name))
 
     def listening(self, kind: str, name: str, address: str, *, state: str = "listening") -> SourceState:
         """Registers a receiver so that it shows in `sources` before anything came."""
-        return self._sources.listening(kind, name, address, state)
+        with self._condition:
+            found = self._source(kind, name)
+            found.address, found.state = address, state
+            return found
 
     def refused(self, kind: str, name: str, why: str = "") -> None:
         """Counts a request that a receiver refused, and why."""
-        self._sources.refused(kind, name, why)
+        with self._condition:
+            state = self._source(kind, name)
+            state.errors += 1
+            state.refused += 1
+            state.why = why[:_WHY] or state.why
 
     def heard(self, kind: str, name: str) -> None:
         """A source says that it is there, and has nothing to send."""
         self.watch.took(kind, name, self.clock.now(), 0, 0, 0)
-        self._sources.heard(kind, name)
+        with self._condition:
+            self._source(kind, name)
+
+    def _source(self, kind: str, name: str) -> SourceState:
+        found = self._sources.get((kind, name))
+        if found is None:
+            if len(self._sources) >= _MAX_SOURCES:
+                name = "(others)"
+            found = self._sources.setdefault((kind, name), SourceState(name, kind))
+        return found
 
     # ---------------------------------------------------------------------------------------------- the thread
 
@@ -356,6 +396,10 @@ class Intake:
         now = self.clock.now()
         for (kind, name, events), arrived in zip(counts, arrivals, strict=True):
             self.watch.visible(kind, name, (now - arrived).total_seconds(), events)
+        self._show(last, sources)
+
+    def _show(self, last: int, sources: Sequence[SourceBatch]) -> None:
+        self.observed = last
         for observer in self.observers:
             try:
                 observer(sources)
@@ -402,12 +446,10 @@ class Intake:
         self.requests.save(keys)
         self._note([b for _, b in group])
         decoded, _ = self._rows(group)
-        sources = [b for b, _ in decoded.batches]
-        for observer in self.observers:
-            try:
-                observer(sources)
-            except Exception:
-                _log.exception("ingest.observer")
+        new = [(number, body) for number, body in group if number > self.shown]
+        if new:
+            shown = decoded if len(new) == len(group) else self._rows(new)[0]
+            self._show(new[-1][0], [b for b, _ in shown.batches])
         return self._tables.unmapped(decoded)
 
     def _rows(self, taken: Sequence[tuple[int, Body]]) -> tuple[Decoded, list[tuple[str, str, int]]]:
@@ -484,7 +526,12 @@ class Intake:
         kind = meta.get("receiver") or ("file" if body.source == "batch" else body.source)
         size = sum(len(b.data) for b in bodies)
         self.watch.took(kind, name, body.received, events, size, errors)
-        self._sources.took(kind, name, body.received, events, size, errors)
+        with self._condition:
+            state = self._source(kind, name)
+            state.events += events
+            state.bytes += size
+            state.errors += errors
+            state.last_event = body.received
         share, more = divmod(events, len(bodies))
         return [(kind, name, share + (n < more)) for n in range(len(bodies))]
 

@@ -6,6 +6,7 @@ transaction that saves the alerts of the window.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -94,6 +95,13 @@ class Rules(Repository):
             **({"disabled_reason": disable} if disable else {}),
         )
         return known.failures + 1
+
+    def streamed(self, alerts: Mapping[str, int]) -> None:
+        """Rules that look at each event as it comes said so many alerts more, by rule id."""
+        now = self._clock.now()
+        for rule_id, more in alerts.items():
+            known = self.get(rule_id)
+            self._set(rule_id, last_run=now, last_status="Success", alerts=known.alerts + more)
 
     def put(self, row: LedgerRow) -> None:
         """Writes a whole row."""

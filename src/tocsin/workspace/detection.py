@@ -7,8 +7,8 @@ incidents say is written back as rows (SentinelHealth, SecurityAlert, SecurityIn
 from __future__ import annotations
 
 import asyncio
-import queue
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from tocsin.workspace.alertrows import alert_evidence, alert_info, security_aler
 from tocsin.workspace.assets import find_assets
 from tocsin.workspace.costs import RuleCosts
 from tocsin.workspace.ruleruns import RuleRuns
+from tocsin.workspace.sigmastream import SigmaStream
 from tocsin.workspace.tiers import AnalyticsQueries
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["Detection"]
 
 _log = structlog.get_logger("tocsin.workspace.detection")
-_WAITING_BATCHES = 64
 _UPKEEP_SECONDS = 5.0
 _UNTOLD = timedelta(days=1)
 _IN_FLIGHT = timedelta(minutes=1)
@@ -46,7 +46,7 @@ _ASSETS_ROUNDS = 120  # every ten minutes, and soon after the start
 
 
 class Detection:
-    """Owns the scheduler, the Sigma matcher and their threads."""
+    """Owns the scheduler, the stream of Sigma rules and their threads."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -66,8 +66,6 @@ class Detection:
         )
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._batches: queue.Queue[Sequence[SourceBatch] | None] = queue.Queue(_WAITING_BATCHES)
-        self._sigma: Any = None
         self._behind = False
         self.costs = RuleCosts(
             workspace.state,
@@ -76,22 +74,34 @@ class Detection:
             costly=settings.costly_percent,
             cap=settings.cap_percent,
         )
-        self._matcher_lock = threading.Lock()
-        self._heard: dict[str, datetime] = {}
-        self._were_fed: frozenset[str] = frozenset()
+        self.stream = SigmaStream(
+            self._stream_said,
+            self._stream_said_again,
+            self.costs,
+            workspace.clock,
+            workspace.settings.data / "intake" / "sigma.msgpack",
+        )
 
     # ------------------------------------------------------------------ life
 
+    def prepare(self) -> None:
+        """Takes the rules in force and what the run before knew; to be called before intake replays what a crash left in the log."""
+        intake = self._workspace.intake.intake
+        self._workspace.rules.subscribe(self._take_rules)
+        intake.shown = self.stream.load(intake.durable)
+        intake.observers.append(self._observe)
+        self._workspace.lake.before_trim.append(self.stream.save)
+
     def start(self) -> None:
-        """Takes the rules in force and begins."""
+        """Begins."""
         try:
             self._untold(self._workspace.clock.now())
         except TocsinError as error:
             _log.error("alerts.untold", error=str(error))
-        self._workspace.rules.subscribe(self._take_rules)
         self._workspace.rules.costs = lambda: self.costs.shares
-        self._workspace.intake.intake.observers.append(self._observe)
-        for name, target in (("schedule", self._schedule), ("sigma", self._match), ("upkeep", self._upkeep)):
+        self._workspace.rules.blind = self.stream.blind
+        self.stream.start()
+        for name, target in (("schedule", self._schedule), ("upkeep", self._upkeep)):
             thread = threading.Thread(target=target, name=f"tocsin-{name}", daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -99,7 +109,7 @@ class Detection:
     def stop(self) -> None:
         """Lets running rules end."""
         self._stop.set()
-        self._batches.put(None)
+        self.stream.stop()
         for thread in self._threads:
             thread.join()
         self.runs.save(every=True)
@@ -107,30 +117,11 @@ class Detection:
     def _take_rules(self, rules: Sequence[Rule]) -> None:
         self.scheduler.set_rules([r for r in rules if r.enabled and r.kind is not RuleKind.SIGMA])
         off = self.costs.capped()
-        sigma = [r for r in rules if r.enabled and r.kind is RuleKind.SIGMA and r.id not in off]
-        matcher = None
-        if sigma:
-            from tocsin.detect.sigma.matcher import SigmaMatcher  # pySigma takes a second to load
-
-            matcher = SigmaMatcher(sigma, live=True)
-        with self._matcher_lock:
-            if self._sigma is not None:
-                self._were_fed |= self._sigma.fed()
-            self._sigma = matcher
+        self.stream.take_rules([r for r in rules if r.enabled and r.kind is RuleKind.SIGMA and r.id not in off])
 
     def fed(self, since: datetime) -> frozenset[str]:
-        """Ids of Sigma rules that events of their kind came for since the start, and whose source sent something since then."""
-        heard = {source for source, at in list(self._heard.items()) if at >= since}
-        with self._matcher_lock:
-            matcher = self._sigma
-        if matcher is None:
-            return frozenset()
-        known = self._were_fed | matcher.fed()
-        return frozenset(
-            r.id
-            for r in matcher.rules
-            if r.id in known and any(b.source in heard for b in getattr(r.compiled, "bindings", ()))
-        )
+        """See `SigmaStream.fed`."""
+        return self.stream.fed(since)
 
     # ------------------------------------------------------------------ the scheduler's ledger
 
@@ -168,25 +159,21 @@ class Detection:
         asyncio.run(run())
 
     def _observe(self, batches: Sequence[SourceBatch]) -> None:
-        if self._sigma is not None:
-            self._batches.put(batches)  # waits when the matcher is behind: intake then slows its senders down
+        self.stream.observe(self._workspace.intake.intake.observed, batches)
 
-    def _match(self) -> None:
-        while (batches := self._batches.get()) is not None:
-            with self._matcher_lock:
-                matcher = self._sigma
-            if matcher is None:
-                continue
-            now = self._workspace.clock.now()
-            self._heard.update((batch.source, now) for batch in batches if len(batch))
-            try:
-                alerts = self._not_excluded([alert for batch in batches for alert in matcher.match(batch)])
-                if alerts:
-                    self._workspace.incidents.add(alerts)
-                    self._tell(alerts)
-                self.costs.look(matcher)
-            except Exception as error:  # a defect in one rule must not end the matching of all others
-                _log.exception("sigma.failed", error=str(error))
+    def _stream_said(self, alerts: list[Alert]) -> None:
+        left = self._not_excluded(alerts)
+        if not left:
+            return
+        said = Counter(a.rule_id for a in left)
+        self._workspace.incidents.add(left, within=lambda unit: unit.rules.streamed(said))
+        self._tell(left)
+
+    def _stream_said_again(self, alerts: list[Alert]) -> None:
+        """Files what a replay of the log has shown, without what was filed before the crash."""
+        with self._workspace.state.read() as unit:
+            known = unit.incidents.alerts_by_id([a.id for a in alerts])
+        self._stream_said([a for a in alerts if a.id not in known])
 
     def _not_excluded(self, alerts: list[Alert]) -> list[Alert]:
         """The alerts of Sigma rules of which exclusions leave some event."""

@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,8 @@ class RuleBook:
         self._listeners: list[Callable[[Sequence[Rule]], None]] = []
         self.costs: Callable[[], Mapping[str, float]] = dict
         """What Sigma rules took lately, percents of a core by rule id."""
+        self.blind: Callable[[str], Sequence[tuple[datetime, datetime]]] = lambda _: ()
+        """During which stretches a Sigma rule was suppressed."""
         self.cap_percent: float | None = None
         """What a Sigma rule may take."""
         self._take()
@@ -160,7 +162,10 @@ class RuleBook:
             "threshold": rule.threshold,
             "operator": rule.operator.value,
             "suppression": _span(rule.suppression) if rule.suppression else None,
-            "blind_windows": [{"start": a, "end": b} for a, b in payload.get("blind") or ()],
+            "blind_windows": [
+                *({"start": a, "end": b} for a, b in payload.get("blind") or ()),
+                *({"start": iso(a), "end": iso(b)} for a, b in self.blind(rule_id)),
+            ],
             "exclusions": [e.to_dict() for e in rule.exclusions],
             "tuning": self.work.tuning(rule_id) if self.work is not None else {},
             "entity_mappings": [

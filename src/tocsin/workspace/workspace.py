@@ -209,6 +209,7 @@ class Workspace:
 
     def start(self) -> None:
         """Replays what a crash left, opens the receivers, begins to detect, to automate and to let actions expire."""
+        self.detection.prepare()
         replayed = self._intake.start()
         self._stack.callback(self._intake.stop)
         if replayed:

@@ -125,6 +125,42 @@ class Correlations:
         """Whether some correlation reads that rule's hits."""
         return hit.rule.id in self._by_rule
 
+    def kept(self, latest: datetime | None) -> list[Any]:
+        """The groups that wait, as plain values; without those whose span ended before `latest`, the stream's newest time."""
+        from tocsin.detect.sigma.kept import MOST_HITS, cut, plain_hit, same
+
+        found: list[Any] = []
+        had, room = 0, MOST_HITS
+        for state in {id(s): s for states in self._by_rule.values() for s in states}.values():
+            mark, groups = same(state.rule), []
+            for key, group in reversed(state.groups.items()):
+                over = not state.at_end and latest is not None and group[-1].time + state.body.timespan < latest
+                if over:
+                    continue
+                had += len(group)
+                if room >= len(group):
+                    room -= len(group)
+                    groups.append([list(key), [plain_hit(h) for h in group]])
+            found.append([state.rule.id, mark, groups[::-1]])
+        cut("hits", had, MOST_HITS - room)
+        return found
+
+    def take_back(self, plain: Sequence[Any], rules: Mapping[str, tuple[int, Rule]]) -> None:
+        """Goes on from `kept`'s values, for correlations that mean the same still."""
+        from tocsin.detect.sigma.kept import hits_of, same
+
+        states = {s.rule.id: s for known in self._by_rule.values() for s in known}
+        for rule_id, mark, groups in plain:
+            state = states.get(rule_id)
+            if state is None or same(state.rule) != mark:
+                continue
+            for key, hits in groups:
+                group = hits_of(hits, rules)
+                if group:
+                    state.groups[tuple(key)] = group
+                    if state.at_end:
+                        heapq.heappush(state.ends, (group[0].time + state.body.timespan, tuple(key)))
+
     def add(self, hits: Sequence[Hit]) -> list[Hit]:
         """The correlation hits that these hits complete, or whose span they show to have ended."""
         found: list[Hit] = []

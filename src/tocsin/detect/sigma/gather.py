@@ -9,9 +9,10 @@ kind in a burst; rules that ask for one alert have it for all hits of a burst, o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from tocsin.base.ids import stable_id
 from tocsin.detect.alert import Alert, Evidence
@@ -19,6 +20,7 @@ from tocsin.detect.entities import EntitySet
 from tocsin.detect.make import EVIDENCE_ROWS, alert_details, assets_of, row_entities, row_hash
 from tocsin.detect.rule import ALERTS_PER_RUN, Rule
 from tocsin.detect.sigma.correlation import Hit
+from tocsin.detect.sigma.kept import MOST_BURSTS, cut, hits_of, plain_hit
 
 __all__ = ["Gatherer", "alert_of"]
 
@@ -94,6 +96,44 @@ class Gatherer:
         if rule.suppression is not None:
             self._silent[rule.id] = self._clock() + rule.suppression.total_seconds()
         return alerts
+
+    def kept(self, now: datetime) -> dict[str, Any]:
+        """Open bursts and suppression as plain values (see `tocsin.detect.sigma.kept`); `now` is the time of day."""
+        latest = [(key, bursts[-1]) for key, bursts in self._open.items()][-MOST_BURSTS:]
+        cut("bursts", len(self._open), len(latest))
+        clock = self._clock()
+        return {
+            "bursts": [
+                [
+                    rule_id,
+                    list(about),
+                    b.count,
+                    b.first.isoformat(),
+                    b.last.isoformat(),
+                    b.said,
+                    b.alerts,
+                    [plain_hit(h) for h in b.hits],
+                ]
+                for (rule_id, about), b in latest
+            ],
+            "silent": {
+                r: (now + timedelta(seconds=until - clock)).isoformat()
+                for r, until in self._silent.items()
+                if until > clock
+            },
+        }
+
+    def take_back(self, plain: Mapping[str, Any], rules: Mapping[str, tuple[int, Rule]], now: datetime) -> None:
+        """Goes on from `kept`'s values, for rules that are still there."""
+        for rule_id, about, count, first, last, said, alerts, hits in plain["bursts"]:
+            if rule_id in rules:
+                begun, ended = datetime.fromisoformat(first), datetime.fromisoformat(last)
+                burst = _Burst(hits_of(hits, rules), count, begun, ended, said, alerts)
+                self._open[rule_id, tuple(about)] = [burst]
+        for rule_id, until in plain["silent"].items():
+            left = (datetime.fromisoformat(until) - now).total_seconds()
+            if rule_id in rules and left > 0:
+                self._silent[rule_id] = self._clock() + left
 
     def forget(self) -> None:
         """Forgets open bursts, and what wasn't said of them."""

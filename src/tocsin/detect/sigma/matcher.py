@@ -160,6 +160,24 @@ class SigmaMatcher:
         self._raise(self._correlations.finish())
         return self._gather.finish()
 
+    def kept(self, now: datetime) -> dict[str, Any]:
+        """What a live matcher knows of the past, as plain values that `take_back` goes on from; `now` is the time of day."""
+        latest = self._latest[0] if self._latest else None
+        return {
+            **self._gather.kept(now),
+            "correlations": self._correlations.kept(latest),
+            "latest": latest.isoformat() if latest else None,
+        }
+
+    def take_back(self, plain: Mapping[str, Any], now: datetime) -> None:
+        """Goes on where another matcher, of an earlier run or of other rules, gave `kept`. Raises TypeError, ValueError or KeyError for
+        what isn't of `kept`'s shape."""
+        rules = {r.id: (n, r) for n, r in enumerate(self.rules)}
+        self._gather.take_back(plain, rules, now)
+        self._correlations.take_back(plain["correlations"], rules)
+        if plain["latest"] is not None:
+            self._latest = (datetime.fromisoformat(plain["latest"]), self._clock())
+
     def _now(self, hits: Sequence[Hit]) -> datetime:
         """What time it is in the stream, by its latest hit and the time since; a replay of old data has old times."""
         for hit in hits:

@@ -1,0 +1,201 @@
+"""Sigma rules over each group of rows as it comes in, and what the matcher knows from one run of the server to the next.
+
+What waits in memory (a correlation's hits, a burst that was said, suppression) is written down with the number of the last body that was looked at,
+before the log is trimmed, when it stops and never beyond what the log holds: a start goes on from there and looks again at the bodies that
+came after. Those give the same alerts, ids included, so that a crash loses none and says none twice. A change of rules takes over what
+rules that stay the same know.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from tocsin.base.clock import Clock
+from tocsin.detect.alert import Alert
+from tocsin.detect.rule import Rule
+from tocsin.ingest.model import SourceBatch
+from tocsin.lake.durable import write_atomically
+from tocsin.workspace.costs import RuleCosts
+
+__all__ = ["SigmaStream"]
+
+_log = structlog.get_logger("tocsin.workspace.detection")
+_WAITING_BATCHES = 64
+_CATCH_UP_SECONDS = 2.0
+_BLIND = 20
+"""Stretches of suppression that are remembered of a rule."""
+
+Group = tuple[int, Sequence[SourceBatch]]
+
+
+class SigmaStream:
+    """Owns the matcher and its thread. `file` takes the alerts of a group, `file_again` those of a replay, some of which may have been filed
+    before the crash; `kept` is the file of what is known."""
+
+    def __init__(
+        self,
+        file: Callable[[list[Alert]], None],
+        file_again: Callable[[list[Alert]], None],
+        costs: RuleCosts,
+        clock: Clock,
+        kept: Path,
+    ) -> None:
+        self._file, self._file_again, self._costs, self._clock, self._kept = file, file_again, costs, clock, kept
+        self._groups: queue.Queue[Group | None] = queue.Queue(_WAITING_BATCHES)
+        self._matcher: Any = None
+        self._lock = threading.RLock()
+        """Held while a group is looked at and its alerts are filed: outside of it matcher and position say the same."""
+        self._looked = threading.Condition(self._lock)
+        self._heard: dict[str, datetime] = {}
+        self._were_fed: frozenset[str] = frozenset()
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+        self._held: list[Alert] = []
+        self._last = 0
+        """The last body that was given."""
+        self._position = self._saved = 0
+        self._blind: dict[str, list[tuple[datetime, datetime]]] = {}
+
+    # ------------------------------------------------------------------ life
+
+    def take_rules(self, rules: Sequence[Rule]) -> None:
+        """Puts rules into force; what rules that stay the same know stays."""
+        matcher = None
+        if rules:
+            from tocsin.detect.sigma.matcher import SigmaMatcher  # pySigma takes a second to load
+
+            matcher = SigmaMatcher(rules, live=True)
+        with self._lock:
+            if self._matcher is not None:
+                self._were_fed |= self._matcher.fed()
+                if matcher is not None:
+                    now = self._clock.now()
+                    matcher.take_back(self._matcher.kept(now), now)
+            self._matcher = matcher
+
+    def load(self, last: int) -> int:
+        """Goes on from what an earlier run wrote, where the log, whose last body is `last`, is still the same; the body up to which it looked."""
+        try:
+            plain = msgspec.msgpack.decode(self._kept.read_bytes())
+            position = int(plain["position"])
+            if position > last:  # of another log
+                return 0
+            with self._lock:
+                if self._matcher is not None:
+                    self._matcher.take_back(plain["state"], self._clock.now())
+                self._blind = {
+                    rule: [(datetime.fromisoformat(a), datetime.fromisoformat(b)) for a, b in spans]
+                    for rule, spans in plain["blind"].items()
+                }
+                self._position = self._saved = self._last = position
+        except FileNotFoundError:
+            return 0
+        except (OSError, msgspec.MsgspecError, TypeError, ValueError, KeyError) as error:
+            _log.warning("sigma.kept_unreadable", path=str(self._kept), error=str(error))
+            return 0
+        return position
+
+    def start(self) -> None:
+        """Files what a replay of the log has shown, and begins to look at what comes."""
+        held, self._held = self._held, []
+        if held:
+            self._file_again(held)
+        self._thread = threading.Thread(target=self._run, name="tocsin-sigma", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Looks at what was given until now, and writes down what it knows; what is given later is for the next start."""
+        self._stopped = True
+        self._groups.put(None)
+        if self._thread is not None:
+            self._thread.join()
+            self.save()
+
+    # ------------------------------------------------------------------ looking
+
+    def observe(self, number: int, batches: Sequence[SourceBatch]) -> None:
+        """Takes a group of rows and the number of its last body. Waits when the matcher is behind: intake then slows its senders down."""
+        if self._stopped:
+            return
+        self._last = number
+        if self._thread is None:  # a replay of the log: others can't take alerts yet
+            with self._lock:
+                self._held.extend(self._match(batches))
+                self._position = number
+            return
+        self._groups.put((number, batches))
+
+    def _run(self) -> None:
+        while (group := self._groups.get()) is not None:
+            number, batches = group
+            with self._lock:
+                try:
+                    alerts = self._match(batches)
+                    if alerts:
+                        self._file(alerts)
+                    if self._matcher is not None:
+                        self._costs.look(self._matcher)
+                except Exception as error:  # a defect in one rule must not end the matching of all others
+                    _log.exception("sigma.failed", error=str(error))
+                self._position = number
+                self._looked.notify_all()
+
+    def _match(self, batches: Sequence[SourceBatch]) -> list[Alert]:
+        matcher = self._matcher
+        if matcher is None:
+            return []
+        now = self._clock.now()
+        self._heard.update((batch.source, now) for batch in batches if len(batch))
+        alerts = [alert for batch in batches for alert in matcher.match(batch)]
+        silent = {r.id: r.suppression for r in matcher.rules if r.suppression is not None} if alerts else {}
+        for alert in alerts:
+            if (span := silent.get(alert.rule_id)) is not None:
+                self._blind.setdefault(alert.rule_id, []).append((now, now + span))
+                del self._blind[alert.rule_id][:-_BLIND]
+        return alerts
+
+    def save(self) -> int:
+        """Writes down what is known, once all that was given is looked at, or two seconds later; the body up to which it is known."""
+        with self._looked:
+            self._looked.wait_for(lambda: self._position >= self._last, _CATCH_UP_SECONDS if self._thread else 0)
+            if self._held or self._position == self._saved:
+                return self._saved
+            now = self._clock.now()
+            state = (
+                self._matcher.kept(now)
+                if self._matcher is not None
+                else {"bursts": [], "silent": {}, "correlations": [], "latest": None}
+            )
+            blind = {r: [[a.isoformat(), b.isoformat()] for a, b in spans] for r, spans in self._blind.items()}
+            data = msgspec.msgpack.encode({"position": self._position, "state": state, "blind": blind})
+            self._kept.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._kept, data)
+            self._saved = self._position
+            return self._saved
+
+    # ------------------------------------------------------------------ what others ask
+
+    def fed(self, since: datetime) -> frozenset[str]:
+        """Ids of Sigma rules that events of their kind came for since the start, and whose source sent something since then."""
+        heard = {source for source, at in list(self._heard.items()) if at >= since}
+        matcher = self._matcher
+        if matcher is None:
+            return frozenset()
+        known = self._were_fed | matcher.fed()
+        return frozenset(
+            r.id
+            for r in matcher.rules
+            if r.id in known and any(b.source in heard for b in getattr(r.compiled, "bindings", ()))
+        )
+
+    def blind(self, rule_id: str) -> list[tuple[datetime, datetime]]:
+        """The stretches during which suppression left out what a rule found, or would have found."""
+        return list(self._blind.get(rule_id, ()))
