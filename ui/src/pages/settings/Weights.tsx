@@ -16,8 +16,8 @@ import css from "./Settings.module.css";
 type Side = "correlation" | "priority";
 type Draft = Record<string, string | boolean>;
 const SIDES: [Side, string, string][] = [
-  ["correlation", "Correlation", "What joins alerts to incidents. It counts from the next alert on."],
-  ["priority", "Priority", "What orders the queue. Every open incident is judged again at once."],
+  ["correlation", "Correlation", "What joins alerts to incidents. It counts from the next alert on: what is joined stays joined."],
+  ["priority", "Priority", "What orders the queue. Every open incident is judged again, the most urgent at once."],
 ];
 
 /** What correlation and priority weigh: looked at, tried on the open incidents, set with a reason, taken back. */
@@ -102,8 +102,12 @@ export function Weights() {
                 save.mutate(
                   { ...values, reason: reason.trim() },
                   {
-                    onSuccess: () => {
-                      notices.done("The weights are saved", "The history below takes them back.");
+                    onSuccess: (entry) => {
+                      const moved = entry.reordered
+                        ? `${count(entry.reordered, "open incident")} came to stand elsewhere in the queue. `
+                        : "";
+                      const rest = entry.behind ? "The rest of the queue follows within seconds. " : "";
+                      notices.done("The weights are saved", `${moved}${rest}The history below takes them back.`);
                       setDraft({});
                       setReason("");
                       preview.reset();
