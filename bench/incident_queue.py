@@ -98,7 +98,8 @@ def queue(count: int) -> None:
             ("new ones of Medium and High that nobody has", lambda: IncidentPage.model_validate(desk.page(**owner))),
             ("a page far down, after an incident", lambda: IncidentPage.model_validate(desk.page(after=far))),
             ("the last page of all, by counting", lambda: IncidentPage.model_validate(desk.page(offset=deep))),
-            ("a page by text", lambda: IncidentPage.model_validate(desk.page(text="pc00007"))),
+            ("a page by a text that few have", lambda: IncidentPage.model_validate(desk.page(text="pc00007"))),
+            ("a page by a text that all have", lambda: IncidentPage.model_validate(desk.page(text="contoso"))),
             (f"an incident of {LARGE:,} alerts, for the first time", lambda: Incident.model_validate(_anew(desk, large))),
             ("the same again", lambda: Incident.model_validate(desk.get(large))),
             (

@@ -18,3 +18,19 @@ def test_small_pages_are_asked_for() -> None:
     if not found:
         pytest.skip("this kernel doesn't tell")
     assert found == [["THP_enabled:", "0"]]
+
+
+def test_what_stays_is_looked_through_no_more_and_let_go_of_all_the_same() -> None:
+    program = """
+import gc, weakref
+from tocsin.base.memory import everything_stays
+class Thing: pass
+things = [Thing() for _ in range(1000)]
+gone = weakref.ref(things[0])
+everything_stays()
+assert gc.get_freeze_count() > 1000, gc.get_freeze_count()
+assert not any(isinstance(o, Thing) for o in gc.get_objects())
+things.clear()
+assert gone() is None
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

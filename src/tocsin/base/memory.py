@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["collector_paused", "many_handles", "small_pages"]
+__all__ = ["collector_paused", "everything_stays", "many_handles", "small_pages"]
 
 _PR_SET_THP_DISABLE = 41
 _HANDLES = 1 << 16
@@ -24,6 +24,14 @@ def collector_paused() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
+
+
+def everything_stays() -> None:
+    """Tells the collector that what is there now will stay, so that it never looks for garbage among it again: a server's modules, packs, rules and
+    tables are hundreds of thousands of objects, and everything waits while they are looked through. What is let go of is freed all the same,
+    unless it holds itself."""
+    gc.collect()
+    gc.freeze()
 
 
 def small_pages() -> None:

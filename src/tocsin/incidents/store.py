@@ -45,7 +45,7 @@ def adopt_growing(unit: Unit, correlator: correlate.Correlator, since: datetime)
     """Lets a correlator take in the incidents, hidden ones too, that alerts may still join: those whose last event is not older than that. Their
     alerts' rows are never all in memory."""
     incidents = [from_row(row, ()) for row in unit.incidents.growing_rows(since)]
-    order = unit.incidents.alerts_growing(since)
+    order = unit.incidents.alerts_as_made([i.id for i in incidents])
     held = Counter(incident_id for _, incident_id in order)
 
     def came() -> Iterator[tuple[str, LinkedAlert]]:

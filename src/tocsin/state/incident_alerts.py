@@ -147,13 +147,14 @@ class IncidentAlerts(Repository):
         for incident_id, number, alert in self._c.execute(chosen, execution_options={"yield_per": 500}):
             yield str(incident_id), number, alert
 
-    def alerts_growing(self, since: datetime) -> list[tuple[str, str]]:
-        """Ids of the alerts of incidents that alerts may still join (see `Incidents.growing`), each with its incident's, as they were made."""
-        chosen = select(alerts.c.id, alerts.c.incident_id)
-        chosen = chosen.select_from(alerts.join(incidents, alerts.c.incident_id == incidents.c.id))
-        chosen = chosen.where(incidents.c.last >= since, incidents.c.status != "Redirected")
-        rows = self._c.execute(chosen.order_by(alerts.c.created, alerts.c.time, alerts.c.id))
-        return [(str(alert_id), str(incident_id)) for alert_id, incident_id in rows]
+    def alerts_as_made(self, incident_ids: Sequence[str]) -> list[tuple[str, str]]:
+        """Ids of those incidents' alerts, each with its incident's, in the order in which they were made."""
+        found: list[tuple[datetime, datetime, str, str]] = []
+        for start in range(0, len(incident_ids), 500):
+            chosen = select(alerts.c.created, alerts.c.time, alerts.c.id, alerts.c.incident_id)
+            chosen = chosen.where(alerts.c.incident_id.in_(incident_ids[start : start + 500]))
+            found.extend((r.created, r.time, str(r.id), str(r.incident_id)) for r in self._c.execute(chosen))
+        return [(alert_id, incident_id) for _, _, alert_id, incident_id in sorted(found)]
 
     def alerts_linked(self, alert_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Alerts in full by id, with why each is in its incident."""

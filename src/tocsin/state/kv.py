@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from tocsin.state.repository import Repository
 from tocsin.state.schema import kv
@@ -35,8 +35,11 @@ class KeyValues(Repository):
 
     def next(self, key: str, count: int = 1) -> int:
         """The next number of a counter, from 1: one of its own for every caller, who wait for each other. Of several the last."""
-        self._upsert(kv, {"key": key}, {}, first={"value": 0, "changed": self._clock.now()})
-        row = self._c.execute(select(kv.c.value).where(kv.c.key == key).with_for_update()).one()
+        held = select(kv.c.value).where(kv.c.key == key).with_for_update()
+        row = self._c.execute(held).first()
+        if row is None:
+            self._upsert(kv, {"key": key}, {}, first={"value": 0, "changed": self._clock.now()})
+            row = self._c.execute(held).one()
         number = int(row[0]) + count
-        self.set(key, number)
+        self._c.execute(update(kv).where(kv.c.key == key).values(value=number, changed=self._clock.now()))
         return number

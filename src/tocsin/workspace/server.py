@@ -13,7 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from tocsin.base.errors import ConfigError
-from tocsin.base.memory import many_handles, small_pages
+from tocsin.base.memory import everything_stays, many_handles, small_pages
 from tocsin.workspace.patience import PatientProtocol, counting
 from tocsin.workspace.settings import ServerSettings
 
@@ -102,6 +102,7 @@ def serve(
             loop.add_signal_handler(number, server.stop)
         await server.serve(sockets=[sock])
 
+    everything_stays()
     asyncio.run(run())
 
 
