@@ -34,6 +34,7 @@ from bench.correlation.truth import caused
 
 from tocsin.detect.alert import Alert
 from tocsin.incidents import Correlator
+from tocsin.incidents.model import LinkedAlert
 from tocsin.incidents.weights import CorrelationSettings
 from tocsin.tables.aliases import Alias
 from tocsin.tables.entities import Entity
@@ -78,6 +79,8 @@ class Result:
     foreign: tuple[float, float]
     sizes: tuple[int, int]
     apart: bool
+    strangers: tuple[str, ...] = ()
+    """The foreign alerts, each in words."""
 
     @property
     def good(self) -> bool:
@@ -137,6 +140,8 @@ def judge(pairing: Pairing, settings: CorrelationSettings | None = None) -> Resu
             held[incident.id] = incident
     everything = {a.id for a in pairing.alerts}
     inside, foreign, sizes, main = [], [], [], []
+    strangers: list[str] = []
+    times = {a.id: a.time for a in pairing.alerts}
     for recorded, true in zip(pairing.recorded, pairing.caused, strict=True):
         best = max(held.values(), key=lambda i: (len(i.alert_ids() & true), i.id))
         ids = best.alert_ids() & everything  # without the alerts that patterns make
@@ -144,6 +149,8 @@ def judge(pairing: Pairing, settings: CorrelationSettings | None = None) -> Resu
         inside.append(len(ids & true) / len(true))
         foreign.append(len(ids - recorded) / len(ids))
         sizes.append(len(ids))
+        attack = [times[i] for i in recorded]
+        strangers += [_stranger(linked, attack) for linked in best.alerts if linked.alert.id in ids - recorded]
     return Result(
         pairing.names,
         len(pairing.alerts),
@@ -151,7 +158,20 @@ def judge(pairing: Pairing, settings: CorrelationSettings | None = None) -> Resu
         (foreign[0], foreign[1]),
         (sizes[0], sizes[1]),
         main[0] != main[1],
+        tuple(strangers),
     )
+
+
+def _stranger(linked: LinkedAlert, attack: Sequence[datetime]) -> str:
+    """A foreign alert in words: what it is, how far from the attack's nearest, and why it was joined."""
+    alert = linked.alert
+    gap = min((alert.time - t for t in attack), key=abs)
+    near = f"{abs(gap).total_seconds():.0f} seconds {'after' if gap > timedelta(0) else 'before'} one of the attack's"
+    why = (
+        ", ".join(f"{r.text} ({r.weight:.0f})" for r in linked.linked_by)
+        or "opened the incident, and the attack joined it"
+    )
+    return f"'{alert.title or alert.rule}' ({alert.severity}), {near}: {why}"
 
 
 # ------------------------------------------------------------------------------------------------ moving a recording

@@ -9,6 +9,7 @@ from bench.correlation.datasets import Dataset, datasets
 
 __all__ = ["document"]
 
+_MOST_STRANGERS = 6
 _SECOND_SEED = 2026
 _EARLIER_SEED = 20261126
 """Chosen before any of its pairings was looked at, for the weights of that time; its figures have been seen since."""
@@ -111,6 +112,20 @@ def _pairs(groups: Mapping[str, Sequence[pairs.Pairing]]) -> Iterator[str]:
         for number, r in enumerate(results, 1):
             cells = [f"{n} | {i:.0%} | {f:.0%}" for n, i, f in zip(r.names, r.inside, r.foreign, strict=True)]
             yield f"| {name} {number} | {r.alerts} | {cells[0]} | {cells[1]} | {'yes' if r.good else 'no' if r.apart else 'no: one incident'} |"
+    yield ""
+    yield from _strangers(tables)
+
+
+def _strangers(tables: Sequence[tuple[str, Sequence[pairs.Result]]]) -> Iterator[str]:
+    """What is foreign in those that aren't as demanded, alert by alert."""
+    missed = [(f"{name} {n}", r) for name, results in tables for n, r in enumerate(results, 1) if not r.good]
+    if not missed:
+        return
+    yield "What is foreign in those that aren't as demanded. Who joins alerts by machine and time can't tell an alert that comes within the"
+    yield "attack's own minutes on the attack's own machine:"
+    yield ""
+    for name, result in missed:
+        yield f"- {name}: {'; '.join(result.strangers[:_MOST_STRANGERS]) or 'nothing: too little of the attack is inside'}"
     yield ""
 
 
