@@ -34,6 +34,7 @@ from tocsin.ingest.mapping import Mapper
 from tocsin.ingest.model import DeadLetter, Letters, SourceBatch
 from tocsin.ingest.requests import RequestLog
 from tocsin.ingest.settings import DecodeLimits
+from tocsin.ingest.sourcestates import SourceState, SourceStates
 from tocsin.ingest.tablerows import Decoded, TableRows, merged
 from tocsin.ingest.watch import SourceWatch
 from tocsin.lake import Body, Lake, TableBatch, Unmapped
@@ -48,8 +49,6 @@ _QUEUE_BYTES = 96 << 20
 # When rows lag behind by more than that, instants of receipt get coarser, so that more bodies can be mapped together.
 _LAG = timedelta(seconds=1)
 _COARSE = 8
-_MAX_SOURCES = 2_000
-_WHY = 300
 _LAKE_FULL = "LAK0012"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -58,24 +57,6 @@ class IntakeBusyError(IngestError):
     """Too much waits already: the sender must try again a little later."""
 
     code = "ING0030"
-
-
-@dataclass(slots=True)
-class SourceState:
-    """What one source has sent since the start. `state` is ok, failing or listening."""
-
-    name: str
-    kind: str
-    address: str = ""
-    state: str = "ok"
-    events: int = 0
-    bytes: int = 0
-    errors: int = 0
-    last_event: datetime | None = None
-    refused: int = 0
-    """How many of the errors are requests or connections that weren't taken."""
-    why: str = ""
-    """What was wrong with the last of them."""
 
 
 @dataclass(slots=True)
@@ -158,7 +139,7 @@ class Intake:
         self._in_flight: dict[int, datetime] = {}
         self._flights = 0
         self._queued_bytes = 0
-        self._sources: dict[tuple[str, str], SourceState] = {}
+        self._sources = SourceStates()
         self._closing = False
         self._thread: threading.Thread | None = None
         self._failed: BaseException | None = None
@@ -317,37 +298,20 @@ class Intake:
 
     def sources(self) -> list[SourceState]:
         """Every source that has sent something or listens, by name."""
-        with self._condition:
-            return sorted((replace(s) for s in self._sources.values()), key=lambda s: (s.kind, s.name))
+        return self._sources.listed()
 
     def listening(self, kind: str, name: str, address: str, *, state: str = "listening") -> SourceState:
         """Registers a receiver so that it shows in `sources` before anything came."""
-        with self._condition:
-            found = self._source(kind, name)
-            found.address, found.state = address, state
-            return found
+        return self._sources.listening(kind, name, address, state)
 
     def refused(self, kind: str, name: str, why: str = "") -> None:
         """Counts a request that a receiver refused, and why."""
-        with self._condition:
-            state = self._source(kind, name)
-            state.errors += 1
-            state.refused += 1
-            state.why = why[:_WHY] or state.why
+        self._sources.refused(kind, name, why)
 
     def heard(self, kind: str, name: str) -> None:
         """A source says that it is there, and has nothing to send."""
         self.watch.took(kind, name, self.clock.now(), 0, 0, 0)
-        with self._condition:
-            self._source(kind, name)
-
-    def _source(self, kind: str, name: str) -> SourceState:
-        found = self._sources.get((kind, name))
-        if found is None:
-            if len(self._sources) >= _MAX_SOURCES:
-                name = "(others)"
-            found = self._sources.setdefault((kind, name), SourceState(name, kind))
-        return found
+        self._sources.heard(kind, name)
 
     # ---------------------------------------------------------------------------------------------- the thread
 
@@ -526,12 +490,7 @@ class Intake:
         kind = meta.get("receiver") or ("file" if body.source == "batch" else body.source)
         size = sum(len(b.data) for b in bodies)
         self.watch.took(kind, name, body.received, events, size, errors)
-        with self._condition:
-            state = self._source(kind, name)
-            state.events += events
-            state.bytes += size
-            state.errors += errors
-            state.last_event = body.received
+        self._sources.took(kind, name, body.received, events, size, errors)
         share, more = divmod(events, len(bodies))
         return [(kind, name, share + (n < more)) for n in range(len(bodies))]
 
