@@ -304,7 +304,7 @@ def test_a_warm_load_parses_nothing(tmp_path: Path) -> None:
     (rules / "odd.yml").write_text("a: b: c\n")
     script = (
         "import sys; from pathlib import Path; from tocsin.content import load_packs\n"
-        "import tocsin.content.load as load\n"
+        "import tocsin.content.rulefiles as load\n"
         "from tocsin.detect.load import rules_of_content\n"
         "cache, asked, parse = Path(sys.argv[2]), [], load.parse_yaml\n"
         "load.parse_yaml = lambda text, source: asked.append(Path(source).name) or parse(text, source)\n"

@@ -21,7 +21,7 @@ from sigma.correlations import (
 )
 from sigma.exceptions import SigmaError
 from sigma.filters import SigmaFilter
-from sigma.modifiers import SigmaWideModifier, SigmaWindowsDashModifier, modifier_mapping
+from sigma.modifiers import SigmaWideModifier, SigmaWindowsDashModifier, modifier_mapping, reverse_modifier_mapping
 from sigma.policy import SigmaPolicy
 from sigma.policy.regex_engine import RE2RegexEngine
 from sigma.rule import SigmaRule
@@ -98,6 +98,7 @@ class _Windash(SigmaWindowsDashModifier):
 
 
 modifier_mapping["windash"] = _Windash
+reverse_modifier_mapping[_Windash.__name__] = "windash"  # a detection is written out by it
 _POLICY = SigmaPolicy(regex_engine=_QuietRE2())
 
 
