@@ -186,16 +186,30 @@ def test_tags_add_up_whoever_else_works_on_the_incident(portal: Watched, server:
     page.wait_for_selector("text=Tagged mine")
 
 
+def test_an_incident_that_only_grew_meanwhile_is_assigned_all_the_same(portal: Watched, server: Server) -> None:
+    portal.allowed.add(409)  # the first attempt
+    found = server.world.incidents["inc-7f3a9c21"]
+    found["owner"] = None
+    page = portal.open("/incidents/inc-7f3a9c21")
+    page.get_by_role("button", name="Assign", exact=True).click()
+    found["version"] += 1
+    page.get_by_role("menuitem", name="Assign to me").click()
+    page.wait_for_selector("text=Assigned to")
+    assert found["owner"] == "admin"
+
+
 def test_a_late_assignment_offers_to_reload(portal: Watched, server: Server) -> None:
     portal.allowed.add(409)
     server.world.incidents["inc-7f3a9c21"]["owner"] = None
     page = portal.open("/incidents/inc-7f3a9c21")
     page.get_by_role("button", name="Assign", exact=True).click()
-    server.world.incidents["inc-7f3a9c21"]["version"] += 1
+    server.world.incidents["inc-7f3a9c21"].update(
+        owner="r.haddad", version=server.world.incidents["inc-7f3a9c21"]["version"] + 1
+    )
     page.get_by_role("menuitem", name="Assign to me").click()
     page.wait_for_selector("text=was changed by somebody else meanwhile")
     page.get_by_text("Reload", exact=True).click()
-    page.get_by_role("button", name="Assign", exact=True).click()
+    page.get_by_role("button", name="r.haddad", exact=True).click()
     page.get_by_role("menuitem", name="Assign to me").click()
     page.wait_for_selector("text=Assigned to")
 

@@ -49,7 +49,7 @@ def open_portal(browser: Browser) -> Iterator[Callable[[Server], Watched]]:
 
 def test_from_the_first_sign_in_to_a_resolved_incident(demo: Server, open_portal: Callable[[Server], Watched]) -> None:
     portal = open_portal(demo)
-    portal.allowed.add(400)
+    portal.allowed |= {400, 409}  # the demonstration goes on: what is decided upon an older state is tried again
     page = portal.page
     page.goto(demo.address)
     page.get_by_label("User name").fill("admin")
@@ -108,8 +108,13 @@ def test_from_the_first_sign_in_to_a_resolved_incident(demo: Server, open_portal
     dialog.get_by_role("combobox").click()
     page.get_by_role("option", name="Security testing").click()
     dialog.get_by_label("Note").fill("The demonstration.")
+    done, late = page.get_by_text("Incident resolved").first, dialog.get_by_role("button", name="Reload")
     dialog.get_by_role("button", name="Resolve").click()
-    page.wait_for_selector("text=Incident resolved")
+    done.or_(late).first.wait_for()
+    if late.is_visible():  # the incident grew while the dialog was open
+        late.click()
+        dialog.get_by_role("button", name="Resolve").click()
+    done.wait_for()
     page.get_by_role("tab", name="Activity log").click()
     page.wait_for_selector("text=The demonstration.")
     portal.accessible()

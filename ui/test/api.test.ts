@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { basedOn } from "~/api/queries";
+import { basedOn, overwrites } from "~/api/queries";
+import type { Incident } from "~/api/types";
 import { api, onSignedOut, Problem, take } from "~/api/client";
 
 const answer = (status: number, body: unknown, type = "application/json") =>
@@ -15,6 +16,18 @@ describe("a change of an incident", () => {
   it("carries none for what only adds up", () => {
     expect(basedOn({ add_tags: ["x"] }, 7)).toEqual({ add_tags: ["x"] });
     expect(basedOn({ remove_tags: ["x"] }, 7)).toEqual({ remove_tags: ["x"] });
+  });
+});
+
+describe("a change that comes late", () => {
+  const seen = { owner: null, status: "New", severity: "Low", version: 3 } as Incident;
+  it("overwrites what somebody else decided", () => {
+    expect(overwrites({ owner: "ann" }, seen, { ...seen, owner: "bob", version: 4 })).toBe(true);
+    expect(overwrites({ status: "InProgress", owner: "ann" }, seen, { ...seen, status: "Resolved", version: 4 })).toBe(true);
+  });
+  it("overwrites nothing where the incident only grew, or something else of it was changed", () => {
+    expect(overwrites({ owner: "ann" }, seen, { ...seen, version: 9 })).toBe(false);
+    expect(overwrites({ owner: "ann" }, seen, { ...seen, severity: "High", version: 4 })).toBe(false);
   });
 });
 

@@ -77,3 +77,6 @@ export async function take<T>(answer: Promise<{ data?: T; error?: unknown; respo
   if (!got.response.ok) throw new Problem(got.response.status, got.error);
   return got.data as T;
 }
+
+/** Somebody changed the same thing meanwhile: the change was not made, and the page shows an older state. */
+export const isConflict = (error: unknown): boolean => error instanceof Problem && error.code === "STA0003";

@@ -1,7 +1,18 @@
 import { keepPreviousData, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
-import { api, Problem, take } from "./client";
+import { api, isConflict, Problem, take } from "./client";
 import type { paths } from "./schema";
-import type { IncidentPatch, MergeRequest, MoveRequest, NewRule, NewTransform, NewWeights, Replay, Session, WeightValues } from "./types";
+import type {
+  Incident,
+  IncidentPatch,
+  MergeRequest,
+  MoveRequest,
+  NewRule,
+  NewTransform,
+  NewWeights,
+  Replay,
+  Session,
+  WeightValues,
+} from "./types";
 
 // How often a visible page asks again. The queue is what an analyst stares at; the rest may lag a little.
 const LIVE = 5_000;
@@ -251,16 +262,37 @@ const EXCLUSIVE = ["status", "severity", "owner", "classification", "determinati
 export const basedOn = (change: IncidentPatch, version: number | undefined): IncidentPatch =>
   EXCLUSIVE.some((name) => name in change) ? { version, ...change } : change;
 
+/** Whether a change would overwrite what somebody else decided: that it isn't as it was seen any more. */
+export const overwrites = (change: IncidentPatch, seen: Incident, now: Incident): boolean =>
+  EXCLUSIVE.some((name) => name in change && (now[name] ?? null) !== (seen[name] ?? null));
+
+/** What was shown when a change was asked for. */
+const seenAt = new WeakMap<IncidentPatch, Incident>();
+const ATTEMPTS = 5;
+
 /**
  * Change an incident; the page shows it at once, and the server's answer replaces the guess. What an analyst decided upon an older state is
- * refused (409). Changes of one incident go one after another, each based on the answer to the one before. A dialog gives the `version` that
- * it was opened on.
+ * refused (409) when somebody changed the same meanwhile. An incident that only grew, as it does in the middle of an attack, is no reason to
+ * refuse: then it is tried again upon what it is now. Changes of one incident go one after another, each based on the answer to the one
+ * before. A dialog gives the `version` that it was opened on: what is decided there is decided upon all that was seen.
  */
 export function useChangeIncident(incident_id: string) {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: (change: IncidentPatch) =>
-      patchIncident(incident_id, basedOn(change, client.getQueryData(incidentQuery(incident_id).queryKey)?.version)),
+    mutationFn: async (change: IncidentPatch) => {
+      let version = client.getQueryData(incidentQuery(incident_id).queryKey)?.version;
+      for (let attempt = 1; ; attempt++) {
+        try {
+          return await patchIncident(incident_id, basedOn(change, version));
+        } catch (error) {
+          const seen = seenAt.get(change);
+          if (!isConflict(error) || !seen || change.version !== undefined || attempt === ATTEMPTS) throw error;
+          const now = await take(api.GET("/api/v1/incidents/{incident_id}", { params: { path: { incident_id } } }));
+          if (overwrites(change, seen, now)) throw error;
+          version = now.version;
+        }
+      }
+    },
     scope: { id: `incident-${incident_id}` },
     onSuccess: (incident) => client.setQueryData(incidentQuery(incident_id).queryKey, incident),
     onMutate: async (change) => {
@@ -268,6 +300,7 @@ export function useChangeIncident(incident_id: string) {
       await client.cancelQueries({ queryKey: key });
       const before = client.getQueryData(key);
       if (before) {
+        seenAt.set(change, before);
         const { add_tags = [], remove_tags = [], comment: _, version: __, locked, status, severity, title, roles, ...plain } = change;
         // A role set to null is taken away.
         const held = Object.entries({ ...before.roles, ...roles }).filter((e): e is [string, string] => e[1] !== null);

@@ -1,7 +1,7 @@
 import { Link, Toast, ToastBody, ToastTitle, ToastTrigger, useToastController } from "@fluentui/react-components";
 import { useQueryClient } from "@tanstack/react-query";
 import { useMemo } from "react";
-import { Problem } from "~/api/client";
+import { isConflict, Problem } from "~/api/client";
 
 export const TOASTER = "tocsin-toaster";
 
@@ -41,9 +41,6 @@ export function useNotices() {
     [dispatchToast, client],
   );
 }
-
-/** Somebody changed the same thing meanwhile: the change was not made, and the page shows an older state. */
-export const isConflict = (error: unknown): boolean => error instanceof Problem && error.code === "STA0003";
 
 /** What went wrong and what to do, in one line. */
 export function errorText(error: unknown): string {

@@ -15,10 +15,11 @@ import {
 } from "@fluentui/react-components";
 import { useState } from "react";
 import { useQueryClient } from "@tanstack/react-query";
+import { isConflict } from "~/api/client";
 import { incidentQuery, useChangeIncident } from "~/api/queries";
 import type { Classification, Determination, Incident } from "~/api/types";
 import { ProblemBar } from "~/components/states";
-import { isConflict, useNotices } from "~/components/toasts";
+import { useNotices } from "~/components/toasts";
 import { CLASSIFICATIONS, classificationHint, DETERMINATIONS, verdictName } from "~/lib/classification";
 import css from "./Incident.module.css";
 
