@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.incidents.test_correlate import ANN, WS1, alert
+from tests.incidents.test_correlate import ANN, BOB, WS1, WS2, alert
 from tests.respond.conftest import ADA, REMO, RESA, RITA
 from tests.respond.fakes import Lamp
 from tocsin.access import ForbiddenError
@@ -578,3 +578,22 @@ def test_alerts_are_read_only_for_rules_that_ask_for_them(
     read.clear()
     automation.run_pending()
     assert len(read) == 1
+
+
+def test_an_alert_of_long_ago_that_comes_again_takes_no_other_with_it(state: State, desk: IncidentDesk) -> None:
+    """What nobody saw went into another incident, and correlation forgot both; the database still has the alert."""
+    process = Entity("Process", {"ProcessId": "77", "CommandLine": "x.exe", "Host": "ws1"})
+    old = alert("old", 0, WS1, ANN, process, severity="Informational", create_incident=False)
+    other = alert("other", 0.5, WS2, BOB, severity="Informational", create_incident=False)
+    desk.add([old])
+    desk.add([other])
+    desk.add([alert("bridge", 1, WS1, WS2, ANN, BOB, process, severity="High")])
+    with state.read() as unit:
+        held = unit.incidents.holders([old.id, other.id])
+    assert len(set(held.values())) == 1
+    desk._correlator.forget_before(old.time + timedelta(days=50))
+    beside = alert("beside", 60 * 24 * 60, Entity.host("ws3.contoso.com"))
+    desk.add([old, other, beside])
+    with state.read() as unit:
+        assert unit.incidents.holders([old.id, other.id]) == held
+        assert beside.id in unit.incidents.holders([beside.id])

@@ -138,6 +138,10 @@ class Correlator:
         """The incident, shown or not, that holds that alert; None for one that it doesn't know."""
         return self.get(self._alerts.get(alert_id, ""))
 
+    def knows(self, alert_id: str) -> bool:
+        """Whether it holds that alert. One that is too old for anything to join it is forgotten."""
+        return alert_id in self._alerts
+
     def add(self, alerts: Sequence[Alert]) -> list[IncidentChange]:
         """Joins alerts to incidents, opening new ones where nothing fits. An alert that is known already changes nothing."""
         self._moved.clear()

@@ -164,11 +164,21 @@ class IncidentDesk:
                 within(unit)
 
         with self._lock:
+            alerts = self._not_filed(alerts)
             changes = self._kept(lambda: self._correlator.add(alerts), write)
             self._correlator.shed(alerts)
         if changes:
             self._tell()
         return changes
+
+    def _not_filed(self, alerts: Sequence[Alert]) -> Sequence[Alert]:
+        """Without those that are filed already and that memory has let go of: events of long ago may be sent again at any time."""
+        unknown = [a.id for a in alerts if not self._correlator.knows(a.id)]
+        if not unknown:
+            return alerts
+        with self._state.read() as unit:
+            filed = unit.incidents.holders(unknown)
+        return [a for a in alerts if a.id not in filed] if filed else alerts
 
     def learned(self, keys: Collection[EntityKey], since: datetime) -> list[IncidentChange]:
         """Takes in what was learned of things after alerts that name them were filed: alerts since then get what they are known as, and

@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from tocsin.base.clock import Clock
+from tocsin.base.errors import StateError
 from tocsin.detect.alert import Alert
 from tocsin.detect.rule import Rule
 from tocsin.ingest.model import SourceBatch
@@ -140,13 +141,26 @@ class SigmaStream:
                 try:
                     alerts = self._match(batches)
                     if alerts:
-                        self._file(alerts)
+                        self._file_all(alerts)
                     if self._matcher is not None:
                         self._costs.look(self._matcher)
                 except Exception as error:  # a defect in one rule must not end the matching of all others
                     _log.exception("sigma.failed", error=str(error))
                 self._position = number
                 self._looked.notify_all()
+
+    def _file_all(self, alerts: list[Alert]) -> None:
+        """Files alerts together; where that fails one by one, so that one that can't be filed takes none with it."""
+        try:
+            self._file(alerts)
+            return
+        except StateError as error:
+            _log.error("sigma.filing", alerts=len(alerts), error=str(error))
+        for alert in alerts:
+            try:
+                self._file([alert])
+            except StateError as error:
+                _log.error("sigma.not_filed", alert=alert.id, rule=alert.rule_id, error=str(error))
 
     def _match(self, batches: Sequence[SourceBatch]) -> list[Alert]:
         matcher = self._matcher
