@@ -96,19 +96,24 @@ def named(words: frozenset[str], dotted: frozenset[str]) -> set[str]:
     for path in SOURCES.rglob("*.py"):
         module = path.relative_to(SOURCES).as_posix()
         tree = ast.parse(path.read_text())
-        exported = {
-            id(n)
-            for a in ast.walk(tree)
-            if isinstance(a, ast.Assign) and "__all__" in map(_target, a.targets)
-            for n in ast.walk(a)
-        }
+        names_of_all = exported(tree)
         for node, text in literals(tree):
-            if id(node) in exported:
+            if id(node) in names_of_all:
                 continue
             found |= {f"{module}: {w}" for w in (words - plain).intersection(re.findall(r"\w+", text))}
             found |= {f"{module}: {text}" for _ in range(text in alone)}
             found |= {f"{module}: {d}" for d in dotted.intersection(re.findall(r"[\w.-]+", text))}
     return found
+
+
+def exported(tree: ast.Module) -> set[int]:
+    """The nodes of a module's `__all__`."""
+    return {
+        id(n)
+        for a in ast.walk(tree)
+        if isinstance(a, ast.Assign) and "__all__" in map(_target, a.targets)
+        for n in ast.walk(a)
+    }
 
 
 def _target(node: ast.expr) -> str:
@@ -136,13 +141,10 @@ def columns_named(names: frozenset[str]) -> set[str]:
     for path in SOURCES.rglob("*.py"):
         module = path.relative_to(SOURCES).as_posix()
         tree = ast.parse(path.read_text())
-        exported = {
-            id(n)
-            for a in ast.walk(tree)
-            if isinstance(a, ast.Assign) and "__all__" in map(_target, a.targets)
-            for n in ast.walk(a)
+        names_of_all = exported(tree)
+        found |= {
+            f"{module}: {text}" for node, text in literals(tree) if text in names and id(node) not in names_of_all
         }
-        found |= {f"{module}: {text}" for node, text in literals(tree) if text in names and id(node) not in exported}
     return found
 
 

@@ -133,9 +133,8 @@ class Automation:
             if event.actor == _name(rule):
                 continue  # a rule isn't led on by what it did itself
             try:
-                incident = self._seen = self._desk.seen(
-                    event.incident_id, self._seen
-                )  # anew for each rule: it sees what those before it did
+                # Anew for each rule: it sees what those before it did.
+                incident = self._seen = self._desk.seen(event.incident_id, self._seen)
             except NotFoundError:
                 break
             try:
@@ -154,9 +153,11 @@ class Automation:
         if self._rule_of is None or event.kind not in ("created", "updated"):
             return
         try:
-            self._desk.seen(event.incident_id)
             with self._state.read() as unit:
                 alerts = responding(unit, event, self._rule_of)
+            if not alerts:
+                return
+            self._desk.seen(event.incident_id)  # one that isn't shown gets no proposals
             for rule, given, comment in wanted(alerts, self._rule_of):
                 self._propose_once(rule, given, comment, event)
         except NotFoundError:
