@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tocsin.detect.entities import derive_entities, entities_of_column, map_entities, process_time, split_path
+from tocsin.detect.alertentities import entities_of_column
+from tocsin.detect.entities import derive_entities, map_entities, process_time, split_path
 from tocsin.detect.make import Rows, assets_of, make_alerts, moment, row_hash
 from tocsin.detect.rule import AlertDetails, EntityMapping, IncidentSettings, Operator, Rule, RuleKind
 from tocsin.tables.entities import Entity

@@ -59,8 +59,8 @@ def test_there_are_patterns() -> None:
 @pytest.mark.parametrize("name", PATTERNS)
 def test_a_pattern_fires_on_its_stages_and_gathers_them(name: str) -> None:
     pattern = PATTERNS[name]
-    thing = THINGS[pattern.join][0]
-    alerts = [a for n, s in enumerate(pattern.stages) for a in of_stage(s, 2 * n, thing)]
+    things = [THINGS[join][0] for join in dict.fromkeys(pattern.joins)]
+    alerts = [a for n, s in enumerate(pattern.stages) for a in of_stage(s, 2 * n, *things)]
     ((title, count),) = fired(pattern, alerts)
     assert title.startswith(pattern.name)
     assert count == len(alerts)
@@ -69,17 +69,17 @@ def test_a_pattern_fires_on_its_stages_and_gathers_them(name: str) -> None:
 @pytest.mark.parametrize("name", PATTERNS)
 def test_a_pattern_needs_every_stage_in_time_on_one_thing(name: str) -> None:
     pattern = PATTERNS[name]
-    one, other = THINGS[pattern.join]
-    parts = [of_stage(s, 2 * n, one) for n, s in enumerate(pattern.stages)]
+    one, other = zip(*(THINGS[join] for join in dict.fromkeys(pattern.joins)), strict=True)
+    parts = [of_stage(s, 2 * n, *one) for n, s in enumerate(pattern.stages)]
     for missing in range(len(parts)):
         kept = [a for n, part in enumerate(parts) if n != missing for a in part]
         assert fired(pattern, kept) == [], f"without {pattern.stages[missing].name}"
     late = pattern.window.total_seconds() / 60 + 5
     *before, last = pattern.stages
-    early = [a for part in parts[:-1] for a in part] or of_stage(last, 0, one)[:-1]
-    assert fired(pattern, early + of_stage(last, late + 2 * len(before), one)[-1:]) == []
-    apart = [a for part in parts[:-1] for a in part] or of_stage(last, 0, one)[:-1]
-    assert fired(pattern, apart + of_stage(last, 2 * len(before), other)[-1:]) == []
+    early = [a for part in parts[:-1] for a in part] or of_stage(last, 0, *one)[:-1]
+    assert fired(pattern, early + of_stage(last, late + 2 * len(before), *one)[-1:]) == []
+    apart = [a for part in parts[:-1] for a in part] or of_stage(last, 0, *one)[:-1]
+    assert fired(pattern, apart + of_stage(last, 2 * len(before), *other)[-1:]) == []
 
 
 HAND = ("Discovery", "Execution", "CredentialAccess", "Discovery", "Persistence")
@@ -206,3 +206,107 @@ def test_a_bad_pattern_is_refused_with_its_place(tmp_path: Path, text: str, said
     assert said in str(problems[0])
     assert problems[0].place is not None
     assert problems[0].place.line
+
+
+CHAIN = """
+id: chain
+name: Chain
+join: MailMessage
+window: 24h
+{more}
+stages:
+  - name: mail
+    any: [{{techniques: [T1566]}}]
+  - name: opened
+    any: [{{techniques: [T1204]}}]
+  - name: runs
+    join: Account
+    any: [{{tactics: [Execution]}}]
+  - name: spreads
+    join: Host
+    alerts: {count}
+    any: [{{tactics: [Impact], severities: [High, Low]}}]
+"""
+
+
+def own(tmp_path: Path, text: str) -> list[Pattern]:
+    """The patterns of a pack with that one, which must be right."""
+    (tmp_path / "fusion").mkdir(exist_ok=True)
+    (tmp_path / "pack.yaml").write_text("id: own\nname: Own\nversion: 1.0.0\n")
+    (tmp_path / "fusion/own.yaml").write_text(text)
+    patterns, problems = patterns_of(load_packs([tmp_path]))
+    assert not problems
+    return patterns
+
+
+def chain(minutes: tuple[float, ...] = (0, 10, 20, 30)) -> list[Alert]:
+    """A message, its opening by Ann, something that runs under Ann on WS1, and what WS1 does then: no two neighbours share more than that."""
+    mail = Entity("MailMessage", {"NetworkMessageId": "m-1", "Recipient": "ann@contoso.com"})
+    at = iter(minutes)
+    return [
+        alert("mail", next(at), mail, severity="Low", techniques=("T1566.002",)),
+        alert("opened", next(at), mail, ANN, severity="Low", techniques=("T1204.001",)),
+        alert("runs", next(at), ANN, WS1, severity="Low", tactics=("Execution",)),
+        alert("spreads", next(at), WS1, severity="Low", tactics=("Impact",)),
+    ]
+
+
+def test_stages_may_share_things_of_different_types(tmp_path: Path) -> None:
+    (pattern,) = own(tmp_path, CHAIN.format(more="", count=1))
+    alerts = chain()
+    assert pattern.joins == ("MailMessage", "MailMessage", "Account", "Host")
+    assert [count for _, count in fired(pattern, alerts)] == [4]
+    for order in ([3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2]):  # as they may come; when they happened is what counts
+        assert [count for _, count in fired(pattern, [alerts[n] for n in order])] == [4]
+    for missing in range(4):
+        assert fired(pattern, [a for n, a in enumerate(alerts) if n != missing]) == []
+    elsewhere = alert("spreads", 30, WS2, severity="Low", tactics=("Impact",))
+    assert fired(pattern, [*alerts[:3], elsewhere]) == []
+    stranger = alert("runs", 20, BOB, WS1, severity="Low", tactics=("Execution",))
+    assert fired(pattern, [*alerts[:2], stranger, alerts[3]]) == []
+
+
+def test_order_and_counts_hold_along_a_chain(tmp_path: Path) -> None:
+    backwards = chain((0, 10, 30, 20))
+    (ordered,) = own(tmp_path, CHAIN.format(more="", count=1))
+    assert fired(ordered, backwards) == []
+    (free,) = own(tmp_path, CHAIN.format(more="ordered: false", count=1))
+    assert [count for _, count in fired(free, backwards)] == [4]
+    (often,) = own(tmp_path, CHAIN.format(more="", count=3))
+    again = [alert(f"spreads-{n}", 31 + n, WS1, severity="Low", tactics=("Impact",)) for n in range(2)]
+    assert fired(often, chain()) == []
+    assert [count for _, count in fired(often, [*chain(), *again])] == [6]
+
+
+@pytest.mark.parametrize(
+    ("was", "wrong", "says", "hint"),
+    [
+        ("join: Host", "join: Hosts", "'join' is one of", "Did you mean 'Host'?"),
+        ("join: MailMessage", "join: MailMesage", "'join' is one of", "Did you mean 'MailMessage'?"),
+        ("alerts: 1", "alerts: none", "'alerts' is a whole number", ""),
+        ("alerts: 1", "alert: 1", "There is no 'alert' here", "Did you mean 'alerts'?"),
+        ("[T1566]", "T1566", "'techniques' is a list", "Write techniques: [T1566]."),
+        ("[T1566]", "[]", "'techniques' has no values", "Leave it out"),
+        ("[T1566]", "[1566]", "'1566' is no technique", "T1059"),
+        ("[Execution]", "[Execusion]", "There is no 'Execusion'", "Did you mean 'Execution'?"),
+        ("[High, Low]", "[Higher]", "There is no 'Higher'", "Did you mean 'High'?"),
+        ("window: 24h", "window: soon", "'window' is a time such as", ""),
+        ("window: 24h", 'window: 24h\nordered: "no"', "'ordered' is true or false", ""),
+        ("window: 24h", "window: 24h\ntags: x", "'tags' is a list", "Write tags: [x]."),
+        ("  - name: mail\n", "  - name: mail\n    join: Host\n", "The first stage has no stage before it", ""),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(tmp_path: Path, was: str, wrong: str, says: str, hint: str) -> None:
+    text = CHAIN.format(more="", count=1)
+    assert was in text
+    (tmp_path / "fusion").mkdir()
+    (tmp_path / "pack.yaml").write_text("id: own\nname: Own\nversion: 1.0.0\n")
+    (tmp_path / "fusion/own.yaml").write_text(text.replace(was, wrong, 1))
+    content = load_packs([tmp_path])
+    patterns, problems = patterns_of(content)
+    (problem,) = [*content.problems, *problems]
+    assert patterns == []
+    assert says in str(problem)
+    assert hint in (problem.hint or "")
+    assert problem.place is not None
+    assert problem.place.line is not None

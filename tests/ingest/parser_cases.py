@@ -18,6 +18,7 @@ import yaml
 
 from tests.ingest.support import decode_bytes
 from tocsin.content import load_packs, packs_dir
+from tocsin.ingest.decoders.declared import declare
 from tocsin.ingest.mapping import Mapper
 from tocsin.kql.types import KqlType
 from tocsin.query import QueryService
@@ -35,6 +36,7 @@ def make_mapper() -> tuple[Mapper, QueryService]:
     """A mapper with every pack's parsers, and what is to be closed after it."""
     content = load_packs([packs_dir()])
     assert not content.problems, content.problems
+    assert not declare((str(f.path), f.document) for f in content.sources)
     queries = QueryService(None, catalogue=catalogue(), functions=content.functions)
     return Mapper(content.parsers, engine=queries.engine, catalog=queries.catalog), queries
 

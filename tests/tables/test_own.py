@@ -50,9 +50,10 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     ),
     # FileHash is a type of entity, HostName what identifies a host; both are columns of some table as well.
     "Sentinel's entity types, identifiers and words": (
+        "tables/entitykeys.py", "detect/alertentities.py",
         "tables/entities.py", "tables/aliases.py", "detect/entities.py", "incidents/", "workspace/alertrows.py: FileHash",
         "workspace/story.py: ProcessId",
-        "detect/alert.py: LateralMovement",
+        "detect/alert.py: LateralMovement", "detect/alert.py: AlertType",
         "detect/make.py: ProductName", "state/incident_alerts.py: TruePositive", "state/rule_alerts.py: TruePositive",
         "workspace/rulecare.py: TruePositive",
         "workspace/rulework.py: TruePositive",

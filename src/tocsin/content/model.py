@@ -134,6 +134,8 @@ class TestCase:
     entities: tuple[Mapping[str, Any], ...] = ()
     path: Path = Path()
     line: int = 0
+    watchlists: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
+    """Items of watchlists by alias, in the place of what those hold."""
 
     __test__ = False  # a dataclass whose name begins with Test is not a test class
 

@@ -94,6 +94,7 @@ def load_test_file(path: Path) -> tuple[TestFile | None, list[ContentError]]:
                 alerts=raw.get("alerts"),
                 now=str(raw.get("now") or ""),
                 entities=tuple(raw.get("entities") or ()),
+                watchlists={str(a): tuple(r) for a, r in (raw.get("watchlists") or {}).items()},
                 path=path,
                 line=document.place(("cases", index)).line or 0,
             )

@@ -296,6 +296,7 @@ TESTS = Schema(
                         "alerts": Field("int", least=0),
                         "now": Field("text"),
                         "rows": Field("map", required=True, item=Field("list", item=Field("map", nullable=False))),
+                        "watchlists": Field("map", item=Field("list", item=Field("map", nullable=False))),
                         "entities": Field(
                             "list",
                             item=Field(

@@ -67,6 +67,13 @@ class Alert:
     aliases: tuple[Alias, ...] = ()
     """What its entities were known as when it happened: recorded with it, so that it joins the same incident again."""
 
+    @property
+    def said_by(self) -> str:
+        """What stands for its rule where alerts are compared and counted: the rule's id; of a rule that passes on what other products say
+        (the dynamic property AlertType), that product's own kind of alert, of which one rule says many."""
+        kind = self.properties.get("AlertType")
+        return f"{self.rule_id}/{kind}" if kind else self.rule_id
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON form that scan, API and state share."""
         return {

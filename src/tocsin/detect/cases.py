@@ -24,8 +24,10 @@ from tocsin.ingest.casts import cast_rows
 from tocsin.ingest.model import SourceBatch
 from tocsin.kql.types import Catalog, TableSchema
 from tocsin.lake.engine import Limits
+from tocsin.query.catalog import WATCHLIST
 from tocsin.tables import INGESTION_TIME
 from tocsin.tables.kinds import EVENT_KINDS
+from tocsin.tables.watchlists import SEARCH_KEY
 
 __all__ = ["CaseResult", "relation", "run_case", "run_cases", "timed"]
 
@@ -106,7 +108,14 @@ def _kql_alerts(rule: Rule, case: TestCase, queries: Queries, catalog: Catalog) 
     start = now - max(rule.period, timedelta(hours=1) if rule.kind is RuleKind.NRT else timedelta(0))
     place = Place(str(case.path), case.line)
     relations = {table: relation(table, _within(given, start, now), place, catalog) for table, given in rows.items()}
+    relations |= {f"{WATCHLIST}{alias}": _items(items) for alias, items in case.watchlists.items()}
     return run_rule(rule, queries, now, window_start=start, relations=relations, limits=_LIMITS)
+
+
+def _items(items: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """A watchlist's items as its table: everything is text."""
+    names = list(dict.fromkeys([SEARCH_KEY, *(n for i in items for n in i)]))
+    return pa.table({n: pa.array([_text(i.get(n)) for i in items], pa.string()) for n in names})
 
 
 def timed(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

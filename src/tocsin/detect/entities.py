@@ -17,9 +17,9 @@ from typing import Any
 import orjson
 
 from tocsin.detect.rule import EntityMapping
-from tocsin.tables.entities import ENTITY_IDENTIFIERS, Entity
+from tocsin.tables.entities import Entity
 
-__all__ = ["EntitySet", "derive_entities", "entities_of_column", "map_entities", "process_time"]
+__all__ = ["EntitySet", "derive_entities", "make", "map_entities", "process_time", "text"]
 
 Row = Mapping[str, Any]
 
@@ -252,33 +252,6 @@ def _processes(row: Row, host: str) -> Iterator[Entity]:
                 "Host": host,
             },
         )
-
-
-# ---------------------------------------------------------------------------------------------- Entities columns
-
-_V3 = {
-    "account": "Account", "host": "Host", "ip": "IP", "url": "URL", "file": "File", "filehash": "FileHash", "process": "Process",
-    "mailbox": "Mailbox", "mailmessage": "MailMessage", "mail-message": "MailMessage", "cloud-application": "CloudApplication",
-    "azure-resource": "AzureResource", "azureresource": "AzureResource", "dns": "DNS", "dns-resolution": "DNS",
-    "registrykey": "RegistryKey", "registry-key": "RegistryKey", "registryvalue": "RegistryValue",
-    "registry-value": "RegistryValue", "malware": "Malware", "security-group": "SecurityGroup", "mailcluster": "MailCluster",
-    "iotdevice": "IoTDevice",
-}  # fmt: skip
-
-
-def entities_of_column(value: Any) -> list[Entity]:
-    """The entities of a SecurityAlert-like `Entities` column: a list of ``{"Type": "account", "Name": …}`` objects."""
-    found: list[Entity] = []
-    for part in value if isinstance(value, list) else ():
-        if not isinstance(part, dict):
-            continue
-        kind = _V3.get(str(part.get("Type", "")).lower())
-        if kind is None:
-            continue
-        known = set(ENTITY_IDENTIFIERS[kind])
-        ids = {k: text(v) for k, v in part.items() if k in known and not isinstance(v, dict | list)}
-        found.extend(make(kind, ids))
-    return list(dict.fromkeys(found))
 
 
 # ---------------------------------------------------------------------------------------------- values

@@ -13,8 +13,9 @@ import orjson
 
 from tocsin.base.ids import stable_id
 from tocsin.detect.alert import SEVERITIES, TACTICS, Alert, Evidence
+from tocsin.detect.alertentities import entities_of_column
 from tocsin.detect.columns import COLUMNS
-from tocsin.detect.entities import EntitySet, derive_entities, entities_of_column, map_entities, text
+from tocsin.detect.entities import EntitySet, derive_entities, map_entities, text
 from tocsin.detect.rule import ALERTS_PER_RUN, Rule, normal_severity
 from tocsin.tables.entities import Entity
 

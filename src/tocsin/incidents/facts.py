@@ -10,7 +10,14 @@ from typing import Protocol
 from tocsin.detect.alert import SEVERITIES, Alert
 from tocsin.tables.entities import Entity, EntityKey
 
-__all__ = ["Facts", "Index"]
+__all__ = ["PATTERNS", "Facts", "Index"]
+
+PATTERNS = "Fusion"
+"""The product of alerts that say that a multistage pattern is fulfilled."""
+
+
+_SURE = 0.9
+"""As sure at least must an alias be for two names to count as one thing."""
 
 
 class Index(Protocol):
@@ -34,6 +41,11 @@ class _Group:
         for name, value in entity.identifiers.items():
             if name not in self.identifiers:
                 self.identifiers[name], self.entity = value, None
+
+    def unite(self, other: _Group) -> None:
+        """Becomes both; nothing is left of the other."""
+        self.count, other.count = self.count + other.count, 0
+        self.identifiers, self.entity = {**other.identifiers, **self.identifiers}, None
 
     def made(self) -> Entity:
         if self.entity is None:
@@ -92,13 +104,16 @@ class Facts:
         self.tags.update(t.lower() for t in alert.tags)
         title = alert.title or alert.rule
         self.titles.setdefault(title)
-        self.rules[alert.rule_id] = title
+        self.rules[alert.said_by] = title
         for entity in alert.entities:
             self._name(entity)
+        for alias in alert.aliases:
+            if alias.entity.type == alias.other.type and alias.confidence >= _SURE:
+                self._same(alias.entity, alias.other)
 
     def _name(self, entity: Entity) -> None:
         # Inside one incident a bare name is the same thing as the full one: weak keys merge here, and only here.
-        keys = (*entity.strong_keys(), *entity.weak_keys(), (entity.type, entity.label.lower()))
+        keys = _keys(entity)
         groups, by_key = self._groups, self._by_key
         at = next((by_key[k] for k in keys if k in by_key and groups[by_key[k]].type == entity.type), None)
         if at is None:
@@ -106,11 +121,34 @@ class Facts:
             groups.append(_Group(entity, at))
             self.of_type[entity.type] = self.of_type.get(entity.type, 0) + 1
         groups[at].take(entity)
+        self._known_by(keys, at)
+
+    def _known_by(self, keys: Iterable[EntityKey], at: int) -> None:
+        by_key = self._by_key
         for key in keys:
             if key not in by_key:
                 by_key[key] = at
                 if self._index is not None:
                     self._fresh.append(key)
+
+    def _same(self, one: Entity, other: Entity) -> None:
+        """Takes two names for one thing, as an alias says: a SID and a UPN are one account, a device id and a name one host."""
+        by_key, groups = self._by_key, self._groups
+        here, there = (
+            next((by_key[k] for k in _keys(e) if k in by_key and groups[by_key[k]].type == e.type), None)
+            for e in (one, other)
+        )
+        if here is None:
+            return  # what no alert here names isn't of the incident
+        if there is None:
+            self._known_by(_keys(other), here)
+        elif here != there:
+            kept, gone = sorted((here, there))
+            groups[kept].unite(groups[gone])
+            self.of_type[one.type] -= 1
+            for key, at in by_key.items():
+                if at == gone:
+                    by_key[key] = kept
 
     def names(self, key: EntityKey) -> bool:
         """Whether it holds a thing of that key, or of that type and label in lower case."""
@@ -126,18 +164,28 @@ class Facts:
         return frozenset(self._on_index)
 
     @property
+    def witnesses(self) -> frozenset[str]:
+        """The products that saw something themselves: a pattern only puts together what others saw."""
+        return frozenset(self.products) - {PATTERNS}
+
+    @property
     def things(self) -> int:
         """How many different things there are."""
-        return len(self._groups)
+        return sum(self.of_type.values())
 
     def entities(self, most: int | None = None) -> tuple[Entity, ...]:
         """The things, the most often named first, of equally often named ones the earlier; at most so many."""
-        if most is None or most >= len(self._groups):
-            chosen = sorted(self._groups, key=lambda g: (-g.count, g.place))
+        groups = [g for g in self._groups if g.count]
+        if most is None or most >= len(groups):
+            chosen = sorted(groups, key=lambda g: (-g.count, g.place))
         else:
-            chosen = nlargest(most, self._groups, key=lambda g: (g.count, -g.place))
+            chosen = nlargest(most, groups, key=lambda g: (g.count, -g.place))
         return tuple(g.made() for g in chosen)
 
     def entities_of(self, *types: str) -> Iterator[Entity]:
         """The things of some types, in the order in which they were first named."""
-        return (g.made() for g in self._groups if g.type in types)
+        return (g.made() for g in self._groups if g.type in types and g.count)
+
+
+def _keys(entity: Entity) -> tuple[EntityKey, ...]:
+    return (*entity.strong_keys(), *entity.weak_keys(), (entity.type, entity.label.lower()))

@@ -8,119 +8,49 @@ patterns are not public; every firing here names its stages.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cache
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-from tocsin.base.errors import ContentError, did_you_mean
 from tocsin.base.ids import stable_id
-from tocsin.content import Content, FusionFile
 from tocsin.detect.alert import SEVERITIES, TACTICS, Alert, Evidence, iso
-from tocsin.detect.durations import parse_duration
 from tocsin.incidents.background import Background, chance
+from tocsin.incidents.facts import PATTERNS as PRODUCT
+from tocsin.incidents.patterns import JOINS, Condition, Pattern, Stage, patterns_of, shipped_patterns
 from tocsin.incidents.signature import HOUR, Signature
 from tocsin.tables.entities import Entity, EntityKey
 from tocsin.tables.own import own
 
-__all__ = ["Fired", "Fusion", "Pattern", "Stage", "patterns_of", "shipped_patterns"]
+__all__ = ["PRODUCT", "Condition", "Fired", "Fusion", "Pattern", "Stage", "patterns_of", "shipped_patterns"]
 
-PRODUCT = "Fusion"
-
-_FAMILIES: Mapping[str, frozenset[str]] = {
-    "Host": frozenset({"host", "hostname"}),
-    "Account": frozenset({"account"}),
-    "IP": frozenset({"ip"}),
-}
-_FAMILY: Mapping[str, str] = {"Host": "host", "Account": "account", "IP": "ip"}
-_STAGE_KEYS = ("name", "any", "rules", "tactics")
-_CONDITIONS = ("tactics", "techniques", "severities", "products", "rules", "tags", "title")
 _MOST_HITS = 64
 _UNSEEN = 0.5
 """What a stage that was never seen counts: that it wasn't doesn't say that it never comes."""
+_PLACES = {"Host": "host", "Account": "account", "IP": "ip"}
+"""Of what there are counted so many; of other things there are taken to be as many as hosts."""
 _MOST_LOOKS = 4_096
 _KEPT = 24 * HOUR
 _TOGETHER = 1_000
 """So many things at most are forgotten at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """What an alert must be: every part that is given must hold; a part holds when one of its values does."""
+_TOLD = ("id", "rule_id", "rule", "title", "time", "end", "created", "severity", "tactics", "techniques", "product")
+"""What is remembered of an alert: neither its rows nor its entities. Its rule is what it is `said_by`."""
 
-    tactics: frozenset[str] = frozenset()
-    techniques: tuple[str, ...] = ()
-    severities: frozenset[str] = frozenset()
-    products: frozenset[str] = frozenset()
-    rules: frozenset[str] = frozenset()
-    tags: frozenset[str] = frozenset()
-    title: re.Pattern[str] | None = None
+_told = attrgetter("id", "said_by", *_TOLD[2:])
 
-    def fits(self, alert: Alert) -> bool:
-        """Whether the alert is that. A technique stands for its sub-techniques."""
-        return (
-            (not self.tactics or not self.tactics.isdisjoint(alert.tactics))
-            and (
-                not self.techniques
-                or any(t == w or t.startswith(f"{w}.") for t in alert.techniques for w in self.techniques)
-            )
-            and (not self.severities or alert.severity in self.severities)
-            and (not self.products or alert.product in self.products)
-            and (not self.rules or alert.rule_id in self.rules)
-            and (not self.tags or not self.tags.isdisjoint(t.lower() for t in alert.tags))
-            and (self.title is None or self.title.search(alert.title or alert.rule) is not None)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A stage: seen when alerts of at least `rules` rules and `tactics` tactics fit one of its conditions."""
-
-    name: str
-    conditions: tuple[Condition, ...]
-    rules: int = 1
-    tactics: int = 1
-
-    def fits(self, alert: Alert) -> bool:
-        """Whether the alert may be of this stage."""
-        return any(c.fits(alert) for c in self.conditions)
-
-    def reached_by(self, alerts: Sequence[Alert]) -> bool:
-        """Whether they are of enough rules and tactics."""
-        return (
-            len({a.rule_id for a in alerts}) >= self.rules
-            and len({t for a in alerts for t in a.tactics}) >= self.tactics
-        )
+_Hit = tuple[int, float, tuple[Any, ...], tuple[EntityKey, ...]]
+"""Which stage was seen, when, what tells of the alert (`_TOLD`), and, where stages share things of several types, by which it may hang together
+with others. Tuples of plain values, which the collection of garbage leaves alone: there are
+tens of thousands of them, and almost none is ever part of a pattern."""
 
 
 _Stages = tuple[tuple[Stage, tuple[Alert, ...]], ...]
 
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """A multistage pattern. `ordered`: each stage begins no earlier than the one before it."""
-
-    id: str
-    name: str
-    description: str
-    join: str
-    window: timedelta
-    stages: tuple[Stage, ...]
-    ordered: bool = True
-    tags: tuple[str, ...] = ()
-
-
-_TOLD = ("id", "rule_id", "rule", "title", "time", "end", "created", "severity", "tactics", "techniques", "product")
-"""What is remembered of an alert: neither its rows nor its entities."""
-
-_told = attrgetter(*_TOLD)
-
-_Hit = tuple[int, float, tuple[Any, ...]]
-"""Which stage was seen, when, and what tells of the alert (`_TOLD`). Tuples of plain values, which the collection of garbage leaves alone: there are
-tens of thousands of them, and almost none is ever part of a pattern."""
+_MOST_PATHS = 64
+"""So many ways from stage to stage at most are looked at for one alert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +117,10 @@ class Fusion:
         self.patterns = patterns
         self._background = background
         self._coincidence = coincidence
-        self._stages_of = {j: sum(len(p.stages) for p in patterns if p.join == j) for j in {p.join for p in patterns}}
+        self._joins = tuple(p.joins for p in patterns)
+        every = [j for joins in self._joins for j in joins]
+        self._stages_of = {j: every.count(j) for j in set(every)}
+        self._parts = tuple(_parts(joins) for joins in self._joins)
         self._seen: tuple[tuple[dict[int, int], ...], ...] = tuple(tuple({} for _ in p.stages) for p in patterns)
         """By pattern and stage, on how many things it was seen, by hour."""
         self._hits: tuple[dict[EntityKey, tuple[_Hit, ...]], ...] = tuple({} for _ in patterns)
@@ -204,12 +137,15 @@ class Fusion:
         found: list[Fired] = []
         usable, told = list(keys), _told(alert)
         for place, fitting in fits:
-            pattern, seen = self.patterns[place], self._hits[place]
-            joining = [k for k in usable if k[0].partition(".")[0] in _FAMILIES[pattern.join]]
+            pattern, seen, parts = self.patterns[place], self._hits[place], self._parts[place]
+            kinds = frozenset[str]().union(*(JOINS[join] for join, _, _ in parts))
+            joining = [k for k in usable if k[0].partition(".")[0] in kinds]
             self._count(place, fitting, joining, sign.time)
+            by = tuple(joining) if len(parts) > 1 else ()
             for key in joining:
-                hits = (*seen.pop(key, ()), *((stage, sign.time, told) for stage in fitting))
-                seen[key] = hits = _bounded(hits)  # it is forgotten last from now on
+                held = (*seen.pop(key, ()), *((stage, sign.time, told, by) for stage in fitting))
+                seen[key] = _bounded(held)  # it is forgotten last from now on
+            for key, hits in self._together(place, fitting, joining):
                 fired = self._news(place, _fulfilled(pattern, hits, sign.time), sign.time)
                 if not any(a.id == alert.id for _, alerts in fired for a in alerts):
                     continue  # it is no part of what is fulfilled
@@ -219,10 +155,65 @@ class Fusion:
                     break  # an account has several keys: one of them is enough
         return found
 
+    def _together(
+        self, place: int, fitting: Sequence[int], keys: Sequence[EntityKey]
+    ) -> Iterator[tuple[EntityKey, Sequence[_Hit]]]:
+        """By a thing of the alert that was just taken in: what was seen of the pattern's stages that hangs together with it."""
+        seen, parts = self._hits[place], self._parts[place]
+        if len(parts) == 1:
+            yield from ((key, seen[key]) for key in keys)
+            return
+        looked = 0
+        for number, (join, first, last) in enumerate(parts):
+            if not any(first <= stage <= last for stage in fitting):
+                continue
+            for key in (k for k in keys if k[0].partition(".")[0] in JOINS[join]):
+                for path in self._paths(place, number, key):
+                    looked += 1
+                    if looked > _MOST_PATHS:
+                        return
+                    yield key, self._along(place, path)
+
+    def _paths(self, place: int, number: int, key: EntityKey) -> Iterator[tuple[EntityKey, ...]]:
+        """The things, one for each part of a pattern, that lead from its first stage to its last through that thing in the part of that number."""
+        for before in self._onward(place, number, key, -1):
+            for after in self._onward(place, number, key, 1):
+                yield (*reversed(before[1:]), *after)
+
+    def _onward(self, place: int, number: int, key: EntityKey, step: int) -> Iterator[tuple[EntityKey, ...]]:
+        parts = self._parts[place]
+        following = number + step
+        if not 0 <= following < len(parts):
+            yield (key,)
+            return
+        # The stage that both parts have leads from a thing of one type to one of another.
+        bridge = parts[max(number, following)][1]
+        kinds = JOINS[parts[following][0]]
+        hits = self._hits[place].get(key, ())
+        others = dict.fromkeys(k for h in hits if h[0] == bridge for k in h[3] if k[0].partition(".")[0] in kinds)
+        for other in others:
+            for rest in self._onward(place, following, other, step):
+                yield (key, *rest)
+
+    def _along(self, place: int, path: Sequence[EntityKey]) -> Sequence[_Hit]:
+        """What was seen of the stages along a path: each stage at its part's thing, one that leads from part to part at both."""
+        seen, parts = self._hits[place], self._parts[place]
+        bridges = {first for _, first, _ in parts[1:]}
+        found: list[_Hit] = []
+        for number, ((_, first, last), key) in enumerate(zip(parts, path, strict=True)):
+            for hit in seen.get(key, ()):
+                begins = hit[0] == first and number > 0
+                if not first <= hit[0] <= last or begins:
+                    continue  # a bridge is taken with the part that ends there
+                if hit[0] in bridges and hit[0] == last and path[number + 1] not in hit[3]:
+                    continue
+                found.append(hit)
+        return found
+
     def _fitting(self, alert: Alert) -> tuple[tuple[int, tuple[int, ...]], ...]:
         """The patterns of which the alert may be a stage, and which stages, by their places. A rule's alerts are mostly alike."""
         looks = (
-            alert.rule_id, alert.title or alert.rule, alert.severity, alert.product, alert.tactics, alert.techniques, alert.tags,
+            alert.said_by, alert.title or alert.rule, alert.severity, alert.product, alert.tactics, alert.techniques, alert.tags,
         )  # fmt: skip
         found = self._fitting_of.get(looks)
         if found is None:
@@ -239,7 +230,7 @@ class Fusion:
             since = now - max(pattern.window.total_seconds(), _KEPT)
             gone: list[EntityKey] = []
             for key, hits in seen.items():
-                if any(time >= since for _, time, _ in hits) or len(gone) >= _TOGETHER:
+                if any(hit[1] >= since for hit in hits) or len(gone) >= _TOGETHER:
                     break
                 gone.append(key)
             for key in gone:
@@ -253,7 +244,7 @@ class Fusion:
     def _count(self, place: int, stages: Sequence[int], keys: Sequence[EntityKey], time: float) -> None:
         """Counts an alert's thing for its stages, once an hour."""
         hour = int(time // HOUR)
-        known = {of for k in keys for of, when, _ in self._hits[place].get(k, ()) if int(when // HOUR) == hour}
+        known = {h[0] for k in keys for h in self._hits[place].get(k, ()) if int(h[1] // HOUR) == hour}
         for stage in stages if keys else ():
             if stage not in known:
                 hours = self._seen[place][stage]
@@ -264,13 +255,13 @@ class Fusion:
         background = self._background
         if len(stages) < 2 or background is None or not (observed := background.observed(now)):
             return stages
-        join = self.patterns[place].join
-        places = max(background.places(_FAMILY[join]), 1)
-        # The more stages there are that a thing's alerts may be of, the more easily chance fulfils a pattern.
-        most = self._coincidence / self._stages_of[join]
         until, since = background.hours(now)
         kept: list[tuple[Stage, tuple[Alert, ...]]] = []
         for n, (stage, alerts) in enumerate(stages):
+            join = self._joins[place][n]
+            places = max(background.places(_PLACES.get(join, "host")), 1)
+            # The more stages there are that a thing's alerts may be of, the more easily chance fulfils a pattern.
+            most = self._coincidence / self._stages_of[join]
             count = sum(c for hour, c in self._seen[place][n].items() if since <= hour < until)
             rate = (count + _UNSEEN) / (places * observed)
             others = [a.time for m, (_, found) in enumerate(stages) if m != n for a in found]
@@ -284,6 +275,18 @@ class Fusion:
                 return ()
             kept.append((stage, near))
         return tuple(kept)
+
+
+def _parts(joins: Sequence[str]) -> tuple[tuple[str, int, int], ...]:
+    """The parts of a pattern whose stages share a thing of one type: that type, its first and its last stage. A part begins with the stage at
+    which the one before it ends."""
+    found: list[tuple[str, int, int]] = []
+    for n, join in enumerate(joins):
+        if found and found[-1][0] == join:
+            found[-1] = (join, found[-1][1], n)
+        else:
+            found.append((join, max(n - 1, 0), n))
+    return tuple(found)
 
 
 def _bounded(hits: tuple[_Hit, ...]) -> tuple[_Hit, ...]:
@@ -301,14 +304,14 @@ def _bounded(hits: tuple[_Hit, ...]) -> tuple[_Hit, ...]:
 
 def _fulfilled(pattern: Pattern, hits: Sequence[_Hit], now: float) -> _Stages:
     """The stages with their alerts where all are seen within the window around the newest; nothing else."""
-    if len({stage for stage, _, _ in hits}) < len(pattern.stages):
+    if len({hit[0] for hit in hits}) < len(pattern.stages):
         return ()
     window = pattern.window.total_seconds()
     found: list[tuple[Stage, tuple[Alert, ...]]] = []
     since = float("-inf")
     used: set[str] = set()
     for place, stage in enumerate(pattern.stages):
-        seen = ((time, told) for of, time, told in hits if of == place and abs(time - now) <= window)
+        seen = ((hit[1], hit[2]) for hit in hits if hit[0] == place and abs(hit[1] - now) <= window)
         near = sorted(
             ((t, Alert(**dict(zip(_TOLD, told, strict=True)))) for t, told in seen), key=lambda h: (h[0], h[1].id)
         )
@@ -335,119 +338,3 @@ def _leading_on(stages: Sequence[tuple[Stage, tuple[Alert, ...]]]) -> _Stages:
         until = max(a.time for a in before)
         kept.append((stage, before))
     return tuple(reversed(kept))
-
-
-# ---------------------------------------------------------------------------------------------- content
-
-
-@cache
-def shipped_patterns() -> tuple[Pattern, ...]:
-    """The patterns of the packs that ship with Tocsin: what a correlator uses when it is given none."""
-    from tocsin.content import load_packs, packs_dir
-
-    return tuple(patterns_of(load_packs([packs_dir()], only=("fusion",)))[0])
-
-
-def patterns_of(content: Content) -> tuple[list[Pattern], list[ContentError]]:
-    """The packs' patterns, and what is wrong with the others (CNT0010 to CNT0013, with file and line)."""
-    patterns, problems = [], []
-    for file in content.fusion:
-        found = _Reader(file)
-        pattern = found.pattern()
-        problems.extend(found.problems)
-        if pattern is not None and not found.problems:
-            patterns.append(pattern)
-    return patterns, problems
-
-
-class _Reader:
-    """Reads one file's pattern."""
-
-    def __init__(self, file: FusionFile) -> None:
-        self.file, self.problems = file, list[ContentError]()
-
-    def pattern(self) -> Pattern | None:
-        value: Mapping[str, Any] = self.file.document.value
-        self._unknown(value, ("id", "name", "description", "join", "window", "ordered", "tags", "stages"), ())
-        join = str(value.get("join") or "")
-        if join not in _FAMILIES:
-            self._wrong(
-                f"'join' is one of {', '.join(_FAMILIES)}.",
-                ("join",) if "join" in value else (),
-                did_you_mean(join, _FAMILIES),
-            )
-        window = parse_duration(str(value.get("window") or ""))
-        if not window:
-            self._wrong("'window' is a time such as 30m, 24h or 7d.", ("window",) if "window" in value else (), "")
-        stages = value.get("stages")
-        if not isinstance(stages, list) or not stages:
-            self._wrong("A pattern has at least one stage.", ("stages",) if "stages" in value else (), "")
-            return None
-        made = [self._stage(stage, ("stages", n)) for n, stage in enumerate(stages)]
-        return Pattern(
-            self.file.id,
-            self.file.name,
-            str(value.get("description") or "").strip(),
-            join,
-            window or timedelta(0),
-            tuple(s for s in made if s is not None),
-            bool(value.get("ordered", True)),
-            tuple(str(t) for t in value.get("tags") or ()),
-        )
-
-    def _stage(self, value: Any, path: tuple[str | int, ...]) -> Stage | None:
-        if (
-            not isinstance(value, dict)
-            or not value.get("name")
-            or not isinstance(value.get("any"), list)
-            or not value["any"]
-        ):
-            self._wrong("A stage has a 'name' and, under 'any', conditions of which one must fit.", path, "")
-            return None
-        self._unknown(value, _STAGE_KEYS, path)
-        conditions = tuple(self._condition(c, (*path, "any", n)) for n, c in enumerate(value["any"]))
-        counts = {}
-        for name in ("rules", "tactics"):
-            counts[name] = value.get(name, 1)
-            if not isinstance(counts[name], int) or counts[name] < 1:
-                self._wrong(f"'{name}' is a whole number from 1.", (*path, name), "")
-                counts[name] = 1
-        return Stage(str(value["name"]), conditions, **counts)
-
-    def _condition(self, value: Any, path: tuple[str | int, ...]) -> Condition:
-        if not isinstance(value, dict) or not value:
-            self._wrong(f"A condition is a mapping with some of {', '.join(_CONDITIONS)}.", path, "")
-            return Condition()
-        self._unknown(value, _CONDITIONS, path)
-        lists = {
-            n: tuple(str(v) for v in value.get(n) or ())
-            for n in _CONDITIONS
-            if n != "title" and not isinstance(value.get(n), str)
-        }
-        for name, known in (("tactics", TACTICS), ("severities", SEVERITIES)):
-            for text in lists.get(name, ()):
-                if text not in known:
-                    self._wrong(f"There is no '{text}'.", (*path, name), did_you_mean(text, known))
-        title = None
-        if value.get("title"):
-            try:
-                title = re.compile(str(value["title"]), re.IGNORECASE)
-            except re.error as error:
-                self._wrong(f"'title' is no regular expression: {error}.", (*path, "title"), "")
-        return Condition(
-            frozenset(lists.get("tactics", ())),
-            lists.get("techniques", ()),
-            frozenset(lists.get("severities", ())),
-            frozenset(lists.get("products", ())),
-            frozenset(lists.get("rules", ())),
-            frozenset(t.lower() for t in lists.get("tags", ())),
-            title,
-        )
-
-    def _unknown(self, value: Mapping[str, Any], known: Sequence[str], path: tuple[str | int, ...]) -> None:
-        for name in value:
-            if name not in known:
-                self._wrong(f"There is no '{name}' here.", (*path, name), did_you_mean(str(name), known))
-
-    def _wrong(self, text: str, path: tuple[str | int, ...], hint: str) -> None:
-        self.problems.append(self.file.document.error(text, path, code="CNT0012", hint=hint))

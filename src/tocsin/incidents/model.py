@@ -19,6 +19,9 @@ LOCKED = "Locked"
 """The tag of an incident that correlation leaves as it is: nothing joins it, and it merges with nothing.
 Being a tag it is kept, told and undone as one."""
 
+_MERGED = "Redirected"
+"""The tag of an incident that was merged into another."""
+
 
 class Status(StrEnum):
     """An incident's life (Defender's names); `Redirected` is one that was merged into another."""
@@ -92,7 +95,8 @@ class Incident:
 
     def inherit(self, source: Incident) -> None:
         """Takes tags, and the decisions that this one lacks, from an incident that is merged into it."""
-        self.tags.extend(t for t in source.tags if t not in self.tags)
+        # A source that had something merged into it first, or is marked already, hands on no mark: the target is what remains.
+        self.tags.extend(t for t in source.tags if t not in (*self.tags, _MERGED))
         self.owner = self.owner or source.owner
         self.classification = self.classification or source.classification
         self.determination = self.determination or source.determination
@@ -107,8 +111,8 @@ class Incident:
     def redirect(self, target_id: str) -> None:
         """Marks it as merged into another."""
         self.status, self.redirect_to = Status.REDIRECTED, target_id
-        if "Redirected" not in self.tags:
-            self.tags.append("Redirected")
+        if _MERGED not in self.tags:
+            self.tags.append(_MERGED)
 
     @property
     def locked(self) -> bool:
@@ -198,7 +202,7 @@ class Incident:
         tactics = self.tactics
         if len(tactics) > 1:
             words = f"{spaced(tactics[0])} & {spaced(tactics[-1])}"
-            sources = " reported by multiple sources" if len(facts.products) > 1 else ""
+            sources = " reported by multiple sources" if len(facts.witnesses) > 1 else ""
             return f"Multi-stage incident involving {words}{place}{sources}"
         stage = spaced(tactics[0]) if tactics else "Suspicious activity"
         return f"{stage} incident{place}: {rules[0]} and {len(rules) - 1} more"

@@ -16,7 +16,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from tocsin.base.errors import ContentError, Place
 from tocsin.content import Content, IncidentFile
 from tocsin.detect.alert import SEVERITIES, TACTICS, iso
-from tocsin.incidents.fusion import PRODUCT as PATTERNS
+from tocsin.incidents.facts import PATTERNS
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, spaced
 from tocsin.incidents.priority import Judge
 from tocsin.incidents.reports import matches, reports_of

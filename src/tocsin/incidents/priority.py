@@ -203,7 +203,7 @@ def priority(incident: Incident, judge: Judge | None = None) -> tuple[int, tuple
         reasons.append(Reason(f"has reached {spaced(late)}", w.stage_reached[late]))
     reasons.extend(_techniques(incident, judge))
     facts = incident.facts
-    rules, products, high = facts.rules, facts.products, facts.high
+    rules, products, high = facts.rules, facts.witnesses, facts.high
     hosts, accounts = facts.of_type.get("Host", 0), facts.of_type.get("Account", 0)
     if len(rules) > 1:
         reasons.append(Reason(f"{len(rules)} different rules agree", min(w.rules_most, w.rule * (len(rules) - 1))))

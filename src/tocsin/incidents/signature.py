@@ -83,7 +83,7 @@ def signature(alert: Alert, links: Links) -> Signature:
         things[key] = (alias.other.type, alias.other.label.lower())
     return Signature(
         id=alert.id,
-        rule=alert.rule_id,
+        rule=alert.said_by,
         rank=SEVERITIES.index(alert.severity),
         points=_points(alert.time.timestamp(), alert.end.timestamp()),
         things=things,
@@ -114,9 +114,11 @@ _TYPE_OF = {"hostname": "Host", "process": "Process", "tree": "ProcessTree", "se
 
 
 def _name(entity: Entity) -> str:
-    """A host or account by its bare name: one that is named in two ways is not two."""
+    """A host or account by its bare name, else by its id: one that is named in two ways is not two."""
     ids = entity.identifiers
-    return (ids.get("Name") or ids.get("HostName") or ids.get("NetBiosName") or entity.label).lower()
+    return (
+        ids.get("Name") or ids.get("HostName") or ids.get("NetBiosName") or ids.get("AadUserId") or entity.label
+    ).lower()
 
 
 def _points(time: float, end: float) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.detect.alert import Alert, iso
-from tocsin.incidents.fusion import PRODUCT as PATTERNS
+from tocsin.incidents.facts import PATTERNS
 from tocsin.incidents.model import Incident, ordered_tactics
 from tocsin.tables.entities import Entity, EntityKey
 

@@ -20,7 +20,7 @@ from tocsin.base.errors import UsageError, did_you_mean
 from tocsin.detect.alert import iso
 from tocsin.incidents import judging, reshape
 from tocsin.incidents.desk import IncidentDesk
-from tocsin.incidents.fusion import PRODUCT as PATTERNS
+from tocsin.incidents.facts import PATTERNS
 from tocsin.incidents.life import Actor
 from tocsin.incidents.model import Incident, LinkedAlert
 from tocsin.incidents.priority import LEAST, MEANINGS, MOST, Judge, Weights, priority, weights_of

@@ -42,6 +42,9 @@ WEIGHTS: Mapping[str, float] = MappingProxyType(
         "azureresource": 40.0,
         "dns": 35.0,
         "iotdevice": 45.0,
+        "iotdevice.name": 20.0,
+        "submission": 60.0,
+        "mailcluster": 40.0,
         "securitygroup": 35.0,
         "ip.private": 20.0,
         "name": 20.0,
@@ -49,6 +52,8 @@ WEIGHTS: Mapping[str, float] = MappingProxyType(
         "registrykey": 10.0,
         "registryvalue": 10.0,
         "malware": 15.0,
+        "process.bare": 10.0,
+        "url.relative": 5.0,
     }
 )
 """Points of a shared thing, by the kind of key under which it is shared."""
@@ -58,7 +63,19 @@ CONTEXT = frozenset({"host", "hostname", "account", "session", "ip", "ip.private
 
 _LONGEST = 3600.0 * 24 * 365
 
-SUPPORT = frozenset({"ip.private", "name", "file", "registrykey", "registryvalue", "malware"})
+SUPPORT = frozenset(
+    {
+        "ip.private",
+        "name",
+        "file",
+        "registrykey",
+        "registryvalue",
+        "malware",
+        "process.bare",
+        "url.relative",
+        "iotdevice.name",
+    }
+)
 """Kinds that may name several things: they support a join but never make one."""
 
 

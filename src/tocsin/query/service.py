@@ -228,7 +228,7 @@ class QueryService:
             with self._turn(principal, cancel):
                 queued = time.perf_counter() - started
                 catalog = self._catalog_for(principal, relations)
-                given = {**(relations or {}), **{f"{WATCHLIST}{a}": t for a, t in catalog.watchlists.items()}}
+                given = {**{f"{WATCHLIST}{a}": t for a, t in catalog.watchlists.items()}, **(relations or {})}
 
                 def view(tables: Collection[str] | None) -> None:
                     # One for all parts of the query, as late as can be: rows that came just now are mapped for it only where they may matter.
