@@ -93,7 +93,7 @@ def test_a_merge_moves_everything_and_redirects(desk: IncidentDesk) -> None:
     assert "Impact" in made["tactics"]
     gone = desk.get(two)
     assert (gone["status"], gone["redirect_to"]) == ("Redirected", one)
-    assert [r["text"] for r in desk.get(one)["alerts"][3]["linked_by"]] == ["merged by anna: same intruder"]
+    assert [r["text"] for r in desk.get(one)["alerts"][3]["linked_by"]] == ["merged from #3 by anna: same intruder"]
     assert any("merged into this one" in a["text"] and "same intruder" in a["text"] for a in made["activity"])
 
 

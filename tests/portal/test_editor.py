@@ -152,7 +152,7 @@ def test_format_lays_out_each_query_and_says_what_it_cannot(portal: Watched) -> 
     assert value(page) == "Firewall_CL | wher x"
 
 
-def test_an_incident_that_somebody_changed_meanwhile_is_not_overwritten(portal: Watched, server: Server) -> None:
+def test_an_incident_that_somebody_decided_meanwhile_is_not_overwritten(portal: Watched, server: Server) -> None:
     portal.allowed.add(409)
     page = portal.open("/incidents/inc-7f3a9c21")
     page.get_by_role("button", name="Resolve", exact=True).click()
@@ -160,10 +160,12 @@ def test_an_incident_that_somebody_changed_meanwhile_is_not_overwritten(portal: 
     dialog.get_by_text("True positive").click()
     dialog.get_by_role("combobox").click()
     page.get_by_role("option").first.click()
+    dialog.get_by_label("Note").fill("It was the printer.")
     found = server.world.incidents["inc-7f3a9c21"]
     seen = found["version"]
-    found["owner"], found["version"] = "r.haddad", seen + 1
-    page.wait_for_timeout(5500)  # the page behind the dialog has asked again: what was seen is still what counts
+    found.update(classification="FalsePositive", determination="Clean", owner="r.haddad", version=seen + 1)
+    # The page behind the dialog asks again: what was seen at its opening is still what counts, and what became of it is told.
+    dialog.get_by_text("It was classified as False positive, Not malicious. r.haddad has it now.").wait_for()
     dialog.get_by_role("button", name="Resolve").click()
     page.wait_for_selector("text=was changed by somebody else meanwhile")
     assert server.world.patched[-1]["version"] == seen
@@ -172,9 +174,11 @@ def test_an_incident_that_somebody_changed_meanwhile_is_not_overwritten(portal: 
     portal.shot("incident-conflict-light")
     dialog.get_by_role("button", name="Reload").click()
     page.wait_for_selector("text=was changed by somebody else meanwhile", state="detached")
+    found["version"] += 1  # that it grew once more is no conflict
     dialog.get_by_role("button", name="Resolve").click()
     page.wait_for_selector("text=Incident resolved")
-    assert (found["status"], found["owner"]) == ("Resolved", "r.haddad")
+    assert (found["status"], found["owner"], found["classification"]) == ("Resolved", "r.haddad", "TruePositive")
+    assert found["activity"][-1]["text"] == "It was the printer."
 
 
 def test_tags_add_up_whoever_else_works_on_the_incident(portal: Watched, server: Server) -> None:

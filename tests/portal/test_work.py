@@ -30,7 +30,7 @@ def test_sign_in_wrong_then_right_then_out(portal: Watched) -> None:
     page.wait_for_selector("text=Sign in to Tocsin")
 
 
-def test_a_lost_session_leads_to_the_sign_in_and_back(portal: Watched) -> None:
+def test_a_lost_session_leads_to_the_sign_in_and_back(portal: Watched, server: Server) -> None:
     page = portal.open("/rules")
     page.wait_for_selector("table tbody tr")
     page.context.clear_cookies()
@@ -41,6 +41,33 @@ def test_a_lost_session_leads_to_the_sign_in_and_back(portal: Watched) -> None:
     page.keyboard.press("Enter")
     page.wait_for_selector("text=Analytics rules >> visible=true")
     assert page.url.endswith("/rules")
+    # One that ends in the middle of a comment is gone on with where one is.
+    page = portal.open(INCIDENT)
+    page.get_by_role("button", name="Comment", exact=True).click()
+    comment = page.get_by_role("dialog").get_by_label("Comment")
+    comment.fill("Half a sent")
+    page.context.clear_cookies()
+    again = page.get_by_role("alertdialog")
+    page.get_by_role("button", name="Add comment").click()
+    again.get_by_role("heading", name="Your session has ended").wait_for()
+    portal.accessible()
+    again.locator("input[type=password]").fill("wrong")
+    page.keyboard.press("Enter")
+    again.get_by_text("That is not the password").wait_for()
+    again.locator("input[type=password]").fill("demo")
+    page.keyboard.press("Enter")
+    again.wait_for(state="detached")
+    page.wait_for_selector("text=Comment added")  # what was asked for goes on by itself
+    assert server.world.incidents["inc-7f3a9c21"]["activity"][-1]["text"] == "Half a sent"
+    # Nor does a reload, or a look at another tab, take what one writes.
+    page.get_by_role("tab", name="Activity log").click()
+    page.get_by_label("Write a comment").fill("The other half")
+    page.reload()
+    page.get_by_role("tab", name="Alerts").click()
+    page.get_by_role("tab", name="Activity log").click()
+    page.get_by_role("button", name="Add comment").click()
+    expect(page.get_by_label("Write a comment")).to_have_value("")
+    assert server.world.incidents["inc-7f3a9c21"]["activity"][-1]["text"] == "The other half"
 
 
 def test_queue_by_keyboard_and_by_link(portal: Watched) -> None:

@@ -5,10 +5,10 @@ import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";
 import { StrictMode, useState } from "react";
 import { createRoot } from "react-dom/client";
-import { onSignedOut, Problem } from "~/api/client";
-import { sessionQuery } from "~/api/queries";
+import { Problem } from "~/api/client";
 import { PreferencesProvider, usePreferences } from "~/app/preferences";
 import { makeRouter } from "~/app/router";
+import { SessionEnded } from "~/app/SessionEnded";
 import { darkTheme, lightTheme } from "~/app/theme";
 import { TOASTER } from "~/components/toasts";
 
@@ -20,16 +20,21 @@ const client = new QueryClient({
       refetchOnWindowFocus: true,
       staleTime: 2_000,
     },
+    mutations: {
+      // Without a session nothing was done: once there is one again it goes on by itself, see SessionEnded.
+      retry: (failures, error) => failures < 3 && error instanceof Problem && error.status === 401,
+      retryDelay: 0,
+    },
   },
 });
 
 const router = makeRouter(client);
 
-onSignedOut(() => {
-  client.setQueryData(sessionQuery.queryKey, null);
+/** To the sign-in page, and back from there. */
+const leave = () => {
   const { pathname, href } = router.state.location;
   if (pathname !== "/signin") void router.navigate({ to: "/signin", search: { next: href } });
-});
+};
 
 function App() {
   const { dark } = usePreferences();
@@ -38,6 +43,7 @@ function App() {
     <FluentProvider theme={dark ? darkTheme : lightTheme}>
       <QueryClientProvider client={client}>
         <RouterProvider router={router} />
+        <SessionEnded leave={leave} />
         {/* A landmark of their own, so that whoever moves by landmarks finds the notices. */}
         <section ref={setNotices} aria-label="Notices" />
         <Toaster toasterId={TOASTER} position="bottom-end" mountNode={notices} />

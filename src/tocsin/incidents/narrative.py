@@ -273,7 +273,7 @@ def _template(text: str) -> Any:
     environment.filters["clock"] = lambda t: t.strftime("%Y-%m-%d %H:%M:%S") + " UTC"
     environment.filters["span"] = _span
     environment.filters["named"] = _named
-    environment.filters["count"] = lambda n, one, many="": f"{n} {one if n == 1 else many or one + 's'}"
+    environment.filters["count"] = lambda n, one, many="": f"{n:,} {one if n == 1 else many or one + 's'}"
     return environment.from_string(text)
 
 

@@ -85,8 +85,8 @@ def merge(unit: Unit, target_id: str, source_ids: Sequence[str], *, reason: str,
     if vetoes:
         raise ConflictError(f"They can't be merged: {' '.join(vetoes)}", hint="Make them agree first.")
     undo: dict[str, Any] = {"target": _decisions(target), "sources": []}
-    why = Reason(f"merged by {actor.name}" + (f": {reason}" if reason else ""), 0.0)
     for source in sources:
+        why = Reason(f"merged from #{source.number} by {actor.name}" + (f": {reason}" if reason else ""), 0.0)
         undo["sources"].append({**_decisions(source), "alerts": _links(source.alerts)})
         _absorb(target, source, why)
     arrived = {a.alert.id for s in sources for a in s.alerts}

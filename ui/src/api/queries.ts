@@ -268,25 +268,34 @@ export const overwrites = (change: IncidentPatch, seen: Incident, now: Incident)
 
 /** What was shown when a change was asked for. */
 const seenAt = new WeakMap<IncidentPatch, Incident>();
+/** What a dialog was opened on in which a change was decided, though the page behind it has asked again since. */
+const openedOn = new WeakMap<IncidentPatch, Incident>();
 const ATTEMPTS = 5;
+
+/** The change, decided upon what was seen then. */
+export function decidedUpon(seen: Incident, change: IncidentPatch): IncidentPatch {
+  openedOn.set(change, seen);
+  return change;
+}
 
 /**
  * Change an incident; the page shows it at once, and the server's answer replaces the guess. What an analyst decided upon an older state is
  * refused (409) when somebody changed the same meanwhile. An incident that only grew, as it does in the middle of an attack, is no reason to
  * refuse: then it is tried again upon what it is now. Changes of one incident go one after another, each based on the answer to the one
- * before. A dialog gives the `version` that it was opened on: what is decided there is decided upon all that was seen.
+ * before. What is decided in a dialog says with `decidedUpon` what that was opened on.
  */
 export function useChangeIncident(incident_id: string) {
   const client = useQueryClient();
   return useMutation({
     mutationFn: async (change: IncidentPatch) => {
-      let version = client.getQueryData(incidentQuery(incident_id).queryKey)?.version;
+      const opened = openedOn.get(change);
+      let version = opened?.version ?? client.getQueryData(incidentQuery(incident_id).queryKey)?.version;
       for (let attempt = 1; ; attempt++) {
         try {
           return await patchIncident(incident_id, basedOn(change, version));
         } catch (error) {
-          const seen = seenAt.get(change);
-          if (!isConflict(error) || !seen || change.version !== undefined || attempt === ATTEMPTS) throw error;
+          const seen = opened ?? seenAt.get(change);
+          if (!isConflict(error) || !seen || attempt === ATTEMPTS) throw error;
           const now = await take(api.GET("/api/v1/incidents/{incident_id}", { params: { path: { incident_id } } }));
           if (overwrites(change, seen, now)) throw error;
           version = now.version;
@@ -356,6 +365,13 @@ export function useMerge() {
       take(api.POST("/api/v1/incidents/{incident_id}/merge", { params: { path: { incident_id: into } }, body })),
     onSettled: () => reshaped(client),
   });
+}
+
+/** The newest merge into an incident that can be taken back, as an action. */
+export async function newestMerge(incident_id: string): Promise<string | undefined> {
+  const query = { incident_id, scope: "all", kind: "incident.merge" } as const;
+  const found = await take(api.GET("/api/v1/actions", { params: { query } }));
+  return found.items.find((a) => a.undoable)?.id;
 }
 
 /** Move alerts of an incident elsewhere. */

@@ -23,6 +23,7 @@ export function PasswordDialog({ close }: { close: () => void }) {
   const [again, setAgain] = useState("");
   const notices = useNotices();
   const change = useMutation({
+    retry: false,
     mutationFn: () => take(api.PUT("/api/v1/session/password", { body: { current, new: next } })),
     onSuccess: () => {
       notices.done("Password changed");

@@ -19,6 +19,7 @@ import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-route
 import { type ReactNode, Suspense, useEffect, useRef, useState } from "react";
 import { api } from "~/api/client";
 import { actionsQuery, sessionQuery } from "~/api/queries";
+import { forgetDrafts } from "~/app/drafts";
 import { type ThemeChoice, usePreferences, type ZoneChoice } from "~/app/preferences";
 import {
   ArchiveRegular,
@@ -248,6 +249,7 @@ function Person() {
     try {
       await api.DELETE("/api/v1/session");
     } finally {
+      forgetDrafts();
       client.clear();
       client.setQueryData(sessionQuery.queryKey, null);
       await navigate({ to: "/signin" });

@@ -91,7 +91,7 @@ export function ReasonList({ reasons, most }: { reasons: Reason[]; most?: number
     <ul className={css.reasonList}>
       {reasons.map((reason) => (
         <li key={reason.text}>
-          <span>{reason.text}</span>
+          <span>{unturned(reason.text)}</span>
           <span className={css.weight}>
             {reason.weight > 0 ? "+" : ""}
             {Math.round(reason.weight * 10) / 10}

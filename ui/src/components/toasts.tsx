@@ -5,19 +5,30 @@ import { isConflict, Problem } from "~/api/client";
 
 export const TOASTER = "tocsin-toaster";
 
-/** Short notices at the corner: what was done, or why not. */
+/** Short notices at the corner: what was done (with a way to take it back at once, where there is one), or why not. */
 export function useNotices() {
   const { dispatchToast } = useToastController(TOASTER);
   const client = useQueryClient();
   return useMemo(
     () => ({
-      done: (title: string, body?: string) =>
+      done: (title: string, body?: string, undo?: () => void) =>
         dispatchToast(
           <Toast>
-            <ToastTitle>{title}</ToastTitle>
+            <ToastTitle
+              action={
+                undo ? (
+                  <ToastTrigger>
+                    <Link onClick={undo}>Undo</Link>
+                  </ToastTrigger>
+                ) : undefined
+              }
+            >
+              {title}
+            </ToastTitle>
             {body ? <ToastBody>{body}</ToastBody> : null}
           </Toast>,
-          { intent: "success", timeout: 4000 },
+          // Time to read it, to see what came of it, and to reach the link.
+          { intent: "success", timeout: undo ? 20_000 : 4_000, pauseOnHover: true },
         ),
       failed: (title: string, error: unknown) =>
         dispatchToast(

@@ -62,6 +62,7 @@ export function shortLabel(entity: { type: string; label: string }): string {
     case "RegistryKey":
       return label.split(/[\\/]/).filter(Boolean).pop() ?? label;
     case "Process": {
+      if (/^pid \d+$/.test(label)) return label;
       const image = /^"([^"]+)"|^(\S+)/.exec(label.trim());
       return (image?.[1] ?? image?.[2] ?? label).split(/[\\/]/).pop() || label;
     }

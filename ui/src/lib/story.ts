@@ -1,6 +1,7 @@
 import type { Alert, Entity, Graph, Incident, StoryStep } from "~/api/types";
 import { entityKey, shortLabel } from "~/lib/entities";
-import { parseTime } from "~/lib/time";
+import type { ZoneChoice } from "~/app/preferences";
+import { parseTime, timeParts } from "~/lib/time";
 
 /** Steps that say the same thing one after another, shown as one line. */
 export interface StepGroup {
@@ -10,14 +11,15 @@ export interface StepGroup {
   last: Date;
   /** Seconds of silence before it. */
   gap: number;
-  /** Whether it begins another day (in UTC) than the group before. */
+  /** Whether it begins another day (in the zone shown) than the group before. */
   newDay: boolean;
 }
 
 const EPOCH = new Date(0);
 
 /** The story as groups in time order: neighbours with one title and tactic join, so that forty equal alerts don't bury the forty-first. */
-export function groupSteps(steps: readonly StoryStep[]): StepGroup[] {
+export function groupSteps(steps: readonly StoryStep[], zone: ZoneChoice = "utc"): StepGroup[] {
+  const sameDay = (a: Date, b: Date): boolean => timeParts(a, zone).date === timeParts(b, zone).date;
   const groups: StepGroup[] = [];
   for (const step of steps) {
     const time = parseTime(step.time) ?? EPOCH;
@@ -38,8 +40,6 @@ export function groupSteps(steps: readonly StoryStep[]): StepGroup[] {
   }
   return groups;
 }
-
-const sameDay = (a: Date, b: Date): boolean => a.toISOString().slice(0, 10) === b.toISOString().slice(0, 10);
 
 export interface Selection {
   alert?: string;
@@ -99,6 +99,20 @@ export function alertsOf(alerts: readonly Alert[], key: string): Alert[] {
   const at = key.indexOf(":");
   const wanted = shortKey({ type: key.slice(0, at), label: key.slice(at + 1) });
   return alerts.filter((alert) => alert.entities.some((e) => entityKey(e) === key || shortKey(e) === wanted));
+}
+
+/** The same for many entities: the alerts are gone through once, and then each is looked up. */
+export function alertsByEntity(alerts: readonly Alert[]): (entity: { type: string; label: string }) => Alert[] {
+  const byKey = new Map<string, Alert[]>();
+  for (const alert of alerts) {
+    // A name that is the same in short is the same thing here, see alertsOf.
+    for (const key of new Set(alert.entities.map(shortKey))) {
+      const held = byKey.get(key);
+      if (held) held.push(alert);
+      else byKey.set(key, [alert]);
+    }
+  }
+  return (entity) => byKey.get(shortKey(entity)) ?? [];
 }
 
 /** How often each tactic occurs over the alerts. */

@@ -19,6 +19,7 @@ export function SignInPage() {
     document.title = "Sign in · Tocsin";
   }, []);
   const signIn = useMutation({
+    retry: false,
     mutationFn: () => take(api.POST("/api/v1/session", { body: { username, password } })),
     onSuccess: async (session) => {
       client.setQueryData(sessionQuery.queryKey, session);

@@ -24,6 +24,7 @@ import {
   ErrorCircleRegular,
   ProhibitedRegular,
 } from "~/components/icons";
+import { Actor } from "~/components/Actor";
 import { Time } from "~/components/marks";
 import { Card } from "~/components/Page";
 import { ProblemBar } from "~/components/states";
@@ -63,11 +64,11 @@ export function ActionCard({ action, open: initiallyOpen }: { action: Action; op
               {status.label}
             </span>
             <span>
-              by {action.proposed_by}, <Time value={action.proposed_at} relative />
+              by <Actor name={action.proposed_by} />, <Time value={action.proposed_at} relative />
             </span>
             {action.decided_by ? (
               <span>
-                decided by {action.decided_by}, <Time value={action.decided_at} relative />
+                decided by <Actor name={action.decided_by} />, <Time value={action.decided_at} relative />
               </span>
             ) : null}
             {action.expires_at ? (
@@ -161,7 +162,7 @@ function Details({ action }: { action: Action }) {
           {action.history.map((entry, index) => (
             <li key={`${entry.time}${index}`}>
               <p>
-                <strong>{words(entry.event)}</strong> by {entry.actor}, <Time value={entry.time} />
+                <strong>{words(entry.event)}</strong> by <Actor name={entry.actor} />, <Time value={entry.time} />
               </p>
               {entry.text ? <p className={css.dim}>{entry.text}</p> : null}
             </li>

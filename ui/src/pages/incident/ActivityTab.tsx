@@ -2,7 +2,9 @@ import { Avatar, Button, Textarea } from "@fluentui/react-components";
 import { type ReactNode, useState } from "react";
 import { useComment } from "~/api/queries";
 import type { Activity, Incident } from "~/api/types";
+import { useDraft } from "~/app/drafts";
 import { useMay } from "~/app/permissions";
+import { Actor } from "~/components/Actor";
 import {
   CheckmarkCircleRegular,
   CommentRegular,
@@ -15,6 +17,7 @@ import {
 import { Time } from "~/components/marks";
 import { Card } from "~/components/Page";
 import { ProblemBar } from "~/components/states";
+import { unturned } from "~/lib/text";
 import css from "./Tabs.module.css";
 
 const ICONS: Record<string, ReactNode> = {
@@ -29,7 +32,7 @@ const ICONS: Record<string, ReactNode> = {
 
 /** Who did what, newest first, with a place to write. */
 export function ActivityTab({ incident }: { incident: Incident }) {
-  const [text, setText] = useState("");
+  const [text, setText] = useDraft(`comment.${incident.id}`);
   const [only, setOnly] = useState(false);
   const may = useMay("incidents.manage");
   const comment = useComment(incident.id);
@@ -84,10 +87,14 @@ function Entry({ entry }: { entry: Activity }) {
       </span>
       <div className={css.logBody}>
         <p className={css.logHead}>
-          <strong>{entry.actor}</strong>
+          <strong>
+            <Actor name={entry.actor} />
+          </strong>
           <Time value={entry.time} relative />
         </p>
-        <p className={css.logText}>{entry.text}</p>
+        <p className={css.logText}>
+          <bdi>{unturned(entry.text)}</bdi>
+        </p>
       </div>
     </li>
   );

@@ -17,7 +17,7 @@ import { entityKey, sortEntities } from "~/lib/entities";
 import { endOf } from "~/lib/entityPage";
 import { evidenceTables } from "~/lib/evidence";
 import { alertHunt } from "~/lib/story";
-import { count, number } from "~/lib/text";
+import { count, number, unturned } from "~/lib/text";
 import { MoveDialog } from "./MoveDialog";
 import css from "./Tabs.module.css";
 
@@ -36,6 +36,17 @@ export function AlertsTab({ incident, chosen, choose }: { incident: Incident; ch
     const ids = new Set(found.data?.map((a) => a.id));
     return filtered ? incident.alerts.filter((a) => ids.has(a.id)) : incident.alerts;
   }, [incident.alerts, filtered, found.data]);
+  const may = useMay("incidents.manage") && movable(incident);
+  const [marked, setMarked] = useState<ReadonlySet<string>>(new Set());
+  const [moving, setMoving] = useState(false);
+  // Of those that are here and shown: what was moved away, or is filtered out, is not moved again.
+  const chosenToMove = fitting.filter((a) => marked.has(a.id));
+  const mark = (id: string, on: boolean) => {
+    const next = new Set(marked);
+    if (on) next.add(id);
+    else next.delete(id);
+    setMarked(next);
+  };
   const at = fitting.findIndex((a) => a.id === chosen);
   const shown = fitting.slice(0, Math.max(most, at + 1));
   return (
@@ -62,13 +73,47 @@ export function AlertsTab({ incident, chosen, choose }: { incident: Incident; ch
             {count(fitting.length, "alert")} of {number(incident.alert_count)}
           </p>
         ) : null}
+        {chosenToMove.length ? (
+          <div className={css.marked} role="region" aria-label="Marked alerts">
+            <strong>{number(chosenToMove.length)} marked</strong>
+            <Button size="small" disabled={chosenToMove.length >= incident.alert_count} onClick={() => setMoving(true)}>
+              Move…
+            </Button>
+            {fitting.length > chosenToMove.length && filtered ? (
+              <Button size="small" appearance="subtle" onClick={() => setMarked(new Set(fitting.map((a) => a.id)))}>
+                Mark all {number(fitting.length)}
+              </Button>
+            ) : null}
+            <Button size="small" appearance="subtle" onClick={() => setMarked(new Set())}>
+              Clear
+            </Button>
+          </div>
+        ) : null}
+        {moving ? (
+          <MoveDialog
+            incident={incident}
+            alerts={chosenToMove}
+            close={(moved) => {
+              setMoving(false);
+              if (moved) setMarked(new Set());
+            }}
+          />
+        ) : null}
         <ul aria-label="Alerts">
           {shown.map((a) => (
-            <li key={a.id}>
+            <li key={a.id} className={css.row} data-marked={marked.has(a.id) || undefined}>
+              {may ? (
+                <input
+                  type="checkbox"
+                  aria-label={`Mark ${a.title || a.rule}, ${a.time.slice(0, 19)}`}
+                  checked={marked.has(a.id)}
+                  onChange={(event) => mark(a.id, event.target.checked)}
+                />
+              ) : null}
               <button type="button" className={css.item} aria-pressed={a.id === alert?.id} onClick={() => choose(a.id)}>
                 <span className={css.itemTop}>
                   <SeverityMark severity={a.severity} compact />
-                  <strong>{a.title || a.rule}</strong>
+                  <strong>{unturned(a.title || a.rule)}</strong>
                 </span>
                 <span className={css.itemSub}>
                   <Time value={a.time} />
@@ -93,6 +138,10 @@ export function AlertsTab({ incident, chosen, choose }: { incident: Incident; ch
   );
 }
 
+/** Whether alerts may leave it: not the last one, and not out of what is closed. */
+const movable = (incident: Incident): boolean =>
+  incident.alert_count > 1 && incident.status !== "Resolved" && incident.status !== "Redirected";
+
 function Detail({ incident, alert }: { incident: Incident; alert: Alert }) {
   const may = useMay("incidents.manage");
   const mayTune = useMay("rules.write");
@@ -108,16 +157,16 @@ function Detail({ incident, alert }: { incident: Incident; alert: Alert }) {
     <Card className={css.detail} label="Chosen alert">
       <div className={css.detailHead}>
         <div className={css.detailTitle}>
-          <h2>{alert.title || alert.rule}</h2>
+          <h2>{unturned(alert.title || alert.rule)}</h2>
           <Link to="/hunting" search={{ query: alertHunt(alert), range: "all", run: true }} className={css.hunt}>
             <CodeRegular aria-hidden="true" /> Go hunt
           </Link>
-          {may && incident.alerts.length > 1 && incident.status !== "Resolved" && incident.status !== "Redirected" ? (
+          {may && movable(incident) ? (
             <Button size="small" onClick={() => setMoving(true)}>
               Move
             </Button>
           ) : null}
-          {moving ? <MoveDialog incident={incident} alert={alert} close={() => setMoving(false)} /> : null}
+          {moving ? <MoveDialog incident={incident} alerts={[alert]} close={() => setMoving(false)} /> : null}
         </div>
         <div className={css.chips}>
           <SeverityMark severity={alert.severity} />
@@ -128,7 +177,7 @@ function Detail({ incident, alert }: { incident: Incident; alert: Alert }) {
             <Technique key={id} id={id} />
           ))}
         </div>
-        {alert.description ? <p className={css.prose}>{alert.description}</p> : null}
+        {alert.description ? <p className={css.prose}>{unturned(alert.description)}</p> : null}
       </div>
       <div className={css.columns}>
         <section>
@@ -136,7 +185,7 @@ function Detail({ incident, alert }: { incident: Incident; alert: Alert }) {
           {alert.linked_by.length ? (
             <ReasonList reasons={alert.linked_by} />
           ) : (
-            <p className={css.prose}>It opened the incident; later alerts were joined to it.</p>
+            <p className={css.prose}>It opened the incident: nothing open shared enough with it. Later alerts were joined to it.</p>
           )}
         </section>
         <section>

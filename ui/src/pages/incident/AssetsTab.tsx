@@ -1,6 +1,8 @@
+import { Button } from "@fluentui/react-components";
 import { Link } from "@tanstack/react-router";
-import { useMemo } from "react";
-import type { Entity, Incident } from "~/api/types";
+import { useMemo, useState } from "react";
+import type { Alert, Entity, Incident } from "~/api/types";
+import { usePreferences } from "~/app/preferences";
 import { EntityIcon } from "~/components/EntityIcon";
 import { CodeRegular, FlowRegular, OpenRegular } from "~/components/icons";
 import { TacticTicks, Time } from "~/components/marks";
@@ -8,9 +10,13 @@ import { Card } from "~/components/Page";
 import { Empty } from "~/components/states";
 import { entityKey, huntQuery, isAsset, shortLabel, sortEntities, typePlural } from "~/lib/entities";
 import { endOf, pageOf } from "~/lib/entityPage";
-import { alertsOf } from "~/lib/story";
-import { count, words } from "~/lib/text";
+import { alertsByEntity } from "~/lib/story";
+import { count, number, unturned, words } from "~/lib/text";
 import css from "./Tabs.module.css";
+
+/** Things of one type that are drawn at once, and as many more at a time: an incident may have thousands. */
+const PAGE = 50;
+const MORE = 200;
 
 /** The things that the incident is about: assets first, then what the attack left. */
 export function AssetsTab({ incident, show }: { incident: Incident; show: (entity: string) => void }) {
@@ -19,6 +25,8 @@ export function AssetsTab({ incident, show }: { incident: Incident; show: (entit
     for (const entity of sortEntities(incident.entities)) byType.set(entity.type, [...(byType.get(entity.type) ?? []), entity]);
     return [...byType];
   }, [incident.entities]);
+  // Asked for each thing apart, thousands of alerts would be gone through thousands of times.
+  const alertsBy = useMemo(() => alertsByEntity(incident.alerts), [incident.alerts]);
   if (!groups.length) return <Empty title="No entities" text="No alert of this incident names a device, user or address." />;
   const assets = groups.filter(([type]) => isAsset(type));
   const evidence = groups.filter(([type]) => !isAsset(type));
@@ -35,14 +43,14 @@ export function AssetsTab({ incident, show }: { incident: Incident; show: (entit
               <Card key={type} className={css.sheet} label={typePlural(type)}>
                 <table className={css.entities}>
                   <caption>
-                    <EntityIcon type={type} /> {typePlural(type)} <span>{entities.length}</span>
+                    <EntityIcon type={type} /> {typePlural(type)} <span>{number(entities.length)}</span>
                   </caption>
                   <colgroup>
                     <col style={{ width: "32%" }} />
                     <col />
                     <col style={{ width: 120 }} />
                     <col style={{ width: 130 }} />
-                    <col style={{ width: 170 }} />
+                    <col style={{ width: 200 }} />
                   </colgroup>
                   <thead className="visually-hidden">
                     <tr>
@@ -54,9 +62,7 @@ export function AssetsTab({ incident, show }: { incident: Incident; show: (entit
                     </tr>
                   </thead>
                   <tbody>
-                    {entities.map((entity) => (
-                      <EntityLine key={entityKey(entity)} entity={entity} incident={incident} show={show} />
-                    ))}
+                    <Lines entities={entities} alertsBy={alertsBy} show={show} />
                   </tbody>
                 </table>
               </Card>
@@ -68,15 +74,46 @@ export function AssetsTab({ incident, show }: { incident: Incident; show: (entit
   );
 }
 
-function EntityLine({ entity, incident, show }: { entity: Entity; incident: Incident; show: (entity: string) => void }) {
-  const alerts = alertsOf(incident.alerts, entityKey(entity));
+/** Things of one type, as many as one looks at; the others when they are asked for, all of them on paper. */
+function Lines({
+  entities,
+  alertsBy,
+  show,
+}: {
+  entities: Entity[];
+  alertsBy: (entity: Entity) => Alert[];
+  show: (entity: string) => void;
+}) {
+  const { printing } = usePreferences();
+  const [most, setMost] = useState(PAGE);
+  const shown = printing ? entities : entities.slice(0, most);
+  const rest = entities.length - shown.length;
+  return (
+    <>
+      {shown.map((entity) => (
+        <EntityLine key={entityKey(entity)} entity={entity} alerts={alertsBy(entity)} show={show} />
+      ))}
+      {rest ? (
+        <tr>
+          <td colSpan={5}>
+            <Button size="small" appearance="subtle" onClick={() => setMost(most + MORE)}>
+              {number(rest)} more, show {number(Math.min(MORE, rest))}
+            </Button>
+          </td>
+        </tr>
+      ) : null}
+    </>
+  );
+}
+
+function EntityLine({ entity, alerts, show }: { entity: Entity; alerts: Alert[]; show: (entity: string) => void }) {
   const identifiers = Object.entries(entity.identifiers).filter(([, value]) => value !== entity.label);
   const name = shortLabel(entity);
   const place = pageOf(entity);
   return (
     <tr>
-      <th scope="row" title={entity.label}>
-        {entity.type === "Process" || entity.type === "File" || entity.type === "FileHash" ? <code>{entity.label}</code> : name}
+      <th scope="row" title={unturned(entity.label)}>
+        {entity.type === "Process" || entity.type === "File" || entity.type === "FileHash" ? <code>{unturned(entity.label)}</code> : name}
       </th>
       <td>
         {identifiers.length ? (

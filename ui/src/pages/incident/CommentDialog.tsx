@@ -9,23 +9,28 @@ import {
   Field,
   Textarea,
 } from "@fluentui/react-components";
-import { useState } from "react";
 import { useComment } from "~/api/queries";
 import type { Incident } from "~/api/types";
+import { useDraft } from "~/app/drafts";
 import { ProblemBar } from "~/components/states";
 import { useNotices } from "~/components/toasts";
 
 export function CommentDialog({ incident, close }: { incident: Incident; close: () => void }) {
-  const [text, setText] = useState("");
+  const [text, setText] = useDraft(`comment.${incident.id}`);
   const comment = useComment(incident.id);
   const notices = useNotices();
   const send = () =>
     comment.mutate(text.trim(), {
       onSuccess: () => {
+        setText("");
         notices.done("Comment added");
         close();
       },
     });
+  const cancel = () => {
+    setText("");
+    close();
+  };
   return (
     <Dialog open onOpenChange={(_, data) => !data.open && close()}>
       <DialogSurface>
@@ -46,7 +51,7 @@ export function CommentDialog({ incident, close }: { incident: Incident; close: 
             </Field>
           </DialogContent>
           <DialogActions>
-            <Button onClick={close}>Cancel</Button>
+            <Button onClick={cancel}>Cancel</Button>
             <Button appearance="primary" disabled={!text.trim() || comment.isPending} onClick={send}>
               Add comment
             </Button>

@@ -26,7 +26,8 @@ import {
 } from "~/components/icons";
 import { PriorityChip, SeverityMark, StatusMark, statusName, Time } from "~/components/marks";
 import { useNotices } from "~/components/toasts";
-import { words } from "~/lib/text";
+import { verdictName } from "~/lib/classification";
+import { unturned, words } from "~/lib/text";
 import { duration, parseTime } from "~/lib/time";
 import { CommentDialog } from "./CommentDialog";
 import css from "./Incident.module.css";
@@ -64,7 +65,7 @@ export function IncidentHeader({ incident }: { incident: Incident }) {
       ) : null}
       <div className={css.titleRow}>
         <PriorityChip score={incident.priority} reasons={incident.reasons} large />
-        <h1 className={css.title}>{incident.title}</h1>
+        <h1 className={css.title}>{unturned(incident.title)}</h1>
         {incident.redirect_to ? null : (
           <div className={css.commands}>
             <ExportMenu id={incident.id} />
@@ -112,8 +113,8 @@ export function IncidentHeader({ incident }: { incident: Incident }) {
           <div>
             <dt>Classification</dt>
             <dd>
-              {words(incident.classification)}
-              {incident.determination ? ` · ${words(incident.determination)}` : ""}
+              {verdictName(incident.classification)}
+              {incident.determination ? ` · ${verdictName(incident.determination)}` : ""}
             </dd>
           </div>
         ) : null}

@@ -8,6 +8,9 @@ import {
   DialogTitle,
   Dropdown,
   Field,
+  MessageBar,
+  MessageBarBody,
+  MessageBarTitle,
   Option,
   Radio,
   RadioGroup,
@@ -16,40 +19,43 @@ import {
 import { useState } from "react";
 import { useQueryClient } from "@tanstack/react-query";
 import { isConflict } from "~/api/client";
-import { incidentQuery, useChangeIncident } from "~/api/queries";
+import { decidedUpon, incidentQuery, useChangeIncident } from "~/api/queries";
 import type { Classification, Determination, Incident } from "~/api/types";
+import { useDraft } from "~/app/drafts";
+import { statusName } from "~/components/marks";
 import { ProblemBar } from "~/components/states";
 import { useNotices } from "~/components/toasts";
 import { CLASSIFICATIONS, classificationHint, DETERMINATIONS, verdictName } from "~/lib/classification";
+import { count } from "~/lib/text";
 import css from "./Incident.module.css";
 
 /** Close an incident with its verdict and a note. */
 export function ResolveDialog({ incident, close }: { incident: Incident; close: () => void }) {
   const [classification, setClassification] = useState<Classification | null>(incident.classification ?? null);
   const [determination, setDetermination] = useState<Determination | null>(incident.determination ?? null);
-  const [note, setNote] = useState("");
+  const [note, setNote] = useDraft(`resolve.${incident.id}`);
   const change = useChangeIncident(incident.id);
   const notices = useNotices();
-  // What is decided here is decided upon what was seen when the dialog opened, though the page behind goes on.
-  const [version, setVersion] = useState(incident.version);
+  // What is decided here is decided upon what was seen when the dialog opened, though the page behind goes on. That it grew is no conflict.
+  const [seen, setSeen] = useState(incident);
   const client = useQueryClient();
   const reload = async () => {
     await client.invalidateQueries({ queryKey: incidentQuery(incident.id).queryKey });
-    setVersion(client.getQueryData(incidentQuery(incident.id).queryKey)?.version ?? incident.version);
+    setSeen(client.getQueryData(incidentQuery(incident.id).queryKey) ?? incident);
     change.reset();
   };
-  const resolved = incident.status === "Resolved";
+  const resolved = seen.status === "Resolved";
   const save = () =>
     change.mutate(
-      {
+      decidedUpon(seen, {
         ...(resolved ? {} : { status: "Resolved" as const }),
         classification,
         determination,
-        version,
         ...(note.trim() ? { comment: note.trim() } : {}),
-      },
+      }),
       {
         onSuccess: () => {
+          setNote("");
           notices.done(resolved ? "Classification changed" : "Incident resolved");
           close();
         },
@@ -70,6 +76,7 @@ export function ResolveDialog({ incident, close }: { incident: Incident; close: 
                 {...(isConflict(change.error) ? { retry: () => void reload(), again: "Reload" } : {})}
               />
             ) : null}
+            {change.isPending ? null : <Since seen={seen} now={incident} />}
             <Field label="What was it?" required>
               <RadioGroup
                 value={classification ?? ""}
@@ -127,5 +134,30 @@ export function ResolveDialog({ incident, close }: { incident: Incident; close: 
         </DialogBody>
       </DialogSurface>
     </Dialog>
+  );
+}
+
+/** What became of the incident while one decides, in a line: that it grew stops nobody, but may change one's mind. */
+function Since({ seen, now }: { seen: Incident; now: Incident }) {
+  const more = now.alert_count - seen.alert_count;
+  const said = [
+    more > 0 ? `${count(more, "alert")} joined.` : "",
+    now.status !== seen.status ? `The status is now ${statusName(now.status)}.` : "",
+    now.classification && (now.classification !== seen.classification || now.determination !== seen.determination)
+      ? `It was classified as ${[now.classification, now.determination].flatMap((v) => (v ? [verdictName(v)] : [])).join(", ")}.`
+      : "",
+    now.owner !== seen.owner ? (now.owner ? `${now.owner} has it now.` : "Nobody has it any more.") : "",
+  ].filter(Boolean);
+  return (
+    <div role="status">
+      {said.length ? (
+        <MessageBar intent="info" layout="multiline">
+          <MessageBarBody>
+            <MessageBarTitle>Since you opened this</MessageBarTitle>
+            {said.join(" ")}
+          </MessageBarBody>
+        </MessageBar>
+      ) : null}
+    </div>
   );
 }

@@ -1,7 +1,8 @@
 import { Button, Checkbox, Input, Textarea } from "@fluentui/react-components";
-import { type FormEvent, useState } from "react";
+import type { FormEvent } from "react";
 import { useTasks } from "~/api/queries";
 import type { Incident } from "~/api/types";
+import { useDraft } from "~/app/drafts";
 import { useMay } from "~/app/permissions";
 import { DismissRegular, TaskListSquareLtrRegular } from "~/components/icons";
 import { Time } from "~/components/marks";
@@ -13,8 +14,8 @@ import css from "./Tabs.module.css";
 export function TasksTab({ incident }: { incident: Incident }) {
   const may = useMay("incidents.manage") && !incident.redirect_to;
   const change = useTasks(incident.id);
-  const [title, setTitle] = useState("");
-  const [description, setDescription] = useState("");
+  const [title, setTitle] = useDraft(`task.${incident.id}`);
+  const [description, setDescription] = useDraft(`task.how.${incident.id}`);
   const submit = (event: FormEvent) => {
     event.preventDefault();
     change.mutate(

@@ -16,12 +16,13 @@ import {
 } from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
-import { mergePreviewQuery, useMerge } from "~/api/queries";
+import { mergePreviewQuery, newestMerge, useMerge } from "~/api/queries";
 import type { IncidentSummary } from "~/api/types";
 import { PriorityChip, SeverityMark } from "~/components/marks";
 import { ProblemBar } from "~/components/states";
 import { useNotices } from "~/components/toasts";
-import { count } from "~/lib/text";
+import { useUndo } from "~/components/undo";
+import { count, unturned } from "~/lib/text";
 import css from "./Queue.module.css";
 
 /** Merge incidents: which one stays is the analyst's choice, and what comes of it is shown before anything is done. */
@@ -32,13 +33,18 @@ export function MergeDialog({ incidents, close }: { incidents: IncidentSummary[]
   const { data: preview, error, isFetching } = useQuery(mergePreviewQuery(into, sources));
   const merge = useMerge();
   const notices = useNotices();
+  const undo = useUndo();
   const stays = incidents.find((i) => i.id === into);
   const save = () =>
     merge.mutate(
       { into, sources, reason: reason.trim() },
       {
         onSuccess: (made) => {
-          notices.done(`${count(sources.length, "incident")} merged into #${made.number}`, "The action centre can take it back.");
+          notices.done(
+            `${count(sources.length, "incident")} merged into #${made.number}`,
+            "The action centre can take it back, too.",
+            () => void newestMerge(into).then((action) => action && undo(action)),
+          );
           close(true);
         },
       },
@@ -58,7 +64,7 @@ export function MergeDialog({ incidents, close }: { incidents: IncidentSummary[]
                     value={i.id}
                     label={
                       <span className={css.mergeChoice}>
-                        <span>#{i.number}</span> <SeverityMark severity={i.severity} compact /> {i.title}
+                        <span>#{i.number}</span> <SeverityMark severity={i.severity} compact /> {unturned(i.title)}
                       </span>
                     }
                   />
@@ -78,7 +84,7 @@ export function MergeDialog({ incidents, close }: { incidents: IncidentSummary[]
                 ) : null}
                 <p>
                   <PriorityChip score={preview.incident.priority} reasons={preview.incident.reasons} />
-                  <strong>{preview.incident.title}</strong>
+                  <strong>{unturned(preview.incident.title)}</strong>
                 </p>
                 <p>
                   {count(preview.alerts, "alert")} come in, {preview.incident.alert_count} in all

@@ -4,6 +4,7 @@ import { memo, useMemo } from "react";
 import type { IncidentSummary } from "~/api/types";
 import { EntityRow, None, PriorityChip, SeverityMark, StatusMark, TacticTicks, TagChip, Time } from "~/components/marks";
 import { isAsset, sortEntities } from "~/lib/entities";
+import { unturned } from "~/lib/text";
 import css from "./Queue.module.css";
 
 export const QueueRow = memo(
@@ -30,8 +31,8 @@ export const QueueRow = memo(
           <PriorityChip score={incident.priority} reasons={incident.reasons} />
         </td>
         <td>
-          <Link to="/incidents/$id" params={{ id: incident.id }} className={css.title} title={incident.title} data-row>
-            {incident.title}
+          <Link to="/incidents/$id" params={{ id: incident.id }} className={css.title} title={unturned(incident.title)} data-row>
+            {unturned(incident.title)}
           </Link>
           <div className={css.sub}>
             <span className="num">#{incident.number}</span>

@@ -3,13 +3,15 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { lazy, Suspense, useState } from "react";
 import { actionKindsQuery, narrativeQuery, priorityHistoryQuery, useTasks } from "~/api/queries";
-import type { Incident, Narrative, Reached } from "~/api/types";
+import type { Classification, Determination, Incident, Narrative, Reached } from "~/api/types";
 import { useMay } from "~/app/permissions";
 import { AddRegular, CheckmarkRegular } from "~/components/icons";
+import { Actor } from "~/components/Actor";
 import { PriorityReasons, ReasonList, Technique, Time } from "~/components/marks";
 import { ProblemBar } from "~/components/states";
 import { useNotices } from "~/components/toasts";
 import { tacticColor } from "~/lib/attack";
+import { verdictName } from "~/lib/classification";
 import type { Selection } from "~/lib/story";
 import { count, words } from "~/lib/text";
 import { Related } from "./Related";
@@ -298,8 +300,8 @@ function Similar({ similar }: { similar: Narrative["similar"] }) {
               </Link>
               <span className={css.dim}>
                 {Math.round(other.likeness)} % alike · {words(other.status)}
-                {other.classification ? ` · ${words(other.classification)}` : ""}
-                {other.determination ? `, ${words(other.determination).toLowerCase()}` : ""}
+                {other.classification ? ` · ${verdictName(other.classification as Classification)}` : ""}
+                {other.determination ? `, ${verdictName(other.determination as Determination).toLowerCase()}` : ""}
                 {other.owner ? ` · ${other.owner}` : ""}
               </span>
               <span className={css.dim}>
@@ -330,7 +332,7 @@ function PriorityPast({ incident }: { incident: Incident }) {
           {[...data.items].reverse().map((past) => (
             <li key={past.version}>
               <span>
-                <strong className="num">{past.score}</strong> <Time value={past.time} /> · {past.actor}
+                <strong className="num">{past.score}</strong> <Time value={past.time} /> · <Actor name={past.actor} />
               </span>
               <span className={css.dim}>{past.reasons.map((r) => `${r.text} ${r.weight > 0 ? "+" : ""}${r.weight}`).join("; ")}</span>
             </li>

@@ -8,7 +8,7 @@ import { byKillChain } from "~/lib/attack";
 import { entityKey, huntQuery, shortLabel, sortEntities, typeName } from "~/lib/entities";
 import { endOf, pageOf } from "~/lib/entityPage";
 import { alertHunt, alertsOf, type Selection } from "~/lib/story";
-import { count, number, words } from "~/lib/text";
+import { count, number, unturned, words } from "~/lib/text";
 import { rawText } from "~/lib/values";
 import { Meaning } from "./Meaning";
 import css from "./Story.module.css";
@@ -61,7 +61,7 @@ function AlertPanel({ alert, select, openAlert }: { alert: Alert; select: Props[
     <section className={css.side} aria-label="Selected alert">
       <Head title="Alert" close={() => select({})} />
       <div className={css.sideBody} tabIndex={0} role="group" aria-label="The selected alert">
-        <h3 className={css.panelTitle}>{alert.title || alert.rule}</h3>
+        <h3 className={css.panelTitle}>{unturned(alert.title || alert.rule)}</h3>
         <div className={css.chips}>
           <SeverityMark severity={alert.severity} />
           {byKillChain(alert.tactics).map((t) => (
@@ -96,7 +96,11 @@ function AlertPanel({ alert, select, openAlert }: { alert: Alert; select: Props[
           ) : null}
         </dl>
         <h3 className={css.sub}>Why it is in this incident</h3>
-        {alert.linked_by.length ? <ReasonList reasons={alert.linked_by} /> : <p className={css.prose}>It opened the incident.</p>}
+        {alert.linked_by.length ? (
+          <ReasonList reasons={alert.linked_by} />
+        ) : (
+          <p className={css.prose}>It opened the incident: nothing open shared enough with it.</p>
+        )}
         <h3 className={css.sub}>Entities</h3>
         <div className={css.chips}>
           {sortEntities(alert.entities).map((entity) => (
@@ -147,7 +151,7 @@ function EntityPanel({ incident, entity: key, select }: { incident: Incident; en
       <Head title={typeName(entity.type)} close={() => select({})} />
       <div className={css.sideBody} tabIndex={0} role="group" aria-label="The selected entity">
         <h3 className={css.panelTitle}>
-          <EntityIcon type={entity.type} /> {entity.label}
+          <EntityIcon type={entity.type} /> {unturned(entity.label)}
         </h3>
         <dl className={css.row}>
           {Object.entries(entity.identifiers).map(([name, value]) => (
@@ -165,7 +169,7 @@ function EntityPanel({ incident, entity: key, select }: { incident: Incident; en
                 <span className={css.dim}>
                   <Time value={alert.time} />
                 </span>
-                <span>{alert.title || alert.rule}</span>
+                <span>{unturned(alert.title || alert.rule)}</span>
               </button>
             </li>
           ))}

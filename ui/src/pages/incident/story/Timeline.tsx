@@ -5,7 +5,7 @@ import { EntityChip, SeverityMark } from "~/components/marks";
 import { tacticColor, tacticName } from "~/lib/attack";
 import { entityKey, sortEntities } from "~/lib/entities";
 import { groupSteps, type Highlight, type Selection, type StepGroup } from "~/lib/story";
-import { compact, count } from "~/lib/text";
+import { compact, count, unturned } from "~/lib/text";
 import { dayTitle, duration, parseTime, timeParts } from "~/lib/time";
 import css from "./Story.module.css";
 
@@ -33,8 +33,8 @@ export function Timeline({ incident, lit, tactic, selection, select }: Props) {
       (step) => !tactic || step.tactic === tactic || byAlert.get(step.alert_id ?? "")?.tactics.includes(tactic),
     );
     const plain = steps.filter((s) => !s.pattern);
-    return plain.length ? [steps.filter((s) => s.pattern), groupSteps(plain)] : [[], groupSteps(steps)];
-  }, [incident.story, tactic, byAlert]);
+    return plain.length ? [steps.filter((s) => s.pattern), groupSteps(plain, zone)] : [[], groupSteps(steps, zone)];
+  }, [incident.story, tactic, byAlert, zone]);
   const [most, setMost] = useState(PAGE);
   const chosen = selection.alert ? groups.findIndex((g) => g.steps.some((s) => s.alert_id === selection.alert)) : -1;
   const shown = groups.slice(0, Math.max(printing ? PRINTED : most, chosen + 1));
@@ -211,7 +211,7 @@ function Step({
           ) : null}
           {severity ? <SeverityMark severity={severity} compact /> : null}
         </span>
-        <span className={css.stepTitle}>{step.title}</span>
+        <span className={css.stepTitle}>{unturned(step.title)}</span>
       </button>
       <div className={css.stepMore}>
         <div className={css.stepChips}>
