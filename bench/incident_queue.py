@@ -7,43 +7,23 @@
 from __future__ import annotations
 
 import random
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-from bench.incidents import DAYS, HOSTS, LARGE, START, alerts, large_attack, one_alert
+from bench.incident_state import a_state, fill
+from bench.incidents import HOSTS, LARGE, one_alert
 from pydantic import BaseModel
 from sqlalchemy import text
 
 from tocsin.api.routes.incident_pages import AlertPage, EntityPage
 from tocsin.api.routes.incidents import IncidentPage
 from tocsin.api.shapes import Incident
-from tocsin.base.clock import ManualClock
 from tocsin.detect.alert import Alert
-from tocsin.incidents import store
 from tocsin.incidents.desk import IncidentDesk
-from tocsin.incidents.model import Incident as Made
-from tocsin.incidents.model import LinkedAlert
 from tocsin.incidents.pages import Pages
-from tocsin.state import State, Unit
 
 __all__ = ["filing", "queue"]
-
-_SEED = 20_000
-"""Alerts that are filed for the queue's state; the rest are copies of their rows, at other times and under other ids."""
-
-
-@contextmanager
-def _state() -> Iterator[State]:
-    with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as folder:
-        state = State.open(Path(folder) / "state.db", clock=ManualClock(START + timedelta(days=DAYS)))
-        yield state
-        state.close()
-
 
 # ---------------------------------------------------------------------------------------------- filing
 
@@ -53,7 +33,7 @@ def filing() -> None:
     print("| what | alerts at once | ms of CPU an alert | ms by the clock | incidents |\n|---|---:|---:|---:|---:|")
     for name, made in (("one attack on two machines", list(_attack())), ("a machine each", list(_apart()))):
         for batch in (500, 10):
-            with _state() as state:
+            with a_state() as state:
                 desk = IncidentDesk(state)
                 cpu, clock = time.process_time(), time.perf_counter()
                 for start in range(0, len(made), batch):
@@ -83,8 +63,8 @@ def _apart() -> Iterator[Alert]:
 
 def queue(count: int) -> None:
     """Prints the table."""
-    with _state() as state:
-        large = _fill(state, count)
+    with a_state() as state:
+        large = fill(state, count)
         desk = IncidentDesk(state, correlates=False)
         first = desk.page(limit=1)
         deep = max(0, first["total"] - 50)
@@ -122,49 +102,6 @@ def _anew(desk: IncidentDesk, incident_id: str) -> dict[str, Any]:
     """The incident, of which the desk has kept nothing."""
     desk._pages = Pages()
     return desk.get(incident_id)
-
-
-def _fill(state: State, count: int) -> str:
-    """A state of that many alerts, and an incident of 5,000 more, whose id it gives."""
-    desk = IncidentDesk(state)
-    several = list(alerts(min(count, _SEED)))
-    for start in range(0, len(several), 500):
-        desk.add(several[start : start + 500])
-    times = max(0, round(count / len(several)) - 1)
-    with state.write() as unit:
-        last = unit.connection.execute(text("SELECT MAX(number) FROM incidents")).scalar_one()
-        rows = {
-            t: unit.connection.execute(text(f"SELECT MAX(rowid) FROM {t}")).scalar_one()
-            for t in ("incidents", "alerts")
-        }
-    for copy in range(1, times + 1):
-        with state.write() as unit:
-            for table, own in (("incidents", ("id",)), ("alerts", ("id", "incident_id"))):
-                _copy(unit, table, own, rows[table], copy, last)
-    with state.write() as unit:
-        unit.kv.set("incident.number", last * (times + 1))
-        attack = list(large_attack())
-        large = Made.opened_by(attack[0])
-        large.alerts.extend(LinkedAlert(a) for a in attack[1:])
-        large.promoted, large.number = True, unit.incidents.next_number()
-        store.write(unit, large, by="bench", source="correlation", linked=large.alerts)
-    return large.id
-
-
-def _copy(unit: Unit, table: str, own: tuple[str, ...], upto: int, copy: int, last: int) -> None:
-    """Copies a table's first rows under other ids and at other times; `last` is the highest number of an incident among them."""
-    columns = [r[1] for r in unit.connection.execute(text(f"PRAGMA table_info({table})"))]
-    moments = {"first", "last", "created", "updated", "time", "end"}
-    made = [
-        f"{c} || '-{copy}'" if c in own
-        else f"number + {copy * last}" if c == "number"
-        else f"strftime('%Y-%m-%d %H:%M:%f', \"{c}\", '+{copy * 7} minutes') || '000'" if c in moments
-        else f'"{c}"'
-        for c in columns
-    ]  # fmt: skip
-    names = ", ".join(f'"{c}"' for c in columns)
-    chosen = f"SELECT {', '.join(made)} FROM {table} WHERE rowid <= {upto}"
-    unit.connection.execute(text(f"INSERT INTO {table} ({names}) {chosen}"))
 
 
 def _best(ask: Callable[[], BaseModel], times: int = 3) -> tuple[float, float, int]:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from tocsin.detect.alert import SEVERITIES
 from tocsin.incidents.cluster import Worth
@@ -112,6 +114,20 @@ class Background:
         typical = known.get((_FAMILIES[_kind(place)], least), 0.0)
         own = sum(h % _RANKS >= least for h in here)
         return (own + typical * _TYPICAL_HOURS * HOUR) / (observed + _TYPICAL_HOURS * HOUR)
+
+    def entries(self) -> tuple[Mapping[Any, Any], ...]:
+        """All that it knows, for `restore`: places with their hours, counts by family and hour, alerts by hour."""
+        return self._hours.copy(), {key: tuple(ranks) for key, ranks in self._by_hour.items()}, self._fleet.copy()
+
+    def restore(self, hours: Iterable[Any] = (), by_hour: Iterable[Any] = (), fleet: Iterable[Any] = ()) -> None:
+        """Knows that again."""
+        for place, kept in hours:
+            self._hours[place] = kept
+            family = _FAMILIES[_kind(place)]
+            self._places[family] = self._places.get(family, 0) + 1
+        self._by_hour.update((key, list(ranks)) for key, ranks in by_hour)
+        self._fleet.update(fleet)
+        self._known.clear()
 
     def forget(self, now: float) -> None:
         """Drops what lies before the window, not all at once."""

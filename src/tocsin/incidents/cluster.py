@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import pickle
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import lru_cache
 from typing import Any, TypeVar
+
+import msgpack
 
 from tocsin.incidents.model import Incident
 from tocsin.incidents.signature import Signature, Thing
@@ -27,7 +29,19 @@ _TOGETHER = 1_000
 _FEW_HOLDERS = 16
 """As many holders of a key are kept in a tuple, which the collection of garbage leaves alone."""
 
-__all__ = ["Cluster", "Company", "Holders", "Moments", "Resting", "Worth", "last_of", "nearest", "outline", "parts_of"]
+__all__ = [
+    "Cluster",
+    "Company",
+    "Holders",
+    "Moments",
+    "Reader",
+    "Resting",
+    "Worth",
+    "last_of",
+    "nearest",
+    "outline",
+    "parts_of",
+]
 
 
 _NO_ALIASES: Mapping[EntityKey, Alias] = {}
@@ -35,6 +49,10 @@ _NO_ALIASES: Mapping[EntityKey, Alias] = {}
 Resting = tuple[str, float, float, bool, tuple[EntityKey, ...], tuple[str, ...], tuple[Any, ...]]
 """A cluster at rest: its id, its first and last moment, whether it may be joined, its keys, its alerts' ids, and the rest of it.
 Tuples of plain values and of such tuples, because Python's collection of garbage looks at those once and never again."""
+
+
+Reader = Callable[[str], Incident]
+"""Gives the incident of an id from where it is kept."""
 
 
 class Worth(IntEnum):
@@ -100,20 +118,24 @@ class Cluster:
 
     Most incidents get one alert and are never looked at again while they are held. So that memory and the collection of garbage bear
     hundreds of thousands of them, those are laid to `rest`: see `Resting`. A cluster that was `woken` has its incident as bytes until
-    somebody asks for it.
+    somebody asks for it; one that was read from elsewhere asks `reader` for it then, and not before.
     """
 
     __slots__ = (
-        "_keys", "_live", "_named", "_open", "_resting", "alerts", "company", "first", "id", "joinable", "last", "only", "opens",
+        "_keys", "_live", "_named", "_open", "_reader", "_resting", "alerts", "company", "first", "id", "joinable", "last", "only", "opens",
         "rules", "signals", "tactics", "things", "touched", "via",
     )  # fmt: skip
 
-    def __init__(self, incident_id: str, incident: Incident | None) -> None:
+    def __init__(
+        self, incident_id: str, incident: Incident | None, *, opened: bool = True, reader: Reader | None = None
+    ) -> None:
+        """`opened` and `reader` for who gives no incident: whether it takes in alerts, and who has it."""
         self.id = incident_id
         self._live = incident
+        self._reader = reader
         self._resting = b""
         self._named: tuple[int, frozenset[Thing]] | None = None
-        self._open = True
+        self._open = opened
         self.touched = True
         """Whether anything happened to it since somebody last set this to False."""
         self._keys: dict[EntityKey, Moments] | None = None
@@ -137,8 +159,13 @@ class Cluster:
     def incident(self) -> Incident:
         """The incident itself."""
         if self._live is None:
-            self._live, self._resting = pickle.loads(self._resting), b""  # noqa: S301  # bytes that never left this process
-            self.touched = True
+            if self._resting:
+                self._live = pickle.loads(self._resting)  # noqa: S301  # bytes that never left this process
+            else:
+                assert self._reader is not None
+                self._live = self._reader(self.id)
+            self._resting, self.touched = b"", True
+        assert self._live is not None
         return self._live
 
     @property
@@ -151,7 +178,7 @@ class Cluster:
         if self._live is not None:
             self._live.lighten()
             self._open, self._resting = self._live.open, pickle.dumps(self._live, pickle.HIGHEST_PROTOCOL)
-        several = pickle.dumps((self._keys, self.via), pickle.HIGHEST_PROTOCOL) if self._keys or self.via else b""
+        several = _packed(self._keys, self.via) if self._keys or self.via else b""
         rest = (
             tuple(self.things.values()), self._resting, several, self.only, self.joinable, self._open, self.signals, self.opens,
             tuple(self.company), _shared(tuple(self.tactics)), _shared(tuple(self.rules)),
@@ -160,15 +187,15 @@ class Cluster:
         return (self.id, self.first, self.last, takes, tuple(self.things), tuple(self.alerts), rest)
 
     @classmethod
-    def woken(cls, resting: Resting) -> Cluster:
+    def woken(cls, resting: Resting, reader: Reader | None = None) -> Cluster:
         """The cluster that was laid to rest."""
-        made = cls(resting[0], None)
+        made = cls(resting[0], None, reader=reader)
         _, made.first, made.last, _, keys, made.alerts, rest = resting
         things, made._resting, several, made.only, made.joinable, made._open, made.signals, made.opens, *names = rest
         made.things = dict(zip(keys, things, strict=True))
         made.company, made.tactics, made.rules = map(frozenset, names)
         if several:
-            made._keys, made.via = pickle.loads(several)  # noqa: S301  # as above
+            made._keys, made.via = _unpacked(several)
         made.touched = False
         return made
 
@@ -293,6 +320,28 @@ class Cluster:
         mine, theirs = self.things, other.things
         small, big = (mine, theirs) if len(mine) <= len(theirs) else (theirs, mine)
         return (key for key in small if key in big)
+
+
+def _packed(keys: Mapping[EntityKey, Moments] | None, via: Mapping[EntityKey, Alias]) -> bytes:
+    """Moments by key and aliases as bytes that anybody can read. Keys that share their moments go on to share them."""
+    places: dict[int, int] = {}
+    each: list[tuple[bool, dict[int, Sequence[float]]]] = []
+    where: list[tuple[EntityKey, int]] = []
+    for key, moments in (keys or {}).items():
+        place = places.get(id(moments))
+        if place is None:
+            place = places[id(moments)] = len(each)
+            each.append((moments.own, moments.by_worth))
+        where.append((key, place))
+    known = [(k, {**a.to_dict(), "confidence": a.confidence}) for k, a in via.items()]
+    return bytes(msgpack.packb((None if keys is None else where, each, known), default=str))
+
+
+def _unpacked(several: bytes) -> tuple[dict[EntityKey, Moments] | None, dict[EntityKey, Alias]]:
+    where, each, known = msgpack.unpackb(several, use_list=False, strict_map_key=False)
+    moments = [Moments(dict(by_worth), own=own) for own, by_worth in each]
+    keys = None if where is None else {key: moments[place] for key, place in where}
+    return keys, {key: Alias.from_dict(alias) for key, alias in known}
 
 
 def outline(held: Cluster | Resting) -> tuple[float, float, bool, Iterable[EntityKey]]:
@@ -446,6 +495,17 @@ class Company:
             return 0
         since = now - self.window
         return sum(last >= since and not any(c in k for k in known) for last, c, _ in seen.values())
+
+    def entries(self) -> dict[EntityKey, Any]:
+        """All that it knows, for `restore`: by thing its only companion, or a mapping of them that goes on to change."""
+        return self._seen.copy()
+
+    def restore(self, entries: Iterable[tuple[EntityKey, Any]]) -> None:
+        """Knows that again: by thing its only companion, or all of them one after the other."""
+        self._seen.update(
+            (key, seen if not isinstance(seen[0], tuple) else {span[1]: span for span in seen}) for key, seen in entries
+        )
+        self.changes += 1
 
     def forget(self, now: float) -> None:
         """Drops what lies before the window, not all at once."""

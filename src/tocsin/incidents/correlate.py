@@ -12,13 +12,13 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from tocsin.detect.alert import SEVERITIES, Alert
 from tocsin.incidents.background import Background
 from tocsin.incidents.changes import IncidentChange, condense
-from tocsin.incidents.cluster import Cluster, Company, Holders, Resting, Worth, last_of, outline, parts_of
-from tocsin.incidents.fusion import Fired, Fusion, Pattern, shipped_patterns
+from tocsin.incidents.cluster import Cluster, Company, Holders, Reader, Resting, Worth, last_of, outline, parts_of
+from tocsin.incidents.fusion import PRODUCT, Fired, Fusion, Pattern, shipped_patterns
 from tocsin.incidents.links import Links, shipped_links
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
 from tocsin.incidents.score import Score, Scorer
@@ -33,6 +33,7 @@ __all__ = [
     "CorrelationSettings",
     "Correlator",
     "IncidentChange",
+    "Remembered",
     "entity_keys",
     "merge_vetoes",
 ]
@@ -76,6 +77,15 @@ class Size:
     things: int
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What a correlator remembers at a moment: its incidents, of which only those at rest are to be kept, and the rest by the parts' names. See
+    `Correlator.remembered`."""
+
+    clusters: Mapping[str, Cluster | Resting]
+    parts: tuple[tuple[str, Sequence[Any] | Mapping[Any, Any]], ...]
+
+
 class Correlator:
     """Holds the incidents that may still grow and joins alerts to them.
 
@@ -97,16 +107,17 @@ class Correlator:
         self._apart = apart
         self.more_vetoes: Callable[[Incident, Incident], Sequence[str]] = lambda _one, _other: ()
         """What else speaks against a merge, besides `merge_vetoes`."""
+        self.reader: Reader | None = None
+        """Who has the incidents that it was not given: those that it adopted or recalled."""
         self.settings = settings or CorrelationSettings()
-        self._links = links if links is not None else shipped_links()
+        self.links = self._links = links if links is not None else shipped_links()
         horizon = self.settings.horizon.total_seconds()
         self._company = Company(horizon)
         self._fired = Company(horizon)
         self._background = Background(horizon, self.settings.background_alerts)
         self._scorer = Scorer(self.settings, self._company, self._background)
-        self._fusion = Fusion(
-            shipped_patterns() if patterns is None else patterns, self._background, self.settings.coincidence
-        )
+        self.patterns = shipped_patterns() if patterns is None else tuple(patterns)
+        self._fusion = Fusion(self.patterns, self._background, self.settings.coincidence)
         self._clusters: dict[str, Cluster | Resting] = {}
         """The one that was touched longest ago first."""
         self._holders = Holders()
@@ -117,6 +128,11 @@ class Correlator:
         self._since_rest = 0
         self._moved: dict[str, datetime] = {}
         self._adopt(sorted(incidents, key=lambda i: (i.first, i.id)))
+
+    @property
+    def apart(self) -> frozenset[frozenset[str]]:
+        """Pairs of incidents' ids that are never merged."""
+        return self._apart
 
     @property
     def incidents(self) -> list[Incident]:
@@ -330,6 +346,11 @@ class Correlator:
             self._since_tidy = 0
             self._tidy()
 
+    def _notice_again(self, alert: Alert, sign: Signature) -> None:
+        """The same of an alert that was there before. Those that a pattern made itself were never counted."""
+        if alert.product != PRODUCT:
+            self._notice(sign)
+
     def _tidy(self) -> None:
         limit = self._newest - self.settings.horizon.total_seconds() - LATE.total_seconds()
         gone: list[str] = []
@@ -457,27 +478,79 @@ class Correlator:
 
     # ------------------------------------------------------------------ bookkeeping
 
-    def adopt(
-        self, incidents: Iterable[Incident], came: Iterable[tuple[str, LinkedAlert]], held: Mapping[str, int]
-    ) -> None:
+    def adopt(self, opened: Mapping[str, bool], came: Iterable[tuple[str, Alert]], held: Mapping[str, int]) -> None:
         """Takes in incidents that exist already: `came` are their alerts in the order in which they were made, each with its incident's id, so that
-        what is rare and what is noisy comes out as it did then; the incidents have none of them yet. `held`: how many each incident gets. An
-        incident that has all of its alerts is laid to rest at once, and their rows are let go of."""
-        clusters = {i.id: Cluster(i.id, i) for i in incidents}
+        what is rare and what is noisy comes out as it did then. `opened`: by id whether an incident takes in alerts; itself it is asked of
+        `reader` when it is needed. `held`: how many alerts each gets; when it has all of them it is laid to rest at once."""
+        clusters = {i: Cluster(i, None, opened=opened[i], reader=self.reader) for i in held}
         left, resting = dict(held), list[Cluster | Resting]()
-        for incident_id, linked in came:
+        for incident_id, alert in came:
             cluster = clusters[incident_id]
-            sign = signature(linked.alert, self._links)
-            self._notice(sign)
+            sign = signature(alert, self._links)
+            self._notice_again(alert, sign)
             cluster.add(sign, self._worth(sign))
-            self._watched(linked.alert, sign)
-            _put(cluster.incident, linked)
+            self._watched(alert, sign)
             left[incident_id] -= 1
             if not left[incident_id]:
                 resting.append(cluster.rest() if len(cluster.alerts) <= _LARGE else cluster)
                 del clusters[incident_id]
         for done in sorted((*resting, *clusters.values()), key=last_of):
             self._enter(done)
+
+    def remembered(self) -> Remembered:
+        """What it remembers now, for `recall`. Quickly made, and nothing that happens afterwards changes it, but that a thing's company may be a
+        moment younger. Of an incident that is awake it has only which alerts were seen in it."""
+        awake = {c.id: c for c in self._awake if self._clusters.get(c.id) is c}
+        hours, by_hour, fleet = self._background.entries()
+        hits, stages = self._fusion.entries()
+        return Remembered(
+            self._clusters.copy(),
+            (
+                ("newest", [self._newest]), ("awake", [(i, tuple(c.alerts)) for i, c in awake.items()]), ("stages", stages),
+                ("company", self._company.entries()), ("fired", self._fired.entries()), ("hours", hours), ("by_hour", by_hour),
+                ("fleet", fleet), *((f"hits {place}", each) for place, each in enumerate(hits)),
+            ),
+        )  # fmt: skip
+
+    def recall(self, name: str, entries: Sequence[Any], since: float) -> None:
+        """Takes in a part of what another remembered, or some of it; of incidents those whose last event is not older than `since`."""
+        name, _, place = name.partition(" ")
+        match name:
+            case "newest":
+                self._newest = max(self._newest, *entries)
+            case "clusters":
+                for resting in entries:
+                    if last_of(resting) >= since:
+                        self._enter(resting)
+            case "company":
+                self._company.restore(entries)
+            case "fired":
+                self._fired.restore(entries)
+            case "hits":
+                self._fusion.restore(int(place), entries)
+            case "stages":
+                self._fusion.restore_counts(entries)
+            case _:
+                self._background.restore(**{name: entries})
+
+    def otherwise(self, opened: Mapping[str, bool]) -> list[str]:
+        """Ids of the incidents that it holds and that are not there, or that take in alerts where it holds that they don't, or the other way round;
+        and of those that are there and that it doesn't hold. `opened`: those that are there, and whether they take in alerts."""
+        held = {i: c.open if isinstance(c, Cluster) else bool(c[6][5]) for i, c in self._clusters.items()}
+        return [*(i for i, o in held.items() if opened.get(i) is not o), *(i for i in opened if i not in held)]
+
+    def witness(self, alert: Alert) -> None:
+        """Learns from an alert what is rare, noisy and likely, and joins it to nothing: where it is is told by `renew`."""
+        sign = signature(alert, self._links)
+        self._notice_again(alert, sign)
+        self._watched(alert, sign)
+
+    def acquaint(self, alerts: Iterable[Alert]) -> None:
+        """Learns in whose company things are by the names that alerts turned out to be known by."""
+        for alert in alerts:
+            sign = signature(alert, self._links)
+            for key in sign.via:
+                self._company.add(key, sign.company(key), sign.time)
 
     def renew(
         self, incident_ids: Iterable[str], incidents: Iterable[Incident], *, apart: frozenset[frozenset[str]]
@@ -506,7 +579,7 @@ class Correlator:
         came = [(linked.alert, i.id) for i in incidents for linked in i.alerts]
         for alert, incident_id in sorted(came, key=lambda c: (c[0].created, c[0].time, c[0].id)):
             sign = signature(alert, self._links)
-            self._notice(sign)
+            self._notice_again(alert, sign)
             clusters[incident_id].add(sign, self._worth(sign))
             self._watched(alert, sign)
         for cluster in sorted(clusters.values(), key=lambda c: c.last):
@@ -542,7 +615,7 @@ class Correlator:
         """A cluster that is held, ready to be worked with until the next call lays it to rest again."""
         held = self._clusters[incident_id]
         if not isinstance(held, Cluster):
-            held = self._clusters[incident_id] = Cluster.woken(held)
+            held = self._clusters[incident_id] = Cluster.woken(held, self.reader)
             self._awake.append(held)
         return held
 
@@ -568,11 +641,6 @@ class Correlator:
         for alert_id in alerts:
             self._alerts.pop(alert_id, None)
         self._holders.remove(keys, incident_id)
-
-
-def _put(incident: Incident, linked: LinkedAlert) -> None:
-    """Puts an alert into its place in an incident, without its rows."""
-    insort(incident.alerts, replace(linked, alert=replace(linked.alert, events=())), key=_by_time)
 
 
 def _by_time(linked: LinkedAlert) -> tuple[datetime, str]:

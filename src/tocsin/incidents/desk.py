@@ -7,18 +7,24 @@ the correlator's memory once they are durable; whoever writes an incident takes 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import structlog
+
+from tocsin.base.memory import collector_paused
 from tocsin.content import Content
 from tocsin.detect.alert import Alert, iso
-from tocsin.incidents import history, judging, life, metrics, rejudge, reshape, store, tasks
+from tocsin.incidents import history, judging, life, memory, metrics, rejudge, reshape, store, tasks
 from tocsin.incidents.correlate import LATE, CorrelationSettings, Correlator, IncidentChange, merge_vetoes
 from tocsin.incidents.fusion import patterns_of
 from tocsin.incidents.life import Actor
 from tocsin.incidents.links import links_of
+from tocsin.incidents.memory import MemoryFile
 from tocsin.incidents.model import Incident
 from tocsin.incidents.pages import Pages, entry
 from tocsin.incidents.priority import Judge
@@ -29,6 +35,8 @@ from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, Task
 from tocsin.tables.entities import EntityKey
 
 __all__ = ["IncidentDesk", "full", "shown", "summary"]
+
+_log = structlog.get_logger("tocsin.incidents")
 
 _FEW = 2_000
 """So many incidents that others changed are read anew; where it is more, everything is."""
@@ -48,9 +56,11 @@ class IncidentDesk:
         settings: CorrelationSettings | None = None,
         content: Callable[[], Content] | None = None,
         correlates: bool = True,
+        memory: Path | None = None,
     ) -> None:
         """`content`: the packs as they are now, for what incidents are judged by. `correlates`: False for who only passes on what people do;
-        whoever correlates on the same state is told to read anew."""
+        whoever correlates on the same state is told to read anew. `memory`: the file in which correlation keeps what it remembers (see
+        `keep_memory`)."""
         self._state = state
         self._content = content
         self.judging = rejudge.Judging(state, content)
@@ -64,6 +74,7 @@ class IncidentDesk:
         self.resolve: Callable[[Alert], Alert] = lambda alert: alert
         """Gives an alert what its entities are known as; asked when it is filed, and again when more is learned."""
         self._listeners: list[Callable[[], None]] = []
+        self._memory = MemoryFile(memory) if memory is not None else None
         history.bring_up_to_date(state)
         self._settings = self._read_settings()
         self.judge()
@@ -71,14 +82,66 @@ class IncidentDesk:
         self._correlator = self._load() if correlates else Correlator((), self._settings)
 
     def _load(self) -> Correlator:
-        """Memory as the database has it. It takes its time where there are many alerts."""
+        """Memory as the database has it: what the file remembers and what came since, or all anew. It takes its time where there are many alerts."""
         self._settings = self._read_settings()
-        with self._state.read() as unit:
+        began = time.monotonic()
+        with collector_paused(), self._state.read() as unit:
             self._reshapes, self._seen = reshape.reshapes(unit), unit.incidents.history.last()
-            made = self.correlator(self._settings, apart=reshape.apart(unit))
-            store.adopt_growing(unit, made, self._since(unit))
-        made.more_vetoes = lambda one, other: judging.group_vetoes(self._state.judge, one, other)
+            apart, since, recalled = reshape.apart(unit), self._since(unit), False
+            made = self._empty(apart)
+            if self._memory is not None:
+                recalled = self._memory.recall(unit, made, since)
+                made = made if recalled else self._empty(apart)
+            if not recalled:
+                store.adopt_growing(unit, made, since)
+        size = made.size
+        _log.info(
+            "correlation.remembers",
+            incidents=size.incidents,
+            alerts=size.alerts,
+            from_file=recalled,
+            seconds=round(time.monotonic() - began, 1),
+        )
         return made
+
+    def _empty(self, apart: frozenset[frozenset[str]]) -> Correlator:
+        made = self.correlator(self._settings, apart=apart)
+        made.more_vetoes = lambda one, other: judging.group_vetoes(self._state.judge, one, other)
+        made.reader = self._incident
+        return made
+
+    def _incident(self, incident_id: str) -> Incident:
+        """An incident that memory has left in the database."""
+        with self._state.read() as unit:
+            return store.load_resting(unit, incident_id)
+
+    def keep_memory(self, *, entries: int = 1, seconds: float = 0.0) -> bool:
+        """Writes what correlation remembers into its file, so that the next start is quick however this process ends. Whether it did: not without
+        a file, and not when fewer than so many entries came to the incident log since, in less than that time."""
+        if self._memory is None or not self._correlates:
+            return False
+        with self._lock, collector_paused():
+            if not self._memory.due(self._seen, entries=entries, seconds=seconds):
+                return False
+            remembered, seq, setting = self._correlator.remembered(), self._seen, memory.setting_of(self._correlator)
+            with self._state.read() as unit:
+                learned = memory.learned(unit)
+        began = time.monotonic()
+        try:
+            with self._state.read() as unit:
+                size = self._memory.write(unit, remembered, seq, setting)
+        except OSError as error:
+            _log.warning("correlation.memory_not_kept", error=str(error))
+            return False
+        if learned:
+            with self._state.write() as unit:
+                memory.forget_learned(unit, learned)
+        _log.debug("correlation.memory_kept", bytes=size, seconds=round(time.monotonic() - began, 1))
+        return True
+
+    def close(self) -> None:
+        """Keeps what correlation remembers."""
+        self.keep_memory()
 
     def _since(self, unit: Unit) -> datetime:
         """What an incident's last event must not be older than for alerts to join it: what memory would not have forgotten yet."""
@@ -193,6 +256,8 @@ class IncidentDesk:
         def write(unit: Unit, changes: list[IncidentChange]) -> None:
             for alert in more:
                 unit.incidents.know(alert.id, [a.to_dict() for a in alert.aliases])
+            held = (self._correlator.holding(a.id) for a in more)
+            memory.note_learned(unit, {i.id for i in held if i is not None})
             store.save(unit, self._correlator, changes)
 
         with self._lock:

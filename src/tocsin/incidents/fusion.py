@@ -8,7 +8,7 @@ patterns are not public; every firing here names its stages.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -223,6 +223,20 @@ class Fusion:
                 self._fitting_of.clear()
             self._fitting_of[looks] = found
         return found
+
+    def entries(self) -> tuple[list[Mapping[EntityKey, Any]], list[Any]]:
+        """All that it remembers, for `restore`: by pattern things with what was seen of them, and counts of stages."""
+        seen = [(n, m, tuple(hours.items())) for n, stages in enumerate(self._seen) for m, hours in enumerate(stages)]
+        return [hits.copy() for hits in self._hits], seen
+
+    def restore(self, place: int, hits: Iterable[tuple[EntityKey, Any]]) -> None:
+        """Remembers again what was seen of things for the pattern at that place; the patterns are the same."""
+        self._hits[place].update(hits)
+
+    def restore_counts(self, seen: Iterable[Any]) -> None:
+        """Remembers the counts again."""
+        for place, stage, hours in seen:
+            self._seen[place][stage].update(hours)
 
     def forget(self, now: float) -> None:
         """Drops what lies before the windows, at least a day back for alerts that are late; not all at once."""

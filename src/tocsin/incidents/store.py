@@ -15,7 +15,7 @@ from typing import Any
 
 from tocsin.detect.alert import Alert, iso
 from tocsin.incidents import correlate
-from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
+from tocsin.incidents.model import LOCKED, Incident, LinkedAlert, Reason, Status
 from tocsin.incidents.priority import priority
 from tocsin.incidents.project import difference, project
 from tocsin.incidents.reports import TAG, report_tags
@@ -28,6 +28,7 @@ __all__ = [
     "from_row",
     "judge_again",
     "keep_decisions",
+    "load_resting",
     "load_several",
     "record",
     "save",
@@ -42,20 +43,27 @@ CORRELATION = "correlation"
 
 
 def adopt_growing(unit: Unit, correlator: correlate.Correlator, since: datetime) -> None:
-    """Lets a correlator take in the incidents, hidden ones too, that alerts may still join: those whose last event is not older than that. Their
-    alerts' rows are never all in memory."""
-    incidents = [from_row(row, ()) for row in unit.incidents.growing_rows(since)]
-    order = unit.incidents.alerts_as_made([i.id for i in incidents])
+    """Lets a correlator take in the incidents, hidden ones too, that alerts may still join: those whose last event is not older than that. Neither
+    they nor their alerts are ever all in memory."""
+    opened = unit.incidents.growing_open(since, locked=LOCKED)
+    order = unit.incidents.alerts_as_made(list(opened))
     held = Counter(incident_id for _, incident_id in order)
 
-    def came() -> Iterator[tuple[str, LinkedAlert]]:
+    def came() -> Iterator[tuple[str, Alert]]:
         for start in range(0, len(order), _TOGETHER):
             part = order[start : start + _TOGETHER]
-            documents = unit.incidents.alerts_linked([alert_id for alert_id, _ in part])
+            documents = unit.incidents.alerts_by_id([alert_id for alert_id, _ in part])
             for alert_id, incident_id in part:
-                yield incident_id, _linked(documents[alert_id])
+                yield incident_id, alert_of(documents[alert_id])
 
-    correlator.adopt((i for i in incidents if held[i.id]), came(), held)
+    correlator.adopt(opened, came(), held)
+
+
+def load_resting(unit: Unit, incident_id: str) -> Incident:
+    """The incident as a correlator holds it: with its alerts, without their rows. NotFoundError."""
+    incident = from_row(unit.incidents.require(incident_id), unit.incidents.alerts_of(incident_id))
+    incident.alerts = [replace(a, alert=replace(a.alert, events=())) for a in incident.alerts]
+    return incident
 
 
 def load_several(unit: Unit, incident_ids: Sequence[str], since: datetime) -> list[Incident]:

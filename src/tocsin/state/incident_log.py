@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, or_, select
 
 from tocsin.state.repository import Repository
 from tocsin.state.schema import incident_log
@@ -123,6 +123,13 @@ class IncidentLog(Repository):
         """Ids of the incidents that anybody but that source changed since that place, at most so many."""
         chosen = select(incident_log.c.incident_id).where(
             incident_log.c.seq > seq, incident_log.c.version.is_not(None), incident_log.c.source != source
+        )
+        return [str(i) for (i,) in self._c.execute(chosen.distinct().limit(most))]
+
+    def changed_since(self, seq: int, most: int) -> list[str]:
+        """Ids of the incidents that changed or went since that place, whoever did it, at most so many."""
+        chosen = select(incident_log.c.incident_id).where(
+            incident_log.c.seq > seq, or_(incident_log.c.version.is_not(None), incident_log.c.kind == "dropped")
         )
         return [str(i) for (i,) in self._c.execute(chosen.distinct().limit(most))]
 

@@ -7,7 +7,7 @@ the outbox is a projection of the incident log (`log`), which is written in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -194,11 +194,15 @@ class Incidents(IncidentAlerts, IncidentActivity):
         chosen = select(incidents.c.id).where(incidents.c.last >= since, incidents.c.status != "Redirected")
         return [str(r[0]) for r in self._c.execute(chosen.order_by(incidents.c.first, incidents.c.id))]
 
-    def growing_rows(self, since: datetime) -> Iterator[IncidentRow]:
-        """The rows of those, in no order, and not all held at once."""
-        ids = self.growing(since)
-        for start in range(0, len(ids), _TOGETHER):
-            yield from self.several(ids[start : start + _TOGETHER]).values()
+    def growing_open(self, since: datetime, *, locked: str) -> dict[str, bool]:
+        """By id of those: whether alerts may join it, because it is not resolved and hasn't the tag that locks it."""
+        chosen = select(incidents.c.id, incidents.c.status, incident_tags.c.tag).select_from(
+            incidents.outerjoin(
+                incident_tags, and_(incident_tags.c.incident_id == incidents.c.id, incident_tags.c.tag == locked)
+            )
+        )
+        chosen = chosen.where(incidents.c.last >= since, incidents.c.status != "Redirected")
+        return {str(i): status in _OPEN and tag is None for i, status, tag in self._c.execute(chosen)}
 
     def newest_event(self) -> datetime | None:
         """When the newest event of any incident was."""

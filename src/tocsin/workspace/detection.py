@@ -42,6 +42,8 @@ _log = structlog.get_logger("tocsin.workspace.detection")
 _UPKEEP_SECONDS = 5.0
 _UNTOLD = timedelta(days=1)
 _IN_FLIGHT = timedelta(minutes=1)
+_MEMORY_ENTRIES, _MEMORY_SECONDS = 500, 3600.0
+"""Correlation's memory is kept when so many entries came to the incident log, or after so long: what is not in it a start reads from there."""
 _ASSETS_ROUNDS = 120  # every ten minutes, and soon after the start
 
 
@@ -203,6 +205,8 @@ class Detection:
                     self._judge()
                 elif self._workspace.incidents.judging.behind:
                     self._workspace.incidents.catch_up()
+                if rounds % _ASSETS_ROUNDS == 0:
+                    self._workspace.incidents.keep_memory(entries=_MEMORY_ENTRIES, seconds=_MEMORY_SECONDS)
                 if rounds % 720 == 0:
                     self._workspace.incidents.forget_before()
                     self._workspace.automation.sweep()

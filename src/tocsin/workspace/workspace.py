@@ -108,7 +108,13 @@ class Workspace:
         self.lake.pins = lambda: evidence_pins(self.state)
         self.erasure = Erasure(self)
         self.jobs = Jobs(self)
-        self.incidents = IncidentDesk(self.state, settings=settings.correlation, content=lambda: self.rules.content)
+        self.incidents = IncidentDesk(
+            self.state,
+            settings=settings.correlation,
+            content=lambda: self.rules.content,
+            memory=data / "cache" / "incidents" / "memory",
+        )
+        stack.callback(self.incidents.close)
         self.gate = Gate(
             self.state,
             self.incidents,
