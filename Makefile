@@ -14,7 +14,7 @@ SOAK_EVENTS ?= 48000
 SOAK_KILLS ?= 50
 FUZZ_SECONDS ?= 900
 
-.PHONY: help up test check lint types imports format unit env system kernel portal wheel bench soak fuzz fuzz-intake hostile delays hour thirds kill garbage counts docs screenshots clean
+.PHONY: help up test check lint types imports format unit env system kernel portal wheel bench soak domains fuzz fuzz-intake hostile delays hour thirds kill garbage counts docs screenshots clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -91,6 +91,9 @@ kill: env ## The long form of the kill -9 tests
 	TOCSIN_RULE_KILLS=20 $(BIN)/pytest tests/detect/test_kill.py -q
 	TOCSIN_STREAM_KILLS=20 $(BIN)/pytest tests/workspace/test_stream_kill.py -q
 	TOCSIN_ARCHIVE_KILLS=100 $(BIN)/pytest tests/workspace/test_archive_kill.py -q -s
+
+domains: env system ## The attacks over several domains (tests/e2e/domains), their rows in each order: by time, shuffled, as late as sources are
+	for order in time shuffled lagged; do TOCSIN_ORDER=$$order $(BIN)/python -m pytest -q tests/e2e/test_domains.py || exit 1; done
 
 soak: env system ## Numbered events by every protocol while the server is killed; figures go to docs/reference/delivery.md
 	$(UV) sync --quiet --locked --inexact --group peers

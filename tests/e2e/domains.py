@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import yaml
 
 from tests.e2e.server import Server
 
-__all__ = ["Sent", "domains", "play", "send"]
+__all__ = ["Sent", "domains", "now", "play", "send"]
 
 _FOLDER = Path(__file__).with_name("domains")
 _MARK = re.compile(r"\$\{([\w.]+)\}")
@@ -60,8 +61,10 @@ def play(scenario: Mapping[str, Any], start: datetime, order: str = "time") -> l
     """The rows as they are sent: by `time`, `shuffled`, or `lagged` as their sources are."""
     rows = list(_rows(scenario, start))
     if order == "shuffled":
-        random.Random(scenario["id"]).shuffle(rows)
-        return rows
+        # Lines of one moment are one record of their source: nothing tears those apart.
+        records = [list(of) for _, of in groupby(rows, key=lambda r: (r.kind, r.at))]
+        random.Random(scenario["id"]).shuffle(records)
+        return [r for record in records for r in record]
     late = (
         {r: LAGS.get(r.table, LAGS.get(r.kind, 0)) if order == "lagged" else 0 for r in map(id, rows)} if False else {}
     )

@@ -19,7 +19,7 @@ from tocsin.detect.alert import SEVERITIES, TACTICS, Alert, Evidence, iso
 from tocsin.incidents.background import Background, chance
 from tocsin.incidents.facts import PATTERNS as PRODUCT
 from tocsin.incidents.patterns import JOINS, Condition, Pattern, Stage, patterns_of, shipped_patterns
-from tocsin.incidents.signature import HOUR, Signature
+from tocsin.incidents.signature import HOUR, Signature, entity_keys
 from tocsin.tables.entities import Entity, EntityKey
 from tocsin.tables.own import own
 
@@ -125,6 +125,8 @@ class Fusion:
         """By pattern and stage, on how many things it was seen, by hour."""
         self._hits: tuple[dict[EntityKey, tuple[_Hit, ...]], ...] = tuple({} for _ in patterns)
         """By pattern and thing, the one that was touched longest ago first: what was seen of its stages."""
+        self._called: tuple[dict[EntityKey, tuple[str, tuple[tuple[str, str], ...]]], ...] = tuple({} for _ in patterns)
+        """By pattern and thing, its type and identifiers."""
         self._fitting_of: dict[tuple[Any, ...], tuple[tuple[int, tuple[int, ...]], ...]] = {}
 
     def notice(self, alert: Alert, sign: Signature, keys: Iterable[EntityKey]) -> list[Fired]:
@@ -135,6 +137,7 @@ class Fusion:
         if not fits:
             return []
         found: list[Fired] = []
+        named: dict[EntityKey, Entity] = {}
         usable, told = list(keys), _told(alert)
         for place, fitting in fits:
             pattern, seen, parts = self.patterns[place], self._hits[place], self._parts[place]
@@ -142,23 +145,34 @@ class Fusion:
             joining = [k for k in usable if k[0].partition(".")[0] in kinds]
             self._count(place, fitting, joining, sign.time)
             by = tuple(joining) if len(parts) > 1 else ()
+            named = named or entity_keys(alert.entities)
             for key in joining:
+                self._call(place, key, named.get(key))
                 held = (*seen.pop(key, ()), *((stage, sign.time, told, by) for stage in fitting))
                 seen[key] = _bounded(held)  # it is forgotten last from now on
             for key, hits in self._together(place, fitting, joining):
                 fired = self._news(place, _fulfilled(pattern, hits, sign.time), sign.time)
                 if not any(a.id == alert.id for _, alerts in fired for a in alerts):
                     continue  # it is no part of what is fulfilled
-                entity = next((e for e in alert.entities if key in (*e.strong_keys(), *e.weak_keys())), None)
-                if entity is not None:
-                    found.append(Fired(pattern, entity, fired))
+                if (called := self._called[place].get(key)) is not None:
+                    found.append(Fired(pattern, Entity(called[0], dict(called[1])), fired))
                     break  # an account has several keys: one of them is enough
         return found
+
+    def _call(self, place: int, key: EntityKey, entity: Entity | None) -> None:
+        """Remembers what a thing is called, by the fullest of its names: which alert came last doesn't matter to a pattern's title."""
+        if entity is None:
+            return
+        called = (entity.type, tuple(sorted(entity.identifiers.items())))
+        held = self._called[place].get(key)
+        if held is None or (len(held[1]), len(str(held)), str(held)) < (len(called[1]), len(str(called)), str(called)):
+            self._called[place][key] = called
 
     def _together(
         self, place: int, fitting: Sequence[int], keys: Sequence[EntityKey]
     ) -> Iterator[tuple[EntityKey, Sequence[_Hit]]]:
-        """By a thing of the alert that was just taken in: what was seen of the pattern's stages that hangs together with it."""
+        """What was seen of the pattern's stages that hangs together with a thing of the alert that was just taken in, and the thing of its first
+        stages."""
         seen, parts = self._hits[place], self._parts[place]
         if len(parts) == 1:
             yield from ((key, seen[key]) for key in keys)
@@ -172,7 +186,7 @@ class Fusion:
                     looked += 1
                     if looked > _MOST_PATHS:
                         return
-                    yield key, self._along(place, path)
+                    yield path[0], self._along(place, path)
 
     def _paths(self, place: int, number: int, key: EntityKey) -> Iterator[tuple[EntityKey, ...]]:
         """The things, one for each part of a pattern, that lead from its first stage to its last through that thing in the part of that number."""
@@ -240,7 +254,7 @@ class Fusion:
 
     def forget(self, now: float) -> None:
         """Drops what lies before the windows, at least a day back for alerts that are late; not all at once."""
-        for pattern, seen in zip(self.patterns, self._hits, strict=True):
+        for pattern, seen, called in zip(self.patterns, self._hits, self._called, strict=True):
             since = now - max(pattern.window.total_seconds(), _KEPT)
             gone: list[EntityKey] = []
             for key, hits in seen.items():
@@ -249,6 +263,7 @@ class Fusion:
                 gone.append(key)
             for key in gone:
                 del seen[key]
+                called.pop(key, None)
         if self._background is not None:
             first = int((now - self._background.window) // HOUR)
             for hours in (hours for stages in self._seen for hours in stages):
