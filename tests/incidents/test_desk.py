@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,6 @@ from tocsin.tables import Entity
 
 ANNA = Actor("anna")
 WS3 = Entity.host("ws3.contoso.com")
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    opened = State.open(tmp_path / "state.db", clock=ManualClock(T0 + timedelta(hours=1)))
-    with opened.write() as unit:
-        unit.users.add("anna", "Anna", "x", ["Responder"])
-        unit.users.add("bert", "Bert", "x", ["Responder"])
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.incidents.test_correlate import ANN, BOB, T0, WS1, WS2, alert, incidents
-from tocsin.base.clock import ManualClock
+from tests.incidents.test_correlate import ANN, BOB, WS1, WS2, alert, incidents
 from tocsin.base.errors import UsageError
 from tocsin.content import load_packs, packs_dir
 from tocsin.incidents import rejudge
@@ -27,15 +23,6 @@ from tocsin.state import ConflictError, State
 from tocsin.tables import Entity
 
 ANNA = Actor("anna")
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    opened = State.open(tmp_path / "state.db", clock=ManualClock(T0 + timedelta(hours=1)))
-    with opened.write() as unit:
-        unit.users.add("anna", "Anna", "x", ["Responder"])
-    yield opened
-    opened.close()
 
 
 def points(judge: Judge, *alerts: Any) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.incidents.test_correlate import ANN, BOB, T0, WS1, WS2, alert
-from tocsin.base.clock import ManualClock
 from tocsin.content import Content, load_packs, packs_dir
 from tocsin.incidents import Incident
 from tocsin.incidents.desk import IncidentDesk
@@ -138,15 +136,6 @@ def test_the_page_tells_of_it(content: Content) -> None:
 
 STORM = "Threat report: Storm in a teapot"
 ADDRESS = Entity("IP", {"Address": "203.0.113.9"})
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    opened = State.open(tmp_path / "state.db", clock=ManualClock(T0 + timedelta(hours=1)))
-    with opened.write() as unit:
-        unit.users.add("anna", "Anna", "x", ["Responder"])
-    yield opened
-    opened.close()
 
 
 def tags(desk: IncidentDesk) -> list[list[str]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,16 +20,6 @@ from tocsin.tables import Entity
 
 ANNA = Actor("anna")
 WS3 = Entity.host("ws3.contoso.com")
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    opened = State.open(tmp_path / "state.db", clock=ManualClock(T0 + timedelta(hours=1)))
-    with opened.write() as unit:
-        for name in ("anna", "bert"):
-            unit.users.add(name, name.title(), "x", ["Responder"])
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tocsin.state.incident_tasks import IncidentTasks, TaskRow
 from tocsin.state.incident_writes import IncidentWrites
 from tocsin.state.incidents import ActivityRow, EventRow, IncidentChange, IncidentFilter, IncidentRow, Incidents
 from tocsin.state.kv import KeyValues
-from tocsin.state.repository import ConflictError, NotFoundError
+from tocsin.state.repository import ConflictError, NotFoundError, RefusedError
 from tocsin.state.rules import LedgerRow, OverrideRow, Rules
 from tocsin.state.types import text_of
 from tocsin.state.users import SessionRow, Sessions, TokenRow, Tokens, UserRow, Users
@@ -42,6 +42,7 @@ __all__ = [
     "LogRow",
     "NotFoundError",
     "OverrideRow",
+    "RefusedError",
     "Rules",
     "RunRow",
     "SessionRow",

@@ -18,7 +18,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    InternalError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+    StatementError,
+)
 
 from tocsin.base.clock import Clock, SystemClock
 from tocsin.base.errors import Place, StateError
@@ -28,6 +37,7 @@ from tocsin.state.audit import Audit
 from tocsin.state.automation import AutomationStore
 from tocsin.state.incidents import IncidentChange, Incidents
 from tocsin.state.kv import KeyValues
+from tocsin.state.repository import RefusedError
 from tocsin.state.rule_alerts import RuleAlerts
 from tocsin.state.rules import Rules
 from tocsin.state.types import dumps, loads
@@ -164,7 +174,8 @@ class State:
             with self._engine.connect() as connection, connection.begin():
                 yield Unit(connection, self.clock, self.judge)
         except StatementError as error:
-            raise StateError(f"The state database can't be read: {_short(error)}") from error
+            kind = RefusedError if _takes_nothing(error) else StateError
+            raise kind(f"The state database can't be read: {_short(error)}") from error
 
     @contextmanager
     def write(self) -> Iterator[Unit]:
@@ -179,7 +190,8 @@ class State:
                     unit = Unit(connection, self.clock, self.judge)
                     yield unit
             except StatementError as error:
-                raise StateError(f"The state database refused a change: {_short(error)}") from error
+                kind = RefusedError if _takes_nothing(error) else StateError
+                raise kind(f"The state database refused a change: {_short(error)}") from error
             finally:
                 self._inside.writing = False
         if unit.changed:
@@ -286,6 +298,22 @@ def _sqlite_connect(connection: Any, _record: Any) -> None:
 def _sqlite_begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get("tocsin_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _takes_nothing(error: StatementError) -> bool:
+    """Whether it is the database that can't (a full disk, a lost connection, a damaged file), not this change that it won't have.
+
+    sqlite3 and psycopg raise OperationalError for both kinds of trouble; SQLSTATE class 54 is a limit of one row.
+    """
+    if not isinstance(error, DBAPIError):
+        return False
+    if str(getattr(error.orig, "sqlstate", None) or "").startswith("54"):
+        return False
+    return (
+        error.connection_invalidated
+        or isinstance(error, OperationalError | InternalError)
+        or type(error) is DatabaseError
+    )
 
 
 def _short(error: BaseException) -> str:

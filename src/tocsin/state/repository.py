@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from tocsin.base.clock import Clock
 from tocsin.base.errors import StateError
 
-__all__ = ["ConflictError", "NotFoundError", "Repository"]
+__all__ = ["ConflictError", "NotFoundError", "RefusedError", "Repository"]
 
 
 class NotFoundError(StateError):
@@ -24,6 +24,12 @@ class ConflictError(StateError):
     """A change that another change has overtaken."""
 
     code = "STA0003"
+
+
+class RefusedError(StateError):
+    """The database takes or gives nothing now, whatever the change: it can be tried again later."""
+
+    code = "STA0005"
 
 
 class Repository:

@@ -78,7 +78,6 @@ class Detection:
         )
         self.stream = SigmaStream(
             self._stream_said,
-            self._stream_said_again,
             self.costs,
             workspace.clock,
             workspace.settings.data / "intake" / "sigma.msgpack",
@@ -164,18 +163,15 @@ class Detection:
         self.stream.observe(self._workspace.intake.intake.observed, batches)
 
     def _stream_said(self, alerts: list[Alert]) -> None:
-        left = self._not_excluded(alerts)
+        """Files, counts and tells of alerts, each once: a replay shows those from before a crash again, and senders send events twice."""
+        with self._workspace.state.read() as unit:
+            filed = unit.incidents.holders([a.id for a in alerts])
+        left = self._not_excluded([a for a in alerts if a.id not in filed])
         if not left:
             return
         said = Counter(a.rule_id for a in left)
         self._workspace.incidents.add(left, within=lambda unit: unit.rules.streamed(said))
         self._tell(left)
-
-    def _stream_said_again(self, alerts: list[Alert]) -> None:
-        """Files what a replay of the log has shown, without what was filed before the crash."""
-        with self._workspace.state.read() as unit:
-            known = unit.incidents.alerts_by_id([a.id for a in alerts])
-        self._stream_said([a for a in alerts if a.id not in known])
 
     def _not_excluded(self, alerts: list[Alert]) -> list[Alert]:
         """The alerts of Sigma rules of which exclusions leave some event."""

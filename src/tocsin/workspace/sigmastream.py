@@ -2,8 +2,9 @@
 
 What waits in memory (a correlation's hits, a burst that was said, suppression) is written down with the number of the last body that was looked at,
 before the log is trimmed, when it stops and never beyond what the log holds: a start goes on from there and looks again at the bodies that
-came after. Those give the same alerts, ids included, so that a crash loses none and says none twice. A change of rules takes over what
-rules that stay the same know.
+came after. Those give the same alerts, ids included, so that a crash loses none and says none twice. While the database takes nothing (its disk is
+full), the stream stands still at the group whose alerts wait, and slows senders down; a stop or a crash meanwhile has that group looked at again.
+A change of rules takes over what rules that stay the same know.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,11 @@ import msgspec
 import structlog
 
 from tocsin.base.clock import Clock
-from tocsin.base.errors import StateError
 from tocsin.detect.alert import Alert
 from tocsin.detect.rule import Rule
 from tocsin.ingest.model import SourceBatch
 from tocsin.lake.durable import write_atomically
+from tocsin.state import RefusedError
 from tocsin.workspace.costs import RuleCosts
 
 __all__ = ["SigmaStream"]
@@ -31,6 +33,8 @@ __all__ = ["SigmaStream"]
 _log = structlog.get_logger("tocsin.workspace.detection")
 _WAITING_BATCHES = 64
 _CATCH_UP_SECONDS = 2.0
+_AGAIN_SECONDS = (0.5, 10.0)
+"""How long the stream waits, first and at most, before it asks a database again that takes nothing."""
 _BLIND = 20
 """Stretches of suppression that are remembered of a rule."""
 
@@ -38,18 +42,17 @@ Group = tuple[int, Sequence[SourceBatch]]
 
 
 class SigmaStream:
-    """Owns the matcher and its thread. `file` takes the alerts of a group, `file_again` those of a replay, some of which may have been filed
-    before the crash; `kept` is the file of what is known."""
+    """Owns the matcher and its thread. `file` takes the alerts of a group, of which some may have been filed before (a crash, an event sent
+    twice); `kept` is the file of what is known."""
 
     def __init__(
         self,
         file: Callable[[list[Alert]], None],
-        file_again: Callable[[list[Alert]], None],
         costs: RuleCosts,
         clock: Clock,
         kept: Path,
     ) -> None:
-        self._file, self._file_again, self._costs, self._clock, self._kept = file, file_again, costs, clock, kept
+        self._file, self._costs, self._clock, self._kept = file, costs, clock, kept
         self._groups: queue.Queue[Group | None] = queue.Queue(_WAITING_BATCHES)
         self._matcher: Any = None
         self._lock = threading.RLock()
@@ -60,6 +63,7 @@ class SigmaStream:
         self._thread: threading.Thread | None = None
         self._stopped = False
         self._held: list[Alert] = []
+        """Alerts that were said and aren't filed: what a replay has shown, or what the database doesn't take."""
         self._last = 0
         """The last body that was given."""
         self._position = self._saved = 0
@@ -106,14 +110,14 @@ class SigmaStream:
 
     def start(self) -> None:
         """Files what a replay of the log has shown, and begins to look at what comes."""
-        held, self._held = self._held, []
-        if held:
-            self._file_again(held)
+        with self._lock:
+            self._file_held()
         self._thread = threading.Thread(target=self._run, name="tocsin-sigma", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Looks at what was given until now, and writes down what it knows; what is given later is for the next start."""
+        """Looks at what was given until now, and writes down what it knows; what is given later is for the next start, as is what the database
+        doesn't take."""
         self._stopped = True
         self._groups.put(None)
         if self._thread is not None:
@@ -135,32 +139,53 @@ class SigmaStream:
         self._groups.put((number, batches))
 
     def _run(self) -> None:
+        with self._looked:
+            self._file_until_taken()
         while (group := self._groups.get()) is not None:
             number, batches = group
-            with self._lock:
+            with self._looked:
+                if self._held:  # it stops, and what came before isn't filed: the next start looks at both
+                    continue
                 try:
-                    alerts = self._match(batches)
-                    if alerts:
-                        self._file_all(alerts)
+                    self._held = self._match(batches)
                     if self._matcher is not None:
                         self._costs.look(self._matcher)
                 except Exception as error:  # a defect in one rule must not end the matching of all others
                     _log.exception("sigma.failed", error=str(error))
-                self._position = number
+                self._file_until_taken()
+                if not self._held:
+                    self._position = number
                 self._looked.notify_all()
 
-    def _file_all(self, alerts: list[Alert]) -> None:
-        """Files alerts together; where that fails one by one, so that one that can't be filed takes none with it."""
+    def _file_until_taken(self) -> None:
+        """Files what is held, however long the database takes nothing; others may have the lock meanwhile. Gives up only when it is to stop."""
+        pause, most = _AGAIN_SECONDS
+        while not self._file_held() and not self._stopped:
+            self._looked.wait(pause)
+            pause = min(2 * pause, most)
+
+    def _file_held(self) -> bool:
+        """Files what is held together; where that fails one by one, so that one that can't be filed takes none with it. False when the database
+        takes nothing: then the rest stays held."""
+        if not self._held:
+            return True
         try:
-            self._file(alerts)
-            return
-        except StateError as error:
-            _log.error("sigma.filing", alerts=len(alerts), error=str(error))
-        for alert in alerts:
+            self._file(self._held)
+            self._held = []
+            return True
+        except Exception as error:
+            _log.error("sigma.filing", alerts=len(self._held), error=str(error))
+        while self._held:
+            alert = self._held[0]
             try:
                 self._file([alert])
-            except StateError as error:
-                _log.error("sigma.not_filed", alert=alert.id, rule=alert.rule_id, error=str(error))
+            except RefusedError as error:
+                _log.error("sigma.waits", alerts=len(self._held), error=str(error))
+                return False
+            except Exception as error:  # of this alert: it must not hold up all others
+                _log.exception("sigma.not_filed", alert=alert.id, rule=alert.rule_id, error=str(error))
+            del self._held[0]
+        return True
 
     def _match(self, batches: Sequence[SourceBatch]) -> list[Alert]:
         matcher = self._matcher
@@ -168,7 +193,8 @@ class SigmaStream:
             return []
         now = self._clock.now()
         self._heard.update((batch.source, now) for batch in batches if len(batch))
-        alerts = [alert for batch in batches for alert in matcher.match(batch)]
+        # It is said now, whenever its events happened: they may have lain at their sender for days.
+        alerts = [replace(alert, created=now) for batch in batches for alert in matcher.match(batch)]
         silent = {r.id: r.suppression for r in matcher.rules if r.suppression is not None} if alerts else {}
         for alert in alerts:
             if (span := silent.get(alert.rule_id)) is not None:

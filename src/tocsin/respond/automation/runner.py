@@ -28,7 +28,7 @@ from tocsin.respond.automation.evaluate import MissingValueError, chosen_entitie
 from tocsin.respond.automation.model import AutomationRule, RuleAction, parse_rule
 from tocsin.respond.errors import BadInputError
 from tocsin.respond.gate import Gate
-from tocsin.state import EventRow, NotFoundError, OverrideRow, State, text_of
+from tocsin.state import ConflictError, EventRow, NotFoundError, OverrideRow, State, text_of
 
 __all__ = ["Automation"]
 
@@ -245,7 +245,7 @@ class Automation:
             # Not a fault of the rule: an incident may name an address that must not be blocked.
             return {**step, "skipped": error.message if isinstance(error, TocsinError) else str(error)}
         except StateError as error:
-            if type(error) is StateError:
+            if not isinstance(error, NotFoundError | ConflictError):
                 raise
             return {**step, "error": error.message}
         except TocsinError as error:
