@@ -133,6 +133,58 @@ def test_who_is_shared_by_many_is_learned_from_rows(house: House) -> None:
     assert known_as(aliases, Entity("IP", {"Address": "10.0.0.5"})) == set()
 
 
+def sign_ins(address: str, users: int, failed: int = 0, risk: str = "none") -> list[dict[str, Any]]:
+    """Sign-ins of so many people from an address, and of so many whose password was wrong."""
+    return [
+        {
+            "TimeGenerated": moment(n), "UserPrincipalName": f"user{n}@contoso.com", "UserId": f"u{n}", "IPAddress": address,
+            "ResultType": "0" if n < users else "50126", "RiskLevelDuringSignIn": risk,
+        }
+        for n in range(users + failed)
+    ]  # fmt: skip
+
+
+GATEWAY = "203.0.113.200"
+
+
+@pytest.mark.parametrize(
+    ("rows", "joins"),
+    [
+        (sign_ins(GATEWAY, 8), False),
+        (sign_ins(GATEWAY, 3), True),
+        (sign_ins(GATEWAY, 8, risk="high"), True),  # sessions that were stolen, one after the other
+        (sign_ins(GATEWAY, 6, failed=20), True),  # passwords that were guessed
+    ],
+)
+def test_an_address_that_many_share_joins_nothing_and_is_no_attackers(
+    house: House, rows: list[dict[str, Any]], joins: bool
+) -> None:
+    write(house, {"SigninLogs": rows})
+    aliases = learner(house)
+    aliases.learn()
+    address = Entity("IP", {"Address": GATEWAY})
+    risky = ("InitialAccess",)
+    first = alert(
+        "risky", 1, Entity("Account", {"Name": "a@contoso.com"}), address, tactics=risky, techniques=("T1078",)
+    )
+    second = alert(
+        "taken",
+        5,
+        Entity("Account", {"Name": "b@contoso.com"}),
+        address,
+        tactics=("Exfiltration",),
+        techniques=("T1530",),
+    )
+    house.incidents.add([first, second])
+    shown = [i for i in house.incidents.page()["items"] if i["status"] != "Redirected"]
+    assert len(shown) == (1 if joins else 2)
+    filed = [a for i in shown for a in house.incidents.get(i["id"])["alerts"] if a["id"] in (first.id, second.id)]
+    assert [a.get("shared", []) for a in filed] == ([[], []] if joins else [[GATEWAY], [GATEWAY]])
+    assert all(GATEWAY in {e["label"] for e in a["entities"]} for a in filed)  # it is shown all the same
+    with house.state.write() as unit:
+        assert list(rebuild(unit, repair=False)) == []
+
+
 RULE = """id: 00000000-0000-0000-0000-00000000000{n}
 name: {name}
 description: For a test.

@@ -66,6 +66,8 @@ class Alert:
     """What the rule took from the results for SecurityAlert's columns: AlertLink, ConfidenceLevel, RemediationSteps and the like."""
     aliases: tuple[Alias, ...] = ()
     """What its entities were known as when it happened: recorded with it, so that it joins the same incident again."""
+    shared: tuple[str, ...] = ()
+    """Addresses of its that many people shared when it was filed: recorded with it for the same reason."""
 
     @property
     def said_by(self) -> str:
@@ -96,6 +98,7 @@ class Alert:
             "tags": list(self.tags),
             **({"properties": dict(self.properties)} if self.properties else {}),
             **({"aliases": [a.to_dict() for a in self.aliases]} if self.aliases else {}),
+            **({"shared": list(self.shared)} if self.shared else {}),
         }
 
     @classmethod
@@ -121,6 +124,7 @@ class Alert:
             tags=tuple(raw.get("tags", ())),
             properties=raw.get("properties", {}),
             aliases=tuple(Alias.from_dict(a) for a in raw.get("aliases", ())),
+            shared=tuple(raw.get("shared", ())),
         )
 
 

@@ -5,7 +5,7 @@ Rows give *claims*: an identifier was seen as another from `first` to `last`. A 
 
 - an address that several hosts had at once, that went back and forth between two, or that three had within two hours (NAT, proxies, gateways),
   unless a lease says whose it was and nothing else contradicts it;
-- hosts and accounts that many use (`shared`: jump hosts, shared accounts, by content);
+- hosts, accounts and addresses that many use (`shared`: jump hosts, shared accounts, by content);
 - built-in accounts.
 """
 
@@ -108,7 +108,7 @@ class AliasBook:
     def __init__(self, claims: Iterable[Claim] = ()) -> None:
         self._sides: dict[EntityKey, list[_Side]] = {}
         self.shared: frozenset[EntityKey] = frozenset()
-        """Hosts and accounts that many use."""
+        """Hosts, accounts and addresses that many use."""
         self.learn(claims)
 
     def __len__(self) -> int:
@@ -161,9 +161,20 @@ class AliasBook:
                     # What the alert names itself needs no alias.
                     if named.isdisjoint(joining_keys(alias.other)):
                         found.setdefault((alias.entity, alias.other), alias)
-        if len(found) == len(alert.aliases):
+        shared = alert.shared or self._shared_addresses(alert)
+        if len(found) == len(alert.aliases) and shared == alert.shared:
             return alert
-        return replace(alert, aliases=tuple(found.values())[:_MOST])
+        return replace(alert, aliases=tuple(found.values())[:_MOST], shared=shared)
+
+    def _shared_addresses(self, alert: Alert) -> tuple[str, ...]:
+        """The alert's addresses that many people share."""
+        if not self.shared:
+            return ()
+        return tuple(
+            e.identifiers["Address"]
+            for e in alert.entities
+            if e.type == "IP" and not self.shared.isdisjoint(joining_keys(e)) and "Address" in e.identifiers
+        )
 
     def known_as(self, entity: Entity, start: datetime, end: datetime) -> list[Alias]:
         """What an entity was known as during all of that time, the surest first; what follows from one alias and another as well."""

@@ -72,6 +72,8 @@ def signature(alert: Alert, links: Links) -> Signature:
     found = links.read(alert)
     things: dict[EntityKey, Thing] = {}
     for entity in alert.entities:
+        if entity.type == "IP" and entity.identifiers.get("Address") in alert.shared:
+            continue  # everybody comes from there: it says nothing of who it was
         thing = (entity.type, entity.label.lower())  # one for all its keys: there are millions of them
         for key in (*entity.strong_keys(), *entity.weak_keys()):
             if key not in things and not (key[0] in ("hash", "file") and found.is_common(key)):

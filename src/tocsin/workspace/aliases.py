@@ -42,6 +42,8 @@ _MOST_CLAIMS = 200_000
 _LATE = timedelta(days=1)
 """How far back alerts take in what is learned after them."""
 _SHARED_SECONDS = 600.0
+_SHARED_FIRST = 10.0
+"""How soon is looked again who is shared on a server that has just begun: each time twice as late, until it is as rarely as ever."""
 _WRITE_AFTER = 4
 """A claim that only went on is written when it went on by this part of how long it holds, so that a busy network doesn't write all the time."""
 _ROWS = Limits(rows=200_000, seconds=120.0)
@@ -61,7 +63,7 @@ def teach(
 
 
 def shared_keys(queries: QueryService, content: Content, window: Window | None = None) -> frozenset[EntityKey]:
-    """The hosts and accounts that many use, by the content that says so; what fails is named in the log and left out."""
+    """The hosts, accounts and addresses that many use, by the content that says so; what fails is named in the log and left out."""
     found: set[EntityKey] = set()
     for item in content.entities:
         if item.kind != "shared":
@@ -73,8 +75,7 @@ def shared_keys(queries: QueryService, content: Content, window: Window | None =
             continue
         for row in rows:
             if name := str(row.get("Name") or ""):
-                entity = Entity.host(name) if item.entity == "Host" else Entity("Account", {"Name": name})
-                found.update(joining_keys(entity))
+                found.update(joining_keys(_named(item.entity, name)))
     return frozenset(found)
 
 
@@ -91,9 +92,17 @@ def book_over(queries: QueryService, content: Content, tables: Iterable[str]) ->
         except TocsinError as error:
             problems.append(error)
     book = AliasBook(learned)
-    if learned:
-        book.shared = shared_keys(queries, content)
+    book.shared = shared_keys(queries, content)
     return book, problems
+
+
+def _named(kind: str, name: str) -> Entity:
+    match kind:
+        case "Host":
+            return Entity.host(name)
+        case "IP":
+            return Entity("IP", {"Address": name})
+    return Entity("Account", {"Name": name})
 
 
 class Parts(Protocol):
@@ -119,6 +128,7 @@ class Aliases:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._shared_at: float | None = None
+        self._shared_every = _SHARED_FIRST
         self._reads: dict[str, frozenset[str]] = {}
         with parts.state.read() as unit:
             rows = unit.aliases.since(self._clock.now() - _KEPT, _MOST_CLAIMS)
@@ -292,9 +302,9 @@ class Aliases:
 
     def _look_who_is_shared(self) -> None:
         now = self._clock.monotonic()
-        if self._shared_at is not None and now - self._shared_at < _SHARED_SECONDS:
+        if self._shared_at is not None and now - self._shared_at < self._shared_every:
             return
-        self._shared_at = now
+        self._shared_at, self._shared_every = now, min(_SHARED_SECONDS, 2 * self._shared_every)
         window = Window(self._clock.now() - _FIRST, None)
         shared = shared_keys(self._parts.queries, self._content(), window)
         with self._lock:
