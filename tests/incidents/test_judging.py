@@ -161,6 +161,45 @@ def test_weights_are_in_force_at_once_and_the_rest_of_a_long_queue_follows(state
     assert (undone["reordered"], undone["behind"]) == (2, True)
 
 
+def test_a_noisy_rules_open_incidents_are_judged_again_in_rounds(state: State, monkeypatch: Any) -> None:
+    """Each close moves what is known of the rule: nobody waits for all of its incidents, and in the end each stands where it belongs."""
+    monkeypatch.setattr(rejudge, "AT_ONCE", 10)
+    monkeypatch.setattr(rejudge, "TOGETHER", 4)
+    desk = IncidentDesk(state)
+    desk.add([alert("noisy", n, Entity.host(f"pc{n}.contoso.com")) for n in range(30)])
+    while desk.catch_up() or desk.judging.behind:
+        pass
+    judged: list[int] = []
+    real = rejudge.store.judge_again
+
+    def counted(unit: Any, ids: Any, **more: Any) -> int:
+        judged.append(len(ids))
+        return real(unit, ids, **more)
+
+    monkeypatch.setattr(rejudge.store, "judge_again", counted)
+    rounds = 0
+    for closed in range(3, 6):
+        for item in desk.page(sort="number", descending=False)["items"][:closed]:
+            if item["status"] != "Resolved":
+                with state.write() as unit:
+                    wanted = {"status": "Resolved", "classification": "FalsePositive"}
+                    desk.change(unit, item["id"], wanted, actor=ANNA)
+        desk.catch_up()
+        assert sum(judged) <= 10, "another close in between makes no round longer"
+        judged.clear()
+    while desk.judging.behind:
+        desk.catch_up()
+        assert sum(judged) <= 10
+        judged.clear()
+        rounds += 1
+    assert rounds >= 2
+    stands = {i["id"]: i["priority"] for i in desk.page(limit=100)["items"]}
+    desk.judge(again=True)
+    assert {i["id"]: i["priority"] for i in desk.page(limit=100)["items"]} == stands
+    with state.read() as unit:
+        assert list(rebuild(unit, repair=False)) == []
+
+
 def test_what_changed_while_no_server_ran_is_made_up_for(state: State) -> None:
     desk = IncidentDesk(state)
     desk.add([alert("a", 0, WS1)])

@@ -143,10 +143,13 @@ def rebuild(
     as_json: AsJson = False,
 ) -> None:
     """Make incidents, tags, tasks, activity and the alerts' links from the log again, and say what was different."""
+    from tocsin.cli.lake import progress_bar
     from tocsin.incidents.history import rebuild as run
 
-    with _state(data) as state, state.read() if check else state.write() as unit:
-        found = list(run(unit, repair=not check))
+    bar = progress_bar("Incidents", as_json)
+    with _state(data) as state, state.read() if check else state.write() as unit, bar as done:
+        total = unit.incidents.history.incidents()
+        found = list(run(unit, repair=not check, progress=lambda n: done(n, total)))
     if as_json:
         print(json.dumps({"differences": [d.to_dict() for d in found]}, indent=2, ensure_ascii=False))
     else:

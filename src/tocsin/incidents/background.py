@@ -32,6 +32,8 @@ _LEAST: dict[int, int] = {
 }
 """By the worth of an alert, the least severity that says no less than it does."""
 
+_LATE_HOURS = 25
+"""So long an hour is kept beyond the window, for alerts that come late."""
 _LEAST_HOURS = 2
 _LEAST_PLACES = 10
 """What few machines did in few hours may all be one attack."""
@@ -44,11 +46,22 @@ _TYPICAL_HOURS = 24.0
 class Background:
     """In which hours of the window each place gave alerts, and of what severity at most; what it holds is bounded by the window."""
 
-    __slots__ = ("_by_hour", "_fleet", "_hours", "_known", "_known_until", "_least_alerts", "_places", "window")
+    __slots__ = (
+        "_by_hour",
+        "_fleet",
+        "_hours",
+        "_kept_hours",
+        "_known",
+        "_known_until",
+        "_least_alerts",
+        "_places",
+        "window",
+    )
 
     def __init__(self, window: float, least_alerts: int) -> None:
         """`least_alerts`: how many must have been seen, over two hours and on ten hosts, before anything is held to be known."""
         self.window = window
+        self._kept_hours = int(window // HOUR) + _LATE_HOURS
         self._least_alerts = least_alerts
         self._hours: dict[EntityKey, tuple[int, ...]] = {}
         """By place, one number for each hour with alerts: the hour, times ranks, plus the best rank. What was touched longest ago first. Tuples of
@@ -85,7 +98,8 @@ class Background:
             of_all[before] -= 1
         if not known or rank > before:
             of_all[rank] += 1
-            hours = (*hours[:at], hour * _RANKS + rank, *hours[at + known :])
+            kept = bisect_left(hours, (hour - self._kept_hours) * _RANKS)  # a place that never rests would keep all
+            hours = (*hours[kept:at], hour * _RANKS + rank, *hours[at + known :])
         self._hours[place] = hours
 
     def observed(self, now: float) -> float:

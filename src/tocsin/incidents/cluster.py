@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgpack
 
 from tocsin.incidents.model import Incident
-from tocsin.incidents.signature import Signature, Thing
+from tocsin.incidents.signature import HOUR, Signature, Thing
 from tocsin.tables.aliases import Alias
 from tocsin.tables.entities import EntityKey
 
@@ -25,6 +25,11 @@ _MANY = 64
 
 _TOGETHER = 1_000
 """So many things at most are forgotten at once: what a quiet week left is let go of bit by bit."""
+
+_FEW_COMPANIONS = 8
+"""Of a thing that comes to have so many companions, twice as many and so on, those of long ago are let go of."""
+_LATE = 24 * HOUR
+"""So long a companion is kept beyond the window, for alerts that come late."""
 
 _FEW_HOLDERS = 16
 """As many holders of a key are kept in a tuple, which the collection of garbage leaves alone."""
@@ -456,6 +461,10 @@ class Company:
             if span is not None:
                 seen[companion] = (max(span[0], now), companion, min(span[2], now))
                 continue
+            if _FEW_COMPANIONS <= len(seen) < self.most and len(seen) & (len(seen) - 1) == 0:
+                # Those of long ago count for nothing any more: what is seen daily would keep all that it ever met.
+                since = now - self.window - _LATE
+                seen = {name: span for name, span in seen.items() if span[0] >= since}
             if len(seen) >= self.most:
                 last, oldest, _ = min(seen.values())
                 if last >= now:

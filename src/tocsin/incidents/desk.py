@@ -317,9 +317,10 @@ class IncidentDesk:
         return self._told(self.judging.again(most=most)) if again else 0
 
     def catch_up(self) -> int:
-        """Reads anew what incidents are judged by and judges again those that it concerns. Gives how many changed."""
+        """Reads anew what incidents are judged by and judges again those that it concerns, of at most `rejudge.AT_ONCE` alerts together; the rest
+        when it is called again (see `judging.behind`). Gives how many changed."""
         judge = self.judging.look(separate_groups=self._settings.separate_device_groups)
-        return self._told(self.judging.catch_up(judge))
+        return self._told(self.judging.catch_up(judge, most=rejudge.AT_ONCE))
 
     def _told(self, changed: int) -> int:
         if changed:
@@ -348,11 +349,12 @@ class IncidentDesk:
             return [asdict(a) for a in judging.assets_of(unit)]
 
     def set_assets(self, rows: Sequence[judging.AssetRow]) -> bool:
-        """Keeps what asset rules found and judges every open incident again where that is something else; whether it was."""
+        """Keeps what asset rules found and judges every open incident again where that is something else (those beyond `rejudge.AT_ONCE` alerts
+        by and by, see `catch_up`); whether it was."""
         with self._state.write() as unit:
             changed = judging.set_assets(unit, rows)
         if changed:
-            self.judge(again=True)
+            self.judge(again=True, most=rejudge.AT_ONCE)
         return changed
 
     def forget_before(self, age: timedelta | None = None) -> None:

@@ -6,7 +6,7 @@ that for every incident and compares with what is kept, byte for byte, or puts i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
@@ -14,12 +14,14 @@ from typing import Any
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
 from tocsin.incidents.project import DECIDED, VERSION, project
 from tocsin.incidents.store import alert_of
-from tocsin.state import ActivityRow, IncidentRow, LogRow, State, TaskRow, Unit, text_of
+from tocsin.state import ActivityRow, IncidentRow, KeptParts, LogRow, State, TaskRow, Unit, text_of
 from tocsin.state.types import dumps, plain
 
 __all__ = ["Difference", "Folded", "bring_up_to_date", "fold", "incident_of", "rebuild"]
 
 _PROJECTION = "incidents.projection"
+_ALERTS_TOGETHER = 1_000
+"""Alerts that are read at once."""
 _TIMES = ("created", "acknowledged", "closed")
 
 
@@ -111,9 +113,10 @@ def _changed(made: Folded, entry: LogRow) -> None:
     made.version, made.updated, made.dropped = int(entry.version or 0), entry.time, False
 
 
-def incident_of(unit: Unit, folded: Folded) -> Incident:
-    """The incident that the entries tell of, with its alerts' documents from state."""
-    documents = unit.incidents.alerts_by_id(list(folded.links))
+def incident_of(unit: Unit, folded: Folded, documents: Mapping[str, dict[str, Any]] | None = None) -> Incident:
+    """The incident that the entries tell of, with its alerts' documents from state (or from `documents`, where they are known)."""
+    if documents is None:
+        documents = unit.incidents.alerts_by_id(list(folded.links))
     decided: dict[str, Any] = {n: folded.decided.get(n) for n in DECIDED}
     return Incident(
         id=folded.id,
@@ -144,11 +147,11 @@ def incident_of(unit: Unit, folded: Folded) -> Incident:
     )
 
 
-def _row(unit: Unit, folded: Folded) -> IncidentRow | None:
+def _row(unit: Unit, folded: Folded, documents: Mapping[str, dict[str, Any]]) -> IncidentRow | None:
     if folded.dropped or not folded.version:
         return None
     assert folded.updated is not None
-    incident = incident_of(unit, folded)
+    incident = incident_of(unit, folded, documents)
     if incident.alerts:
         return project(
             incident,
@@ -188,24 +191,28 @@ class Difference:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
-def rebuild(unit: Unit, *, repair: bool) -> Iterator[Difference]:
+def rebuild(unit: Unit, *, repair: bool, progress: Callable[[int], None] = lambda _done: None) -> Iterator[Difference]:
     """Makes every projection from the log and gives those that differ from what is kept; with `repair` what is kept becomes what was made.
+    `progress` is told how many incidents are done, now and then; however many there are, a few hundred are in memory at a time.
 
     Rows, tags, activity and tasks are compared as the text that the database keeps; so are the alerts' links, with who holds them. The index by
     which incidents are found by text and what figures of rules are counted from are compared with the rows, of no incident in particular.
     """
-    known: set[str] = set()
-    for incident_id, entries in unit.incidents.history.by_incident():
-        folded = fold(incident_id, entries)
-        row = _row(unit, folded)
-        if row is not None:
-            known.add(incident_id)
-        yield from _compare(unit, folded, row, repair=repair)
-    for incident_id in unit.incidents.every_id():
-        if incident_id not in known:
-            yield Difference(incident_id, "row", "kept", "not in the log")
-            if repair:
-                unit.incidents.remove(incident_id)
+    done = 0
+    for several in unit.incidents.history.by_incident():
+        for part in _together([fold(incident_id, entries) for incident_id, entries in several.items()]):
+            documents = unit.incidents.alerts_by_id([a for f in part for a in f.links])
+            ids = [f.id for f in part]
+            rows, kept = unit.incidents.several(ids), unit.incidents.kept_parts(ids)
+            for folded in part:
+                row = _row(unit, folded, documents)
+                yield from _compare(unit, folded, row, rows.get(folded.id), kept[folded.id], repair=repair)
+            done += len(part)
+            progress(done)
+    for incident_id in unit.incidents.without_log():
+        yield Difference(incident_id, "row", "kept", "not in the log")
+        if repair:
+            unit.incidents.remove(incident_id)
     if not unit.incidents.found_by_text():
         yield Difference("", "search", "another text", "the rows' text")
         if repair:
@@ -216,8 +223,23 @@ def rebuild(unit: Unit, *, repair: bool) -> Iterator[Difference]:
             unit.incidents.hold_rules_anew()
 
 
-def _compare(unit: Unit, folded: Folded, row: IncidentRow | None, *, repair: bool) -> Iterator[Difference]:
-    kept = unit.incidents.get(folded.id)
+def _together(several: Iterable[Folded]) -> Iterator[list[Folded]]:
+    """So many at a time as have `_ALERTS_TOGETHER` alerts, and one in any case."""
+    part: list[Folded] = []
+    held = 0
+    for folded in several:
+        if part and held + len(folded.links) > _ALERTS_TOGETHER:
+            yield part
+            part, held = [], 0
+        part.append(folded)
+        held += len(folded.links)
+    if part:
+        yield part
+
+
+def _compare(
+    unit: Unit, folded: Folded, row: IncidentRow | None, kept: IncidentRow | None, beside: KeptParts, *, repair: bool
+) -> Iterator[Difference]:
     if row is None:
         if kept is not None:
             yield Difference(folded.id, "row", "kept", "dropped")
@@ -235,10 +257,10 @@ def _compare(unit: Unit, folded: Folded, row: IncidentRow | None, *, repair: boo
         unit.incidents.put(row)
     tags = [(tag, *folded.tags[tag]) for tag in sorted(folded.tags)]
     parts: list[tuple[str, Any, Any]] = [
-        ("tags", unit.incidents.tag_rows(folded.id), tags),
-        ("activity", unit.incidents.activity_of(folded.id), [folded.activity[n] for n in sorted(folded.activity)]),
-        ("tasks", unit.incidents.tasks.of(folded.id), [folded.tasks[n] for n in sorted(folded.tasks)]),
-        ("links", dict(sorted(unit.incidents.links_of(folded.id).items())), _held(folded)),
+        ("tags", beside.tags, tags),
+        ("activity", beside.activity, [folded.activity[n] for n in sorted(folded.activity)]),
+        ("tasks", beside.tasks, [folded.tasks[n] for n in sorted(folded.tasks)]),
+        ("links", dict(sorted(beside.links.items())), _held(folded)),
     ]
     for part, here, made in parts:
         if _text(here) == _text(made):

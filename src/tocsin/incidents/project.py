@@ -12,7 +12,7 @@ from tocsin.state import IncidentRow, text_of
 
 __all__ = ["DECIDED", "ENTITIES", "VERSION", "decided", "difference", "project"]
 
-VERSION = 3
+VERSION = 4
 """Grows when a row made of the same facts would come out otherwise: rows of an older one are then made anew when state is opened."""
 
 DECIDED = (

@@ -1,14 +1,16 @@
 """Judging again: what incidents are judged by, as content, settings and people's decisions have it now; open ones are judged anew as it changes.
 
 Every open incident is judged again when weights, points, threat reports or assets change; those that hold a rule's alerts when it turned out to be
-rarer, more common, more often right or wrong than before. The most urgent come first, in transactions of `TOGETHER` alerts.
+rarer, more common, more often right or wrong than before. The most urgent come first, in transactions of `TOGETHER` alerts and so many at a time
+that nobody waits for it: a noisy rule's hundred thousand open incidents are judged in rounds, which upkeep goes on with.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable
 
 import orjson
 
@@ -37,11 +39,21 @@ class Judging:
         self._state = state
         self._content = content
         self._lock = threading.Lock()
+        self._turn = threading.RLock()
         self._read: Content | None = None
         self._shelf = Shelf()
         self._judged: Judge | None = None
-        self.behind = False
+        self._left: deque[tuple[str, int]] = deque()
+        """The incidents that wait to be judged again, the most urgent first, with how many alerts each has."""
+        self._whole: Judge | None = None
+        """By what every open incident is being judged again, while that goes on."""
+        self._rules: frozenset[str] = frozenset()
+        """Else the rules because of which those that wait do."""
+
+    @property
+    def behind(self) -> bool:
         """Whether open incidents wait to be judged again."""
+        return bool(self._left)
 
     def look(self, *, separate_groups: bool) -> Judge:
         """Reads anew what incidents are judged by."""
@@ -54,48 +66,58 @@ class Judging:
             return judge
 
     def again(self, *, most: int | None = None) -> int:
-        """Judges every open incident again, the most urgent first, or so many as hold `most` alerts together. Gives how many changed."""
-        judge = self._state.judge
-        with self._state.read() as unit:
-            waiting = unit.incidents.open_sizes()
-        changed, at, held = 0, 0, 0
-        for batch in _batches(waiting):
-            if most is not None and at and held + sum(n for _, n in batch) > most:
-                break
-            changed += self._judge([i for i, _ in batch])
-            at, held = at + len(batch), held + sum(n for _, n in batch)
-        self.behind = at < len(waiting)
-        if not self.behind and judge is not None:
-            self._keep(judge)
-        return changed
+        """Judges every open incident again, the most urgent first, or so many as hold `most` alerts together: `catch_up` goes on with the rest.
+        Gives how many changed."""
+        with self._turn:
+            self._whole = self._judged = self._state.judge or Judge()
+            with self._state.read() as unit:
+                self._left = deque(unit.incidents.open_sizes())
+            return self._go_on(most)
 
-    def catch_up(self, judge: Judge) -> int:
-        """Judges again what the judge would judge otherwise than the one before. Gives how many changed."""
-        before = self._judged
-        with self._state.read() as unit:
-            same = unit.kv.get(_JUDGED) == _mark(judge)
-        if not same or self.behind:
-            return self.again()
-        if before is None or not (rules := _concerned(before, judge)):
-            self._judged = judge
-            return 0
-        with self._state.read() as unit:
-            waiting = unit.incidents.open_sizes(rules=rules)
-        # A rule's past moves a little with every incident that is closed: only who comes to stand elsewhere in the queue is told of it.
-        changed = sum(self._judge([i for i, _ in batch], score_only=True) for batch in _batches(waiting))
-        self._judged = judge
-        return changed
+    def catch_up(self, judge: Judge, *, most: int | None = None) -> int:
+        """Judges again what the judge would judge otherwise than the one before, and goes on with what waits: so many as hold `most` alerts
+        together. Gives how many changed."""
+        with self._turn:
+            with self._state.read() as unit:
+                mark = unit.kv.get(_JUDGED) if self._whole is None else _mark(self._whole)
+            if mark != _mark(judge):
+                return self.again(most=most)
+            if self._whole is None:
+                rules = frozenset(_concerned(self._judged, judge)) if self._judged is not None else frozenset[str]()
+                self._judged = judge
+                if rules:
+                    self._rules = self._rules | rules if self._left else rules
+                    with self._state.read() as unit:
+                        self._left = deque(unit.incidents.open_sizes(rules=sorted(self._rules)))
+            return self._go_on(most)
 
     # ------------------------------------------------------------------ inside
 
-    def _judge(self, ids: Sequence[str], *, score_only: bool = False) -> int:
-        with self._state.write() as unit:
-            return sum(store.judge_again(unit, i, score_only=score_only) for i in ids)
+    def _go_on(self, most: int | None) -> int:
+        """Judges some of those that wait."""
+        changed = held = 0
+        while batch := self._batch(None if most is None or not held else most - held):
+            held += sum(n for _, n in batch)
+            # A rule's past moves a little with every incident that is closed: only who comes to stand elsewhere in the queue is told of it.
+            with self._state.write() as unit:
+                changed += store.judge_again(unit, [i for i, _ in batch], score_only=self._whole is None)
+        if not self._left and self._whole is not None:
+            with self._state.write() as unit:
+                unit.kv.set(_JUDGED, _mark(self._whole))
+            self._whole = None
+        return changed
 
-    def _keep(self, judge: Judge) -> None:
-        self._judged = judge
-        with self._state.write() as unit:
-            unit.kv.set(_JUDGED, _mark(judge))
+    def _batch(self, most: int | None) -> list[tuple[str, int]]:
+        """The next incidents of those that wait, of `TOGETHER` alerts and of `most`; the first whatever it holds, unless there is a `most`."""
+        batch: list[tuple[str, int]] = []
+        held = 0
+        while self._left:
+            more = held + self._left[0][1]
+            if (batch and more > TOGETHER) or (most is not None and more > most):
+                break
+            batch.append(self._left.popleft())
+            held = more
+        return batch
 
     def _reports(self, content: Content | None) -> Shelf:
         """The content's reports; the same shelf as long as they are the same, so that nothing is looked up again for nothing."""
@@ -106,19 +128,6 @@ class Judging:
             self._shelf = found
         self._read = content
         return self._shelf
-
-
-def _batches(waiting: Sequence[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
-    batch: list[tuple[str, int]] = []
-    held = 0
-    for incident_id, alerts in waiting:
-        if batch and held + alerts > TOGETHER:
-            yield batch
-            batch, held = [], 0
-        batch.append((incident_id, alerts))
-        held += alerts
-    if batch:
-        yield batch
 
 
 def _concerned(before: Judge, now: Judge) -> list[str]:

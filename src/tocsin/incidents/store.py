@@ -318,20 +318,21 @@ def _take_reports(unit: Unit, incident: Incident, before: IncidentRow | None) ->
     return found, came
 
 
-def judge_again(unit: Unit, incident_id: str, *, score_only: bool = False) -> bool:
-    """Works out an incident's priority and reports anew (other weights, assets, reports); whether they or the reasons changed. With `score_only`
-    other reasons for the same score change nothing."""
-    row = unit.incidents.require(incident_id, lock=True)
-    incident = from_row(row, unit.incidents.alerts_of(incident_id))
-    if not incident.alerts:
-        return False
-    score, reasons = priority(incident, unit.judge)
-    same = score == row.priority and (score_only or [r.to_dict() for r in reasons] == row.payload.get("reasons"))
-    looks = report_tags(incident, unit.judge.reports) if unit.judge is not None else []
-    if same and looks == row.payload.get("reports", []):
-        return False
-    write(unit, incident, by="system:priority", source="system")
-    return True
+def judge_again(unit: Unit, incident_ids: Sequence[str], *, score_only: bool = False) -> int:
+    """Works out incidents' priority and reports anew (other weights, assets, reports); of how many they or the reasons changed. With `score_only`
+    other reasons for the same score change nothing. Incidents that are gone or empty are passed over."""
+    rows = unit.incidents.several(incident_ids, lock=True)
+    alerts = unit.incidents.alerts_of_several(list(rows))
+    changed = 0
+    for incident_id in dict.fromkeys(i for i in incident_ids if i in rows and i in alerts):
+        row, incident = rows[incident_id], from_row(rows[incident_id], alerts.pop(incident_id))
+        score, reasons = priority(incident, unit.judge)
+        same = score == row.priority and (score_only or [r.to_dict() for r in reasons] == row.payload.get("reasons"))
+        looks = report_tags(incident, unit.judge.reports) if unit.judge is not None else []
+        if not same or looks != row.payload.get("reports", []):
+            write(unit, incident, by="system:priority", source="system")
+            changed += 1
+    return changed
 
 
 def touched(unit: Unit, incident_id: str, *, by: str, source: str) -> None:

@@ -8,6 +8,7 @@ from tocsin.state.aliases import Aliases, AliasRow
 from tocsin.state.audit import Audit, AuditRow, Verdict
 from tocsin.state.automation import AutomationStore, RunRow
 from tocsin.state.database import State, Unit
+from tocsin.state.incident_kept import KeptParts
 from tocsin.state.incident_log import IncidentLog, LogRow
 from tocsin.state.incident_tasks import IncidentTasks, TaskRow
 from tocsin.state.incident_writes import IncidentWrites
@@ -37,6 +38,7 @@ __all__ = [
     "IncidentTasks",
     "IncidentWrites",
     "Incidents",
+    "KeptParts",
     "KeyValues",
     "LedgerRow",
     "LogRow",

@@ -62,11 +62,6 @@ class IncidentAlerts(Repository):
                 .values(incident_id=incident_id, linked_by=[dict(r) for r in reasons])
             )
 
-    def links_of(self, incident_id: str) -> dict[str, list[Any]]:
-        """By alert of the incident: the reasons for which it is there."""
-        chosen = select(alerts.c.id, alerts.c.linked_by).where(alerts.c.incident_id == incident_id)
-        return {str(r.id): list(r.linked_by) for r in self._c.execute(chosen)}
-
     def classified_by_rule(self) -> dict[str, dict[str, int]]:
         """By rule: how many shown incidents hold an alert of it, by their classification ("" for none yet)."""
         held = incident_rules.c
@@ -155,11 +150,6 @@ class IncidentAlerts(Repository):
             chosen = chosen.where(alerts.c.incident_id.in_(incident_ids[start : start + 500]))
             found.extend((r.created, r.time, str(r.id), str(r.incident_id)) for r in self._c.execute(chosen))
         return [(alert_id, incident_id) for _, _, alert_id, incident_id in sorted(found)]
-
-    def alerts_linked(self, alert_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Alerts in full by id, with why each is in its incident."""
-        chosen = select(alerts.c.id, alerts.c.payload, alerts.c.linked_by).where(alerts.c.id.in_(alert_ids))
-        return {str(r.id): {**r.payload, "linked_by": r.linked_by} for r in self._c.execute(chosen)}
 
     def alerts_by_id(self, alert_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Alerts in full, wherever they are."""

@@ -84,17 +84,36 @@ class IncidentLog(Repository):
             chosen = chosen.where(incident_log.c.time <= until)
         return [LogRow(**r._mapping) for r in self._c.execute(chosen.order_by(incident_log.c.seq))]
 
-    def by_incident(self) -> Iterator[tuple[str, list[LogRow]]]:
-        """Every incident's entries in order, one incident at a time."""
+    def by_incident(self, *, together: int = 200, entries: int = 2_000) -> Iterator[dict[str, list[LogRow]]]:
+        """Every incident's entries in order, so many incidents at a time as have so many entries, and one in any case."""
         last = ""
         while True:
-            chosen = select(incident_log.c.incident_id).where(incident_log.c.incident_id > last).distinct()
-            ids = [str(r[0]) for r in self._c.execute(chosen.order_by(incident_log.c.incident_id).limit(200))]
-            if not ids:
+            chosen = select(incident_log.c.incident_id, func.count()).where(incident_log.c.incident_id > last)
+            chosen = chosen.group_by(incident_log.c.incident_id).order_by(incident_log.c.incident_id).limit(together)
+            waiting = [(str(i), int(n)) for i, n in self._c.execute(chosen)]
+            if not waiting:
                 return
-            last = ids[-1]
-            for incident_id in ids:
-                yield incident_id, self.of(incident_id)
+            last = waiting[-1][0]
+            ids: list[str] = []
+            held = 0
+            for incident_id, count in waiting:
+                if ids and held + count > entries:
+                    yield self._of_several(ids)
+                    ids, held = [], 0
+                ids.append(incident_id)
+                held += count
+            yield self._of_several(ids)
+
+    def incidents(self) -> int:
+        """How many incidents it tells of."""
+        return int(self._c.execute(select(func.count(incident_log.c.incident_id.distinct()))).scalar_one())
+
+    def _of_several(self, incident_ids: Sequence[str]) -> dict[str, list[LogRow]]:
+        found: dict[str, list[LogRow]] = {i: [] for i in incident_ids}
+        chosen = select(incident_log).where(incident_log.c.incident_id.in_(incident_ids))
+        for r in self._c.execute(chosen.order_by(incident_log.c.incident_id, incident_log.c.seq)):
+            found[r.incident_id].append(LogRow(**r._mapping))
+        return found
 
     def after(self, seq: int, *, limit: int = 1000) -> list[LogRow]:
         """The entries that follow a place, in order."""

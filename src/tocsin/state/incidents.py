@@ -17,13 +17,14 @@ from sqlalchemy import ColumnElement, FromClause, Select, and_, delete, func, in
 
 from tocsin.state.incident_activity import IncidentActivity
 from tocsin.state.incident_alerts import IncidentAlerts
+from tocsin.state.incident_kept import KeptParts, kept_parts
 from tocsin.state.incident_rows import COLUMNS, ActivityRow, EventRow, IncidentChange, IncidentFilter, IncidentRow
 from tocsin.state.incident_search import TextSearch, index_holds, make_index_anew
 from tocsin.state.incident_tasks import IncidentTasks
 from tocsin.state.incident_writes import IncidentWrites
 from tocsin.state.kv import KeyValues
 from tocsin.state.repository import NotFoundError
-from tocsin.state.schema import incident_rules, incident_tags, incidents
+from tocsin.state.schema import incident_log, incident_rules, incident_tags, incidents
 
 __all__ = ["ActivityRow", "EventRow", "IncidentChange", "IncidentFilter", "IncidentRow", "Incidents"]
 
@@ -109,11 +110,14 @@ class Incidents(IncidentAlerts, IncidentActivity):
         """Ids of all incidents, hidden and merged ones too."""
         return [str(r[0]) for r in self._c.execute(select(incidents.c.id).order_by(incidents.c.id))]
 
-    def tag_rows(self, incident_id: str) -> list[tuple[str, datetime, str]]:
-        """An incident's tags with when and by whom they were added, by name."""
-        chosen = select(incident_tags.c.tag, incident_tags.c.added, incident_tags.c.added_by)
-        chosen = chosen.where(incident_tags.c.incident_id == incident_id).order_by(incident_tags.c.tag)
-        return [(r.tag, r.added, r.added_by) for r in self._c.execute(chosen)]
+    def without_log(self) -> list[str]:
+        """Ids of incidents of which the log says nothing: there should be none."""
+        said = select(incident_log.c.seq).where(incident_log.c.incident_id == incidents.c.id).exists()
+        return [str(r[0]) for r in self._c.execute(select(incidents.c.id).where(~said).order_by(incidents.c.id))]
+
+    def kept_parts(self, incident_ids: Sequence[str]) -> dict[str, KeptParts]:
+        """By id, what is kept of each of them beside its row."""
+        return kept_parts(self._c, incident_ids)
 
     def put_tag_rows(self, incident_id: str, rows: Iterable[tuple[str, datetime, str]]) -> None:
         """Makes these the incident's tags, whole."""
