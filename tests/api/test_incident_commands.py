@@ -29,7 +29,11 @@ class Commands:
         self.environment = {"TOCSIN_TOKEN": served.token(role)}
 
     def __call__(self, name: str, *arguments: str, text: str = "") -> str:
-        where = self.where if name not in ("show", "list", "log", "preview", "tuning") else self.where[:2]
+        where = (
+            self.where
+            if name not in ("show", "list", "log", "preview", "tuning", "graph", "metrics")
+            else self.where[:2]
+        )
         done = CliRunner().invoke(
             app, ["incidents", name, *arguments, *where], env=self.environment, input=text or None
         )
@@ -233,3 +237,42 @@ def test_a_proof_is_written_by_either(served: Served, place: str, tmp_path: Path
     assert (found.intact, found.pages, found.hash, found.incident) == (True, True, carried.hash, f"#{one}")
     with pytest.raises(TocsinError):
         run("export", "999999", "--json", str(data))
+
+
+@pytest.mark.parametrize("place", ["server", "folder"])
+def test_what_people_write_is_never_obeyed_by_a_terminal(served: Served, place: str) -> None:
+    one, two = fill(served, 21 if place == "server" else 22)
+    run = Commands(served, place, "Responder")
+    evil = "gpj.\u202eexe \x1b[31mred\x9b2J\x07 \U000e0041"
+    run("set", one, "--title", evil, "--tag", evil)
+    run("comment", one, evil)
+    run("task", one, "--add", evil)
+    outputs = [
+        run("list"), run("list", "--json"), run("show", one), run("log", one), run("log", one, "--json"), run("history", one),
+        run("set", one, "--tag", "x"), run("task", one), run("merge", two, one, "--preview"), run("graph", one), run("preview", one),
+    ]  # fmt: skip
+    for output in outputs:
+        assert not set(output) & set("\u202e\x1b\x9b\x07\U000e0041"), ascii(output)
+    assert json.loads(outputs[1])["total"] >= 2
+    assert json.loads(outputs[2])["title"] == " ".join(evil.split())
+    assert "\\u202e" in outputs[0]
+
+
+@pytest.mark.parametrize("place", ["server", "folder"])
+def test_figures_and_graphs_are_the_same_everywhere(served: Served, place: str) -> None:
+    one, _ = fill(served, 23 if place == "server" else 24)
+    run = Commands(served, place, "Responder")
+    assert len(run.json("metrics", "--by", "severity")["groups"]) > 1
+    assert json.loads(run("graph", one)) == run.show(one)["graph"]
+    assert f'id="incident-{one}"' in run("graph", one, "--graphml")
+
+
+@pytest.mark.parametrize("place", ["server", "folder"])
+@pytest.mark.parametrize(
+    ("flag", "wrong", "right"), [("--status", "Rezolved", "Resolved"), ("--severity", "Hihg", "High")]
+)
+def test_a_filter_that_nothing_can_match_is_refused(
+    served: Served, place: str, flag: str, wrong: str, right: str
+) -> None:
+    with pytest.raises(TocsinError, match=f"{wrong}.*Did you mean '{right}'"):
+        Commands(served, place, "Reader")("list", flag, wrong)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from tocsin.base.clock import ManualClock
 from tocsin.base.errors import UsageError
 from tocsin.incidents import Correlator
 from tocsin.incidents.desk import IncidentDesk
+from tocsin.incidents.history import rebuild
 from tocsin.incidents.life import Actor
 from tocsin.state import ConflictError, NotFoundError, State
 from tocsin.tables import Entity
@@ -83,6 +84,93 @@ def test_a_merge_moves_everything_and_redirects(desk: IncidentDesk) -> None:
     assert (gone["status"], gone["redirect_to"]) == ("Redirected", one)
     assert [r["text"] for r in desk.get(one)["alerts"][3]["linked_by"]] == ["merged from #3 by anna: same intruder"]
     assert any("merged into this one" in a["text"] and "same intruder" in a["text"] for a in made["activity"])
+
+
+def test_tasks_come_along_and_go_back(desk: IncidentDesk) -> None:
+    one, two, three = ids(desk)
+    with desk._state.write() as unit:
+        for title in ("call the owner", "image the disk"):
+            desk.add_task(unit, two, title, "", actor=ANNA)
+    todo = desk.get(two)["tasks"]
+    undo = merge(desk, one, two, three)
+    assert (desk.get(one)["tasks"], desk.get(two)["tasks"]) == (todo, [])
+    assert desk.get(two)["alert_count"] == 0
+    with desk._state.write() as unit:
+        desk.change_task(unit, one, todo[0]["id"], {"done": True}, actor=ANNA)
+        desk.add_task(unit, one, "write to all", "", actor=ANNA)
+    with desk._state.write() as unit:
+        desk.unmerge(unit, undo, actor=ANNA)
+    assert [(t["title"], t["completed_by"]) for t in desk.get(two)["tasks"]] == [
+        ("call the owner", "anna"),
+        ("image the disk", None),
+    ]
+    assert [t["title"] for t in desk.get(one)["tasks"]] == ["write to all"]
+    with desk._state.read() as unit:
+        assert list(rebuild(unit, repair=False)) == []
+
+
+def test_correlation_brings_tasks_along(desk: IncidentDesk) -> None:
+    one, two, _ = ids(desk)
+    with desk._state.write() as unit:
+        desk.add_task(unit, two, "call the owner", "", actor=ANNA)
+    desk.add([alert("bridge", 4, WS1, ANN, WS2, BOB, severity="High")])
+    kept, gone = (one, two) if desk.get(two)["status"] == "Redirected" else (two, one)
+    assert desk.get(gone)["redirect_to"] == kept
+    assert [t["title"] for t in desk.get(kept)["tasks"]] == ["call the owner"]
+    with desk._state.read() as unit:
+        assert list(rebuild(unit, repair=False)) == []
+
+
+def test_what_was_said_of_a_part_that_comes_back_stays_in_sight(desk: IncidentDesk) -> None:
+    one, *_ = ids(desk)
+    undo = move(desk, one, alert_ids(desk, one, "a2"))
+    with desk._state.write() as unit:
+        desk.comment(unit, undo["target"], "it was the scanner", actor=ANNA)
+        desk.add_task(unit, undo["target"], "ask them", "", actor=ANNA)
+    with desk._state.write() as unit:
+        desk.unmove(unit, undo, actor=ANNA)
+    found = desk.get(one)
+    assert "it was the scanner" in [a["text"] for a in found["activity"]]
+    assert [t["title"] for t in found["tasks"]] == ["ask them"]
+
+
+def test_a_chain_of_merges_leads_to_what_is_left_and_is_taken_apart_from_its_end(desk: IncidentDesk) -> None:
+    one, two, three = ids(desk)
+    inner = merge(desk, two, one)
+    outer = merge(desk, three, two)
+    with pytest.raises(ConflictError) as refused:
+        change(desk, one, status="Resolved")
+    assert f"{three} (#3)" in refused.value.hint
+    with pytest.raises(ConflictError, match="#2 was merged into another itself"), desk._state.write() as unit:
+        desk.unmerge(unit, inner, actor=ANNA)
+    for undo in (outer, inner):
+        with desk._state.write() as unit:
+            desk.unmerge(unit, undo, actor=ANNA)
+    assert ids(desk) == [one, two, three]
+
+
+def test_each_change_is_told_as_newer_than_the_last_whatever_becomes_of_the_clock(desk: IncidentDesk) -> None:
+    """Rows are told apart by their time: the newest is what the incident is."""
+    one, *_ = ids(desk)
+    told: list[Any] = []
+    state = desk._state
+    state.on_incidents(lambda changes: told.extend(c.row.updated for c in changes if c.row.id == one))
+    acts: list[Any] = [
+        lambda unit: desk.change(unit, one, {"owner": "anna"}, actor=ANNA),
+        lambda unit: desk.change(unit, one, {"status": "Resolved"}, actor=ANNA),
+        lambda unit: desk.change(unit, one, {"status": "New"}, actor=ANNA),
+        lambda unit: desk.comment(unit, one, "seen", actor=ANNA),
+        lambda unit: desk.add_task(unit, one, "call", "", actor=ANNA),
+    ]
+    for hours, act in zip((2, -24, -25, 3, 4), acts, strict=True):
+        state.clock = ManualClock(T0 + timedelta(hours=hours))
+        with state.write() as unit:
+            act(unit)
+    assert len(told) == 5
+    assert told == sorted(set(told))
+    with state.read() as unit:
+        closed = [c for e in unit.incidents.history.of(one) if (c := e.data.get("set", {}).get("closed"))]
+    assert [datetime.fromisoformat(c) >= told[0] for c in closed] == [True]
 
 
 def test_a_preview_says_what_comes_and_changes_nothing(desk: IncidentDesk) -> None:

@@ -12,19 +12,20 @@ def main() -> None:
     from tocsin.base import log
     from tocsin.base.errors import ConfigError, KqlError, TocsinError, UsageError
     from tocsin.cli.app import app
+    from tocsin.cli.output import say
 
     log.configure("silent")  # commands say what is wrong in their own output; the server raises the level
     try:
         app()
     except (UsageError, ConfigError) as error:
-        print(f"tocsin: {error}", file=sys.stderr)
+        say(f"tocsin: {error}", error=True)
         raise SystemExit(2) from None
     except KqlError as error:
         render = getattr(error, "render", None)  # every finding with its line and a caret
-        print(render() if render else f"tocsin: {error}", file=sys.stderr)
+        say(render() if render else f"tocsin: {error}", error=True)
         raise SystemExit(1) from None
     except TocsinError as error:
-        print(f"tocsin: {error}", file=sys.stderr)
+        say(f"tocsin: {error}", error=True)
         raise SystemExit(1) from None
     except SystemExit as ended:
         if ended.code == 130:  # typer has made this of Ctrl-C, without a word

@@ -11,7 +11,6 @@ The command has the body's own options and --server, --token-file, --ca and --js
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -20,6 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tocsin.cli.output import json_text
 from tocsin.cli.remote import Ca, Remote, Server, TokenFile
 
 __all__ = ["connected", "data_option", "on_server", "option"]
@@ -57,7 +57,7 @@ def connected(
             with opens(**{o.name: given.pop(o.name) for o in options}) as there:
                 found = body(there, **given)
             if as_json:
-                print(json.dumps(found, indent=2, default=str, ensure_ascii=False))
+                print(json_text(found))
             else:
                 text(found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tocsin.cli.output import json_text, say
 from tocsin.cli.remote import Ca, Remote, TokenFile
 
 __all__ = ["app"]
@@ -75,22 +75,22 @@ def show(
             moment = end or last + timedelta(seconds=1)
             found = pages.page(kind, name, moment - timedelta(days=days), moment)
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False, default=str))
+        print(json_text(found))
         return
     _print(found)
 
 
 def _print(found: Mapping[str, Any]) -> None:
-    print(f"{found['type']} {found['name']}  ({found['from'][:16]} to {found['to'][:16]} UTC)")
+    say(f"{found['type']} {found['name']}  ({found['from'][:16]} to {found['to'][:16]} UTC)")
     if not found["known"]:
-        print("Nothing in this time tells of it.")
+        say("Nothing in this time tells of it.")
     for note in found["notes"]:
-        print(f"Note: {note}")
+        say(f"Note: {note}")
     for title, level in (("Risk", found["risk"]), ("Criticality", found["criticality"])):
         if level["level"]:
-            print(f"{title}: {level['level']}: {'; '.join(level['reasons'])}")
+            say(f"{title}: {level['level']}: {'; '.join(level['reasons'])}")
     if found["first_seen"]:
-        print(f"Seen: {found['first_seen'][:19]} to {found['last_seen'][:19]}")
+        say(f"Seen: {found['first_seen'][:19]} to {found['last_seen'][:19]}")
     _section("Facts", [f"{f['name']}: {f['value']}  ({f['source']})" for f in found["facts"]], most=50)
     _section(
         "Known as",
@@ -127,8 +127,8 @@ def _times(count: int) -> str:
 def _section(title: str, lines: Sequence[str], most: int = _MOST) -> None:
     if not lines:
         return
-    print(f"\n{title}")
+    say(f"\n{title}")
     for line in lines[:most]:
-        print(f"  {line}")
+        say(f"  {line}")
     if len(lines) > most:
-        print(f"  and {len(lines) - most} more; --json has them")
+        say(f"  and {len(lines) - most} more; --json has them")

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,6 +61,14 @@ class Desk(ABC):
     @abstractmethod
     def log(self, which: str) -> Sequence[Mapping[str, Any]]:
         """Its log, oldest first."""
+
+    @abstractmethod
+    def graph(self, which: str) -> Mapping[str, Any]:
+        """Its things, and the alerts that name two of them."""
+
+    @abstractmethod
+    def metrics(self, start: datetime, end: datetime, by: str) -> Mapping[str, Any]:
+        """The figures of a period."""
 
     @abstractmethod
     def neighbours(self, which: str) -> Sequence[Mapping[str, Any]]:
@@ -118,6 +127,15 @@ class _Over(Desk):
 
     def log(self, which: str) -> Sequence[Mapping[str, Any]]:
         found: Sequence[Mapping[str, Any]] = self._remote.ask("GET", f"{self._path(which)}/log")["items"]
+        return found
+
+    def graph(self, which: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._remote.ask("GET", f"{self._path(which)}/graph")
+        return found
+
+    def metrics(self, start: datetime, end: datetime, by: str) -> Mapping[str, Any]:
+        asked = {"from": start.isoformat(), "to": end.isoformat(), "by": by}
+        found: Mapping[str, Any] = self._remote.ask("GET", "/incidents/metrics", **asked)
         return found
 
     def neighbours(self, which: str) -> Sequence[Mapping[str, Any]]:
@@ -260,6 +278,16 @@ class _Folder(Desk):
         from tocsin.incidents.pdf import to_pdf
 
         return to_pdf(made)
+
+    def graph(self, which: str) -> Mapping[str, Any]:
+        graph: Mapping[str, Any] = self.show(which)["graph"]
+        return graph
+
+    def metrics(self, start: datetime, end: datetime, by: str) -> Mapping[str, Any]:
+        from tocsin.incidents.metrics import metrics
+
+        with self._state.read() as unit:
+            return metrics(unit, start, end, by=by)
 
     def neighbours(self, which: str) -> Sequence[Mapping[str, Any]]:
         return self._correlating().neighbours(self.id_of(which))

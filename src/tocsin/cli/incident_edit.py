@@ -10,6 +10,7 @@ import typer
 
 from tocsin.base.errors import TocsinError, UsageError
 from tocsin.cli.incident_desks import Desk, on_desk
+from tocsin.cli.output import say
 
 __all__ = ["add_to"]
 
@@ -138,9 +139,9 @@ def task(
 def _say_tasks(tasks: Sequence[Mapping[str, Any]]) -> None:
     for each in tasks:
         who = f"  ({each['completed_by']})" if each["completed"] else ""
-        print(f"{each['id']:>4}  [{'x' if each['completed'] else ' '}] {each['title']}{who}")
+        say(f"{each['id']:>4}  [{'x' if each['completed'] else ' '}] {each['title']}{who}")
     if not tasks:
-        print("No tasks.")
+        say("No tasks.")
 
 
 def merge(
@@ -163,16 +164,16 @@ def _say_merge(found: Mapping[str, Any]) -> None:
         _say(found)
         return
     would = found["incident"]
-    print(f"#{would['number']} would be: {would['title']}")
-    print(
+    say(f"#{would['number']} would be: {would['title']}")
+    say(
         f"  priority {would['priority']}, {would['severity']}, {would['alert_count']} alerts ({found['alerts']} come in)"
     )
     for thing in found["shared"]:
-        print(f"  both have {thing}")
+        say(f"  both have {thing}")
     for veto in found["vetoes"]:
-        print(f"  against it: {veto}")
+        say(f"  against it: {veto}")
     if not found["shared"]:
-        print("  They share nothing.")
+        say("  They share nothing.")
 
 
 def move(
@@ -224,11 +225,11 @@ def history(
 def _say_history(found: Mapping[str, Any]) -> None:
     for each in found["items"]:
         undo = "can be undone" if each["undoable"] else each["status"]
-        print(
+        say(
             f"{each['proposed_at']}  {each['proposed_by']:16} {each['id']}  {undo:13}  {each['title']}: {each['summary']}"
         )
     if not found["items"]:
-        print("Nobody has done anything to it.")
+        say("Nobody has done anything to it.")
 
 
 def undo(
@@ -250,7 +251,7 @@ def undo(
 
 def _say_undone(done: Mapping[str, Any]) -> None:
     said = done["history"][-1]["text"] if done["history"] else ""
-    print(f"Undone: {done['title']}. {said}")
+    say(f"Undone: {done['title']}. {said}")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -278,4 +279,4 @@ def _say(incident: Mapping[str, Any]) -> None:
         f"{incident['alert_count']} alerts",
         incident["title"],
     ]
-    print("  ".join(parts))
+    say("  ".join(parts))

@@ -11,6 +11,7 @@ import typer
 
 from tocsin.base.errors import UsageError
 from tocsin.cli.incident_desks import As, Ca, Data, Place, Server, TokenFile, open_tuning
+from tocsin.cli.output import json_text, say
 
 __all__ = ["add_to"]
 
@@ -70,16 +71,16 @@ def tuning(
     if as_json:
         _json(found)
         return
-    print(f"{found['true_positives']} closed incidents were true positives, {found['others']} were not.")
+    say(f"{found['true_positives']} closed incidents were true positives, {found['others']} were not.")
     if found["separation"] is None:
-        print("There are not both: nothing to compare.")
+        say("There are not both: nothing to compare.")
     else:
-        print(f"A true positive has the higher priority in {found['separation']:.1%} of the pairs (half is chance).")
+        say(f"A true positive has the higher priority in {found['separation']:.1%} of the pairs (half is chance).")
     for factor in found["factors"]:
-        print(f"  {factor['worth']:+8.1%}  {factor['name']}: {factor['without']:.1%} without it")
+        say(f"  {factor['worth']:+8.1%}  {factor['name']}: {factor['without']:.1%} without it")
     c = found["corrections"]
-    print(f"People merged {c['merged']} times; the engine would join {c['merged_now']} of these now.")
-    print(f"People took {c['apart']} pairs apart; the engine would keep {c['apart_now']} of these apart now.")
+    say(f"People merged {c['merged']} times; the engine would join {c['merged_now']} of these now.")
+    say(f"People took {c['apart']} pairs apart; the engine would keep {c['apart_now']} of these apart now.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -135,9 +136,9 @@ def _weights(found: Mapping[str, Any], every: bool, as_json: bool) -> None:
             if every or w["value"] != w["usual"]:
                 shown += 1
                 usual = "" if w["value"] == w["usual"] else f" (usually {w['usual']})"
-                print(f"{side:11}  {w['name']} = {w['value']} {w['unit']}{usual}\n{'':13}{w['meaning']}")
+                say(f"{side:11}  {w['name']} = {w['value']} {w['unit']}{usual}\n{'':13}{w['meaning']}")
     if not shown:
-        print("All weights are as usual; --all prints them.")
+        say("All weights are as usual; --all prints them.")
 
 
 def _would(found: Mapping[str, Any], as_json: bool) -> None:
@@ -145,14 +146,14 @@ def _would(found: Mapping[str, Any], as_json: bool) -> None:
         _json(found)
         return
     for change in found["priorities"]:
-        print(f"#{change['number']} priority {change['before']} becomes {change['after']}: {change['title']}")
+        say(f"#{change['number']} priority {change['before']} becomes {change['after']}: {change['title']}")
     for change in found["joins"]:
         numbers = ", ".join(f"#{i['number']}" for i in change["incidents"])
         said = "would be one incident" if change["kind"] == "merge" else "would not be one incident"
-        print(f"{change['alerts']} alerts of {numbers} {said}")
+        say(f"{change['alerts']} alerts of {numbers} {said}")
     if not found["priorities"] and not found["joins"]:
-        print("Nothing would change in the open incidents.")
-    print(
+        say("Nothing would change in the open incidents.")
+    say(
         f"Looked at: {found['incidents']} of {found['open']} open incidents, {found['alerts']} of {found['alerts_open']} alerts."
     )
 
@@ -161,10 +162,10 @@ def _entry(entry: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         _json(entry)
         return
-    print(f"{entry['id']:>4}  {entry['time']}  {entry['actor']:16} {entry['reason']}")
+    say(f"{entry['id']:>4}  {entry['time']}  {entry['actor']:16} {entry['reason']}")
     for side, after in entry["after"].items():
-        print(f"      {side}: {json.dumps(entry['before'][side])} became {json.dumps(after)}")
+        say(f"      {side}: {json.dumps(entry['before'][side])} became {json.dumps(after)}")
 
 
 def _json(value: Any) -> None:
-    print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+    print(json_text(value))

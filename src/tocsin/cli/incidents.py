@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tocsin.cli import incident_edit, incident_weights
-from tocsin.cli.incident_desks import Ca, Data, Place, Server, TokenFile, find, open_desk
+from tocsin.cli.incident_desks import Ca, Data, Place, Server, TokenFile, open_desk
+from tocsin.cli.output import json_text, say
 
 if TYPE_CHECKING:
     from tocsin.state import State
@@ -51,21 +52,21 @@ def list_incidents(
         found = desk.page(status=status, severity=severity, q=text, limit=limit)
     rows, total = found["items"], found["total"]
     if as_json:
-        print(json.dumps({"items": rows, "total": total}, indent=2, default=str))
+        print(json_text({"items": rows, "total": total}))
         return
     for row in rows:
-        print(
+        say(
             f"{'#' + str(row['number']):>7} {row['priority']:>4} {row['severity']:13} {row['status']:11} {row['owner'] or '-':16} {row['title']}"
         )
     if total > len(rows):
-        print(f"{total - len(rows)} more; --limit shows them", file=sys.stderr)
+        say(f"{total - len(rows)} more; --limit shows them", error=True)
 
 
 @app.command("show")
 def show(incident: Which, data: Data = None, server: Server = "", token_file: TokenFile = None, ca: Ca = None) -> None:
     """Print one incident in full as JSON, as the API gives it."""
     with open_desk(Place(data, "", server, token_file, ca)) as desk:
-        print(json.dumps(desk.show(incident), indent=2, default=str, ensure_ascii=False))
+        print(json_text(desk.show(incident)))
 
 
 @app.command("log")
@@ -82,12 +83,10 @@ def log(
         entries = desk.log(incident)
     for made in entries:
         if as_json:
-            print(json.dumps(made, default=str, ensure_ascii=False))
+            print(json_text(made, indent=None))
             continue
         version = f"v{made['version']}" if made["version"] is not None else ""
-        print(
-            f"{made['time']}  {version:6} {made['actor']:20} {made['kind']:14} {json.dumps(made['data'], ensure_ascii=False)}"
-        )
+        say(f"{made['time']}  {version:6} {made['actor']:20} {made['kind']:14} {json_text(made['data'], indent=None)}")
 
 
 @app.command("preview")
@@ -104,18 +103,18 @@ def neighbours(
     with open_desk(Place(data, "", server, token_file, ca)) as desk:
         found = desk.neighbours(incident)
     if as_json:
-        print(json.dumps({"items": found}, indent=2, ensure_ascii=False))
+        print(json_text({"items": found}))
         return
     for each in found:
         name = f"#{each['number']}" if each["shown"] else "(signals)"
         verdict = "joins" if each["joins"] and not each["vetoes"] else "stays apart"
-        print(f"{name:>9}  {each['score']:.0f} of {each['threshold']:.0f} points, {verdict}: {each['title']}")
+        say(f"{name:>9}  {each['score']:.0f} of {each['threshold']:.0f} points, {verdict}: {each['title']}")
         for reason in each["reasons"]:
-            print(f"{'':11}{reason['weight']:>5}  {reason['text']}")
+            say(f"{'':11}{reason['weight']:>5}  {reason['text']}")
         for veto in each["vetoes"]:
-            print(f"{'':11}       {veto}")
+            say(f"{'':11}       {veto}")
     if not found:
-        print("Nothing open shares anything with it that counts.")
+        say("Nothing open shares anything with it that counts.")
 
 
 @app.command("graph")
@@ -123,17 +122,20 @@ def graph(
     incident: Which,
     data: Data = None,
     graphml: Annotated[bool, typer.Option("--graphml", help="GraphML instead of JSON.")] = False,
+    server: Server = "",
+    token_file: TokenFile = None,
+    ca: Ca = None,
 ) -> None:
     """Print an incident's graph: its things, and the alerts that name two of them."""
-    from tocsin.incidents.desk import full
     from tocsin.incidents.graph_export import graphml as written
 
-    with _state(data) as state, state.read() as unit:
-        found = full(unit, find(unit, incident))
+    with open_desk(Place(data, "", server, token_file, ca)) as desk:
+        found = desk.graph(incident)
+        name = f"incident-{desk.show(incident)['number']}" if graphml else ""
     if graphml:
-        sys.stdout.write(written(found["graph"], f"incident-{found['number']}"))
+        sys.stdout.write(written(found, name))
     else:
-        print(json.dumps(found["graph"], indent=2, ensure_ascii=False))
+        print(json_text(found))
 
 
 @app.command("rebuild")
@@ -151,12 +153,12 @@ def rebuild(
         total = unit.incidents.history.incidents()
         found = list(run(unit, repair=not check, progress=lambda n: done(n, total)))
     if as_json:
-        print(json.dumps({"differences": [d.to_dict() for d in found]}, indent=2, ensure_ascii=False))
+        print(json_text({"differences": [d.to_dict() for d in found]}))
     else:
         for d in found[:100]:
-            print(f"{d.incident_id} {d.part}: kept {_brief(d.kept)}, by the log {_brief(d.rebuilt)}")
+            say(f"{d.incident_id} {d.part}: kept {_brief(d.kept)}, by the log {_brief(d.rebuilt)}")
         verb = "differ from the log" if check else "were put right"
-        print(f"{len(found)} parts {verb}." if found else "Everything is what the log says.")
+        say(f"{len(found)} parts {verb}." if found else "Everything is what the log says.")
     if check and found:
         raise typer.Exit(1)
 
@@ -169,24 +171,25 @@ def metrics(
     ] = None,
     end: Annotated[datetime | None, typer.Option("--to", help="End (UTC). Default: now.")] = None,
     by: Annotated[str, typer.Option(help="Part by severity, status, owner, classification, product or tactic.")] = "",
+    server: Server = "",
+    token_file: TokenFile = None,
+    ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
     """Print times (MTTA, MTTR, closure, queue age) and counts of a period, from the log as it stood at its end."""
-    from tocsin.incidents.metrics import metrics as compute
-
     until = end.replace(tzinfo=end.tzinfo or UTC) if end else datetime.now(UTC)
     since = start.replace(tzinfo=start.tzinfo or UTC) if start else until - timedelta(days=30)
-    with _state(data) as state, state.read() as unit:
-        found = compute(unit, since, until, by=by)
+    with open_desk(Place(data, "", server, token_file, ca)) as desk:
+        found = desk.metrics(since, until, by)
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json_text(found))
         return
-    print(f"{found['from']} to {found['to']}")
+    say(f"{found['from']} to {found['to']}")
     for part in (found, *found.get("groups", ())):
         if "value" in part:
-            print(f"\n{by} {part['value'] or '(none)'}")
+            say(f"\n{by} {part['value'] or '(none)'}")
         counts = ("created", "acknowledged", "resolved", "auto_resolved", "reopened", "merged", "open")
-        print("  " + "   ".join(f"{name.replace('_', '-')} {part[name]}" for name in counts))
+        say("  " + "   ".join(f"{name.replace('_', '-')} {part[name]}" for name in counts))
         for name in ("mtta", "mttr", "closure", "queue_age"):
             spread = part[name]
             said = (
@@ -194,9 +197,9 @@ def metrics(
                 if not spread["count"]
                 else ", ".join(f"{n} {timedelta(seconds=round(spread[n]))}" for n in ("mean", "p50", "p90", "p99"))
             )
-            print(f"  {name.replace('_', '-'):10} {said}" + (f" (of {spread['count']})" if spread["count"] else ""))
+            say(f"  {name.replace('_', '-'):10} {said}" + (f" (of {spread['count']})" if spread["count"] else ""))
         said = ", ".join(f"{name} {n}" for name, n in part["classification"].items())
-        print(f"  {'closed as':10} {said or 'nothing closed'}")
+        say(f"  {'closed as':10} {said or 'nothing closed'}")
 
 
 @app.command("export")
@@ -222,7 +225,7 @@ def export(
         _write(json_, carried)
     if pdf is not None:
         _write(pdf, made)
-    print(f"SHA-256 {json.loads(carried)['hash']}", file=sys.stderr)
+    say(f"SHA-256 {json.loads(carried)['hash']}", error=True)
 
 
 @app.command("verify")
@@ -239,16 +242,16 @@ def verify(
     except OSError as error:
         raise UsageError(f"'{file}' can't be read: {error.strerror}", code="INC0005") from error
     if as_json:
-        print(json.dumps(found.to_dict(), indent=2))
+        print(json_text(found.to_dict()))
     else:
         for problem in found.problems:
-            print(problem)
+            say(problem)
         pages = {True: " Its pages say what its data says.", False: "", None: ""}[found.pages]
         if found.intact:
-            print(f"Intact: incident {found.incident}, made {found.created}.{pages}")
-        print(f"SHA-256 {found.hash}")
+            say(f"Intact: incident {found.incident}, made {found.created}.{pages}")
+        say(f"SHA-256 {found.hash}")
         if file.read_bytes()[:5] == b"%PDF-" and found.intact and found.pages is None:
-            print("Another version of Tocsin made its pages: they can't be compared, its data is intact.")
+            say("Another version of Tocsin made its pages: they can't be compared, its data is intact.")
     if not found.intact:
         raise typer.Exit(1)
 

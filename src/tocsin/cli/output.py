@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "cell",
+    "json_text",
     "pipe_may_end",
     "print_csv",
     "print_json",
@@ -28,6 +29,7 @@ __all__ = [
     "print_records",
     "print_rows",
     "safe_text",
+    "say",
     "size_text",
     "write_parquet",
 ]
@@ -54,6 +56,19 @@ def safe_text(text: str, *, lines: bool = False) -> str:
     return "".join(
         c if c == "\n" and lines else _REPLACED.get(c) or (c if _harmless(c) else f"\\u{ord(c):04x}") for c in text
     )
+
+
+def say(text: str = "", *, error: bool = False) -> None:
+    """Prints a text with what it names (titles, names, what people wrote) so that nothing of it is obeyed; line breaks stay."""
+    print(safe_text(text, lines=True), file=sys.stderr if error else sys.stdout)
+
+
+def json_text(value: Any, *, indent: int | None = 2) -> str:
+    """JSON as a terminal may see it: what would move the cursor or turn the direction of writing is escaped, which says the same."""
+    text = json.dumps(value, indent=indent, default=str, ensure_ascii=False)
+    if text.isascii():
+        return text
+    return "".join(c if c == "\n" or _harmless(c) else json.dumps(c)[1:-1] for c in text)
 
 
 def size_text(count: float) -> str:

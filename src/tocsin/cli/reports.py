@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -11,6 +9,7 @@ from urllib.parse import quote
 import typer
 
 from tocsin.base.errors import UsageError
+from tocsin.cli.output import json_text, say
 from tocsin.cli.remote import Ca, Remote, Server, TokenFile
 
 __all__ = ["app"]
@@ -26,10 +25,10 @@ def list_reports(server: Server = "", token_file: TokenFile = None, ca: Ca = Non
     with Remote(server, token_file, ca) as remote:
         found = remote.ask("GET", "/threat-reports")["items"]
     if as_json:
-        print(json.dumps({"items": found}, indent=2, ensure_ascii=False))
+        print(json_text({"items": found}))
         return
     for r in found:
-        print(
+        say(
             f"{r['open_incidents']:>4} open of {r['incidents']:<5} {r['indicator_count']:>6} indicators"
             f" {r['technique_count']:>4} techniques  {r['name']}\n{'':18}{r['id']}"
         )
@@ -43,18 +42,18 @@ def show(
     with Remote(server, token_file, ca) as remote:
         found = remote.ask("GET", f"/threat-reports/{quote(which, safe='')}")
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(json_text(found))
         return
-    print(f"{found['name']}\n{found['description']}".rstrip())
+    say(f"{found['name']}\n{found['description']}".rstrip())
     for about in found["about"]:
-        print(f"  {about}")
+        say(f"  {about}")
     if found["techniques"]:
         said = f"{found['least']} of them make a match" if found["least"] else "no match by them alone"
-        print(f"  techniques  {', '.join(found['techniques'])} ({said})")
+        say(f"  techniques  {', '.join(found['techniques'])} ({said})")
     for indicator in found["indicators"]:
-        print(f"  indicator   {indicator['value']}" + (f" until {indicator['until']}" if indicator["until"] else ""))
+        say(f"  indicator   {indicator['value']}" + (f" until {indicator['until']}" if indicator["until"] else ""))
     for incident in found["items"]:
-        print(f"  incident    #{incident['number']} {incident['status']} {incident['title']}")
+        say(f"  incident    #{incident['number']} {incident['status']} {incident['title']}")
 
 
 @app.command("import")
@@ -88,7 +87,7 @@ def import_(
             if not as_json:
                 _say(path, made)
     if as_json:
-        print(json.dumps(answers, indent=2, ensure_ascii=False))
+        print(json_text(answers))
     raise typer.Exit(3 if refused else 0)
 
 
@@ -97,19 +96,19 @@ def remove(which: Which, server: Server = "", token_file: TokenFile = None, ca: 
     """Remove an imported report, and its tag from open incidents."""
     with Remote(server, token_file, ca) as remote:
         remote.ask("DELETE", f"/threat-reports/{quote(which, safe='')}")
-    print(f"{which} is removed.")
+    say(f"{which} is removed.")
 
 
 def _say(path: Path, made: dict[str, Any]) -> None:
     would = " (would be)" if made["dry_run"] else ""
     for what in ("imported", "updated", "removed", "unchanged"):
         for each in made[what]:
-            print(f"{what}{would}  {each['id']}  {each['name']}")
+            say(f"{what}{would}  {each['id']}  {each['name']}")
     for what in ("refused", "notes"):
         for each in made[what]:
-            print(
+            say(
                 f"{path}: {each['place']}: {each['reason']}" + (" (refused)" if what == "refused" else ""),
-                file=sys.stderr,
+                error=True,
             )
         if (more := made[f"{what}_count"] - len(made[what])) > 0:
-            print(f"{path}: {more:,} more {what}", file=sys.stderr)
+            say(f"{path}: {more:,} more {what}", error=True)

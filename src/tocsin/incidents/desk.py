@@ -16,16 +16,17 @@ from typing import Any
 
 import structlog
 
+from tocsin.base.errors import UsageError, did_you_mean
 from tocsin.base.memory import collector_paused
 from tocsin.content import Content
-from tocsin.detect.alert import Alert, iso
+from tocsin.detect.alert import SEVERITIES, Alert, iso
 from tocsin.incidents import history, judging, life, memory, metrics, rejudge, reshape, store, tasks
 from tocsin.incidents.correlate import LATE, CorrelationSettings, Correlator, IncidentChange, merge_vetoes
 from tocsin.incidents.fusion import patterns_of
 from tocsin.incidents.life import Actor
 from tocsin.incidents.links import links_of
 from tocsin.incidents.memory import MemoryFile
-from tocsin.incidents.model import Incident
+from tocsin.incidents.model import Incident, Status
 from tocsin.incidents.pages import Pages, entry
 from tocsin.incidents.priority import Judge
 from tocsin.incidents.seen import Seen
@@ -462,6 +463,11 @@ class IncidentDesk:
         after: str = "",
     ) -> dict[str, Any]:
         """A page of the queue with counts, in the API's shape. See `Incidents.page`."""
+        for name, given, known in (("status", statuses, tuple(Status)), ("severity", severities, SEVERITIES)):
+            for value in given:
+                if value not in known:
+                    hint = did_you_mean(value, known) or f"One of {', '.join(known)}."
+                    raise UsageError(f"No incident has the {name} {value!r}.", code="INC0007", hint=hint)
         wanted = IncidentFilter(statuses, severities, owner, tag, text)
         with self._state.read() as unit:
             rows, total = unit.incidents.page(
@@ -597,7 +603,7 @@ def summary(row: IncidentRow) -> dict[str, Any]:
         "products": p.get("products", []),
         "entities": p.get("entities", []),
         "entity_count": p.get("entity_count", len(p.get("entities", []))),
-        "alert_count": row.alert_count,
+        "alert_count": 0 if row.status == Status.REDIRECTED else row.alert_count,
         "redirect_to": row.redirect_to,
         "phase": row.phase,
         "roles": dict(row.roles),

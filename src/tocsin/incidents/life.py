@@ -12,7 +12,7 @@ from typing import Any, Literal
 from tocsin.base.errors import UsageError, did_you_mean
 from tocsin.detect.alert import SEVERITIES
 from tocsin.incidents.model import Incident, Status
-from tocsin.incidents.store import from_row, touched, write
+from tocsin.incidents.store import from_row, moment, touched, write
 from tocsin.state import ConflictError, IncidentRow, Unit
 from tocsin.state.types import plain
 
@@ -107,14 +107,18 @@ def workable(unit: Unit, incident_id: str) -> IncidentRow:
     row = unit.incidents.require(incident_id, lock=True)
     if not row.promoted:
         unit.incidents.require("")  # nobody was shown it: to people it isn't there
-    _not_merged(row)
+    _not_merged(unit, row)
     return row
 
 
-def _not_merged(row: IncidentRow) -> None:
+def _not_merged(unit: Unit, row: IncidentRow) -> None:
     if row.status == Status.REDIRECTED:
+        number, there = row.number, row
+        while there.status == Status.REDIRECTED and there.redirect_to:  # what it went into may have been merged, too
+            there = unit.incidents.require(there.redirect_to)
         raise ConflictError(
-            f"Incident #{row.number} was merged into another.", hint=f"Change incident {row.redirect_to} instead."
+            f"Incident #{number} was merged into another.",
+            hint=f"Change incident {there.id} (#{there.number}) instead.",
         )
 
 
@@ -124,7 +128,7 @@ def comment(unit: Unit, incident_id: str, text: str, *, actor: Actor) -> int:
     text = text.strip()
     if not text or len(text) > COMMENT_LENGTH:
         raise IncidentChangeError(f"A comment has 1 to {COMMENT_LENGTH} characters, this one {len(text)}.")
-    _not_merged(row)
+    _not_merged(unit, row)
     entry = unit.incidents.log(incident_id, actor.name, "comment", text, source=actor.source)
     unit.audit.add(
         actor.name,
@@ -147,6 +151,7 @@ def uncomment(unit: Unit, incident_id: str, entry: int, *, actor: Actor) -> None
     unit.audit.add(
         actor.name, "incident.uncomment", "incident", incident_id, before={"entry": entry}, address=actor.address
     )
+    touched(unit, incident_id, by=actor.name, source=actor.source)
 
 
 class _Draft:
@@ -212,7 +217,7 @@ class _Draft:
     def write(self, actor: Actor) -> None:
         """Writes it: priority and reasons are worked out anew."""
         made = self.made()
-        now = self._unit.clock.now()
+        now = moment(self._unit, self._row)
         if actor.source == "user" and made.owner and made.acknowledged is None:
             made.acknowledged = now  # an automation's edit is no acknowledgement: somebody has to have taken it
         if made.status is Status.RESOLVED:

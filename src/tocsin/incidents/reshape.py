@@ -16,7 +16,7 @@ from tocsin.incidents.correlate import entity_keys, merge_vetoes
 from tocsin.incidents.judging import group_vetoes
 from tocsin.incidents.life import Actor, IncidentChangeError
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
-from tocsin.incidents.store import bring_comments, from_row, write
+from tocsin.incidents.store import bring_comments, bring_tasks, from_row, write
 from tocsin.incidents.view import incident_summary
 from tocsin.state import ConflictError, Unit, text_of
 
@@ -92,7 +92,7 @@ def merge(unit: Unit, target_id: str, source_ids: Sequence[str], *, reason: str,
     arrived = {a.alert.id for s in sources for a in s.alerts}
     linked = [a for a in target.alerts if a.alert.id in arrived]
     write(unit, target, by=actor.name, source=actor.source, linked=linked)
-    undo["merged"], undo["comments"] = _decisions(target), []
+    undo["merged"], undo["comments"], undo["tasks"] = _decisions(target), [], {}
     for source in sources:
         title = source.title
         source.redirect(target.id)
@@ -108,6 +108,7 @@ def merge(unit: Unit, target_id: str, source_ids: Sequence[str], *, reason: str,
             {"from": source.id, "alerts": len(source.alerts)},
         )
         undo["comments"] += bring_comments(unit, source.id, target.id, source=actor.source)
+        undo["tasks"][source.id] = bring_tasks(unit, source.id, target.id, by=actor.name, source=actor.source)
         _separate(unit, source.id, target.id, together=True)
     _told(unit, target.id, "incident.merge", {"merged": {"added": [s.id for s in sources]}}, reason, actor)
     return undo
@@ -119,6 +120,11 @@ def unmerge(unit: Unit, undo: Mapping[str, Any], *, actor: Actor) -> str:
     ConflictError when an alert has gone elsewhere meanwhile or the target would be left empty.
     """
     target = _incident(unit, undo["target"]["id"], lock=True)
+    if target.status is Status.REDIRECTED:
+        raise ConflictError(
+            f"Incident #{target.number} was merged into another itself.",
+            hint="Take that apart first, the last merge before the others.",
+        )
     wanted = {a["id"] for s in undo["sources"] for a in s["alerts"]}
     held = target.alert_ids()
     if not wanted <= held:
@@ -133,6 +139,10 @@ def unmerge(unit: Unit, undo: Mapping[str, Any], *, actor: Actor) -> str:
         alerts = [replace(by_id[a["id"]], linked_by=_reasons(a["linked_by"])) for a in part["alerts"]]
         source = _restored(from_row(row, []), part, alerts)
         write(unit, source, by=actor.name, source=actor.source, linked=alerts)
+        brought = set(undo.get("tasks", {}).get(source.id, ()))
+        for task in unit.incidents.tasks.of(target.id):
+            if task.id in brought:
+                unit.incidents.tasks.move(task, source.id, by=actor.name, source=actor.source)
         _say(unit, source, actor, "merge", f"Taken out of incident #{target.number} again.", {"from": target.id})
         _separate(unit, source.id, target.id)
     target.alerts = [a for a in target.alerts if a.alert.id not in wanted]
@@ -232,6 +242,9 @@ def unmove(unit: Unit, undo: Mapping[str, Any], *, actor: Actor) -> str:
     write(unit, origin, by=actor.name, source=actor.source, linked=back)
     write(unit, target, by=actor.name, source=actor.source, left=wanted)
     _separate(unit, origin.id, target.id, together=True)
+    if not rest:
+        bring_comments(unit, target.id, origin.id, source=actor.source)
+        bring_tasks(unit, target.id, origin.id, by=actor.name, source=actor.source)
     for incident, other in ((origin, target), (target, origin)):
         _say(
             unit,

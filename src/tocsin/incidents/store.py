@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ __all__ = [
     "adopt_growing",
     "alert_of",
     "bring_comments",
+    "bring_tasks",
     "from_row",
     "judge_again",
     "keep_decisions",
@@ -238,6 +239,7 @@ class _Saving:
         )
         for text, actor, detail in _comments(self.unit, source.id):
             says(target.id, actor, "comment", text, detail)
+        bring_tasks(self.unit, source.id, target.id, by=CORRELATION, source=CORRELATION)
         self.writes.emit(target.id, "updated", CORRELATION, "correlation", {"merged": {"added": [source.id]}})
 
 
@@ -257,6 +259,12 @@ def write(
     writes.flush()
 
 
+def moment(unit: Unit, before: IncidentRow | None) -> datetime:
+    """When a change of that incident is made: never before the last one, whatever became of the clock. What is newest is told by time."""
+    now = unit.clock.now()
+    return now if before is None or now >= before.updated else before.updated + timedelta(microseconds=1)
+
+
 def gather(
     unit: Unit,
     writes: IncidentWrites,
@@ -273,7 +281,7 @@ def gather(
 
     `linked` are alerts that are in it now and weren't before, `left` the ids of those that are not any more; `at` is the change's moment.
     """
-    now = at or unit.clock.now()
+    now = at or moment(unit, before)
     incident.created, incident.updated = incident.created or now, now
     reports, came = _take_reports(unit, incident, before)
     score, reasons = priority(incident, unit.judge)
@@ -338,6 +346,7 @@ def judge_again(unit: Unit, incident_ids: Sequence[str], *, score_only: bool = F
 def touched(unit: Unit, incident_id: str, *, by: str, source: str) -> None:
     """Tells who follows incidents that something of one changed that has no version: a comment, a task."""
     row = unit.incidents.require(incident_id)
+    row = replace(row, updated=moment(unit, row))  # as rows it is newer than what was told before
     unit.changed.append(IncidentChange(unit.incidents.history.last(), row, by, source, {}))
 
 
@@ -359,6 +368,14 @@ def bring_comments(unit: Unit, origin_id: str, target_id: str, *, source: str) -
         unit.incidents.log(target_id, actor, "comment", text, detail, source=source)
         for text, actor, detail in _comments(unit, origin_id)
     ]
+
+
+def bring_tasks(unit: Unit, origin_id: str, target_id: str, *, by: str, source: str) -> list[int]:
+    """Gives tasks to the incident that theirs was merged into, where people see them; their numbers."""
+    tasks = unit.incidents.tasks.of(origin_id)
+    for task in tasks:
+        unit.incidents.tasks.move(task, target_id, by=by, source=source)
+    return [t.id for t in tasks]
 
 
 def _comments(unit: Unit, origin_id: str) -> list[tuple[str, str, dict[str, Any]]]:

@@ -84,17 +84,29 @@ class IncidentTasks(Repository):
         self._log(changed, by, source, self._clock.now())
         return changed
 
+    def move(self, task: TaskRow, incident_id: str, *, by: str, source: str) -> None:
+        """Gives a task to another incident; it keeps its number."""
+        moved = replace(task, incident_id=incident_id)
+        self._c.execute(update(incident_tasks).where(incident_tasks.c.id == task.id).values(incident_id=incident_id))
+        self._log_gone(task, by, source, into=incident_id)
+        self._log(moved, by, source, self._clock.now())
+
     def put(self, incident_id: str, tasks: Sequence[TaskRow]) -> None:
-        """Makes these the incident's tasks, whole."""
-        self._c.execute(delete(incident_tasks).where(incident_tasks.c.incident_id == incident_id))
+        """Makes these the incident's tasks, whole; one that another incident was said to have goes from there."""
+        kept = incident_tasks.c
+        self._c.execute(delete(incident_tasks).where(kept.incident_id == incident_id))
+        self._c.execute(delete(incident_tasks).where(kept.id.in_([t.id for t in tasks])))
         for task in tasks:
             self._c.execute(insert(incident_tasks).values(**{f.name: getattr(task, f.name) for f in fields(TaskRow)}))
 
     def remove(self, task: TaskRow, *, by: str, source: str) -> None:
         """Takes a task away; the log keeps it."""
         self._c.execute(delete(incident_tasks).where(incident_tasks.c.id == task.id))
-        log = IncidentLog(self._c, self._clock)
-        log.append(task.incident_id, "task-removed", {"id": task.id}, actor=by, source=source, time=self._clock.now())
+        self._log_gone(task, by, source)
+
+    def _log_gone(self, task: TaskRow, by: str, source: str, **more: str) -> None:
+        log, data = IncidentLog(self._c, self._clock), {"id": task.id, **more}
+        log.append(task.incident_id, "task-removed", data, actor=by, source=source, time=self._clock.now())
 
     def _log(self, task: TaskRow, by: str, source: str, time: datetime) -> None:
         log = IncidentLog(self._c, self._clock)

@@ -14,6 +14,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ import structlog
 from tocsin.detect.alert import iso
 from tocsin.incidents.store import CORRELATION, alert_of
 from tocsin.incidents.vocabulary import words
-from tocsin.state import IncidentChange, Unit, text_of
+from tocsin.state import IncidentChange, LogRow, Unit, text_of
 from tocsin.tables.own import own
 from tocsin.workspace.alertrows import security_alert
 
@@ -110,13 +111,15 @@ class WriteBack:
             while entries := unit.incidents.history.after(place):
                 place = entries[-1].seq
                 for entry in entries:
-                    if entry.version is None or entry.seq in self._told:
+                    if not _tells(entry) or entry.seq in self._told:
                         continue
                     if entry.seq > sure and entry.seq not in self._untold:
                         untold.add(entry.seq)
                         continue
                     row = unit.incidents.get(entry.incident_id)
                     if row is not None:
+                        if entry.version is None:
+                            row = replace(row, updated=max(row.updated, entry.time))
                         found[row.id] = IncidentChange(entry.seq, row, entry.actor, entry.source, entry.data)
         if found and not self._tell(list(found.values())):
             return
@@ -142,6 +145,17 @@ class WriteBack:
                         return False
         self._told.update(c.seq for c in changes)
         return True
+
+
+def _tells(entry: LogRow) -> bool:
+    """Whether an entry is the last that a change made: what is told. A comment or a task changes an incident without a version."""
+    if entry.version is not None or entry.kind == "entry-changed":
+        return True
+    return (
+        entry.kind == "entry"
+        and entry.data["kind"] in ("comment", "comment-removed", "task")
+        and "from" not in entry.data["detail"]
+    )
 
 
 def _alerts_of(unit: Unit, change: IncidentChange) -> list[dict[str, Any]]:
@@ -177,13 +191,13 @@ def _security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
         actor=change.actor,
         alerts=list(briefs),
         rules=sorted(set(briefs.values())),
-        labels=[{"labelName": t, "labelType": "AutoAssigned" if t in assigned else "User"} for t in row.tags],
+        labels=[{"labelName": t, "labelType": "AutoAssigned" if t in assigned else "User"} for t in sorted(row.tags)],
         comments=[{"id": e.id, "message": e.text, "author": e.actor, "createdTimeUtc": iso(e.time)} for e in comments],
         tasks=[t.to_dict() for t in unit.incidents.tasks.of(row.id)],
         more={
             "tactics": row.payload.get("tactics", []),
             "techniques": row.payload.get("techniques", []),
-            "alertsCount": row.alert_count,
+            "alertsCount": len(briefs),
             "alertProductNames": row.payload.get("products", []),
             "priority": row.priority,
             "version": row.version,
