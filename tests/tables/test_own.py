@@ -50,7 +50,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     ),
     # FileHash is a type of entity, HostName what identifies a host; both are columns of some table as well.
     "Sentinel's entity types, identifiers and words": (
-        "tables/entitykeys.py", "detect/alertentities.py",
+        "tables/entitykeys.py", "detect/alertentities.py", "content/schemas.py: RegistryKey", "content/schemas.py: RegistryValue",
         "tables/entities.py", "tables/aliases.py", "detect/entities.py", "incidents/", "workspace/alertrows.py: FileHash",
         "workspace/story.py: ProcessId",
         "detect/alert.py: LateralMovement", "detect/alert.py: AlertType",

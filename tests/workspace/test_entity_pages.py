@@ -58,7 +58,13 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     ],
     "EmailEvents": [
         {"TimeGenerated": moment(20), "RecipientEmailAddress": "ann@contoso.com", "SenderFromAddress": "x@evil.example", "ThreatTypes": "Phish",
-         "Subject": "Invoice", "DeliveryAction": "Delivered"},
+         "Subject": "Invoice", "DeliveryAction": "Delivered", "NetworkMessageId": "M-1"},
+    ],
+    "DeviceRegistryEvents": [
+        {"TimeGenerated": moment(n), "DeviceName": "ws7.contoso.com", "ActionType": "RegistryValueSet",
+         "RegistryKey": "HKEY_LOCAL_MACHINE\\Software\\Run", "RegistryValueName": "x", "RegistryValueData": "x.exe",
+         "InitiatingProcessFileName": "tool.exe"}
+        for n in (41, 44)
     ],
     "AzureActivity": [
         {"TimeGenerated": moment(45), "Caller": "ann@contoso.com", "ResourceId": "/subscriptions/s1/resourceGroups/g/providers/x/vm1",
@@ -93,6 +99,13 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             alert("run", 50, ws1, ann, file, severity="High", tactics=("Execution",)),
             alert("line", 53, ws1, Entity("IP", {"Address": "198.51.100.9"}), tactics=("CommandAndControl",)),
             alert("else", 52, Entity.host("ws9.contoso.com")),
+            alert(
+                "cloud",
+                56,
+                Entity("CloudApplication", {"AppId": "7c1d", "Name": "backup"}),
+                Entity("Account", {"AadUserId": "0b1f1d5e-0e21-4f7b-b1b5-08de2b000001", "DisplayName": "backup"}),
+            ),
+            alert("plc", 57, Entity("IoTDevice", {"DeviceId": "plc-4", "DeviceName": "Line 4"})),
         ]
     )
     made.incidents.set_assets([AssetRow("Host", "ws1.contoso.com", "Crown jewels", "veryHigh", "")])
@@ -177,6 +190,45 @@ def test_every_kind_has_a_page(
     assert page["known"]
     assert page["hunts"]
     assert [n for n in page["left_out"] if n["name"] != "Where it is"] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "told"),
+    [
+        ("MailMessage", "m-1", {"Delivered to ann@contoso.com"}),
+        ("RegistryKey", "HKEY_LOCAL_MACHINE\\Software\\Run", {"RegistryValueSet on ws7.contoso.com"}),
+        ("RegistryValue", "HKEY_LOCAL_MACHINE\\Software\\Run\\x", {"RegistryValueSet on ws7.contoso.com"}),
+        ("CloudApplication", "7c1d", {"cloud"}),
+        ("CloudApplication", "backup", {"cloud"}),
+        ("Account", "0b1f1d5e-0e21-4f7b-b1b5-08de2b000001", {"cloud"}),
+        ("IoTDevice", "plc-4", {"plc"}),
+        ("IoTDevice", "Line 4", {"plc"}),
+        ("IP", "::ffff:198.51.100.9", {"line", "ws1.contoso.com tool.exe"}),
+        ("SecurityGroup", "S-1-5-21-1-2-3-512", set()),
+        ("Malware", "Emotet", set()),
+    ],
+)
+def test_a_thing_is_found_by_any_of_its_identifiers(pages: EntityPages, kind: str, name: str, told: set[str]) -> None:
+    page = pages.page(kind, name)
+    assert {t["title"] for t in page["timeline"]} == told
+    assert page["known"] == bool(told)
+    assert [n for n in page["left_out"] if n["name"] != "Where it is"] == []
+
+
+def test_it_was_seen_when_rows_say_so_and_not_by_the_hour(pages: EntityPages) -> None:
+    page = pages.page("RegistryKey", "HKEY_LOCAL_MACHINE\\Software\\Run")
+    seen = [datetime.fromisoformat(page[name]).replace(tzinfo=None) for name in ("first_seen", "last_seen")]
+    assert seen == [moment(41), moment(44)]
+    assert [t["count"] for t in page["timeline"]] == [2]
+
+
+def test_what_is_asked_for_by_an_id_is_called_by_its_name(pages: EntityPages) -> None:
+    for kind, name, called in (
+        ("Account", "S-1-5-21-1-2-3-1001", "ann@contoso.com"),
+        ("Host", "d1", "ws1.contoso.com"),
+    ):
+        assert pages.page(kind, name)["name"] == called
+    assert pages.page("Account", "CONTOSO\\ann")["name"] == "CONTOSO\\ann"  # a name is one already
 
 
 def test_an_address_says_whose_it_was_and_when(pages: EntityPages) -> None:

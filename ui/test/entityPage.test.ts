@@ -7,6 +7,10 @@ describe("pageOf", () => {
     expect(pageOf({ type: "FileHash", label: "ab12", identifiers: { Value: "ab12" } })).toEqual({ type: "File", name: "ab12" });
     expect(pageOf({ type: "DNS", label: "evil.example", identifiers: {} })).toEqual({ type: "URL", name: "evil.example" });
   });
+  it("names a message by its id, however it is called", () => {
+    const message = { type: "MailMessage", label: "New voice message", identifiers: { NetworkMessageId: "m-1" } };
+    expect(pageOf(message)).toEqual({ type: "MailMessage", name: "m-1" });
+  });
   it("names a process by host, id and start, or not at all", () => {
     const ids = { Host: "ws1.contoso.com", ProcessId: "4312", CreationTimeUtc: "2026-03-01T09:00:00Z" };
     expect(pageOf({ type: "Process", label: "tool.exe", identifiers: ids })).toEqual({
@@ -16,7 +20,7 @@ describe("pageOf", () => {
     expect(pageOf({ type: "Process", label: "tool.exe", identifiers: {} })).toBeNull();
   });
   it("has none for what has no page", () => {
-    expect(pageOf({ type: "RegistryKey", label: "HKLM", identifiers: {} })).toBeNull();
+    expect(pageOf({ type: "Alert", label: "HKLM", identifiers: {} })).toBeNull();
     expect(pageOf({ type: "Host", label: "", identifiers: {} })).toBeNull();
   });
 });

@@ -31,7 +31,8 @@ def show(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="TYPE", help="host, account, ip, file, url, mailbox, process, azureresource or cloudapplication."
+            metavar="TYPE",
+            help="host, account, ip, file, url, mailbox, process, azureresource, cloudapplication, or another type of entity.",
         ),
     ],
     name: Annotated[

@@ -181,7 +181,8 @@ FUSION = Schema(
 _POINTS = Field("number", least=-100, most=100)
 
 _PAGES = (
-    "Account", "Host", "IP", "File", "URL", "Mailbox", "Process", "AzureResource", "CloudApplication",
+    "Account", "Host", "IP", "File", "URL", "Mailbox", "Process", "AzureResource", "CloudApplication", "MailMessage", "MailCluster", "SubmissionMail",
+    "RegistryKey", "RegistryValue", "SecurityGroup", "Malware", "IoTDevice",
 )  # fmt: skip
 
 

@@ -14,9 +14,22 @@ from tocsin.state import AliasRow
 from tocsin.tables.aliases import entity_of
 from tocsin.tables.entities import Entity, EntityKey
 
-__all__ = ["PAGES", "Subject", "names_of", "related_by_alerts", "subject"]
+__all__ = ["PAGES", "Subject", "fullest", "names_of", "related_by_alerts", "subject"]
 
-PAGES = ("Host", "Account", "IP", "File", "URL", "Mailbox", "Process", "AzureResource", "CloudApplication")
+_CALLED: Mapping[str, tuple[str, ...]] = {
+    "CloudApplication": ("Name", "AppId"),
+    "MailMessage": ("NetworkMessageId",),
+    "MailCluster": ("Query",),
+    "SubmissionMail": ("SubmissionId",),
+    "RegistryKey": ("Key",),
+    "RegistryValue": ("Name",),
+    "SecurityGroup": ("DistinguishedName", "SID", "ObjectGuid"),
+    "Malware": ("Name",),
+    "IoTDevice": ("DeviceName", "DeviceId"),
+}
+"""Types whose things are asked for by one identifier, and which that may be: the first is what people say."""
+
+PAGES = ("Host", "Account", "IP", "File", "URL", "Mailbox", "Process", "AzureResource", *_CALLED)
 """Entity types that have a page."""
 
 _SAME = {
@@ -27,6 +40,10 @@ _SAME = {
 
 _PROCESS = re.compile(r"([^/]+)/(\d+)/(.+)\Z")
 _HASH = re.compile(r"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})\Z", re.IGNORECASE)
+_NAMES = frozenset({"Name", "HostName"})
+"""Identifiers that are names; the rest are ids."""
+_ID_KINDS = frozenset({"DeviceId", "AzureId", "Sid", "ObjectId"})
+"""Kinds of an alias's side that are ids."""
 LONGEST = 2048
 _MOST_NAMES = 60
 
@@ -40,6 +57,8 @@ class Subject:
     names: list[str]
     parts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    also: tuple[Entity, ...] = ()
+    """What else the name may be: another identifier of the type."""
 
     @property
     def label(self) -> str:
@@ -49,7 +68,9 @@ class Subject:
     def keys(self, others: Iterable[Entity] = ()) -> frozenset[EntityKey]:
         """All keys by which an alert may name it."""
         return frozenset(
-            k for e in (self.entity, *others) for k in (*e.strong_keys(), *e.weak_keys(), (e.type, e.label.lower()))
+            k
+            for e in (self.entity, *self.also, *others)
+            for k in (*e.strong_keys(), *e.weak_keys(), (e.type, e.label.lower()))
         )
 
 
@@ -73,7 +94,8 @@ def subject(kind: str, name: str) -> Subject:
         case "Account":
             return _account(text)
         case "IP":
-            return Subject(found, Entity("IP", {"Address": text}), [text.lower()])
+            address = Entity("IP", {"Address": text})  # ::ffff:8.8.8.8 is 8.8.8.8: rows say either
+            return Subject(found, address, _distinct(address.label, text))
         case "Mailbox":
             return Subject(found, Entity("Mailbox", {"MailboxPrimaryAddress": text}), [text.lower()])
         case "File":
@@ -89,7 +111,16 @@ def subject(kind: str, name: str) -> Subject:
             return Subject(found, entity, [text.lower()])
         case "AzureResource":
             return Subject(found, Entity("AzureResource", {"ResourceId": text}), [text.lower()])
-    return Subject(found, Entity("CloudApplication", {"Name": text}), [text.lower()])
+    return _called(found, text)
+
+
+def _called(kind: str, text: str) -> Subject:
+    """The subject of a type whose things are asked for by one identifier, whichever it is."""
+    first, *more = (Entity(kind, {name: text}) for name in _CALLED[kind])
+    if kind == "RegistryValue" and "\\" in text:
+        key, _, name = text.rpartition("\\")
+        more.append(Entity(kind, {"Key": key, "Name": name}))
+    return Subject(kind, first, [text.lower()], also=tuple(more))
 
 
 def _account(text: str) -> Subject:
@@ -134,6 +165,21 @@ def names_of(about: Subject, claims: Sequence[AliasRow]) -> tuple[list[str], lis
             others.append(entity)
             names.extend(_distinct(text, entity.label, entity.identifiers.get("HostName", "")))
     return list(dict.fromkeys(names))[:_MOST_NAMES], others
+
+
+def fullest(about: Subject, claims: Sequence[AliasRow], others: Sequence[Entity]) -> str:
+    """Its name for people, where that is known: of a host that was asked for by its bare name the full one, of what was asked for by an id a name."""
+    bare = about.label.lower()
+    sides = [(c.payload[f"{side}_kind"], getattr(c, side)) for c in claims for side in ("one", "other")]
+    if (bare in {text for kind, text in sides if kind in _ID_KINDS}) or not about.entity.identifiers.keys() & _NAMES:
+        called = [
+            e for e in others if e.type == about.type and e.identifiers.keys() & _NAMES and e.label.lower() != bare
+        ]
+        # A UPN says more than DOMAIN\\name, a full name more than a bare one.
+        called.sort(key=lambda e: (-len(e.identifiers.keys() & {"UPNSuffix", "DnsDomain"}), e.label))
+        return called[0].label if called else about.label
+    full = [n for n in about.names if about.type == "Host" and n.startswith(f"{bare}.")]
+    return full[0] if len(full) == 1 else about.label
 
 
 def related_by_alerts(alerts: Sequence[Alert], keys: frozenset[EntityKey], most: int = 100) -> list[dict[str, Any]]:

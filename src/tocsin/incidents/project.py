@@ -41,6 +41,23 @@ ENTITIES = 100
 _FOUND_BY = 400
 """Things by whose names an incident is found in the queue."""
 
+_IDS = frozenset(
+    {
+        "AadUserId",
+        "Sid",
+        "ObjectGuid",
+        "PUID",
+        "DeviceId",
+        "AzureID",
+        "OMSAgentID",
+        "AppId",
+        "NetworkMessageId",
+        "SubmissionId",
+        "SID",
+    }
+)
+"""Identifiers by which it is found as well, where the thing is called something else."""
+
 
 def project(
     incident: Incident,
@@ -68,6 +85,7 @@ def project(
         *(e.label for e in entities),
         *facts.titles,
         *techniques,
+        *(v for e in entities for n, v in e.identifiers.items() if n in _IDS and v != e.label),
     ]
     severity = incident.severity
     return IncidentRow(

@@ -17,13 +17,14 @@ from tocsin.access.errors import ForbiddenError
 from tocsin.base.errors import TocsinError, UsageError
 from tocsin.content import PAGE_PARAMETERS, Content, EntityFile
 from tocsin.detect.alert import Alert, iso
-from tocsin.incidents.entitynames import Subject, names_of, related_by_alerts, subject, worst
+from tocsin.incidents.entitynames import Subject, fullest, names_of, related_by_alerts, subject, worst
 from tocsin.incidents.judging import assets_of
 from tocsin.incidents.store import alert_of
 from tocsin.lake.engine import Limits
 from tocsin.query import QueryService
 from tocsin.query.service import check_scopes
 from tocsin.state import AliasRow, IncidentFilter, State, Unit
+from tocsin.tables.entities import Entity, EntityKey
 
 __all__ = ["EntityPages"]
 
@@ -78,10 +79,14 @@ class EntityPages:
         rows, left_out = self._ask(about, since, until, principal, cancel)
         timeline = _timeline(rows["timeline"], seen)
         related = [*_related(rows["related"]), *(related_by_alerts(seen.alerts, keys) if seen else ())]
-        moments = [t["time"] for t in timeline] + [a["last"] for a in map(_alias, claims)]
+        moments = [m for t in timeline for m in (t["first"], t["time"])] + [
+            m for a in map(_alias, claims) for m in (a["first"], a["last"])
+        ]
+        if seen:
+            moments.extend(iso(a.end) for a in seen.alerts)
         return {
             "type": about.type,
-            "name": _fullest(about),
+            "name": fullest(about, claims, others),
             "identifiers": dict(about.entity.identifiers),
             "names": names,
             "notes": about.notes,
@@ -95,7 +100,7 @@ class EntityPages:
             "risk": _risk(seen),
             "aliases": [_alias(c) for c in claims],
             "prevalence": [{"name": str(r["Name"]), "count": int(r["Count"])} for r in rows["prevalence_found"]],
-            "timeline": timeline[:_ACTIVITIES],
+            "timeline": [{n: v for n, v in t.items() if n != "first"} for t in timeline[:_ACTIVITIES]],
             "timeline_left_out": max(0, len(timeline) - _ACTIVITIES),
             "alerts": [_brief(a, seen) for a in seen.alerts[:_ALERTS]] if seen else [],
             "alerts_left_out": max(0, len(seen.alerts) - _ALERTS) if seen else 0,
@@ -192,16 +197,15 @@ class _Seen:
         self.alerts.sort(key=lambda a: (a.time, a.id), reverse=True)
 
 
-def _fullest(about: Subject) -> str:
-    """Its name for people: a host that was asked for by its bare name, by its full one where that is known."""
-    bare = about.label.lower()
-    full = [n for n in about.names if about.type == "Host" and n.startswith(f"{bare}.")]
-    return full[0] if len(full) == 1 else about.label
-
-
 def _names(alert: Alert, keys: frozenset[Any]) -> bool:
     entities = (*alert.entities, *(a.other for a in alert.aliases))
-    return any(k in keys for e in entities for k in (*e.strong_keys(), *e.weak_keys(), (e.type, e.label.lower())))
+    return any(k in keys for e in entities for k in _keys(e))
+
+
+def _keys(entity: Entity) -> tuple[EntityKey, ...]:
+    keys = (*entity.strong_keys(), *entity.weak_keys(), (entity.type, entity.label.lower()))
+    # A file that is asked for by its bare name may lie anywhere.
+    return (*keys, *(("file", "", k[2]) for k in keys if k[0] == "file"))
 
 
 def _fewest(names: Sequence[str]) -> list[str]:
@@ -288,7 +292,8 @@ def _timeline(rows: Sequence[dict[str, Any]], seen: _Seen | None) -> list[dict[s
     """Alerts, anomalies and activities, the latest first."""
     found = [
         {
-            "time": _text(r.get("TimeGenerated")), "kind": str(r.get("Category") or "activity"), "title": str(r.get("Title") or ""),
+            "time": _text(r.get("TimeGenerated")), "first": _text(r.get("First") or r.get("TimeGenerated")),
+            "kind": str(r.get("Category") or "activity"), "title": str(r.get("Title") or ""),
             "detail": str(r.get("Detail") or ""), "count": int(r.get("Count") or 1), "source": str(r.get("Source") or r["_item"]),
             "severity": "", "incident_id": None, "alert_id": None,
         }
@@ -299,7 +304,8 @@ def _timeline(rows: Sequence[dict[str, Any]], seen: _Seen | None) -> list[dict[s
         row = seen.of[alert.id] if seen else None
         found.append(
             {
-                "time": iso(alert.time), "kind": "alert", "title": alert.title or alert.rule, "detail": f"#{row.number} {row.title}" if row else "",
+                "time": iso(alert.time), "first": iso(alert.time),
+                "kind": "alert", "title": alert.title or alert.rule, "detail": f"#{row.number} {row.title}" if row else "",
                 "count": alert.count, "source": alert.product, "severity": alert.severity, "incident_id": row.id if row else None,
                 "alert_id": alert.id,
             }

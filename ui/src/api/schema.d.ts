@@ -9061,7 +9061,7 @@ export interface operations {
     entity_page: {
         parameters: {
             query: {
-                /** @description Host, Account, IP, File, URL, Mailbox, Process, AzureResource or CloudApplication */
+                /** @description Host, Account, IP, File, URL, Mailbox, Process, AzureResource, CloudApplication, or another type of entity */
                 type: string;
                 /** @description A name of it; a process's is host/id/start, a file's its path, name or hash */
                 name: string;

@@ -13,8 +13,30 @@ const PAGE_OF: Record<string, string> = {
   Process: "Process",
   AzureResource: "AzureResource",
   CloudApplication: "CloudApplication",
+  MailMessage: "MailMessage",
+  RegistryKey: "RegistryKey",
+  RegistryValue: "RegistryValue",
+  SecurityGroup: "SecurityGroup",
+  Malware: "Malware",
+  IoTDevice: "IoTDevice",
 };
-export const PAGE_TYPES = ["Host", "Account", "IP", "File", "URL", "Mailbox", "Process", "AzureResource", "CloudApplication"] as const;
+export const PAGE_TYPES = [
+  "Host",
+  "Account",
+  "IP",
+  "File",
+  "URL",
+  "Mailbox",
+  "Process",
+  "AzureResource",
+  "CloudApplication",
+  "MailMessage",
+  "RegistryKey",
+  "RegistryValue",
+  "SecurityGroup",
+  "Malware",
+  "IoTDevice",
+] as const;
 
 export interface EntitySearch {
   type: string;
@@ -31,7 +53,8 @@ export function pageOf(entity: Entity | { type: string; label: string; identifie
       ? { type, name: `${ids.Host.split(".")[0]}/${ids.ProcessId}/${ids.CreationTimeUtc}` }
       : null;
   }
-  return { type, name: entity.label };
+  // People see a message's subject; it is found by its id.
+  return { type, name: (entity.type === "MailMessage" && ids.NetworkMessageId) || entity.label };
 }
 
 /** Where the page's time ends when it is opened from alerts: a day after the last of them where they lie back, else now. */

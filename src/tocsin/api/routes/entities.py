@@ -157,7 +157,7 @@ async def entity_page(
         Query(
             alias="type",
             max_length=64,
-            description="Host, Account, IP, File, URL, Mailbox, Process, AzureResource or CloudApplication",
+            description="Host, Account, IP, File, URL, Mailbox, Process, AzureResource, CloudApplication, or another type of entity",
         ),
     ],
     name: Annotated[
