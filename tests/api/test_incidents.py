@@ -194,6 +194,17 @@ def test_each_change_is_a_row(running: Served) -> None:
         assert rows[-1][2:4] == ["FalsePositive", "InaccurateData"]
         assert {r[4] for r in rows[1:]} == {"responder"}
         assert rows[-1][6] is not None
+        modified = client.post(
+            "/api/v1/query",
+            json={
+                "query": "SecurityIncident | summarize min(TimeGenerated), make_set(FirstModifiedTime), max(TimeGenerated)"
+            },
+        )
+        ((opened, first_modified, last),) = modified.json()["rows"]
+        assert len(first_modified) == 1, "it is when somebody changed it first, and stays so"
+        assert opened[:26] < first_modified[0][:26] < last[:26]
+        nearly = client.patch(path, json={"status": "Resolvd"}).json()
+        assert nearly["hint"] == "Did you mean 'Resolved'?"
         closed = (
             "SecurityAlert | summarize arg_max(TimeGenerated, Status) by SystemAlertId | where Status == 'Resolved'"
         )

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.incidents.test_correlate import T0, WS1, WS2, alert
 from tocsin.base.clock import ManualClock
+from tocsin.base.errors import UsageError
 from tocsin.incidents.desk import IncidentDesk
+from tocsin.incidents.life import Actor
 from tocsin.state import NotFoundError, State
 from tocsin.tables import Entity
 
@@ -66,6 +72,63 @@ def test_pages_that_follow_an_incident_are_those_by_counting(queue: IncidentDesk
     assert found == wanted
     with pytest.raises(NotFoundError):
         queue.page(sort=sort, after="inc_none")
+    found, more = [], ""
+    while True:
+        page = queue.page(sort=sort, descending=descending, limit=3, after=more)
+        found.extend(i["id"] for i in page["items"])
+        if not (more := page["next"]):
+            break
+    assert found == wanted
+
+
+def test_pages_lose_nothing_when_what_they_ended_with_changes(tmp_path: Path) -> None:
+    state = State.open(tmp_path / "state.db", clock=ManualClock(T0))
+    desk = IncidentDesk(state)
+    desk.add([alert(f"r{n}", n, Entity.host(f"ws{n:02}.contoso.com"), severity="High") for n in range(12)])
+    found: list[str] = []
+    more = ""
+    while True:
+        page = desk.page(limit=3, after=more)
+        found.extend(i["id"] for i in page["items"])
+        if not (more := page["next"]):
+            break
+        with state.write() as unit:
+            desk.change(unit, found[-1], {"severity": "Informational"}, actor=Actor("anna"))
+            desk.change(unit, found[-3], {"status": "Resolved"}, actor=Actor("anna"))
+    assert len(found) >= 12
+    assert len(set(found)) == 12
+    state.close()
+
+
+@given(
+    st.one_of(
+        st.text(max_size=40),
+        st.binary(max_size=40).map(lambda b: base64.urlsafe_b64encode(b).decode()),
+        st.recursive(
+            st.none()
+            | st.integers()
+            | st.floats()
+            | st.text(max_size=5)
+            | st.sampled_from(["priority", "title", "last"]),
+            lambda inner: st.lists(inner, max_size=5),
+            max_leaves=8,
+        ).map(lambda v: base64.urlsafe_b64encode(json.dumps(v).encode()).decode()),
+        st.tuples(
+            st.sampled_from(["priority", "title", "last"]),
+            st.integers() | st.text(max_size=5) | st.just(T0.isoformat()),
+            st.just(T0.isoformat()) | st.text(max_size=5),
+            st.integers() | st.none(),
+        ).map(lambda v: base64.urlsafe_b64encode(json.dumps(v).encode()).decode()),
+    ),
+    st.sampled_from(["priority", "title", "last"]),
+)
+def test_a_place_that_is_none_is_refused(queue: IncidentDesk, text: str, sort: str) -> None:
+    try:
+        found = queue.page(sort=sort, after="~" + text)
+    except UsageError as refused:
+        assert refused.code == "INC0007"  # noqa: PT017
+    else:
+        assert len(found["items"]) <= 20
 
 
 def test_counts_are_of_what_the_other_filters_leave(queue: IncidentDesk) -> None:

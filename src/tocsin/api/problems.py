@@ -6,6 +6,7 @@ A code's status is looked up by code first, then by the class of the error; noth
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -31,6 +32,7 @@ from tocsin.base.errors import (
     StateError,
     TocsinError,
     UsageError,
+    did_you_mean,
 )
 from tocsin.kql.diagnostics import Diagnostic
 
@@ -179,9 +181,17 @@ async def _validation(_request: Request, error: Exception) -> Response:
         422,
         "API0001",
         f"{first['where'] or 'The request'}: {first['message']}",
-        hint="The shapes are in /api/v1/openapi.json.",
+        hint=_meant(error.errors()) or "The shapes are in /api/v1/openapi.json.",
         errors=errors,
     )
+
+
+def _meant(errors: Sequence[Mapping[str, Any]]) -> str:
+    """The value that was nearly given, where the first error is one of a choice."""
+    if not errors or errors[0].get("type") not in ("literal_error", "enum"):
+        return ""
+    choices = re.findall(r"'([^']*)'", str(errors[0].get("ctx", {}).get("expected", "")))
+    return did_you_mean(str(errors[0].get("input", ""))[:100], choices)
 
 
 def _plain(error: Mapping[str, Any]) -> dict[str, Any]:

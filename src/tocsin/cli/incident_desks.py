@@ -110,8 +110,17 @@ class _Over(Desk):
         self._remote = remote
 
     def page(self, **wanted: Any) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self._remote.ask("GET", "/incidents", **wanted)
-        return found
+        left = int(wanted.pop("limit", _PAGE))
+        items: list[Any] = []
+        after = ""
+        while True:
+            found: Mapping[str, Any] = self._remote.ask(
+                "GET", "/incidents", **wanted, limit=max(1, min(left - len(items), _PAGE)), after=after
+            )
+            items += found["items"]
+            after = found["next"]
+            if not after or len(items) >= left:
+                return {**found, "items": items}
 
     def id_of(self, which: str) -> str:
         number = which.removeprefix("#")
@@ -202,6 +211,8 @@ _ROUTES = {
     "incident.move-alerts": ("POST", "/move-alerts"),
 }
 _ACTIONS = 200
+_PAGE = 500
+"""Incidents that a server gives at once."""
 
 
 class _Folder(Desk):

@@ -41,7 +41,7 @@ def list_incidents(
     ] = "New,InProgress",
     severity: Annotated[str, typer.Option(help="Comma-separated: Informational, Low, Medium, High.")] = "",
     text: Annotated[str, typer.Option("--text", "-q", help="Text in title, tags, entities, rules, or #number.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many; a server gives at most 500.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     server: Server = "",
     token_file: TokenFile = None,
     ca: Ca = None,

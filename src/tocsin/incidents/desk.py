@@ -33,6 +33,7 @@ from tocsin.incidents.seen import Seen
 from tocsin.incidents.story import graph, story
 from tocsin.incidents.weights import WEIGHTS, over
 from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, TaskRow, Unit, text_of
+from tocsin.state.incident_cursor import place_after
 from tocsin.tables.entities import EntityKey
 
 __all__ = ["IncidentDesk", "full", "shown", "summary"]
@@ -485,7 +486,8 @@ class IncidentDesk:
             }
             for row in rows
         ]
-        return {"items": items, "total": total, "counts": counts}
+        more = place_after(rows[-1], sort) if len(rows) == limit else ""
+        return {"items": items, "total": total, "counts": counts, "next": more}
 
     def get(self, incident_id: str) -> dict[str, Any]:
         """One incident as it is opened: its first alerts and newest activity (see `Pages.opened`); NotFoundError when there is none to show."""

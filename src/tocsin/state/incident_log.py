@@ -152,6 +152,13 @@ class IncidentLog(Repository):
         )
         return [str(i) for (i,) in self._c.execute(chosen.distinct().limit(most))]
 
+    def first_modified(self, incident_id: str, *, but: Sequence[str]) -> datetime | None:
+        """When anybody but those sources changed an incident first after it was opened; None for nobody yet."""
+        chosen = select(func.min(incident_log.c.time)).where(
+            incident_log.c.incident_id == incident_id, incident_log.c.version > 1, incident_log.c.source.not_in(but)
+        )
+        return self._c.execute(chosen).scalar_one_or_none()
+
     def last(self) -> int:
         """The newest entry's place; 0 for an empty log."""
         return int(self._c.execute(select(func.coalesce(func.max(incident_log.c.seq), 0))).scalar_one())

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, FromClause, Select, and_, delete, func, in
 
 from tocsin.state.incident_activity import IncidentActivity
 from tocsin.state.incident_alerts import IncidentAlerts
+from tocsin.state.incident_cursor import is_cursor, place_of
 from tocsin.state.incident_kept import KeptParts, kept_parts
 from tocsin.state.incident_rows import COLUMNS, ActivityRow, EventRow, IncidentChange, IncidentFilter, IncidentRow
 from tocsin.state.incident_search import TextSearch, index_holds, make_index_anew
@@ -225,7 +226,7 @@ class Incidents(IncidentAlerts, IncidentActivity):
         after: str = "",
     ) -> tuple[list[IncidentRow], int]:
         """A page of rows and how many match in all. Ties are ordered by last event, then number, so that pages don't overlap. `after`: those that
-        follow the incident of that id, however many lie before it; NotFoundError when there is none."""
+        follow the incident of that id, however many lie before it (NotFoundError when there is none), or a place of `place_after`."""
         # The rows themselves are fetched once it is known which: what is sorted and passed over is then small, an index where there is one.
         search = TextSearch(self._c, wanted.text)
         rows, found = search.found() if search.few() else (incidents, search.each)
@@ -240,17 +241,24 @@ class Incidents(IncidentAlerts, IncidentActivity):
 
     def _follows(self, incident_id: str, rows: FromClause, sort: str, *, descending: bool) -> ColumnElement[bool]:
         """Whether a row comes after another in the order of the queue. The bound on what is sorted by lets an index be entered there."""
-        place = self._c.execute(
-            select(_sorts(incidents)[sort].label("by"), incidents.c.last, incidents.c.number).where(
-                incidents.c.id == incident_id
-            )
-        ).first()
-        if place is None:
-            raise NotFoundError(f"There is no incident {incident_id}.")
+        there: Any
+        if is_cursor(incident_id):
+            there, moment, place = place_of(incident_id, sort)
+            if sort == "title":
+                there = func.lower(there)  # as this database does it
+        else:
+            found = self._c.execute(
+                select(_sorts(incidents)[sort], incidents.c.last, incidents.c.number).where(
+                    incidents.c.id == incident_id
+                )
+            ).first()
+            if found is None:
+                raise NotFoundError(f"There is no incident {incident_id}.")
+            there, moment, place = found
         by, last, number = _sorts(rows)[sort], rows.c.last, rows.c.number
-        beyond = by < place.by if descending else by > place.by
-        within = by <= place.by if descending else by >= place.by
-        tied = and_(by == place.by, or_(last < place.last, and_(last == place.last, number < place.number)))
+        beyond = by < there if descending else by > there
+        within = by <= there if descending else by >= there
+        tied = and_(by == there, or_(last < moment, and_(last == moment, number < place)))
         return and_(within, or_(beyond, tied))
 
     def counts(self, wanted: IncidentFilter) -> dict[str, dict[str, int]]:

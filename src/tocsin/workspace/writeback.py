@@ -185,6 +185,7 @@ def _security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
         comment=comments[-1].text if row.closed and comments else "",
         owner={"assignedTo": row.owner, "userPrincipalName": row.owner},
         created=iso(row.created),
+        modified_first=text_of(unit.incidents.history.first_modified(row.id, but=(CORRELATION, "system"))),
         closed=text_of(row.updated if merged else row.closed),
         first=iso(row.first),
         last=iso(row.last),

@@ -4682,6 +4682,11 @@ export interface components {
             counts: components["schemas"]["IncidentCounts"];
             /** Items */
             items: components["schemas"]["IncidentSummary"][];
+            /**
+             * Next
+             * @description What `after` takes for the page that follows; empty when there is none
+             */
+            next: string;
             /** Total */
             total: number;
         };
@@ -9173,7 +9178,7 @@ export interface operations {
                 order?: "asc" | "desc";
                 limit?: number;
                 offset?: number;
-                /** @description Id of an incident: those that follow it in this order, however deep it lies */
+                /** @description `next` of the page before: nothing is left out or given twice because that page's incidents changed. Or an incident's id */
                 after?: string;
             };
             header?: never;

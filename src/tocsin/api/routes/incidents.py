@@ -41,6 +41,7 @@ class IncidentPage(Output):
     items: list[IncidentSummary]
     total: int
     counts: IncidentCounts
+    next: str = Field(description="What `after` takes for the page that follows; empty when there is none")
 
 
 class IncidentPatch(Input):
@@ -89,7 +90,10 @@ def list_incidents(
     offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
     after: Annotated[
         str,
-        Query(max_length=64, description="Id of an incident: those that follow it in this order, however deep it lies"),
+        Query(
+            max_length=2000,
+            description="`next` of the page before: nothing is left out or given twice because that page's incidents changed. Or an incident's id",
+        ),
     ] = "",
 ) -> IncidentPage:
     """The incident queue: filtered, sorted, counted."""
