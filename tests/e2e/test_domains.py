@@ -95,6 +95,7 @@ def test_an_attack_over_several_domains_is_one_explained_incident(client: httpx.
     apart = {t.lower() for t in (*expects["things"], expects["about"])}
     assert not [i["title"] for i in listed(client) if i["id"] != found["id"] and apart & named(i)]
     narrative = client.get(f"/api/v1/incidents/{found['id']}/narrative").json()
+    assert narrative["root_cause"]["title"] == expects["begins"]
     if "hosts" in expects:
         assert narrative["blast_radius"]["counts"]["hosts"] == expects["hosts"]
     told = [s["tactic"] for s in narrative["stages"]]

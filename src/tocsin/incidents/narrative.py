@@ -15,13 +15,14 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from tocsin.base.errors import ContentError, Place
 from tocsin.content import Content, IncidentFile
-from tocsin.detect.alert import SEVERITIES, TACTICS, iso
+from tocsin.detect.alert import SEVERITIES, TACTICS, Alert, iso
 from tocsin.incidents.facts import PATTERNS
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, spaced
 from tocsin.incidents.priority import Judge
 from tocsin.incidents.reports import matches, reports_of
 from tocsin.incidents.story import roles_of
 from tocsin.tables.entities import Entity
+from tocsin.tables.own import own
 
 __all__ = ["advice", "blast_radius", "narrative", "root_cause", "summary"]
 
@@ -93,6 +94,11 @@ def _keys(entity: Entity) -> tuple[Any, ...]:
     return (*entity.strong_keys(), *entity.weak_keys(), (entity.type, entity.label.lower()))
 
 
+def _adds_up(alert: Alert, table: str) -> bool:
+    """Whether it speaks of alerts alone, and of no tactic of its own."""
+    return not alert.tactics and bool(alert.events) and all(e.table == table for e in alert.events)
+
+
 _BEGINNINGS = {"InitialAccess": 30.0, "Reconnaissance": 15.0, "ResourceDevelopment": 10.0, "Execution": 12.0}
 _DOORS = {
     "MailMessage": ("came by mail", 15.0),
@@ -103,8 +109,11 @@ _EARLY = 50
 
 
 def root_cause(incident: Incident) -> dict[str, Any] | None:
-    """Where it probably began: of the first alerts the one with the most points for a beginning, with the reasons, and the runner-up's share."""
-    early = sorted(incident.alerts, key=lambda a: (a.alert.time, a.alert.id))[:_EARLY]
+    """Where it probably began: of the first alerts the one with the most points for a beginning, with the reasons, and the runner-up's share. What
+    only adds up others, a pattern or a rule over alerts, is no beginning."""
+    table = own("alerts").name
+    seen = [a for a in incident.alerts if a.alert.product != PATTERNS and not _adds_up(a.alert, table)]
+    early = sorted(seen or incident.alerts, key=lambda a: (a.alert.time, a.alert.id))[:_EARLY]
     scored = []
     for place, linked in enumerate(early):
         reasons = _beginning(linked, place, early)
