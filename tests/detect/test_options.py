@@ -94,6 +94,8 @@ OPTIONS: dict[str, tuple[str, Check]] = {
     "each result": ("eventGroupingSettings: {aggregationKind: AlertPerResult}\n", lambda r, a: len(a) == 3),
     "one alert": ("eventGroupingSettings: {aggregationKind: SingleAlert}\n", lambda r, a: len(a) == 1),
     "no incident": ("incidentConfiguration: {createIncident: false}\n", lambda r, a: not a[0].create_incident),
+    "apart": ("incidentConfiguration: {isExcludedFromIncidentCorrelation: true}\n", lambda r, a: not a[0].correlate and a[0].create_incident),
+    "not apart": ("incidentConfiguration: {isExcludedFromIncidentCorrelation: false}\n", lambda r, a: a[0].correlate),
     "grouping": (
         "incidentConfiguration: {createIncident: true, groupingConfiguration: {enabled: true, matchingMethod: AllEntities}}\n",
         lambda r, a: r.incident.grouping["matchingMethod"] == "AllEntities",

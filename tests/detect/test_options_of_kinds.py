@@ -69,6 +69,8 @@ OPTIONS: dict[str, tuple[str, Check]] = {
         "requiredDataConnectors: [{connectorId: SecurityEvents, dataTypes: [SecurityEvent]}]\n", lambda r, a: r.connectors == ("SecurityEvents",),
     ),
     "no incident": ("incidentConfiguration: {createIncident: false}\n", lambda r, a: not a[0].create_incident),
+    "apart": ("incidentConfiguration: {isExcludedFromIncidentCorrelation: true}\n", lambda r, a: not a[0].correlate and a[0].create_incident),
+    "not apart": ("incidentConfiguration: {isExcludedFromIncidentCorrelation: false}\n", lambda r, a: a[0].correlate),
     "grouping": (
         "incidentConfiguration: {createIncident: true, groupingConfiguration: {enabled: true, matchingMethod: AllEntities}}\n",
         lambda r, a: r.incident.grouping["matchingMethod"] == "AllEntities" and a[0].create_incident,

@@ -66,6 +66,14 @@ def complaints(tmp_path: Path, text: str) -> list[tuple[str, int | None, str]]:
     return [(p.code, p.place.line if p.place else None, p.hint) for p in problems]
 
 
+@pytest.mark.parametrize("mark", ["#DONT_CORR#", "#dont_corr# "])
+def test_a_description_may_keep_correlation_away(tmp_path: Path, mark: str) -> None:
+    marked = FULL.replace("What it finds.", f"{mark}What it finds.")
+    assert marked != FULL
+    assert not sentinel.load(write(tmp_path, marked), "p").incident.correlate
+    assert sentinel.load(write(tmp_path, FULL), "p").incident.correlate
+
+
 def test_every_key(tmp_path: Path) -> None:
     rule = sentinel.load(write(tmp_path, FULL), "p")
     assert (rule.id, rule.name, rule.version) == ("6f0ecbd1-9c85-4ab5-a4a3-4f7c3d1a8a01", "Suspicious thing", "1.10")

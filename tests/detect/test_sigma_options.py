@@ -12,6 +12,7 @@ from tocsin.content import load_rule_file
 from tocsin.detect.alert import Alert
 from tocsin.detect.formats.sigma import SigmaRules, load_files, load_folder
 from tocsin.detect.sigma.matcher import SigmaMatcher
+from tocsin.detect.tuning import tuned
 
 from .support import detection, sigma, windows
 
@@ -75,6 +76,15 @@ def test_the_block_says_what_alerts_are() -> None:
     assert first.properties == {"AlertLink": "https://x.example"}
     assert not first.create_incident
     assert (second.severity, [e.label for e in second.entities]) == ("High", ["srv2"])
+
+
+def test_a_rule_that_correlation_leaves_alone() -> None:
+    text = PLAIN + "tocsin: {incidentConfiguration: {isExcludedFromIncidentCorrelation: true}}\n"
+    (made,) = scan(text, event())
+    assert (made.correlate, made.create_incident) == (False, True)
+    assert scan(PLAIN, event())[0].correlate
+    (rule,) = loaded(PLAIN).rules
+    assert not tuned(rule, (), {"correlate": False}).incident.correlate
 
 
 @pytest.mark.parametrize(("kind", "counts"), [("", [2, 1]), ("SingleAlert", [3]), ("AlertPerResult", [1, 1, 1])])

@@ -96,13 +96,15 @@ def without_excluded(rule: Rule, rows: Sequence[Row], now: datetime) -> Sequence
 
 
 def tuned(rule: Rule, exclusions: Sequence[Exclusion], settings: Mapping[str, Any]) -> Rule:
-    """The rule with its exclusions and overridden settings: severity, create_incident, suppression (seconds, 0 for none), threshold."""
+    """The rule with its exclusions and overridden settings: severity, create_incident, correlate, suppression (seconds, 0 for none), threshold."""
     if exclusions:
         rule = replace(rule, exclusions=tuple(exclusions))
     if severity := normal_severity(str(settings.get("severity") or "")) if settings.get("severity") else None:
         rule = replace(rule, severity=severity)
     if settings.get("create_incident") is not None:
         rule = replace(rule, incident=replace(rule.incident, create=bool(settings["create_incident"])))
+    if settings.get("correlate") is not None:
+        rule = replace(rule, incident=replace(rule.incident, correlate=bool(settings["correlate"])))
     if settings.get("suppression") is not None:
         seconds = int(settings["suppression"])
         rule = replace(rule, suppression=timedelta(seconds=seconds) if seconds else None)

@@ -122,9 +122,8 @@ class RuleWork:
             return dict((unit.kv.get(_TUNING) or {}).get(rule_id) or {})
 
     def tune(self, rule_id: str, settings: Mapping[str, Any], *, by: Principal) -> dict[str, Any]:
-        """Overrides settings of a rule: severity, create_incident, suppression in seconds, threshold; and its noise_budget in alerts a week.
-
-        None takes an override away.
+        """Overrides settings of a rule: severity, create_incident, correlate, suppression in seconds, threshold; and its noise_budget in alerts a
+        week. None takes an override away.
         """
         self._book.find(rule_id)
 

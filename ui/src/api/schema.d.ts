@@ -8109,6 +8109,11 @@ export interface components {
          * @description What is overridden of a rule; what is null is as its file says.
          */
         Tuning: {
+            /**
+             * Correlate
+             * @description false: its alerts are left alone, each in an incident of its own
+             */
+            correlate: boolean | null;
             /** Create Incident */
             create_incident: boolean | null;
             /** Noise Budget */
@@ -8125,6 +8130,8 @@ export interface components {
          * @description What to override; null takes an override away. `suppression` in seconds, 0 for none; `noise_budget` in alerts a week.
          */
         TuningPatch: {
+            /** Correlate */
+            correlate?: boolean | null;
             /** Create Incident */
             create_incident?: boolean | null;
             /** Noise Budget */

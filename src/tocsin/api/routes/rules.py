@@ -88,6 +88,9 @@ class Tuning(Output):
 
     severity: str | None = None
     create_incident: bool | None = None
+    correlate: bool | None = Field(
+        default=None, description="false: its alerts are left alone, each in an incident of its own"
+    )
     suppression: int | None = None
     threshold: int | None = None
     noise_budget: int | None = None
@@ -98,6 +101,7 @@ class TuningPatch(Input):
 
     severity: Severity | None = None
     create_incident: bool | None = None
+    correlate: bool | None = None
     suppression: int | None = Field(default=None, ge=0, le=86_400)
     threshold: int | None = Field(default=None, ge=0, le=1_000_000_000)
     noise_budget: int | None = Field(default=None, ge=0, le=1_000_000)

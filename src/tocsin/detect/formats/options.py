@@ -100,7 +100,11 @@ FIELDS: Mapping[str, Field] = {
         "map",
         schema=Schema(
             "incidentConfiguration",
-            {"createIncident": Field("bool"), "groupingConfiguration": Field("map")},
+            {
+                "createIncident": Field("bool"),
+                "groupingConfiguration": Field("map"),
+                "isExcludedFromIncidentCorrelation": Field("bool"),
+            },
         ),
     ),
     "suppressionEnabled": Field("bool"),
@@ -121,11 +125,18 @@ def alert_details_of(override: Mapping[str, Any]) -> AlertDetails:
     )
 
 
-def incident_of(incident: Mapping[str, Any], *, create: bool) -> IncidentSettings:
-    """What `incidentConfiguration` says; `create` is what holds where it says nothing of it."""
+APART = "#DONT_CORR#"
+"""At the head of a rule's description: correlation leaves its alerts alone (Sentinel's mark for it in Defender's portal)."""
+
+
+def incident_of(incident: Mapping[str, Any], *, create: bool, description: str = "") -> IncidentSettings:
+    """What `incidentConfiguration` and the description's mark say; `create` is what holds where they say nothing of it."""
     wanted = incident.get("createIncident")
+    apart = incident.get("isExcludedFromIncidentCorrelation") or description.lstrip().upper().startswith(APART)
     return IncidentSettings(
-        create=create if wanted is None else bool(wanted), grouping=dict(incident.get("groupingConfiguration") or {})
+        create=create if wanted is None else bool(wanted),
+        correlate=not apart,
+        grouping=dict(incident.get("groupingConfiguration") or {}),
     )
 
 

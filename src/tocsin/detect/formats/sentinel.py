@@ -259,14 +259,15 @@ def _rule(
     if not mappings and not value.get("sentinelEntitiesMappings"):
         mappings = tuple(EntityMapping(t, ((i, c),)) for t, i, c in _LEGACY if re.search(rf"\b{c}\b", query))
     grouping = (value.get("eventGroupingSettings") or {}).get("aggregationKind")
-    incident = options.incident_of(value.get("incidentConfiguration") or {}, create=True)
+    description = _unquoted(text("description"))
+    incident = options.incident_of(value.get("incidentConfiguration") or {}, create=True, description=description)
     connectors = value.get("requiredDataConnectors") or ()
     rule = Rule(
         id=_identifier(envelope, text, arm),
         name=text("displayName") if arm else text("name"),
         kind=RuleKind(kind),
         query=query,
-        description=_unquoted(text("description")),
+        description=description,
         severity=normal_severity(text("severity")) or "Medium",
         enabled=bool(value.get("enabled", True)),
         frequency=frequency,

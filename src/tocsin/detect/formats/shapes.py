@@ -16,6 +16,7 @@ __all__ = ["put_right"]
 _LISTS = ("tactics", "relevantTechniques", "techniques", "subTechniques")
 _FLAGS = (
     ("enabled",), ("suppressionEnabled",), ("incidentConfiguration", "createIncident"),
+    ("incidentConfiguration", "isExcludedFromIncidentCorrelation"),
     ("incidentConfiguration", "groupingConfiguration", "enabled"),
     ("incidentConfiguration", "groupingConfiguration", "reopenClosedIncident"),
 )  # fmt: skip

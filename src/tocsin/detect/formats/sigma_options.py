@@ -90,7 +90,7 @@ def with_changes(rule: Rule, changes: Mapping[str, Any]) -> Rule:
     """The rule with what a block says."""
     plain = dict(changes)
     silent = plain.pop("building_block", None)
-    create, grouping = plain.pop("create_incident", None), plain.pop("grouping", None)
+    create, grouping, correlate = (plain.pop(n, None) for n in ("create_incident", "grouping", "correlate"))
     incident = rule.incident
     if silent is not None:
         others = tuple(t for t in rule.tags if t != options.BUILDING_BLOCK)
@@ -98,6 +98,8 @@ def with_changes(rule: Rule, changes: Mapping[str, Any]) -> Rule:
         incident = replace(incident, create=not silent)
     if create is not None:
         incident = replace(incident, create=create and not silent)
+    if correlate is not None:
+        incident = replace(incident, correlate=correlate)
     if grouping is not None:
         incident = replace(incident, grouping=grouping)
     return replace(rule, incident=incident, **plain)
@@ -157,6 +159,8 @@ def _incident(_: Document, block: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if said.get("createIncident") is not None:
         found["create_incident"] = made.create
+    if said.get("isExcludedFromIncidentCorrelation") is not None:
+        found["correlate"] = made.correlate
     if said.get("groupingConfiguration") is not None:
         found["grouping"] = made.grouping
     return found

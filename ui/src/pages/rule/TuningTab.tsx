@@ -133,6 +133,12 @@ function Overrides({ rule, may }: { rule: Rule; may: boolean }) {
         checked={tuning.create_incident ?? true}
         onChange={(_, d) => set({ create_incident: d.checked ? null : false })}
       />
+      <Switch
+        label="Correlation may join its alerts to others"
+        disabled={!may}
+        checked={tuning.correlate ?? true}
+        onChange={(_, d) => set({ correlate: d.checked ? null : false })}
+      />
       {rule.kind === "Sigma" ? null : (
         <>
           <NumberSetting
