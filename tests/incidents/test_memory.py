@@ -19,6 +19,7 @@ from tocsin.base.clock import ManualClock
 from tocsin.incidents import memory
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.life import Actor
+from tocsin.incidents.tuning import Tuning
 from tocsin.incidents.weights import CorrelationSettings
 from tocsin.state import State
 from tocsin.tables.aliases import Alias
@@ -168,7 +169,7 @@ def test_a_file_of_no_use_is_passed_over(tmp_path: Path, state: State, file: Pat
         case "changed":
             file.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
         case "settings":
-            settings = settings.model_copy(update={"threshold": 41.0})
+            settings = settings.model_copy(update={"noisy_hosts": 77})
         case "older log":
             used = State.open(tmp_path / "other.db", clock=state.clock)
             IncidentDesk(used).add([alert("x", 0, WS1, ANN), alert("y", 1, WS2, BOB)])
@@ -210,3 +211,18 @@ def test_what_was_learned_since_is_known_after_a_start(state: State, file: Path)
 def test_the_program_that_a_file_is_of_is_there() -> None:
     root = Path(memory.__file__).parents[1]
     assert [n for n in memory._DEPENDS if not (root / n).is_file()] == []
+
+
+def test_weights_that_only_score_need_nothing_read_anew(state: State, file: Path) -> None:
+    desk = IncidentDesk(state, memory=file)
+    desk.add([alert("a", 0, WS1, ANN), alert("b", 1, WS2, BOB)])
+    with structlog.testing.capture_logs() as logged:
+        Tuning(state, desk).set({"threshold": 99.0}, None, actor=ANNA)
+    assert was_recalled(logged) == []
+    desk.add([alert("c", 2, WS1, ANN)])
+    assert desk.page()["total"] == 3, "it is far from the threshold now"
+    with structlog.testing.capture_logs() as logged:
+        Tuning(state, desk).set({"noisy_hosts": 77}, None, actor=ANNA)
+    assert was_recalled(logged) == [False]
+    desk.add([alert("d", 3, WS2, BOB)])
+    assert desk.page()["total"] == 3

@@ -77,6 +77,11 @@ class Background:
     def __len__(self) -> int:
         return len(self._hours)
 
+    def needs(self, least_alerts: int) -> None:
+        """So many alerts it wants to have seen from now on."""
+        self._least_alerts = least_alerts
+        self._known.clear()
+
     def add(self, alert: Signature) -> None:
         """Notes an alert at its places."""
         hour = int(alert.time // HOUR)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -29,6 +30,7 @@ from tocsin.tables.entities import EntityKey
 
 __all__ = [
     "LATE",
+    "REMEMBERED_BY",
     "Candidate",
     "CorrelationSettings",
     "Correlator",
@@ -41,6 +43,9 @@ __all__ = [
 _MEDIUM, _HIGH = SEVERITIES.index("Medium"), SEVERITIES.index("High")
 _ALONE = frozenset({"process", "session", "mail"})
 """Kinds of which company says nothing."""
+
+REMEMBERED_BY = ("horizon", "noisy_hosts")
+"""Settings that say what is remembered, and how; all others say what follows from it."""
 
 LATE = timedelta(hours=24)
 """Alerts that are late by so much still find all that lies within the horizon before them."""
@@ -133,6 +138,18 @@ class Correlator:
     def apart(self) -> frozenset[frozenset[str]]:
         """Pairs of incidents' ids that are never merged."""
         return self._apart
+
+    def under(self, settings: CorrelationSettings) -> Correlator | None:
+        """The same memory under other settings; this correlator is of no use afterwards. None where they would have made another memory: then
+        everything has to be read anew."""
+        if any(getattr(settings, name) != getattr(self.settings, name) for name in REMEMBERED_BY):
+            return None
+        made = copy(self)
+        made.settings = settings
+        made._scorer = Scorer(settings, self._company, self._background)
+        self._background.needs(settings.background_alerts)
+        self._fusion.coincidence = settings.coincidence
+        return made
 
     @property
     def incidents(self) -> list[Incident]:

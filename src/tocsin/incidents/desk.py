@@ -206,7 +206,8 @@ class IncidentDesk:
         with self._lock:
             self._settings = self._read_settings()
             if self._correlates:
-                self._correlator = self._load()
+                self._keep_up()  # what people have made of incidents counts first
+                self._correlator = self._correlator.under(self._settings) or self._load()
         return self.judge(again=True, most=rejudge.AT_ONCE if self._correlates else None)
 
     def on_event(self, listener: Callable[[], None]) -> None:

@@ -116,7 +116,7 @@ class Fusion:
         """`background` says how many things there are and since when they are watched; `coincidence` is the chance at which something is news."""
         self.patterns = patterns
         self._background = background
-        self._coincidence = coincidence
+        self.coincidence = coincidence
         self._joins = tuple(p.joins for p in patterns)
         every = [j for joins in self._joins for j in joins]
         self._stages_of = {j: every.count(j) for j in set(every)}
@@ -290,7 +290,7 @@ class Fusion:
             join = self._joins[place][n]
             places = max(background.places(_PLACES.get(join, "host")), 1)
             # The more stages there are that a thing's alerts may be of, the more easily chance fulfils a pattern.
-            most = self._coincidence / self._stages_of[join]
+            most = self.coincidence / self._stages_of[join]
             count = sum(c for hour, c in self._seen[place][n].items() if since <= hour < until)
             rate = (count + _UNSEEN) / (places * observed)
             others = [a.time for m, (_, found) in enumerate(stages) if m != n for a in found]

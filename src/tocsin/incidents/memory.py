@@ -24,14 +24,13 @@ from typing import Any
 import msgpack
 import structlog
 import zstandard
-from pydantic import BaseModel
 
 from tocsin import __version__
 from tocsin.base.kept import program_digest, trusted
 from tocsin.detect.alert import iso
 from tocsin.incidents import store
 from tocsin.incidents.cluster import Cluster
-from tocsin.incidents.correlate import Correlator, Remembered
+from tocsin.incidents.correlate import REMEMBERED_BY, Correlator, Remembered
 from tocsin.incidents.model import LOCKED
 from tocsin.state import Unit
 from tocsin.state.types import dumps
@@ -142,15 +141,14 @@ class MemoryFile:
 
 
 def setting_of(correlator: Correlator) -> str:
-    """What stands for that by which a correlator goes: settings, links, patterns."""
-    said = repr(_canonical((correlator.settings, correlator.links, correlator.patterns)))
+    """What stands for that by which a correlator remembers: some of its settings, links, patterns."""
+    settings = [getattr(correlator.settings, name) for name in REMEMBERED_BY]
+    said = repr(_canonical((settings, correlator.links, correlator.patterns)))
     return hashlib.sha256(said.encode()).hexdigest()
 
 
 def _canonical(value: Any) -> Any:
     """A value whose text is the same in every process."""
-    if isinstance(value, BaseModel):
-        return _canonical(value.model_dump())
     if is_dataclass(value) and not isinstance(value, type):
         return [(f.name, _canonical(getattr(value, f.name))) for f in fields(value)]
     if isinstance(value, re.Pattern):

@@ -25,8 +25,8 @@ __all__ = ["AT_ONCE", "TOGETHER", "Judging"]
 AT_ONCE = 20_000
 """Alerts of open incidents that are judged while somebody waits for it; the rest is judged by upkeep."""
 
-TOGETHER = 1_000
-"""Alerts that one transaction judges, and one incident in any case: others want to write, too."""
+TOGETHER = 200
+"""Alerts that one transaction judges, and one incident in any case: others want to write, too, and wait for no more than one of these."""
 
 _JUDGED = "incidents.judged"
 """Where the mark is kept of what every open incident was judged by last: what changed while no server ran is made up for."""

@@ -31,6 +31,7 @@ from sqlalchemy.exc import (
 
 from tocsin.base.clock import Clock, SystemClock
 from tocsin.base.errors import Place, StateError
+from tocsin.base.turns import Turns
 from tocsin.state.actions import Actions
 from tocsin.state.aliases import Aliases
 from tocsin.state.audit import Audit
@@ -127,7 +128,7 @@ class State:
         self._engine = engine
         self._writer = engine.execution_options(tocsin_write=True)
         self._sqlite = engine.dialect.name == "sqlite"
-        self._turn = threading.Lock()
+        self._turn = Turns()
         self._inside = threading.local()
         self.clock = clock
         self.judge: Any = None
