@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.incidents.test_correlate import ANN, BOB, WS1, WS2, alert
-from tocsin.content import load_packs
+from tocsin.content import load_packs, packs_dir
 from tocsin.detect.alert import Alert
+from tocsin.detect.cases import run_case
+from tocsin.detect.load import rules_of_content
 from tocsin.incidents import Correlator, Incident
 from tocsin.incidents.fusion import PRODUCT, Fusion, Pattern, Stage, patterns_of, shipped_patterns
 from tocsin.incidents.links import shipped_links
 from tocsin.incidents.model import LinkedAlert
 from tocsin.incidents.priority import Judge, priority
 from tocsin.incidents.signature import signature
-from tocsin.tables import Entity
+from tocsin.query import QueryService
+from tocsin.tables import Entity, catalogue
 
 IPS = [Entity("IP", {"Address": a}) for a in ("8.8.8.8", "9.9.9.9")]
 THINGS = {"Host": (WS1, WS2), "Account": (ANN, BOB), "IP": (IPS[0], IPS[1])}
@@ -310,3 +314,22 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, was: str, wrong: str,
     assert hint in (problem.hint or "")
     assert problem.place is not None
     assert problem.place.line is not None
+
+
+def test_an_anomaly_is_a_stage_as_the_packs_tell_it() -> None:
+    """From the row of an anomaly to the pattern: the shipped rule makes of it what the shipped pattern asks for."""
+    content = load_packs([packs_dir()])
+    queries = QueryService(None, catalogue=catalogue(), functions=content.functions)
+    try:
+        (rule,) = (r for r in rules_of_content(content)[0] if r.name == "Unusual behaviour")
+        (file,) = (f for path, f in content.tests.items() if path.stem.startswith("UnusualBehaviour"))
+        unusual = run_case(rule, file.cases[0], queries, catalogue()).alerts
+    finally:
+        queries.close()
+    (anomaly,) = unusual
+    assert (anomaly.product, anomaly.create_incident, anomaly.said_by) == ("Anomaly", False, f"{rule.id}/r1")
+    taken = replace(alert("taken", 0, *anomaly.entities[:1], severity="Medium", tactics=("Exfiltration",)))
+    taken = replace(taken, time=anomaly.time + timedelta(hours=2), end=anomaly.time + timedelta(hours=2))
+    assert fired(PATTERNS["fusion-anomaly-then-alert"], [anomaly, taken]) == [
+        ("Unusual behaviour, then an attack's step: ann@contoso.com", 2)
+    ]
