@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,6 +103,32 @@ def test_everything_that_is_done_to_an_incident(served: Served, place: str) -> N
     assert "[x] Call Ann" in run("task", one, "--done", str(task["id"]))
     assert "[ ] Call Ann" in run("task", one, "--reopen", str(task["id"]))
     assert run("task", one, "--remove", str(task["id"])) == "No tasks.\n"
+
+    # What the page shows.
+    assert [r["id"] for r in run.json("alerts", one)["items"]] == [a["id"] for a in run.show(one)["alerts"]]
+    said = run("alerts", one, "--limit", "1")
+    assert "it opened the incident" in said
+    assert run.json("alerts", one, "--severity", "High", "--no-evidence")["total"] == 1
+    assert "Host" in run("entities", one, "--type", "Host", "--limit", "1")
+    told = run.json("story", one)
+    assert told["summary"] in run("story", one)
+    assert told["advice"]
+    assert [p["score"] for p in run.json("priority", one)["items"]][-1] == run.show(one)["priority"]
+    assert "High severity" in run("priority", one)
+
+    # The queue by all that the portal filters by, and as a sheet.
+    narrow = ("--text", f"#{one}", "--owner", "none", "--classification", "TruePositive", "--since", "2h")
+    (listed,) = run.json("list", *narrow, "--sort", "last", "--order", "asc")["items"]
+    assert str(listed["number"]) == one
+    assert run.json("list", *narrow, "--until", "30m")["total"] == 1
+    assert run.json("list", *narrow, "--until", "3h")["total"] == 0
+    head, line = csv.reader(io.StringIO(run("list", *narrow, "--csv")))
+    assert (dict(zip(head, line, strict=True))["classification"], line[0]) == ("TruePositive", one)
+    everything = run.json("list", "--limit", "1000")
+    assert len(everything["items"]) == everything["total"]
+    for wrong in (("--since", "soon"), ("--sort", "prio"), ("--order", "up")):
+        with pytest.raises(UsageError):
+            run("list", *wrong)
 
     # What is locked, correlation leaves alone; it can't be merged either.
     assert run.json("lock", one)["tags"] == ["Locked"]

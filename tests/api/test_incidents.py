@@ -355,11 +355,17 @@ def test_filters_over_the_wire(fresh: Served, client: httpx.Client) -> None:
         ("q=%25", 0),
         ("q=%27%20OR%201=1--", 0),
         ("limit=1&offset=1", 2),
+        ("classification=none", 2),
+        ("classification=FalsePositive", 0),
+        ("since=2020-01-01T00:00:00Z&until=2020-01-02T00:00:00%2B02:00", 0),
+        ("since=2020-01-01T00:00:00Z", 2),
     ):
         assert client.get(f"/api/v1/incidents?{query}").json()["total"] == expected, query
     refused = client.get("/api/v1/incidents?status=New,Resolvd")
     assert (refused.status_code, refused.json()["code"]) == (422, "INC0007")
     assert "Did you mean 'Resolved'" in refused.json()["hint"]
+    for wrong in ("since=yesterday", "until=2026-01-01T00:00:00"):  # a time without a zone is nobody's
+        assert client.get(f"/api/v1/incidents?{wrong}").status_code == 422, wrong
     titles = [i["severity"] for i in client.get("/api/v1/incidents?sort=severity&order=asc").json()["items"]]
     assert titles == ["Low", "High"]
 

@@ -227,7 +227,12 @@ def build_app(world: World | None = None) -> Starlette:
         )
         offset, limit = int(q.get("offset", 0)), int(q.get("limit", 50))
         return JSONResponse(
-            {"items": [summary(i) for i in rows[offset : offset + limit]], "total": len(rows), "counts": counts}
+            {
+                "items": [summary(i) for i in rows[offset : offset + limit]],
+                "total": len(rows),
+                "counts": counts,
+                "next": "",
+            }
         )
 
     def log(incident: dict[str, Any], kind: str, text: str, **detail: Any) -> None:

@@ -63,7 +63,7 @@ def test_from_the_first_sign_in_to_a_resolved_incident(demo: Server, open_portal
     page.wait_for_selector("[role=img][data-ready]", timeout=30 * SECONDS)
     portal.accessible()
     steps = page.locator("[data-step]")
-    assert steps.count() >= 5
+    steps.nth(4).wait_for(state="attached")
     steps.first.click()
     page.wait_for_selector("text=Why it is in this incident")
     page.get_by_role("tab", name="Alerts").click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -91,6 +92,7 @@ def test_queue_by_keyboard_and_by_link(portal: Watched) -> None:
 
 
 def test_queue_filters_and_bulk_change(portal: Watched, server: Server) -> None:
+    portal.allowed.add(409)  # the first attempt upon an incident that has grown
     page = portal.open("/incidents")
     page.get_by_role("button", name="Low").click()
     expect(page.locator("tbody tr")).to_have_count(2)
@@ -98,11 +100,60 @@ def test_queue_filters_and_bulk_change(portal: Watched, server: Server) -> None:
     page.get_by_label("Choose all on this page").check()
     page.get_by_role("button", name="Assign to me").click()
     page.wait_for_selector("text=2 incidents changed")
-    assert [i["owner"] for i in server.world.incidents.values() if i["severity"] == "Low" and i["status"] == "New"] == [
-        "admin",
-        "admin",
-    ]
-    page.get_by_label("Filter by title, entity or number").fill("ssh")
+    low = [i for i in server.world.incidents.values() if i["severity"] == "Low" and i["status"] == "New"]
+    assert [i["owner"] for i in low] == ["admin", "admin"]
+    # A view by a name, with its columns, is found again.
+    page.get_by_role("button", name="Columns").click()
+    page.get_by_role("menuitemcheckbox", name="Reported by").click()
+    page.keyboard.press("Escape")
+    page.get_by_role("columnheader", name="Reported by").wait_for()
+    page.get_by_role("button", name="Views").click()
+    page.get_by_role("menuitem", name="Keep this view").click()
+    page.get_by_label("Name").fill("Small fry")
+    portal.accessible()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("button", name="Columns").click()
+    page.get_by_role("menuitem", name="The usual ones").click()
+    expect(page.get_by_role("columnheader", name="Reported by")).to_have_count(0)
+    page.reload()
+    page.get_by_role("button", name="Views").click()
+    page.get_by_role("menuitem", name="Small fry").click()
+    expect(page.locator("tbody tr")).to_have_count(2)
+    page.get_by_role("columnheader", name="Reported by").wait_for()
+    # While one works in the list nothing moves or goes: what is new is told, and shown when asked for.
+    page.get_by_label("Choose incident").last.check()
+    gone, kept = low
+    gone["status"] = "Resolved"
+    kept["version"] += 1
+    page.get_by_role("button", name="1 gone: show the list as it is now").wait_for()
+    assert page.locator("tbody tr").count() == 2
+    page.get_by_text("no longer in this list").wait_for()
+    page.get_by_label(f"Choose incident {gone['number']}").uncheck()
+    page.get_by_label(f"Choose incident {kept['number']}").check()
+    portal.accessible()
+    page.get_by_role("button", name="Set status").click()
+    page.get_by_role("menuitem", name="Resolved").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("False positive").click()
+    dialog.get_by_role("combobox").click()
+    page.get_by_role("option", name="Not malicious").click()
+    dialog.get_by_label("Note").fill("All the same scanner.")
+    dialog.get_by_role("button", name="Resolve").click()
+    page.wait_for_selector("text=1 incident changed")
+    assert (kept["status"], kept["determination"], kept["activity"][-1]["text"]) == (
+        "Resolved",
+        "Clean",
+        "All the same scanner.",
+    )
+    page.wait_for_selector("text=No incident matches")  # what one does oneself is shown at once
+    page.get_by_role("button", name="Reset").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export CSV").click()
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert lines[0].startswith("number,title,severity,priority,status")
+    assert len(lines) == 1 + sum(i["status"] in ("New", "InProgress") for i in server.world.incidents.values())
+    page.get_by_label("Filter by title, entity or number").fill("ssh nothing")
     page.keyboard.press("Enter")
     page.wait_for_selector("text=No incident matches")
 
@@ -155,7 +206,10 @@ def test_the_story_is_played_explained_and_worked_off(portal: Watched, server: S
     page.get_by_text(f"1/{last + 1}", exact=False).wait_for()
     page.get_by_role("button", name="Play by time").click()
     page.get_by_text(f"2/{last + 1}", exact=False).wait_for()
-    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_label("Speed of playing").select_option("4×")
+    page.get_by_role("button", name="Play by time").click()
+    page.get_by_text(f"{last + 1}/{last + 1}", exact=False).wait_for()
     page.get_by_text("Past priorities").click()
     page.get_by_text("correlation", exact=False).first.wait_for()
     page.get_by_role("button", name="Export").click()
@@ -170,6 +224,19 @@ def test_the_story_is_played_explained_and_worked_off(portal: Watched, server: S
     page.get_by_role("checkbox", name="Reset her password").click()
     page.get_by_role("tab", name="Tasks (1/2)").wait_for()
     portal.accessible()
+    # A look at a thing's page (of which the mock knows none), and back to where one was: the list as far down, the focus on the link.
+    portal.allowed.add(404)
+    page.get_by_role("tab", name="Assets").click()
+    link = page.get_by_role("link", name="Page of ").last
+    link.focus()
+    link.scroll_into_view_if_needed()
+    top, href = page.evaluate("document.querySelector('main').scrollTop"), link.get_attribute("href")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/entities**")
+    assert page.evaluate("document.querySelector('main').scrollTop") == 0
+    page.go_back()
+    page.wait_for_function("href => document.activeElement.getAttribute('href') === href", arg=href)
+    page.wait_for_function("top => Math.abs(document.querySelector('main').scrollTop - top) <= 2", arg=top)
     page.get_by_role("tab", name="Processes").click()
     top = page.get_by_role("treeitem").first
     top.focus()

@@ -6,7 +6,9 @@ import base64
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -44,6 +46,36 @@ def test_owner_and_tag_take_several(tmp_path: Path, owner: str, tag: str, wanted
             unit.incidents.set_tags(row.id, [label], by="test")
     found = desk.page(owner=owner, tag=tag, limit=10, offset=0)
     assert {i["number"] for i in found["items"]} == wanted
+    state.close()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "numbers"),
+    [
+        ({"classification": "TruePositive"}, {1}),
+        ({"classification": "none"}, {3}),
+        ({"classification": "none,FalsePositive"}, {2, 3}),
+        ({"since": T0 + timedelta(minutes=10)}, {2, 3}),
+        ({"until": T0 + timedelta(minutes=10)}, {1, 2}),
+        ({"since": T0 + timedelta(minutes=1), "until": T0 + timedelta(minutes=19)}, {2}),
+        ({"since": T0 + timedelta(minutes=1), "text": "ws3", "classification": "none"}, {3}),
+        ({"since": T0 + timedelta(minutes=21)}, set()),
+    ],
+)
+def test_classification_and_the_time_of_the_last_event(
+    tmp_path: Path, wanted: dict[str, Any], numbers: set[int]
+) -> None:
+    state = State.open(tmp_path / "state.db", clock=ManualClock(T0))
+    desk = IncidentDesk(state)
+    hosts = (WS1, WS2, Entity.host("ws3.contoso.com"))
+    desk.add([alert(f"a{n}", 10 * n, host) for n, host in enumerate(hosts)])
+    by_number = {i["number"]: i["id"] for i in desk.page()["items"]}
+    with state.write() as unit:
+        for number, verdict in ((1, "TruePositive"), (2, "FalsePositive")):
+            unit.incidents.put(replace(unit.incidents.require(by_number[number]), classification=verdict))
+    page = desk.page(**wanted)
+    assert {i["number"] for i in page["items"]} == numbers
+    assert page["total"] == sum(page["counts"]["status"].values()) == len(numbers)
     state.close()
 
 

@@ -59,6 +59,10 @@ class Desk(ABC):
         """One incident in full."""
 
     @abstractmethod
+    def read(self, which: str, what: str, **wanted: Any) -> Mapping[str, Any]:
+        """A part of its page: alerts, entities, narrative or priority, in the API's shape and by the API's parameters."""
+
+    @abstractmethod
     def log(self, which: str) -> Sequence[Mapping[str, Any]]:
         """Its log, oldest first."""
 
@@ -132,6 +136,10 @@ class _Over(Desk):
 
     def show(self, which: str) -> dict[str, Any]:
         found: dict[str, Any] = self._remote.ask("GET", self._path(which))
+        return found
+
+    def read(self, which: str, what: str, **wanted: Any) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._remote.ask("GET", f"{self._path(which)}/{what}", **wanted)
         return found
 
     def log(self, which: str) -> Sequence[Mapping[str, Any]]:
@@ -255,11 +263,14 @@ class _Folder(Desk):
     def page(self, **wanted: Any) -> Mapping[str, Any]:
         desk, _ = self._desks()
         parts = {n: tuple(p for p in str(wanted.pop(n, "")).split(",") if p) for n in ("status", "severity")}
+        times: dict[str, Any] = {n: datetime.fromisoformat(t) for n in ("since", "until") if (t := wanted.pop(n, None))}
         return desk.page(
             statuses=parts["status"],
             severities=parts["severity"],
             text=wanted.pop("q", ""),
-            limit=wanted.pop("limit", 50),
+            descending=wanted.pop("order", "desc") == "desc",
+            **times,
+            **{n: v for n, v in wanted.items() if v},
         )
 
     def id_of(self, which: str) -> str:
@@ -271,6 +282,23 @@ class _Folder(Desk):
 
         with self._state.read() as unit:
             return full(unit, find(unit, which))
+
+    def read(self, which: str, what: str, **wanted: Any) -> Mapping[str, Any]:
+        from tocsin.incidents.judging import judge_of
+        from tocsin.incidents.meaning import meaning
+
+        incident, (desk, _) = self.id_of(which), self._desks()
+        text = wanted.pop("q", "")
+        if what == "alerts":
+            severities = tuple(s for s in wanted.pop("severity").split(",") if s)
+            return desk.alerts(incident, text=text, severities=severities, one=wanted.pop("alert"), **wanted)
+        if what == "entities":
+            return desk.things(incident, text=text, kind=wanted.pop("type"), **wanted)
+        if what == "priority":
+            return {"items": desk.priority_history(incident)}
+        _, content = self._settings_and_content()
+        with self._state.read() as unit:
+            return meaning(unit, incident, content, judge_of(unit, content))
 
     def log(self, which: str) -> Sequence[Mapping[str, Any]]:
         with self._state.read() as unit:

@@ -5,19 +5,22 @@ On a running server over its API, or on a data folder's state; there a server ma
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tocsin.cli import incident_edit, incident_weights
+from tocsin.base.errors import UsageError, did_you_mean
+from tocsin.cli import incident_edit, incident_read, incident_weights
 from tocsin.cli.incident_desks import Ca, Data, Place, Server, TokenFile, open_desk
-from tocsin.cli.output import json_text, say
+from tocsin.cli.output import json_text, say, spreadsheet_cell
 
 if TYPE_CHECKING:
     from tocsin.state import State
@@ -28,6 +31,7 @@ app = typer.Typer(
     help="Incidents: the queue, one of them, what is done to it, its log, its figures.", no_args_is_help=True
 )
 incident_edit.add_to(app)
+incident_read.add_to(app)
 incident_weights.add_to(app)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Which = Annotated[str, typer.Argument(help="An incident's number or id.")]
@@ -40,26 +44,96 @@ def list_incidents(
         str, typer.Option(help="Comma-separated: New, InProgress, Resolved, Redirected.")
     ] = "New,InProgress",
     severity: Annotated[str, typer.Option(help="Comma-separated: Informational, Low, Medium, High.")] = "",
+    owner: Annotated[str, typer.Option(help="Comma-separated users; `none` for nobody's.")] = "",
+    tag: Annotated[str, typer.Option(help="Comma-separated tags, of which it has one.")] = "",
+    classification: Annotated[
+        str,
+        typer.Option(
+            help="Comma-separated: TruePositive, InformationalExpectedActivity, FalsePositive; `none` for not classified."
+        ),
+    ] = "",
+    since: Annotated[
+        str, typer.Option(help="Whose last event is not before that: 2026-11-26T10:00Z, or 30m, 24h, 7d, 2w ago.")
+    ] = "",
+    until: Annotated[str, typer.Option(help="Whose last event is not after that; written as for --since.")] = "",
     text: Annotated[str, typer.Option("--text", "-q", help="Text in title, tags, entities, rules, or #number.")] = "",
+    sort: Annotated[
+        str, typer.Option(help="priority, last, first, severity, title, number, updated or status.")
+    ] = "priority",
+    order: Annotated[str, typer.Option(help="desc or asc.")] = "desc",
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     server: Server = "",
     token_file: TokenFile = None,
     ca: Ca = None,
     as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, for a spreadsheet.")] = False,
 ) -> None:
-    """Print the queue, the most urgent first."""
+    """Print the queue, the most urgent first.
+
+    What lies by: `tocsin incidents list --owner none --since 24h --severity High,Medium`. For a report:
+    `tocsin incidents list --status Resolved --since 7d --csv --limit 10000 > week.csv`.
+    """
+    _one_of("--sort", sort, SORTS)
+    _one_of("--order", order, ("desc", "asc"))
+    wanted = {"status": status, "severity": severity, "owner": owner, "tag": tag, "classification": classification}
+    times = {"since": _moment("--since", since), "until": _moment("--until", until)}
     with open_desk(Place(data, "", server, token_file, ca)) as desk:
-        found = desk.page(status=status, severity=severity, q=text, limit=limit)
+        found = desk.page(**wanted, **times, q=text, sort=sort, order=order, limit=limit)
     rows, total = found["items"], found["total"]
     if as_json:
         print(json_text({"items": rows, "total": total}))
         return
-    for row in rows:
-        say(
-            f"{'#' + str(row['number']):>7} {row['priority']:>4} {row['severity']:13} {row['status']:11} {row['owner'] or '-':16} {row['title']}"
-        )
+    if as_csv:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(_CSV)
+        writer.writerows([spreadsheet_cell(_for_csv(row, name)) for name in _CSV] for row in rows)
+    else:
+        for row in rows:
+            say(
+                f"{'#' + str(row['number']):>7} {row['priority']:>4} {row['severity']:13} {row['status']:11} {row['owner'] or '-':16} {row['title']}"
+            )
     if total > len(rows):
         say(f"{total - len(rows)} more; --limit shows them", error=True)
+
+
+SORTS = ("priority", "last", "first", "severity", "title", "number", "updated", "status")
+_CSV = (
+    "number", "title", "severity", "priority", "status", "owner", "classification", "determination", "tags", "tactics", "techniques", "products",
+    "alert_count", "entity_count", "first", "last", "created", "updated", "acknowledged", "closed", "id",
+)  # fmt: skip
+
+
+def _for_csv(row: Mapping[str, Any], name: str) -> Any:
+    value = row.get(name)
+    return "; ".join(str(v) for v in value) if isinstance(value, list | tuple) else value
+
+
+def _one_of(option: str, given: str, known: Sequence[str]) -> None:
+    if given not in known:
+        raise UsageError(
+            f"{option} {given}: there is no such value",
+            code="USE0056",
+            hint=did_you_mean(given, known) or f"One of {', '.join(known)}.",
+        )
+
+
+_AGO = re.compile(r"(\d{1,6})([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _moment(option: str, given: str) -> str | None:
+    """A moment in ISO form; UsageError USE0056 for what is neither one nor a time ago."""
+    if not given:
+        return None
+    try:
+        if ago := _AGO.fullmatch(given):
+            return (datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})).isoformat()
+        found = datetime.fromisoformat(given)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"{option} {given}: that is no time", code="USE0056", hint="Write 2026-11-26T10:00Z, or 30m, 24h, 7d, 2w."
+        ) from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).isoformat()
 
 
 @app.command("show")

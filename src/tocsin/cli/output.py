@@ -31,6 +31,7 @@ __all__ = [
     "safe_text",
     "say",
     "size_text",
+    "spreadsheet_cell",
     "write_parquet",
 ]
 
@@ -186,13 +187,14 @@ def print_lines(result: QueryResult) -> None:
 def print_csv(result: QueryResult, *, safe: bool) -> None:
     """RFC 4180. `safe`: an apostrophe before what a spreadsheet would run as a formula."""
     writer = csv.writer(sys.stdout)
-    guard = _guarded if safe else cell
+    guard = spreadsheet_cell if safe else cell
     writer.writerow([guard(c.name) for c in result.columns])
     for row in result.rows():
         writer.writerow([guard(v) for v in row])
 
 
-def _guarded(value: Any) -> str:
+def spreadsheet_cell(value: Any) -> str:
+    """A value as text, with an apostrophe before what a spreadsheet would run as a formula."""
     text = cell(value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return "'" + text if not number and text.startswith(_FORMULA) else text

@@ -458,19 +458,22 @@ class IncidentDesk:
         owner: str = "",
         tag: str = "",
         text: str = "",
+        classification: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
         sort: str = "priority",
         descending: bool = True,
         limit: int = 50,
         offset: int = 0,
         after: str = "",
     ) -> dict[str, Any]:
-        """A page of the queue with counts, in the API's shape. See `Incidents.page`."""
+        """A page of the queue with counts, in the API's shape. See `IncidentFilter` and `Incidents.page`."""
         for name, given, known in (("status", statuses, tuple(Status)), ("severity", severities, SEVERITIES)):
             for value in given:
                 if value not in known:
                     hint = did_you_mean(value, known) or f"One of {', '.join(known)}."
                     raise UsageError(f"No incident has the {name} {value!r}.", code="INC0007", hint=hint)
-        wanted = IncidentFilter(statuses, severities, owner, tag, text)
+        wanted = IncidentFilter(statuses, severities, owner, tag, text, classification, since, until)
         with self._state.read() as unit:
             rows, total = unit.incidents.page(
                 wanted, sort=sort, descending=descending, limit=limit, offset=offset, after=after

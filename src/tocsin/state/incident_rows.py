@@ -56,14 +56,17 @@ class IncidentChange:
 
 @dataclass(frozen=True, slots=True)
 class IncidentFilter:
-    """What the queue shows. `owner` and `tag` may name several, joined by commas; the owner "none" means nobody's. Empty members don't
-    filter; without `statuses` merged ones stay hidden."""
+    """What the queue shows. `owner`, `tag` and `classification` may name several, joined by commas; "none" means nobody's and not classified.
+    `since` and `until` are of the last event, both included. Empty members don't filter; without `statuses` merged ones stay hidden."""
 
     statuses: Sequence[str] = ()
     severities: Sequence[str] = ()
     owner: str = ""
     tag: str = ""
     text: str = ""
+    classification: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

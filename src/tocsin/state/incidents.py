@@ -36,6 +36,12 @@ def _sorts(rows: FromClause) -> Mapping[str, ColumnElement[Any]]:
     return {**columns, "severity": rows.c.severity_rank, "title": func.lower(rows.c.title)}
 
 
+def _named(column: ColumnElement[Any], wanted: Sequence[str]) -> ColumnElement[bool]:
+    """Whether a column is one of these; "none" is an empty one."""
+    named = column.in_([w for w in wanted if w != "none"])
+    return or_(named, column.is_(None)) if "none" in wanted else named
+
+
 _TOGETHER = 500
 _OPEN = ("New", "InProgress")
 _EVERY = (*_OPEN, "Resolved", "Redirected")
@@ -278,13 +284,13 @@ class Incidents(IncidentAlerts, IncidentActivity):
 
     def _tally(self, wanted: IncidentFilter) -> dict[tuple[str, str, str], int]:
         """How many match, by status, severity and owner. These three filter what is counted once for all of a page's counts."""
-        rest = (wanted.tag, wanted.text)
+        rest = replace(wanted, statuses=(), severities=(), owner="")
         if rest not in self._tallies:
             rows, found = TextSearch(self._c, wanted.text).found()
             columns = (rows.c.status, rows.c.severity, rows.c.owner)
             # Merged ones are in it, too: a page may ask for them.
             chosen = self._where(
-                select(*columns, func.count()).select_from(rows), rows, IncidentFilter(_EVERY, tag=wanted.tag)
+                select(*columns, func.count()).select_from(rows), rows, replace(rest, statuses=_EVERY)
             ).where(found)
             self._tallies[rest] = {
                 (str(s), str(v), str(o or "")): int(n) for s, v, o, n in self._c.execute(chosen.group_by(*columns))
@@ -299,7 +305,7 @@ class Incidents(IncidentAlerts, IncidentActivity):
         }
 
     @cached_property
-    def _tallies(self) -> dict[tuple[str, str], dict[tuple[str, str, str], int]]:
+    def _tallies(self) -> dict[IncidentFilter, dict[tuple[str, str, str], int]]:
         return {}
 
     @staticmethod
@@ -310,8 +316,13 @@ class Incidents(IncidentAlerts, IncidentActivity):
         if wanted.severities:
             chosen = chosen.where(rows.c.severity.in_(wanted.severities))
         if owners := [o for o in wanted.owner.split(",") if o]:
-            named = rows.c.owner.in_([o for o in owners if o != "none"])
-            chosen = chosen.where(or_(named, rows.c.owner.is_(None)) if "none" in owners else named)
+            chosen = chosen.where(_named(rows.c.owner, owners))
+        if verdicts := [v for v in wanted.classification.split(",") if v]:
+            chosen = chosen.where(_named(rows.c.classification, verdicts))
+        if wanted.since is not None:
+            chosen = chosen.where(rows.c.last >= wanted.since)
+        if wanted.until is not None:
+            chosen = chosen.where(rows.c.last <= wanted.until)
         if tags := [t for t in wanted.tag.split(",") if t]:
             chosen = chosen.where(
                 rows.c.id.in_(select(incident_tags.c.incident_id).where(incident_tags.c.tag.in_(tags)))

@@ -11,9 +11,8 @@ from tocsin.detect.columns import COLUMNS
 from tocsin.incidents import processes
 from tocsin.incidents.desk import shown
 from tocsin.incidents.export import bundle
+from tocsin.incidents.meaning import meaning
 from tocsin.incidents.model import Incident
-from tocsin.incidents.narrative import narrative
-from tocsin.incidents.similar import similar
 from tocsin.incidents.store import from_row
 
 if TYPE_CHECKING:
@@ -37,21 +36,7 @@ class Stories:
         """Summary, blast radius, root cause, advice, similar incidents. NotFoundError for no such incident."""
         workspace = self._workspace
         with workspace.state.read() as unit:
-            incident = from_row(shown(unit, incident_id), unit.incidents.alerts_of(incident_id))
-            alike = similar(unit, incident_id)
-        if not incident.alerts:
-            return {
-                "summary": "",
-                "facts": [],
-                "stages": [],
-                "reports": [],
-                "blast_radius": None,
-                "root_cause": None,
-                "advice": [],
-                "similar": alike,
-            }
-        made = narrative(incident, workspace.rules.content, workspace.state.judge)
-        return {**made, "similar": alike}
+            return meaning(unit, incident_id, workspace.rules.content, workspace.state.judge)
 
     def processes(self, incident_id: str, *, principal: Any = None) -> dict[str, Any]:
         """The process trees of the incident's hosts around its alerts, what is near its alerts only. As the principal may see it."""

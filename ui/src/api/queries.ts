@@ -4,6 +4,7 @@ import type { paths } from "./schema";
 import type {
   Incident,
   IncidentPatch,
+  IncidentSummary,
   MergeRequest,
   MoveRequest,
   NewRule,
@@ -41,6 +42,19 @@ export const incidentsQuery = (filter: IncidentFilter) =>
     refetchInterval: LIVE,
     placeholderData: keepPreviousData,
   });
+
+/** All incidents that a filter leaves, at most so many, in its order. */
+export async function everyIncident(filter: IncidentFilter, most: number): Promise<IncidentSummary[]> {
+  const rows: IncidentSummary[] = [];
+  let after = "";
+  do {
+    const query = { ...filter, limit: Math.min(500, most - rows.length), offset: 0, after };
+    const page = await take(api.GET("/api/v1/incidents", { params: { query } }));
+    rows.push(...page.items);
+    after = page.next;
+  } while (after && rows.length < most);
+  return rows;
+}
 
 export const incidentQuery = (incident_id: string) =>
   queryOptions({
@@ -263,7 +277,7 @@ export const basedOn = (change: IncidentPatch, version: number | undefined): Inc
   EXCLUSIVE.some((name) => name in change) ? { version, ...change } : change;
 
 /** Whether a change would overwrite what somebody else decided: that it isn't as it was seen any more. */
-export const overwrites = (change: IncidentPatch, seen: Incident, now: Incident): boolean =>
+export const overwrites = (change: IncidentPatch, seen: IncidentSummary, now: IncidentSummary): boolean =>
   EXCLUSIVE.some((name) => name in change && (now[name] ?? null) !== (seen[name] ?? null));
 
 /** What was shown when a change was asked for. */
@@ -271,6 +285,24 @@ const seenAt = new WeakMap<IncidentPatch, Incident>();
 /** What a dialog was opened on in which a change was decided, though the page behind it has asked again since. */
 const openedOn = new WeakMap<IncidentPatch, Incident>();
 const ATTEMPTS = 5;
+
+/**
+ * Change an incident upon what was seen of it. That it grew meanwhile, or that something else of it was changed, is no reason to refuse: then it
+ * is tried again upon what it is now.
+ */
+export async function changeUpon(seen: IncidentSummary, change: IncidentPatch, from = seen.version): Promise<Incident> {
+  let version = from;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await patchIncident(seen.id, basedOn(change, version));
+    } catch (error) {
+      if (!isConflict(error) || attempt === ATTEMPTS) throw error;
+      const now = await take(api.GET("/api/v1/incidents/{incident_id}", { params: { path: { incident_id: seen.id } } }));
+      if (overwrites(change, seen, now)) throw error;
+      version = now.version;
+    }
+  }
+}
 
 /** The change, decided upon what was seen then. */
 export function decidedUpon(seen: Incident, change: IncidentPatch): IncidentPatch {
@@ -289,18 +321,10 @@ export function useChangeIncident(incident_id: string) {
   return useMutation({
     mutationFn: async (change: IncidentPatch) => {
       const opened = openedOn.get(change);
-      let version = opened?.version ?? client.getQueryData(incidentQuery(incident_id).queryKey)?.version;
-      for (let attempt = 1; ; attempt++) {
-        try {
-          return await patchIncident(incident_id, basedOn(change, version));
-        } catch (error) {
-          const seen = opened ?? seenAt.get(change);
-          if (!isConflict(error) || !seen || attempt === ATTEMPTS) throw error;
-          const now = await take(api.GET("/api/v1/incidents/{incident_id}", { params: { path: { incident_id } } }));
-          if (overwrites(change, seen, now)) throw error;
-          version = now.version;
-        }
-      }
+      if (opened) return await changeUpon(opened, change);
+      const seen = seenAt.get(change);
+      const version = client.getQueryData(incidentQuery(incident_id).queryKey)?.version;
+      return await (seen ? changeUpon(seen, change, version) : patchIncident(incident_id, basedOn(change, version)));
     },
     scope: { id: `incident-${incident_id}` },
     onSuccess: (incident) => client.setQueryData(incidentQuery(incident_id).queryKey, incident),

@@ -9181,6 +9181,12 @@ export interface operations {
                 tag?: string;
                 /** @description Text in title, tags, entities, rules, or #number */
                 q?: string;
+                /** @description Comma-separated: TruePositive, InformationalExpectedActivity, FalsePositive; `none` for not classified */
+                classification?: string;
+                /** @description Whose last event is not before that */
+                since?: string | null;
+                /** @description Whose last event is not after that */
+                until?: string | null;
                 sort?: "priority" | "last" | "first" | "severity" | "title" | "number" | "updated" | "status";
                 order?: "asc" | "desc";
                 limit?: number;

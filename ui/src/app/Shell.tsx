@@ -20,6 +20,7 @@ import { type ReactNode, Suspense, useEffect, useRef, useState } from "react";
 import { api } from "~/api/client";
 import { actionsQuery, sessionQuery } from "~/api/queries";
 import { forgetDrafts } from "~/app/drafts";
+import { usePlace } from "~/app/place";
 import { type ThemeChoice, usePreferences, type ZoneChoice } from "~/app/preferences";
 import {
   ArchiveRegular,
@@ -47,6 +48,7 @@ import {
   WeatherMoonRegular,
   WeatherSunnyRegular,
 } from "~/components/icons";
+import { zoneName } from "~/lib/time";
 import { KeyRegular } from "~/components/icons";
 import { Logo } from "~/components/Logo";
 import { PasswordDialog } from "./PasswordDialog";
@@ -108,6 +110,7 @@ export function Shell() {
   const busy = useRouterState({ select: (state) => state.status === "pending" });
   const path = useRouterState({ select: (state) => state.location.pathname });
   const main = useRef<HTMLElement>(null);
+  usePlace(main);
   useEffect(() => setDrawer(false), [path]);
   return (
     <div className={css.shell} data-collapsed={navCollapsed || undefined} data-drawer={drawer || undefined}>
@@ -128,6 +131,7 @@ export function Shell() {
         </Link>
         <GlobalSearch />
         <div className={css.tools}>
+          <ZoneToggle />
           <ThemeToggle />
           <Person />
         </div>
@@ -221,6 +225,19 @@ function GlobalSearch() {
         className={css.searchInput}
       />
     </form>
+  );
+}
+
+/** Which clock the page's times are of, always in sight. */
+function ZoneToggle() {
+  const { zone, setZone } = usePreferences();
+  const label = zone === "utc" ? "Times are in UTC; show them in this browser's time zone" : `Times are in ${zoneName()}; show them in UTC`;
+  return (
+    <Tooltip content={label} relationship="label">
+      <Button appearance="subtle" size="small" className={css.zone} onClick={() => setZone(zone === "utc" ? "local" : "utc")}>
+        {zone === "utc" ? "UTC" : zoneName()}
+      </Button>
+    </Tooltip>
   );
 }
 

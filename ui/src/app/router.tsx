@@ -45,6 +45,9 @@ export interface QueueSearch {
   severity?: string;
   owner?: string;
   tag?: string;
+  classification?: string;
+  /** How far back the last activity may lie: 24h, 7d, 30d. */
+  time?: string;
   q?: string;
   sort?: string;
   order?: "asc" | "desc";
@@ -61,6 +64,8 @@ const incidents = createRoute({
     severity: text(search.severity),
     owner: text(search.owner),
     tag: text(search.tag),
+    classification: text(search.classification),
+    time: text(search.time),
     q: text(search.q),
     sort: text(search.sort),
     order: search.order === "asc" ? "asc" : search.order === "desc" ? "desc" : undefined,

@@ -67,6 +67,7 @@ export { OpenRegular } from "@fluentui/react-icons/svg/open";
 export { OrganizationRegular } from "@fluentui/react-icons/svg/organization";
 export { PanelLeftContractRegular } from "@fluentui/react-icons/svg/panel-left-contract";
 export { PanelLeftExpandRegular } from "@fluentui/react-icons/svg/panel-left-expand";
+export { PauseRegular } from "@fluentui/react-icons/svg/pause";
 export { PeopleRegular } from "@fluentui/react-icons/svg/people";
 export { PersonRegular } from "@fluentui/react-icons/svg/person";
 export { PersonAddRegular } from "@fluentui/react-icons/svg/person-add";

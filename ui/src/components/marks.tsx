@@ -7,7 +7,7 @@ import { EntityIcon } from "~/components/EntityIcon";
 import { BugRegular, CheckmarkCircleFilled, CircleFilled, CircleHalfFillFilled } from "~/components/icons";
 import { byKillChain, tacticColor, tacticName } from "~/lib/attack";
 import { shortLabel, typeName } from "~/lib/entities";
-import { ago, parseTime, shortTime, timeParts } from "~/lib/time";
+import { ago, fullTime, parseTime, shortTime, timeParts } from "~/lib/time";
 import { words, unturned } from "~/lib/text";
 import css from "./marks.module.css";
 
@@ -219,9 +219,8 @@ export function Time({ value, relative, seconds }: { value: string | null | unde
   const date = parseTime(value);
   if (!date) return <span className={css.none}>–</span>;
   const parts = timeParts(date, zone);
-  const full = `${parts.date} ${parts.time}.${parts.ms} ${parts.zone}`;
   return (
-    <time dateTime={date.toISOString()} title={full} className="num">
+    <time dateTime={date.toISOString()} title={fullTime(date, zone)} className="num">
       {relative ? ago(date) : seconds ? `${parts.date} ${parts.time}` : shortTime(date, zone)}
     </time>
   );

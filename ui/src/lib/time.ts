@@ -34,8 +34,22 @@ export function timeParts(date: Date, zone: ZoneChoice): Parts {
     date: `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}`,
     time: `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`,
     ms: pad(date.getMilliseconds(), 3),
-    zone: "local",
+    zone: zoneName(date),
   };
+}
+
+/** The browser's zone as its distance from UTC at a time: "UTC+1", "UTC-3:30". */
+export function zoneName(date: Date = new Date()): string {
+  const minutes = -date.getTimezoneOffset();
+  const apart = Math.abs(minutes);
+  return `UTC${minutes < 0 ? "-" : "+"}${Math.floor(apart / 60)}${apart % 60 ? `:${pad(apart % 60)}` : ""}`;
+}
+
+/** A moment in full: in the chosen zone, and in UTC beside it where that is another. */
+export function fullTime(date: Date, zone: ZoneChoice): string {
+  const said = (parts: Parts) => `${parts.date} ${parts.time}.${parts.ms} ${parts.zone}`;
+  const own = said(timeParts(date, zone));
+  return zone === "utc" ? own : `${own} (${said(timeParts(date, "utc"))})`;
 }
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from tocsin.access import Principal
 from tocsin.api.security import needs, workspace_of
@@ -84,6 +84,14 @@ def list_incidents(
     owner: Annotated[str, Query(description="A user's name, or `none` for unassigned")] = "",
     tag: Annotated[str, Query(description="A tag that it must have")] = "",
     q: Annotated[str, Query(max_length=200, description="Text in title, tags, entities, rules, or #number")] = "",
+    classification: Annotated[
+        str,
+        Query(
+            description="Comma-separated: TruePositive, InformationalExpectedActivity, FalsePositive; `none` for not classified"
+        ),
+    ] = "",
+    since: Annotated[AwareDatetime | None, Query(description="Whose last event is not before that")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Whose last event is not after that")] = None,
     sort: Literal["priority", "last", "first", "severity", "title", "number", "updated", "status"] = "priority",
     order: Literal["asc", "desc"] = "desc",
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
@@ -103,6 +111,9 @@ def list_incidents(
         owner=owner,
         tag=tag,
         text=q,
+        classification=classification,
+        since=since,
+        until=until,
         sort=sort,
         descending=order == "desc",
         limit=limit,

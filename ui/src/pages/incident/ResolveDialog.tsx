@@ -6,33 +6,32 @@ import {
   DialogContent,
   DialogSurface,
   DialogTitle,
-  Dropdown,
   Field,
   MessageBar,
   MessageBarBody,
   MessageBarTitle,
-  Option,
-  Radio,
-  RadioGroup,
   Textarea,
 } from "@fluentui/react-components";
 import { useState } from "react";
 import { useQueryClient } from "@tanstack/react-query";
 import { isConflict } from "~/api/client";
 import { decidedUpon, incidentQuery, useChangeIncident } from "~/api/queries";
-import type { Classification, Determination, Incident } from "~/api/types";
+import type { Incident } from "~/api/types";
 import { useDraft } from "~/app/drafts";
 import { statusName } from "~/components/marks";
 import { ProblemBar } from "~/components/states";
 import { useNotices } from "~/components/toasts";
-import { CLASSIFICATIONS, classificationHint, DETERMINATIONS, verdictName } from "~/lib/classification";
+import { type Verdict, VerdictFields } from "~/components/VerdictFields";
+import { verdictName } from "~/lib/classification";
 import { count } from "~/lib/text";
 import css from "./Incident.module.css";
 
 /** Close an incident with its verdict and a note. */
 export function ResolveDialog({ incident, close }: { incident: Incident; close: () => void }) {
-  const [classification, setClassification] = useState<Classification | null>(incident.classification ?? null);
-  const [determination, setDetermination] = useState<Determination | null>(incident.determination ?? null);
+  const [verdict, setVerdict] = useState<Verdict>({
+    classification: incident.classification ?? null,
+    determination: incident.determination ?? null,
+  });
   const [note, setNote] = useDraft(`resolve.${incident.id}`);
   const change = useChangeIncident(incident.id);
   const notices = useNotices();
@@ -49,8 +48,7 @@ export function ResolveDialog({ incident, close }: { incident: Incident; close: 
     change.mutate(
       decidedUpon(seen, {
         ...(resolved ? {} : { status: "Resolved" as const }),
-        classification,
-        determination,
+        ...verdict,
         ...(note.trim() ? { comment: note.trim() } : {}),
       }),
       {
@@ -77,43 +75,7 @@ export function ResolveDialog({ incident, close }: { incident: Incident; close: 
               />
             ) : null}
             {change.isPending ? null : <Since seen={seen} now={incident} />}
-            <Field label="What was it?" required>
-              <RadioGroup
-                value={classification ?? ""}
-                onChange={(_, data) => {
-                  setClassification(data.value as Classification);
-                  setDetermination(null);
-                }}
-              >
-                {CLASSIFICATIONS.map((value) => (
-                  <Radio
-                    key={value}
-                    value={value}
-                    label={
-                      <span className={css.radio}>
-                        {verdictName(value)}
-                        <small>{classificationHint[value]}</small>
-                      </span>
-                    }
-                  />
-                ))}
-              </RadioGroup>
-            </Field>
-            <Field label="Determination" required>
-              <Dropdown
-                disabled={!classification}
-                placeholder="Choose"
-                value={determination ? verdictName(determination) : ""}
-                selectedOptions={determination ? [determination] : []}
-                onOptionSelect={(_, data) => setDetermination((data.optionValue as Determination | undefined) ?? null)}
-              >
-                {(classification ? DETERMINATIONS[classification] : []).map((value) => (
-                  <Option key={value} value={value}>
-                    {verdictName(value)}
-                  </Option>
-                ))}
-              </Dropdown>
-            </Field>
+            <VerdictFields verdict={verdict} choose={setVerdict} />
             <Field label="Note">
               <Textarea
                 rows={3}
@@ -127,7 +89,7 @@ export function ResolveDialog({ incident, close }: { incident: Incident; close: 
           </DialogContent>
           <DialogActions>
             <Button onClick={close}>Cancel</Button>
-            <Button appearance="primary" disabled={!classification || !determination || change.isPending} onClick={save}>
+            <Button appearance="primary" disabled={!verdict.classification || !verdict.determination || change.isPending} onClick={save}>
               {resolved ? "Save" : "Resolve"}
             </Button>
           </DialogActions>

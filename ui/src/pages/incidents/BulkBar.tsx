@@ -1,11 +1,30 @@
-import { Button, Menu, MenuItem, MenuList, MenuPopover, MenuTrigger } from "@fluentui/react-components";
-import { useMutation, useQueryClient } from "@tanstack/react-query";
+import {
+  Button,
+  Dialog,
+  DialogActions,
+  DialogBody,
+  DialogContent,
+  DialogSurface,
+  DialogTitle,
+  Field,
+  Input,
+  Menu,
+  MenuDivider,
+  MenuItem,
+  MenuList,
+  MenuPopover,
+  MenuTrigger,
+  Textarea,
+} from "@fluentui/react-components";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { basedOn, patchIncident } from "~/api/queries";
+import { changeUpon, usersQuery } from "~/api/queries";
 import { type IncidentPatch, type IncidentSummary, STATUSES } from "~/api/types";
-import { DismissRegular, MergeRegular, PersonAddRegular } from "~/components/icons";
+import { useMay } from "~/app/permissions";
+import { DismissRegular, MergeRegular, PersonAddRegular, TagRegular } from "~/components/icons";
 import { statusName } from "~/components/marks";
-import { useNotices } from "~/components/toasts";
+import { errorText, useNotices } from "~/components/toasts";
+import { type Verdict, VerdictFields } from "~/components/VerdictFields";
 import { count } from "~/lib/text";
 import { MergeDialog } from "./MergeDialog";
 import css from "./Queue.module.css";
@@ -13,34 +32,51 @@ import css from "./Queue.module.css";
 /** The one that stays and as many as the server empties into it at once. */
 const MOST_MERGED = 6;
 
+interface Props {
+  ids: string[];
+  items: IncidentSummary[];
+  me: string | undefined;
+  /** Something was changed: the list is to be shown as it is then. */
+  changed: () => void;
+  choose: (ids: string[]) => void;
+}
+
 /** What can be done to all chosen incidents at once. Each is its own request, so that one refusal doesn't hide the others' success. */
-export function BulkBar({ ids, items, me, clear }: { ids: string[]; items: IncidentSummary[]; me: string | undefined; clear: () => void }) {
-  const [merging, setMerging] = useState(false);
-  const versions = new Map(items.map((i) => [i.id, i.version]));
+export function BulkBar({ ids, items, me, changed, choose }: Props) {
+  const [dialog, setDialog] = useState<"merge" | "resolve" | "tag" | null>(null);
   const chosen = items.filter((i) => ids.includes(i.id));
   const client = useQueryClient();
   const notices = useNotices();
   const change = useMutation({
     mutationFn: async (body: IncidentPatch) => {
-      const results = await Promise.allSettled(ids.map((id) => patchIncident(id, basedOn(body, versions.get(id)))));
-      const failed = results.find((r) => r.status === "rejected");
-      const done = results.filter((r) => r.status === "fulfilled").length;
-      if (failed) throw Object.assign(new Error(`${done} of ${ids.length} changed. ${(failed.reason as Error).message}`));
-      return done;
+      const results = await Promise.allSettled(chosen.map((i) => changeUpon(i, body)));
+      return chosen.flatMap((incident, at) => {
+        const result = results[at];
+        return result?.status === "rejected" ? [{ incident, error: result.reason as unknown }] : [];
+      });
     },
-    onSuccess: (done) => {
-      notices.done(`${count(done, "incident")} changed`);
-      clear();
+    onSuccess: (failed) => {
+      const done = chosen.length - failed.length;
+      if (done) notices.done(`${count(done, "incident")} changed`);
+      const [first] = failed;
+      if (first) {
+        const numbers = failed.map((f) => `#${f.incident.number}`);
+        const named = numbers.slice(0, 8).join(", ") + (numbers.length > 8 ? ` and ${numbers.length - 8} more` : "");
+        notices.failed(`Not changed: ${named}`, new Error(errorText(first.error)));
+      }
+      // What was refused stays chosen, to be looked at.
+      choose(failed.map((f) => f.incident.id));
     },
-    onError: (error) => notices.failed("Not all could be changed", error),
-    onSettled: () => client.invalidateQueries({ queryKey: ["incidents"] }),
+    onSettled: async () => {
+      await client.invalidateQueries({ queryKey: ["incidents"] });
+      changed();
+    },
   });
+  const close = () => setDialog(null);
   return (
     <div className={css.bulk} role="region" aria-label="Chosen incidents">
       <strong>{count(ids.length, "incident")} chosen</strong>
-      <Button size="small" icon={<PersonAddRegular />} disabled={!me || change.isPending} onClick={() => change.mutate({ owner: me })}>
-        Assign to me
-      </Button>
+      <AssignMenu me={me} disabled={change.isPending} assign={(owner) => change.mutate({ owner })} />
       <Menu>
         <MenuTrigger disableButtonEnhancement>
           <Button size="small" disabled={change.isPending}>
@@ -50,34 +86,157 @@ export function BulkBar({ ids, items, me, clear }: { ids: string[]; items: Incid
         <MenuPopover>
           <MenuList>
             {STATUSES.map((status) => (
-              <MenuItem key={status} onClick={() => change.mutate({ status })}>
+              <MenuItem key={status} onClick={() => (status === "Resolved" ? setDialog("resolve") : change.mutate({ status }))}>
                 {statusName(status)}
+                {status === "Resolved" ? "…" : ""}
               </MenuItem>
             ))}
           </MenuList>
         </MenuPopover>
       </Menu>
+      <Button size="small" icon={<TagRegular />} disabled={change.isPending} onClick={() => setDialog("tag")}>
+        Tag
+      </Button>
       <Button
         size="small"
         icon={<MergeRegular />}
         disabled={chosen.length < 2 || chosen.length > MOST_MERGED || change.isPending}
         title={chosen.length > MOST_MERGED ? `At most ${MOST_MERGED} at once` : undefined}
-        onClick={() => setMerging(true)}
+        onClick={() => setDialog("merge")}
       >
         Merge
       </Button>
-      {merging ? (
+      {dialog === "merge" ? (
         <MergeDialog
           incidents={chosen}
           close={(merged) => {
-            setMerging(false);
-            if (merged) clear();
+            close();
+            if (merged) {
+              choose([]);
+              void client.invalidateQueries({ queryKey: ["incidents"] }).then(changed);
+            }
           }}
         />
       ) : null}
-      <Button size="small" appearance="subtle" icon={<DismissRegular />} onClick={clear}>
+      {dialog === "resolve" ? <ResolveMany incidents={chosen} resolve={(body) => (change.mutate(body), close())} close={close} /> : null}
+      {dialog === "tag" ? <TagMany incidents={chosen} tag={(body) => (change.mutate(body), close())} close={close} /> : null}
+      <Button size="small" appearance="subtle" icon={<DismissRegular />} onClick={() => choose([])}>
         Clear
       </Button>
     </div>
+  );
+}
+
+function AssignMenu({ me, disabled, assign }: { me: string | undefined; disabled: boolean; assign: (owner: string | null) => void }) {
+  const mayList = useMay("users.read");
+  const users = useQuery({ ...usersQuery, enabled: mayList }).data?.items.filter((u) => !u.disabled && u.name !== me) ?? [];
+  return (
+    <>
+      <Button size="small" icon={<PersonAddRegular />} disabled={!me || disabled} onClick={() => me && assign(me)}>
+        Assign to me
+      </Button>
+      <Menu>
+        <MenuTrigger disableButtonEnhancement>
+          <Button size="small" disabled={disabled}>
+            Assign to…
+          </Button>
+        </MenuTrigger>
+        <MenuPopover>
+          <MenuList>
+            {users.map((user) => (
+              <MenuItem key={user.name} onClick={() => assign(user.name)}>
+                {user.display_name || user.name}
+              </MenuItem>
+            ))}
+            {users.length ? <MenuDivider /> : null}
+            <MenuItem onClick={() => assign(null)}>Nobody</MenuItem>
+          </MenuList>
+        </MenuPopover>
+      </Menu>
+    </>
+  );
+}
+
+/** Close several with one verdict, as when one cause made them all. */
+function ResolveMany({
+  incidents,
+  resolve,
+  close,
+}: {
+  incidents: IncidentSummary[];
+  resolve: (body: IncidentPatch) => void;
+  close: () => void;
+}) {
+  const [verdict, setVerdict] = useState<Verdict>({ classification: null, determination: null });
+  const [note, setNote] = useState("");
+  return (
+    <Dialog open onOpenChange={(_, data) => !data.open && close()}>
+      <DialogSurface>
+        <DialogBody>
+          <DialogTitle>Resolve {count(incidents.length, "incident")}</DialogTitle>
+          <DialogContent className={css.merge}>
+            <VerdictFields verdict={verdict} choose={setVerdict} />
+            <Field label="Note" hint="Kept in the activity log of each.">
+              <Textarea rows={3} resize="vertical" maxLength={30_000} value={note} onChange={(_, data) => setNote(data.value)} />
+            </Field>
+          </DialogContent>
+          <DialogActions>
+            <Button onClick={close}>Cancel</Button>
+            <Button
+              appearance="primary"
+              disabled={!verdict.classification || !verdict.determination}
+              onClick={() => resolve({ status: "Resolved", ...verdict, ...(note.trim() ? { comment: note.trim() } : {}) })}
+            >
+              Resolve
+            </Button>
+          </DialogActions>
+        </DialogBody>
+      </DialogSurface>
+    </Dialog>
+  );
+}
+
+function TagMany({ incidents, tag, close }: { incidents: IncidentSummary[]; tag: (body: IncidentPatch) => void; close: () => void }) {
+  const [text, setText] = useState("");
+  const given = text.trim();
+  const held = [...new Set(incidents.flatMap((i) => i.tags))].sort();
+  return (
+    <Dialog open onOpenChange={(_, data) => !data.open && close()}>
+      <DialogSurface>
+        <form
+          onSubmit={(event) => {
+            event.preventDefault();
+            if (given) tag({ add_tags: [given] });
+          }}
+        >
+          <DialogBody>
+            <DialogTitle>Tag {count(incidents.length, "incident")}</DialogTitle>
+            <DialogContent className={css.merge}>
+              <Field label="Tag to add">
+                <Input autoFocus maxLength={128} value={text} onChange={(_, data) => setText(data.value)} />
+              </Field>
+              {held.length ? (
+                <ul className={css.kept} aria-label="Tags that some have">
+                  {held.map((each) => (
+                    <li key={each}>
+                      {each}
+                      <Button size="small" appearance="subtle" onClick={() => tag({ remove_tags: [each] })}>
+                        Remove
+                      </Button>
+                    </li>
+                  ))}
+                </ul>
+              ) : null}
+            </DialogContent>
+            <DialogActions>
+              <Button onClick={close}>Cancel</Button>
+              <Button type="submit" appearance="primary" disabled={!given}>
+                Add
+              </Button>
+            </DialogActions>
+          </DialogBody>
+        </form>
+      </DialogSurface>
+    </Dialog>
   );
 }

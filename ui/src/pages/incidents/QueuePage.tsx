@@ -2,11 +2,13 @@ import { Button, Checkbox, Input, Tooltip } from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useMemo, useRef, useState } from "react";
-import { incidentsQuery, sessionQuery } from "~/api/queries";
+import { everyIncident, type IncidentFilter, incidentsQuery, sessionQuery } from "~/api/queries";
 import { SEVERITIES, STATUSES } from "~/api/types";
 import type { QueueSearch } from "~/app/router";
 import { FilterMenu } from "~/components/FilterMenu";
 import {
+  ArrowClockwiseRegular,
+  ArrowDownloadRegular,
   ChevronLeftRegular,
   ChevronRightRegular,
   DismissRegular,
@@ -19,25 +21,24 @@ import { SeverityMark, statusName } from "~/components/marks";
 import { Card, Page } from "~/components/Page";
 import { Empty, LoadingRows, ProblemBar } from "~/components/states";
 import { useNotices } from "~/components/toasts";
+import { CLASSIFICATIONS, verdictName } from "~/lib/classification";
+import { incidentsCsv } from "~/lib/incidentsCsv";
 import { count, number } from "~/lib/text";
+import { download } from "~/lib/values";
 import { useMay } from "~/app/permissions";
 import { BulkBar } from "./BulkBar";
-import { DEFAULT_STATUS, isFiltered, list, nextSort, PAGE_SIZE, toFilter, unlist } from "./filter";
+import { ColumnMenu, useColumns } from "./columns";
+import { DEFAULT_STATUS, isFiltered, list, nextSort, PAGE_SIZE, TIMES, toFilter, unlist } from "./filter";
+import { told, useHeld } from "./held";
+import { Views } from "./Views";
 import { QueueRow } from "./QueueRow";
 import css from "./Queue.module.css";
 
-// Widths are fixed so that live updates never move a column under the pointer; the title takes what is left.
-const COLUMNS: { id: string; label: string; width?: number; sort?: string; className?: string }[] = [
-  { id: "priority", label: "Priority", width: 82, sort: "priority" },
-  { id: "title", label: "Incident", sort: "title" },
-  { id: "severity", label: "Severity", width: 126, sort: "severity" },
-  { id: "status", label: "Status", width: 116, className: css.narrow },
-  { id: "assets", label: "Assets", width: 236, className: css.mid },
-  { id: "alerts", label: "Alerts", width: 66, className: css.mid },
-  { id: "owner", label: "Assigned to", width: 122, className: css.narrow },
-  { id: "first", label: "First activity", width: 128, sort: "first", className: css.wide },
-  { id: "last", label: "Last activity", width: 128, sort: "last", className: css.narrow },
-];
+const PRIORITY = { id: "priority", label: "Priority", width: 82, sort: "priority" };
+const TITLE = { id: "title", label: "Incident", width: undefined, sort: "title" };
+/** What a title needs at least, in pixels, and the width of the boxes and priorities before it. */
+const LEAST = 300;
+const MOST_EXPORTED = 10_000;
 
 export function QueuePage() {
   const search = useSearch({ from: "/signed-in/incidents" });
@@ -49,21 +50,27 @@ export function QueuePage() {
   const { data, error, isPending, isPlaceholderData, refetch } = useQuery(incidentsQuery(filter));
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const body = useRef<HTMLTableSectionElement>(null);
+  const box = useRef<HTMLDivElement>(null);
+  const [columns, custom, chooseColumns] = useColumns();
 
   const set = (change: QueueSearch) =>
     void navigate({ to: "/incidents", search: { ...search, page: undefined, ...change }, replace: true });
   useRowKeys(body);
   // A choice belongs to what is on screen: another page or filter starts afresh.
-  const view = JSON.stringify(filter);
+  const view = JSON.stringify({ ...filter, since: search.time });
   useEffect(() => setChosen(new Set()), [view]);
 
-  const items = data?.items ?? [];
+  const { rows: items, news, take } = useHeld(view, data?.items, !isPlaceholderData, chosen.size > 0, box);
   const tags = useMemo(() => [...new Set([...list(search.tag), ...(data?.items ?? []).flatMap((i) => i.tags)])].sort(), [data, search.tag]);
   const owners = useMemo(() => ownerOptions(data?.counts.owner, me), [data, me]);
   const page = search.page ?? 1;
   const pages = Math.max(1, Math.ceil((data?.total ?? 0) / PAGE_SIZE));
   const statuses = search.status === "all" ? [] : list(search.status ?? DEFAULT_STATUS);
 
+  const show = (wanted: QueueSearch, wantedColumns: string[] | null) => {
+    chooseColumns(wantedColumns);
+    void navigate({ to: "/incidents", search: wanted });
+  };
   const share = async () => {
     await navigator.clipboard.writeText(location.href);
     notices.done("Link copied", "It shows this queue with these filters and this order.");
@@ -74,9 +81,14 @@ export function QueuePage() {
       title="Incidents"
       note={data ? `${count(data.total, "incident")}${isFiltered(search) ? " match" : " to work on"}` : " "}
       actions={
-        <Button appearance="subtle" icon={<ShareRegular />} onClick={() => void share()}>
-          Copy link
-        </Button>
+        <div className={css.actions}>
+          <Views search={search} columns={custom} me={me} show={show} />
+          <ColumnMenu chosen={custom} choose={chooseColumns} />
+          <ExportButton filter={filter} total={data?.total ?? 0} />
+          <Button appearance="subtle" icon={<ShareRegular />} onClick={() => void share()}>
+            Copy link
+          </Button>
+        </div>
       }
     >
       <div className={css.severities} role="group" aria-label="Filter by severity">
@@ -123,6 +135,22 @@ export function QueuePage() {
           chosen={list(search.tag)}
           onChange={(values) => set({ tag: unlist(values) })}
         />
+        <FilterMenu
+          name="Classification"
+          options={[
+            ...CLASSIFICATIONS.map((value) => ({ value: value as string, label: verdictName(value) })),
+            { value: "none", label: "Not classified" },
+          ]}
+          chosen={list(search.classification)}
+          onChange={(values) => set({ classification: unlist(values) })}
+        />
+        <FilterMenu
+          name="Last activity"
+          all="Any time"
+          options={TIMES.map(({ value, label }) => ({ value, label }))}
+          chosen={list(search.time)}
+          onChange={(values) => set({ time: values.at(-1) })}
+        />
         {isFiltered(search) ? (
           <Button
             appearance="subtle"
@@ -137,52 +165,74 @@ export function QueuePage() {
         </span>
       </div>
       {error && !data ? <ProblemBar error={error} retry={() => void refetch()} /> : null}
-      {chosen.size && may ? <BulkBar ids={[...chosen]} items={items} me={me} clear={() => setChosen(new Set())} /> : null}
+      {/* Over the page's end: neither what comes nor what can be done with the chosen ones moves a row. */}
+      <div className={css.dock}>
+        <div role="status">
+          {told(news) ? (
+            <Button size="small" shape="circular" appearance="primary" icon={<ArrowClockwiseRegular />} onClick={take}>
+              {told(news)}: show the list as it is now
+            </Button>
+          ) : null}
+        </div>
+        {chosen.size && may ? (
+          <BulkBar ids={[...chosen]} items={items} me={me} changed={take} choose={(ids) => setChosen(new Set(ids))} />
+        ) : null}
+      </div>
       <Card className={css.card}>
-        {isPending ? (
-          <LoadingRows />
-        ) : items.length === 0 ? (
-          <NoIncidents filtered={isFiltered(search)} />
-        ) : (
-          <table className={css.table} data-stale={isPlaceholderData || undefined}>
-            <caption className="visually-hidden">Incidents, {count(data?.total ?? 0, "match", "matches")}</caption>
-            <thead>
-              <tr>
-                <th scope="col" className={css.check}>
-                  <Checkbox
-                    aria-label="Choose all on this page"
-                    checked={chosen.size === 0 ? false : chosen.size === items.length ? true : "mixed"}
-                    onChange={(_, { checked }) => setChosen(new Set(checked === true ? items.map((i) => i.id) : []))}
-                  />
-                </th>
-                {COLUMNS.map((column) => (
-                  <SortHeader
-                    key={column.id}
-                    column={column}
-                    sort={filter.sort ?? ""}
-                    order={filter.order ?? "desc"}
-                    onSort={() => set(nextSort(search, column.sort ?? ""))}
+        <div ref={box}>
+          {isPending ? (
+            <LoadingRows />
+          ) : items.length === 0 ? (
+            <NoIncidents filtered={isFiltered(search)} />
+          ) : (
+            <table
+              className={css.table}
+              data-stale={isPlaceholderData || undefined}
+              style={custom ? { minWidth: LEAST + 126 + columns.reduce((sum, c) => sum + c.width, 0) } : undefined}
+            >
+              <caption className="visually-hidden">Incidents, {count(data?.total ?? 0, "match", "matches")}</caption>
+              <thead>
+                <tr>
+                  <th scope="col" className={css.check}>
+                    <Checkbox
+                      aria-label="Choose all on this page"
+                      checked={chosen.size === 0 ? false : chosen.size === items.length ? true : "mixed"}
+                      onChange={(_, { checked }) => setChosen(new Set(checked === true ? items.map((i) => i.id) : []))}
+                    />
+                  </th>
+                  {[PRIORITY, TITLE, ...columns].map((column) => (
+                    <SortHeader
+                      key={column.id}
+                      column={column}
+                      className={custom ? undefined : "room" in column ? column.room : undefined}
+                      sort={filter.sort ?? ""}
+                      order={filter.order ?? "desc"}
+                      onSort={() => set(nextSort(search, column.sort ?? ""))}
+                    />
+                  ))}
+                </tr>
+              </thead>
+              <tbody ref={body}>
+                {items.map((incident) => (
+                  <QueueRow
+                    key={incident.id}
+                    incident={incident}
+                    columns={columns}
+                    custom={custom !== null}
+                    gone={news.left.has(incident.id)}
+                    chosen={chosen.has(incident.id)}
+                    onChoose={(on) => {
+                      const next = new Set(chosen);
+                      if (on) next.add(incident.id);
+                      else next.delete(incident.id);
+                      setChosen(next);
+                    }}
                   />
                 ))}
-              </tr>
-            </thead>
-            <tbody ref={body}>
-              {items.map((incident) => (
-                <QueueRow
-                  key={incident.id}
-                  incident={incident}
-                  chosen={chosen.has(incident.id)}
-                  onChoose={(on) => {
-                    const next = new Set(chosen);
-                    if (on) next.add(incident.id);
-                    else next.delete(incident.id);
-                    setChosen(next);
-                  }}
-                />
-              ))}
-            </tbody>
-          </table>
-        )}
+              </tbody>
+            </table>
+          )}
+        </div>
       </Card>
       {pages > 1 ? (
         <nav className={css.pager} aria-label="Pages">
@@ -209,20 +259,45 @@ export function QueuePage() {
   );
 }
 
+/** All that the filters leave, not only this page, as a file. */
+function ExportButton({ filter, total }: { filter: IncidentFilter; total: number }) {
+  const [busy, setBusy] = useState(false);
+  const notices = useNotices();
+  const run = async () => {
+    setBusy(true);
+    try {
+      const rows = await everyIncident(filter, MOST_EXPORTED);
+      download(`incidents-${new Date().toISOString().slice(0, 16).replace(":", "")}.csv`, incidentsCsv(rows));
+      if (total > rows.length) notices.done(`The first ${count(rows.length, "incident")} of ${number(total)} were exported`);
+    } catch (error) {
+      notices.failed("They were not exported", error);
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <Button appearance="subtle" icon={<ArrowDownloadRegular />} disabled={busy || !total} onClick={() => void run()}>
+      {busy ? "Exporting" : "Export CSV"}
+    </Button>
+  );
+}
+
 function SortHeader({
   column,
+  className,
   sort,
   order,
   onSort,
 }: {
-  column: (typeof COLUMNS)[number];
+  column: { label: string; width?: number; sort?: string };
+  className?: string;
   sort: string;
   order: string;
   onSort: () => void;
 }) {
   if (!column.sort) {
     return (
-      <th scope="col" className={column.className} style={{ width: column.width }}>
+      <th scope="col" className={className} style={{ width: column.width }}>
         {column.label}
       </th>
     );
@@ -231,7 +306,7 @@ function SortHeader({
   return (
     <th
       scope="col"
-      className={column.className}
+      className={className}
       style={{ width: column.width }}
       aria-sort={on ? (order === "asc" ? "ascending" : "descending") : undefined}
     >
@@ -290,9 +365,10 @@ function NoIncidents({ filtered }: { filtered: boolean }) {
 }
 
 function ownerOptions(counts: Record<string, number> | undefined, me: string | undefined) {
-  const names = Object.entries(counts ?? {}).filter(([name]) => name !== "");
+  const names = Object.entries(counts ?? {}).filter(([name]) => name !== "" && name !== "none");
   const options = names.map(([name, n]) => ({ value: name, label: name === me ? `${name} (me)` : name, count: n }));
   if (me && !options.some((o) => o.value === me)) options.unshift({ value: me, label: `${me} (me)`, count: 0 });
+  options.push({ value: "none", label: "Nobody", count: counts?.[""] ?? 0 });
   return options;
 }
 

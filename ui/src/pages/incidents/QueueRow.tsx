@@ -1,19 +1,34 @@
-import { Avatar, Checkbox } from "@fluentui/react-components";
+import { Checkbox } from "@fluentui/react-components";
 import { Link, useNavigate } from "@tanstack/react-router";
-import { memo, useMemo } from "react";
+import { memo } from "react";
 import type { IncidentSummary } from "~/api/types";
-import { EntityRow, None, PriorityChip, SeverityMark, StatusMark, TacticTicks, TagChip, Time } from "~/components/marks";
-import { isAsset, sortEntities } from "~/lib/entities";
+import { PriorityChip, TacticTicks, TagChip } from "~/components/marks";
 import { unturned } from "~/lib/text";
+import type { Column } from "./columns";
 import css from "./Queue.module.css";
 
 export const QueueRow = memo(
-  function QueueRow({ incident, chosen, onChoose }: { incident: IncidentSummary; chosen: boolean; onChoose: (on: boolean) => void }) {
+  function QueueRow({
+    incident,
+    columns,
+    custom,
+    gone,
+    chosen,
+    onChoose,
+  }: {
+    incident: IncidentSummary;
+    columns: readonly Column[];
+    custom: boolean;
+    /** It is in the list no more, but stays where somebody reads it. */
+    gone: boolean;
+    chosen: boolean;
+    onChoose: (on: boolean) => void;
+  }) {
     const navigate = useNavigate();
-    const assets = useMemo(() => sortEntities(incident.entities.filter((e) => isAsset(e.type))), [incident.entities]);
     return (
       <tr
         data-chosen={chosen || undefined}
+        data-gone={gone || undefined}
         // The link in the title is the real control; a click anywhere else on the row is a shortcut for the mouse.
         onClick={(event) => {
           if (!(event.target as HTMLElement).closest("a, button, input, label"))
@@ -36,6 +51,7 @@ export const QueueRow = memo(
           </Link>
           <div className={css.sub}>
             <span className="num">#{incident.number}</span>
+            {gone ? <em>no longer in this list</em> : null}
             <TacticTicks tactics={incident.tactics} />
             {incident.tags.slice(0, 3).map((tag) => (
               <TagChip key={tag}>{tag}</TagChip>
@@ -43,32 +59,13 @@ export const QueueRow = memo(
             {incident.tags.length > 3 ? <span title={incident.tags.slice(3).join(", ")}>+{incident.tags.length - 3}</span> : null}
           </div>
         </td>
-        <td>
-          <SeverityMark severity={incident.severity} />
-        </td>
-        <td className={css.narrow}>
-          <StatusMark status={incident.status} />
-        </td>
-        <td className={css.mid}>{assets.length ? <EntityRow entities={assets} max={2} /> : <None />}</td>
-        <td className={`${css.mid} num`}>{incident.alert_count}</td>
-        <td className={css.narrow}>
-          {incident.owner ? (
-            <span className={css.owner}>
-              <Avatar name={incident.owner} size={20} color="colorful" aria-hidden="true" />
-              <span className={css.ownerName}>{incident.owner}</span>
-            </span>
-          ) : (
-            <None>nobody</None>
-          )}
-        </td>
-        <td className={`${css.wide} ${css.time}`}>
-          <Time value={incident.first} />
-        </td>
-        <td className={`${css.time} ${css.narrow}`}>
-          <Time value={incident.last} />
-        </td>
+        {columns.map((column) => (
+          <td key={column.id} className={custom ? undefined : column.room}>
+            {column.cell(incident)}
+          </td>
+        ))}
       </tr>
     );
   },
-  (a, b) => a.incident === b.incident && a.chosen === b.chosen,
+  (a, b) => a.incident === b.incident && a.chosen === b.chosen && a.gone === b.gone && a.columns === b.columns,
 );

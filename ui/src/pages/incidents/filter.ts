@@ -4,15 +4,32 @@ import type { QueueSearch } from "~/app/router";
 export const PAGE_SIZE = 50;
 export const DEFAULT_STATUS = "New,InProgress";
 
+/** Times of the last activity that are offered: their name in the address, in words, and their length in hours. */
+export const TIMES = [
+  { value: "24h", label: "Last 24 hours", hours: 24 },
+  { value: "7d", label: "Last 7 days", hours: 168 },
+  { value: "30d", label: "Last 30 days", hours: 720 },
+] as const;
+
+const STEP = 5 * 60_000;
+
+/** The beginning of such a time, in steps of minutes: it is part of what is asked for, which shan't be another with each look. */
+function since(time: string | undefined, now: number): string | undefined {
+  const span = TIMES.find((t) => t.value === time);
+  return span && new Date(Math.floor(now / STEP) * STEP - span.hours * 3_600_000).toISOString();
+}
+
 const ascendingFirst = new Set(["title", "number"]);
 
 /** What the address says, as the API's parameters. No status means the working default; "all" means no filter. */
-export function toFilter(search: QueueSearch): IncidentFilter {
+export function toFilter(search: QueueSearch, now = Date.now()): IncidentFilter {
   return {
     status: search.status === "all" ? undefined : (search.status ?? DEFAULT_STATUS),
     severity: search.severity,
     owner: search.owner,
     tag: search.tag,
+    classification: search.classification,
+    since: since(search.time, now),
     q: search.q,
     sort: (search.sort ?? "priority") as IncidentFilter["sort"],
     order: search.order ?? (search.sort && ascendingFirst.has(search.sort) ? "asc" : "desc"),
@@ -33,4 +50,4 @@ export const unlist = (values: string[]): string | undefined => (values.length ?
 
 /** Whether anything but the default view is asked for. */
 export const isFiltered = (search: QueueSearch): boolean =>
-  Boolean(search.status || search.severity || search.owner || search.tag || search.q);
+  Boolean(search.status || search.severity || search.owner || search.tag || search.classification || search.time || search.q);

@@ -235,6 +235,7 @@ function toElements(incident: Incident, dark: boolean): ElementDefinition[] {
 }
 
 const PADDING = 44;
+const LEAST = 0.8;
 
 /** Spread the picture over the pane at its natural size, so that labels stay readable; a crowd is zoomed out to fit instead. */
 function stretch(core: Core, container: HTMLElement): void {
@@ -242,8 +243,9 @@ function stretch(core: Core, container: HTMLElement): void {
   const box = nodes.boundingBox({ includeLabels: false });
   const room = { w: container.clientWidth - 2 * PADDING - 40, h: container.clientHeight - 2 * PADDING - 20 };
   const crowd = Math.max(1, Math.sqrt(nodes.length / 30));
-  const sx = Math.min(2.4, (room.w * crowd) / Math.max(1, box.w));
-  const sy = Math.min(2.4, (room.h * crowd) / Math.max(1, box.h));
+  // Never pressed together: things would lie on each other's names. What doesn't fit is zoomed out instead.
+  const sx = Math.max(LEAST, Math.min(2.4, (room.w * crowd) / Math.max(1, box.w)));
+  const sy = Math.max(LEAST, Math.min(2.4, (room.h * crowd) / Math.max(1, box.h)));
   nodes.positions((node) => {
     const { x, y } = node.position();
     return { x: (x - box.x1) * sx, y: (y - box.y1) * sy };

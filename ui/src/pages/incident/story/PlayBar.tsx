@@ -1,12 +1,13 @@
 import { Button, Slider, Tooltip } from "@fluentui/react-components";
 import { useEffect, useMemo, useState } from "react";
 import type { Incident } from "~/api/types";
-import { PlayRegular, StopRegular } from "~/components/icons";
-import { usePreferences } from "~/app/preferences";
+import { PauseRegular, PlayRegular } from "~/components/icons";
+import { usePreferences, useStored } from "~/app/preferences";
 import { parseTime, timeParts } from "~/lib/time";
 import css from "./Story.module.css";
 
 const STEP_MS = 700;
+const SPEEDS = [0.5, 1, 2, 4];
 
 /** Plays the graph by time: one step for each moment at which something new was seen. By keyboard it is a slider like any other. */
 export function PlayBar({
@@ -24,6 +25,7 @@ export function PlayBar({
     return [...new Set(all)].sort((a, b) => a - b);
   }, [incident.graph]);
   const [playing, setPlaying] = useState(false);
+  const [speed, setSpeed] = useStored("story.speed", 1);
   const at =
     moment === null
       ? moments.length - 1
@@ -38,9 +40,9 @@ export function PlayBar({
         setPlaying(false);
         setMoment(null);
       } else setMoment(moments[at + 1] ?? null);
-    }, STEP_MS);
+    }, STEP_MS / speed);
     return () => clearTimeout(timer);
-  }, [playing, at, moments]);
+  }, [playing, at, moments, speed]);
   if (moments.length < 2) return null;
   const shown = moments[at];
   const date = shown === undefined ? null : parseTime(new Date(shown).toISOString());
@@ -51,8 +53,8 @@ export function PlayBar({
   };
   return (
     <div className={css.play}>
-      <Tooltip content={playing ? "Stop" : "Play by time"} relationship="label">
-        <Button size="small" appearance="subtle" icon={playing ? <StopRegular /> : <PlayRegular />} onClick={toggle} />
+      <Tooltip content={playing ? "Pause" : "Play by time"} relationship="label">
+        <Button size="small" appearance="subtle" icon={playing ? <PauseRegular /> : <PlayRegular />} onClick={toggle} />
       </Tooltip>
       <Slider
         className={css.playSlider}
@@ -67,6 +69,13 @@ export function PlayBar({
           setMoment(data.value >= moments.length - 1 ? null : (moments[data.value] ?? null));
         }}
       />
+      <select className={css.speed} aria-label="Speed of playing" value={speed} onChange={(event) => setSpeed(Number(event.target.value))}>
+        {SPEEDS.map((each) => (
+          <option key={each} value={each}>
+            {each}×
+          </option>
+        ))}
+      </select>
       <span className="num" aria-hidden="true">
         {label} · {at + 1}/{moments.length}
       </span>
