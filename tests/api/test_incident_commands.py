@@ -304,3 +304,38 @@ def test_a_filter_that_nothing_can_match_is_refused(
 ) -> None:
     with pytest.raises(TocsinError, match=f"{wrong}.*Did you mean '{right}'"):
         Commands(served, place, "Reader")("list", flag, wrong)
+
+
+@pytest.mark.parametrize("place", ["server", "folder"])
+def test_words_of_other_doors(served: Served, place: str) -> None:
+    one, _ = fill(served, 25 if place == "server" else 26)
+    run = Commands(served, place, "Responder")
+    with pytest.raises(TocsinError, match="Did you mean 'closed'"):
+        run("set", one, "--words", "sentinel", "--status", "Closd")
+    closing = ("--status", "Closed", "--classification", "BenignPositive", "--determination", "SuspiciousButExpected")
+    made = run.json("set", one, "--words", "sentinel", *closing)
+    assert (made["status"], made["classification"], made["determination"]) == (
+        "Resolved",
+        "InformationalExpectedActivity",
+        None,
+    )
+    with served.client("responder") as client:
+        path = f"/api/v1/incidents/{made['id']}/words"
+        assert client.get(path).json()["sentinel"] == dict(
+            zip(("status", "classification", "determination"), closing[1::2], strict=True)
+        )
+        said = {"status": "inProgress", "classification": "truePositive", "determination": "multiStagedAttack"}
+        made = client.patch(f"{path}/api", json=said).json()
+        assert (made["status"], made["classification"], made["determination"]) == (
+            "InProgress",
+            "TruePositive",
+            "MultiStagedAttack",
+        )
+        assert client.get(path).json()["api"] == said
+        impossible = client.patch(f"{path}/api", json={"classification": "falsePositive", "determination": "phishing"})
+        assert (impossible.status_code, impossible.json()["hint"]) == (
+            422,
+            "One of Clean, NoEnoughDataToValidate, Other.",
+        )
+    with served.client("reader") as client:
+        assert client.patch(f"{path}/api", json=said).status_code == 403

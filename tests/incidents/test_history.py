@@ -19,8 +19,9 @@ from tocsin.base.clock import ManualClock
 from tocsin.base.errors import StateError, TocsinError
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.history import bring_up_to_date, fold, rebuild
-from tocsin.incidents.life import Actor
-from tocsin.state import State
+from tocsin.incidents.judging import set_weights
+from tocsin.incidents.life import Actor, uncomment
+from tocsin.state import State, Unit
 from tocsin.state.database import _engine
 from tocsin.state.migrations import config
 from tocsin.tables import Entity
@@ -144,17 +145,38 @@ _STEP = st.one_of(
     st.tuples(st.just("merge"), st.integers(0, 5), st.integers(0, 5)),
     st.tuples(st.just("move"), st.integers(0, 5), st.integers(0, 5)),
     st.tuples(st.just("comment"), st.integers(0, 5), st.sampled_from(["x", "y\x00"])),
-    st.tuples(st.just("undo"), st.just(0), st.just(0)),
+    st.tuples(st.just("edit"), st.integers(0, 5), st.sampled_from(["z", None])),
+    st.tuples(st.just("task"), st.integers(0, 5), st.sampled_from(["call", "ask\x00", None, True, False])),
+    st.tuples(st.just("weights"), st.integers(0, 90), st.just(0)),
+    st.tuples(st.just("clock"), st.integers(-90, 90), st.just(0)),
+    st.tuples(st.just("undo"), st.integers(0, 3), st.just(0)),
 )
 
 
+def about(desk: IncidentDesk, unit: Unit, what: str, incident: str, more: Any) -> None:
+    """An edit of the newest comment (None takes it back), or one of the tasks: a new one, the newest done or open again (None takes it away)."""
+    if what == "edit":
+        said = [a for a in unit.incidents.activity_of(incident) if a.kind == "comment"]
+        if said and more is None:
+            uncomment(unit, incident, said[-1].id, actor=ANNA)
+        elif said:
+            desk.edit_comment(unit, incident, said[-1].id, more, actor=ANNA)
+    elif isinstance(more, str):
+        desk.add_task(unit, incident, more, "", actor=ANNA)
+    elif todo := unit.incidents.tasks.of(incident):
+        if more is None:
+            desk.remove_task(unit, incident, todo[-1].id, actor=ANNA)
+        else:
+            desk.change_task(unit, incident, todo[-1].id, {"done": more}, actor=ANNA)
+
+
 @settings(
-    max_examples=8,
+    max_examples=12,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
-@given(st.lists(_STEP, min_size=3, max_size=14))
+@given(st.lists(_STEP, min_size=3, max_size=20))
 def test_whatever_happens_the_projections_are_what_the_log_says(tmp_path_factory: Any, steps: list[Any]) -> None:
     state = opened(tmp_path_factory.mktemp("history"))
     desk = IncidentDesk(state)
@@ -169,8 +191,18 @@ def test_whatever_happens_the_projections_are_what_the_log_says(tmp_path_factory
                 if what == "alert":
                     desk.add([alert(f"n{number}", 2 + number, hosts[at % 3], ANN if at > 3 else None, severity=more)])
                     continue
+                if what == "clock":
+                    state.clock = ManualClock(state.clock.now() + timedelta(minutes=at))
+                    continue
+                if what == "weights":
+                    with state.write() as unit:
+                        set_weights(unit, {"severity": {"High": float(at)}})
+                    desk.judge(again=True)
+                    continue
                 with state.write() as unit:
-                    if what == "change":
+                    if what in ("edit", "task"):
+                        about(desk, unit, what, incident, more)
+                    elif what == "change":
                         desk.change(unit, incident, more, actor=ANNA)
                     elif what == "comment":
                         desk.comment(unit, incident, more, actor=ANNA)
@@ -182,11 +214,16 @@ def test_whatever_happens_the_projections_are_what_the_log_says(tmp_path_factory
                         undo = desk.move(unit, incident, mine[: max(1, more % 2)], None, reason="", actor=ANNA)
                         done.append((desk.unmove, undo))
                     elif done:
-                        take_back, undo = done.pop()
+                        take_back, undo = done.pop(at % len(done))
                         take_back(unit, undo, actor=ANNA)
             except TocsinError:
                 continue
         assert differences(state) == []
+        with state.read() as unit:
+            for incident in unit.incidents.every_id():
+                told = [e for e in unit.incidents.history.of(incident) if e.version is not None]
+                assert [e.version for e in told] == list(range(1, len(told) + 1))
+                assert [e.time for e in told] == sorted(e.time for e in told), "whatever the clock did"
     finally:
         state.close()
 

@@ -6,7 +6,7 @@ import pytest
 
 from tocsin.base.errors import UsageError
 from tocsin.incidents.life import CLASSIFICATIONS
-from tocsin.incidents.vocabulary import from_words, words
+from tocsin.incidents.vocabulary import change_of, from_words, words
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,17 @@ def test_what_is_no_word_is_said_with_the_nearest(vocabulary: str, given: dict[s
         from_words(vocabulary, given)
     assert caught.value.code == "INC0002"
     assert hint in (caught.value.hint or "")
+
+
+def test_a_change_in_fewer_words_leaves_what_they_say_already() -> None:
+    phishing = {"status": "Resolved", "classification": "TruePositive", "determination": "Phishing"}
+    closed = {"status": "Closed", "classification": "TruePositive", "determination": "SuspiciousActivity"}
+    assert change_of(phishing, "sentinel", closed) == {}
+    assert change_of(phishing, "sentinel", {**closed, "status": "Active", "comment": "x"}) == {
+        "status": "InProgress",
+        "comment": "x",
+    }
+    assert change_of({**phishing, "classification": "FalsePositive", "determination": "Clean"}, "sentinel", closed) == {
+        "classification": "TruePositive",
+        "determination": None,
+    }

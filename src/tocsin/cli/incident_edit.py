@@ -43,6 +43,12 @@ def set_(
     tag: Annotated[list[str] | None, typer.Option(help="A tag to add. Repeatable.")] = None,
     untag: Annotated[list[str] | None, typer.Option(help="A tag to remove. Repeatable.")] = None,
     comment: Annotated[str, typer.Option(help="A note kept with the change.")] = "",
+    words: Annotated[
+        str,
+        typer.Option(
+            help="Whose words status, classification and determination (in Sentinel the reason) are: defender, sentinel or api."
+        ),
+    ] = "",
     version: Annotated[
         int | None, typer.Option(help="Refuse when the incident's version (see `show`) isn't that any more.")
     ] = None,
@@ -63,6 +69,10 @@ def set_(
     changes |= {n: v for n, v in (("add_tags", tag), ("remove_tags", untag), ("comment", comment)) if v}
     if not changes:
         raise UsageError("there is nothing to change", code="USE0053", hint="`--help` names what can be.")
+    if words:
+        from tocsin.incidents.vocabulary import change_of
+
+        changes = change_of(desk.show(incident), words, changes)
     if version is not None:
         changes["version"] = version
     try:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from tocsin.base.errors import UsageError, did_you_mean
 
-__all__ = ["VOCABULARIES", "from_words", "words"]
+__all__ = ["VOCABULARIES", "change_of", "from_words", "words", "words_of"]
 
 VOCABULARIES = ("defender", "sentinel", "api")
 
@@ -68,6 +68,23 @@ def words(
         said["classification"] = classification[:1].lower() + classification[1:] if classification else "unknown"
         said["determination"] = _API_DETERMINATION.get(determination, "unknown")
     return said
+
+
+def words_of(incident: Mapping[str, Any], vocabulary: Literal["defender", "sentinel", "api"]) -> dict[str, str]:
+    """The same of an incident in the API's shape."""
+    decided = {n: incident[n] for n in ("status", "classification", "determination")}
+    return words(vocabulary, **decided)
+
+
+def change_of(incident: Mapping[str, Any], vocabulary: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """`from_words` for an incident in the API's shape: what is said of it already stays as it is, however little of it that door has a word for
+    (Sentinel says SuspiciousActivity of phishing and of malware)."""
+    made = from_words(vocabulary, given)
+    said = {n: v.casefold() for n, v in words_of(incident, vocabulary).items()}  # type: ignore[arg-type]
+    same = [n for n in said if isinstance(given.get(n), str) and given[n].casefold() == said[n]]
+    if "determination" in same and "classification" in given and "classification" not in same:
+        same.remove("determination")
+    return {n: v for n, v in made.items() if n not in same}
 
 
 def from_words(vocabulary: str, given: Mapping[str, Any]) -> dict[str, Any]:

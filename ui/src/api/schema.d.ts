@@ -948,6 +948,46 @@ export interface paths {
         patch: operations["change_task"];
         trace?: never;
     };
+    "/api/v1/incidents/{incident_id}/words": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Incident Words
+         * @description Status, classification and determination in the words of Defender, Sentinel and the security API.
+         */
+        get: operations["incident_words"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{incident_id}/words/{vocabulary}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change In Words
+         * @description Changes status, classification and determination in the words of one door. What has no word there is refused with the nearest one.
+         */
+        patch: operations["change_in_words"];
+        trace?: never;
+    };
     "/api/v1/intake": {
         parameters: {
             query?: never;
@@ -4905,6 +4945,15 @@ export interface components {
             title: string;
         };
         /**
+         * IncidentWords
+         * @description What an incident is called in Defender's portal, in Sentinel, and in the security API.
+         */
+        IncidentWords: {
+            api: components["schemas"]["Words"];
+            defender: components["schemas"]["Words"];
+            sentinel: components["schemas"]["Words"];
+        };
+        /**
          * IntakeState
          * @description How intake does: bodies that are durable and not visible yet, and for how many seconds the oldest has waited. At a pressure of 1 it refuses.
          */
@@ -8499,6 +8548,40 @@ export interface components {
             /** Priorities */
             priorities: components["schemas"]["PriorityChange"][];
         };
+        /**
+         * Words
+         * @description Status, classification and determination in the words of one door; empty where nothing was decided.
+         */
+        Words: {
+            /** Classification */
+            classification: string;
+            /**
+             * Determination
+             * @description Of Sentinel: the reason for closing
+             */
+            determination: string;
+            /** Status */
+            status: string;
+        };
+        /**
+         * WordsPatch
+         * @description What to change, in the words of the door in the path; members left out stay.
+         */
+        WordsPatch: {
+            /** Classification */
+            classification?: string | null;
+            /** Comment */
+            comment?: string | null;
+            /**
+             * Determination
+             * @description Of Sentinel: the reason for closing
+             */
+            determination?: string | null;
+            /** Status */
+            status?: string | null;
+            /** Version */
+            version?: number | null;
+        };
     };
     responses: never;
     parameters: never;
@@ -10192,6 +10275,73 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["TaskPatch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Incident"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    incident_words: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                incident_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IncidentWords"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_in_words: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                incident_id: string;
+                vocabulary: "defender" | "sentinel" | "api";
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WordsPatch"];
             };
         };
         responses: {

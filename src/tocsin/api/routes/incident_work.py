@@ -12,6 +12,7 @@ from tocsin.access import Principal
 from tocsin.api.security import needs, workspace_of
 from tocsin.api.shapes import Incident, Input, Output, Reason
 from tocsin.incidents.life import Actor
+from tocsin.incidents.vocabulary import change_of, words_of
 
 router = APIRouter(prefix="/incidents", tags=["incidents"])
 
@@ -145,6 +146,55 @@ class PriorityHistory(Output):
 def priority_history(incident_id: str, request: Request) -> PriorityHistory:
     """How an incident's priority came to be: each with its reasons."""
     return PriorityHistory.model_validate({"items": workspace_of(request).incidents.priority_history(incident_id)})
+
+
+class Words(Output):
+    """Status, classification and determination in the words of one door; empty where nothing was decided."""
+
+    status: str
+    classification: str
+    determination: str = Field(description="Of Sentinel: the reason for closing")
+
+
+class IncidentWords(Output):
+    """What an incident is called in Defender's portal, in Sentinel, and in the security API."""
+
+    defender: Words
+    sentinel: Words
+    api: Words
+
+
+class WordsPatch(Input):
+    """What to change, in the words of the door in the path; members left out stay."""
+
+    status: str | None = Field(default=None, max_length=64)
+    classification: str | None = Field(default=None, max_length=64)
+    determination: str | None = Field(default=None, max_length=64, description="Of Sentinel: the reason for closing")
+    comment: str | None = Field(default=None, max_length=30_000)
+    version: int | None = None
+
+
+@router.get("/{incident_id}/words", dependencies=[Depends(needs("incidents.read"))])
+def incident_words(incident_id: str, request: Request) -> IncidentWords:
+    """Status, classification and determination in the words of Defender, Sentinel and the security API."""
+    incident = workspace_of(request).incidents.get(incident_id)
+    return IncidentWords.model_validate({v: words_of(incident, v) for v in ("defender", "sentinel", "api")})
+
+
+@router.patch("/{incident_id}/words/{vocabulary}")
+def change_in_words(
+    incident_id: str,
+    vocabulary: Literal["defender", "sentinel", "api"],
+    body: WordsPatch,
+    request: Request,
+    principal: Manage,
+) -> Incident:
+    """Changes status, classification and determination in the words of one door. What has no word there is refused with the nearest one."""
+    workspace = workspace_of(request)
+    given = body.model_dump(exclude_none=True)
+    changes = change_of(workspace.incidents.get(incident_id), vocabulary, given)
+    workspace.gate.edit_incident(incident_id, changes, by=principal)
+    return Incident.model_validate(workspace.incidents.get(incident_id))
 
 
 class NewTask(Input):
