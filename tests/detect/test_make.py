@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tocsin.detect.alertentities import entities_of_column
-from tocsin.detect.entities import derive_entities, map_entities, process_time, split_path
+from tocsin.detect.entities import EntitySet, derive_entities, map_entities, process_time, split_path
 from tocsin.detect.make import Rows, assets_of, make_alerts, moment, row_hash
 from tocsin.detect.rule import AlertDetails, EntityMapping, IncidentSettings, Operator, Rule, RuleKind
 from tocsin.tables.entities import Entity
@@ -249,3 +250,41 @@ def test_a_set_s_order_makes_no_other_row() -> None:
     """make_set gives its values in any order, so the same window asked twice would alert twice."""
     assert row_hash({"User": "ann", "Names": ["b", "a", 3]}) == row_hash({"User": "ann", "Names": ["a", 3, "b"]})
     assert row_hash({"Names": ["a", "a"]}) != row_hash({"Names": ["a"]})
+
+
+def test_a_machines_own_account_is_nobody_on_it() -> None:
+    """SYSTEM is told as WS1$ by Windows' own log. What another machine's account does there is that machine's doing."""
+    kept = EntitySet()
+    kept.add(
+        [
+            Entity.host("ws1.contoso.com"),
+            *(Entity("Account", {"Name": n, "NTDomain": "CONTOSO"}) for n in ("WS1$", "DC1$", "ann")),
+        ]
+    )
+    assert [e.label for e in kept.entities()] == ["ws1.contoso.com", "CONTOSO\\DC1$", "CONTOSO\\ann"]
+
+
+def test_entities_of_another_products_alert_refer_to_each_other() -> None:
+    column = json.dumps(
+        [
+            {"$id": "1", "Type": "host", "HostName": "ws1", "DnsDomain": "contoso.com", "MdatpDeviceId": "d-1"},
+            {"$id": "2", "Type": "file", "Name": "a.exe", "Directory": "C:\\Temp", "FileHashes": [{"Algorithm": "SHA256", "Value": "B" * 64}]},
+            {"$id": "3", "Type": "process", "ProcessId": "0x1A4", "CreationTimeUtc": "2026-03-02T10:00:00Z", "Host": {"$ref": "1"},
+             "ImageFile": {"$ref": "2"}},
+            {"$id": "4", "Type": "account", "Name": "SYSTEM", "NTDomain": "AUTORITE NT", "Host": {"$ref": "1"}},
+            {"$id": "5", "Type": "registry-value", "Key": {"$ref": "6"}, "Name": "Run"},
+            {"$id": "6", "Type": "registry-key", "Hive": "HKEY_LOCAL_MACHINE", "Key": "Software"},
+            {"$id": "7", "Type": "something new", "Name": "x"},
+            {"$id": "8", "Type": "ip", "Address": {"$ref": "99"}},
+            "odd", None, 7,
+        ]
+    )  # fmt: skip
+    found = {e.type: e for e in entities_of_column(column)}
+    assert sorted(found) == ["File", "FileHash", "Host", "Process", "RegistryKey", "RegistryValue"]
+    assert found["Process"].identifiers["Host"] == "ws1.contoso.com"
+    assert found["Process"].identifiers["ImageFile"] == "C:\\Temp\\a.exe"
+    assert found["RegistryValue"].identifiers["Key"] == "HKEY_LOCAL_MACHINE\\Software"
+    assert found["Host"].identifiers["DeviceId"] == "d-1"
+    assert found["FileHash"].label == "b" * 64
+    for nothing in ("", "[", "[}", "{}", None, 7, [None], "x" * 100):
+        assert entities_of_column(nothing) == []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -112,19 +112,27 @@ def make(kind: str, identifiers: Mapping[str, str]) -> Iterator[Entity]:
 
 
 def complete(entities: Sequence[Entity]) -> tuple[Entity, ...]:
-    """Gives processes and files without a host the only host of the set: a process is one thing on one host only."""
-    hosts = {e.label for e in entities if e.type == "Host"}
+    """Gives processes and files without a host the only host of the set: a process is one thing on one host only. Leaves out the accounts of
+    machines that are hosts of the set: ``CONTOSO\\WS1$`` on WS1 is what SYSTEM is called there."""
+    machines = {e.identifiers.get("HostName", e.label).lower() for e in entities if e.type == "Host"}
+    kept = [e for e in entities if not (e.type == "Account" and _is_machine(e, machines))]
+    hosts = {e.label for e in kept if e.type == "Host"}
     if len(hosts) != 1:
-        return tuple(entities)
+        return tuple(kept)
     host = next(iter(hosts))
     return tuple(
         dict.fromkeys(
             Entity(e.type, {**e.identifiers, "Host": host})
             if e.type in ("Process", "File") and "Host" not in e.identifiers
             else e
-            for e in entities
+            for e in kept
         )
     )
+
+
+def _is_machine(entity: Entity, machines: Collection[str]) -> bool:
+    name = entity.identifiers.get("Name", "")
+    return name.endswith("$") and name[:-1].lower() in machines
 
 
 # ---------------------------------------------------------------------------------------------- well-known columns
