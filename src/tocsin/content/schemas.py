@@ -8,7 +8,19 @@ from typing import Any
 
 from tocsin.content.schema import Field, Schema
 
-__all__ = ["AUTOMATION", "ENTITIES", "FUNCTION", "HUNT", "INCIDENTS", "PACK", "PARSER", "SUMMARY", "TESTS", "is_moved"]
+__all__ = [
+    "AUTOMATION",
+    "ENTITIES",
+    "ENTITY_MAPPING",
+    "FUNCTION",
+    "HUNT",
+    "INCIDENTS",
+    "PACK",
+    "PARSER",
+    "SUMMARY",
+    "TESTS",
+    "is_moved",
+]
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _ID = r"[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -280,6 +292,8 @@ ENTITIES = Schema(
     },
 )
 
+_ROW_LIST = Field("list", item=Field("map", nullable=False))
+
 TESTS = Schema(
     "A test file",
     {
@@ -296,8 +310,8 @@ TESTS = Schema(
                         "fires": Field("bool", required=True),
                         "alerts": Field("int", least=0),
                         "now": Field("text"),
-                        "rows": Field("map", required=True, item=Field("list", item=Field("map", nullable=False))),
-                        "watchlists": Field("map", item=Field("list", item=Field("map", nullable=False))),
+                        "rows": Field("map", required=True, item=_ROW_LIST),
+                        "watchlists": Field("map", item=_ROW_LIST),
                         "entities": Field(
                             "list",
                             item=Field(
@@ -322,6 +336,26 @@ TESTS = Schema(
 
 _COLUMN = r"[A-Za-z_][A-Za-z0-9_]*"
 _SHARE = Field("number", least=0, most=1)
+
+ENTITY_MAPPING = Schema(
+    "An entity mapping",
+    {
+        "entityType": Field("text", required=True),
+        "fieldMappings": Field(
+            "list",
+            required=True,
+            item=Field(
+                "map",
+                nullable=False,
+                schema=Schema(
+                    "A field mapping",
+                    {"identifier": Field("text", required=True), "columnName": Field("text", required=True)},
+                ),
+            ),
+        ),
+    },
+)
+"""How an alert's entities come of its rows' columns, as rules and anomalies say it."""
 
 ANOMALY = Schema(
     "An anomaly",
@@ -390,34 +424,11 @@ ANOMALY = Schema(
             item=Field(
                 "map",
                 nullable=False,
-                schema=Schema(
-                    "An entity mapping",
-                    {
-                        "entityType": Field("text", required=True, nullable=False),
-                        "fieldMappings": Field(
-                            "list",
-                            required=True,
-                            nullable=False,
-                            item=Field(
-                                "map",
-                                nullable=False,
-                                schema=Schema(
-                                    "A field mapping",
-                                    {
-                                        "identifier": Field("text", required=True, nullable=False),
-                                        "columnName": Field("text", required=True, nullable=False),
-                                    },
-                                ),
-                            ),
-                        ),
-                    },
-                ),
+                schema=ENTITY_MAPPING,
             ),
         ),
     },
 )
-
-_ROWS = Field("map", item=Field("list", item=Field("map", nullable=False)))
 
 ANOMALY_TESTS = Schema(
     "A test file of an anomaly",
@@ -443,12 +454,12 @@ ANOMALY_TESTS = Schema(
                                     {
                                         "every": Field("text", required=True, nullable=False),
                                         "times": Field("int", required=True, least=1, most=10_000),
-                                        "rows": _ROWS,
+                                        "rows": Field("map", item=_ROW_LIST),
                                     },
                                 ),
                             ),
                         ),
-                        "rows": Field("map", required=True, item=Field("list", item=Field("map", nullable=False))),
+                        "rows": Field("map", required=True, item=_ROW_LIST),
                         "now": Field("text"),
                         "anomalies": Field("int", required=True, least=0),
                         "insights": Field("map"),

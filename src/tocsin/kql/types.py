@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-__all__ = ["Catalog", "Column", "FunctionSource", "KqlType", "MappingCatalog", "TableSchema"]
+__all__ = ["CLR_TYPES", "Catalog", "Column", "FunctionSource", "KqlType", "MappingCatalog", "TableSchema"]
 
 
 class KqlType(StrEnum):
@@ -120,3 +120,18 @@ class MappingCatalog:
     def function_names(self) -> Iterable[str]:
         """See `Catalog.function_names`."""
         return self.functions.keys()
+
+
+CLR_TYPES = {
+    KqlType.BOOL: "System.SByte",
+    KqlType.INT: "System.Int32",
+    KqlType.LONG: "System.Int64",
+    KqlType.REAL: "System.Double",
+    KqlType.DECIMAL: "System.Data.SqlTypes.SqlDecimal",
+    KqlType.STRING: "System.String",
+    KqlType.DATETIME: "System.DateTime",
+    KqlType.TIMESPAN: "System.TimeSpan",
+    KqlType.GUID: "System.Guid",
+    KqlType.DYNAMIC: "System.Object",
+}
+"""KQL types as .NET names them."""

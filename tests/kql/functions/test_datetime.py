@@ -1,14 +1,16 @@
-"""The examples of `tocsin.kql.functions.datetime`, executed."""
+"""The examples of the functions over datetimes, of their formats and of bins, executed."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.kql.functions.harness import check
-from tocsin.kql.functions.datetime import FUNCTIONS
+from tocsin.kql.functions import bins, datetime, datetime_formats
 from tocsin.kql.functions.model import ScalarFunction
 
 
-@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "function", [*datetime.FUNCTIONS, *datetime_formats.FUNCTIONS, *bins.FUNCTIONS], ids=lambda f: f.name
+)
 def test_examples(function: ScalarFunction) -> None:
     assert check(function) == []

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 import pytest
 
 from tocsin.kql import compile_query
-from tocsin.kql.binder.calls import _SPECIAL
+from tocsin.kql.binder.special_forms import SPECIAL_FORMS
 from tocsin.kql.functions import registry
 from tocsin.kql.functions.specials import SPECIALS, special
 from tocsin.tables import catalogue
 
 
 def test_each_has_an_entry() -> None:
-    assert [name for name in _SPECIAL if special(name) is None and registry.scalar(name) is None] == []
+    assert [name for name in SPECIAL_FORMS if special(name) is None and registry.scalar(name) is None] == []
     assert [entry.name for entry in SPECIALS if registry.scalar(entry.name) is not None] == []
 
 

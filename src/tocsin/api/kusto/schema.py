@@ -6,24 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tocsin.base.errors import KqlError
-from tocsin.kql.types import FunctionSource, KqlType, TableSchema
+from tocsin.kql.types import CLR_TYPES, FunctionSource, KqlType, TableSchema
 from tocsin.tables import catalogue
 
-__all__ = ["CLR_TYPES", "csl", "database_json", "folder", "function_json", "quoted", "table_json"]
-
-CLR_TYPES = {
-    KqlType.BOOL: "System.SByte",
-    KqlType.INT: "System.Int32",
-    KqlType.LONG: "System.Int64",
-    KqlType.REAL: "System.Double",
-    KqlType.DECIMAL: "System.Data.SqlTypes.SqlDecimal",
-    KqlType.STRING: "System.String",
-    KqlType.DATETIME: "System.DateTime",
-    KqlType.TIMESPAN: "System.TimeSpan",
-    KqlType.GUID: "System.Guid",
-    KqlType.DYNAMIC: "System.Object",
-}
-"""KQL types as .NET names them."""
+__all__ = ["csl", "database_json", "folder", "function_json", "quoted", "table_json"]
 
 
 def quoted(name: str) -> str:

@@ -15,7 +15,7 @@ from tocsin.access import Principal
 from tocsin.api.kusto import schema
 from tocsin.api.ports import Workspace
 from tocsin.base.errors import UsageError, did_you_mean
-from tocsin.kql.types import Column, FunctionSource, KqlType, TableSchema
+from tocsin.kql.types import CLR_TYPES, Column, FunctionSource, KqlType, TableSchema
 from tocsin.lake.engine import QueryResult, arrow_schema
 
 __all__ = ["Context", "table_of"]
@@ -168,7 +168,7 @@ def database_schema(c: Context) -> QueryResult:
         folder = schema.folder(table.name)
         rows.append((c.database, table.name, "", "", False, False, "", "", folder, table.doc))
         rows += [
-            (c.database, table.name, x.name, schema.CLR_TYPES[x.type], False, False, "", "", folder, x.doc)
+            (c.database, table.name, x.name, CLR_TYPES[x.type], False, False, "", "", folder, x.doc)
             for x in table.columns
             if not x.hidden
         ]
@@ -219,7 +219,7 @@ def table_columns(c: Context, name: str) -> QueryResult:
     """`.show table T`, `.show table T schema`: its columns."""
     found = c.table(name)
     columns = (("AttributeName", _S), ("AttributeType", _S), ("CslType", _S), ("DocString", _S))
-    rows = [(x.name, schema.CLR_TYPES[x.type], x.type.value, x.doc) for x in found.columns if not x.hidden]
+    rows = [(x.name, CLR_TYPES[x.type], x.type.value, x.doc) for x in found.columns if not x.hidden]
     return table_of(columns, rows)
 
 

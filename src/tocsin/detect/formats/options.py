@@ -8,6 +8,7 @@ from typing import Any
 
 from tocsin.base.errors import ContentError, did_you_mean
 from tocsin.content import Document, Field, Schema
+from tocsin.content.schemas import ENTITY_MAPPING
 from tocsin.detect.alert import TACTICS
 from tocsin.detect.durations import parse_duration
 from tocsin.detect.rule import AlertDetails, EntityMapping, IncidentSettings, normal_severity
@@ -38,31 +39,13 @@ def _severity(text: str) -> str:
 
 
 TEXTS = Field("list", item=Field("text"))
-_MAPPING = Schema(
-    "An entity mapping",
-    {
-        "entityType": Field("text", required=True),
-        "fieldMappings": Field(
-            "list",
-            required=True,
-            item=Field(
-                "map",
-                nullable=False,
-                schema=Schema(
-                    "A field mapping",
-                    {"identifier": Field("text", required=True), "columnName": Field("text", required=True)},
-                ),
-            ),
-        ),
-    },
-)
 FIELDS: Mapping[str, Field] = {
     "severity": Field("text", test=_severity),
     "enabled": Field("bool"),
     "requiredDataConnectors": Field("list"),
     "triggerThreshold": Field("int", least=0, most=10_000),
     "tactics": TEXTS,
-    "entityMappings": Field("list", longest=10, item=Field("map", schema=_MAPPING, nullable=False)),
+    "entityMappings": Field("list", longest=10, item=Field("map", schema=ENTITY_MAPPING, nullable=False)),
     "sentinelEntitiesMappings": Field(
         "list", item=Field("map", schema=Schema("A mapping", {"columnName": Field("text", required=True)}))
     ),

@@ -181,14 +181,7 @@ def decode_auditd(source: Source, context: Context) -> Iterator[DecodedItem]:
         for index, raw in enumerate(lines):
             place = Place(source.name, line=number + index)
             if isinstance(raw, LongLine):
-                yield context.dead(
-                    f"The line is {raw.size} bytes long.",
-                    codes.TOO_LONG,
-                    place,
-                    raw.head,
-                    size=raw.size,
-                    hint="max_record_bytes",
-                )
+                yield context.too_long(raw, place)
                 continue
             line = context.text(raw, number + index).strip("\r\n\0 ")
             if not line or line == "----" or line.startswith("time->"):

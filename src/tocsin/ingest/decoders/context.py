@@ -11,10 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.base.errors import Place
+from tocsin.ingest import codes
 from tocsin.ingest.custom import is_custom, typed_rows
 from tocsin.ingest.decoders.declared import zone_declared
 from tocsin.ingest.decoders.eventxml import add_event_xml
 from tocsin.ingest.decoders.jsonvalue import json_text
+from tocsin.ingest.decoders.lines import LongLine
 from tocsin.ingest.decoders.tables import TableMatcher
 from tocsin.ingest.decoders.times import parse_times
 from tocsin.ingest.decoders.windows import EVENT_SCHEMA, EventBuffer
@@ -87,6 +89,11 @@ class Context:
             reason = f"{reason} The setting is {hint}."
         kept = raw[: self.limits.dead_letter_bytes]
         return DeadLetter(reason, code, place, kept, self.origin, self.format, len(raw) if size is None else size)
+
+    def too_long(self, line: LongLine, place: Place) -> DeadLetter:
+        """Counts and makes the dead letter of a line that was longer than a record may be."""
+        reason = f"The line is {line.size} bytes long; {self.limits.max_record_bytes} are allowed."
+        return self.dead(reason, codes.TOO_LONG, place, line.head, size=line.size, hint="max_record_bytes")
 
     def note(self, what: str, where: str = "", count: int = 1) -> None:
         """Counts something odd that was repaired or kept all the same; `where` says where in the file it stands (`line 7`)."""

@@ -146,16 +146,7 @@ class _Lines(Iterator[str]):
             self.line += 1
             if isinstance(raw, LongLine):
                 place = Place(self._source.name, line=self.line)
-                self._dead.append(
-                    self._context.dead(
-                        f"The line is {raw.size} bytes long.",
-                        codes.TOO_LONG,
-                        place,
-                        raw.head,
-                        size=raw.size,
-                        hint="max_record_bytes",
-                    )
-                )
+                self._dead.append(self._context.too_long(raw, place))
                 continue
             self._recent = self._context.text(raw, self.line)
             if self.line == 1:

@@ -121,10 +121,7 @@ def decode_json_lines(source: Source, context: Context) -> Iterator[DecodedItem]
             context.line = None  # a repaired line isn't what it was decoded from
             place = Place(source.name, line=number + index)
             if line.__class__ is LongLine:
-                yield context.dead(
-                    f"The line is {line.size} bytes long; {limit} are allowed.", codes.TOO_LONG, place, line.head,
-                    size=line.size, hint="max_record_bytes",
-                )  # fmt: skip
+                yield context.too_long(line, place)
                 continue
             yield from _add_odd(line, place, context)  # type: ignore[arg-type]
         context.line = None

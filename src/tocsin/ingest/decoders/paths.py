@@ -230,10 +230,7 @@ def _one_long_line(source: Source, limits: DecodeLimits, matcher: TableMatcher) 
         for number, lines in line_blocks(source, limits.max_record_bytes, limits.dead_letter_bytes):
             for index, line in enumerate(lines):
                 if isinstance(line, LongLine):
-                    yield context.dead(
-                        f"The line is {line.size} bytes long; {limits.max_record_bytes} are allowed.", codes.TOO_LONG,
-                        Place(name, line=number + index), line.head, size=line.size, hint="max_record_bytes",
-                    )  # fmt: skip
+                    yield context.too_long(line, Place(name, line=number + index))
     except IngestError as failure:
         error = failure
     found = report(context, name, error, source.position)

@@ -14,7 +14,6 @@ from typing import Any
 import orjson
 
 from tocsin.base.errors import Place
-from tocsin.ingest import codes
 from tocsin.ingest.decoders.context import Context
 from tocsin.ingest.decoders.declared import declared_object, from_syslog
 from tocsin.ingest.decoders.journal import FACILITIES, SEVERITIES
@@ -210,14 +209,7 @@ def decode_syslog(
         for index, raw in enumerate(lines):
             if isinstance(raw, LongLine):
                 place = Place(source.name, line=number + index)
-                yield context.dead(
-                    f"The line is {raw.size} bytes long.",
-                    codes.TOO_LONG,
-                    place,
-                    raw.head,
-                    size=raw.size,
-                    hint="max_record_bytes",
-                )
+                yield context.too_long(raw, place)
                 continue
             line = context.text(raw, number + index).rstrip("\r\n\0")
             if not line.strip():

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tocsin.base.errors import Place
-from tocsin.ingest import codes
 from tocsin.ingest.decoders.context import Context
 from tocsin.ingest.decoders.declared import declared_line, is_remark
 from tocsin.ingest.decoders.lines import LongLine, line_blocks
@@ -47,10 +46,7 @@ def decode_lines(source: Source, context: Context) -> Iterator[DecodedItem]:
     for number, lines in line_blocks(source, limit, context.limits.dead_letter_bytes):
         for index, raw in enumerate(lines):
             if isinstance(raw, LongLine):
-                yield context.dead(
-                    f"The line is {raw.size} bytes long.", codes.TOO_LONG, Place(source.name, line=number + index), raw.head, size=raw.size,
-                    hint="max_record_bytes",
-                )  # fmt: skip
+                yield context.too_long(raw, Place(source.name, line=number + index))
                 continue
             line = context.text(raw, number + index).rstrip("\r").lstrip("﻿")
             if not line.strip():

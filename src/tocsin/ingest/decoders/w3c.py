@@ -42,9 +42,7 @@ def decode_w3c(source: Source, context: Context) -> Iterator[DecodedItem]:
         for index, raw in enumerate(lines):
             place = Place(source.name, line=number + index)
             if isinstance(raw, LongLine):
-                yield context.dead(
-                    f"The line is {raw.size} bytes long.", codes.TOO_LONG, place, raw.head, size=raw.size, hint="max_record_bytes"
-                )  # fmt: skip
+                yield context.too_long(raw, place)
                 continue
             line = context.text(raw, number + index).rstrip("\r").lstrip("﻿")
             if not line.strip("\0 \t"):

@@ -12,12 +12,12 @@ from zoneinfo import ZoneInfo
 from tocsin.kql.functions.define import scalar
 from tocsin.kql.functions.macros import text_copies
 from tocsin.kql.functions.model import FunctionError, Lowered, Operand, ScalarFunction
-from tocsin.kql.functions.sql import micros, text, ticks
+from tocsin.kql.functions.sql import micros, ticks
 from tocsin.kql.types import KqlType
 
-__all__ = ["FUNCTIONS", "datetime_parts"]
+__all__ = ["FUNCTIONS", "made"]
 
-L, R, S, T, P = KqlType.LONG, KqlType.REAL, KqlType.STRING, KqlType.DATETIME, KqlType.TIMESPAN
+L, R, T, P = KqlType.LONG, KqlType.REAL, KqlType.DATETIME, KqlType.TIMESPAN
 I = KqlType.INT  # noqa: E741
 _GROUP = "Datetime and timespan"
 
@@ -34,14 +34,15 @@ _UNITS = {
 _CALENDAR = {"year": 12, "quarter": 3, "month": 1}
 
 
-def _made(sql: str, kind: KqlType, *, in_ticks: bool = False) -> Lowered:
+def made(sql: str, kind: KqlType, *, in_ticks: bool = False) -> Lowered:
+    """SQL that names its operands as often as its text shows."""
     return Lowered(sql, kind, in_ticks, text_copies(sql))
 
 
 def _start(macro: str) -> Callable[[Sequence[Operand]], Lowered]:
     def lower(operands: Sequence[Operand]) -> Lowered:
         offset = operands[1].sql if len(operands) > 1 else "0"
-        return _made(f"{macro}({micros(operands[0])}, {offset})", T)
+        return made(f"{macro}({micros(operands[0])}, {offset})", T)
 
     return lower
 
@@ -49,14 +50,14 @@ def _start(macro: str) -> Callable[[Sequence[Operand]], Lowered]:
 def _end(macro: str) -> Callable[[Sequence[Operand]], Lowered]:
     def lower(operands: Sequence[Operand]) -> Lowered:
         offset = operands[1].sql if len(operands) > 1 else "0"
-        return _made(f"{macro}({micros(operands[0])}, {offset})", T, in_ticks=True)
+        return made(f"{macro}({micros(operands[0])}, {offset})", T, in_ticks=True)
 
     return lower
 
 
 def _part(sql: str, kind: KqlType) -> Callable[[Sequence[Operand]], Lowered]:
     def lower(operands: Sequence[Operand]) -> Lowered:
-        return _made(sql.replace("{0}", micros(operands[0])), kind)
+        return made(sql.replace("{0}", micros(operands[0])), kind)
 
     return lower
 
@@ -72,16 +73,16 @@ def _add(operands: Sequence[Operand]) -> Lowered:
     if period in _CALENDAR:
         months = amount if _CALENDAR[period] == 1 else f"({amount}) * {_CALENDAR[period]}"
         if not moment.ticks:
-            return _made(f"k_addm({moment.sql}, {months})", T)
-        return _made(f"k_dtr(k_tk(k_addm({micros(moment)}, {months})) + {moment.sql} % 10)", T, in_ticks=True)
+            return made(f"k_addm({moment.sql}, {months})", T)
+        return made(f"k_dtr(k_tk(k_addm({micros(moment)}, {months})) + {moment.sql} % 10)", T, in_ticks=True)
     if period not in _UNITS:
         raise FunctionError(f"'{period}' is not a period", 0, hint=_periods())
     unit = _UNITS[period]
     if period == "nanosecond":
-        return _made(f"k_dtr({ticks(moment)} + ({amount})::HUGEINT // 100)", T, in_ticks=True)
+        return made(f"k_dtr({ticks(moment)} + ({amount})::HUGEINT // 100)", T, in_ticks=True)
     if not moment.ticks:
-        return _made(f"k_us(epoch_us({moment.sql}) + ({amount})::HUGEINT * {unit // 10})", T)
-    return _made(f"k_dtr({moment.sql} + ({amount})::HUGEINT * {unit})", T, in_ticks=True)
+        return made(f"k_us(epoch_us({moment.sql}) + ({amount})::HUGEINT * {unit // 10})", T)
+    return made(f"k_dtr({moment.sql} + ({amount})::HUGEINT * {unit})", T, in_ticks=True)
 
 
 def _periods() -> str:
@@ -92,23 +93,23 @@ def _diff(operands: Sequence[Operand]) -> Lowered:
     period, left, right = _period(operands[0], 0), operands[1], operands[2]
     if period in _CALENDAR:
         a, b = micros(left), micros(right)
-        return _made(f"date_diff('{period}', {b}, {a})", L)
+        return made(f"date_diff('{period}', {b}, {a})", L)
     if period not in _UNITS:
         raise FunctionError(f"'{period}' is not a period", 0, hint=_periods())
     if period == "week":
-        return _made(f"(k_week({micros(left)}) - k_week({micros(right)}))", L)
+        return made(f"(k_week({micros(left)}) - k_week({micros(right)}))", L)
     if period == "nanosecond":
         return (
-            _made(f"(({ticks(left)})::HUGEINT - {ticks(right)}) * 100", L)
+            made(f"(({ticks(left)})::HUGEINT - {ticks(right)}) * 100", L)
             if False
-            else _made(f"k_wrap((({ticks(left)})::HUGEINT - {ticks(right)}) * 100)", L)
+            else made(f"k_wrap((({ticks(left)})::HUGEINT - {ticks(right)}) * 100)", L)
         )
     unit = _UNITS[period]
     if left.ticks or right.ticks or unit < 10:
-        return _made(f"({ticks(left)} // {unit} - {ticks(right)} // {unit})", L)
+        return made(f"({ticks(left)} // {unit} - {ticks(right)} // {unit})", L)
     micro = unit // 10
     a, b = (f"((epoch_us({o.sql}) + 62135596800000000) // {micro})" for o in (left, right))
-    return _made(f"({a} - {b})", L)
+    return made(f"({a} - {b})", L)
 
 
 def _datetime_part(operands: Sequence[Operand]) -> Lowered:
@@ -132,7 +133,7 @@ def _datetime_part(operands: Sequence[Operand]) -> Lowered:
     }
     if period not in table:
         raise FunctionError(f"'{period}' is not a part of a datetime", 0, hint=_periods())
-    return _made(f"({table[period]})::BIGINT", L)
+    return made(f"({table[period]})::BIGINT", L)
 
 
 def _make_datetime(operands: Sequence[Operand]) -> Lowered:
@@ -148,7 +149,7 @@ def _make_datetime(operands: Sequence[Operand]) -> Lowered:
     while len(values) < 5:
         values.append("0")
     second = f"({operands[5].sql})::DOUBLE" if len(operands) > 5 else "0.0::DOUBLE"
-    return _made(f"k_make_dt({', '.join(values)}, {second})", T, in_ticks=True)
+    return made(f"k_make_dt({', '.join(values)}, {second})", T, in_ticks=True)
 
 
 def _make_timespan(operands: Sequence[Operand]) -> Lowered:
@@ -163,21 +164,21 @@ def _make_timespan(operands: Sequence[Operand]) -> Lowered:
         values = ["0", *given]
     else:
         values = given
-    return _made(f"k_make_span({', '.join(values[:3])}, ({values[3]})::DOUBLE)", P)
+    return made(f"k_make_span({', '.join(values[:3])}, ({values[3]})::DOUBLE)", P)
 
 
 def _unixtime(factor: str, whole: int) -> Callable[[Sequence[Operand]], Lowered]:
     def lower(operands: Sequence[Operand]) -> Lowered:
         value = operands[0]
         if value.type in (R, KqlType.DECIMAL):
-            return _made(
+            return made(
                 f"k_dtr(k_rlong(({value.sql})::DOUBLE * {factor})::HUGEINT + 621355968000000000)", T, in_ticks=True
             )
         if whole >= 10:
-            return _made(f"k_us(({value.sql})::HUGEINT * {whole // 10})", T)
+            return made(f"k_us(({value.sql})::HUGEINT * {whole // 10})", T)
         if whole == 1:
-            return _made(f"k_dtr(({value.sql})::HUGEINT + 621355968000000000)", T, in_ticks=True)
-        return _made(f"k_dtr(({value.sql})::HUGEINT // 100 + 621355968000000000)", T, in_ticks=True)
+            return made(f"k_dtr(({value.sql})::HUGEINT + 621355968000000000)", T, in_ticks=True)
+        return made(f"k_dtr(({value.sql})::HUGEINT // 100 + 621355968000000000)", T, in_ticks=True)
 
     return lower
 
@@ -199,198 +200,10 @@ def _zone(to_local: bool) -> Callable[[Sequence[Operand]], Lowered]:
             # SQL fails for a zone that it does not know.
             shifted = f"k_us(k_zoned(epoch_us({micros(moment)}), {zone.sql}, {'TRUE' if to_local else 'FALSE'}))"
         if moment.ticks:
-            return _made(f"k_dtr(k_tk({shifted}) + {moment.sql} % 10)", T, in_ticks=True)
-        return _made(f"k_tsr({shifted})", T)
+            return made(f"k_dtr(k_tk({shifted}) + {moment.sql} % 10)", T, in_ticks=True)
+        return made(f"k_tsr({shifted})", T)
 
     return lower
-
-
-# ---------------------------------------------------------------------------------------------- formatting
-
-
-_SEPARATORS = " /-:,._[]"
-"""The only characters that may stand between a format's letters (learn.microsoft.com/kusto/query/format-datetime-function)."""
-
-
-def datetime_parts(pattern: str, letters: str, separators: str) -> list[tuple[str, int]]:
-    """A format's runs of one letter as (letter, length); anything else as (text, 0)."""
-    found: list[tuple[str, int]] = []
-    i = 0
-    while i < len(pattern):
-        char = pattern[i]
-        if char in letters:
-            j = i
-            while j < len(pattern) and pattern[j] == char:
-                j += 1
-            found.append((char, j - i))
-            i = j
-            continue
-        if char not in separators:
-            raise FunctionError(
-                f"'{char}' can't be used in the format",
-                1,
-                hint=f"Letters: {' '.join(letters)}. Between them: {' '.join(repr(c) for c in separators)}.",
-            )
-        found.append((char, 0))
-        i += 1
-    return found
-
-
-def _constant_format(operand: Operand) -> str:
-    if not (operand.constant and isinstance(operand.value, str)):
-        raise FunctionError("the format must be a constant", 1)
-    return operand.value
-
-
-def _split_run(length: int, longest: int) -> list[int]:
-    """A run longer than the longest specifier is several of them: ``dddd`` is ``dd`` twice."""
-    return [longest] * (length // longest) + ([length % longest] if length % longest else [])
-
-
-def _format_datetime(operands: Sequence[Operand]) -> Lowered:
-    moment, pattern = operands[0], _constant_format(operands[1])
-    u, t = micros(moment), ticks(moment)
-    pieces: list[str] = []
-    longest = {"d": 2, "f": 7, "F": 7, "h": 2, "H": 2, "m": 2, "M": 2, "s": 2, "y": 4, "t": 2}
-    for letter, length in datetime_parts(pattern, "dfFhHmMsyt", _SEPARATORS):
-        if length == 0:
-            pieces.append(text(letter))
-            continue
-        runs = _split_run(length, longest[letter])
-        pieces.extend(_datetime_piece(letter, run, u, t, moment.ticks) for run in runs)
-    if not pieces:
-        return Lowered("''", S)
-    return Lowered(f"coalesce({' || '.join(_merged(pieces))}, '')", S, copies=max(1, len(pieces)))
-
-
-def _datetime_piece(letter: str, run: int, u: str, t: str, exact: bool) -> str:
-    simple = {
-        "d": f"day({u})",
-        "M": f"month({u})",
-        "H": f"hour({u})",
-        "m": f"minute({u})",
-        "s": f"second({u})",
-        "h": f"((hour({u}) + 11) % 12 + 1)",
-    }
-    if letter in simple:
-        return f"k_num2({simple[letter]})" if run == 2 else f"({simple[letter]})::VARCHAR"
-    if letter == "y":
-        if run in (1, 2):
-            return f"k_num2(year({u}) % 100)" if run == 2 else f"(year({u}) % 100)::VARCHAR"
-        return f"lpad(year({u})::VARCHAR, 4, '0')"
-    if letter == "t":
-        return f"CASE WHEN hour({u}) < 12 THEN '{'AM'[:run]}' ELSE '{'PM'[:run]}' END"
-    fraction = f"lpad(({t} % 10000000)::VARCHAR, 7, '0')" if exact else f"(strftime({u}, '%f') || '0')"
-    cut = f"left({fraction}, {run})"
-    return cut if letter == "f" else f"CASE WHEN rtrim({cut}, '0') = '' THEN '' ELSE {cut} END"
-
-
-def _merged(pieces: list[str]) -> list[str]:
-    """Neighbouring literals as one."""
-    merged: list[str] = []
-    for piece in pieces:
-        if merged and piece.startswith("'") and merged[-1].startswith("'"):
-            merged[-1] = merged[-1][:-1] + piece[1:]
-        else:
-            merged.append(piece)
-    return merged
-
-
-def _format_timespan(operands: Sequence[Operand]) -> Lowered:
-    span, pattern = operands[0].sql, _constant_format(operands[1])
-    size = f"abs(({span})::HUGEINT)"
-    units = {
-        "d": f"({size} // 864000000000)",
-        "h": f"({size} // 36000000000 % 24)",
-        "H": f"({size} // 36000000000 % 24)",
-        "m": f"({size} // 600000000 % 60)",
-        "s": f"({size} // 10000000 % 60)",
-    }
-    pieces: list[str] = []
-    for letter, length in datetime_parts(pattern, "dhHmsfF", _SEPARATORS):
-        if length == 0:
-            pieces.append(text(letter))
-        elif letter in "fF":
-            for run in _split_run(length, 7):
-                cut = f"left(lpad(({size} % 10000000)::VARCHAR, 7, '0'), {run})"
-                pieces.append(cut if letter == "f" else f"CASE WHEN rtrim({cut}, '0') = '' THEN '' ELSE {cut} END")
-        elif letter == "d":
-            pieces.append(
-                f"CASE WHEN length({units['d']}::VARCHAR) >= {length} THEN {units['d']}::VARCHAR ELSE lpad({units['d']}::VARCHAR, {length}, '0') END"
-            )
-        else:
-            pieces.extend(
-                f"k_num2({units[letter]})" if run == 2 else f"{units[letter]}::VARCHAR" for run in _split_run(length, 2)
-            )
-    if not pieces:
-        return Lowered("''", S)
-    body = " || ".join(_merged(pieces))
-    return Lowered(f"coalesce(CASE WHEN ({span}) < 0 THEN '-' ELSE '' END || {body}, '')", S, copies=len(pieces) + 1)
-
-
-# ---------------------------------------------------------------------------------------------- bins
-
-
-def _bin(operands: Sequence[Operand]) -> Lowered:
-    value, size = operands[0], operands[1]
-    if value.type is T:
-        return _bin_datetime(value, size)
-    if value.type is P or (value.type in (L, I) and size.type in (L, I, P)):
-        kind = P if value.type is P or size.type is P else L
-        if size.type in (R, KqlType.DECIMAL):
-            return _made(f"k_rlong(k_rbin(({value.sql})::DOUBLE, ({size.sql})::DOUBLE))", kind)
-        if size.constant and isinstance(size.value, int) and 0 < size.value < 1 << 62:
-            width = size.value
-            v = f"({value.sql})::BIGINT"
-            return Lowered(f"try({v} - (({v} % {width} + {width}) % {width}))", kind, copies=2)
-        return _made(f"k_lbin({value.sql}, {size.sql})", kind)
-    if value.type is KqlType.DECIMAL and size.type is not R:
-        return _made(
-            f"try_cast(k_rbin(({value.sql})::DOUBLE, ({size.sql})::DOUBLE) AS DECIMAL(38,17))", KqlType.DECIMAL
-        )
-    return _made(f"k_rbin(({value.sql})::DOUBLE, ({size.sql})::DOUBLE)", R)
-
-
-_PARTS = {1_000_000: "second", 60_000_000: "minute", 3_600_000_000: "hour"}
-"""Widths in microseconds that the engine's date_trunc knows; it is faster than arithmetic."""
-
-
-def _bin_datetime(value: Operand, size: Operand) -> Lowered:
-    if size.type in (L, I) and size.constant and isinstance(size.value, int):
-        # A bare number is days, as in timespan(1).
-        size = Operand(f"{size.value * 864000000000}::BIGINT", P, True, size.value * 864000000000)
-    if size.type is not P:
-        raise FunctionError("a datetime is rounded to a timespan", 1)
-    if not value.ticks and size.constant and isinstance(size.value, int) and size.value % 10 == 0:
-        if size.value <= 0:
-            return Lowered("NULL::TIMESTAMP", T)
-        width = size.value // 10
-        if width > 315537897600000000:
-            return Lowered(f"CASE WHEN ({value.sql}) IS NOT NULL THEN TIMESTAMP '0001-01-01' END", T)
-        u = f"epoch_us({value.sql})"
-        part = _PARTS.get(width)
-        if part is not None:
-            return Lowered(f"date_trunc('{part}', {value.sql})", T)
-        return Lowered(f"make_timestamp({u} - ({u} + 62135596800000000) % {width})", T, copies=2)
-    return _made(f"k_bint({ticks(value)}, {size.sql})", T, in_ticks=True)
-
-
-def _bin_at(operands: Sequence[Operand]) -> Lowered:
-    value, size, fixed = operands
-    if value.type is T:
-        if fixed.type is not T or size.type is not P:
-            raise FunctionError("a datetime is rounded to a timespan from a datetime", 2)
-        return _made(f"k_dtr(k_bin_at({ticks(value)}, {size.sql}, {ticks(fixed)}))", T, in_ticks=True)
-    if value.type is P:
-        if fixed.type not in (P, L, I) or size.type not in (P, L, I):
-            raise FunctionError("a timespan is rounded to a timespan from a timespan", 2)
-        return _made(f"k_bin_at({value.sql}, {size.sql}, {fixed.sql})", P)
-    if not all(o.type.is_numeric for o in operands):
-        raise FunctionError("a number is rounded to a number from a number", 1)
-    if all(o.type in (L, I) for o in operands):
-        return _made(f"k_bin_at({value.sql}, {size.sql}, {fixed.sql})", L)
-    a, b, c = (f"({o.sql})::DOUBLE" for o in operands)
-    return _made(f"k_bin_atr({a}, {b}, {c})", R)
 
 
 _PERIODS = (
@@ -399,7 +212,6 @@ _PERIODS = (
     ("month", "k_start_monthu", "k_end_month", "2017-01-01T00:00:00.0000000Z", "2017-01-31T23:59:59.9999999Z"),
     ("year", "k_start_yearu", "k_end_year", "2017-01-01T00:00:00.0000000Z", "2017-12-31T23:59:59.9999999Z"),
 )
-
 FUNCTIONS: tuple[ScalarFunction, ...] = (
     *(
         scalar(
@@ -582,46 +394,5 @@ FUNCTIONS: tuple[ScalarFunction, ...] = (
         "The UTC time of a local time in an IANA time zone.",
         "datetime_local_to_utc(datetime(2020-02-02 20:02:20), 'Europe/Paris') => 2020-02-02T19:02:20.0000000Z",
         group=_GROUP,
-    ),
-    scalar(
-        "format_datetime(date: datetime, format: string)",
-        S,
-        _format_datetime,
-        "The datetime in a format of d, dd, f…, F…, h, hh, H, HH, m, mm, M, MM, s, ss, tt, yy, yyyy; other characters stand for themselves.",
-        "format_datetime(datetime(2020-06-15 13:45:09.123), 'yyyy-MM-dd HH:mm:ss.fff') => 2020-06-15 13:45:09.123",
-        "format_datetime(datetime(2020-06-15 13:45:09), 'M/d/yyyy h:mm:ss tt') => 6/15/2020 1:45:09 PM",
-        "format_datetime(datetime(2020-06-15 13:45:09.0000007), 'FFFFFFF') => 0000007",
-        group=_GROUP,
-    ),
-    scalar(
-        "format_timespan(value: timespan, format: string)",
-        S,
-        _format_timespan,
-        "The timespan in a format of d…, h, hh, m, mm, s, ss, f…, F…; other characters stand for themselves.",
-        "format_timespan(time(1.02:03:04.5670000), 'dd.hh:mm:ss.fffffff') => 01.02:03:04.5670000",
-        "format_timespan(-90s, 'mm:ss') => -01:30",
-        group=_GROUP,
-    ),
-    scalar(
-        "bin(value: number|datetime|timespan, roundTo: number|timespan)",
-        None,
-        _bin,
-        "The value rounded down to a multiple; datetimes count from 0001-01-01.",
-        "bin(4.5, 1) => 4.0",
-        "bin(-5, 2) => -6",
-        "bin(16d, 7d) => 14.00:00:00",
-        "bin(datetime(1955-11-05), 7d) => 1955-10-31T00:00:00.0000000Z",
-        "bin(7, 0) => (empty)",
-        group="Rounding",
-        aliases=("floor",),
-    ),
-    scalar(
-        "bin_at(value: number|datetime|timespan, size: number|timespan, fixed: number|datetime|timespan)",
-        None,
-        _bin_at,
-        "The value rounded down to a multiple counted from a fixed point.",
-        "bin_at(6.5, 2.5, 7) => 4.5",
-        "bin_at(datetime(2017-05-15 10:20:00), 1d, datetime(1970-01-01 12:00:00)) => 2017-05-14T12:00:00.0000000Z",
-        group="Rounding",
     ),
 )

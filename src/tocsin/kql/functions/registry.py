@@ -8,9 +8,11 @@ from functools import cache
 from tocsin.kql.functions import (
     aggregates,
     aggregates_rows,
+    bins,
     conditional,
     conversion,
     datetime,
+    datetime_formats,
     digests,
     dynamic,
     geo,
@@ -28,9 +30,11 @@ from tocsin.kql.functions.model import Aggregate, ScalarFunction
 __all__ = ["aggregate", "aggregate_names", "all_aggregates", "all_scalars", "scalar", "scalar_names"]
 
 _SCALAR_MODULES = (
+    bins,
     conditional,
     conversion,
     datetime,
+    datetime_formats,
     digests,
     dynamic,
     geo,

@@ -8,7 +8,7 @@
     columns, shaping, sources, graphs                        one method an operator, by topic
     statements   let, set, functions, the whole query
 
-To add an operator: a node in `tocsin.kql.ast` and one method with the decorator `operator` in the module of its topic.
+To add an operator: a node in `tocsin.kql.ast.operators` and one method with the decorator `operator` in the module of its topic.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def _expand(
         order = (*order, OrderKey(index))
     expanded = relation.with_plan(plan, order=order)
     index_name = _word(params.get("with_itemindex"))
-    from tocsin.kql.binder.operators.rows import extend_relation
+    from tocsin.kql.binder.operators.columns import extend_relation
 
     result = extend_relation(b, expanded, made)
     if index_name:
@@ -268,7 +268,7 @@ def empty_values(
 
 def _partition(b: Binder, relation: Relation, node: ast.Partition, env: Environment) -> Relation:
     """Run a sub-query for each value of a column."""
-    from tocsin.kql.binder.operators.rows import column_name
+    from tocsin.kql.binder.operators.columns import column_name
 
     name = column_name(node.by)
     column = relation.column(name) if name is not None else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tocsin.kql import ast
 from tocsin.kql.binder.core import Binder
 from tocsin.kql.binder.errors import fail
-from tocsin.kql.binder.operators.rows import column_name, group
+from tocsin.kql.binder.operators.columns import column_name
+from tocsin.kql.binder.operators.rows import group
 from tocsin.kql.plan import Scalar
 from tocsin.kql.scope import BoundColumn, Environment, Relation
 from tocsin.kql.types import KqlType

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from tocsin.kql import ast
 from tocsin.kql.binder.core import Binder
 from tocsin.kql.binder.errors import fail, unknown, unsupported
-from tocsin.kql.binder.operators.rows import column_name, where_relation
+from tocsin.kql.binder.operators.columns import column_name
+from tocsin.kql.binder.operators.rows import where_relation
 from tocsin.kql.binder.operators.unions import Part, union_relations
 from tocsin.kql.binder.typing_rules import convert
 from tocsin.kql.emit.duckdb import scalars

@@ -17,8 +17,8 @@ from tocsin.kql import ast
 from tocsin.kql.binder.core import Binder, Row
 from tocsin.kql.binder.errors import fail, unknown, unsupported
 from tocsin.kql.binder.expressions import bind_boolean
+from tocsin.kql.binder.operators.columns import bind_items, project_relation
 from tocsin.kql.binder.operators.graph import Graph, hidden
-from tocsin.kql.binder.operators.rows import bind_items, project_relation
 from tocsin.kql.emit.duckdb import scalars
 from tocsin.kql.emit.duckdb.literals import constant
 from tocsin.kql.plan import Custom, Filter, Join, Pick, Plan, Scalar, Single

@@ -10,7 +10,8 @@ from tocsin.kql.binder.calls import lower_aggregate, register_aggregate
 from tocsin.kql.binder.core import AggregateUse, Binder, Row
 from tocsin.kql.binder.errors import fail
 from tocsin.kql.binder.names import result_name
-from tocsin.kql.binder.operators.rows import _free, group, own_name
+from tocsin.kql.binder.operators.columns import free_name, own_name
+from tocsin.kql.binder.operators.rows import group
 from tocsin.kql.functions import registry
 from tocsin.kql.functions.model import Aggregate, RowLowered
 from tocsin.kql.plan import OrderKey, Pick, Scalar
@@ -75,7 +76,7 @@ def bind_keys(b: Binder, by: Sequence[ast.Expr], row: Row) -> _Keys:
             name = f"Column{unnamed}"
             unnamed += 1
         if not written:
-            name = _free(name, taken)
+            name = free_name(name, taken)
         if name in taken:
             raise fail("KQL0109", f"The column '{name}' is made twice.", item)
         taken[name] = 1
@@ -212,7 +213,7 @@ def _is_stored(relation: Relation, name: str) -> bool:
 
 
 def _aggregate_free(name: str, taken: dict[str, int]) -> str:
-    return _free(name, taken)
+    return free_name(name, taken)
 
 
 def _single_pick(b: Binder, relation: Relation, node: ast.Summarize, inner: Row, keys: _Keys) -> Relation | None:
@@ -247,7 +248,7 @@ def _single_pick(b: Binder, relation: Relation, node: ast.Summarize, inner: Row,
     taken = {c.name: i for i, c in enumerate(columns)}
     order_alias = ""
     for i, (name, scalar) in enumerate(outputs):
-        own = _free(name, taken)
+        own = free_name(name, taken)
         taken[own] = len(columns)
         if len(scalar.refs) == 1 and scalar.sql in scalar.refs:
             alias = scalar.sql

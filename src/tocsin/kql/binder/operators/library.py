@@ -123,7 +123,7 @@ def _present(relation: Relation, parameters: Sequence[str], args: Sequence[ast.E
 
 
 def _is_column(relation: Relation, node: ast.Expr, env: Environment) -> bool:
-    from tocsin.kql.binder.operators.rows import column_name
+    from tocsin.kql.binder.operators.columns import column_name
 
     name = column_name(node) if not isinstance(node, ast.Literal) else None
     return name is not None and relation.column(name) is not None and env.lookup(name) is None
@@ -144,7 +144,7 @@ def _period(text: str, node: ast.Expr) -> str:
 
 
 def _column(relation: Relation, node: ast.Expr) -> tuple[str, KqlType]:
-    from tocsin.kql.binder.operators.rows import column_name
+    from tocsin.kql.binder.operators.columns import column_name
 
     name = column_name(node)
     if name is None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tocsin.kql import ast
 from tocsin.kql.binder.core import Binder, Row
 from tocsin.kql.binder.errors import fail, unknown
-from tocsin.kql.binder.operators.rows import column_name
+from tocsin.kql.binder.operators.columns import column_name
 from tocsin.kql.binder.typing_rules import convert
 from tocsin.kql.emit.duckdb import scalars
 from tocsin.kql.emit.duckdb.literals import constant, text

@@ -14,7 +14,7 @@ from dataclasses import replace
 from tocsin.kql import ast
 from tocsin.kql.binder.core import Binder
 from tocsin.kql.binder.errors import fail
-from tocsin.kql.binder.operators.rows import extend_relation
+from tocsin.kql.binder.operators.columns import extend_relation
 from tocsin.kql.binder.typing_rules import convert, explicit
 from tocsin.kql.emit.duckdb import scalars
 from tocsin.kql.emit.duckdb.literals import text

@@ -11,11 +11,12 @@ from tocsin.kql import ast
 from tocsin.kql.binder.core import AggregateUse, Binder, Row
 from tocsin.kql.binder.errors import fail, policy, unknown, unsupported
 from tocsin.kql.binder.names import result_name
+from tocsin.kql.binder.operators.columns import column_name, extend_relation
 from tocsin.kql.binder.operators.expand import empty_values
 from tocsin.kql.binder.operators.grouping import bind_outputs
 from tocsin.kql.binder.operators.library import LIBRARY, apply_template
 from tocsin.kql.binder.operators.mining import PLUGINS as MINING
-from tocsin.kql.binder.operators.rows import column_name, extend_relation, group, limit_relation
+from tocsin.kql.binder.operators.rows import group, limit_relation
 from tocsin.kql.binder.operators.sequences import PLUGINS as SEQUENCES
 from tocsin.kql.binder.typing_rules import convert, explicit
 from tocsin.kql.emit.duckdb import scalars

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from tocsin.kql import ast
 from tocsin.kql.binder.core import Binder, Row
 from tocsin.kql.binder.errors import fail, unknown, unsupported
-from tocsin.kql.binder.operators.rows import bind_items, extend_relation
+from tocsin.kql.binder.operators.columns import bind_items, extend_relation
 from tocsin.kql.emit.duckdb.literals import text
 from tocsin.kql.emit.duckdb.relations import order_text
 from tocsin.kql.plan import Custom, OrderKey

@@ -13,9 +13,9 @@ from tocsin.kql.binder.core import Binder
 from tocsin.kql.binder.errors import fail
 from tocsin.kql.binder.fold import json_value
 from tocsin.kql.binder.names import result_name
+from tocsin.kql.binder.operators.columns import extend_relation
 from tocsin.kql.binder.operators.library import Call, bind_call, bind_text, sort_out
 from tocsin.kql.binder.operators.plugin_texts import Template
-from tocsin.kql.binder.operators.rows import extend_relation
 from tocsin.kql.binder.typing_rules import convert
 from tocsin.kql.emit.duckdb import scalars
 from tocsin.kql.emit.duckdb.literals import constant, text

@@ -26,7 +26,7 @@ RANGE_LIMIT = 100_000_000
 
 
 def _print(b: Binder, node: ast.Project, env: Environment) -> Relation:
-    from tocsin.kql.binder.operators.rows import bind_items, project_relation
+    from tocsin.kql.binder.operators.columns import bind_items, project_relation
 
     if node.keyword != "print":
         raise fail("KQL0106", f"'{node.keyword}' needs a table before it.", node)
@@ -136,7 +136,7 @@ def _externaldata(b: Binder, node: ast.ExternalData, env: Environment) -> Relati
 
         columns = [BoundColumn(c.name, c.type, b.alias()) for c in node.schema]
         return values_relation(b, columns, [])
-    from tocsin.kql.binder.operators.rows import project_relation
+    from tocsin.kql.binder.operators.columns import project_relation
     from tocsin.kql.binder.tables import scan_table
     from tocsin.kql.types import Column, TableSchema
 

@@ -462,8 +462,8 @@ def _find_operator(b: Binder, relation: Relation, node: ast.Find, env: Environme
 
 def _find_in(b: Binder, parts: Sequence[Part], node: ast.Find, env: Environment) -> Relation:
     """find: the rows of any table that satisfy the predicate, with `source_`, the asked columns and the rest as a bag."""
-    from tocsin.kql.binder.calls import pack
-    from tocsin.kql.binder.operators.rows import column_name
+    from tocsin.kql.binder.operators.columns import column_name
+    from tocsin.kql.binder.special_forms import pack
 
     source = _word(node.params.get("withsource")) or "source_"
     wanted: list[tuple[str, KqlType | None]] = []

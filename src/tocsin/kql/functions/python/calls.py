@@ -15,7 +15,8 @@ from tocsin.kql.functions.model import Udf
 from tocsin.kql.functions.python.define import each
 from tocsin.kql.functions.python.digest import DIGESTS
 from tocsin.kql.functions.python.json_udfs import dumps
-from tocsin.kql.functions.python.series import SERIES, json_real
+from tocsin.kql.functions.python.series import SERIES
+from tocsin.kql.functions.python.series_values import json_real
 
 __all__ = ["UDFS", "find"]
 
