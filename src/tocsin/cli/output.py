@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -38,6 +39,7 @@ __all__ = [
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NARROWEST = 12
 """Columns that a table's cell needs to be readable; with less for each, rows are printed one below the other."""
+_UNUSUAL = re.compile(r"[^\n -~]")
 _REPLACED = {"\n": "⏎", "\r": "␍", "\t": "⇥"}
 
 
@@ -67,9 +69,7 @@ def say(text: str = "", *, error: bool = False) -> None:
 def json_text(value: Any, *, indent: int | None = 2) -> str:
     """JSON as a terminal may see it: what would move the cursor or turn the direction of writing is escaped, which says the same."""
     text = json.dumps(value, indent=indent, default=str, ensure_ascii=False)
-    if text.isascii():
-        return text
-    return "".join(c if c == "\n" or _harmless(c) else json.dumps(c)[1:-1] for c in text)
+    return _UNUSUAL.sub(lambda m: m[0] if _harmless(m[0]) else json.dumps(m[0])[1:-1], text)
 
 
 def size_text(count: float) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from tocsin.cli.output import json_text, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -78,8 +78,7 @@ def scan(
     if html is not None:
         _write_report(html, result)
     if as_json:
-        json.dump(result.to_dict(), sys.stdout, ensure_ascii=False, default=str)
-        sys.stdout.write("\n")
+        print(json_text(result.to_dict(), indent=None))
     else:
         _print(Console(), result, html, keep)
     raise typer.Exit(3 if result.unreadable else 0)
@@ -198,7 +197,7 @@ def _alike(errors: Iterable[TocsinError]) -> Iterator[str]:
 
 def _line(console: Console, text: str, style: str) -> None:
     """One line however long it is: a path that is broken up can't be copied."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    console.print(safe_text(text, lines=True), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _urgency(incident: Incident) -> tuple[int, Any]:
@@ -217,13 +216,15 @@ def _print_incident(console: Console, incident: Incident) -> None:
     from tocsin.incidents import priority, spaced, story
 
     score, reasons = priority(incident)
-    console.rule(Text(f"Incident {incident.number}: {incident.title}", style="bold"), align="left")
+    console.rule(Text(safe_text(f"Incident {incident.number}: {incident.title}"), style="bold"), align="left")
     head = Text.assemble(
         (incident.severity, _COLOURS[incident.severity]), f"  priority {score}  ", (incident.id, "dim")
     )
     console.print(head)
     console.print(Text(f"{_when(incident.first)} to {_when(incident.last)} UTC, {len(incident.alerts)} alerts"))
-    console.print(Text("because " + "; ".join(f"{r.text} (+{r.weight:g})" for r in reasons)), soft_wrap=False)
+    console.print(
+        Text(safe_text("because " + "; ".join(f"{r.text} (+{r.weight:g})" for r in reasons))), soft_wrap=False
+    )
     if incident.techniques:
         console.print(Text("ATT&CK " + ", ".join(incident.techniques)))
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=True, header_style="dim")
@@ -237,23 +238,26 @@ def _print_incident(console: Console, incident: Incident) -> None:
                 if e.type in ("Host", "Account", "IP", "Mailbox", "CloudApplication", "File")
             )
         )
-        title = Text(step.title)
+        title = Text(safe_text(step.title))
         if step.techniques:
             title.append("  " + " ".join(step.techniques), style="dim")
-        table.add_row(Text(_when(step.time)), Text(spaced(step.tactic)), title, Text(touched))
+        table.add_row(Text(_when(step.time)), Text(spaced(step.tactic)), title, Text(safe_text(touched)))
     console.print(table)
-    console.print(Text("entities  " + ", ".join(f"{e.type} {e.label}" for e in incident.entities()[:14]), style="dim"))
+    things = ", ".join(f"{e.type} {e.label}" for e in incident.entities()[:14])
+    console.print(Text(safe_text(f"entities  {things}"), style="dim"))
     for linked in incident.alerts:
         alert = linked.alert
         console.print(
             Text.assemble(
                 (alert.severity, _COLOURS[alert.severity]),
-                f"  {alert.title or alert.rule}",
+                f"  {safe_text(alert.title or alert.rule)}",
                 (f"  rule {alert.rule_id}", "dim"),
             )
         )
         for event in alert.events[:2]:
-            console.print(Text(f"    {event.table}  {_row(event.row)}", style="dim"), overflow="ellipsis", no_wrap=True)
+            console.print(
+                Text(safe_text(f"    {event.table}  {_row(event.row)}"), style="dim"), overflow="ellipsis", no_wrap=True
+            )
         if alert.count > 2:
             console.print(Text(f"    … {alert.count} rows in all", style="dim"))
     console.print()
