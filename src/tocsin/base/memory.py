@@ -5,10 +5,12 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 
-__all__ = ["collector_paused", "everything_stays", "many_handles", "small_pages"]
+__all__ = ["collector_paused", "collector_seconds", "everything_stays", "many_handles", "small_pages"]
 
 _PR_SET_THP_DISABLE = 41
 _HANDLES = 1 << 16
@@ -32,6 +34,30 @@ def everything_stays() -> None:
     unless it holds itself."""
     gc.collect()
     gc.freeze()
+
+
+class _Collected:
+    """How long collections of garbage took since the first time somebody asked."""
+
+    def __init__(self) -> None:
+        self.seconds = self._began = 0.0
+        gc.callbacks.append(self._collects)
+
+    def _collects(self, phase: str, _info: dict[str, int]) -> None:
+        if phase == "start":
+            self._began = time.perf_counter()
+        else:
+            self.seconds += time.perf_counter() - self._began
+
+
+@cache
+def _collected() -> _Collected:
+    return _Collected()
+
+
+def collector_seconds() -> float:
+    """For how long everything has waited for collections of garbage, since somebody asked first."""
+    return _collected().seconds
 
 
 def small_pages() -> None:

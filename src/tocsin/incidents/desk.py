@@ -27,6 +27,7 @@ from tocsin.incidents.life import Actor
 from tocsin.incidents.links import links_of
 from tocsin.incidents.memory import MemoryFile
 from tocsin.incidents.model import Incident, Status
+from tocsin.incidents.pace import Pace
 from tocsin.incidents.pages import Pages, entry
 from tocsin.incidents.priority import Judge
 from tocsin.incidents.seen import Seen
@@ -71,6 +72,8 @@ class IncidentDesk:
         self._settings = self.usual_correlation
         self._lock = threading.RLock()
         self._pages = Pages()
+        self.pace = Pace()
+        """How long filing takes, and what makes it long."""
         self._reshapes, self._seen = 0, 0
         """How often people had reshaped incidents, and the log's last entry, when memory and database were the same last."""
         self.resolve: Callable[[Alert], Alert] = lambda alert: alert
@@ -155,7 +158,7 @@ class IncidentDesk:
         with self._state.read() as unit:
             if reshape.reshapes(unit) == self._reshapes:
                 return
-            changed = unit.incidents.history.changed_by_others(self._seen, store.CORRELATION, _FEW + 1)
+            changed = unit.incidents.history.changed_by_others(self._seen, store.CORRELATION, _FEW + 1, but=store.JUDGE)
         if len(changed) > _FEW or self._read_settings() != self._settings:
             self._correlator = self._load()
         else:
@@ -177,6 +180,12 @@ class IncidentDesk:
             if n.removeprefix("weights.") in WEIGHTS or n in CorrelationSettings.model_fields
         }
         return over(self.usual_correlation, known)
+
+    @property
+    def remembered(self) -> tuple[int, int]:
+        """How many incidents, shown or not, and how many alerts correlation remembers."""
+        size = self._correlator.size
+        return size.incidents, size.alerts
 
     @property
     def correlation(self) -> CorrelationSettings:
@@ -225,13 +234,18 @@ class IncidentDesk:
         alerts = [self.resolve(a) for a in alerts]
 
         def write(unit: Unit, changes: list[IncidentChange]) -> None:
-            store.save(unit, self._correlator, changes)
-            if within is not None:
-                within(unit)
+            with filing.part("writing"):
+                store.save(unit, self._correlator, changes)
+                if within is not None:
+                    within(unit)
 
-        with self._lock:
+        def join() -> list[IncidentChange]:
+            with filing.part("joining"):
+                return self._correlator.add(alerts)
+
+        with self.pace.filing(self._lock, len(alerts)) as filing:
             alerts = self._not_filed(alerts)
-            changes = self._kept(lambda: self._correlator.add(alerts), write)
+            changes = self._kept(join, write)
             self._correlator.shed(alerts)
         if changes:
             self._tell()
@@ -306,7 +320,7 @@ class IncidentDesk:
             return
         with self._state.read() as unit:
             there = unit.incidents.holders(touched).values()
-            changed = unit.incidents.history.changed_by_others(self._seen, store.CORRELATION, _FEW + 1)
+            changed = unit.incidents.history.changed_by_others(self._seen, store.CORRELATION, _FEW + 1, but=store.JUDGE)
         here = (i.id for a in touched if (i := self._correlator.holding(a)) is not None)
         if len(changed) > _FEW or self._read_settings() != self._settings:
             self._correlator = self._load()

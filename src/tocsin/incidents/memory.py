@@ -114,7 +114,7 @@ class MemoryFile:
         if head["mark"] is None or head["mark"] != _mark(unit, head["seq"]):
             _log.info("correlation.memory_foreign", path=str(self.path))
             return False  # of another database, or of one that was brought back from an older copy
-        changed = unit.incidents.history.changed_since(head["seq"], _MOST_CHANGED + 1)
+        changed = unit.incidents.history.changed_since(head["seq"], _MOST_CHANGED + 1, but=store.JUDGE)
         if len(changed) > _MOST_CHANGED:
             return False
         awake: dict[str, frozenset[str]] = {}

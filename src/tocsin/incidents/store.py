@@ -42,6 +42,9 @@ _TOGETHER = 500
 CORRELATION = "correlation"
 """The actor of changes that correlation makes, and their source."""
 
+JUDGE = "system:priority"
+"""The actor of changes that judging again makes: they change nothing that correlation looks at."""
+
 
 def adopt_growing(unit: Unit, correlator: correlate.Correlator, since: datetime) -> None:
     """Lets a correlator take in the incidents, hidden ones too, that alerts may still join: those whose last event is not older than that. Neither
@@ -338,7 +341,7 @@ def judge_again(unit: Unit, incident_ids: Sequence[str], *, score_only: bool = F
         same = score == row.priority and (score_only or [r.to_dict() for r in reasons] == row.payload.get("reasons"))
         looks = report_tags(incident, unit.judge.reports) if unit.judge is not None else []
         if not same or looks != row.payload.get("reports", []):
-            write(unit, incident, by="system:priority", source="system")
+            write(unit, incident, by=JUDGE, source="system")
             changed += 1
     return changed
 

@@ -138,17 +138,22 @@ class IncidentLog(Repository):
                 return
             last = rows[-1].seq
 
-    def changed_by_others(self, seq: int, source: str, most: int) -> list[str]:
-        """Ids of the incidents that anybody but that source changed since that place, at most so many."""
+    def changed_by_others(self, seq: int, source: str, most: int, *, but: str = "") -> list[str]:
+        """Ids of the incidents that anybody but that source and the actor `but` changed since that place, at most so many."""
         chosen = select(incident_log.c.incident_id).where(
-            incident_log.c.seq > seq, incident_log.c.version.is_not(None), incident_log.c.source != source
+            incident_log.c.seq > seq,
+            incident_log.c.version.is_not(None),
+            incident_log.c.source != source,
+            incident_log.c.actor != but,
         )
         return [str(i) for (i,) in self._c.execute(chosen.distinct().limit(most))]
 
-    def changed_since(self, seq: int, most: int) -> list[str]:
-        """Ids of the incidents that changed or went since that place, whoever did it, at most so many."""
+    def changed_since(self, seq: int, most: int, *, but: str = "") -> list[str]:
+        """Ids of the incidents that changed or went since that place, whoever but `but` did it, at most so many."""
         chosen = select(incident_log.c.incident_id).where(
-            incident_log.c.seq > seq, or_(incident_log.c.version.is_not(None), incident_log.c.kind == "dropped")
+            incident_log.c.seq > seq,
+            incident_log.c.actor != but,
+            or_(incident_log.c.version.is_not(None), incident_log.c.kind == "dropped"),
         )
         return [str(i) for (i,) in self._c.execute(chosen.distinct().limit(most))]
 

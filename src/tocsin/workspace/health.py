@@ -12,6 +12,7 @@ import structlog
 
 from tocsin.base.clock import Clock
 from tocsin.base.errors import TocsinError
+from tocsin.incidents.pace import Slow
 from tocsin.ingest.pipeline import Intake, SourceState
 from tocsin.ingest.transforms import Transform
 from tocsin.ingest.watch import Facts, Latencies
@@ -225,6 +226,19 @@ class Health:
         said: dict[str, Any] = {"description": text, "reason": names[:1000], "events": sum(columns.values())}
         now = self._clock.now()
         row = self._row(now, "New columns", "Partial success", "Table", table, table, **said)
+        self._own.write(_HEALTH.name, [row])
+
+    def correlation_slow(self, slow: Slow) -> None:
+        """A row for alerts that took long to join and to keep: once a minute, however many there are."""
+        now = self._clock.now()
+        last = self._failing.get("correlation")
+        if (last is not None and now - last < timedelta(minutes=1)) or not self._intake.healthy:
+            return
+        self._failing["correlation"] = now
+        text = f"{slow.alerts} alerts took {slow.seconds:.2f} s until they were in their incidents."
+        reason = ", ".join(f"{name} {part:.2f} s" for name, part in slow.parts.items())
+        said: dict[str, Any] = {"description": text, "reason": f"Mostly {slow.cause}: {reason}.", "events": slow.alerts}
+        row = self._row(now, "Correlation", "Partial success", "Correlation", "Correlation", slow.cause, **said)
         self._own.write(_HEALTH.name, [row])
 
     def _row(

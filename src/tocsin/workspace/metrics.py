@@ -55,6 +55,7 @@ class _Collector(Collector):
         yield from self._transforms()
         yield from self._tables()
         yield from self._rules()
+        yield from self._correlation()
         yield from self._queries()
 
     def _sources(self) -> Iterator[Metric]:
@@ -133,6 +134,25 @@ class _Collector(Collector):
             rows.add_metric((stats.table,), stats.rows)
             size.add_metric((stats.table,), stats.bytes)
         yield from (rows, size)
+
+    def _correlation(self) -> Iterator[Metric]:
+        desk = self._workspace.incidents
+        yield CounterMetricFamily("tocsin_correlation_alerts", "Alerts filed since the start.", value=desk.pace.alerts)
+        spent = CounterMetricFamily(
+            "tocsin_correlation_seconds", "What filing them took, by what it went to.", labels=("part",)
+        )
+        slow = CounterMetricFamily(
+            "tocsin_correlation_slow",
+            "Filings that took over 250 ms and 20 ms an alert, by what took most.",
+            labels=("cause",),
+        )
+        for name, seconds in desk.pace.seconds.items():
+            spent.add_metric((name,), seconds)
+            slow.add_metric((name,), desk.pace.slow[name])
+        held = GaugeMetricFamily("tocsin_correlation_remembered", "What may still be joined.", labels=("what",))
+        for what, count in zip(("incidents", "alerts"), desk.remembered, strict=True):
+            held.add_metric((what,), count)
+        yield from (spent, slow, held)
 
     def _queries(self) -> Iterator[Metric]:
         done = self._workspace.queries.statistics

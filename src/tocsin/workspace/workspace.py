@@ -162,6 +162,7 @@ class Workspace:
             workspace_id=self.id,
             seconds=told.seconds,
         )
+        self.incidents.pace.told = self.health.correlation_slow
         mapper.transforms.failed = self.health.transform_failed
         mapper.drift.told = self.health.columns_came
         self.drift = mapper.drift
