@@ -12,6 +12,7 @@ import pytest
 
 from tests.ingest.support import EVTX, OTRF, decode, decode_bytes, needs_evtx, needs_otrf, zipped
 from tocsin.ingest import codes
+from tocsin.ingest.decoders.windows import EventBuffer
 
 XML = (
     "<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'><System><Provider Name='Microsoft-Windows-Sysmon' "
@@ -311,3 +312,12 @@ def test_a_large_json_file_is_read_whole() -> None:
         for r in b.rows.select(["TimeCreated"]).to_pylist()
     )
     assert first == datetime(2023, 8, 15, 9, 53, 46, 118_000)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_is_none_is_no_level(number: float) -> None:
+    """MessagePack carries these, where JSON can't."""
+    buffer = EventBuffer()
+    buffer.add_flat({"TimeCreated": "2026-05-01T10:00:00Z", "EventID": number, "Level": number, "Channel": "Security"})
+    (row,) = buffer.take().to_pylist()
+    assert (row["EventID"], row["Level"], row["Channel"]) == (None, None, "Security")

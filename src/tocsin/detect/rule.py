@@ -157,11 +157,6 @@ class Rule:
         """True for near-real-time rules and continuous custom detections, which run each minute with a worker of their own."""
         return self.kind is RuleKind.NRT or self.frequency <= CONTINUOUS
 
-    @property
-    def row_grouped(self) -> bool:
-        """True when the results of a run make one alert."""
-        return not self.per_result
-
 
 _SEVERITIES = {
     "informational": "Informational", "info": "Informational", "low": "Low", "medium": "Medium", "high": "High",

@@ -120,7 +120,7 @@ def _decisions(row: IncidentRow) -> dict[str, Any]:
 
 
 def record(linked: LinkedAlert) -> dict[str, Any]:
-    """The alert's JSON form for `put_alert`, with what only correlation needs to know."""
+    """The alert's JSON form as state keeps it, with what only correlation needs to know."""
     alert = linked.alert
     flags = {"correlate": alert.correlate, "create_incident": alert.create_incident}
     return {**alert.to_dict(), **{name: value for name, value in flags.items() if not value}}

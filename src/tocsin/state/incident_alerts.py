@@ -40,12 +40,6 @@ def alert_values(alert: Mapping[str, Any]) -> dict[str, Any]:
 class IncidentAlerts(Repository):
     """Alerts by incident, by id and by rule."""
 
-    def put_alert(self, alert: Mapping[str, Any]) -> None:
-        """Keeps an alert in its JSON form (`Alert.to_dict`); one that is kept already stays as it is: alerts don't change."""
-        values = alert_values(alert)
-        del values["id"]
-        self._upsert(alerts, {"id": alert["id"]}, {}, first=values)
-
     def know(self, alert_id: str, aliases: Sequence[Mapping[str, Any]]) -> None:
         """Keeps what an alert's entities turned out to be known as: the only thing about an alert that is learned afterwards."""
         row = self._c.execute(select(alerts.c.payload).where(alerts.c.id == alert_id)).first()

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from tocsin.ingest.decoders import windows
+from tocsin.ingest.decoders import windows, windows_values
 from tocsin.ingest.decoders.eventtimes import row_times
 
 __all__ = [
@@ -34,64 +34,64 @@ __all__ = [
     "times",
 ]
 
-TRANSPORT = windows._TRANSPORT
+TRANSPORT = windows_values.TRANSPORT
 """Fields that the transport adds."""
 NXLOG = ("OpcodeValue", "Opcode", "Version", "RecordNumber", "UserID", "ExecutionProcessID", "ThreadID", "ActivityID")
 """Fields that are taken for columns where NXLog wrote the event."""
-NXLOG_EVENT_TYPES = windows._NXLOG_EVENT_TYPES
+NXLOG_EVENT_TYPES = windows_values.NXLOG_EVENT_TYPES
 """Values of ``EventType`` that NXLog wrote, not the event."""
 
 
 def field(value: object) -> str:
     """An own field's value."""
-    return value if value.__class__ is str else windows._text(value)  # type: ignore[return-value,unused-ignore]
+    return value if value.__class__ is str else windows_values.field_text(value)  # type: ignore[return-value,unused-ignore]
 
 
 def own(value: object) -> str:
     """A value of `EventData` or `event_data`."""
-    return windows._flatten({"": value})[""]
+    return windows_values.flat_fields({"": value})[""]
 
 
 def text(value: object) -> str | None:
     """A column of text."""
-    return windows._opt(value)
+    return windows_values.optional_text(value)
 
 
 def first(*values: object) -> str | None:
     """The first that isn't empty, else the last."""
-    return windows._opt(next((v for v in values if v), values[-1]))
+    return windows_values.optional_text(next((v for v in values if v), values[-1]))
 
 
 def level(*values: object) -> int | None:
     """Level, else NXLog's Severity."""
-    return windows._level(next((v for v in values if v is not None), None))
+    return windows_values.level_number(next((v for v in values if v is not None), None))
 
 
 def int32(*values: object) -> int | None:
     """The first that isn't null as a number."""
-    return windows._int32(next((v for v in values if v is not None), None))
+    return windows_values.int32(next((v for v in values if v is not None), None))
 
 
 def int64(value: object) -> int | None:
     """A number."""
-    return windows._int64(value)
+    return windows_values.int64(value)
 
 
 def keywords(value: object) -> str | None:
     """Keywords as text."""
-    return windows._keywords(value)
+    return windows_values.keywords_text(value)
 
 
 def pid(execution: object, process: object) -> int | None:
     """The writer's process: ExecutionProcessID, else a ProcessID that is a number."""
     if execution is not None:
-        return windows._int32(execution)
-    return windows._int32(process) if process.__class__ is int else None
+        return windows_values.int32(execution)
+    return windows_values.int32(process) if process.__class__ is int else None
 
 
 def computer(fields: Mapping[str, Any]) -> str | None:
     """The column Computer."""
-    return windows._opt(fields.get("Hostname") or fields.get("Computer") or fields.get("host"))
+    return windows_values.optional_text(fields.get("Hostname") or fields.get("Computer") or fields.get("host"))
 
 
 def times(events: Sequence[Mapping[str, Any]]) -> pa.Array:

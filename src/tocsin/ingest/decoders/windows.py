@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
 from tocsin.ingest.decoders.eventtimes import row_times
-from tocsin.ingest.decoders.jsonvalue import json_text
-from tocsin.ingest.decoders.xmlfields import xml_fields
+from tocsin.ingest.decoders.windows_values import (
+    NXLOG_EVENT_TYPES,
+    TRANSPORT,
+    event_data_of,
+    field_text,
+    int32,
+    int64,
+    is_bare_guid,
+    keywords_text,
+    level_number,
+    optional_text,
+)
 
 __all__ = ["EVENT_SCHEMA", "EventBuffer", "columns_of", "event_data_of"]
 
@@ -37,26 +47,6 @@ EVENT_SCHEMA = pa.schema(
         ("EventData", pa.string()),
     ]
 )
-
-# Fields that the transport adds to a flat event; they are no part of it.
-_TRANSPORT = (
-    "@version",
-    "tags",
-    "port",
-    "host",
-    "type",
-    "SourceModuleName",
-    "SourceModuleType",
-    "EventReceivedTime",
-    "EventTypeOrignal",
-    "Severity",
-    "SeverityValue",
-    "ERROR_EVT_UNRESOLVED",
-    "Category",
-)
-_NXLOG_EVENT_TYPES = frozenset(
-    {"INFO", "ERROR", "WARNING", "AUDIT_SUCCESS", "AUDIT_FAILURE", "CRITICAL", "VERBOSE", "DEBUG"}
-)
 _LOG_ANALYTICS_ADMIN = (
     "TenantId",
     "SourceSystem",
@@ -79,138 +69,7 @@ _LOG_ANALYTICS_ADMIN = (
     "StorageAccount",
 )
 _SUFFIXED = re.compile(r"^(.+)_(?:string|dynamic|long|int|real|bool|datetime|guid)$")
-_LEVEL_NAMES = {
-    "critical": 1, "error": 2, "warning": 3, "information": 4, "info": 4, "verbose": 5, "success": 4,
-    "logalways": 0, "audit success": 0, "audit failure": 0, "notice": 4,
-}  # fmt: skip
-_MASK = (1 << 64) - 1
 _dumps = orjson.dumps
-
-
-def _int32(value: object) -> int | None:
-    """A number of a system field, from a number or a text in decimal or hex; None when it is neither or doesn't fit."""
-    if value.__class__ is not int:
-        if value is None or value.__class__ is bool:
-            return None
-        if value.__class__ is float:
-            value = int(value)
-        else:
-            text = str(value).strip()
-            try:
-                value = int(text)
-            except ValueError:
-                try:
-                    value = int(text, 16) if text[:2] in ("0x", "0X") else None
-                except ValueError:
-                    return None
-                if value is None:
-                    return None
-    number: int = value
-    return number if -2147483648 <= number <= 2147483647 else None
-
-
-def _int64(value: object) -> int | None:
-    if value.__class__ is int:
-        return value if -(1 << 63) <= value < (1 << 63) else None
-    try:
-        number = int(str(value))
-    except ValueError:
-        return None
-    return number if -(1 << 63) <= number < (1 << 63) else None
-
-
-def _keywords(value: object) -> str | None:
-    if value.__class__ is str:
-        return value
-    if value.__class__ is int:
-        return f"0x{value & _MASK:x}"
-    if isinstance(value, list):
-        return ", ".join(str(v) for v in value)
-    return None if value is None else str(value)
-
-
-def _text(value: object) -> str:
-    """The text of an event field's value, as Windows would show it."""
-    kind = value.__class__
-    if kind is str:
-        return value  # type: ignore[return-value]
-    if kind is bool:
-        return "true" if value else "false"
-    if kind is int:
-        return str(value)
-    if value is None:
-        return ""
-    return json_text(value)
-
-
-def _bare_guid(value: str) -> bool:
-    return len(value) == 36 and value[8] == "-" and value[13] == "-" and value[18] == "-" and value[23] == "-"
-
-
-def event_data_of(value: object) -> dict[str, str]:
-    """The name → text mapping of an event's data in any of the forms that exports use: object, list of values, XML or JSON text."""
-    if isinstance(value, dict):
-        return _flatten(value)
-    if isinstance(value, list):
-        return _unnamed(value)
-    if isinstance(value, str):
-        text = value.lstrip()
-        if text[:1] == "<":
-            return xml_fields(text) or {"Data": value}
-        if text[:1] in ("{", "["):
-            try:
-                return event_data_of(orjson.loads(text))
-            except orjson.JSONDecodeError:
-                return {"Data": value}
-        return {"Data": value} if text else {}
-    return {}
-
-
-def _unnamed(values: Iterable[object], into: dict[str, str] | None = None) -> dict[str, str]:
-    """Unnamed values as Data, Data_1, Data_2…; pairs of name and value as such (`[{"Name": n, "Value": v}]`)."""
-    out = {} if into is None else into
-    number = 0
-    for value in values:
-        if isinstance(value, dict):
-            name = value.get("@Name") or value.get("Name")
-            if isinstance(name, str):
-                out[name] = _text(value.get("#text", value.get("Value", value.get("value"))))
-                continue
-        key = f"Data_{number}" if number else "Data"
-        out[key] = _text(value)
-        number += 1
-    return out
-
-
-def _flatten(data: Mapping[str, Any]) -> dict[str, str]:
-    """An object's fields as text: `Data` lists and XML-as-JSON forms (`#text`, `@Name`, `#attributes`) are unfolded."""
-    out: dict[str, str] = {}
-    for name, value in data.items():
-        kind = value.__class__
-        if kind is str:
-            out[name] = value if len(value) != 36 or not _bare_guid(value) else f"{{{value}}}"
-        elif kind is int:
-            out[name] = str(value)
-        elif value is None:
-            out[name] = ""
-        elif kind is dict:
-            if name == "#attributes":
-                continue
-            if "#text" in value:
-                text = value["#text"]
-                if isinstance(text, list):
-                    _unnamed(text, out) if name == "Data" else out.__setitem__(name, _text(text))
-                else:
-                    out[name] = _text(text)
-            elif set(value) <= {"#attributes"}:
-                out[name] = ""
-            else:
-                out[name] = _text(value)
-        elif kind is list and name == "Data":
-            _unnamed(value, out)
-        else:
-            out[name] = _text(value)
-    return out
 
 
 class EventBuffer:
@@ -268,12 +127,12 @@ class EventBuffer:
             if level is None:
                 level = d.get("Severity")
             kind = d.get("EventType")
-            if kind.__class__ is str and kind in _NXLOG_EVENT_TYPES:
+            if kind.__class__ is str and kind in NXLOG_EVENT_TYPES:
                 del d["EventType"]
-            for name in _TRANSPORT:
+            for name in TRANSPORT:
                 d.pop(name, None)
         elif "host" in d or "tags" in d:
-            for name in _TRANSPORT:
+            for name in TRANSPORT:
                 d.pop(name, None)
         utc = d.get("UtcTime")
         if record is None and "EventRecordID" in d:
@@ -283,12 +142,12 @@ class EventBuffer:
             if value is None:
                 del d[name]
             else:
-                d[name] = _text(value)
+                d[name] = field_text(value)
         self._add(
             (created, utc, local, stamp),
             (
-                channel, provider, _int32(event_id), computer, _int64(record), _level(level), _int32(task), _int32(opcode),
-                _int32(version), _keywords(keywords), sid, _int32(pid), _int32(tid), guid, activity, message, _dumps(d),
+                channel, provider, int32(event_id), computer, int64(record), level_number(level), int32(task), int32(opcode),
+                int32(version), keywords_text(keywords), sid, int32(pid), int32(tid), guid, activity, message, _dumps(d),
             ),
             line,
         )  # fmt: skip
@@ -326,12 +185,12 @@ class EventBuffer:
             pop(name, None)
         # Fields that the export had already unfolded into columns of their own.
         for name, value in d.items():
-            fields.setdefault(name, _text(value))
+            fields.setdefault(name, field_text(value))
         self._add(
             times,
             (
-                channel, provider, _int32(event_id), computer, _int64(record), _level(level), _int32(task), _int32(opcode),
-                _int32(version), _keywords(keywords), sid, _int32(pid), _int32(tid), None, _opt(correlation), message, _dumps(fields),
+                channel, provider, int32(event_id), computer, int64(record), level_number(level), int32(task), int32(opcode),
+                int32(version), keywords_text(keywords), sid, int32(pid), int32(tid), None, optional_text(correlation), message, _dumps(fields),
             ),
         )  # fmt: skip
 
@@ -365,16 +224,16 @@ class EventBuffer:
         if isinstance(event_id, dict):
             event_id = event_id.get("#text", event_id.get("$", event_id.get("Value")))
         guid = provider.get("Guid")
-        if guid.__class__ is str and _bare_guid(guid):
+        if guid.__class__ is str and is_bare_guid(guid):
             guid = f"{{{guid}}}"
         self._add(
             (created, None, None, None),
             (
-                _opt(system.get("Channel")), _opt(provider.get("Name")), _int32(event_id), _opt(system.get("Computer")),
-                _int64(system.get("EventRecordID")), _level(system.get("Level")), _int32(system.get("Task")),
-                _int32(system.get("Opcode")), _int32(system.get("Version")), _keywords(system.get("Keywords")),
-                _opt(security.get("UserID") or security.get("UserId")), _int32(execution.get("ProcessID")),
-                _int32(execution.get("ThreadID")), guid, _opt(_attributes(system.get("Correlation")).get("ActivityID")), message,
+                optional_text(system.get("Channel")), optional_text(provider.get("Name")), int32(event_id), optional_text(system.get("Computer")),
+                int64(system.get("EventRecordID")), level_number(system.get("Level")), int32(system.get("Task")),
+                int32(system.get("Opcode")), int32(system.get("Version")), keywords_text(system.get("Keywords")),
+                optional_text(security.get("UserID") or security.get("UserId")), int32(execution.get("ProcessID")),
+                int32(execution.get("ThreadID")), guid, optional_text(_attributes(system.get("Correlation")).get("ActivityID")), message,
                 _dumps(fields),
             ),
             line,
@@ -409,12 +268,12 @@ class EventBuffer:
         self._add(
             (d.get("@timestamp") or created, None, None, None),
             (
-                _opt(w.get("channel") or w.get("log_name")), _opt(w.get("provider_name") or w.get("source_name")), _int32(event_id),
-                _opt(computer), _int64(w.get("record_id", w.get("record_number"))), _level(level), _int32(w.get("task")),
-                _int32(w.get("opcode")), _int32(w.get("version")), _keywords(w.get("keywords")),
-                _opt(user.get("identifier")) if isinstance(user, dict) else None, _int32(process.get("pid", w.get("process_id"))),
-                _int32(thread.get("id") if isinstance(thread, dict) else w.get("thread_id")), _opt(w.get("provider_guid")),
-                _opt(w.get("activity_id")), _opt(d.get("message")), _dumps(fields),
+                optional_text(w.get("channel") or w.get("log_name")), optional_text(w.get("provider_name") or w.get("source_name")), int32(event_id),
+                optional_text(computer), int64(w.get("record_id", w.get("record_number"))), level_number(level), int32(w.get("task")),
+                int32(w.get("opcode")), int32(w.get("version")), keywords_text(w.get("keywords")),
+                optional_text(user.get("identifier")) if isinstance(user, dict) else None, int32(process.get("pid", w.get("process_id"))),
+                int32(thread.get("id") if isinstance(thread, dict) else w.get("thread_id")), optional_text(w.get("provider_guid")),
+                optional_text(w.get("activity_id")), optional_text(d.get("message")), _dumps(fields),
             ),
             line,
         )  # fmt: skip
@@ -439,10 +298,13 @@ class EventBuffer:
         self._add(
             (d.get("system_time"), None, None, None),
             (
-                _opt(d.get("channel")), _opt(provider.get("name")), _int32(event_id.get("id") if isinstance(event_id, dict) else event_id),
-                _opt(d.get("computer")), _int64(d.get("record_id")), _level(d.get("level")), _int32(d.get("task")), _int32(d.get("opcode")),
-                _int32(d.get("version")), _keywords(d.get("keywords")), _opt(security.get("user_id")), _int32(execution.get("process_id")),
-                _int32(execution.get("thread_id")), _opt(provider.get("guid")), _opt(correlation.get("activity_id")), _opt(d.get("message")),
+                optional_text(d.get("channel")), optional_text(provider.get("name")),
+                int32(event_id.get("id") if isinstance(event_id, dict) else event_id),
+                optional_text(d.get("computer")), int64(d.get("record_id")), level_number(d.get("level")),
+                int32(d.get("task")), int32(d.get("opcode")),
+                int32(d.get("version")), keywords_text(d.get("keywords")), optional_text(security.get("user_id")), int32(execution.get("process_id")),
+                int32(execution.get("thread_id")), optional_text(provider.get("guid")),
+                optional_text(correlation.get("activity_id")), optional_text(d.get("message")),
                 _dumps(event_data_of(data)),
             ),
         )  # fmt: skip
@@ -480,7 +342,7 @@ _COLUMNS = tuple((f.name, f.type == pa.string()) for f in EVENT_SCHEMA if f.name
 def columns_of(values: tuple[Any, ...]) -> dict[str, Any]:
     """A row of `EventBuffer.take_rows` as `take` gives it: by name, what isn't a text in a column of texts as one."""
     return {
-        name: _text(v) if is_text and v.__class__ not in _PLAIN else v
+        name: field_text(v) if is_text and v.__class__ not in _PLAIN else v
         for (name, is_text), v in zip(_COLUMNS, values, strict=True)
     }
 
@@ -490,7 +352,7 @@ def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
         return pa.array(values, kind)
     except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError):
         # A field of an unexpected type, in any row: its JSON text is kept.
-        return pa.array([v if v is None or isinstance(v, bytes | str) else _text(v) for v in values], kind)
+        return pa.array([v if v is None or isinstance(v, bytes | str) else field_text(v) for v in values], kind)
 
 
 def _attributes(value: object) -> Mapping[str, Any]:
@@ -502,16 +364,3 @@ def _attributes(value: object) -> Mapping[str, Any]:
     if any(k[:1] == "@" for k in value):
         return {k.lstrip("@"): v for k, v in value.items()}
     return value
-
-
-def _opt(value: object) -> str | None:
-    if value is None or value.__class__ is str:
-        return value
-    return _text(value)
-
-
-def _level(value: object) -> int | None:
-    number = _int32(value)
-    if number is None and value.__class__ is str:
-        return _LEVEL_NAMES.get(value.lower())
-    return number

@@ -34,11 +34,6 @@ def promote(a: KqlType, b: KqlType) -> KqlType:
     return a if _RANK[a] >= _RANK[b] else b
 
 
-def conversion_name(kind: KqlType) -> str:
-    """The function that converts to that type."""
-    return _DYNAMIC_TO[kind]
-
-
 def convert(value: Scalar, kind: KqlType) -> Scalar:
     """An implicit conversion: numbers widen, a dynamic becomes what is asked, anything else goes through KQL's to…() function."""
     if value.type is kind:

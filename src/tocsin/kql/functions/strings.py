@@ -159,10 +159,6 @@ def _has_any_index(operands: Sequence[Operand]) -> Lowered:
     return Lowered(f"k_has_any_index({operands[0].sql}, {operands[1].sql})", L)
 
 
-def _trim_ws(operands: Sequence[Operand]) -> Lowered:
-    return Lowered(f"k_strip({operands[0].sql})", S)
-
-
 FUNCTIONS: tuple[ScalarFunction, ...] = (
     scalar(
         "strcat(argument1: any, arguments: any?*)",

@@ -417,11 +417,6 @@ def _at_path(base: Scalar, steps: Sequence[str | int]) -> str:
     return f"try({read})" if base.type is KqlType.STRING else read
 
 
-def epoch_constant() -> int:
-    """Ticks at 1970-01-01."""
-    return EPOCH_TICKS
-
-
 def to_dynamic(value: Scalar) -> Scalar:
     """A value of any type as the dynamic that holds it: numbers and bools as they are, the rest as their text."""
     from tocsin.kql.functions import conversion
