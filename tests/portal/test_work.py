@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
+from tests.e2e.server import until
 from tests.portal.conftest import Server, Watched
 
 pytestmark = pytest.mark.system
@@ -230,13 +231,14 @@ def test_the_story_is_played_explained_and_worked_off(portal: Watched, server: S
     link = page.get_by_role("link", name="Page of ").last
     link.focus()
     link.scroll_into_view_if_needed()
-    top, href = page.evaluate("document.querySelector('main').scrollTop"), link.get_attribute("href")
+    scrolled = "document.querySelector('main').scrollTop"
+    top = page.evaluate(scrolled)
     page.keyboard.press("Enter")
     page.wait_for_url("**/entities**")
-    assert page.evaluate("document.querySelector('main').scrollTop") == 0
+    until(lambda: page.evaluate(scrolled) == 0, 60)
     page.go_back()
-    page.wait_for_function("href => document.activeElement.getAttribute('href') === href", arg=href)
-    page.wait_for_function("top => Math.abs(document.querySelector('main').scrollTop - top) <= 2", arg=top)
+    expect(link).to_be_focused()
+    until(lambda: abs(page.evaluate(scrolled) - top) <= 2, 60)
     page.get_by_role("tab", name="Processes").click()
     top = page.get_by_role("treeitem").first
     top.focus()
