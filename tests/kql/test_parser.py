@@ -341,6 +341,11 @@ def faults(text: str) -> list[str]:
         ("Logs | sumarize count() by x", "KQL0011 1:8 There is no operator 'sumarize'. Did you mean 'summarize'?"),
         ("T | project-awy a", "KQL0011 1:5 There is no operator 'project-awy'. Did you mean 'project-away'?"),
         ("T | select a", "KQL0015 1:5 KQL has no operator 'select'. Choose columns with 'project'."),
+        (
+            "T | assert-schema (a: long)",
+            ("KQL0201 1:5 The operator 'assert-schema' is not supported. "
+            "See the columns that come with 'getschema', or choose them with 'project'."),
+        ),
         ("T | print 1", "KQL0010 1:5 'print' begins a query and can't follow '|'."),
         ("T | where a = 1", "KQL0010 1:13 A value is not assigned here. Equality is written ==."),
         ("T | where a contians 'x'", "KQL0010 1:13 Expected an operator, ',' or '|', but found 'contians'. Did you mean 'contains'?"),

@@ -156,6 +156,8 @@ class PipelineParser(ExpressionParser):
             self.fail("KQL0010", f"'{word}' begins a query and can't follow '|'.", span=span)
         if self.kinds[self.i] != NAME:
             self.fail_expected("an operator after '|'", code="" if self.kinds[self.i] == END else "KQL0011")
+        if word in _NOT_BUILT:
+            self.fail("KQL0201", f"The operator '{word}' is not supported.", span=span, hint=_NOT_BUILT[word])
         hint = _OTHER_LANGUAGES.get(word.lower(), "")
         if hint:
             self.fail("KQL0015", f"KQL has no operator '{word}'.", span=span, hint=hint)
@@ -380,6 +382,9 @@ class PipelineParser(ExpressionParser):
         """Whether the operator ends here."""
         return self.values[self.i] in _AFTER_PIPELINE
 
+
+_NOT_BUILT: Final = {"assert-schema": "See the columns that come with 'getschema', or choose them with 'project'."}
+"""Operators that KQL's grammar knows and Tocsin has not: to say that there is none would be wrong."""
 
 _OTHER_LANGUAGES: Final = {
     "select": "Choose columns with 'project'.",
