@@ -39,11 +39,10 @@ from tocsin.incidents.weights import CorrelationSettings
 from tocsin.tables.aliases import Alias
 from tocsin.tables.entities import Entity
 
-__all__ = ["Pairing", "Result", "judge", "make", "pairings"]
+__all__ = ["USUAL", "Conditions", "Pairing", "Result", "judge", "make", "pairings"]
 
 DAY = datetime(2026, 3, 10, tzinfo=UTC)
 FLEET = 60
-NOISE = 10
 RULES = 25
 LEAST_ALERTS = 8
 
@@ -105,7 +104,22 @@ def pairings(datasets: Sequence[Dataset], count: int = 20, seed: int = 6) -> lis
     return found
 
 
-def make(pair: tuple[Dataset, Dataset], pool: Sequence[Dataset], seed: int) -> Pairing:
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Under which two attacks meet; `USUAL` are those of the acceptance."""
+
+    noise: int = 10
+    """So many times as many alerts as both attacks have."""
+    hours: float = 48.0
+    """Over so many hours the noise comes, the attacks in their midst."""
+    shared: int = 8
+    """Of so many alerts of an attack one names the domain controller, one the address behind which all go out, one the scanner."""
+
+
+USUAL = Conditions()
+
+
+def make(pair: tuple[Dataset, Dataset], pool: Sequence[Dataset], seed: int, conditions: Conditions = USUAL) -> Pairing:
     """The pairing of two recordings, with noise from the others."""
     rng = random.Random(seed)
     attacks, recorded, true = [], [], []
@@ -115,15 +129,15 @@ def make(pair: tuple[Dataset, Dataset], pool: Sequence[Dataset], seed: int) -> P
         truth = caused(dataset, alerts)
         names = _own_names(alerts, side)
         begin = start + timedelta(minutes=rng.uniform(-20, 20))
-        moved = [_moved(a, names, side, n, begin - alerts[0].time) for n, a in enumerate(alerts)]
+        moved = [_moved(a, names, side, n, begin - alerts[0].time, conditions.shared) for n, a in enumerate(alerts)]
         attacks.append(moved)
         recorded.append(frozenset(a.id for a in moved))
         true.append(frozenset(m.id for a, m in zip(alerts, moved, strict=True) if a.id in truth))
     victims = sorted(
         {e.label for alerts in attacks for a in alerts for e in a.entities if e.type == "Host"} - {DC.label}
     )
-    count = NOISE * sum(map(len, attacks))
-    noise = list(_noise(rng, [d for d in pool if d not in pair], victims, count))
+    count = conditions.noise * sum(map(len, attacks))
+    noise = list(_noise(rng, [d for d in pool if d not in pair], victims, count, conditions.hours))
     everything = sorted([*attacks[0], *attacks[1], *noise], key=lambda a: (a.time, a.id))
     return Pairing((pair[0].name, pair[1].name), tuple(everything), (recorded[0], recorded[1]), (true[0], true[1]))
 
@@ -177,7 +191,7 @@ def _stranger(linked: LinkedAlert, attack: Sequence[datetime]) -> str:
 # ------------------------------------------------------------------------------------------------ moving a recording
 
 
-def _moved(alert: Alert, names: Mapping[str, str], side: str, number: int, by: timedelta) -> Alert:
+def _moved(alert: Alert, names: Mapping[str, str], side: str, number: int, by: timedelta, shared: int) -> Alert:
     """The alert at another time, with names that are its recording's alone, and with what both attacks share."""
     text = json.dumps(alert.to_dict(), default=str)
     text = _SID.sub(lambda m: f"{m[0]}{ord(side)}", text)
@@ -191,11 +205,11 @@ def _moved(alert: Alert, names: Mapping[str, str], side: str, number: int, by: t
     made = replace(made, aliases=_aliases(made.aliases))
     entities = list(_domain(made.entities))
     draw = int.from_bytes(hashlib.sha256(made.id.encode()).digest()[:4], "big")
-    if draw % 8 == 0 and DC not in entities:
+    if draw % shared == 0 and DC not in entities:
         entities.append(DC)
-    if draw % 8 == 1 or any(e.type == "IP" for e in entities):
+    if draw % shared == 1 or any(e.type == "IP" for e in entities):
         entities.append(NAT)
-    if draw % 8 == 2:
+    if draw % shared == 2:
         entities.append(SCANNER)
     if draw % 3 == 0:
         entities.append(SYSTEM)
@@ -276,7 +290,9 @@ def _shifted(text: str, by: timedelta) -> str:
 # ------------------------------------------------------------------------------------------------ noise
 
 
-def _noise(rng: random.Random, pool: Sequence[Dataset], victims: Sequence[str], count: int) -> Iterator[Alert]:
+def _noise(
+    rng: random.Random, pool: Sequence[Dataset], victims: Sequence[str], count: int, hours: float
+) -> Iterator[Alert]:
     by_rule: dict[str, list[Alert]] = {}
     for dataset in pool:
         for alert in alerts_of(dataset):
@@ -289,14 +305,14 @@ def _noise(rng: random.Random, pool: Sequence[Dataset], victims: Sequence[str], 
     machines = [(f"pc{n:03}.contoso.example", f"user{n:03}") for n in range(FLEET)]
     machines += [(name, f"owner-{name.partition('.')[0]}") for name in victims]
     for number in range(count):
-        time = DAY + timedelta(seconds=rng.uniform(0, 48 * 3600))
+        time = DAY + timedelta(hours=24 - hours / 2 + rng.uniform(0, hours))
         host, user = rng.choice(machines)
         if rng.random() < 0.1:
             user = "svc-inventory"
         template = rng.choice(by_rule[rng.choices(rules, weights)[0]])
         yield _benign(template, number, time, host, user, rng)
     for number in range(count // 20):
-        time = DAY + timedelta(seconds=rng.uniform(0, 48 * 3600))
+        time = DAY + timedelta(hours=24 - hours / 2 + rng.uniform(0, hours))
         yield _scan(number, time, rng.choice(machines)[0])
 
 

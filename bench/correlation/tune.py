@@ -26,6 +26,7 @@ STEPS: dict[str, tuple[object, ...]] = {
     "noisy_hosts": (2, 6, 12),
     "noisy_share": (0.3, 0.4, 0.6, 0.7, 1.0),
     "low_share": (0.6, 0.75, 1.0),
+    "stranger_share": (0.4, 0.8, 1.0),
     "coincidence": (0.001, 0.002, 0.01, 0.02, 0.05, 0.999),
     "background_alerts": (20, 200, 100_000),
     "next_tactic": (0.0, 10.0),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.incidents.test_correlate import ANN, BOB, T0, WS1, WS2, alert
 from tocsin.detect.alert import Alert, Evidence
@@ -46,6 +48,7 @@ def together(before: list[Alert], *alerts: Alert) -> Incident | None:
 
 
 LATER = DAY + 130
+BEFORE = fleet(every=240)
 PAIR = (alert("x", LATER, WS1, tactics=("Execution",)), alert("y", LATER + 25, WS1, tactics=("Discovery",)))
 
 
@@ -243,3 +246,43 @@ def test_a_noisy_rule_again_is_no_reason_of_its_own() -> None:
     plain.add([alert("rare", 700, WS1)])
     (candidate,) = plain.preview(alert("rare", 701, WS1))
     assert "same rule" in [r.text for r in candidate.reasons]
+
+
+def test_other_accounts_on_a_machine_are_no_part_of_what_happens_there_however_near() -> None:
+    def pair(mine: Entity | None, other: Entity | None, **more: object) -> tuple[Alert, Alert]:
+        there = {"tactics": ("Execution",), **more}
+        return alert("x", LATER, WS1, mine, **there), alert("y", LATER + 0.1, WS1, other, **there)  # type: ignore[arg-type]
+
+    before = fleet(every=240)
+    assert together(before, *pair(ANN, BOB)) is None
+    assert together([], *pair(ANN, BOB)), "nothing is known there of alerts that come by themselves"
+    assert together(before, *pair(ANN, None)), "one of them names nobody"
+    assert together(before, *pair(ANN, ANN))
+    assert together(before, *pair(ANN, BOB, severity="High")), "an attack may change its account"
+    row = {"Computer": "ws1", "ProcessGuid": "{11111111-2222-3333-4444-555555555555}", "Image": "c:\\x.exe"}
+    assert together(before, *pair(ANN, BOB, events=(Evidence("Sysmon", row),))), "one process did both"
+
+
+def test_the_reason_says_that_the_accounts_are_others() -> None:
+    correlator = Correlator()
+    correlator.add([*fleet(every=240), alert("x", LATER, WS1, ANN, tactics=("Execution",))])
+    candidate, *_ = correlator.preview(alert("y", LATER + 0.1, WS1, BOB, tactics=("Discovery",)))
+    assert not candidate.joins
+    assert any(r.text.startswith("same host ws1") and "under other accounts" in r.text for r in candidate.reasons)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.permutations([(ANN, 0.0), (BOB, 0.1), (None, 0.2), (Entity.account("CONTOSO\\eve"), 0.3), (ANN, 0.4)]))
+def test_who_came_first_on_a_machine_changes_nothing(order: list[tuple[Entity | None, float]]) -> None:
+    def groups(came: Iterable[tuple[Entity | None, float]]) -> set[frozenset[str]]:
+        correlator = Correlator()
+        alerts = [alert(f"who{after}", LATER + after, WS1, who, tactics=("Execution",)) for who, after in came]
+        correlator.add([*BEFORE, *alerts])
+        held: dict[str, set[str]] = {}
+        for each in alerts:
+            incident = correlator.holding(each.id)
+            assert incident is not None
+            held.setdefault(incident.id, set()).add(each.id)
+        return {frozenset(ids) for ids in held.values()}
+
+    assert groups(order) == groups(sorted(order, key=lambda o: o[1]))

@@ -4,6 +4,8 @@ Where a machine gives an alert every six hours, another one on it within the min
 alerts share counts in full while an alert would come there so soon by chance rarely (`chance`), and less the likelier that is. In a
 workspace where alerts are few, the same half an hour counts in full.
 
+While that isn't known yet, what machines elsewhere gave within the last hour stands in for it (`lately`).
+
 An hour in which several alerts came counts once: an attack's burst is no base rate. The last hour isn't counted at all, because an attack mustn't
 make itself ordinary. Nothing is known until there were enough alerts on enough machines; until then all is news.
 """
@@ -12,11 +14,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from tocsin.detect.alert import SEVERITIES
 from tocsin.incidents.cluster import Worth
+from tocsin.incidents.lately import Lately
 from tocsin.incidents.signature import HOUR, Signature
 from tocsin.tables.entities import EntityKey
 
@@ -53,6 +56,7 @@ class Background:
         "_kept_hours",
         "_known",
         "_known_until",
+        "_lately",
         "_least_alerts",
         "_places",
         "window",
@@ -73,6 +77,7 @@ class Background:
         """Alerts by hour."""
         self._known: dict[tuple[str, int], float] = {}
         self._known_until = 0
+        self._lately = Lately(_RANKS)
 
     def __len__(self) -> int:
         return len(self._hours)
@@ -88,6 +93,7 @@ class Background:
         if hour < self._known_until:
             self._known.clear()  # it came late, and what was worked out didn't count it
         self._fleet[hour] = self._fleet.get(hour, 0) + 1
+        self._lately.add(alert.time, alert.rank, alert.hosts)
         for place in dict.fromkeys(p for key in alert.things if (p := _place(key)) is not None):
             self._note(place, hour, alert.rank)
 
@@ -111,6 +117,10 @@ class Background:
         """For how many seconds up to an hour ago it has looked on; 0 while that, or the alerts in it, are too few to know anything."""
         return self._worked_out(now)["", 0]
 
+    def looked_on(self, now: float) -> float:
+        """For how many seconds alerts have come, where those of the last hour came from machines all over; else 0."""
+        return self._lately.looked_on(now)
+
     def hours(self, now: float) -> tuple[int, int]:
         """The hour before which it counts, and the first that it counts."""
         return int((now - HOUR) // HOUR), int((now - self.window) // HOUR)
@@ -118,6 +128,11 @@ class Background:
     def places(self, family: str) -> int:
         """How many hosts (`host`), accounts (`account`) or addresses (`ip`) it knows."""
         return self._places.get(family, 0)
+
+    def rate_elsewhere(self, worth: int, sides: Collection[str]) -> float:
+        """Alerts per second on any machine that say no less than one of that worth, as the last hour tells on machines that are none of the `sides`'
+        (bare names); 0 while those are too few."""
+        return self._lately.rate(_LEAST[worth], sides)
 
     def rate(self, key: EntityKey, worth: int, now: float) -> float:
         """Alerts at that place per second that say no less than one of that worth; 0 for what is no place, and while nothing is known."""
@@ -134,11 +149,23 @@ class Background:
         own = sum(h % _RANKS >= least for h in here)
         return (own + typical * _TYPICAL_HOURS * HOUR) / (observed + _TYPICAL_HOURS * HOUR)
 
-    def entries(self) -> tuple[Mapping[Any, Any], ...]:
-        """All that it knows, for `restore`: places with their hours, counts by family and hour, alerts by hour."""
-        return self._hours.copy(), {key: tuple(ranks) for key, ranks in self._by_hour.items()}, self._fleet.copy()
+    def entries(self) -> dict[str, Any]:
+        """All that it knows, for `restore`, by part: places with their hours, counts by family and hour, alerts by hour, the last hour."""
+        by_hour = {key: tuple(ranks) for key, ranks in self._by_hour.items()}
+        return {
+            "hours": self._hours.copy(),
+            "by_hour": by_hour,
+            "fleet": self._fleet.copy(),
+            "lately": self._lately.entries(),
+        }
 
-    def restore(self, hours: Iterable[Any] = (), by_hour: Iterable[Any] = (), fleet: Iterable[Any] = ()) -> None:
+    def restore(
+        self,
+        hours: Iterable[Any] = (),
+        by_hour: Iterable[Any] = (),
+        fleet: Iterable[Any] = (),
+        lately: Iterable[tuple[float, float, int, int, str]] = (),
+    ) -> None:
         """Knows that again."""
         for place, kept in hours:
             self._hours[place] = kept
@@ -146,6 +173,7 @@ class Background:
             self._places[family] = self._places.get(family, 0) + 1
         self._by_hour.update((key, list(ranks)) for key, ranks in by_hour)
         self._fleet.update(fleet)
+        self._lately.restore(lately)
         self._known.clear()
 
     def forget(self, now: float) -> None:

@@ -22,6 +22,9 @@ from tocsin.tables.entities import EntityKey
 _T = TypeVar("_T", int, str)
 
 _MANY = 64
+_WORTH_BITS = 2
+_WORTH = (1 << _WORTH_BITS) - 1
+_MOST_OWNERS = 16
 
 _TOGETHER = 1_000
 """So many things at most are forgotten at once: what a quiet week left is let go of bit by bit."""
@@ -45,7 +48,10 @@ __all__ = [
     "last_of",
     "nearest",
     "outline",
+    "owners_of",
     "parts_of",
+    "told",
+    "worth_of",
 ]
 
 
@@ -69,8 +75,23 @@ class Worth(IntEnum):
     NOISY = 3
 
 
+def told(worth: int, owners: int) -> int:
+    """What moments are kept by: how much their alerts are worth, and which accounts they name (`Signature.owners`)."""
+    return int(worth) | owners << _WORTH_BITS
+
+
+def worth_of(said: int) -> int:
+    """The worth in what `told` made."""
+    return said & _WORTH
+
+
+def owners_of(said: int) -> int:
+    """The accounts in what `told` made."""
+    return said >> _WORTH_BITS
+
+
 class Moments:
-    """The moments at which a cluster saw a key, by how much the alerts that tell of it are worth (see `Worth`).
+    """The moments at which a cluster saw a key, by how much the alerts that tell of it are worth and whom they name (see `told`).
 
     The keys of a cluster of one alert share that alert's (`Cluster.only`); of a larger one, those that one alert names share one of these, and a
     key that another alert names too gets its own.
@@ -84,6 +105,8 @@ class Moments:
     def with_more(self, points: Iterable[float], worth: int) -> Moments:
         """These and an alert's moments."""
         mine = self if self.own else Moments(dict(self.by_worth), own=True)
+        if worth not in mine.by_worth and len(mine.by_worth) >= _MOST_OWNERS:
+            worth = worth_of(worth)  # where so many are, nobody is a stranger
         kept = mine.by_worth.get(worth, ())
         if not isinstance(kept, list):
             kept = mine.by_worth[worth] = list(kept)
@@ -209,13 +232,14 @@ class Cluster:
         self.touched = True
         self._known_by(alert.things, alert.via)
         if not self.alerts:
-            self.things, self.only, self.alerts = alert.things, (int(worth), alert.points), (alert.id,)
+            self.things, self.only, self.alerts = alert.things, (told(worth, alert.owners), alert.points), (alert.id,)
         else:
             keys = self._grow()
-            once = Moments({worth: alert.points})
+            said = told(worth, alert.owners)
+            once = Moments({said: alert.points})
             for key, thing in alert.things.items():
                 held = keys.get(key)
-                keys[key] = once if held is None else held.with_more(alert.points, worth)
+                keys[key] = once if held is None else held.with_more(alert.points, said)
                 self.things.setdefault(key, thing)
             self._list_of_alerts().append(alert.id)
         self._with(alert.hosts, alert.accounts)
@@ -250,10 +274,11 @@ class Cluster:
         self.touched = True
         self._known_by(alert.things, alert.via)
         keys = self._grow()
-        once = Moments({worth: alert.points})
+        said = told(worth, alert.owners)
+        once = Moments({said: alert.points})
         for key, thing in alert.things.items():
             held = keys.get(key)
-            keys[key] = once if held is None else held.with_more(alert.points, worth)
+            keys[key] = once if held is None else held.with_more(alert.points, said)
             self.things.setdefault(key, thing)
 
     def sureness(self, key: EntityKey) -> float:

@@ -518,14 +518,13 @@ class Correlator:
         """What it remembers now, for `recall`. Quickly made, and nothing that happens afterwards changes it, but that a thing's company may be a
         moment younger. Of an incident that is awake it has only which alerts were seen in it."""
         awake = {c.id: c for c in self._awake if self._clusters.get(c.id) is c}
-        hours, by_hour, fleet = self._background.entries()
         hits, stages = self._fusion.entries()
         return Remembered(
             self._clusters.copy(),
             (
                 ("newest", [self._newest]), ("awake", [(i, tuple(c.alerts)) for i, c in awake.items()]), ("stages", stages),
-                ("company", self._company.entries()), ("fired", self._fired.entries()), ("hours", hours), ("by_hour", by_hour),
-                ("fleet", fleet), *((f"hits {place}", each) for place, each in enumerate(hits)),
+                ("company", self._company.entries()), ("fired", self._fired.entries()),
+                *self._background.entries().items(), *((f"hits {place}", each) for place, each in enumerate(hits)),
             ),
         )  # fmt: skip
 

@@ -282,23 +282,32 @@ class Fusion:
     def _news(self, place: int, stages: _Stages, now: float) -> _Stages:
         """The stages with only the alerts that chance alone would hardly have put there; nothing where a stage is left with too few."""
         background = self._background
-        if len(stages) < 2 or background is None or not (observed := background.observed(now)):
+        if not stages or background is None:
             return stages
+        observed = background.observed(now)
         until, since = background.hours(now)
+        if not observed:
+            # Where alerts come from machines all over all the same, what was counted so far has to do, the last hour and these alerts included.
+            observed, until = background.looked_on(now), int(now // HOUR) + 1
+        if not observed:
+            return stages
         kept: list[tuple[Stage, tuple[Alert, ...]]] = []
         for n, (stage, alerts) in enumerate(stages):
             join = self._joins[place][n]
             places = max(background.places(_PLACES.get(join, "host")), 1)
             # The more stages there are that a thing's alerts may be of, the more easily chance fulfils a pattern.
-            most = self.coincidence / self._stages_of[join]
+            most = self.coincidence / (self._stages_of[join] if len(stages) > 1 else 1)
             count = sum(c for hour, c in self._seen[place][n].items() if since <= hour < until)
             rate = (count + _UNSEEN) / (places * observed)
-            others = [a.time for m, (_, found) in enumerate(stages) if m != n for a in found]
+            others = [a for m, (_, found) in enumerate(stages) if m != n for a in found] or alerts
             near = tuple(
                 a
                 for a in alerts
                 if a.severity == SEVERITIES[-1]
-                or chance(rate, min(abs((a.time - t).total_seconds()) for t in others)) <= most
+                or chance(
+                    rate, min((abs((a.time - o.time).total_seconds()) for o in others if o is not a), default=HOUR)
+                )
+                <= most
             )
             if not near or not stage.reached_by(near):
                 return ()

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from tocsin.detect.alert import TACTICS
 from tocsin.incidents.background import Background, chance
-from tocsin.incidents.cluster import Cluster, Company, Worth, nearest
+from tocsin.incidents.cluster import Cluster, Company, Worth, nearest, owners_of, worth_of
 from tocsin.incidents.model import Reason, spaced
 from tocsin.incidents.signature import HOUR, Thing
 from tocsin.incidents.weights import CONTEXT, SUPPORT, CorrelationSettings
@@ -23,6 +23,8 @@ from tocsin.tables.entities import EntityKey
 __all__ = ["Score", "Scorer"]
 
 _SPREADING = frozenset({"host", "hostname", "account"})
+
+_MACHINE = frozenset({"host", "hostname"})
 
 _ARTEFACTS = frozenset({"File", "FileHash", "URL", "DNS", "Malware", "RegistryKey", "RegistryValue"})
 
@@ -56,6 +58,8 @@ class _Part:
     aliases: tuple[Alias, ...] = ()
     luck: float = 0.0
     """How likely the two sides' alerts met there by chance, where that lessens the points."""
+    strange: bool = False
+    """Whether the alerts that met there name different accounts, where that lessens the points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,17 @@ class _Age:
     noisy: bool
     worth: int
     luck: float = 0.0
+    strange: bool = False
+    """Whether both name accounts, and none that the other names."""
 
     @property
     def left(self) -> float:
         return self.time * self.share
+
+
+def _known(age: _Age) -> _Age:
+    """The same where nothing is known of chance: different accounts lessen nothing there."""
+    return replace(age, strange=False) if age.strange else age
 
 
 _NO_AGE = _Age(0.0, 0.0, 0.0, False, Worth.NOISY)
@@ -128,6 +139,8 @@ class Scorer:
         self._both_high = settings.high_half_life.total_seconds()
         self._known: dict[EntityKey, tuple[int, bool]] = {}
         self._known_as_of = (0.0, 0)
+        self._new = False
+        """Whether nothing is known yet of how often places give alerts."""
         self._worth_of: dict[tuple[str, frozenset[EntityKey]], tuple[bool, float]] = {}
         self._reach = {kind: self._reach_of(kind) for kind in self._points}
         self._share: dict[int, float] = {
@@ -196,6 +209,7 @@ class Scorer:
         # The keys of two single alerts lie all equally far apart: what time leaves of them is worked out once for each way of aging.
         single = one.only is not None and other.only is not None
         aged: dict[bool, _Age] = {}
+        company = one.company | other.company if self._new else frozenset[str]()
         for key in one.shared(other):
             worth = self._points.get(key[0], 0.0)
             if not worth:
@@ -203,11 +217,11 @@ class Scorer:
             context = _family(key) in CONTEXT
             found = aged.get(context) if single else None
             if found is None:
-                found = aged[context] = self._age(key, one, other, context=context, single=single)
+                found = aged[context] = self._age(key, one, other, company, context=context, single=single)
             if not found.time:
                 continue
             if single and context:
-                found = self._by_chance(key, found)
+                found = self._by_chance(key, found, company)
             rarity, degree = self._rarity(key, now, one.company, other.company)
             thing = one.things[key]
             if rarity < _TELLING:
@@ -216,7 +230,9 @@ class Scorer:
             aliases = tuple(a for a in (one.via.get(key), other.via.get(key)) if a is not None)
             for alias in aliases:
                 points *= alias.confidence
-            part = _Part(thing, key[0], points, degree if rarity < 1 else 0, found.noisy, aliases, found.luck)
+            part = _Part(
+                thing, key[0], points, degree if rarity < 1 else 0, found.noisy, aliases, found.luck, found.strange
+            )
             gap = min(gap, found.gap)
             held = parts.get(named := _one_name(thing))
             if held is None or held.points < part.points:
@@ -250,11 +266,15 @@ class Scorer:
             part.thing[0] not in _ARTEFACTS and not part.noisy for part, _ in shared
         )
 
-    def _age(self, key: EntityKey, one: Cluster, other: Cluster, *, context: bool, single: bool) -> _Age:
+    def _age(
+        self, key: EntityKey, one: Cluster, other: Cluster, company: frozenset[str], *, context: bool, single: bool
+    ) -> _Age:
         """What time and the alerts' worth leave of a shared key's points, and, unless both sides are `single` alerts, what chance leaves."""
         best = _NO_AGE
-        for here, mine in one.moments(key).by_worth.items():
-            for there, theirs in other.moments(key).by_worth.items():
+        for told_here, mine in one.moments(key).by_worth.items():
+            here, mine_are = worth_of(told_here), owners_of(told_here)
+            for told_there, theirs in other.moments(key).by_worth.items():
+                there, theirs_are = worth_of(told_there), owners_of(told_there)
                 gap = nearest(mine, theirs)
                 if gap > self._horizon:
                     continue
@@ -262,29 +282,39 @@ class Scorer:
                 if context:
                     share = self._share[here] * self._share[there]
                     half = self._both_high if worth == Worth.HIGH else self._context
-                age = _Age(
-                    0.5 ** (max(gap - self._grace, 0.0) / half), share, gap, context and worth == Worth.NOISY, worth
+                fading = 0.5 ** (max(gap - self._grace, 0.0) / half)
+                # Two High alerts on one machine are one attack that changed its account, if anything is.
+                strange = (
+                    context and bool(mine_are and theirs_are) and not mine_are & theirs_are and worth != Worth.HIGH
                 )
+                age = _Age(fading, share, gap, context and worth == Worth.NOISY, worth, strange=strange)
                 if context and not single and age.time > best.left:
-                    age = self._by_chance(key, age)
+                    age = self._by_chance(key, age, company)
                 if age.left > best.left:
                     best = age
         return best
 
-    def _by_chance(self, key: EntityKey, age: _Age) -> _Age:
+    def _by_chance(self, key: EntityKey, age: _Age, company: frozenset[str]) -> _Age:
         """What is left because two alerts meet at a place by chance as well. Where chance is as small as the settings say, all is left that the
-        alerts' worth leaves; it goes up and down with the bits of news that it is, so that within a burst a lesser alert counts in full."""
+        alerts' worth leaves; it goes up and down with the bits of news that it is, so that within a burst a lesser alert counts in full. On a
+        machine where they name different accounts less is left, whatever the seconds."""
         if self._background is None:
-            return age
+            return _known(age)
         rate = self._rates.get((key, age.worth))
         if rate is None:
             rate = self._rates[key, age.worth] = self._background.rate(key, age.worth, self._known_as_of[0])
+        if self._new:
+            rate = self._background.rate_elsewhere(age.worth, company)
         if not rate:
-            return age
+            return _known(age)
         luck = chance(rate, age.gap)
         news = math.log(max(luck, _LEAST_LUCK)) / self._bits
         share = min(1.0, age.share * news)
-        return _Age(age.time, share, age.gap, age.noisy, age.worth, luck if news < 1 else 0.0)
+        # A machine has several users: what another does on it is near by the seconds, and no part of it.
+        strange = age.strange and _family(key) in _MACHINE
+        if strange:
+            share *= self._settings.stranger_share
+        return _Age(age.time, share, age.gap, age.noisy, age.worth, luck if news < 1 else 0.0, strange)
 
     def _keep_up(self, now: float) -> None:
         """Forgets what was worked out at another time, or when less had been seen."""
@@ -294,6 +324,7 @@ class Scorer:
             self._worth_of.clear()
             self._rates.clear()
             self._known_as_of = as_of
+            self._new = self._background is not None and not self._background.observed(now)
 
     def _rarity(self, key: EntityKey, now: float, *sides: frozenset[str]) -> tuple[float, int]:
         """What a thing's degree leaves of its points, and the degree. `sides`: the hosts and accounts of what is compared.
@@ -386,6 +417,7 @@ def _sentence(part: _Part) -> str:
     note = f", seen with {part.degree} others" if part.degree else ""
     note += ", by a rule that fires everywhere" if part.noisy else ""
     note += f", where alerts come so soon after each other by chance too ({part.luck:.0%})" if part.luck else ""
+    note += ", under other accounts" if part.strange else ""
     note += "".join(f"; {text}" for text in dict.fromkeys(a.text for a in part.aliases))
     return f"same {_WORDS.get(kind, kind)} {label}{note}"
 

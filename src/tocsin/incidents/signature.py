@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from zlib import crc32
 
 from tocsin.detect.alert import SEVERITIES, TACTICS, Alert
 from tocsin.incidents.links import Links
@@ -21,6 +22,8 @@ Thing = tuple[str, str]
 """An entity's type and label: what a reason calls it."""
 
 _MOST_POINTS = 24 * 7
+_BITS = 56
+"""Two names share a bit in one case of so many; then nothing speaks against that they are one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Signature:
     processes: frozenset[str]
     correlate: bool
     opens: bool
+    owners: int = 0
+    """Its accounts as bits: two alerts whose bits have nothing in common name different accounts. 0: it names none."""
     via: Mapping[EntityKey, Alias] = field(default_factory=dict)
     """Keys that the alert has by an alias only."""
 
@@ -83,6 +88,9 @@ def signature(alert: Alert, links: Links) -> Signature:
     via = alias_keys(alert.aliases, things)
     for key, alias in via.items():
         things[key] = (alias.other.type, alias.other.label.lower())
+    accounts = frozenset(
+        n for e in alert.entities if e.type == "Account" and not e.is_built_in and not (n := _name(e)).endswith("$")
+    )
     return Signature(
         id=alert.id,
         rule=alert.said_by,
@@ -91,9 +99,8 @@ def signature(alert: Alert, links: Links) -> Signature:
         things=things,
         tactics=frozenset(TACTICS.index(t) for t in alert.tactics if t in TACTICS),
         hosts=frozenset(_name(e) for e in alert.entities if e.type == "Host"),
-        accounts=frozenset(
-            n for e in alert.entities if e.type == "Account" and not e.is_built_in and not (n := _name(e)).endswith("$")
-        ),
+        accounts=accounts,
+        owners=_bits(accounts),
         processes=found.processes,
         correlate=alert.correlate,
         opens=alert.create_incident and alert.severity != "Informational",
@@ -121,6 +128,13 @@ def _name(entity: Entity) -> str:
     return (
         ids.get("Name") or ids.get("HostName") or ids.get("NetBiosName") or ids.get("AadUserId") or entity.label
     ).lower()
+
+
+def _bits(names: Iterable[str]) -> int:
+    found = 0
+    for name in names:
+        found |= 1 << crc32(name.encode()) % _BITS
+    return found
 
 
 def _points(time: float, end: float) -> tuple[float, ...]:

@@ -123,6 +123,10 @@ class CorrelationSettings(BaseModel):
         description="What a shared host, account or address is worth in an alert of a noisy rule, as a share.",
     )
     low_share: float = Field(default=0.9, ge=0, le=1, description="The same in an alert below Medium severity.")
+    stranger_share: float = Field(
+        default=0.6, ge=0, le=1,
+        description="What a shared host is worth where alerts come by themselves and the two name accounts, but none in common, as a share.",
+    )  # fmt: skip
     coincidence: float = Field(
         default=0.005,
         gt=0,
