@@ -145,6 +145,15 @@ class Proof:
         }
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; ValueError where a name is told twice: readers differ in which of the two they show."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {next(n for n in names if names.count(n) > 1)!r} stands twice in an object")
+    return made
+
+
 def verify(data: bytes) -> Proof:
     """Recomputes every hash of a file (JSON or PDF); a PDF's pages are made again from its data and compared byte for byte.
 
@@ -153,8 +162,9 @@ def verify(data: bytes) -> Proof:
     pdf = data.startswith(b"%PDF-")
     raw = attachment_of(data) if pdf else data
     try:
-        made = json.loads(raw)
-    except ValueError as error:
+        made = json.loads(raw, object_pairs_hook=_once)
+        json.dumps(made, ensure_ascii=False).encode()  # refuses lone surrogates, which would be hashed as "?"
+    except (ValueError, RecursionError) as error:
         raise ExportError(f"The file is no incident's proof: its data is no JSON ({error}).") from error
     if not isinstance(made, dict) or made.get("format") != FORMAT:
         raise ExportError("The file is no incident's proof.", hint=f"Its `format` would be {FORMAT}.")
@@ -164,6 +174,7 @@ def verify(data: bytes) -> Proof:
     problems = [f"The section {n!r} was changed." for n in hashes if n in sections and _sha(sections[n]) != hashes[n]]
     problems += [f"The section {n!r} is missing." for n in hashes if n not in sections]
     problems += [f"The section {n!r} was added." for n in sections if n not in hashes]
+    problems += [f"The part {n!r} was added." for n in made if n not in (*_HEAD, "hash", "sections")]
     if _sha({n: made.get(n) for n in _HEAD}) != made.get("hash"):
         problems.append("The file's own hash isn't that of its parts.")
     pages: bool | None = None
