@@ -63,6 +63,17 @@ def test_another_program_with_the_id_is_no_parent() -> None:
     assert not parent.seen
 
 
+def test_one_start_that_sources_tell_in_other_fractions_is_one_process() -> None:
+    told = [row(100, 1, 4, 0), row(100, 1.00001, File="P100.EXE"), row(7, 2, 100, 1.000005, ParentFile="p100.exe")]
+    nodes = build([*told, row(8, 0.995, 100, None)])
+    parent = find(nodes, 100, 1)
+    assert len([n for n in nodes if n.pid == 100]) == 1
+    assert (find(nodes, 7, 2).parent, find(nodes, 7, 2).certain) == (parent, True)
+    assert find(nodes, 8, 0.995).parent is parent, "it was written down a moment before its parent"
+    other = build([row(100, 1), row(100, 1.005, File="other.exe"), row(100, 1.1)])
+    assert len(other) == 3, "another program, or later, is another process"
+
+
 def test_hosts_are_apart_and_the_same_process_twice_is_one() -> None:
     nodes = build([row(4, 0), row(7, 2, 4, 0), row(7, 2, 4, 0), row(7, 2, 4, 0, Host="ws2")])
     assert len([n for n in nodes if n.pid == 7]) == 2

@@ -1,8 +1,11 @@
 """Process trees from rows: who started whom, on which host, though process ids come back.
 
 A process is (host, process id, start time). A child names its parent's id and, where the source tells it, the parent's start time; then the link is
-certain. Where only the id is told, the parent is the process of that id on that host that started last before the child did and had not ended:
-an id that was given to another process later, or earlier, is never taken for it. What nobody saw start is a node of its own that says so.
+certain. Where only the id is told, the parent is the process of that id on that host that started last before the child did: an id that was given
+to another process later is never taken for it, nor one that another program had. What nobody saw start is a node of its own that says so.
+
+Sources tell one start in milliseconds, in ten millionths of a second, or when they wrote it down: what has one id on one host and started within a
+second is one process, unless it is another program.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin.detect.alert import iso
@@ -19,6 +22,9 @@ __all__ = ["MOST_NODES", "Node", "build", "prune", "to_dict"]
 
 MOST_NODES = 400
 """Processes that a tree shows at most; those nearest to the alerts stay."""
+
+_SAME_START = timedelta(seconds=1)
+"""So far apart are the times that sources tell of one start."""
 
 Key = tuple[str, int, datetime | None]
 
@@ -51,38 +57,54 @@ def build(rows: Iterable[Mapping[str, Any]]) -> list[Node]:
     ParentFile, ParentCommand; Seen is False where the row only tells of it. Rows without host, id or start are left out; the same twice is one.
     """
     nodes: dict[Key, Node] = {}
+    by_id: dict[tuple[str, int], list[Node]] = defaultdict(list)
     links: list[tuple[Node, Mapping[str, Any]]] = []
     for row in rows:
         host, pid, started = str(row.get("Host") or "").lower(), row.get("Pid"), row.get("Started")
         if not host or pid is None or not isinstance(started, datetime):
             continue
-        node = nodes.setdefault((host, int(pid), started), Node(host, int(pid), started))
+        alike = by_id[host, int(pid)]
+        node = _started(alike, started, str(row.get("File") or ""))
+        if node is None:
+            node = nodes[host, int(pid), started] = Node(host, int(pid), started)
+            alike.append(node)
         node.seen = node.seen or bool(row.get("Seen", True))
         for name, column in (("file", "File"), ("command", "Command"), ("account", "Account"), ("sha256", "Sha256")):
             setattr(node, name, getattr(node, name) or str(row.get(column) or ""))
         links.append((node, row))
-    by_id: dict[tuple[str, int], list[Node]] = defaultdict(list)
-    for node in sorted(nodes.values(), key=lambda n: (n.started or datetime.min, n.pid)):  # noqa: DTZ901 - seen ones have a start
-        by_id[node.host, node.pid].append(node)
+    for alike in by_id.values():
+        alike.sort(key=lambda n: n.started or datetime.min)  # noqa: DTZ901 - seen ones have a start
     for node, row in links:
         if node.parent is None and row.get("ParentPid") is not None:
             _link(node, row, nodes, by_id)
     return list(nodes.values())
 
 
+def _started(alike: Iterable[Node], started: datetime, file: str) -> Node | None:
+    """Which of the processes of one id on one host started then, the one nearest to it; None where that is another program."""
+    near = [
+        n
+        for n in alike
+        if n.started
+        and abs(n.started - started) <= _SAME_START
+        and (not file or not n.file or _name(n.file) == _name(file))
+    ]
+    return min(near, key=lambda n: abs(n.started - started) if n.started else _SAME_START, default=None)
+
+
 def _link(
     node: Node, row: Mapping[str, Any], nodes: dict[Key, Node], by_id: Mapping[tuple[str, int], list[Node]]
 ) -> None:
-    pid, started = int(row["ParentPid"]), row.get("ParentStarted")
+    pid = int(row["ParentPid"])
+    started: datetime | None = row.get("ParentStarted")
     assert node.started is not None
     parent: Node | None = None
     certain = isinstance(started, datetime)
-    if certain:
-        parent = nodes.get((node.host, pid, started))
+    if isinstance(started, datetime):
+        parent = _started(by_id.get((node.host, pid), ()), started, str(row.get("ParentFile") or ""))
     else:
-        earlier = [
-            n for n in by_id.get((node.host, pid), ()) if n.started and n.started <= node.started and n is not node
-        ]
+        until = node.started + _SAME_START
+        earlier = [n for n in by_id.get((node.host, pid), ()) if n.started and n.started <= until and n is not node]
         wanted = str(row.get("ParentFile") or "").lower()
         parent = earlier[-1] if earlier else None
         if parent is not None and wanted and parent.file and _name(parent.file) != _name(wanted):
