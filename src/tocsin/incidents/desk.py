@@ -99,14 +99,11 @@ class IncidentDesk:
                 made = made if recalled else self._empty(apart)
             if not recalled:
                 store.adopt_growing(unit, made, since)
-        size = made.size
-        _log.info(
-            "correlation.remembers",
-            incidents=size.incidents,
-            alerts=size.alerts,
-            from_file=recalled,
-            seconds=round(time.monotonic() - began, 1),
-        )
+        size, spent = made.size, round(time.monotonic() - began, 1)
+        if size.alerts:
+            _log.info(
+                "correlation.remembers", incidents=size.incidents, alerts=size.alerts, from_file=recalled, seconds=spent
+            )
         return made
 
     def _empty(self, apart: frozenset[frozenset[str]]) -> Correlator:
@@ -123,25 +120,23 @@ class IncidentDesk:
     def keep_memory(self, *, entries: int = 1, seconds: float = 0.0) -> bool:
         """Writes what correlation remembers into its file, so that the next start is quick however this process ends. Whether it did: not without
         a file, and not when fewer than so many entries came to the incident log since, in less than that time."""
-        if self._memory is None or not self._correlates:
-            return False
+        if self._memory is None or not self._correlates or not self._seen:
+            return False  # an incident log without entries: there is nothing to remember
         with self._lock, collector_paused():
             if not self._memory.due(self._seen, entries=entries, seconds=seconds):
                 return False
             remembered, seq, setting = self._correlator.remembered(), self._seen, memory.setting_of(self._correlator)
             with self._state.read() as unit:
                 learned = memory.learned(unit)
-        began = time.monotonic()
         try:
             with self._state.read() as unit:
-                size = self._memory.write(unit, remembered, seq, setting)
+                self._memory.write(unit, remembered, seq, setting)
         except OSError as error:
             _log.warning("correlation.memory_not_kept", error=str(error))
             return False
         if learned:
             with self._state.write() as unit:
                 memory.forget_learned(unit, learned)
-        _log.debug("correlation.memory_kept", bytes=size, seconds=round(time.monotonic() - began, 1))
         return True
 
     def close(self) -> None:

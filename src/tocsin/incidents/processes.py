@@ -81,15 +81,15 @@ def build(rows: Iterable[Mapping[str, Any]]) -> list[Node]:
 
 
 def _started(alike: Iterable[Node], started: datetime, file: str) -> Node | None:
-    """Which of the processes of one id on one host started then, the one nearest to it; None where that is another program."""
+    """Which of the processes of one id on one host started then, or the nearest to it; None where nothing did, or only another program."""
     near = [
-        n
-        for n in alike
+        (abs(n.started - started), place, n)
+        for place, n in enumerate(alike)
         if n.started
         and abs(n.started - started) <= _SAME_START
-        and (not file or not n.file or _name(n.file) == _name(file))
+        and (n.started == started or not file or not n.file or _name(n.file) == _name(file))
     ]
-    return min(near, key=lambda n: abs(n.started - started) if n.started else _SAME_START, default=None)
+    return min(near)[2] if near else None
 
 
 def _link(
