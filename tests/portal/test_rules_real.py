@@ -290,7 +290,7 @@ def test_coverage_as_a_matrix_and_as_a_table(portal: Watched, client: httpx.Clie
     portal.dark()
     page.get_by_role("tab", name="Table").click()
     expect(page.locator("tbody tr")).to_have_count(len(found["techniques"]) + len(found["gaps"]))
-    page.get_by_role("button", name="Source").click()
+    page.get_by_role("button", name="Source: All").click()
     page.get_by_role("menuitemcheckbox", name="SecurityEvent", exact=True).click()
     page.keyboard.press("Escape")
     of_source = [t for t in found["techniques"] if any("SecurityEvent" in r["tables"] for r in t["rules"])]
