@@ -11,9 +11,11 @@ import pytest
 
 from tocsin.detect.alert import Alert
 from tocsin.detect.rule import Rule
+from tocsin.detect.sigma.events import event_entities
 from tocsin.detect.sigma.matcher import SigmaMatcher
 from tocsin.detect.tuning import tuned
 from tocsin.ingest.model import SourceBatch
+from tocsin.tables.kinds import KINDS
 
 from .support import detection, sigma, windows
 
@@ -87,6 +89,19 @@ def test_entities_of_a_process_creation() -> None:
     assert by_type["Process"].strong_keys() == (("process", "ws1/4242/2024-05-01t10:00:00"),)
     assert by_type["FileHash"].identifiers["Value"] == "b" * 64
     assert by_type["File"].identifiers["Name"] == "bad.exe"
+
+
+def test_who_makes_an_account_is_named_before_the_account_that_is_made() -> None:
+    row = {
+        "Computer": "dc1.contoso.com", "TargetUserName": "backdoor", "TargetDomainName": "CONTOSO", "SubjectUserName": "ann",
+        "SubjectDomainName": "CONTOSO",
+    }  # fmt: skip
+
+    def accounts(event_id: int) -> list[str]:
+        return [e.label for e in event_entities(KINDS.windows, {**row, "EventID": event_id}) if e.type == "Account"]
+
+    assert accounts(4720) == accounts(4732) == ["CONTOSO\\ann", "CONTOSO\\backdoor"]
+    assert accounts(4624) == ["CONTOSO\\backdoor", "CONTOSO\\ann"], "who logs on is the target"
 
 
 def test_a_sigma_process_and_a_table_process_are_one_thing() -> None:

@@ -212,6 +212,9 @@ _PAIRS = (
     ("SubjectUserName", "SubjectDomainName", ("SubjectUserSid",)),
     ("TargetOutboundUserName", "TargetOutboundDomainName", ()),
 )
+_MANAGEMENT = range(4720, 4800)
+"""Security events in which the subject makes something of the target, an account or a group (Microsoft: Audit Account Management): the first account
+that an event names is who acted. At a logon that is the target."""
 _FULL = ("User", "SourceUser", "TargetUser", "Detection User", "AccountName", "UserName")
 _ADDRESSES = ("IpAddress", "DestinationIp", "SourceIp", "DestAddress", "SourceAddress", "ClientAddress", "Address")
 _FILES = ("TargetFilename", "ImageLoaded", "Image", "NewProcessName", "SourceImage", "ServiceFileName", "ImagePath")
@@ -224,7 +227,11 @@ _NAMED = (*{n for name, domain, sids in _PAIRS for n in (name, domain, *sids)}, 
 
 def _windows(row: Mapping[str, Any]) -> Iterator[Entity]:
     host = text(row.get("Computer"))
-    yield from _who(row, host)
+    who = list(_who(row, host))
+    if row.get("EventID") in _MANAGEMENT:
+        subject = [e for e in who if e.type == "Account" and e.identifiers.get("Name") == _get(row, "SubjectUserName")]
+        who = [*subject, *(e for e in who if e not in subject)]
+    yield from who
     yield from _addresses(row)
     yield from _windows_processes(row, host)
     yield from _windows_things(row, host)
