@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from tocsin.base.errors import UsageError, did_you_mean
+from tocsin.base.errors import StateError, UsageError, did_you_mean
 from tocsin.base.memory import collector_paused
 from tocsin.content import Content
 from tocsin.detect.alert import SEVERITIES, Alert, iso
@@ -135,8 +135,11 @@ class IncidentDesk:
             _log.warning("correlation.memory_not_kept", error=str(error))
             return False
         if learned:
-            with self._state.write() as unit:
-                memory.forget_learned(unit, learned)
+            try:
+                with self._state.write() as unit:
+                    memory.forget_learned(unit, learned)
+            except StateError as error:  # then it is read anew once more at the next start
+                _log.warning("correlation.memory_not_kept", error=str(error))
         return True
 
     def close(self) -> None:

@@ -113,7 +113,12 @@ class Detection:
         self.stream.stop()
         for thread in self._threads:
             thread.join()
-        self.runs.save(every=True)
+        try:
+            self.runs.save(every=True)
+        except (
+            TocsinError
+        ) as error:  # a database that takes nothing more is no reason not to stop: only when rules ran last is lost
+            _log.error("runs.unsaved", error=str(error))
 
     def _take_rules(self, rules: Sequence[Rule]) -> None:
         self.scheduler.set_rules([r for r in rules if r.enabled and r.kind is not RuleKind.SIGMA])
