@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.incidents.test_correlate import ANN, BOB, T0, WS1, WS2, alert
+from tests.incidents.test_correlation_laws import groups
 from tocsin.detect.alert import Alert, Evidence
 from tocsin.incidents import Correlator, Incident
 from tocsin.incidents.background import Background, chance
@@ -274,15 +275,8 @@ def test_the_reason_says_that_the_accounts_are_others() -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.permutations([(ANN, 0.0), (BOB, 0.1), (None, 0.2), (Entity.account("CONTOSO\\eve"), 0.3), (ANN, 0.4)]))
 def test_who_came_first_on_a_machine_changes_nothing(order: list[tuple[Entity | None, float]]) -> None:
-    def groups(came: Iterable[tuple[Entity | None, float]]) -> set[frozenset[str]]:
-        correlator = Correlator()
+    def grouped(came: Iterable[tuple[Entity | None, float]]) -> set[frozenset[str]]:
         alerts = [alert(f"who{after}", LATER + after, WS1, who, tactics=("Execution",)) for who, after in came]
-        correlator.add([*BEFORE, *alerts])
-        held: dict[str, set[str]] = {}
-        for each in alerts:
-            incident = correlator.holding(each.id)
-            assert incident is not None
-            held.setdefault(incident.id, set()).add(each.id)
-        return {frozenset(ids) for ids in held.values()}
+        return groups(alerts, BEFORE)
 
-    assert groups(order) == groups(sorted(order, key=lambda o: o[1]))
+    assert grouped(order) == grouped(sorted(order, key=lambda o: o[1]))

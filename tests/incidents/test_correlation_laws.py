@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from datetime import timedelta
 from itertools import permutations
 from pathlib import Path
@@ -45,10 +46,10 @@ def some_alerts(draw: st.DrawFn, most: int = 9) -> list[Alert]:
     ]
 
 
-def groups(alerts: list[Alert]) -> set[frozenset[str]]:
-    """The alerts' ids, as they are in incidents, shown or not."""
+def groups(alerts: Sequence[Alert], before: Sequence[Alert] = ()) -> set[frozenset[str]]:
+    """The alerts' ids, as they are in incidents, shown or not, after those `before` came."""
     correlator = Correlator()
-    correlator.add(alerts)
+    correlator.add([*before, *alerts])
     held: dict[str, set[str]] = {}
     for each in alerts:
         incident = correlator.holding(each.id)

@@ -234,13 +234,7 @@ class Cluster:
         if not self.alerts:
             self.things, self.only, self.alerts = alert.things, (told(worth, alert.owners), alert.points), (alert.id,)
         else:
-            keys = self._grow()
-            said = told(worth, alert.owners)
-            once = Moments({said: alert.points})
-            for key, thing in alert.things.items():
-                held = keys.get(key)
-                keys[key] = once if held is None else held.with_more(alert.points, said)
-                self.things.setdefault(key, thing)
+            self._see(alert, worth)
             self._list_of_alerts().append(alert.id)
         self._with(alert.hosts, alert.accounts)
         wider = self._facts(alert.tactics, (alert.rule,))
@@ -273,18 +267,16 @@ class Cluster:
         """Takes in what else an alert of it is known by now; nothing else of the alert."""
         self.touched = True
         self._known_by(alert.things, alert.via)
-        keys = self._grow()
-        said = told(worth, alert.owners)
+        self._see(alert, worth)
+
+    def _see(self, alert: Signature, worth: Worth) -> None:
+        """Notes the moments of an alert's things beside those that it has."""
+        keys, said = self._grow(), told(worth, alert.owners)
         once = Moments({said: alert.points})
         for key, thing in alert.things.items():
             held = keys.get(key)
             keys[key] = once if held is None else held.with_more(alert.points, said)
             self.things.setdefault(key, thing)
-
-    def sureness(self, key: EntityKey) -> float:
-        """How sure it is that it has one of its keys: 1 for what an alert names, else the alias's confidence."""
-        alias = self.via.get(key)
-        return 1.0 if alias is None else alias.confidence
 
     def _known_by(self, things: Mapping[EntityKey, Thing], via: Mapping[EntityKey, Alias]) -> None:
         """Notes which keys are known by an alias only, before `things` are taken in."""

@@ -115,7 +115,7 @@ class Correlator:
         self.reader: Reader | None = None
         """Who has the incidents that it was not given: those that it adopted or recalled."""
         self.settings = settings or CorrelationSettings()
-        self.links = self._links = links if links is not None else shipped_links()
+        self.links = links if links is not None else shipped_links()
         horizon = self.settings.horizon.total_seconds()
         self._company = Company(horizon)
         self._fired = Company(horizon)
@@ -184,7 +184,7 @@ class Correlator:
             if alert.id in self._alerts:
                 continue
             self._since_rest += 1
-            sign = signature(alert, self._links)
+            sign = signature(alert, self.links)
             changes.extend(self._add(alert, sign))
             for fired in self._watched(alert, sign):
                 changes.extend(self._fuse(fired, alert))
@@ -192,7 +192,7 @@ class Correlator:
 
     def preview(self, alert: Alert) -> list[Candidate]:
         """What would join, and why: every open incident that shares something of weight with the alert, best first. Changes nothing."""
-        sign = signature(alert, self._links)
+        sign = signature(alert, self.links)
         alone = self._alone(alert, sign)
         found = [
             Candidate(other.incident, score.points, score.reasons(), score.joins and alert.correlate)
@@ -236,7 +236,7 @@ class Correlator:
         incident = cluster.incident
         at = bisect_left(incident.alerts, (alert.time, alert.id), key=_by_time)
         linked = incident.alerts[at]
-        before, after = signature(linked.alert, self._links), signature(alert, self._links)
+        before, after = signature(linked.alert, self.links), signature(alert, self.links)
         added = {k: a for k, a in after.via.items() if k not in before.things}
         incident.alerts[at] = replace(linked, alert=replace(linked.alert, aliases=alert.aliases))
         if not added:
@@ -335,7 +335,7 @@ class Correlator:
         if not told:
             said = (fired.alert(target.id),)
             reason = Reason(fired.reason, self.settings.threshold)
-            self._join(target, said[0], signature(said[0], self._links), (reason,))
+            self._join(target, said[0], signature(said[0], self.links), (reason,))
         elif len(target.alerts) == held:
             return []
         # What the pattern brought together may be near to incidents that none of its parts was near enough to.
@@ -503,7 +503,7 @@ class Correlator:
         left, resting = dict(held), list[Cluster | Resting]()
         for incident_id, alert in came:
             cluster = clusters[incident_id]
-            sign = signature(alert, self._links)
+            sign = signature(alert, self.links)
             self._notice_again(alert, sign)
             cluster.add(sign, self._worth(sign))
             self._watched(alert, sign)
@@ -557,14 +557,14 @@ class Correlator:
 
     def witness(self, alert: Alert) -> None:
         """Learns from an alert what is rare, noisy and likely, and joins it to nothing: where it is is told by `renew`."""
-        sign = signature(alert, self._links)
+        sign = signature(alert, self.links)
         self._notice_again(alert, sign)
         self._watched(alert, sign)
 
     def acquaint(self, alerts: Iterable[Alert]) -> None:
         """Learns in whose company things are by the names that alerts turned out to be known by."""
         for alert in alerts:
-            sign = signature(alert, self._links)
+            sign = signature(alert, self.links)
             for key in sign.via:
                 self._company.add(key, sign.company(key), sign.time)
 
@@ -580,7 +580,7 @@ class Correlator:
         for incident in sorted(incidents, key=lambda i: (i.last, i.id)):
             cluster = Cluster(incident.id, incident)
             for linked in sorted(incident.alerts, key=lambda a: (a.alert.created, a.alert.time, a.alert.id)):
-                sign = signature(linked.alert, self._links)
+                sign = signature(linked.alert, self.links)
                 cluster.add(sign, self._worth(sign))
             self._enter(cluster)
             self.shed([a.alert for a in incident.alerts])
@@ -594,7 +594,7 @@ class Correlator:
         clusters = {i.id: Cluster(i.id, i) for i in incidents}
         came = [(linked.alert, i.id) for i in incidents for linked in i.alerts]
         for alert, incident_id in sorted(came, key=lambda c: (c[0].created, c[0].time, c[0].id)):
-            sign = signature(alert, self._links)
+            sign = signature(alert, self.links)
             self._notice_again(alert, sign)
             clusters[incident_id].add(sign, self._worth(sign))
             self._watched(alert, sign)

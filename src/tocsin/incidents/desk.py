@@ -92,12 +92,11 @@ class IncidentDesk:
         began = time.monotonic()
         with collector_paused(), self._state.read() as unit:
             self._reshapes, self._seen = reshape.reshapes(unit), unit.incidents.history.last()
-            apart, since, recalled = reshape.apart(unit), self._since(unit), False
+            apart, since = reshape.apart(unit), self._since(unit)
             made = self._empty(apart)
-            if self._memory is not None:
-                recalled = self._memory.recall(unit, made, since)
-                made = made if recalled else self._empty(apart)
+            recalled = self._memory is not None and self._memory.recall(unit, made, since)
             if not recalled:
+                made = self._empty(apart)
                 store.adopt_growing(unit, made, since)
         size, spent = made.size, round(time.monotonic() - began, 1)
         if size.alerts:

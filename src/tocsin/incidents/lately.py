@@ -46,9 +46,8 @@ class Lately:
         for host in sorted(hosts):
             self._note(slot, rank, host)
         before = int((self._newest - HOUR) // _SLOT)
-        for at in [
-            s for s in self._came if s < before
-        ]:  # there are a dozen; one that came late isn't the first of them
+        # There are a dozen; one that came late isn't the first of them.
+        for at in [s for s in self._came if s < before]:
             for level, host in self._came.pop(at):
                 self._levels[level].remove(at, host)
 
@@ -81,9 +80,7 @@ class Lately:
 
     def entries(self) -> list[tuple[float, float, int, int, str]]:
         """All that it knows, for `restore`; nothing where nothing came."""
-        return [
-            (self._began, self._newest, slot, *came) for slot, all_of_it in self._came.items() for came in all_of_it
-        ]
+        return [(self._began, self._newest, slot, *each) for slot, came in self._came.items() for each in came]
 
     def restore(self, entries: Iterable[tuple[float, float, int, int, str]]) -> None:
         """Knows that again."""

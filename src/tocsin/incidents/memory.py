@@ -69,8 +69,8 @@ class MemoryFile:
             return False
         return seq - self.kept >= entries or time.monotonic() - self._written >= seconds
 
-    def write(self, unit: Unit, remembered: Remembered, seq: int, setting: str) -> int:
-        """Writes what is remembered as of that place of the log, under those settings. Gives the file's bytes. Raises OSError."""
+    def write(self, unit: Unit, remembered: Remembered, seq: int, setting: str) -> None:
+        """Writes what is remembered as of that place of the log, under those settings. Raises OSError."""
         folder = self.path.parent
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not trusted(folder):
@@ -90,7 +90,6 @@ class MemoryFile:
                 part = packer.flush()
                 digest.update(part)
                 out.write(part)
-                size = out.tell()
                 out.seek(len(_MAGIC))
                 out.write(digest.digest())
                 out.flush()
@@ -100,7 +99,6 @@ class MemoryFile:
             Path(name).unlink(missing_ok=True)
             raise
         self.kept, self._written = seq, time.monotonic()
-        return size
 
     def recall(self, unit: Unit, correlator: Correlator, since: datetime) -> bool:
         """Lets a correlator that knows nothing remember what the file says, and what the database says came since. False where there is no such
@@ -124,7 +122,8 @@ class MemoryFile:
             else:
                 correlator.recall(name, items, since.timestamp())
         opened = unit.incidents.growing_open(since, locked=LOCKED)
-        renewed = {*changed, *awake, *learned(unit), *correlator.otherwise(opened)}
+        relearned = frozenset(learned(unit))
+        renewed = {*changed, *awake, *relearned, *correlator.otherwise(opened)}
         if len(renewed) > _MOST_CHANGED:
             return False
         several = store.load_several(unit, sorted(renewed), since)
@@ -133,7 +132,6 @@ class MemoryFile:
         fresh = [a for a in came if a.id not in known and not correlator.knows(a.id)]
         for alert in sorted(fresh, key=lambda a: (a.created, a.time, a.id)):
             correlator.witness(alert)
-        relearned = {*learned(unit)}
         correlator.acquaint(a.alert for i in several if i.id in relearned for a in i.alerts)
         correlator.renew(renewed, several, apart=correlator.apart)
         self.kept, self._written = head["seq"], time.monotonic()
@@ -163,7 +161,7 @@ def _canonical(value: Any) -> Any:
 def note_learned(unit: Unit, incident_ids: Collection[str]) -> None:
     """Notes that alerts of these are known otherwise by now."""
     if incident_ids:
-        unit.kv.set(_LEARNED, sorted({*unit.kv.get(_LEARNED, []), *incident_ids}))
+        unit.kv.set(_LEARNED, sorted({*learned(unit), *incident_ids}))
 
 
 def learned(unit: Unit) -> list[str]:
@@ -173,9 +171,8 @@ def learned(unit: Unit) -> list[str]:
 
 def forget_learned(unit: Unit, incident_ids: Collection[str]) -> None:
     """A file has what was learned of these."""
-    left = set(unit.kv.get(_LEARNED, [])) - set(incident_ids)
     if incident_ids:
-        unit.kv.set(_LEARNED, sorted(left))
+        unit.kv.set(_LEARNED, sorted(set(learned(unit)) - set(incident_ids)))
 
 
 @lru_cache(maxsize=1)
@@ -200,10 +197,8 @@ def _frames(remembered: Remembered) -> Iterator[tuple[str, Any]]:
     yield from _few("clusters", ((*c[:6], (c[6][0], b"", *c[6][2:])) for c in resting))
     for name, entries in remembered.parts:
         each: Iterable[Any] = entries.items() if isinstance(entries, Mapping) else entries
-        if name in (
-            "company",
-            "fired",
-        ):  # of those with several companions all, as they are now: a moment later does no harm
+        if name in ("company", "fired"):
+            # Of those with several companions all, as they are now: a moment later does no harm.
             each = ((key, tuple(s.values()) if isinstance(s, dict) else s) for key, s in each)
         yield from _few(name, each)
 

@@ -81,11 +81,6 @@ class _Age:
         return self.time * self.share
 
 
-def _known(age: _Age) -> _Age:
-    """The same where nothing is known of chance: different accounts lessen nothing there."""
-    return replace(age, strange=False) if age.strange else age
-
-
 _NO_AGE = _Age(0.0, 0.0, 0.0, False, Worth.NOISY)
 
 
@@ -298,15 +293,9 @@ class Scorer:
         """What is left because two alerts meet at a place by chance as well. Where chance is as small as the settings say, all is left that the
         alerts' worth leaves; it goes up and down with the bits of news that it is, so that within a burst a lesser alert counts in full. On a
         machine where they name different accounts less is left, whatever the seconds."""
-        if self._background is None:
-            return _known(age)
-        rate = self._rates.get((key, age.worth))
-        if rate is None:
-            rate = self._rates[key, age.worth] = self._background.rate(key, age.worth, self._known_as_of[0])
-        if self._new:
-            rate = self._background.rate_elsewhere(age.worth, company)
-        if not rate:
-            return _known(age)
+        rate = self._rate(key, age.worth, company)
+        if not rate:  # nothing is known of chance: different accounts lessen nothing, either
+            return replace(age, strange=False) if age.strange else age
         luck = chance(rate, age.gap)
         news = math.log(max(luck, _LEAST_LUCK)) / self._bits
         share = min(1.0, age.share * news)
@@ -315,6 +304,17 @@ class Scorer:
         if strange:
             share *= self._settings.stranger_share
         return _Age(age.time, share, age.gap, age.noisy, age.worth, luck if news < 1 else 0.0, strange)
+
+    def _rate(self, key: EntityKey, worth: int, company: frozenset[str]) -> float:
+        """How often alerts of that worth come to that place anyway, per second; 0 where that isn't known."""
+        if self._background is None:
+            return 0.0
+        if self._new:
+            return self._background.rate_elsewhere(worth, company)
+        rate = self._rates.get((key, worth))
+        if rate is None:
+            rate = self._rates[key, worth] = self._background.rate(key, worth, self._known_as_of[0])
+        return rate
 
     def _keep_up(self, now: float) -> None:
         """Forgets what was worked out at another time, or when less had been seen."""

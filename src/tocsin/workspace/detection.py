@@ -115,9 +115,8 @@ class Detection:
             thread.join()
         try:
             self.runs.save(every=True)
-        except (
-            TocsinError
-        ) as error:  # a database that takes nothing more is no reason not to stop: only when rules ran last is lost
+        except TocsinError as error:
+            # A database that takes nothing more is no reason not to stop: only when rules ran last is lost.
             _log.error("runs.unsaved", error=str(error))
 
     def _take_rules(self, rules: Sequence[Rule]) -> None:

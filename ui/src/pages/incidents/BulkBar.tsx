@@ -7,7 +7,6 @@ import {
   DialogSurface,
   DialogTitle,
   Field,
-  Input,
   Menu,
   MenuDivider,
   MenuItem,
@@ -28,6 +27,7 @@ import { type Verdict, VerdictFields } from "~/components/VerdictFields";
 import { count } from "~/lib/text";
 import { MergeDialog } from "./MergeDialog";
 import css from "./Queue.module.css";
+import { WordDialog } from "./WordDialog";
 
 /** The one that stays and as many as the server empties into it at once. */
 const MOST_MERGED = 6;
@@ -197,46 +197,28 @@ function ResolveMany({
 }
 
 function TagMany({ incidents, tag, close }: { incidents: IncidentSummary[]; tag: (body: IncidentPatch) => void; close: () => void }) {
-  const [text, setText] = useState("");
-  const given = text.trim();
   const held = [...new Set(incidents.flatMap((i) => i.tags))].sort();
   return (
-    <Dialog open onOpenChange={(_, data) => !data.open && close()}>
-      <DialogSurface>
-        <form
-          onSubmit={(event) => {
-            event.preventDefault();
-            if (given) tag({ add_tags: [given] });
-          }}
-        >
-          <DialogBody>
-            <DialogTitle>Tag {count(incidents.length, "incident")}</DialogTitle>
-            <DialogContent className={css.merge}>
-              <Field label="Tag to add">
-                <Input autoFocus maxLength={128} value={text} onChange={(_, data) => setText(data.value)} />
-              </Field>
-              {held.length ? (
-                <ul className={css.kept} aria-label="Tags that some have">
-                  {held.map((each) => (
-                    <li key={each}>
-                      {each}
-                      <Button size="small" appearance="subtle" onClick={() => tag({ remove_tags: [each] })}>
-                        Remove
-                      </Button>
-                    </li>
-                  ))}
-                </ul>
-              ) : null}
-            </DialogContent>
-            <DialogActions>
-              <Button onClick={close}>Cancel</Button>
-              <Button type="submit" appearance="primary" disabled={!given}>
-                Add
+    <WordDialog
+      title={`Tag ${count(incidents.length, "incident")}`}
+      label="Tag to add"
+      most={128}
+      verb="Add"
+      take={(given) => tag({ add_tags: [given] })}
+      close={close}
+    >
+      {held.length ? (
+        <ul className={css.kept} aria-label="Tags that some have">
+          {held.map((each) => (
+            <li key={each}>
+              {each}
+              <Button size="small" appearance="subtle" onClick={() => tag({ remove_tags: [each] })}>
+                Remove
               </Button>
-            </DialogActions>
-          </DialogBody>
-        </form>
-      </DialogSurface>
-    </Dialog>
+            </li>
+          ))}
+        </ul>
+      ) : null}
+    </WordDialog>
   );
 }

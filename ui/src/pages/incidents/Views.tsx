@@ -1,13 +1,5 @@
 import {
   Button,
-  Dialog,
-  DialogActions,
-  DialogBody,
-  DialogContent,
-  DialogSurface,
-  DialogTitle,
-  Field,
-  Input,
   Menu,
   MenuDivider,
   MenuGroup,
@@ -22,6 +14,7 @@ import { useStored } from "~/app/preferences";
 import type { QueueSearch } from "~/app/router";
 import { BookDatabaseRegular, DeleteRegular, SaveRegular } from "~/components/icons";
 import css from "./Queue.module.css";
+import { WordDialog } from "./WordDialog";
 
 interface View {
   name: string;
@@ -113,57 +106,37 @@ function NameDialog({
   forget: (name: string) => void;
   close: () => void;
 }) {
-  const [name, setName] = useState("");
-  const given = name.trim();
   return (
-    <Dialog open onOpenChange={(_, data) => !data.open && close()}>
-      <DialogSurface>
-        <form
-          onSubmit={(event) => {
-            event.preventDefault();
-            if (given) keep(given);
-          }}
-        >
-          <DialogBody>
-            <DialogTitle>Keep this view</DialogTitle>
-            <DialogContent className={css.merge}>
-              <Field
-                label="Name"
-                required
-                hint={
-                  views.some((v) => v.name === given)
-                    ? "There is one of that name: it becomes this one."
-                    : "Filters, order and columns, in this browser. A colleague gets them by Copy link."
-                }
-              >
-                <Input autoFocus maxLength={60} value={name} onChange={(_, data) => setName(data.value)} />
-              </Field>
-              {views.length ? (
-                <ul className={css.kept} aria-label="Views that are kept">
-                  {views.map((view) => (
-                    <li key={view.name}>
-                      {view.name}
-                      <Button
-                        size="small"
-                        appearance="subtle"
-                        icon={<DeleteRegular />}
-                        aria-label={`Forget the view ${view.name}`}
-                        onClick={() => forget(view.name)}
-                      />
-                    </li>
-                  ))}
-                </ul>
-              ) : null}
-            </DialogContent>
-            <DialogActions>
-              <Button onClick={close}>Cancel</Button>
-              <Button type="submit" appearance="primary" disabled={!given}>
-                Keep
-              </Button>
-            </DialogActions>
-          </DialogBody>
-        </form>
-      </DialogSurface>
-    </Dialog>
+    <WordDialog
+      title="Keep this view"
+      label="Name"
+      required
+      hint={(given) =>
+        views.some((v) => v.name === given)
+          ? "There is one of that name: it becomes this one."
+          : "Filters, order and columns, in this browser. A colleague gets them by Copy link."
+      }
+      most={60}
+      verb="Keep"
+      take={keep}
+      close={close}
+    >
+      {views.length ? (
+        <ul className={css.kept} aria-label="Views that are kept">
+          {views.map((view) => (
+            <li key={view.name}>
+              {view.name}
+              <Button
+                size="small"
+                appearance="subtle"
+                icon={<DeleteRegular />}
+                aria-label={`Forget the view ${view.name}`}
+                onClick={() => forget(view.name)}
+              />
+            </li>
+          ))}
+        </ul>
+      ) : null}
+    </WordDialog>
   );
 }
