@@ -16,6 +16,8 @@ from tocsin.base.errors import IngestError
 from tocsin.ingest.receivers.kafka import KafkaReceiver
 
 COUNT = 2000
+BRIEF = {"session.timeout.ms": "6000"}
+"""The mock broker forgets a member that leaves only when its session ends, 45 s as a rule; two that join at once have taken 50 s and more."""
 
 
 @pytest.fixture
@@ -74,9 +76,7 @@ def test_messages_of_every_shape(rig: Rig, producer: Producer) -> None:
 def test_what_was_durable_and_not_committed_comes_once(tmp_path: Path, producer: Producer) -> None:
     rig = packed_rig(tmp_path / "rig").start()
     address = brokers(producer)
-    # The mock broker forgets a member that leaves only when its session ends.
-    brief = {"session.timeout.ms": "6000"}
-    receiver = KafkaReceiver(rig.intake, address, ["logs"], options=brief)
+    receiver = KafkaReceiver(rig.intake, address, ["logs"], options=BRIEF)
     # Everything is taken, nothing can be committed: as when the process dies in between.
     from confluent_kafka import KafkaException
 
@@ -100,7 +100,7 @@ def test_what_was_durable_and_not_committed_comes_once(tmp_path: Path, producer:
     receiver.stop()
     rig.crash()
     again = packed_rig(tmp_path / "rig").start()
-    second = KafkaReceiver(again.intake, address, ["logs"], options=brief)
+    second = KafkaReceiver(again.intake, address, ["logs"], options=BRIEF)
     second.start()
     for n in range(COUNT, COUNT + 10):
         producer.produce("logs", json.dumps({"n": n}))
@@ -115,7 +115,7 @@ def test_what_was_durable_and_not_committed_comes_once(tmp_path: Path, producer:
 
 def test_two_consumers_of_a_group_share(rig: Rig, producer: Producer) -> None:
     address = brokers(producer)
-    receivers = [KafkaReceiver(rig.intake, address, ["logs"]) for _ in range(2)]
+    receivers = [KafkaReceiver(rig.intake, address, ["logs"], options=BRIEF) for _ in range(2)]
     for receiver in receivers:
         receiver.start()
     for n in range(200):
