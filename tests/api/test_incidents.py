@@ -436,7 +436,21 @@ def test_the_story_its_processes_and_its_proof_over_the_wire(running: Served) ->
         process(10, 60, 4, 0, "calc.exe"),
         process(12, 61, 10, 60, "sub.exe"),
     ]
-    running.workspace.lake.write([TableBatch("DeviceProcessEvents", pa.Table.from_pylist(rows))])
+    ended = [
+        {"TimeGenerated": started + timedelta(seconds=30), "Computer": "ws1.contoso.com", "EventID": 4689, "ProcessId": "0xb",
+         "ProcessName": "C:\\Windows\\cmd.exe", "EventSourceName": "Microsoft-Windows-Security-Auditing"}
+    ]  # fmt: skip
+    logons = [
+        {"Timestamp": started, "TimeGenerated": started, "DeviceName": "srv1.contoso.com", "ActionType": "LogonSuccess", "AccountDomain": "CONTOSO",
+         "AccountName": "ann", "LogonType": "RemoteInteractive"}
+    ]  # fmt: skip
+    running.workspace.lake.write(
+        [
+            TableBatch("DeviceProcessEvents", pa.Table.from_pylist(rows)),
+            TableBatch("SecurityEvent", pa.Table.from_pylist(ended)),
+            TableBatch("DeviceLogonEvents", pa.Table.from_pylist(logons)),
+        ]
+    )
     running.workspace.lake.flush()
     evidence = Evidence(
         "DeviceProcessEvents", {"ProcessId": 11, "ProcessCreationTime": (started + timedelta(seconds=2)).isoformat()}
@@ -457,6 +471,16 @@ def test_the_story_its_processes_and_its_proof_over_the_wire(running: Served) ->
         assert (tree["pid"], tree["seen"], [c["file"] for c in tree["children"]]) == (4, False, ["word.exe"]), tree
         (cmd,) = tree["children"][0]["children"]
         assert (cmd["pid"], cmd["alerts"], cmd["certain"]) == (11, [made.id], True)
+        assert (cmd["ended"], tree["children"][0]["ended"]) == (
+            (started + timedelta(seconds=30)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            None,
+        )
+        reach = client.get(f"{path}/reach").json()
+        (srv,) = [t for t in reach["things"] if t["label"] == "srv1.contoso.com"]
+        assert [(w["from"]["label"], w["how"]) for w in srv["ways"]] == [
+            ("CONTOSO\\ann", "signs in there (RemoteInteractive)")
+        ]
+        assert {"IdentityInfo"} <= {w for u in reach["unknown"] for w in u["why"].split()}
         for kind in ("json", "pdf"):
             answer = client.get(f"{path}/export", params={"format": kind})
             assert answer.status_code == 200, answer.text

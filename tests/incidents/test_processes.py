@@ -121,3 +121,71 @@ def test_whatever_the_rows_say_it_is_a_forest(rows: list[dict[str, Any]]) -> Non
 
 def count(tree: dict[str, Any]) -> int:
     return 1 + sum(count(c) for c in tree["children"])
+
+
+def end(pid: int, minute: float, file: str = "", **more: Any) -> dict[str, Any]:
+    return {"Host": "WS1", "Pid": pid, "Ended": T0 + timedelta(minutes=minute), "File": file, **more}
+
+
+def test_a_process_that_ended_starts_nothing_any_more() -> None:
+    nodes = build([row(100, 1), row(7, 3, 100, None), row(8, 9, 100, None, ParentFile="p100.exe")], [end(100, 5)])
+    parent = find(nodes, 100, 1)
+    assert parent.ended == T0 + timedelta(minutes=5)
+    assert find(nodes, 7, 3).parent is parent
+    later = find(nodes, 8, 9).parent
+    assert later is not None
+    assert (later is parent, later.seen, later.started) == (False, False, None), "the id was another's by then"
+
+
+def test_an_end_is_of_the_process_that_had_the_id() -> None:
+    nodes = build(
+        [row(100, 1), row(100, 10), row(100, 20)],
+        [end(100, 5, "C:\\x\\p100.exe"), end(100, 25), end(100, 4, "other.exe")],
+    )
+    ended = {n.started: n.ended for n in nodes}
+    assert ended == {
+        T0 + timedelta(minutes=1): T0 + timedelta(minutes=5),
+        T0 + timedelta(minutes=10): None,
+        T0 + timedelta(minutes=20): T0 + timedelta(minutes=25),
+    }, "another program's end isn't its, and the second's wasn't told"
+
+
+def test_an_end_that_tells_its_start_is_of_that_process() -> None:
+    nodes = build([row(100, 1), row(100, 2)], [end(100, 9, Started=T0 + timedelta(minutes=1))])
+    assert find(nodes, 100, 1).ended == T0 + timedelta(minutes=9)
+    assert find(nodes, 100, 2).ended is None
+
+
+def test_two_sources_tell_of_one_end_and_call_the_host_otherwise() -> None:
+    rows = [{**row(100, 1), "Host": "ws1.contoso.com"}]
+    ends = [{**end(100, 5), "Host": "ws1.contoso.com"}, end(100, 5.001), {**end(100, 3), "Host": "ws1.fabrikam.com"}]
+    (node,) = build(rows, ends)
+    assert node.ended == T0 + timedelta(minutes=5)
+    two = build([*rows, {**row(100, 2), "Host": "ws1.fabrikam.com"}], [end(100, 6)])
+    assert [n.ended for n in two] == [None, None], "whose WS1 it is nobody told"
+
+
+def test_who_was_never_seen_start_may_be_seen_to_end() -> None:
+    nodes = build(
+        [row(7, 3, 55, None, ParentFile="cmd.exe")],
+        [end(55, 2, "cmd.exe"), end(55, 6, "calc.exe"), end(55, 8, "cmd.exe")],
+    )
+    parent = find(nodes, 7, 3).parent
+    assert parent is not None
+    assert parent.ended == T0 + timedelta(minutes=8), "not before what it started, and not another program's"
+    assert to_dict(parent)["ended"] == "2026-03-01T09:08:00Z"
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(0, 20), st.integers(1, 4)), max_size=14),
+    st.lists(st.tuples(st.integers(1, 4), st.integers(0, 25)), max_size=14),
+)
+def test_nobody_starts_anything_after_its_end(starts: list[tuple[int, int, int]], ends: list[tuple[int, int]]) -> None:
+    nodes = build(
+        [row(p, m, parent, None, File="x", ParentFile="x") for p, m, parent in starts],
+        [end(p, m, "x") for p, m in ends],
+    )
+    for node in nodes:
+        if node.ended is not None:
+            assert node.started is None or node.started <= node.ended + timedelta(seconds=1)
+            assert all(c.started is None or c.started <= node.ended + timedelta(seconds=1) for c in node.children)

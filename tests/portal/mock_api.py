@@ -357,6 +357,8 @@ def build_app(world: World | None = None) -> Starlette:
             return JSONResponse(
                 {"items": [{**near, "score": 31.0, "threshold": 40.0, "joins": False, "reasons": why, "vetoes": []}]}
             )
+        if what == "reach":
+            return JSONResponse(data.REACH)
         if what == "priority":
             past = {"time": found["created"], "actor": "correlation", "version": 1, "score": found["priority"]}
             return JSONResponse({"items": [{**past, "reasons": found["reasons"]}]})
@@ -383,11 +385,13 @@ def build_app(world: World | None = None) -> Starlette:
                 process(8, 1, 4, 0, "winword.exe"),
                 process(9, 2, 8, 1, "powershell.exe"),
                 process(10, 3, 9, None, "rundll32.exe"),
-            ]
+            ],
+            [{"Host": "ws-042.contoso.com", "Pid": 9, "Ended": start + timedelta(minutes=5)}],
         )
         next(n for n in nodes if n.pid == 9).alerts.append(found["alerts"][0]["id"])
         trees = [processes.to_dict(r) for r in processes.prune(nodes)[0]]
-        return JSONResponse({"trees": trees, "left_out": 0, "hosts": [], "hosts_left_out": 0, "truncated": False})
+        rest = {"left_out": 0, "hosts": [], "hosts_left_out": 0, "truncated": False, "ends_known": True}
+        return JSONResponse({"trees": trees, **rest})
 
     async def tasks(request: Request) -> Response:
         found = w.incidents[request.path_params["id"]]
@@ -681,7 +685,7 @@ def build_app(world: World | None = None) -> Starlette:
         Route("/incidents/{id}/tasks/{task:int}", guard(tasks), methods=["PATCH", "DELETE"]),
         *(
             Route(f"/incidents/{{id}}/{what}", guard(story))
-            for what in ("narrative", "neighbours", "priority", "processes")
+            for what in ("narrative", "neighbours", "priority", "processes", "reach")
         ),
         Route("/entities/in-row", guard(entities_in_row), methods=["POST"]),
         Route("/query", guard(query), methods=["POST"]),

@@ -12,7 +12,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tocsin.detect.alert import Alert, Evidence
+from tocsin.detect.alert import Alert, Evidence, iso
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
 from tocsin.tables.entities import Entity
 
@@ -377,3 +377,38 @@ DEAD_LETTERS = [
 def raw64(data: bytes) -> str:
     """Bytes as the API gives them."""
     return base64.b64encode(data).decode()
+
+
+REACH = {
+    "from": iso(NOW - timedelta(days=30)),
+    "to": iso(NOW),
+    "starts": [{"type": "Account", "label": f"mira.lind@{DOMAIN}"}],
+    "starts_left_out": 0,
+    "things": [
+        {
+            "type": "Host",
+            "label": f"dc1.{DOMAIN}",
+            "critical": "veryHigh",
+            "why_critical": "Domain controllers",
+            "hops": 1,
+            "ways": [
+                {
+                    "from": {"type": "Account", "label": f"mira.lind@{DOMAIN}"},
+                    "how": "signs in there as a local administrator (RemoteInteractive)",
+                    "first": iso(NOW - timedelta(days=2)),
+                    "last": iso(NOW - timedelta(days=1)),
+                    "seen": 3,
+                    "source": "Machines that an account signs in to",
+                }
+            ],
+            "ways_left_out": 0,
+        }
+    ],
+    "counts": {"Host": 1},
+    "critical": 1,
+    "left_out": 0,
+    "unknown": [
+        {"name": "Groups and roles of an account", "why": "nothing known: no row of IdentityInfo in this time"}
+    ],
+    "failed": [],
+}

@@ -60,7 +60,7 @@ class Desk(ABC):
 
     @abstractmethod
     def read(self, which: str, what: str, **wanted: Any) -> Mapping[str, Any]:
-        """A part of its page: alerts, entities, narrative or priority, in the API's shape and by the API's parameters."""
+        """A part of its page: alerts, entities, narrative, priority, processes or reach, in the API's shape and by the API's parameters."""
 
     @abstractmethod
     def log(self, which: str) -> Sequence[Mapping[str, Any]]:
@@ -296,7 +296,13 @@ class _Folder(Desk):
             return desk.things(incident, text=text, kind=wanted.pop("type"), **wanted)
         if what == "priority":
             return {"items": desk.priority_history(incident)}
-        _, content = self._settings_and_content()
+        settings, content = self._settings_and_content()
+        if what in ("processes", "reach"):
+            from tocsin.workspace.offline import open_stories
+
+            with open_stories(settings.data, self._state, content) as stories:
+                told: Mapping[str, Any] = getattr(stories, what)(incident)
+                return told
         with self._state.read() as unit:
             return meaning(unit, incident, content, judge_of(unit, content))
 

@@ -110,6 +110,86 @@ def _say_story(told: Mapping[str, Any]) -> None:
             say(f"  - {line}")
 
 
+def processes(desk: Desk, incident: Which) -> Any:
+    """Print the process trees of an incident's hosts, what is near its alerts: who started what, and what ended when.
+
+    A line has start, host's process id, account and command; a star and how many alerts are about it. `?` before an id: nobody saw it start;
+    `~`: its parent is known by id alone.
+    """
+    return desk.read(incident, "processes")
+
+
+def _say_processes(found: Mapping[str, Any]) -> None:
+    host = ""
+    for tree in found["trees"]:
+        if tree["host"] != host:
+            host = tree["host"]
+            say(f"\n{host}" if tree is not found["trees"][0] else host)
+        # A stack: trees may be deeper than calls can be.
+        left = [(tree, "", "")]
+        while left:
+            node, first, rest = left.pop()
+            say(first + _process(node))
+            last = len(node["children"]) - 1
+            left += [
+                (child, f"{rest}{'└─ ' if n == last else '├─ '}", f"{rest}{'   ' if n == last else '│  '}")
+                for n, child in reversed(list(enumerate(node["children"])))
+            ]
+    if not found["trees"]:
+        say("No row tells of a process near its alerts.")
+    for said in (
+        f"{found['left_out']} further processes are near its alerts" if found["left_out"] else "",
+        f"{found['hosts_left_out']} of its hosts weren't looked at" if found["hosts_left_out"] else "",
+        "there were more rows than a query gives" if found["truncated"] else "",
+        "" if found["ends_known"] else "when processes ended may not be read",
+    ):
+        if said:
+            say(said, error=True)
+
+
+def _process(node: Mapping[str, Any]) -> str:
+    mark = "" if node["seen"] else "?"
+    started = node["started"][:19] if node["started"] else "-"
+    ended = f" to {node['ended'][11:19]}" if node["ended"] else ""
+    alerts = f"  * {len(node['alerts'])} alert{'' if len(node['alerts']) == 1 else 's'}" if node["alerts"] else ""
+    account = f"  {node['account']}" if node["account"] else ""
+    return f"{'' if node['certain'] else '~'}{mark}{node['pid']}  {started}{ended}{account}  {node['command'] or node['file'] or 'unknown'}{alerts}"
+
+
+def reach(desk: Desk, incident: Which) -> Any:
+    """Print what could be reached from what an incident holds and wasn't yet, the critical first, each with the ways to it.
+
+    Where its accounts sign in, which groups and roles they have, whose secrets its machines hold; and critical things one step further.
+    """
+    return desk.read(incident, "reach")
+
+
+def _say_reach(found: Mapping[str, Any]) -> None:
+    starts = [s["label"] for s in found["starts"]]
+    more = found["starts_left_out"]
+    say(
+        f"From {', '.join(starts) or 'nothing: it names no account and no machine'}{f' and {more} more, which were not asked' if more else ''}"
+    )
+    for thing in found["things"]:
+        critical = f"  {thing['critical']}: {thing['why_critical']}" if thing["critical"] else ""
+        say(f"\n{thing['type']} {thing['label']}{critical}")
+        for way in thing["ways"]:
+            times = f", {way['seen']}×" if way["seen"] else ""
+            last = f", last {way['last'][:19]}" if way["last"] else ""
+            say(f"  {way['from']['label']} {way['how']}{times}{last}")
+        if thing["ways_left_out"]:
+            say(f"  and {thing['ways_left_out']} more ways")
+    if not found["things"]:
+        say("\nNothing is known that could be reached from there.")
+    if found["left_out"]:
+        say(f"\n{found['left_out']} further things are left out.")
+    for heading, items in (("Nothing known", found["unknown"]), ("Not asked", found["failed"])):
+        if items:
+            say(f"\n{heading}")
+        for item in items:
+            say(f"  {item['name']}: {item['why']}")
+
+
 def priority(desk: Desk, incident: Which) -> Any:
     """Print the priorities that an incident has had, oldest first, with what made each."""
     return desk.read(incident, "priority")
@@ -127,4 +207,6 @@ def add_to(app: typer.Typer) -> None:
     on_desk(app, "alerts", text=_say_alerts)(alerts)
     on_desk(app, "entities", text=_say_entities)(entities)
     on_desk(app, "story", text=_say_story)(story)
+    on_desk(app, "processes", text=_say_processes)(processes)
+    on_desk(app, "reach", text=_say_reach)(reach)
     on_desk(app, "priority", text=_say_priority)(priority)

@@ -96,7 +96,7 @@ def _files(paths: Sequence[str], suffixes: tuple[str, ...]) -> Iterator[tuple[st
 
 
 def _of_yaml(name: str, text: str) -> Iterator[Located]:
-    from tocsin.content import PAGE_KINDS, PAGE_PARAMETERS
+    from tocsin.content import PAGE_KINDS, PAGE_PARAMETERS, REACH_PARAMETERS
     from tocsin.content.yamltext import parse_yaml
 
     for document in parse_yaml(text, name):
@@ -106,6 +106,7 @@ def _of_yaml(name: str, text: str) -> Iterator[Located]:
         if isinstance(value.get("query"), str):
             kind = str(value["source"]) if "source" in value and "table" in value else ""
             declared = PAGE_PARAMETERS if "entity" in value and value.get("kind") in PAGE_KINDS else ""
+            declared = REACH_PARAMETERS if value.get("kind") == "reach" else declared
             offset = _after(declared, _mapping(document, "query", text, value["query"]))
             yield Located(name, declared + value["query"], text, offset, source=kind)
         elif isinstance(value.get("body"), str) and "parameters" in value:

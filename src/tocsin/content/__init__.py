@@ -6,6 +6,7 @@ from tocsin.content.load import load_packs, load_rule_file, load_test_file, load
 from tocsin.content.model import (
     PAGE_KINDS,
     PAGE_PARAMETERS,
+    REACH_PARAMETERS,
     AnomalyFile,
     AutomationFile,
     Content,
@@ -30,6 +31,7 @@ from tocsin.content.yamltext import Document, parse_one, parse_yaml
 __all__ = [
     "PAGE_KINDS",
     "PAGE_PARAMETERS",
+    "REACH_PARAMETERS",
     "AnomalyFile",
     "AutomationFile",
     "Content",

@@ -277,7 +277,8 @@ class Watchlist:
 
 @dataclass(frozen=True, slots=True)
 class IncidentFile:
-    """Content for incidents: which assets matter (``asset``), points (``priority``), what to do next (``advice``), summaries (``summary``)."""
+    """Content for incidents: which assets matter (``asset``), points (``priority``), what to do next (``advice``), summaries (``summary``), what can
+    be reached from what (``reach``), threat reports (``report``)."""
 
     id: str
     kind: str
@@ -294,6 +295,14 @@ PAGE_PARAMETERS = (
     "Start:datetime=datetime(2000-01-01), End:datetime=datetime(2100-01-01));\n"
 )
 """What a page's queries may ask of: all that the thing is known by in lower case, its identifiers, and the time that the page shows."""
+
+
+REACH_PARAMETERS = (
+    "declare query_parameters(Names:dynamic=dynamic([]), Bare:dynamic=dynamic([]), "
+    "Start:datetime=datetime(2000-01-01), End:datetime=datetime(2100-01-01));\n"
+)
+"""What the queries of incident content of kind `reach` may ask of: all names of the accounts or machines in lower case, those that no domain goes
+with, and the time that is looked at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,9 +210,10 @@ INCIDENTS = Schema(
     "Incident content",
     {
         "id": Field("text", required=True, pattern=_ID, longest=120),
-        "kind": Field("text", required=True, choices=("asset", "priority", "advice", "summary", "report")),
+        "kind": Field("text", required=True, choices=("asset", "priority", "advice", "summary", "report", "reach")),
         "name": Field("text", longest=256),
         # asset: which hosts and accounts matter. The query's column Name has them, Group (if there is one) their device group.
+        # reach: what accounts or hosts (entity) open: columns From, Type, Name, How and, where there are any, First, Last, Seen, Sid, Critical
         "entity": Field("text", choices=("Host", "Account")),
         "level": Field("text", choices=("veryHigh", "high", "medium", "low")),
         "query": Field("text", longest=100_000),

@@ -6,6 +6,8 @@ to another process later is never taken for it, nor one that another program had
 
 Sources tell one start in milliseconds, in ten millionths of a second, or when they wrote it down: what has one id on one host and started within a
 second is one process, unless it is another program.
+
+Where rows tell that a process ended, the id is nobody's from then on: what starts below it later was started by another, whom nobody saw.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ class Node:
     account: str = ""
     sha256: str = ""
     seen: bool = False
+    ended: datetime | None = None
     parent: Node | None = None
     certain: bool = True
     children: list[Node] = field(default_factory=list)
@@ -52,9 +55,10 @@ class Node:
         return (self.host, self.pid, self.started)
 
 
-def build(rows: Iterable[Mapping[str, Any]]) -> list[Node]:
+def build(rows: Iterable[Mapping[str, Any]], ends: Iterable[Mapping[str, Any]] = ()) -> list[Node]:
     """The processes of rows, linked. A row has Host, Pid, Started, File, Command, Account, Sha256, and of its parent ParentPid, ParentStarted,
     ParentFile, ParentCommand; Seen is False where the row only tells of it. Rows without host, id or start are left out; the same twice is one.
+    `ends` have Host, Pid, Ended, File and, where it is told, Started.
     """
     nodes: dict[Key, Node] = {}
     by_id: dict[tuple[str, int], list[Node]] = defaultdict(list)
@@ -74,10 +78,66 @@ def build(rows: Iterable[Mapping[str, Any]]) -> list[Node]:
         links.append((node, row))
     for alike in by_id.values():
         alike.sort(key=lambda n: n.started or datetime.min)  # noqa: DTZ901 - seen ones have a start
+    loose = _end(by_id, ends)
     for node, row in links:
         if node.parent is None and row.get("ParentPid") is not None:
             _link(node, row, nodes, by_id)
+    _end_unseen(nodes.values(), loose)
     return list(nodes.values())
+
+
+def _end(
+    by_id: Mapping[tuple[str, int], list[Node]], ends: Iterable[Mapping[str, Any]]
+) -> dict[tuple[str, int], list[tuple[datetime, str]]]:
+    """Notes when processes ended: an end is of the process of that id that started last before it. What is left, by host and id in time: the ends of
+    processes that nobody saw start."""
+    full: dict[str, set[str]] = defaultdict(set)
+    for host, _ in by_id:
+        full[host.split(".")[0]].add(host)
+    told: list[tuple[datetime, str, int, str, datetime | None]] = []
+    for row in ends:
+        host, pid, ended, started = (
+            str(row.get("Host") or "").lower(),
+            row.get("Pid"),
+            row.get("Ended"),
+            row.get("Started"),
+        )
+        if not host or pid is None or not isinstance(ended, datetime):
+            continue
+        alike = full.get(host.split(".")[0], set())
+        if host not in alike and len(alike) == 1 and "." not in min(host, *alike, key=len):
+            host = next(iter(alike))  # one source calls it by its bare name, another by its full one
+        told.append(
+            (ended, host, int(pid), str(row.get("File") or ""), started if isinstance(started, datetime) else None)
+        )
+    loose: dict[tuple[str, int], list[tuple[datetime, str]]] = defaultdict(list)
+    for ended, host, pid, file, started in sorted(told, key=lambda t: t[:3]):
+        known = by_id.get((host, pid), ())
+        if started is not None:
+            node = _started(known, started, file)
+        else:
+            node = next((n for n in reversed(known) if n.started and n.started <= ended + _SAME_START), None)
+        if node is None or (file and node.file and _name(file) != _name(node.file)):
+            loose[host, pid].append((ended, file))
+        elif node.ended is None:
+            node.ended = ended
+    return loose
+
+
+def _end_unseen(nodes: Iterable[Node], loose: Mapping[tuple[str, int], Sequence[tuple[datetime, str]]]) -> None:
+    """The ends of processes that are known only by what they started: the first after that, of the same program."""
+    for node in nodes:
+        if node.started is None and (ends := loose.get((node.host, node.pid))):
+            last = max((c.started for c in node.children if c.started), default=None)
+            node.ended = next(
+                (
+                    ended
+                    for ended, file in ends
+                    if (last is None or ended >= last - _SAME_START)
+                    and (not file or not node.file or _name(file) == _name(node.file))
+                ),
+                None,
+            )
 
 
 def _started(alike: Iterable[Node], started: datetime, file: str) -> Node | None:
@@ -107,6 +167,8 @@ def _link(
         earlier = [n for n in by_id.get((node.host, pid), ()) if n.started and n.started <= until and n is not node]
         wanted = str(row.get("ParentFile") or "").lower()
         parent = earlier[-1] if earlier else None
+        if parent is not None and parent.ended is not None and parent.ended + _SAME_START < node.started:
+            parent = None  # it was gone by then: the id was another's
         if parent is not None and wanted and parent.file and _name(parent.file) != _name(wanted):
             parent = None  # the id belongs to another program: what started this was not seen
     if parent is None:
@@ -185,6 +247,7 @@ def to_dict(node: Node) -> dict[str, Any]:
                 "host": at.host,
                 "pid": at.pid,
                 "started": iso(at.started) if at.started else None,
+                "ended": iso(at.ended) if at.ended else None,
                 "file": at.file,
                 "command": at.command,
                 "account": at.account,

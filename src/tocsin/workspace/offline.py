@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tocsin.base.clock import SystemClock
 from tocsin.base.errors import UsageError
-from tocsin.content import load_packs, packs_dir
+from tocsin.content import Content, load_packs, packs_dir
+from tocsin.incidents.judging import judge_of
 from tocsin.lake import Lake
 from tocsin.query import QueryService
 from tocsin.state import State
@@ -18,8 +19,9 @@ from tocsin.tables import catalogue
 from tocsin.workspace.entitypages import EntityPages
 from tocsin.workspace.places import use_places
 from tocsin.workspace.settings import load_settings
+from tocsin.workspace.story import Stories
 
-__all__ = ["open_entity_pages", "open_queries"]
+__all__ = ["open_entity_pages", "open_queries", "open_stories"]
 
 
 @contextmanager
@@ -77,3 +79,12 @@ def open_entity_pages(data: Path) -> Iterator[tuple[EntityPages, datetime]]:
             yield EntityPages(_Opened(queries, state), lambda: content), last.replace(tzinfo=UTC)
         finally:
             state.close()
+
+
+@contextmanager
+def open_stories(data: Path, state: State, content: Content) -> Iterator[Stories]:
+    """Stories of the incidents of a state that is open, over the tables of its data folder. Raises UsageError USE0006: there is no data there."""
+    with open_queries(data) as queries:
+        with state.read() as unit:
+            judge = judge_of(unit, content)
+        yield Stories(_Opened(queries, state), lambda: content, lambda: judge)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tocsin import __version__
+from tocsin.access.errors import ForbiddenError
+from tocsin.content import Content
 from tocsin.detect.columns import COLUMNS
 from tocsin.incidents import processes
 from tocsin.incidents.desk import shown
 from tocsin.incidents.export import bundle
 from tocsin.incidents.meaning import meaning
 from tocsin.incidents.model import Incident
+from tocsin.incidents.priority import Judge
 from tocsin.incidents.store import from_row
-
-if TYPE_CHECKING:
-    from tocsin.workspace.workspace import Workspace
+from tocsin.workspace.reach import Parts, reach
 
 __all__ = ["Stories"]
 
@@ -24,33 +25,55 @@ _AROUND = timedelta(hours=1)
 _HOSTS = 20
 _QUERY = """declare query_parameters(Hosts:dynamic, From:datetime, To:datetime);
 IncidentProcesses(Hosts, From, To)"""
+_ENDS = """declare query_parameters(Hosts:dynamic, From:datetime, To:datetime);
+IncidentProcessEnds(Hosts, From, To)"""
 
 
 class Stories:
     """Stories of incidents. Nothing is kept: each is made from what state, content and tables hold now."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
+    def __init__(self, parts: Parts, content: Callable[[], Content], judge: Callable[[], Judge | None]) -> None:
+        self._parts = parts
+        self._content = content
+        self._judge = judge
 
     def narrative(self, incident_id: str) -> dict[str, Any]:
         """Summary, blast radius, root cause, advice, similar incidents. NotFoundError for no such incident."""
-        workspace = self._workspace
-        with workspace.state.read() as unit:
-            return meaning(unit, incident_id, workspace.rules.content, workspace.state.judge)
+        content, judge = self._content(), self._judge()
+        with self._parts.state.read() as unit:
+            return meaning(unit, incident_id, content, judge)
+
+    def reach(self, incident_id: str, *, principal: Any = None) -> dict[str, Any]:
+        """What could be reached from the incident's accounts and machines, as the principal may see it. NotFoundError for no such incident."""
+        return reach(self._parts, self._content(), self._judge(), incident_id, principal=principal)
 
     def processes(self, incident_id: str, *, principal: Any = None) -> dict[str, Any]:
         """The process trees of the incident's hosts around its alerts, what is near its alerts only. As the principal may see it."""
-        with self._workspace.state.read() as unit:
+        with self._parts.state.read() as unit:
             incident = from_row(shown(unit, incident_id), unit.incidents.alerts_of(incident_id))
         if not incident.alerts:
-            return {"trees": [], "left_out": 0, "hosts": [], "hosts_left_out": 0, "truncated": False}
+            return {
+                "trees": [],
+                "left_out": 0,
+                "hosts": [],
+                "hosts_left_out": 0,
+                "truncated": False,
+                "ends_known": True,
+            }
         hosts = [h.lower() for h in incident.hosts()]
         since, until = incident.first - _AROUND, incident.last + _AROUND
         names = sorted({n for h in hosts[:_HOSTS] for n in (h, h.split(".")[0])})
-        result = self._workspace.queries.run(
-            _QUERY, principal=principal, parameters={"Hosts": names, "From": since, "To": until}
-        )
-        nodes = processes.build(_with_parents(result.dicts()))
+        given = {"Hosts": names, "From": since, "To": until}
+        result = self._parts.queries.run(_QUERY, principal=principal, parameters=given)
+        # Who may read the starts alone gets the trees without the ends.
+        ends: list[dict[str, Any]] = []
+        ends_known = True
+        try:
+            told = self._parts.queries.run(_ENDS, principal=principal, parameters=given)
+            ends = [{**r, **{n: _moment(r[n]) for n in ("Ended", "Started")}} for r in told.dicts()]
+        except ForbiddenError:
+            ends_known = False
+        nodes = processes.build(_with_parents(result.dicts()), ends)
         _mark(nodes, incident)
         roots, left_out = processes.prune(nodes)
         return {
@@ -58,13 +81,14 @@ class Stories:
             "left_out": left_out,
             "hosts": hosts[:_HOSTS],
             "hosts_left_out": max(0, len(hosts) - _HOSTS),
-            "truncated": result.truncated,
+            "truncated": result.truncated or bool(ends_known and told.truncated),
+            "ends_known": ends_known,
         }
 
     def bundle(self, incident_id: str, *, audit: bool) -> dict[str, Any]:
         """The incident's proof (see `tocsin.incidents.export`), with its audit rows if those may be seen."""
-        content, judge = self._workspace.rules.content, self._workspace.state.judge
-        with self._workspace.state.read() as unit:
+        content, judge = self._content(), self._judge()
+        with self._parts.state.read() as unit:
             return bundle(unit, incident_id, content, judge, __version__, audit=audit)
 
 
@@ -116,6 +140,9 @@ def _mark(nodes: list[processes.Node], incident: Incident) -> None:
                 alike = [n for n in alike if n.started is not None and abs(n.started - started) <= _CLOSE]
             else:
                 alike = [n for n in alike if n.started is not None and n.started <= alert.end + _CLOSE][-1:]
+                alike = [
+                    n for n in alike if n.ended is None or n.ended >= alert.time - _CLOSE
+                ]  # gone: the id was another's
             for node in alike:
                 if alert.id not in node.alerts:
                     node.alerts.append(alert.id)

@@ -149,7 +149,7 @@ class Workspace:
         self.intake = Receiving(self._intake, self.access, settings)
         self.own_rows = OwnRows(self._intake, clock)
         self.written = WriteBack(self)
-        self.stories = Stories(self)
+        self.stories = Stories(self, lambda: self.rules.content, lambda: self.state.judge)
         self.tuning = Tuning(self.state, self.incidents)
         self.entity_pages = EntityPages(self, lambda: self.rules.content)
         self.health = Health(

@@ -445,6 +445,15 @@ export const processesQuery = (incident_id: string) =>
     staleTime: 60_000,
   });
 
+/** What could be reached from the incident's accounts and machines, asked of the tables. */
+export const reachQuery = (incident_id: string, version: number) =>
+  queryOptions({
+    queryKey: ["incident", incident_id, "reach", version],
+    queryFn: ({ signal }) => take(api.GET("/api/v1/incidents/{incident_id}/reach", { params: { path: { incident_id } }, signal })),
+    placeholderData: keepPreviousData,
+    staleTime: 60_000,
+  });
+
 export const priorityHistoryQuery = (incident_id: string, version: number) =>
   queryOptions({
     queryKey: ["incident", incident_id, "priority", version],

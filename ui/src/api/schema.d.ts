@@ -904,6 +904,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/incidents/{incident_id}/reach": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Incident Reach
+         * @description What could be reached from the incident's accounts and machines and wasn't yet: machines that they sign in to, groups and roles, accounts whose
+         *     secrets a machine holds, and critical things one step further; each with the ways to it.
+         */
+        get: operations["incident_reach"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/incidents/{incident_id}/tasks": {
         parameters: {
             query?: never;
@@ -5991,7 +6012,8 @@ export interface components {
         };
         /**
          * Process
-         * @description A process and those that it started. `seen`: a row tells of its start; `certain`: so does its link to its parent (by start time).
+         * @description A process and those that it started. `seen`: a row tells of its start; `certain`: so does its link to its parent (by start time). `ended`: null
+         *     where no row tells of its end.
          */
         Process: {
             /** Account */
@@ -6004,6 +6026,8 @@ export interface components {
             children: components["schemas"]["Process"][];
             /** Command */
             command: string;
+            /** Ended */
+            ended: string | null;
             /** File */
             file: string;
             /** Host */
@@ -6019,9 +6043,12 @@ export interface components {
         };
         /**
          * ProcessTrees
-         * @description Process trees of an incident's hosts, near its alerts. `truncated`: there were more rows than a query gives.
+         * @description Process trees of an incident's hosts, near its alerts. `truncated`: there were more rows than a query gives; `ends_known`: false where the asker
+         *     may not read the tables that tell of ends.
          */
         ProcessTrees: {
+            /** Ends Known */
+            ends_known: boolean;
             /** Hosts */
             hosts: string[];
             /** Hosts Left Out */
@@ -6128,6 +6155,81 @@ export interface components {
             query: string;
             /** Start */
             start?: string | null;
+        };
+        /**
+         * ReachEnd
+         * @description A thing from which is reached.
+         */
+        ReachEnd: {
+            /** Label */
+            label: string;
+            /** Type */
+            type: string;
+        };
+        /**
+         * ReachFound
+         * @description What could be reached from what an incident holds, the critical first. `unknown`: of what nothing is known, because no row tells of it.
+         */
+        ReachFound: {
+            /** Counts */
+            counts: {
+                [key: string]: number;
+            };
+            /** Critical */
+            critical: number;
+            /** Failed */
+            failed: components["schemas"]["Unasked"][];
+            /** From */
+            from: string | null;
+            /** Left Out */
+            left_out: number;
+            /** Starts */
+            starts: components["schemas"]["ReachEnd"][];
+            /** Starts Left Out */
+            starts_left_out: number;
+            /** Things */
+            things: components["schemas"]["Reachable"][];
+            /** To */
+            to: string | null;
+            /** Unknown */
+            unknown: components["schemas"]["Unasked"][];
+        };
+        /**
+         * ReachWay
+         * @description A way to a thing: from what, how, and, where rows saw it happen, when and how often. `source` names the content that asked for it.
+         */
+        ReachWay: {
+            /** First */
+            first: string | null;
+            from: components["schemas"]["ReachEnd"];
+            /** How */
+            how: string;
+            /** Last */
+            last: string | null;
+            /** Seen */
+            seen: number;
+            /** Source */
+            source: string;
+        };
+        /**
+         * Reachable
+         * @description A thing that could be reached. `critical` is how much it matters, empty for what doesn't; `hops` 2: only by way of another thing that could.
+         */
+        Reachable: {
+            /** Critical */
+            critical: string;
+            /** Hops */
+            hops: number;
+            /** Label */
+            label: string;
+            /** Type */
+            type: string;
+            /** Ways */
+            ways: components["schemas"]["ReachWay"][];
+            /** Ways Left Out */
+            ways_left_out: number;
+            /** Why Critical */
+            why_critical: string;
         };
         /**
          * Reached
@@ -8211,6 +8313,16 @@ export interface components {
             true_positives: number;
         };
         /**
+         * Unasked
+         * @description A question of content that gave nothing, and why.
+         */
+        Unasked: {
+            /** Name */
+            name: string;
+            /** Why */
+            why: string;
+        };
+        /**
          * Undone
          * @description What is in force after a change was taken back.
          */
@@ -10182,6 +10294,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ProcessTrees"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    incident_reach: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                incident_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReachFound"];
                 };
             };
             /** @description Problem details (RFC 9457) */

@@ -29,6 +29,7 @@ export type Activity = S["Activity"];
 export type IncidentTask = S["IncidentTask"];
 export type Narrative = S["Narrative"];
 export type Reached = S["Reached"];
+export type ReachFound = S["ReachFound"];
 export type Weight = S["Weight"];
 export type WeightValues = S["WeightValues"];
 export type NewWeights = S["NewWeights"];

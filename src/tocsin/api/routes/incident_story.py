@@ -131,11 +131,13 @@ def incident_narrative(incident_id: str, request: Request, _principal: Reader) -
 
 
 class Process(Output):
-    """A process and those that it started. `seen`: a row tells of its start; `certain`: so does its link to its parent (by start time)."""
+    """A process and those that it started. `seen`: a row tells of its start; `certain`: so does its link to its parent (by start time). `ended`: null
+    where no row tells of its end."""
 
     host: str
     pid: int
     started: Moment | None
+    ended: Moment | None
     file: str
     command: str
     account: str
@@ -147,19 +149,80 @@ class Process(Output):
 
 
 class ProcessTrees(Output):
-    """Process trees of an incident's hosts, near its alerts. `truncated`: there were more rows than a query gives."""
+    """Process trees of an incident's hosts, near its alerts. `truncated`: there were more rows than a query gives; `ends_known`: false where who asks
+    may not read the tables that tell of ends."""
 
     trees: list[Process]
     left_out: int
     hosts: list[str]
     hosts_left_out: int
     truncated: bool
+    ends_known: bool
 
 
 @router.get("/{incident_id}/processes", dependencies=[Depends(needs("query.run"))])
 def incident_processes(incident_id: str, request: Request, principal: Reader) -> ProcessTrees:
     """Process trees made of the tables' rows by host, process id and start time, so that an id that came back is another process."""
     return ProcessTrees.model_validate(workspace_of(request).stories.processes(incident_id, principal=principal))
+
+
+class ReachEnd(Output):
+    """A thing from which is reached."""
+
+    type: str
+    label: str
+
+
+class ReachWay(Output):
+    """A way to a thing: from what, how, and, where rows saw it happen, when and how often. `source` names the content that asked for it."""
+
+    source: str
+    from_: ReachEnd = Field(alias="from")
+    how: str
+    first: Moment | None
+    last: Moment | None
+    seen: int
+
+
+class Reachable(Output):
+    """A thing that could be reached. `critical` is how much it matters, empty for what doesn't; `hops` 2: only by way of another thing that could."""
+
+    type: str
+    label: str
+    critical: str
+    why_critical: str
+    hops: int
+    ways: list[ReachWay]
+    ways_left_out: int
+
+
+class Unasked(Output):
+    """A question of content that gave nothing, and why."""
+
+    name: str
+    why: str
+
+
+class ReachFound(Output):
+    """What could be reached from what an incident holds, the critical first. `unknown`: of what nothing is known, because no row tells of it."""
+
+    from_: Moment | None = Field(alias="from")
+    to: Moment | None
+    starts: list[ReachEnd]
+    starts_left_out: int
+    things: list[Reachable]
+    counts: dict[str, int]
+    critical: int
+    left_out: int
+    unknown: list[Unasked]
+    failed: list[Unasked]
+
+
+@router.get("/{incident_id}/reach", dependencies=[Depends(needs("query.run"))])
+def incident_reach(incident_id: str, request: Request, principal: Reader) -> ReachFound:
+    """What could be reached from the incident's accounts and machines and wasn't yet: machines that they sign in to, groups and roles, accounts whose
+    secrets a machine holds, and critical things one step further; each with the ways to it."""
+    return ReachFound.model_validate(workspace_of(request).stories.reach(incident_id, principal=principal))
 
 
 class Bundle(Output):

@@ -23,6 +23,7 @@ export function ProcessesTab({ incident, openAlert }: { incident: Incident; open
             Solid links are certain (by start time), dashed ones follow from the process id alone.
             {data.left_out ? ` ${count(data.left_out, "further process", "further processes")} not shown.` : ""}
             {data.hosts_left_out ? ` ${count(data.hosts_left_out, "further host")} not asked.` : ""}
+            {data.ends_known ? "" : " You may not read the tables that tell when processes ended."}
             {data.truncated ? " There were more rows than a query gives: the trees may lack some." : ""}
           </p>
           <ul className={css.tree} role="tree" aria-label="Process trees" onKeyDown={walk}>
@@ -81,6 +82,12 @@ function Node({
         <strong>{node.file || "unknown program"}</strong>
         <span className={css.taskWho}>
           {node.pid} · {node.host} · {node.started ? <Time value={node.started} /> : "start not seen"}
+          {node.ended ? (
+            <>
+              {" "}
+              to <Time value={node.ended} />
+            </>
+          ) : null}
           {node.account ? ` · ${node.account}` : ""}
           {node.seen ? "" : " · known only from what it started"}
         </span>

@@ -14,6 +14,7 @@ import { tacticColor } from "~/lib/attack";
 import { verdictName } from "~/lib/classification";
 import type { Selection } from "~/lib/story";
 import { count, words } from "~/lib/text";
+import { Reachable } from "./Reachable";
 import { Related } from "./Related";
 import css from "./Story.module.css";
 
@@ -37,6 +38,7 @@ export function Meaning({ incident, select }: { incident: Incident; select: Sele
       {data?.advice.length ? <Advice incident={incident} advice={data.advice} /> : null}
       {data?.root_cause ? <Began cause={data.root_cause} select={select} /> : null}
       {data?.stages.length ? <Stages stages={data.stages} select={select} /> : null}
+      <Reachable incident={incident} />
       <Related incident={incident} />
       {data ? <Similar similar={data.similar} /> : null}
     </>
