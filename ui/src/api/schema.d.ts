@@ -6043,7 +6043,7 @@ export interface components {
         };
         /**
          * ProcessTrees
-         * @description Process trees of an incident's hosts, near its alerts. `truncated`: there were more rows than a query gives; `ends_known`: false where the asker
+         * @description Process trees of an incident's hosts, near its alerts. `truncated`: there were more rows than a query gives; `ends_known`: false where who asks
          *     may not read the tables that tell of ends.
          */
         ProcessTrees: {
