@@ -274,7 +274,7 @@ def test_the_story_is_played_explained_and_worked_off(portal: Watched, server: S
 def test_work_an_incident_to_its_end(portal: Watched, server: Server) -> None:
     page = portal.open(INCIDENT)
     incident = server.world.incidents["inc-7f3a9c21"]
-    page.get_by_role("button", name="admin", exact=True).click()
+    page.get_by_role("button", name="Assigned to admin").click()
     page.get_by_role("menuitem", name="Rana Haddad").click()
     page.wait_for_selector("text=Assigned to r.haddad")
     assert incident["owner"] == "r.haddad"

@@ -10,7 +10,7 @@ import { PreferencesProvider, usePreferences } from "~/app/preferences";
 import { makeRouter } from "~/app/router";
 import { SessionEnded } from "~/app/SessionEnded";
 import { darkTheme, lightTheme } from "~/app/theme";
-import { TOASTER } from "~/components/toasts";
+import { isNoticesKey, TOASTER } from "~/components/toasts";
 
 const client = new QueryClient({
   defaultOptions: {
@@ -46,7 +46,7 @@ function App() {
         <SessionEnded leave={leave} />
         {/* A landmark of their own, so that whoever moves by landmarks finds the notices. */}
         <section ref={setNotices} aria-label="Notices" />
-        <Toaster toasterId={TOASTER} position="bottom-end" mountNode={notices} />
+        <Toaster toasterId={TOASTER} position="bottom-end" mountNode={notices} shortcuts={{ focus: isNoticesKey }} />
       </QueryClientProvider>
     </FluentProvider>
   );

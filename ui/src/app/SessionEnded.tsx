@@ -1,21 +1,11 @@
-import {
-  Button,
-  Dialog,
-  DialogActions,
-  DialogBody,
-  DialogContent,
-  DialogSurface,
-  DialogTitle,
-  Field,
-  Input,
-} from "@fluentui/react-components";
+import { Button, Field, Input } from "@fluentui/react-components";
+import { Modal } from "~/components/Modal";
 import { onlineManager, useQueryClient } from "@tanstack/react-query";
-import { type FormEvent, useEffect, useState } from "react";
+import { useEffect, useState } from "react";
 import { api, onSignedOut, Problem, take } from "~/api/client";
 import { sessionQuery } from "~/api/queries";
 import { forgetDrafts } from "~/app/drafts";
 import { ProblemBar } from "~/components/states";
-import css from "./Shell.module.css";
 
 /**
  * Asks for the password again when the session ended, over the page as it is: what somebody was writing or choosing stays where it is.
@@ -67,8 +57,7 @@ function Again({ goOn, other }: { goOn: () => void; other: () => void }) {
     window.addEventListener("focus", look);
     return () => window.removeEventListener("focus", look);
   });
-  const submit = async (event: FormEvent) => {
-    event.preventDefault();
+  const submit = async () => {
     if (!password || busy) return;
     setBusy(true);
     try {
@@ -84,36 +73,27 @@ function Again({ goOn, other }: { goOn: () => void; other: () => void }) {
   };
   const wrong = error instanceof Problem && error.status === 401;
   return (
-    <Dialog open modalType="alert">
-      <DialogSurface>
-        <form onSubmit={(event) => void submit(event)}>
-          <DialogBody>
-            <DialogTitle>Your session has ended</DialogTitle>
-            <DialogContent className={css.again}>
-              {error ? <ProblemBar error={error} title={wrong ? "That is not the password" : undefined} /> : null}
-              <p>
-                Sign in again as <strong>{user?.name}</strong> to go on where you are. Nothing that you have written is lost.
-              </p>
-              <input type="text" hidden readOnly autoComplete="username" value={user?.name ?? ""} />
-              <Field label="Password" required>
-                <Input
-                  autoFocus
-                  type="password"
-                  autoComplete="current-password"
-                  value={password}
-                  onChange={(_, data) => setPassword(data.value)}
-                />
-              </Field>
-            </DialogContent>
-            <DialogActions>
-              <Button onClick={other}>Somebody else</Button>
-              <Button type="submit" appearance="primary" disabled={!password || busy}>
-                Sign in
-              </Button>
-            </DialogActions>
-          </DialogBody>
-        </form>
-      </DialogSurface>
-    </Dialog>
+    <Modal
+      alert
+      title="Your session has ended"
+      submit={() => void submit()}
+      actions={
+        <>
+          <Button onClick={other}>Somebody else</Button>
+          <Button type="submit" appearance="primary" disabled={!password || busy}>
+            Sign in
+          </Button>
+        </>
+      }
+    >
+      {error ? <ProblemBar error={error} title={wrong ? "That is not the password" : undefined} /> : null}
+      <p>
+        Sign in again as <strong>{user?.name}</strong> to go on where you are. Nothing that you have written is lost.
+      </p>
+      <input type="text" hidden readOnly autoComplete="username" value={user?.name ?? ""} />
+      <Field label="Password" required>
+        <Input autoFocus type="password" autoComplete="current-password" value={password} onChange={(_, data) => setPassword(data.value)} />
+      </Field>
+    </Modal>
   );
 }

@@ -20,6 +20,7 @@ import { type ReactNode, Suspense, useEffect, useRef, useState } from "react";
 import { api } from "~/api/client";
 import { actionsQuery, sessionQuery } from "~/api/queries";
 import { forgetDrafts } from "~/app/drafts";
+import { useKeptFocus } from "~/app/keptFocus";
 import { usePlace } from "~/app/place";
 import { type ThemeChoice, usePreferences, type ZoneChoice } from "~/app/preferences";
 import {
@@ -111,6 +112,7 @@ export function Shell() {
   const path = useRouterState({ select: (state) => state.location.pathname });
   const main = useRef<HTMLElement>(null);
   usePlace(main);
+  useKeptFocus();
   useEffect(() => setDrawer(false), [path]);
   return (
     <div className={css.shell} data-collapsed={navCollapsed || undefined} data-drawer={drawer || undefined}>

@@ -1,5 +1,6 @@
 import { Popover, PopoverSurface, PopoverTrigger, Tooltip } from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
 import { techniquesQuery } from "~/api/ruleQueries";
 import type { Entity, Reason, Severity } from "~/api/types";
 import { usePreferences } from "~/app/preferences";
@@ -43,8 +44,9 @@ const band = (score: number): string => (score > 85 ? "high" : score >= 15 ? "mi
 
 /** The priority's number; opens the reasons that made it. */
 export function PriorityChip({ score, reasons, large }: { score: number; reasons: Reason[]; large?: boolean }) {
+  const [open, setOpen] = useState(false);
   return (
-    <Popover positioning="below-start" withArrow trapFocus>
+    <Popover positioning="below-start" withArrow trapFocus open={open} onOpenChange={(_, data) => setOpen(data.open)}>
       <PopoverTrigger disableButtonEnhancement>
         <button
           type="button"
@@ -52,6 +54,8 @@ export function PriorityChip({ score, reasons, large }: { score: number; reasons
           data-band={band(score)}
           aria-label={`Priority ${score} of 100, show why`}
           onClick={(event) => event.stopPropagation()}
+          // There is nothing to press in it: whoever goes on leaves it.
+          onKeyDown={(event) => event.key === "Tab" && setOpen(false)}
         >
           {score}
         </button>

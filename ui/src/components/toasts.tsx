@@ -4,6 +4,8 @@ import { useMemo } from "react";
 import { isConflict, Problem } from "~/api/client";
 
 export const TOASTER = "tocsin-toaster";
+/** Leads to the newest notice, whose Undo is far from where one works. */
+export const isNoticesKey = (event: KeyboardEvent): boolean => event.ctrlKey && event.key.toLowerCase() === "m";
 
 /** Short notices at the corner: what was done (with a way to take it back at once, where there is one), or why not. */
 export function useNotices() {
@@ -18,7 +20,9 @@ export function useNotices() {
               action={
                 undo ? (
                   <ToastTrigger>
-                    <Link onClick={undo}>Undo</Link>
+                    <Link onClick={undo} aria-keyshortcuts="Control+M" title="Ctrl+M leads here">
+                      Undo
+                    </Link>
                   </ToastTrigger>
                 ) : undefined
               }

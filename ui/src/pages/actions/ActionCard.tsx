@@ -1,14 +1,5 @@
-import {
-  Button,
-  Dialog,
-  DialogActions,
-  DialogBody,
-  DialogContent,
-  DialogSurface,
-  DialogTitle,
-  Field,
-  Textarea,
-} from "@fluentui/react-components";
+import { Button, Field, Textarea } from "@fluentui/react-components";
+import { Modal } from "~/components/Modal";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { type Decision, useDecide } from "~/api/queries";
@@ -190,27 +181,23 @@ function DecideDialog({ action, decision, close }: { action: Action; decision: D
       },
     );
   return (
-    <Dialog open onOpenChange={(_, data) => !data.open && close()}>
-      <DialogSurface>
-        <DialogBody>
-          <DialogTitle>
-            {verb}: {action.title}
-          </DialogTitle>
-          <DialogContent className={css.form}>
-            {decide.error ? <ProblemBar error={decide.error} title={`Could not ${decision}`} /> : null}
-            <p>{decision === "undo" ? "What this action changed is put back." : action.summary}</p>
-            <Field label="Comment" hint="Kept in the action's history and in the audit log.">
-              <Textarea autoFocus rows={3} maxLength={4000} value={comment} onChange={(_, data) => setComment(data.value)} />
-            </Field>
-          </DialogContent>
-          <DialogActions>
-            <Button onClick={close}>Cancel</Button>
-            <Button appearance="primary" disabled={decide.isPending} onClick={run}>
-              {verb}
-            </Button>
-          </DialogActions>
-        </DialogBody>
-      </DialogSurface>
-    </Dialog>
+    <Modal
+      title={`${verb}: ${action.title}`}
+      close={close}
+      actions={
+        <>
+          <Button onClick={close}>Cancel</Button>
+          <Button appearance="primary" disabled={decide.isPending} onClick={run}>
+            {verb}
+          </Button>
+        </>
+      }
+    >
+      {decide.error ? <ProblemBar error={decide.error} title={`Could not ${decision}`} /> : null}
+      <p>{decision === "undo" ? "What this action changed is put back." : action.summary}</p>
+      <Field label="Comment" hint="Kept in the action's history and in the audit log.">
+        <Textarea autoFocus rows={3} maxLength={4000} value={comment} onChange={(_, data) => setComment(data.value)} />
+      </Field>
+    </Modal>
   );
 }

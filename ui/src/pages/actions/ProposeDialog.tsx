@@ -1,18 +1,5 @@
-import {
-  Button,
-  Checkbox,
-  Dialog,
-  DialogActions,
-  DialogBody,
-  DialogContent,
-  DialogSurface,
-  DialogTitle,
-  Dropdown,
-  Field,
-  Input,
-  Option,
-  Textarea,
-} from "@fluentui/react-components";
+import { Button, Checkbox, Dropdown, Field, Input, Option, Textarea } from "@fluentui/react-components";
+import { Modal } from "~/components/Modal";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { actionKindsQuery, usePropose } from "~/api/queries";
@@ -48,62 +35,60 @@ export function ProposeDialog({ incident, kind: chosen = "", close }: { incident
       },
     );
   return (
-    <Dialog open onOpenChange={(_, state) => !state.open && close()}>
-      <DialogSurface>
-        <DialogBody>
-          <DialogTitle>Propose an action{incident ? ` for #${incident.number}` : ""}</DialogTitle>
-          <DialogContent className={css.form}>
-            {error ? <ProblemBar error={error} /> : null}
-            {propose.error ? <ProblemBar error={propose.error} title="The action was not proposed" /> : null}
-            <Field label="Action" required>
-              <Dropdown
-                placeholder="Choose"
-                value={kind?.title ?? ""}
-                selectedOptions={kind ? [kind.kind] : []}
-                onOptionSelect={(_, option) => {
-                  setKindName(option.optionValue ?? "");
-                  setValues({});
-                }}
-              >
-                {kinds.map((k) => (
-                  <Option key={k.kind} value={k.kind} text={k.title}>
-                    <span className={css.option}>
-                      {k.title}
-                      <small>{k.able ? k.description : `Can't be done here: ${k.able_reason}`}</small>
-                    </span>
-                  </Option>
-                ))}
-              </Dropdown>
-            </Field>
-            {kind && !kind.able ? (
-              <p className={css.able} data-able="false">
-                <ProhibitedRegular aria-hidden="true" />
-                Can't be done here: {kind.able_reason}
-              </p>
-            ) : null}
-            {fields.map((field) => (
-              <SchemaInput
-                key={field.name}
-                field={field}
-                value={values[field.name] ?? field.initial}
-                set={(value) => setValues({ ...values, [field.name]: value })}
-              />
-            ))}
-            {kind ? (
-              <Field label="Why">
-                <Textarea rows={2} maxLength={4000} value={comment} onChange={(_, d) => setComment(d.value)} />
-              </Field>
-            ) : null}
-          </DialogContent>
-          <DialogActions>
-            <Button onClick={close}>Cancel</Button>
-            <Button appearance="primary" disabled={!kind || !complete || propose.isPending} onClick={send}>
-              Propose
-            </Button>
-          </DialogActions>
-        </DialogBody>
-      </DialogSurface>
-    </Dialog>
+    <Modal
+      title={`Propose an action${incident ? ` for #${incident.number}` : ""}`}
+      close={close}
+      actions={
+        <>
+          <Button onClick={close}>Cancel</Button>
+          <Button appearance="primary" disabled={!kind || !complete || propose.isPending} onClick={send}>
+            Propose
+          </Button>
+        </>
+      }
+    >
+      {error ? <ProblemBar error={error} /> : null}
+      {propose.error ? <ProblemBar error={propose.error} title="The action was not proposed" /> : null}
+      <Field label="Action" required>
+        <Dropdown
+          placeholder="Choose"
+          value={kind?.title ?? ""}
+          selectedOptions={kind ? [kind.kind] : []}
+          onOptionSelect={(_, option) => {
+            setKindName(option.optionValue ?? "");
+            setValues({});
+          }}
+        >
+          {kinds.map((k) => (
+            <Option key={k.kind} value={k.kind} text={k.title}>
+              <span className={css.option}>
+                {k.title}
+                <small>{k.able ? k.description : `Can't be done here: ${k.able_reason}`}</small>
+              </span>
+            </Option>
+          ))}
+        </Dropdown>
+      </Field>
+      {kind && !kind.able ? (
+        <p className={css.able} data-able="false">
+          <ProhibitedRegular aria-hidden="true" />
+          Can't be done here: {kind.able_reason}
+        </p>
+      ) : null}
+      {fields.map((field) => (
+        <SchemaInput
+          key={field.name}
+          field={field}
+          value={values[field.name] ?? field.initial}
+          set={(value) => setValues({ ...values, [field.name]: value })}
+        />
+      ))}
+      {kind ? (
+        <Field label="Why">
+          <Textarea rows={2} maxLength={4000} value={comment} onChange={(_, d) => setComment(d.value)} />
+        </Field>
+      ) : null}
+    </Modal>
   );
 }
 

@@ -17,6 +17,7 @@ import {
 import { Time } from "~/components/marks";
 import { Card } from "~/components/Page";
 import { ProblemBar } from "~/components/states";
+import { useNotices } from "~/components/toasts";
 import { unturned } from "~/lib/text";
 import css from "./Tabs.module.css";
 
@@ -37,7 +38,11 @@ export function ActivityTab({ incident }: { incident: Incident }) {
   const may = useMay("incidents.manage");
   const comment = useComment(incident.id);
   const entries = [...incident.activity].reverse().filter((entry) => !only || entry.kind === "comment");
-  const send = () => comment.mutate(text.trim(), { onSuccess: () => setText("") });
+  const notices = useNotices();
+  const send = () => {
+    if (!text.trim() || comment.isPending) return;
+    comment.mutate(text.trim(), { onSuccess: () => (setText(""), notices.done("Comment added")) });
+  };
   return (
     <div className={css.activity}>
       {may ? (
@@ -51,7 +56,7 @@ export function ActivityTab({ incident }: { incident: Incident }) {
             maxLength={30_000}
             value={text}
             onChange={(_, data) => setText(data.value)}
-            onKeyDown={(event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && text.trim() && send()}
+            onKeyDown={(event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && send()}
           />
           <div className={css.composeFoot}>
             <Button appearance="subtle" size="small" aria-pressed={only} onClick={() => setOnly(!only)}>

@@ -1,7 +1,7 @@
 import { Button, SearchBox } from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { useMemo, useState } from "react";
+import { useMemo, useRef, useState } from "react";
 import { evidenceQuery, foundAlertsQuery, rulesQuery } from "~/api/queries";
 import type { Alert, Incident } from "~/api/types";
 import { useMay } from "~/app/permissions";
@@ -11,6 +11,7 @@ import { ReasonList, SeverityMark, TacticLabel, TacticTicks, Technique, Time } f
 import { EntityLink } from "~/components/EntityLink";
 import { Card } from "~/components/Page";
 import { RowInspector } from "~/components/RowInspector";
+import { useRoving } from "~/components/roving";
 import { ProblemBar } from "~/components/states";
 import { byKillChain } from "~/lib/attack";
 import { entityKey, sortEntities } from "~/lib/entities";
@@ -49,6 +50,8 @@ export function AlertsTab({ incident, chosen, choose }: { incident: Incident; ch
   };
   const at = fitting.findIndex((a) => a.id === chosen);
   const shown = fitting.slice(0, Math.max(most, at + 1));
+  const list = useRef<HTMLUListElement>(null);
+  const onKeyDown = useRoving(list, "[data-alert]", "button");
   return (
     <div className={css.split}>
       <Card className={css.list}>
@@ -99,9 +102,9 @@ export function AlertsTab({ incident, chosen, choose }: { incident: Incident; ch
             }}
           />
         ) : null}
-        <ul aria-label="Alerts">
+        <ul ref={list} aria-label="Alerts" onKeyDown={onKeyDown}>
           {shown.map((a) => (
-            <li key={a.id} className={css.row} data-marked={marked.has(a.id) || undefined}>
+            <li key={a.id} className={css.row} data-alert data-marked={marked.has(a.id) || undefined}>
               {may ? (
                 <input
                   type="checkbox"

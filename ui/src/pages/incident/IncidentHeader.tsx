@@ -197,7 +197,7 @@ function Commands({
       <OwnerMenu incident={incident} apply={apply} />
       <Menu>
         <MenuTrigger disableButtonEnhancement>
-          <Button icon={<ChevronDownRegular />} iconPosition="after">
+          <Button icon={<ChevronDownRegular />} iconPosition="after" aria-label={`Status ${statusName(incident.status)}, change`}>
             {statusName(incident.status)}
           </Button>
         </MenuTrigger>
@@ -269,7 +269,9 @@ function OwnerMenu({ incident, apply }: { incident: Incident; apply: (patch: Inc
   return (
     <Menu>
       <MenuTrigger disableButtonEnhancement>
-        <Button icon={<PersonRegular />}>{incident.owner ?? "Assign"}</Button>
+        <Button icon={<PersonRegular />} aria-label={incident.owner ? `Assigned to ${incident.owner}, change` : undefined}>
+          {incident.owner ?? "Assign"}
+        </Button>
       </MenuTrigger>
       <MenuPopover>
         <MenuList>

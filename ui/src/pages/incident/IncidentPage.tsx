@@ -21,6 +21,10 @@ import { useWhole } from "./whole";
 // The graph brings Cytoscape along: other tabs don't wait for it.
 const StoryTab = lazy(() => import("./story/StoryTab"));
 
+const PANEL = "incident-panel";
+/** A tab's own name, and what it shows. */
+const named = (tab: IncidentTab) => ({ id: `incident-tab-${tab}`, "aria-controls": PANEL });
+
 export function IncidentPage() {
   const { id } = useParams({ from: "/signed-in/incidents/$id" });
   const search = useSearch({ from: "/signed-in/incidents/$id" });
@@ -47,19 +51,30 @@ export function IncidentPage() {
     <div className={css.page} data-fill={tab === "story" || tab === "alerts" || undefined}>
       <IncidentHeader incident={incident} />
       <TabList
+        aria-label="Parts of the incident"
         selectedValue={tab}
         onTabSelect={(_, data) => go({ tab: data.value === "story" ? undefined : (data.value as IncidentTab) })}
         className={css.tabs}
       >
-        <Tab value="story">Attack story</Tab>
-        <Tab value="alerts">Alerts ({number(incident.alert_count)})</Tab>
-        <Tab value="assets">Assets and evidence ({number(Math.max(incident.entity_count, incident.entities.length))})</Tab>
-        <Tab value="processes">Processes</Tab>
-        <Tab value="tasks">
+        <Tab value="story" {...named("story")}>
+          Attack story
+        </Tab>
+        <Tab value="alerts" {...named("alerts")}>
+          Alerts ({number(incident.alert_count)})
+        </Tab>
+        <Tab value="assets" {...named("assets")}>
+          Assets and evidence ({number(Math.max(incident.entity_count, incident.entities.length))})
+        </Tab>
+        <Tab value="processes" {...named("processes")}>
+          Processes
+        </Tab>
+        <Tab value="tasks" {...named("tasks")}>
           Tasks ({incident.tasks_done}/{incident.tasks_total})
         </Tab>
-        <Tab value="activity">Activity log ({number(Math.max(incident.activity_count, incident.activity.length))})</Tab>
-        <Tab value="actions">
+        <Tab value="activity" {...named("activity")}>
+          Activity log ({number(Math.max(incident.activity_count, incident.activity.length))})
+        </Tab>
+        <Tab value="actions" {...named("actions")}>
           Actions ({actions.data?.items.length ?? 0}
           {waiting ? `, ${waiting} waiting` : ""})
         </Tab>
@@ -69,7 +84,7 @@ export function IncidentPage() {
           {count(missing, "alert")} of {number(incident.alert_count)} still loading; lists and figures below lack them until then.
         </p>
       ) : null}
-      <div className={css.body} role="tabpanel" aria-label={`Incident ${incident.number}`}>
+      <div className={css.body} role="tabpanel" id={PANEL} aria-labelledby={named(tab).id}>
         {tab === "story" ? (
           <Suspense fallback={<LoadingRows />}>
             <StoryTab

@@ -1,18 +1,5 @@
-import {
-  Button,
-  Combobox,
-  Dialog,
-  DialogActions,
-  DialogBody,
-  DialogContent,
-  DialogSurface,
-  DialogTitle,
-  Field,
-  Option,
-  Radio,
-  RadioGroup,
-  Textarea,
-} from "@fluentui/react-components";
+import { Button, Combobox, Field, Option, Radio, RadioGroup, Textarea } from "@fluentui/react-components";
+import { Modal } from "~/components/Modal";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { incidentsQuery, useMoveAlerts } from "~/api/queries";
@@ -21,7 +8,6 @@ import { ProblemBar } from "~/components/states";
 import { useNotices } from "~/components/toasts";
 import { useUndo } from "~/components/undo";
 import { count, unturned } from "~/lib/text";
-import css from "./Incident.module.css";
 
 const FOUND = 20;
 
@@ -54,32 +40,30 @@ export function MoveDialog({
   const [first] = alerts;
   const said = alerts.length === 1 && first ? `‘${unturned(first.title || first.rule)}’` : count(alerts.length, "alert");
   return (
-    <Dialog open onOpenChange={(_, data) => !data.open && close(false)}>
-      <DialogSurface>
-        <DialogBody>
-          <DialogTitle>Move {said}</DialogTitle>
-          <DialogContent className={css.form}>
-            {move.error ? <ProblemBar error={move.error} title="Nothing was moved" /> : null}
-            <Field label={alerts.length === 1 ? "Where does it belong?" : "Where do they belong?"}>
-              <RadioGroup value={where} onChange={(_, data) => setWhere(data.value as "new" | "other")}>
-                <Radio value="new" label="To a new incident" />
-                <Radio value="other" label="To another incident" />
-              </RadioGroup>
-            </Field>
-            {where === "other" ? <Other but={incident.id} target={target} choose={setTarget} /> : null}
-            <Field label={alerts.length === 1 ? "Why doesn’t it belong here?" : "Why don’t they belong here?"}>
-              <Textarea rows={2} resize="vertical" maxLength={1000} value={reason} onChange={(_, data) => setReason(data.value)} />
-            </Field>
-          </DialogContent>
-          <DialogActions>
-            <Button onClick={() => close(false)}>Cancel</Button>
-            <Button appearance="primary" disabled={(where === "other" && !target) || move.isPending} onClick={save}>
-              Move
-            </Button>
-          </DialogActions>
-        </DialogBody>
-      </DialogSurface>
-    </Dialog>
+    <Modal
+      title={`Move ${said}`}
+      close={() => close(false)}
+      actions={
+        <>
+          <Button onClick={() => close(false)}>Cancel</Button>
+          <Button appearance="primary" disabled={(where === "other" && !target) || move.isPending} onClick={save}>
+            Move
+          </Button>
+        </>
+      }
+    >
+      {move.error ? <ProblemBar error={move.error} title="Nothing was moved" /> : null}
+      <Field label={alerts.length === 1 ? "Where does it belong?" : "Where do they belong?"}>
+        <RadioGroup value={where} onChange={(_, data) => setWhere(data.value as "new" | "other")}>
+          <Radio value="new" label="To a new incident" />
+          <Radio value="other" label="To another incident" />
+        </RadioGroup>
+      </Field>
+      {where === "other" ? <Other but={incident.id} target={target} choose={setTarget} /> : null}
+      <Field label={alerts.length === 1 ? "Why doesn’t it belong here?" : "Why don’t they belong here?"}>
+        <Textarea rows={2} resize="vertical" maxLength={1000} value={reason} onChange={(_, data) => setReason(data.value)} />
+      </Field>
+    </Modal>
   );
 }
 

@@ -1,17 +1,5 @@
-import {
-  Button,
-  Dialog,
-  DialogActions,
-  DialogBody,
-  DialogContent,
-  DialogSurface,
-  DialogTitle,
-  Field,
-  MessageBar,
-  MessageBarBody,
-  MessageBarTitle,
-  Textarea,
-} from "@fluentui/react-components";
+import { Button, Field, MessageBar, MessageBarBody, MessageBarTitle, Textarea } from "@fluentui/react-components";
+import { Modal } from "~/components/Modal";
 import { useState } from "react";
 import { useQueryClient } from "@tanstack/react-query";
 import { isConflict } from "~/api/client";
@@ -24,7 +12,6 @@ import { useNotices } from "~/components/toasts";
 import { type Verdict, VerdictFields } from "~/components/VerdictFields";
 import { verdictName } from "~/lib/classification";
 import { count } from "~/lib/text";
-import css from "./Incident.module.css";
 
 /** Close an incident with its verdict and a note. */
 export function ResolveDialog({ incident, close }: { incident: Incident; close: () => void }) {
@@ -60,42 +47,38 @@ export function ResolveDialog({ incident, close }: { incident: Incident; close: 
       },
     );
   return (
-    <Dialog open onOpenChange={(_, data) => !data.open && close()}>
-      <DialogSurface>
-        <DialogBody>
-          <DialogTitle>
-            {resolved ? "Reclassify" : "Resolve"} #{incident.number}
-          </DialogTitle>
-          <DialogContent className={css.form}>
-            {change.error ? (
-              <ProblemBar
-                error={change.error}
-                title="The incident was not changed"
-                {...(isConflict(change.error) ? { retry: () => void reload(), again: "Reload" } : {})}
-              />
-            ) : null}
-            {change.isPending ? null : <Since seen={seen} now={incident} />}
-            <VerdictFields verdict={verdict} choose={setVerdict} />
-            <Field label="Note">
-              <Textarea
-                rows={3}
-                resize="vertical"
-                maxLength={30_000}
-                value={note}
-                onChange={(_, data) => setNote(data.value)}
-                placeholder="What you found, for whoever reads this next"
-              />
-            </Field>
-          </DialogContent>
-          <DialogActions>
-            <Button onClick={close}>Cancel</Button>
-            <Button appearance="primary" disabled={!verdict.classification || !verdict.determination || change.isPending} onClick={save}>
-              {resolved ? "Save" : "Resolve"}
-            </Button>
-          </DialogActions>
-        </DialogBody>
-      </DialogSurface>
-    </Dialog>
+    <Modal
+      title={`${resolved ? "Reclassify" : "Resolve"} #${incident.number}`}
+      close={close}
+      actions={
+        <>
+          <Button onClick={close}>Cancel</Button>
+          <Button appearance="primary" disabled={!verdict.classification || !verdict.determination || change.isPending} onClick={save}>
+            {resolved ? "Save" : "Resolve"}
+          </Button>
+        </>
+      }
+    >
+      {change.error ? (
+        <ProblemBar
+          error={change.error}
+          title="The incident was not changed"
+          {...(isConflict(change.error) ? { retry: () => void reload(), again: "Reload" } : {})}
+        />
+      ) : null}
+      {change.isPending ? null : <Since seen={seen} now={incident} />}
+      <VerdictFields verdict={verdict} choose={setVerdict} />
+      <Field label="Note">
+        <Textarea
+          rows={3}
+          resize="vertical"
+          maxLength={30_000}
+          value={note}
+          onChange={(_, data) => setNote(data.value)}
+          placeholder="What you found, for whoever reads this next"
+        />
+      </Field>
+    </Modal>
   );
 }
 

@@ -8,6 +8,7 @@ import { DismissRegular, TaskListSquareLtrRegular } from "~/components/icons";
 import { Time } from "~/components/marks";
 import { Card } from "~/components/Page";
 import { Empty, ProblemBar } from "~/components/states";
+import { useNotices } from "~/components/toasts";
 import css from "./Tabs.module.css";
 
 /** What is to be done about the incident, by whom it was asked and finished. */
@@ -16,14 +17,18 @@ export function TasksTab({ incident }: { incident: Incident }) {
   const change = useTasks(incident.id);
   const [title, setTitle] = useDraft(`task.${incident.id}`);
   const [description, setDescription] = useDraft(`task.how.${incident.id}`);
+  const notices = useNotices();
+  const told = (done: string) => ({ onSuccess: () => notices.done(done) });
   const submit = (event: FormEvent) => {
     event.preventDefault();
+    if (!title.trim() || change.isPending) return;
     change.mutate(
       { add: { title: title.trim(), description: description.trim() } },
       {
         onSuccess: () => {
           setTitle("");
           setDescription("");
+          notices.done("Task added");
         },
       },
     );
@@ -67,8 +72,11 @@ export function TasksTab({ incident }: { incident: Incident }) {
                 <Checkbox
                   label={task.title}
                   checked={task.completed !== null}
-                  disabled={!may || change.isPending}
-                  onChange={(_, d) => change.mutate({ task: task.id, done: Boolean(d.checked) })}
+                  disabled={!may}
+                  onChange={(_, d) =>
+                    change.isPending ||
+                    change.mutate({ task: task.id, done: Boolean(d.checked) }, told(d.checked ? "Task done" : "Task open again"))
+                  }
                 />
                 <div className={css.taskBody}>
                   {task.description ? <p>{task.description}</p> : null}
@@ -87,7 +95,8 @@ export function TasksTab({ incident }: { incident: Incident }) {
                     appearance="subtle"
                     icon={<DismissRegular />}
                     aria-label={`Remove the task ${task.title}`}
-                    onClick={() => change.mutate({ task: task.id, remove: true })}
+                    onClick={() => change.mutate({ task: task.id, remove: true }, told("Task removed"))}
+                    disabledFocusable={change.isPending}
                   />
                 ) : null}
               </li>

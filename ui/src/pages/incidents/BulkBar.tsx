@@ -1,20 +1,5 @@
-import {
-  Button,
-  Dialog,
-  DialogActions,
-  DialogBody,
-  DialogContent,
-  DialogSurface,
-  DialogTitle,
-  Field,
-  Menu,
-  MenuDivider,
-  MenuItem,
-  MenuList,
-  MenuPopover,
-  MenuTrigger,
-  Textarea,
-} from "@fluentui/react-components";
+import { Button, Field, Menu, MenuDivider, MenuItem, MenuList, MenuPopover, MenuTrigger, Textarea } from "@fluentui/react-components";
+import { Modal } from "~/components/Modal";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { changeUpon, usersQuery } from "~/api/queries";
@@ -170,29 +155,27 @@ function ResolveMany({
   const [verdict, setVerdict] = useState<Verdict>({ classification: null, determination: null });
   const [note, setNote] = useState("");
   return (
-    <Dialog open onOpenChange={(_, data) => !data.open && close()}>
-      <DialogSurface>
-        <DialogBody>
-          <DialogTitle>Resolve {count(incidents.length, "incident")}</DialogTitle>
-          <DialogContent className={css.merge}>
-            <VerdictFields verdict={verdict} choose={setVerdict} />
-            <Field label="Note" hint="Kept in the activity log of each.">
-              <Textarea rows={3} resize="vertical" maxLength={30_000} value={note} onChange={(_, data) => setNote(data.value)} />
-            </Field>
-          </DialogContent>
-          <DialogActions>
-            <Button onClick={close}>Cancel</Button>
-            <Button
-              appearance="primary"
-              disabled={!verdict.classification || !verdict.determination}
-              onClick={() => resolve({ status: "Resolved", ...verdict, ...(note.trim() ? { comment: note.trim() } : {}) })}
-            >
-              Resolve
-            </Button>
-          </DialogActions>
-        </DialogBody>
-      </DialogSurface>
-    </Dialog>
+    <Modal
+      title={`Resolve ${count(incidents.length, "incident")}`}
+      close={close}
+      actions={
+        <>
+          <Button onClick={close}>Cancel</Button>
+          <Button
+            appearance="primary"
+            disabled={!verdict.classification || !verdict.determination}
+            onClick={() => resolve({ status: "Resolved", ...verdict, ...(note.trim() ? { comment: note.trim() } : {}) })}
+          >
+            Resolve
+          </Button>
+        </>
+      }
+    >
+      <VerdictFields verdict={verdict} choose={setVerdict} />
+      <Field label="Note" hint="Kept in the activity log of each.">
+        <Textarea rows={3} resize="vertical" maxLength={30_000} value={note} onChange={(_, data) => setNote(data.value)} />
+      </Field>
+    </Modal>
   );
 }
 

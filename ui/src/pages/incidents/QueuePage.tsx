@@ -17,8 +17,10 @@ import {
   ShareRegular,
   ShieldCheckmarkRegular,
 } from "~/components/icons";
+import { Keys } from "~/components/Keys";
 import { SeverityMark, statusName } from "~/components/marks";
 import { Card, Page } from "~/components/Page";
+import { useRoving } from "~/components/roving";
 import { Empty, LoadingRows, ProblemBar } from "~/components/states";
 import { useNotices } from "~/components/toasts";
 import { CLASSIFICATIONS, verdictName } from "~/lib/classification";
@@ -27,7 +29,7 @@ import { count, number } from "~/lib/text";
 import { download } from "~/lib/values";
 import { useMay } from "~/app/permissions";
 import { BulkBar } from "./BulkBar";
-import { ColumnMenu, useColumns } from "./columns";
+import { ColumnMenu, COLUMNS, useColumns } from "./columns";
 import { DEFAULT_STATUS, isFiltered, list, nextSort, PAGE_SIZE, TIMES, toFilter, unlist } from "./filter";
 import { told, useHeld } from "./held";
 import { Views } from "./Views";
@@ -56,6 +58,7 @@ export function QueuePage() {
   const set = (change: QueueSearch) =>
     void navigate({ to: "/incidents", search: { ...search, page: undefined, ...change }, replace: true });
   useRowKeys(body);
+  const onRowKey = useRoving(body, "tr", "a[data-row]");
   // A choice belongs to what is on screen: another page or filter starts afresh.
   const view = JSON.stringify({ ...filter, since: search.time });
   useEffect(() => setChosen(new Set()), [view]);
@@ -91,6 +94,7 @@ export function QueuePage() {
         </div>
       }
     >
+      <Told view={view} text={data && !isPlaceholderData ? `${count(data.total, "incident")}, ${sortedBy(filter)}` : ""} />
       <div className={css.severities} role="group" aria-label="Filter by severity">
         {SEVERITIES.map((severity) => {
           const on = list(search.severity).includes(severity);
@@ -160,24 +164,9 @@ export function QueuePage() {
             Reset
           </Button>
         ) : null}
-        <span className={css.keys} aria-hidden="true">
-          <kbd>j</kbd> <kbd>k</kbd> move <kbd>Enter</kbd> open
-        </span>
+        <Keys className={css.keys} keys={["j", "k"]} does="move" />
       </div>
       {error && !data ? <ProblemBar error={error} retry={() => void refetch()} /> : null}
-      {/* Over the page's end: neither what comes nor what can be done with the chosen ones moves a row. */}
-      <div className={css.dock}>
-        <div role="status">
-          {told(news) ? (
-            <Button size="small" shape="circular" appearance="primary" icon={<ArrowClockwiseRegular />} onClick={take}>
-              {told(news)}: show the list as it is now
-            </Button>
-          ) : null}
-        </div>
-        {chosen.size && may ? (
-          <BulkBar ids={[...chosen]} items={items} me={me} changed={take} choose={(ids) => setChosen(new Set(ids))} />
-        ) : null}
-      </div>
       <Card className={css.card}>
         <div ref={box}>
           {isPending ? (
@@ -212,7 +201,7 @@ export function QueuePage() {
                   ))}
                 </tr>
               </thead>
-              <tbody ref={body}>
+              <tbody ref={body} onKeyDown={onRowKey}>
                 {items.map((incident) => (
                   <QueueRow
                     key={incident.id}
@@ -255,7 +244,34 @@ export function QueuePage() {
           />
         </nav>
       ) : null}
+      {/* Over the page's end: neither what comes nor what can be done with the chosen ones moves a row. */}
+      <div className={css.dock}>
+        <div role="status">
+          {told(news) ? (
+            <Button size="small" shape="circular" appearance="primary" icon={<ArrowClockwiseRegular />} onClick={take}>
+              {told(news)}: show the list as it is now
+            </Button>
+          ) : null}
+        </div>
+        <p className="visually-hidden" role="status">
+          {chosen.size ? `${count(chosen.size, "incident")} chosen; what can be done with them follows the list` : ""}
+        </p>
+        {chosen.size && may ? (
+          <BulkBar ids={[...chosen]} items={items} me={me} changed={take} choose={(ids) => setChosen(new Set(ids))} />
+        ) : null}
+      </div>
     </Page>
+  );
+}
+
+/** Says aloud what another filter, order or page gives: once for each, however often the list is asked for again. */
+function Told({ view, text }: { view: string; text: string }) {
+  const [said, setSaid] = useState({ view, text: "" });
+  if (text && said.view !== view) setSaid({ view, text });
+  return (
+    <p className="visually-hidden" role="status">
+      {said.text}
+    </p>
   );
 }
 
@@ -281,6 +297,9 @@ function ExportButton({ filter, total }: { filter: IncidentFilter; total: number
     </Button>
   );
 }
+
+const sortedBy = ({ sort, order }: IncidentFilter): string =>
+  `sorted by ${[PRIORITY, TITLE, ...COLUMNS].find((c) => c.sort === sort)?.label ?? sort}, ${order === "asc" ? "ascending" : "descending"}`;
 
 function SortHeader({
   column,

@@ -1,16 +1,6 @@
-import {
-  Button,
-  Dialog,
-  DialogActions,
-  DialogBody,
-  DialogContent,
-  DialogSurface,
-  DialogTitle,
-  Field,
-  Input,
-} from "@fluentui/react-components";
+import { Button, Field, Input } from "@fluentui/react-components";
+import { Modal } from "~/components/Modal";
 import { type ReactNode, useState } from "react";
-import css from "./Queue.module.css";
 
 interface Props {
   title: string;
@@ -31,31 +21,23 @@ export function WordDialog({ title, label, hint, required, most, verb, take, clo
   const [text, setText] = useState("");
   const given = text.trim();
   return (
-    <Dialog open onOpenChange={(_, data) => !data.open && close()}>
-      <DialogSurface>
-        <form
-          onSubmit={(event) => {
-            event.preventDefault();
-            if (given) take(given);
-          }}
-        >
-          <DialogBody>
-            <DialogTitle>{title}</DialogTitle>
-            <DialogContent className={css.merge}>
-              <Field label={label} required={required} hint={hint?.(given)}>
-                <Input autoFocus maxLength={most} value={text} onChange={(_, data) => setText(data.value)} />
-              </Field>
-              {children}
-            </DialogContent>
-            <DialogActions>
-              <Button onClick={close}>Cancel</Button>
-              <Button type="submit" appearance="primary" disabled={!given}>
-                {verb}
-              </Button>
-            </DialogActions>
-          </DialogBody>
-        </form>
-      </DialogSurface>
-    </Dialog>
+    <Modal
+      title={title}
+      close={close}
+      submit={() => given && take(given)}
+      actions={
+        <>
+          <Button onClick={close}>Cancel</Button>
+          <Button type="submit" appearance="primary" disabled={!given}>
+            {verb}
+          </Button>
+        </>
+      }
+    >
+      <Field label={label} required={required} hint={hint?.(given)}>
+        <Input autoFocus maxLength={most} value={text} onChange={(_, data) => setText(data.value)} />
+      </Field>
+      {children}
+    </Modal>
   );
 }

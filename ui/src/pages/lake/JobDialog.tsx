@@ -1,15 +1,5 @@
-import {
-  Button,
-  Dialog,
-  DialogActions,
-  DialogBody,
-  DialogContent,
-  DialogSurface,
-  DialogTitle,
-  Field,
-  Input,
-  Spinner,
-} from "@fluentui/react-components";
+import { Button, Field, Input, Spinner } from "@fluentui/react-components";
+import { Modal } from "~/components/Modal";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { Problem } from "~/api/client";
@@ -71,86 +61,85 @@ export function JobDialog({
   const inQuery = error instanceof Problem && error.diagnostics.length > 0;
   const archived = (tables.data?.items ?? []).filter((t) => t.archived_rows > 0);
   return (
-    <Dialog open onOpenChange={(_, d) => !d.open && close()}>
-      <DialogSurface className={css.broad}>
-        <DialogBody>
-          <DialogTitle>{search ? "New search job" : "Restore archived rows"}</DialogTitle>
-          <DialogContent className={css.form}>
-            {error && !inQuery ? <ProblemBar error={error} title={start.error ? "The job was not started" : "This can't be"} /> : null}
-            {search ? (
-              <>
-                <Field
-                  label="Name"
-                  required
-                  hint={`Rows come into the table ${name || "NAME"}_SRCH`}
-                  validationMessage={name && !named ? "A letter first, then letters, digits and underscores" : undefined}
-                >
-                  <Input className={css.middle} autoFocus maxLength={61} value={name} onChange={(_, d) => setName(d.value)} />
-                </Field>
-                <KqlField
-                  label="Query"
-                  hint="One table, row by row: where, extend, project, parse, … Sort and summarize the result afterwards."
-                  value={query}
-                  onChange={setQuery}
-                  onRun={run}
-                  error={error}
-                />
-              </>
-            ) : (
-              <>
-                <Field label="Table" required hint="Its archived rows come into TABLE_RST">
-                  <Input className={css.middle} autoFocus list="restorable-tables" value={from} onChange={(_, d) => setFrom(d.value)} />
-                </Field>
-                <datalist id="restorable-tables">
-                  {archived.map((t) => (
-                    <option key={t.name} value={t.name} />
-                  ))}
-                </datalist>
-                {tables.data && !archived.length ? <p className={css.quiet}>No table has rows in the archive yet.</p> : null}
-                <Field label="Stay for days" validationMessage={kept ? undefined : "More than 0, at most 3650"}>
-                  <Input className={css.short} inputMode="decimal" value={keep} onChange={(_, d) => setKeep(d.value)} />
-                </Field>
-              </>
-            )}
-            <div className={css.range}>
-              <Field label="First day (UTC)" required>
-                <Input type="date" value={first} onChange={(_, d) => setFirst(d.value)} />
-              </Field>
-              <Field label="Last day (UTC)" required validationMessage={first && last && first > last ? "Before the first day" : undefined}>
-                <Input type="date" value={last} onChange={(_, d) => setLast(d.value)} />
-              </Field>
-            </div>
-            {found ? <Found found={found} kind={kind} /> : null}
-          </DialogContent>
-          <DialogActions>
-            <Button onClick={() => close()}>Cancel</Button>
-            <Button
-              appearance={found ? "secondary" : "primary"}
-              icon={estimate.isPending ? <Spinner size="tiny" /> : undefined}
-              disabled={!ready || estimate.isPending}
-              onClick={run}
-            >
-              Estimate
-            </Button>
-            <Button
-              appearance={found ? "primary" : "secondary"}
-              disabled={!found || !name === search || !named || !kept || start.isPending}
-              onClick={() =>
-                ask &&
-                start.mutate({ ...ask, name: search ? name : "", days: Number(keep) } satisfies JobRequest, {
-                  onSuccess: (job) => {
-                    notices.done(`${job.target} is queued`);
-                    close(job.id);
-                  },
-                })
-              }
-            >
-              Start
-            </Button>
-          </DialogActions>
-        </DialogBody>
-      </DialogSurface>
-    </Dialog>
+    <Modal
+      title={search ? "New search job" : "Restore archived rows"}
+      size="broad"
+      close={close}
+      actions={
+        <>
+          <Button onClick={() => close()}>Cancel</Button>
+          <Button
+            appearance={found ? "secondary" : "primary"}
+            icon={estimate.isPending ? <Spinner size="tiny" /> : undefined}
+            disabled={!ready || estimate.isPending}
+            onClick={run}
+          >
+            Estimate
+          </Button>
+          <Button
+            appearance={found ? "primary" : "secondary"}
+            disabled={!found || !name === search || !named || !kept || start.isPending}
+            onClick={() =>
+              ask &&
+              start.mutate({ ...ask, name: search ? name : "", days: Number(keep) } satisfies JobRequest, {
+                onSuccess: (job) => {
+                  notices.done(`${job.target} is queued`);
+                  close(job.id);
+                },
+              })
+            }
+          >
+            Start
+          </Button>
+        </>
+      }
+    >
+      {error && !inQuery ? <ProblemBar error={error} title={start.error ? "The job was not started" : "This can't be"} /> : null}
+      {search ? (
+        <>
+          <Field
+            label="Name"
+            required
+            hint={`Rows come into the table ${name || "NAME"}_SRCH`}
+            validationMessage={name && !named ? "A letter first, then letters, digits and underscores" : undefined}
+          >
+            <Input className={css.middle} autoFocus maxLength={61} value={name} onChange={(_, d) => setName(d.value)} />
+          </Field>
+          <KqlField
+            label="Query"
+            hint="One table, row by row: where, extend, project, parse, … Sort and summarize the result afterwards."
+            value={query}
+            onChange={setQuery}
+            onRun={run}
+            error={error}
+          />
+        </>
+      ) : (
+        <>
+          <Field label="Table" required hint="Its archived rows come into TABLE_RST">
+            <Input className={css.middle} autoFocus list="restorable-tables" value={from} onChange={(_, d) => setFrom(d.value)} />
+          </Field>
+          <datalist id="restorable-tables">
+            {archived.map((t) => (
+              <option key={t.name} value={t.name} />
+            ))}
+          </datalist>
+          {tables.data && !archived.length ? <p className={css.quiet}>No table has rows in the archive yet.</p> : null}
+          <Field label="Stay for days" validationMessage={kept ? undefined : "More than 0, at most 3650"}>
+            <Input className={css.short} inputMode="decimal" value={keep} onChange={(_, d) => setKeep(d.value)} />
+          </Field>
+        </>
+      )}
+      <div className={css.range}>
+        <Field label="First day (UTC)" required>
+          <Input type="date" value={first} onChange={(_, d) => setFirst(d.value)} />
+        </Field>
+        <Field label="Last day (UTC)" required validationMessage={first && last && first > last ? "Before the first day" : undefined}>
+          <Input type="date" value={last} onChange={(_, d) => setLast(d.value)} />
+        </Field>
+      </div>
+      {found ? <Found found={found} kind={kind} /> : null}
+    </Modal>
   );
 }
 

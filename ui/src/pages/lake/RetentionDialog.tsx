@@ -1,19 +1,5 @@
-import {
-  Button,
-  Dialog,
-  DialogActions,
-  DialogBody,
-  DialogContent,
-  DialogSurface,
-  DialogTitle,
-  Dropdown,
-  Field,
-  Input,
-  Option,
-  Radio,
-  RadioGroup,
-  Spinner,
-} from "@fluentui/react-components";
+import { Button, Dropdown, Field, Input, Option, Radio, RadioGroup, Spinner } from "@fluentui/react-components";
+import { Modal } from "~/components/Modal";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { type RetentionPreview, type TableDetail, type Terms, useKeepTable, usePreviewRetention } from "~/api/lake";
@@ -60,70 +46,69 @@ export function RetentionDialog({ table, close }: { table: TableDetail; close: (
     );
   const error = keep.error ?? preview.error;
   return (
-    <Dialog open onOpenChange={(_, d) => !d.open && close()}>
-      <DialogSurface className={css.dialog}>
-        <DialogBody>
-          <DialogTitle>How long rows of {table.name} stay</DialogTitle>
-          <DialogContent className={css.form}>
-            {error ? <ProblemBar error={error} title={keep.error ? "Nothing was changed" : "This can't be"} /> : null}
-            <Field label="Tier">
-              <RadioGroup value={tier} onChange={(_, d) => setTier(d.value as "analytics" | "lake")}>
-                <Radio value="analytics" label="Analytics: detection rules, hunting, everything" />
-                <Radio value="lake" label="Lake: people’s queries, search jobs and summary rules; no detection rules" />
-              </RadioGroup>
-            </Field>
-            <Days
-              label="Rows stay"
-              span={span}
-              setSpan={setSpan}
-              days={days}
-              setDays={setDays}
-              all={table.all_days ? `As all tables: ${count(table.all_days, "day")}` : "As all tables: for ever"}
-              none="For ever"
-              valid={span !== "days" || whole(days)}
-            />
-            {table.archive_configured ? (
-              <Days
-                label="Rows go to the archive"
-                span={cold}
-                setSpan={setCold}
-                days={coldDays}
-                setDays={setColdDays}
-                all={table.all_archive_days ? `As all tables: after ${count(table.all_archive_days, "day")}` : "As all tables: never"}
-                none="Never"
-                valid={cold !== "days" || whole(coldDays)}
-              />
-            ) : null}
-            <Field
-              label="Size limit in GiB"
-              hint="Empty sets none. Above it the rows that came first go, at once and for good."
-              validationMessage={limit === null ? "A number of GiB, such as 2.5" : undefined}
-            >
-              <Input inputMode="decimal" className={css.short} value={size} onChange={(_, d) => setSize(d.value)} />
-            </Field>
-            {current ? <Found found={current} table={table} /> : null}
-          </DialogContent>
-          <DialogActions>
-            <Button onClick={close}>Cancel</Button>
-            <Button
-              appearance={current ? "secondary" : "primary"}
-              icon={preview.isPending ? <Spinner size="tiny" /> : undefined}
-              disabled={!valid || preview.isPending}
-              onClick={() => preview.mutate(terms)}
-            >
-              Preview
-            </Button>
-            <Button
-              appearance={current ? "primary" : "secondary"}
-              disabled={!current || keep.isPending}
-              onClick={() => current && save(current)}
-            >
-              {current?.rows_at_once ? `Save, and lose ${count(current.rows_at_once, "row")}` : "Save"}
-            </Button>
-          </DialogActions>
-        </DialogBody>
-      </DialogSurface>
-    </Dialog>
+    <Modal
+      title={`How long rows of ${table.name} stay`}
+      size="wide"
+      close={close}
+      actions={
+        <>
+          <Button onClick={close}>Cancel</Button>
+          <Button
+            appearance={current ? "secondary" : "primary"}
+            icon={preview.isPending ? <Spinner size="tiny" /> : undefined}
+            disabled={!valid || preview.isPending}
+            onClick={() => preview.mutate(terms)}
+          >
+            Preview
+          </Button>
+          <Button
+            appearance={current ? "primary" : "secondary"}
+            disabled={!current || keep.isPending}
+            onClick={() => current && save(current)}
+          >
+            {current?.rows_at_once ? `Save, and lose ${count(current.rows_at_once, "row")}` : "Save"}
+          </Button>
+        </>
+      }
+    >
+      {error ? <ProblemBar error={error} title={keep.error ? "Nothing was changed" : "This can't be"} /> : null}
+      <Field label="Tier">
+        <RadioGroup value={tier} onChange={(_, d) => setTier(d.value as "analytics" | "lake")}>
+          <Radio value="analytics" label="Analytics: detection rules, hunting, everything" />
+          <Radio value="lake" label="Lake: people’s queries, search jobs and summary rules; no detection rules" />
+        </RadioGroup>
+      </Field>
+      <Days
+        label="Rows stay"
+        span={span}
+        setSpan={setSpan}
+        days={days}
+        setDays={setDays}
+        all={table.all_days ? `As all tables: ${count(table.all_days, "day")}` : "As all tables: for ever"}
+        none="For ever"
+        valid={span !== "days" || whole(days)}
+      />
+      {table.archive_configured ? (
+        <Days
+          label="Rows go to the archive"
+          span={cold}
+          setSpan={setCold}
+          days={coldDays}
+          setDays={setColdDays}
+          all={table.all_archive_days ? `As all tables: after ${count(table.all_archive_days, "day")}` : "As all tables: never"}
+          none="Never"
+          valid={cold !== "days" || whole(coldDays)}
+        />
+      ) : null}
+      <Field
+        label="Size limit in GiB"
+        hint="Empty sets none. Above it the rows that came first go, at once and for good."
+        validationMessage={limit === null ? "A number of GiB, such as 2.5" : undefined}
+      >
+        <Input inputMode="decimal" className={css.short} value={size} onChange={(_, d) => setSize(d.value)} />
+      </Field>
+      {current ? <Found found={current} table={table} /> : null}
+    </Modal>
   );
 }
 

@@ -1,14 +1,5 @@
-import {
-  Button,
-  Dialog,
-  DialogActions,
-  DialogBody,
-  DialogContent,
-  DialogSurface,
-  DialogTitle,
-  Field,
-  Textarea,
-} from "@fluentui/react-components";
+import { Button, Field, Textarea } from "@fluentui/react-components";
+import { Modal } from "~/components/Modal";
 import { useEffect, useState } from "react";
 import { useImportReports } from "~/api/ruleQueries";
 import type { ReportsImported } from "~/api/types";
@@ -45,45 +36,44 @@ export function ImportReports({ close }: { close: () => void }) {
       },
     );
   return (
-    <Dialog open onOpenChange={(_, d) => !d.open && close()}>
-      <DialogSurface className={sheet.dialog}>
-        <DialogBody>
-          <DialogTitle>Import threat reports</DialogTitle>
-          <DialogContent className={sheet.form}>
-            {make.error ? <ProblemBar error={make.error} title="Nothing was imported" /> : null}
-            {trial.error && bundle.trim() ? <ProblemBar error={trial.error} title="It can't be read" /> : null}
-            <label className={sheet.small}>
-              A STIX 2 bundle from a file:{" "}
-              <input
-                type="file"
-                accept=".json,.stix,application/json"
-                onChange={(event) => {
-                  const chosen = event.target.files?.[0];
-                  setFile(chosen?.name ?? "");
-                  void chosen?.text().then(setBundle);
-                }}
-              />
-            </label>
-            {file ? (
-              <p className={sheet.small}>
-                {file}: {number(bundle.length)} characters
-              </p>
-            ) : (
-              <Field label="or pasted">
-                <Textarea autoFocus rows={7} resize="vertical" spellCheck={false} value={bundle} onChange={(_, d) => setBundle(d.value)} />
-              </Field>
-            )}
-            {found ? <Found found={found} /> : null}
-          </DialogContent>
-          <DialogActions>
-            <Button onClick={close}>Cancel</Button>
-            <Button appearance="primary" disabled={!some || make.isPending} onClick={save}>
-              {some ? `Import ${count(some, "report")}` : "Import"}
-            </Button>
-          </DialogActions>
-        </DialogBody>
-      </DialogSurface>
-    </Dialog>
+    <Modal
+      title="Import threat reports"
+      size="wide"
+      close={close}
+      actions={
+        <>
+          <Button onClick={close}>Cancel</Button>
+          <Button appearance="primary" disabled={!some || make.isPending} onClick={save}>
+            {some ? `Import ${count(some, "report")}` : "Import"}
+          </Button>
+        </>
+      }
+    >
+      {make.error ? <ProblemBar error={make.error} title="Nothing was imported" /> : null}
+      {trial.error && bundle.trim() ? <ProblemBar error={trial.error} title="It can't be read" /> : null}
+      <label className={sheet.small}>
+        A STIX 2 bundle from a file:{" "}
+        <input
+          type="file"
+          accept=".json,.stix,application/json"
+          onChange={(event) => {
+            const chosen = event.target.files?.[0];
+            setFile(chosen?.name ?? "");
+            void chosen?.text().then(setBundle);
+          }}
+        />
+      </label>
+      {file ? (
+        <p className={sheet.small}>
+          {file}: {number(bundle.length)} characters
+        </p>
+      ) : (
+        <Field label="or pasted">
+          <Textarea autoFocus rows={7} resize="vertical" spellCheck={false} value={bundle} onChange={(_, d) => setBundle(d.value)} />
+        </Field>
+      )}
+      {found ? <Found found={found} /> : null}
+    </Modal>
   );
 }
 

@@ -1,19 +1,5 @@
-import {
-  Button,
-  Dialog,
-  DialogActions,
-  DialogBody,
-  DialogContent,
-  DialogSurface,
-  DialogTitle,
-  Dropdown,
-  Field,
-  Input,
-  Option,
-  Radio,
-  RadioGroup,
-  Tooltip,
-} from "@fluentui/react-components";
+import { Button, Dropdown, Field, Input, Option, Radio, RadioGroup, Tooltip } from "@fluentui/react-components";
+import { Modal } from "~/components/Modal";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { api, take } from "~/api/client";
@@ -108,71 +94,71 @@ function MakeToken({ close }: { close: () => void }) {
   });
   const made = make.data;
   return (
-    <Dialog open onOpenChange={(_, d) => !d.open && close()}>
-      <DialogSurface>
-        <DialogBody>
-          <DialogTitle>{made ? "Copy the token now" : "Make a token"}</DialogTitle>
+    <Modal
+      title={made ? "Copy the token now" : "Make a token"}
+      close={close}
+      actions={
+        <>
           {made ? (
-            <DialogContent className={css.form}>
-              <p>It is shown this once; Tocsin keeps only its hash.</p>
-              <div className={css.secret}>
-                <code>{made.token}</code>
-                <Button
-                  icon={<CopyRegular />}
-                  onClick={() => {
-                    void navigator.clipboard.writeText(made.token);
-                    notices.done("Token copied");
-                  }}
-                >
-                  Copy
-                </Button>
-              </div>
-            </DialogContent>
+            <Button appearance="primary" onClick={close}>
+              Done
+            </Button>
           ) : (
-            <DialogContent className={css.form}>
-              {make.error ? <ProblemBar error={make.error} title="No token was made" /> : null}
-              <Field label="Name" required hint="Who will use it, for example rsyslog on web04.">
-                <Input autoFocus maxLength={128} value={name} onChange={(_, d) => setName(d.value)} />
-              </Field>
-              <Field label="For">
-                <RadioGroup value={kind} onChange={(_, d) => setKind(d.value as "ingest" | "api")}>
-                  <Radio value="ingest" label="Sending data (can do nothing else)" />
-                  <Radio value="api" label="The API" />
-                </RadioGroup>
-              </Field>
-              {kind === "api" ? (
-                <Field label="Role">
-                  <Dropdown value={role} selectedOptions={[role]} onOptionSelect={(_, d) => setRole((d.optionValue as Role) ?? "Reader")}>
-                    {ROLES.map((r) => (
-                      <Option key={r.value} value={r.value} text={r.value}>
-                        {r.value}: {r.hint}
-                      </Option>
-                    ))}
-                  </Dropdown>
-                </Field>
-              ) : null}
-              <Field label="Expires after days" hint="Empty: never">
-                <Input type="number" min={1} max={3650} value={days} onChange={(_, d) => setDays(d.value)} />
-              </Field>
-            </DialogContent>
-          )}
-          <DialogActions>
-            {made ? (
-              <Button appearance="primary" onClick={close}>
-                Done
+            <>
+              <Button onClick={close}>Cancel</Button>
+              <Button appearance="primary" disabled={!name.trim() || make.isPending} onClick={() => make.mutate()}>
+                Make
               </Button>
-            ) : (
-              <>
-                <Button onClick={close}>Cancel</Button>
-                <Button appearance="primary" disabled={!name.trim() || make.isPending} onClick={() => make.mutate()}>
-                  Make
-                </Button>
-              </>
-            )}
-          </DialogActions>
-        </DialogBody>
-      </DialogSurface>
-    </Dialog>
+            </>
+          )}
+        </>
+      }
+    >
+      {made ? (
+        <>
+          <p>It is shown this once; Tocsin keeps only its hash.</p>
+          <div className={css.secret}>
+            <code>{made.token}</code>
+            <Button
+              icon={<CopyRegular />}
+              onClick={() => {
+                void navigator.clipboard.writeText(made.token);
+                notices.done("Token copied");
+              }}
+            >
+              Copy
+            </Button>
+          </div>
+        </>
+      ) : (
+        <>
+          {make.error ? <ProblemBar error={make.error} title="No token was made" /> : null}
+          <Field label="Name" required hint="Who will use it, for example rsyslog on web04.">
+            <Input autoFocus maxLength={128} value={name} onChange={(_, d) => setName(d.value)} />
+          </Field>
+          <Field label="For">
+            <RadioGroup value={kind} onChange={(_, d) => setKind(d.value as "ingest" | "api")}>
+              <Radio value="ingest" label="Sending data (can do nothing else)" />
+              <Radio value="api" label="The API" />
+            </RadioGroup>
+          </Field>
+          {kind === "api" ? (
+            <Field label="Role">
+              <Dropdown value={role} selectedOptions={[role]} onOptionSelect={(_, d) => setRole((d.optionValue as Role) ?? "Reader")}>
+                {ROLES.map((r) => (
+                  <Option key={r.value} value={r.value} text={r.value}>
+                    {r.value}: {r.hint}
+                  </Option>
+                ))}
+              </Dropdown>
+            </Field>
+          ) : null}
+          <Field label="Expires after days" hint="Empty: never">
+            <Input type="number" min={1} max={3650} value={days} onChange={(_, d) => setDays(d.value)} />
+          </Field>
+        </>
+      )}
+    </Modal>
   );
 }
 
@@ -188,22 +174,21 @@ function Revoke({ token, close }: { token: Token; close: () => void }) {
     },
   });
   return (
-    <Dialog open modalType="alert" onOpenChange={(_, d) => !d.open && close()}>
-      <DialogSurface>
-        <DialogBody>
-          <DialogTitle>Revoke {token.name}?</DialogTitle>
-          <DialogContent className={css.form}>
-            {revoke.error ? <ProblemBar error={revoke.error} title="The token was not revoked" /> : null}
-            <p>Whoever uses it is refused from now on. This can't be undone; make a new token instead.</p>
-          </DialogContent>
-          <DialogActions>
-            <Button onClick={close}>Cancel</Button>
-            <Button appearance="primary" disabled={revoke.isPending} onClick={() => revoke.mutate()}>
-              Revoke
-            </Button>
-          </DialogActions>
-        </DialogBody>
-      </DialogSurface>
-    </Dialog>
+    <Modal
+      title={`Revoke ${token.name}?`}
+      alert
+      close={close}
+      actions={
+        <>
+          <Button onClick={close}>Cancel</Button>
+          <Button appearance="primary" disabled={revoke.isPending} onClick={() => revoke.mutate()}>
+            Revoke
+          </Button>
+        </>
+      }
+    >
+      {revoke.error ? <ProblemBar error={revoke.error} title="The token was not revoked" /> : null}
+      <p>Whoever uses it is refused from now on. This can't be undone; make a new token instead.</p>
+    </Modal>
   );
 }

@@ -1,18 +1,5 @@
-import {
-  Avatar,
-  Button,
-  Dialog,
-  DialogActions,
-  DialogBody,
-  DialogContent,
-  DialogSurface,
-  DialogTitle,
-  Dropdown,
-  Field,
-  Input,
-  Option,
-  Switch,
-} from "@fluentui/react-components";
+import { Avatar, Button, Dropdown, Field, Input, Option, Switch } from "@fluentui/react-components";
+import { Modal } from "~/components/Modal";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { api, take } from "~/api/client";
@@ -138,39 +125,37 @@ function AddUser({ close }: { close: () => void }) {
     },
   });
   return (
-    <Dialog open onOpenChange={(_, d) => !d.open && close()}>
-      <DialogSurface>
-        <DialogBody>
-          <DialogTitle>Add a user</DialogTitle>
-          <DialogContent className={css.form}>
-            {add.error ? <ProblemBar error={add.error} title="The user was not added" /> : null}
-            <Field label="User name" required>
-              <Input autoFocus autoComplete="off" maxLength={64} value={name} onChange={(_, d) => setName(d.value)} />
-            </Field>
-            <Field label="Display name">
-              <Input autoComplete="off" maxLength={128} value={shown} onChange={(_, d) => setShown(d.value)} />
-            </Field>
-            <Field label="Password" required hint="Tell it to them on another way; they can change it.">
-              <Input type="password" autoComplete="new-password" value={password} onChange={(_, d) => setPassword(d.value)} />
-            </Field>
-            <Field label="Role">
-              <Dropdown value={role} selectedOptions={[role]} onOptionSelect={(_, d) => setRole((d.optionValue as Role) ?? "Responder")}>
-                {ROLES.map((r) => (
-                  <Option key={r.value} value={r.value} text={r.value}>
-                    {r.value}: {r.hint}
-                  </Option>
-                ))}
-              </Dropdown>
-            </Field>
-          </DialogContent>
-          <DialogActions>
-            <Button onClick={close}>Cancel</Button>
-            <Button appearance="primary" disabled={!name.trim() || !password || add.isPending} onClick={() => add.mutate()}>
-              Add
-            </Button>
-          </DialogActions>
-        </DialogBody>
-      </DialogSurface>
-    </Dialog>
+    <Modal
+      title="Add a user"
+      close={close}
+      actions={
+        <>
+          <Button onClick={close}>Cancel</Button>
+          <Button appearance="primary" disabled={!name.trim() || !password || add.isPending} onClick={() => add.mutate()}>
+            Add
+          </Button>
+        </>
+      }
+    >
+      {add.error ? <ProblemBar error={add.error} title="The user was not added" /> : null}
+      <Field label="User name" required>
+        <Input autoFocus autoComplete="off" maxLength={64} value={name} onChange={(_, d) => setName(d.value)} />
+      </Field>
+      <Field label="Display name">
+        <Input autoComplete="off" maxLength={128} value={shown} onChange={(_, d) => setShown(d.value)} />
+      </Field>
+      <Field label="Password" required hint="Tell it to them on another way; they can change it.">
+        <Input type="password" autoComplete="new-password" value={password} onChange={(_, d) => setPassword(d.value)} />
+      </Field>
+      <Field label="Role">
+        <Dropdown value={role} selectedOptions={[role]} onOptionSelect={(_, d) => setRole((d.optionValue as Role) ?? "Responder")}>
+          {ROLES.map((r) => (
+            <Option key={r.value} value={r.value} text={r.value}>
+              {r.value}: {r.hint}
+            </Option>
+          ))}
+        </Dropdown>
+      </Field>
+    </Modal>
   );
 }

@@ -1,17 +1,5 @@
-import {
-  Button,
-  Dialog,
-  DialogActions,
-  DialogBody,
-  DialogContent,
-  DialogSurface,
-  DialogTitle,
-  Field,
-  Input,
-  Radio,
-  RadioGroup,
-  Textarea,
-} from "@fluentui/react-components";
+import { Button, Field, Input, Radio, RadioGroup, Textarea } from "@fluentui/react-components";
+import { Modal } from "~/components/Modal";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { Problem } from "~/api/client";
@@ -45,108 +33,99 @@ export function TransformDialog({ transform, close }: { transform: Transform | n
   const ready = Boolean(form.name.trim() && form.stream.trim() && form.flows.every((f) => f.transformKql.trim()));
   const error = save.error ?? preview.error;
   return (
-    <Dialog open onOpenChange={(_, d) => !d.open && close()}>
-      <DialogSurface className={css.dialog}>
-        <DialogBody>
-          <DialogTitle>{transform ? `Edit ${transform.name}` : "New transform"}</DialogTitle>
-          <DialogContent className={css.form}>
-            {error ? <Refused error={error} title={save.error ? "The transform was not saved" : "It can't be tried"} /> : null}
-            <div className={css.two}>
-              <Field label="Name" required>
-                <Input autoFocus maxLength={128} value={form.name} onChange={(_, d) => set({ name: d.value })} />
-              </Field>
-              <Field label="Stream" required hint="A source kind, or Microsoft-Table-<Table>">
-                <Input list="transform-streams" value={form.stream} onChange={(_, d) => set({ stream: d.value })} />
-              </Field>
-            </div>
-            <datalist id="transform-streams">
-              {streams.data?.items.map((s) => (
-                <option key={s.name} value={s.name} />
-              ))}
-            </datalist>
-            {form.flows.map((f, index) => (
-              <div key={index} className={css.flow}>
-                <Field label={form.flows.length > 1 ? `KQL of flow ${index + 1}` : "KQL over source"} required>
-                  <Textarea
-                    className={css.kql}
-                    rows={5}
-                    resize="vertical"
-                    spellCheck={false}
-                    value={f.transformKql}
-                    onChange={(_, d) => flow(index, { transformKql: d.value })}
-                  />
-                </Field>
-                <div className={css.flowFoot}>
-                  <Field label="Output table" orientation="horizontal">
-                    <Input
-                      placeholder="the stream's own way"
-                      value={f.outputTable ?? ""}
-                      onChange={(_, d) => flow(index, { outputTable: d.value })}
-                    />
-                  </Field>
-                  {form.flows.length > 1 ? (
-                    <Button size="small" icon={<DismissRegular />} onClick={() => set({ flows: form.flows.filter((_, i) => i !== index) })}>
-                      Remove flow {index + 1}
-                    </Button>
-                  ) : null}
-                </div>
-              </div>
-            ))}
-            <Button
-              className={css.add}
-              size="small"
-              icon={<AddRegular />}
-              disabled={form.flows.length > 9}
-              onClick={() => set({ flows: [...form.flows, { transformKql: "source\n| where ", outputTable: "" }] })}
-            >
-              Another flow
-            </Button>
-            <Field label="Rows of a batch that it fails on">
-              <RadioGroup
-                layout="horizontal"
-                value={form.on_error}
-                onChange={(_, d) => set({ on_error: d.value as NewTransform["on_error"] })}
-              >
-                <Radio value="dead-letter" label="become dead letters, to be replayed" />
-                <Radio value="pass" label="go on as they come" />
-              </RadioGroup>
+    <Modal
+      title={transform ? `Edit ${transform.name}` : "New transform"}
+      size="wide"
+      close={close}
+      actions={
+        <>
+          <Button onClick={close}>Cancel</Button>
+          <Button icon={<PlayRegular />} disabled={!ready || preview.isPending} onClick={() => preview.mutate(form)}>
+            Try it
+          </Button>
+          <Button
+            appearance="primary"
+            disabled={!ready || save.isPending}
+            onClick={() =>
+              save.mutate(form, {
+                onSuccess: (made) => {
+                  notices.done(`${made.name} saved`, made.enabled ? "It is in force from the next batch on." : "It is switched off.");
+                  close();
+                },
+              })
+            }
+          >
+            Save
+          </Button>
+        </>
+      }
+    >
+      {error ? <Refused error={error} title={save.error ? "The transform was not saved" : "It can't be tried"} /> : null}
+      <div className={css.two}>
+        <Field label="Name" required>
+          <Input autoFocus maxLength={128} value={form.name} onChange={(_, d) => set({ name: d.value })} />
+        </Field>
+        <Field label="Stream" required hint="A source kind, or Microsoft-Table-<Table>">
+          <Input list="transform-streams" value={form.stream} onChange={(_, d) => set({ stream: d.value })} />
+        </Field>
+      </div>
+      <datalist id="transform-streams">
+        {streams.data?.items.map((s) => (
+          <option key={s.name} value={s.name} />
+        ))}
+      </datalist>
+      {form.flows.map((f, index) => (
+        <div key={index} className={css.flow}>
+          <Field label={form.flows.length > 1 ? `KQL of flow ${index + 1}` : "KQL over source"} required>
+            <Textarea
+              className={css.kql}
+              rows={5}
+              resize="vertical"
+              spellCheck={false}
+              value={f.transformKql}
+              onChange={(_, d) => flow(index, { transformKql: d.value })}
+            />
+          </Field>
+          <div className={css.flowFoot}>
+            <Field label="Output table" orientation="horizontal">
+              <Input
+                placeholder="the stream's own way"
+                value={f.outputTable ?? ""}
+                onChange={(_, d) => flow(index, { outputTable: d.value })}
+              />
             </Field>
-            {preview.data ? (
-              <section className={css.preview} aria-label="Preview" data-testid="transform-preview">
-                <SampleRows title={`Before: the last ${count(preview.data.before.count, "row")}`} rows={preview.data.before} />
-                {preview.data.after.map((after, index) => (
-                  <SampleRows
-                    key={index}
-                    title={`After: ${count(after.count, "row")} → ${after.table || preview.data.stream}`}
-                    rows={after}
-                  />
-                ))}
-              </section>
+            {form.flows.length > 1 ? (
+              <Button size="small" icon={<DismissRegular />} onClick={() => set({ flows: form.flows.filter((_, i) => i !== index) })}>
+                Remove flow {index + 1}
+              </Button>
             ) : null}
-          </DialogContent>
-          <DialogActions>
-            <Button onClick={close}>Cancel</Button>
-            <Button icon={<PlayRegular />} disabled={!ready || preview.isPending} onClick={() => preview.mutate(form)}>
-              Try it
-            </Button>
-            <Button
-              appearance="primary"
-              disabled={!ready || save.isPending}
-              onClick={() =>
-                save.mutate(form, {
-                  onSuccess: (made) => {
-                    notices.done(`${made.name} saved`, made.enabled ? "It is in force from the next batch on." : "It is switched off.");
-                    close();
-                  },
-                })
-              }
-            >
-              Save
-            </Button>
-          </DialogActions>
-        </DialogBody>
-      </DialogSurface>
-    </Dialog>
+          </div>
+        </div>
+      ))}
+      <Button
+        className={css.add}
+        size="small"
+        icon={<AddRegular />}
+        disabled={form.flows.length > 9}
+        onClick={() => set({ flows: [...form.flows, { transformKql: "source\n| where ", outputTable: "" }] })}
+      >
+        Another flow
+      </Button>
+      <Field label="Rows of a batch that it fails on">
+        <RadioGroup layout="horizontal" value={form.on_error} onChange={(_, d) => set({ on_error: d.value as NewTransform["on_error"] })}>
+          <Radio value="dead-letter" label="become dead letters, to be replayed" />
+          <Radio value="pass" label="go on as they come" />
+        </RadioGroup>
+      </Field>
+      {preview.data ? (
+        <section className={css.preview} aria-label="Preview" data-testid="transform-preview">
+          <SampleRows title={`Before: the last ${count(preview.data.before.count, "row")}`} rows={preview.data.before} />
+          {preview.data.after.map((after, index) => (
+            <SampleRows key={index} title={`After: ${count(after.count, "row")} → ${after.table || preview.data.stream}`} rows={after} />
+          ))}
+        </section>
+      ) : null}
+    </Modal>
   );
 }
 

@@ -1,17 +1,5 @@
-import {
-  Button,
-  Dialog,
-  DialogActions,
-  DialogBody,
-  DialogContent,
-  DialogSurface,
-  DialogTitle,
-  Dropdown,
-  Field,
-  Input,
-  Option,
-  Textarea,
-} from "@fluentui/react-components";
+import { Button, Dropdown, Field, Input, Option, Textarea } from "@fluentui/react-components";
+import { Modal } from "~/components/Modal";
 import { useNavigate } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import { useImportWatchlist, usePreviewWatchlist } from "~/api/ruleQueries";
@@ -55,54 +43,49 @@ export function ImportDialog({ alias: given, close }: { alias?: string; close: (
       },
     );
   return (
-    <Dialog open onOpenChange={(_, d) => !d.open && close()}>
-      <DialogSurface className={sheet.dialog}>
-        <DialogBody>
-          <DialogTitle>{given ? `Replace ${given}` : "New watchlist"}</DialogTitle>
-          <DialogContent className={sheet.form}>
-            {make.error ? <ProblemBar error={make.error} title="The watchlist was not made" /> : null}
-            {preview.error ? <ProblemBar error={preview.error} title="It can't be read" /> : null}
-            <div className={sheet.two}>
-              <Field label="Name" required hint="As rules call it: _GetWatchlist('Name')">
-                <Input autoFocus disabled={given !== undefined} maxLength={64} value={alias} onChange={(_, d) => setAlias(d.value)} />
-              </Field>
-              <Field label="Search key" hint="The column that joins use">
-                <Dropdown
-                  value={key || (found?.columns[0] ? `${found.columns[0]} (the first)` : "The first column")}
-                  selectedOptions={[key]}
-                  onOptionSelect={(_, d) => setKey(d.optionValue ?? "")}
-                >
-                  <Option value="">The first column</Option>
-                  {(found?.columns ?? []).map((c) => (
-                    <Option key={c} value={c}>
-                      {c}
-                    </Option>
-                  ))}
-                </Dropdown>
-              </Field>
-            </div>
-            <Field label="CSV with a header" required>
-              <Textarea rows={7} resize="vertical" spellCheck={false} value={csv} onChange={(_, d) => setCsv(d.value)} />
-            </Field>
-            <label className={sheet.small}>
-              or from a file:{" "}
-              <input
-                type="file"
-                accept=".csv,text/csv,text/plain"
-                onChange={(event) => void event.target.files?.[0]?.text().then(setCsv)}
-              />
-            </label>
-            {found ? <Found preview={found} /> : null}
-          </DialogContent>
-          <DialogActions>
-            <Button onClick={close}>Cancel</Button>
-            <Button appearance="primary" disabled={!good || make.isPending} onClick={save}>
-              {found?.replaces ? "Replace it" : "Make it"}
-            </Button>
-          </DialogActions>
-        </DialogBody>
-      </DialogSurface>
-    </Dialog>
+    <Modal
+      title={given ? `Replace ${given}` : "New watchlist"}
+      size="wide"
+      close={close}
+      actions={
+        <>
+          <Button onClick={close}>Cancel</Button>
+          <Button appearance="primary" disabled={!good || make.isPending} onClick={save}>
+            {found?.replaces ? "Replace it" : "Make it"}
+          </Button>
+        </>
+      }
+    >
+      {make.error ? <ProblemBar error={make.error} title="The watchlist was not made" /> : null}
+      {preview.error ? <ProblemBar error={preview.error} title="It can't be read" /> : null}
+      <div className={sheet.two}>
+        <Field label="Name" required hint="As rules call it: _GetWatchlist('Name')">
+          <Input autoFocus disabled={given !== undefined} maxLength={64} value={alias} onChange={(_, d) => setAlias(d.value)} />
+        </Field>
+        <Field label="Search key" hint="The column that joins use">
+          <Dropdown
+            value={key || (found?.columns[0] ? `${found.columns[0]} (the first)` : "The first column")}
+            selectedOptions={[key]}
+            onOptionSelect={(_, d) => setKey(d.optionValue ?? "")}
+          >
+            <Option value="">The first column</Option>
+            {(found?.columns ?? []).map((c) => (
+              <Option key={c} value={c}>
+                {c}
+              </Option>
+            ))}
+          </Dropdown>
+        </Field>
+      </div>
+      <Field label="CSV with a header" required>
+        <Textarea rows={7} resize="vertical" spellCheck={false} value={csv} onChange={(_, d) => setCsv(d.value)} />
+      </Field>
+      <label className={sheet.small}>
+        or from a file:{" "}
+        <input type="file" accept=".csv,text/csv,text/plain" onChange={(event) => void event.target.files?.[0]?.text().then(setCsv)} />
+      </label>
+      {found ? <Found preview={found} /> : null}
+    </Modal>
   );
 }
 

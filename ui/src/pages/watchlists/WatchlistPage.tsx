@@ -1,17 +1,5 @@
-import {
-  Button,
-  Dialog,
-  DialogActions,
-  DialogBody,
-  DialogContent,
-  DialogSurface,
-  DialogTitle,
-  Field,
-  Input,
-  Tab,
-  TabList,
-  Tooltip,
-} from "@fluentui/react-components";
+import { Button, Field, Input, Tab, TabList, Tooltip } from "@fluentui/react-components";
+import { Modal } from "~/components/Modal";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { useState } from "react";
@@ -241,33 +229,31 @@ function ItemDialog({ list, item, close }: { list: Watchlist; item: WatchlistIte
       { onSuccess: () => (notices.done(item ? "Item changed" : "Item added", "The next run of a rule sees it."), close()) },
     );
   return (
-    <Dialog open onOpenChange={(_, d) => !d.open && close()}>
-      <DialogSurface className={sheet.dialog}>
-        <form onSubmit={(event) => (event.preventDefault(), save())}>
-          <DialogBody>
-            <DialogTitle>{item ? `Edit ${item.search_key || "the item"}` : `Add an item to ${list.alias}`}</DialogTitle>
-            <DialogContent className={sheet.form}>
-              {change.error ? <ProblemBar error={change.error} title="It was not saved" /> : null}
-              {list.columns.map((c, index) => (
-                <Field key={c} label={c} required={c === list.search_key}>
-                  <Input autoFocus={index === 0} value={values[c] ?? ""} onChange={(_, d) => setValues({ ...values, [c]: d.value })} />
-                </Field>
-              ))}
-            </DialogContent>
-            <DialogActions>
-              <Button onClick={close}>Cancel</Button>
-              <Button
-                type="submit"
-                appearance="primary"
-                disabled={change.isPending || (list.columns.includes(list.search_key) && !(values[list.search_key] ?? "").trim())}
-              >
-                Save
-              </Button>
-            </DialogActions>
-          </DialogBody>
-        </form>
-      </DialogSurface>
-    </Dialog>
+    <Modal
+      title={item ? `Edit ${item.search_key || "the item"}` : `Add an item to ${list.alias}`}
+      size="wide"
+      close={close}
+      submit={save}
+      actions={
+        <>
+          <Button onClick={close}>Cancel</Button>
+          <Button
+            type="submit"
+            appearance="primary"
+            disabled={change.isPending || (list.columns.includes(list.search_key) && !(values[list.search_key] ?? "").trim())}
+          >
+            Save
+          </Button>
+        </>
+      }
+    >
+      {change.error ? <ProblemBar error={change.error} title="It was not saved" /> : null}
+      {list.columns.map((c, index) => (
+        <Field key={c} label={c} required={c === list.search_key}>
+          <Input autoFocus={index === 0} value={values[c] ?? ""} onChange={(_, d) => setValues({ ...values, [c]: d.value })} />
+        </Field>
+      ))}
+    </Modal>
   );
 }
 

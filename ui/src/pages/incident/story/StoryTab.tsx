@@ -25,7 +25,15 @@ export default function StoryTab({ incident, selection, select, openAlert }: Pro
     return tacticCounts(plain.length ? plain : incident.alerts);
   }, [incident.alerts, incident.story]);
   return (
-    <div className={css.story}>
+    <div
+      className={css.story}
+      onKeyDown={(event) => {
+        // Of what lies over the page (a dialog) Escape is its own.
+        if (event.key !== "Escape" || !event.currentTarget.contains(event.target as Node) || !(selection.alert || selection.entity)) return;
+        if (selection.alert) event.currentTarget.querySelector<HTMLElement>(`[data-step=${JSON.stringify(selection.alert)}]`)?.focus();
+        select({});
+      }}
+    >
       <KillChain counts={counts} chosen={tactic} choose={setTactic} />
       <div className={css.panes}>
         <Timeline incident={incident} lit={lit} tactic={tactic} selection={selection} select={select} />

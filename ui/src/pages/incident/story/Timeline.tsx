@@ -1,7 +1,9 @@
-import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import type { Incident, StoryStep } from "~/api/types";
 import { usePreferences } from "~/app/preferences";
 import { EntityChip, SeverityMark } from "~/components/marks";
+import { Keys } from "~/components/Keys";
+import { useRoving } from "~/components/roving";
 import { tacticColor, tacticName } from "~/lib/attack";
 import { entityKey, sortEntities } from "~/lib/entities";
 import { groupSteps, type Highlight, type Selection, type StepGroup } from "~/lib/story";
@@ -46,20 +48,13 @@ export function Timeline({ incident, lit, tactic, selection, select }: Props) {
         ?.closest("li")
         ?.scrollIntoView({ block: "nearest" });
   }, [selection.alert]);
-  const onKeyDown = (event: KeyboardEvent) => {
-    if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
-    const steps = [...(list.current?.querySelectorAll<HTMLElement>("[data-step]") ?? [])];
-    const at = steps.indexOf(document.activeElement as HTMLElement);
-    const next = steps[at + (event.key === "ArrowDown" ? 1 : -1)];
-    if (at < 0 || !next) return;
-    event.preventDefault();
-    next.focus();
-  };
+  const onKeyDown = useRoving(list, "[data-card]", "[data-step]");
   return (
     <section className={css.timeline} aria-label="Timeline of the attack">
       <header className={css.paneHead}>
         <h2>Timeline</h2>
         <span>{count(groups.length, "step")}</span>
+        <Keys className={css.keys} keys={["↑", "↓"]} does="move" />
       </header>
       {patterns.length ? (
         <details className={css.patterns}>
@@ -190,7 +185,7 @@ function Step({
   const date = parseTime(step.time);
   const entities = sortEntities(step.entities);
   return (
-    <div className={css.card} data-selected={selected || undefined}>
+    <div className={css.card} data-card data-selected={selected || undefined}>
       <button
         type="button"
         data-step={step.alert_id ?? ""}
