@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.incidents.test_correlate import T0, WS1, WS2, alert
@@ -19,7 +19,8 @@ from tocsin.base.clock import ManualClock
 from tocsin.base.errors import UsageError
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.life import Actor
-from tocsin.state import NotFoundError, State
+from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, incidents
+from tocsin.state.incident_cursor import BY
 from tocsin.tables import Entity
 
 
@@ -169,3 +170,119 @@ def test_counts_are_of_what_the_other_filters_leave(queue: IncidentDesk) -> None
     assert page["counts"] == {"status": {"New": 10}, "severity": {"High": 10, "Medium": 10}, "owner": {"": 10}}
     assert queue.page(owner="ann")["counts"]["owner"] == {"": 20}
     assert queue.page(text="ws07")["counts"]["severity"] == {"Medium": 1}
+
+
+FILTERS = st.fixed_dictionaries(
+    {
+        "statuses": st.sampled_from([(), ("New", "InProgress"), ("Resolved",), ("New", "Redirected")]),
+        "severities": st.sampled_from([(), ("High",), ("Low", "Medium")]),
+        "owner": st.sampled_from(["", "ann", "none", "ann,none", "nobody there"]),
+        "classification": st.sampled_from(["", "TruePositive", "none"]),
+        "tag": st.sampled_from(["", "vip", "lab,vip", "never"]),
+        "text": st.sampled_from(["", "contoso", "ws1", "contoso zz", "zz", "#7"]),
+        "since": st.sampled_from([None, T0 + timedelta(hours=5)]),
+        "until": st.sampled_from([None, T0 + timedelta(hours=9)]),
+    }
+)
+SORTS = ("priority", "last", "first", "severity", "title", "number", "updated", "status")
+
+
+class Varied:
+    def __init__(self, state: State, rows: list[IncidentRow]) -> None:
+        self.state, self.rows = state, rows
+
+
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Varied]:
+    """Incidents of which many differ from each other in each way that the queue filters and sorts by, some of them hidden or merged."""
+    state = State.open(tmp_path_factory.mktemp("varied") / "state.db", clock=ManualClock(T0))
+    rows = []
+    for n in range(1, 60):
+        severity = ("Informational", "Low", "Medium", "High")[n % 4]
+        moment = T0 + timedelta(hours=n % 12)
+        texts = [f"#{n}", "contoso" if n % 3 else "fabrikam", f"ws{n % 5}", "zz" if n % 7 == 0 else ""]
+        rows.append(
+            IncidentRow(
+                id=f"inc{n}", number=n if n % 11 else None, title=f"{'AbcXyz'[n % 6]} title {'x' * (n % 3) * 150}{n % 4}", severity=severity,
+                severity_rank=n % 4, priority=n % 6, status=("New", "New", "InProgress", "Resolved", "Redirected")[n % 5],
+                owner=("ann", None, "bob")[n % 3], classification=(None, "TruePositive", "FalsePositive", None)[n % 4], determination=None,
+                first=moment, last=moment, created=T0, updated=T0 + timedelta(minutes=n % 9), alert_count=1, severity_override=None,
+                title_override=None, redirect_to=None, promoted=bool(n % 11), search="\n".join(texts), payload={},
+                tags=tuple(t for t, every in (("vip", 4), ("lab", 5)) if n % every == 0),
+            )
+        )  # fmt: skip
+    with state.write() as unit:
+        for row in rows:
+            unit.incidents.put(row)
+            unit.incidents.set_tags(row.id, row.tags, by="test")
+    yield Varied(state, rows)
+    state.close()
+
+
+@pytest.mark.parametrize("bounds", [(5_000, 20_000), (5_000, 0), (5, 0), (0, 0)])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(asked=FILTERS, sort=st.sampled_from(SORTS), descending=st.booleans(), offset=st.integers(0, 8))
+def test_however_few_are_left_a_page_is_what_was_asked_for(
+    varied: Varied,
+    bounds: tuple[int, int],
+    asked: dict[str, Any],
+    sort: str,
+    descending: bool,
+    offset: int,
+) -> None:
+    state, rows = varied.state, varied.rows
+    wanted = IncidentFilter(**asked)
+    matching = [r for r in rows if _matches(r, wanted)]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, bound in zip(("_FEW", "_SOME"), bounds, strict=True):
+            patch.setattr(incidents, name, bound)
+        with state.read() as unit:
+            page, total = unit.incidents.page(wanted, sort=sort, descending=descending, limit=10, offset=offset)
+            counts = unit.incidents.counts(wanted)
+        assert total == len(matching)
+        assert sum(counts["owner"].values()) == sum(_matches(r, replace(wanted, owner="")) for r in rows)
+        matching.sort(key=lambda r: (r.last, r.number or 0), reverse=True)
+        matching.sort(key=lambda r: _by(r, sort), reverse=descending)
+        assert [r.number for r in page] == [r.number for r in matching[offset : offset + 10]]
+
+
+@pytest.mark.parametrize("few", [0, 5, 5_000])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(asked=FILTERS, counted=st.integers(0, 50))
+def test_of_a_search_that_many_match_so_many_are_counted_and_the_page_is_right(
+    varied: Varied, few: int, asked: dict[str, Any], counted: int
+) -> None:
+    state, rows = varied.state, varied.rows
+    wanted = IncidentFilter(**asked)
+    matching = [r for r in rows if _matches(r, wanted)]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, bound in (("_FEW", few), ("_SOME", 0), ("_COUNTED", counted)):
+            patch.setattr(incidents, name, bound)
+        with state.read() as unit:
+            page, total = unit.incidents.page(wanted, limit=100)
+            exact = unit.incidents.counts_all(wanted)
+    assert total == len(matching) if exact else total <= len(matching)
+    matching.sort(key=lambda r: (r.priority, r.last, r.number or 0), reverse=True)
+    assert [r.number for r in page] == [r.number for r in matching]
+
+
+def _matches(row: IncidentRow, wanted: IncidentFilter) -> bool:
+    def named(value: str | None, names: str) -> bool:
+        return not names or (value or "none") in names.split(",")
+
+    text = wanted.text
+    return (
+        row.promoted
+        and (row.status in wanted.statuses if wanted.statuses else row.status != "Redirected")
+        and (not wanted.severities or row.severity in wanted.severities)
+        and named(row.owner, wanted.owner)
+        and named(row.classification, wanted.classification)
+        and (not wanted.tag or any(t in wanted.tag.split(",") for t in row.tags))
+        and (wanted.since is None or row.last >= wanted.since)
+        and (wanted.until is None or row.last <= wanted.until)
+        and (text == f"#{row.number}" if text.startswith("#") else all(w in row.search for w in text.split()))
+    )
+
+
+def _by(row: IncidentRow, sort: str) -> Any:
+    return row.title[:200].lower() if sort == "title" else getattr(row, BY.get(sort, sort))

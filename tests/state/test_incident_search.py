@@ -13,7 +13,7 @@ from sqlalchemy import text
 from tests.incidents.test_correlate import T0, WS1, alert
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.history import rebuild
-from tocsin.state import IncidentFilter, IncidentRow, State, incident_search
+from tocsin.state import IncidentFilter, IncidentRow, State, incidents
 from tocsin.tables import Entity
 
 WORDS = [
@@ -21,11 +21,14 @@ WORDS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(params=["few", "many"])
+@pytest.fixture(params=["few", "left", "many"])
 def searched(state: State, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> State:
-    """Incidents with texts of those words, by number; looked up first, or looked at one by one in the order of the queue."""
+    """Incidents with texts of those words, by number; looked up first by text, by all else that is asked, or looked at one by one in the order of
+    the queue."""
+    if request.param != "few":
+        monkeypatch.setattr(incidents, "_SOME", 0)
     if request.param == "many":
-        monkeypatch.setattr(incident_search, "_FEW", 0)
+        monkeypatch.setattr(incidents, "_FEW", 0)
     with state.write() as unit:
         for number in range(1, 40):
             words = [w for place, w in enumerate(WORDS) if number % (place + 2) == 0]

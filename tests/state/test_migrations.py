@@ -19,6 +19,7 @@ from tocsin.state.schema import METADATA
 from tocsin.state.types import Words
 
 
+@pytest.mark.filterwarnings("ignore:.*expression-based index")  # SQLite reads none back
 def test_up_from_empty_gives_the_declared_schema(state: State) -> None:
     with state._engine.connect() as connection:
         context = MigrationContext.configure(

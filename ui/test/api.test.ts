@@ -56,6 +56,27 @@ describe("client", () => {
     expect([read?.headers.get("X-Tocsin-Request"), write?.headers.get("X-Tocsin-Request")]).toEqual([null, "1"]);
     expect(write?.url).toContain("/api/v1/rules/a%2Fb");
   });
+  it("says what it has when it asks again, and gives that very object when nothing changed", async () => {
+    const page = (body: unknown, tag: string) =>
+      new Response(JSON.stringify(body), { headers: { "Content-Type": "application/json", ETag: tag } });
+    const answers = [
+      page({ total: 1 }, '"a"'),
+      new Response(null, { status: 304, headers: { ETag: '"a"' } }),
+      page({ total: 2 }, '"b"'),
+      new Response(null, { status: 204 }),
+      page({ total: 3 }, '"c"'),
+    ];
+    const fetch = vi.fn(async () => answers.shift() ?? Response.error());
+    vi.stubGlobal("fetch", fetch);
+    const ask = () => take(api.GET("/api/v1/incidents", { params: { query: { q: "kept" } } }));
+    const first = await ask();
+    expect(await ask()).toBe(first);
+    expect(await ask()).toMatchObject({ total: 2 });
+    await take(api.DELETE("/api/v1/session"));
+    expect(await ask()).toMatchObject({ total: 3 }); // nothing of one session is left for the next
+    const tags = fetch.mock.calls.map((call) => (call as unknown as [Request])[0].headers.get("If-None-Match"));
+    expect(tags).toEqual([null, '"a"', '"a"', null, null]);
+  });
   it("says so when no answer comes", async () => {
     vi.stubGlobal(
       "fetch",

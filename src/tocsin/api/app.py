@@ -12,6 +12,7 @@ from starlette.routing import Route, compile_path
 from starlette.types import Receive, Scope, Send
 
 from tocsin.api import entra, problems
+from tocsin.api.conditional import KeptAnswers
 from tocsin.api.kusto import routes as kusto
 from tocsin.api.loganalytics import routes as loganalytics
 from tocsin.api.middleware import BodyLimit, SecurityHeaders, Unexpected
@@ -88,6 +89,7 @@ def create_app(workspace: Workspace) -> FastAPI:
         ],
     )
     app.state.workspace = workspace
+    app.state.kept_answers = KeptAnswers()
     problems.install(app)
     api = APIRouter(prefix=BASE, responses=_PROBLEM)
     for module in (

@@ -186,7 +186,10 @@ class IncidentsPort(Protocol):
         limit: int,
         offset: int,
         after: str,
+        alerts: int,
     ) -> Json: ...
+
+    def standing(self, incident_id: str = "") -> Any: ...
 
     def get(self, incident_id: str) -> Json: ...
 

@@ -11,6 +11,7 @@ import orjson
 from fastapi import Request
 from starlette.responses import Response
 
+from tocsin.api.conditional import asked_for
 from tocsin.api.ports import Workspace
 from tocsin.tables import catalogue
 
@@ -25,8 +26,7 @@ def answer(workspace: Workspace, request: Request, *, core: bool) -> Response:
     digest, body = _schema(workspace, request.app.state, core=core)
     tag = f'"{digest[:32]}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    asked = {t.strip().removeprefix("W/") for t in request.headers.get("if-none-match", "").split(",")}
-    if tag in asked:
+    if asked_for(request, tag):
         return Response(status_code=304, headers=headers)
     return Response(body, media_type="application/json", headers=headers)
 

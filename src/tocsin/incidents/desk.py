@@ -72,6 +72,8 @@ class IncidentDesk:
         self._settings = self.usual_correlation
         self._lock = threading.RLock()
         self._pages = Pages()
+        self._learned = 0
+        """How often something was learned of alerts that are filed: the log doesn't tell of that."""
         self.pace = Pace()
         """How long filing takes, and what makes it long."""
         self._reshapes, self._seen = 0, 0
@@ -276,6 +278,7 @@ class IncidentDesk:
 
         with self._lock:
             changes = self._kept(change, write, whole=True)  # what alerts are known as is in memory, too
+            self._learned += bool(more)
         if changes:
             self._tell()
         return changes
@@ -477,8 +480,10 @@ class IncidentDesk:
         limit: int = 50,
         offset: int = 0,
         after: str = "",
+        alerts: int = 50,
     ) -> dict[str, Any]:
-        """A page of the queue with counts, in the API's shape. See `IncidentFilter` and `Incidents.page`."""
+        """A page of the queue with counts, in the API's shape, each incident with its first `alerts` in brief. See `IncidentFilter` and
+        `Incidents.page`."""
         for name, given, known in (("status", statuses, tuple(Status)), ("severity", severities, SEVERITIES)):
             for value in given:
                 if value not in known:
@@ -489,8 +494,8 @@ class IncidentDesk:
             rows, total = unit.incidents.page(
                 wanted, sort=sort, descending=descending, limit=limit, offset=offset, after=after
             )
-            counts = unit.incidents.counts(wanted)
-            briefs = unit.incidents.alert_briefs([r.id for r in rows])
+            counts, exact = unit.incidents.counts(wanted), unit.incidents.counts_all(wanted)
+            briefs = unit.incidents.alert_briefs({r.id: r.alert_count for r in rows}, each=alerts)
             done = unit.incidents.tasks.counts([r.id for r in rows])
         items = [
             {
@@ -502,7 +507,13 @@ class IncidentDesk:
             for row in rows
         ]
         more = place_after(rows[-1], sort) if len(rows) == limit else ""
-        return {"items": items, "total": total, "counts": counts, "next": more}
+        return {"items": items, "total": total, "counted_all": exact, "counts": counts, "next": more}
+
+    def standing(self, incident_id: str = "") -> tuple[int, ...] | None:
+        """What is another whenever what `page` gives, or `get` of an incident, may be; None where the database can't tell."""
+        with self._state.read() as unit:
+            last = unit.incidents.history.standing(incident_id)
+        return None if last is None else (last, self._learned)
 
     def get(self, incident_id: str) -> dict[str, Any]:
         """One incident as it is opened: its first alerts and newest activity (see `Pages.opened`); NotFoundError when there is none to show."""

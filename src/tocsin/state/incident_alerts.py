@@ -15,6 +15,12 @@ from tocsin.state.types import dumps, plain
 __all__ = ["IncidentAlerts", "alert_values"]
 
 _HELD = ("incident_id", "rule_id", "alerts", "shown", "closed", "classification")
+_BRIEF = tuple(
+    alerts.c[n]
+    for n in (
+        "incident_id", "id", "rule", "rule_id", "title", "time", "end", "severity", "tactics", "techniques", "count", "product",
+    )
+)  # fmt: skip
 
 
 def alert_values(alert: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,31 +182,23 @@ class IncidentAlerts(Repository):
             found.update({r[0]: r[1] for r in self._c.execute(chosen) if r[1] is not None})
         return found
 
-    def alert_briefs(self, incident_ids: Sequence[str], *, each: int = 50) -> dict[str, list[dict[str, Any]]]:
-        """Alerts of several incidents without entities and evidence, at most `each` per incident, by time."""
-        names = (
-            "id",
-            "rule",
-            "rule_id",
-            "title",
-            "time",
-            "end",
-            "severity",
-            "tactics",
-            "techniques",
-            "count",
-            "product",
-        )
-        place = func.row_number().over(partition_by=alerts.c.incident_id, order_by=(alerts.c.time, alerts.c.id))
-        inner = (
-            select(alerts.c.incident_id, *(alerts.c[n] for n in names), place.label("place"))
-            .where(alerts.c.incident_id.in_(incident_ids))
-            .subquery()
+    def alert_briefs(self, sizes: Mapping[str, int], *, each: int = 50) -> dict[str, list[dict[str, Any]]]:
+        """Alerts of several incidents without entities and evidence, at most `each` per incident, by time. `sizes`: by incident how many alerts it
+        has, so that of a large one no more are looked at than are given."""
+        small = [i for i, size in sizes.items() if size <= each]
+        order = (alerts.c.time, alerts.c.id)
+        some = [alerts.c.incident_id.in_(small[n : n + 500]) for n in range(0, len(small), 500)]
+        asked = [select(*_BRIEF).where(held).order_by(alerts.c.incident_id, *order) for held in some]
+        asked.extend(
+            select(*_BRIEF).where(alerts.c.incident_id == large).order_by(*order).limit(each)
+            for large, size in sizes.items()
+            if size > each
         )
         found: dict[str, list[dict[str, Any]]] = {}
-        chosen = select(inner).where(inner.c.place <= each).order_by(inner.c.incident_id, inner.c.place)
-        for row in self._c.execute(chosen):
-            found.setdefault(row.incident_id, []).append({n: row._mapping[n] for n in names})
+        names = [c.name for c in _BRIEF[1:]]
+        for chosen in asked if each else ():
+            for incident_id, *values in self._c.execute(chosen):
+                found.setdefault(str(incident_id), []).append(dict(zip(names, values, strict=True)))
         return found
 
     def alert_counts_by_rule(self) -> dict[str, int]:

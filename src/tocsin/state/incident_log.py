@@ -164,6 +164,15 @@ class IncidentLog(Repository):
         )
         return self._c.execute(chosen).scalar_one_or_none()
 
+    def standing(self, incident_id: str = "") -> int | None:
+        """The newest entry's place, with an id of that incident's entries: as long as it is the same, so is all that the log tells of. None where
+        transactions end in another order than their entries have."""
+        if self._c.dialect.name != "sqlite":
+            return None
+        chosen = select(func.coalesce(func.max(incident_log.c.seq), 0))
+        chosen = chosen.where(incident_log.c.incident_id == incident_id) if incident_id else chosen
+        return int(self._c.execute(chosen).scalar_one())
+
     def last(self) -> int:
         """The newest entry's place; 0 for an empty log."""
         return int(self._c.execute(select(func.coalesce(func.max(incident_log.c.seq), 0))).scalar_one())

@@ -20,9 +20,6 @@ INDEX = "incident_search"
 _LEAST = 3
 """Letters of the shortest word that trigrams find."""
 
-_FEW = 5_000
-"""As many incidents are put in order after they were found; of more, a page of the queue finds enough on its way through the order."""
-
 _index = table(INDEX, column(INDEX), column("rowid"))
 
 
@@ -42,25 +39,32 @@ class TextSearch:
         """Whether an incident matches, by its own text."""
         return self._look(incidents, self._words)
 
-    def found(self) -> tuple[FromClause, ColumnElement[bool]]:
-        """The incidents that match by the index, as far as that knows the words, with what is still asked of them."""
+    def found(self, most: int = -1) -> tuple[FromClause, ColumnElement[bool]]:
+        """The incidents that match by the index, as far as that knows the words, with what is still asked of them; at most so many, where it
+        knows any."""
         if not self._known:
             return incidents, self.each
         # Left to itself SQLite prefers to go through all incidents in some order and to ask of each whether it was found.
         rows = text(
-            f"SELECT {', '.join(f'i.{c.name}' for c in incidents.c)} FROM {INDEX} CROSS JOIN incidents i ON i.number = {INDEX}.rowid"
-            f" WHERE {INDEX} MATCH :phrases"
+            f"SELECT {', '.join(f'i.{c.name}' for c in incidents.c)}"
+            f" FROM (SELECT rowid AS number FROM {INDEX} WHERE {INDEX} MATCH :phrases LIMIT :most) f"
+            " CROSS JOIN incidents i ON i.number = f.number"
         )
-        found = rows.bindparams(phrases=self._phrases).columns(*incidents.c).subquery("found")
+        found = rows.bindparams(phrases=self._phrases, most=most).columns(*incidents.c).subquery("found")
         return found, self._look(found, [w for w in self._words if w not in self._known])
 
-    def few(self) -> bool:
-        """Whether the index knows of so few that it pays to begin with them."""
-        if not self._known:
-            return False
+    def few(self, most: int) -> bool:
+        """Whether it pays to begin with those that match by the index: it knows of so many at most."""
+        return bool(self._known) and self._matches(most + 1) <= most
+
+    def more(self, most: int) -> bool:
+        """Whether more than so many match by the index."""
+        return bool(self._known) and self._matches(most + 1) > most
+
+    def _matches(self, most: int) -> int:
         matches = _index.c[INDEX].op("MATCH")(self._phrases)
-        some = select(_index.c.rowid).where(matches).limit(_FEW + 1).subquery()
-        return int(self._connection.execute(select(func.count()).select_from(some)).scalar_one()) <= _FEW
+        some = select(_index.c.rowid).where(matches).limit(most).subquery()
+        return int(self._connection.execute(select(func.count()).select_from(some)).scalar_one())
 
     def _look(self, rows: FromClause, words: list[str]) -> ColumnElement[bool]:
         if self._number is not None:

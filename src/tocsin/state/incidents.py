@@ -13,7 +13,22 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    UnaryExpression,
+    and_,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.sql.operators import custom_op
 
 from tocsin.state.incident_activity import IncidentActivity
 from tocsin.state.incident_alerts import IncidentAlerts
@@ -33,7 +48,12 @@ __all__ = ["ActivityRow", "EventRow", "IncidentChange", "IncidentFilter", "Incid
 def _sorts(rows: FromClause) -> Mapping[str, ColumnElement[Any]]:
     """What the queue is sorted by, of a table of incidents."""
     columns = {n: rows.c[n] for n in ("priority", "last", "first", "updated", "number", "status")}
-    return {**columns, "severity": rows.c.severity_rank, "title": func.lower(rows.c.title)}
+    return {**columns, "severity": rows.c.severity_rank, "title": _by_title(rows.c.title)}
+
+
+def _by_title(title: Any) -> ColumnElement[Any]:
+    """What of a title is sorted by: `BY_TITLE`, of an index."""
+    return func.lower(func.substr(title, literal_column("1"), literal_column("200")))
 
 
 def _named(column: ColumnElement[Any], wanted: Sequence[str]) -> ColumnElement[bool]:
@@ -42,9 +62,23 @@ def _named(column: ColumnElement[Any], wanted: Sequence[str]) -> ColumnElement[b
     return or_(named, column.is_(None)) if "none" in wanted else named
 
 
+def _aside(column: ColumnElement[Any], connection: Connection) -> ColumnElement[Any]:
+    """The column, by which nothing is looked up. https://sqlite.org/optoverview.html#disqualifying_where_clause_terms_using_unary_"""
+    if connection.dialect.name != "sqlite":
+        return column
+    return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
+
+
 _TOGETHER = 500
 _OPEN = ("New", "InProgress")
-_EVERY = (*_OPEN, "Resolved", "Redirected")
+_SHOWN = (*_OPEN, "Resolved")
+_EVERY = (*_SHOWN, "Redirected")
+_FEW = 5_000
+"""As many incidents are put in order after they were found; of more, a page of the queue finds enough on its way through the order."""
+_COUNTED = 50_000
+"""Of those that a text finds, so many are counted."""
+_SOME = 20_000
+"""As many are looked at that an index of texts knows, where few are left by all that is asked."""
 
 
 class Incidents(IncidentAlerts, IncidentActivity):
@@ -231,19 +265,33 @@ class Incidents(IncidentAlerts, IncidentActivity):
         offset: int = 0,
         after: str = "",
     ) -> tuple[list[IncidentRow], int]:
-        """A page of rows and how many match in all. Ties are ordered by last event, then number, so that pages don't overlap. `after`: those that
-        follow the incident of that id, however many lie before it (NotFoundError when there is none), or a place of `place_after`."""
+        """A page of rows and how many match in all (at least, see `counts_all`). Ties are ordered by last event, then number, so that pages don't
+        overlap. `after`: those that follow the incident of that id, however many lie before it (NotFoundError when there is none), or a place of
+        `place_after`."""
         # The rows themselves are fetched once it is known which: what is sorted and passed over is then small, an index where there is one.
+        total = sum(self._tally(wanted).values())
         search = TextSearch(self._c, wanted.text)
-        rows, found = search.found() if search.few() else (incidents, search.each)
+        at_most = total if self.counts_all(wanted) else sum(self._tally(replace(wanted, text="")).values())
+        few = at_most <= _FEW
+        if few and search.few(_SOME):
+            rows, found = search.found()
+            chosen = self._where(select(rows.c.id), rows, wanted).where(found)
+        elif few:
+            # They are found by what is asked of them and put in order afterwards: the limit keeps SQLite from walking through all in that order.
+            some = self._where(select(incidents), incidents, wanted).where(search.each).limit(_FEW)
+            rows = some.subquery("some")
+            chosen = select(rows.c.id)
+        else:
+            # So many that a page is soon found on the way through the order.
+            rows = incidents
+            chosen = self._where(select(rows.c.id), rows, wanted, walked=True).where(search.each)
         by = _sorts(rows)[sort]
-        chosen = self._where(select(rows.c.id), rows, wanted).where(found)
         chosen = chosen.order_by(by.desc() if descending else by.asc(), rows.c.last.desc(), rows.c.number.desc())
         if after:
             chosen = chosen.where(self._follows(after, rows, sort, descending=descending))
         ids = [str(r[0]) for r in self._c.execute(chosen.limit(limit).offset(offset))]
         several = self.several(ids)
-        return [several[i] for i in ids], sum(self._tally(wanted).values())
+        return [several[i] for i in ids], total
 
     def _follows(self, incident_id: str, rows: FromClause, sort: str, *, descending: bool) -> ColumnElement[bool]:
         """Whether a row comes after another in the order of the queue. The bound on what is sorted by lets an index be entered there."""
@@ -251,7 +299,7 @@ class Incidents(IncidentAlerts, IncidentActivity):
         if is_cursor(incident_id):
             there, moment, place = place_of(incident_id, sort)
             if sort == "title":
-                there = func.lower(there)  # as this database does it
+                there = _by_title(there)  # as this database does it
         else:
             found = self._c.execute(
                 select(_sorts(incidents)[sort], incidents.c.last, incidents.c.number).where(
@@ -266,6 +314,10 @@ class Incidents(IncidentAlerts, IncidentActivity):
         within = by <= there if descending else by >= there
         tied = and_(by == there, or_(last < moment, and_(last == moment, number < place)))
         return and_(within, or_(beyond, tied))
+
+    def counts_all(self, wanted: IncidentFilter) -> bool:
+        """Whether all that match are counted: of those that a text finds at most 50,000 are, since each must be looked at."""
+        return not TextSearch(self._c, wanted.text).more(_COUNTED)
 
     def counts(self, wanted: IncidentFilter) -> dict[str, dict[str, int]]:
         """By status, severity and owner: how many match the other filters. Owner "" is nobody."""
@@ -286,11 +338,11 @@ class Incidents(IncidentAlerts, IncidentActivity):
         """How many match, by status, severity and owner. These three filter what is counted once for all of a page's counts."""
         rest = replace(wanted, statuses=(), severities=(), owner="")
         if rest not in self._tallies:
-            rows, found = TextSearch(self._c, wanted.text).found()
+            rows, found = TextSearch(self._c, wanted.text).found(_COUNTED)
             columns = (rows.c.status, rows.c.severity, rows.c.owner)
             # Merged ones are in it, too: a page may ask for them.
             chosen = self._where(
-                select(*columns, func.count()).select_from(rows), rows, replace(rest, statuses=_EVERY)
+                select(*columns, func.count()).select_from(rows), rows, replace(rest, statuses=_EVERY), counted=True
             ).where(found)
             self._tallies[rest] = {
                 (str(s), str(v), str(o or "")): int(n) for s, v, o, n in self._c.execute(chosen.group_by(*columns))
@@ -308,23 +360,43 @@ class Incidents(IncidentAlerts, IncidentActivity):
     def _tallies(self) -> dict[IncidentFilter, dict[tuple[str, str, str], int]]:
         return {}
 
-    @staticmethod
-    def _where(chosen: Select[Any], rows: FromClause, wanted: IncidentFilter) -> Select[Any]:
-        chosen = chosen.where(rows.c.promoted.is_(True))
-        status = rows.c.status
-        chosen = chosen.where(status.in_(wanted.statuses) if wanted.statuses else status != "Redirected")
+    def _where(
+        self,
+        chosen: Select[Any],
+        rows: FromClause,
+        wanted: IncidentFilter,
+        *,
+        walked: bool = False,
+        counted: bool = False,
+    ) -> Select[Any]:
+        """What is asked of incidents, but their text. Left to itself SQLite looks up whatever has an index, however many rows that leaves: those that
+        are `walked` through in the queue's order it looks up by nothing, those that are `counted` by status, which the index has in it."""
+        tags = [t for t in wanted.tag.split(",") if t]
+        few = bool(tags) and not walked and self._few_tagged(tags)
+        status, severity, owner, classification, last, promoted = (
+            _aside(rows.c[n], self._c) if walked or few or (counted and n in ("last", "classification")) else rows.c[n]
+            for n in ("status", "severity", "owner", "classification", "last", "promoted")
+        )
+        chosen = chosen.where((rows.c.promoted if walked else promoted).is_(True))
+        chosen = chosen.where(status.in_(wanted.statuses or _SHOWN))
         if wanted.severities:
-            chosen = chosen.where(rows.c.severity.in_(wanted.severities))
+            chosen = chosen.where(severity.in_(wanted.severities))
         if owners := [o for o in wanted.owner.split(",") if o]:
-            chosen = chosen.where(_named(rows.c.owner, owners))
+            chosen = chosen.where(_named(owner, owners))
         if verdicts := [v for v in wanted.classification.split(",") if v]:
-            chosen = chosen.where(_named(rows.c.classification, verdicts))
+            chosen = chosen.where(_named(classification, verdicts))
         if wanted.since is not None:
-            chosen = chosen.where(rows.c.last >= wanted.since)
+            chosen = chosen.where(last >= wanted.since)
         if wanted.until is not None:
-            chosen = chosen.where(rows.c.last <= wanted.until)
-        if tags := [t for t in wanted.tag.split(",") if t]:
+            chosen = chosen.where(last <= wanted.until)
+        if tags:
+            held = select(incident_tags.c.incident_id).where(incident_tags.c.tag.in_(tags))
             chosen = chosen.where(
-                rows.c.id.in_(select(incident_tags.c.incident_id).where(incident_tags.c.tag.in_(tags)))
+                rows.c.id.in_(held) if few else held.where(incident_tags.c.incident_id == rows.c.id).exists()
             )
         return chosen
+
+    def _few_tagged(self, tags: Sequence[str]) -> bool:
+        """Whether so few have one of these tags that it pays to begin with them."""
+        held = select(incident_tags.c.incident_id).where(incident_tags.c.tag.in_(tags)).limit(_FEW + 1).subquery()
+        return int(self._c.execute(select(func.count()).select_from(held)).scalar_one()) <= _FEW

@@ -5,11 +5,14 @@ Payload columns hold JSON documents as the API shows them; what is filtered, sor
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, MetaData, Table, UniqueConstraint
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, MetaData, Table, UniqueConstraint, text
 
 from tocsin.state.types import BIG, DOCUMENT, Instant, Words
 
-__all__ = ["METADATA"]
+__all__ = ["BY_TITLE", "METADATA"]
+
+BY_TITLE = "lower(substr(title, 1, 200))"
+"""By what of their titles incidents are sorted: PostgreSQL puts no long text into an index."""
 
 METADATA = MetaData(
     naming_convention={
@@ -163,7 +166,9 @@ incidents = Table(
     Index("ix_incidents_promoted_updated_last_number_status", "promoted", "updated", "last", "number", "status"),
     Index("ix_incidents_promoted_last_number_status", "promoted", "last", "number", "status"),
     Index("ix_incidents_promoted_first_last_number_status", "promoted", "first", "last", "number", "status"),
-    Index("ix_incidents_promoted_status_severity_owner", "promoted", "status", "severity", "owner"),
+    Index("ix_incidents_promoted_title_last_number_status", "promoted", text(BY_TITLE), "last", "number", "status"),
+    Index("ix_incidents_promoted_status_last_number", "promoted", "status", "last", "number"),
+    Index("ix_incidents_queue_counts", "promoted", "status", "severity", "owner", "classification", "last", "id"),
     # What was found by text (`incident_search`, which revision 0005 makes) is counted by it.
     Index("ix_incidents_number_promoted_status_severity_owner", "number", "promoted", "status", "severity", "owner"),
     Index("ix_incidents_status_priority", "status", "priority"),

@@ -54,16 +54,48 @@ export const api = createClient<paths>({
   fetch: (request) => globalThis.fetch(request),
 });
 
+// What came with an ETag, by address: who asks again says so, and the server answers 304 where nothing changed. Few, because only what is on
+// screen is asked for again; in memory only, and for one session.
+const MOST_KEPT = 8;
+interface Kept {
+  tag: string;
+  data: unknown;
+}
+const kept = new Map<string, Kept>();
+const claimed = new WeakMap<Request, Kept>();
+const answered = new WeakMap<Response, { address: string; before?: Kept }>();
+
 api.use({
   onRequest({ request }) {
     // A form of another site can't send this header, so the server takes it as proof that our own page asks.
     if (request.method !== "GET") request.headers.set("X-Tocsin-Request", "1");
+    const known = request.method === "GET" ? kept.get(request.url) : undefined;
+    if (known) {
+      request.headers.set("If-None-Match", known.tag);
+      claimed.set(request, known);
+    }
     return request;
   },
   onResponse({ response, request }) {
-    if (response.status === 401 && !request.url.endsWith("/api/v1/session")) for (const listener of listeners) listener();
+    const session = request.url.endsWith("/api/v1/session");
+    if (response.status === 401 || (session && request.method !== "GET")) kept.clear();
+    if (request.method === "GET") answered.set(response, { address: request.url, before: claimed.get(request) });
+    if (response.status === 401 && !session) for (const listener of listeners) listener();
   },
 });
+
+/** The data of an answer, kept for the next time; with 304 the same object as before, so that nothing has to be compared or drawn again. */
+function keep(response: Response, data: unknown): unknown {
+  const asked = answered.get(response);
+  const now = response.status === 304 ? asked?.before?.data : data;
+  const tag = response.headers.get("ETag");
+  if (tag && asked) {
+    kept.delete(asked.address);
+    kept.set(asked.address, { tag, data: now });
+    for (const oldest of [...kept.keys()].slice(0, Math.max(0, kept.size - MOST_KEPT))) kept.delete(oldest);
+  }
+  return now;
+}
 
 /** The data of an answer; raises Problem for anything else, also when no answer came. */
 export async function take<T>(answer: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
@@ -74,8 +106,9 @@ export async function take<T>(answer: Promise<{ data?: T; error?: unknown; respo
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new Problem(0, { detail: "No answer from the server. It may be restarting, or this machine is offline." });
   }
-  if (!got.response.ok) throw new Problem(got.response.status, got.error);
-  return got.data as T;
+  const unchanged = got.response.status === 304;
+  if (!got.response.ok && !unchanged) throw new Problem(got.response.status, got.error);
+  return keep(got.response, got.data) as T;
 }
 
 /** Somebody changed the same thing meanwhile: the change was not made, and the page shows an older state. */

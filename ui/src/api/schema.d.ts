@@ -398,7 +398,7 @@ export interface paths {
         };
         /**
          * List Incidents
-         * @description The incident queue: filtered, sorted, counted.
+         * @description The incident queue: filtered, sorted, counted. Answers 304 to an If-None-Match with the ETag of the same page.
          */
         get: operations["list_incidents"];
         put?: never;
@@ -587,7 +587,7 @@ export interface paths {
         };
         /**
          * Get Incident
-         * @description One incident in full.
+         * @description One incident in full. Answers 304 to an If-None-Match with the ETag of the same state of it.
          */
         get: operations["get_incident"];
         put?: never;
@@ -4740,6 +4740,12 @@ export interface components {
          * @description A page of the queue.
          */
         IncidentPage: {
+            /**
+             * Counted All
+             * @description false: `total` and `counts` say at least how many there are, for a search that very many incidents match
+             * @default true
+             */
+            counted_all: boolean;
             counts: components["schemas"]["IncidentCounts"];
             /** Items */
             items: components["schemas"]["IncidentSummary"][];
@@ -9388,6 +9394,8 @@ export interface operations {
                 offset?: number;
                 /** @description `next` of the page before: nothing is left out or given twice because that page's incidents changed. Or an incident's id */
                 after?: string;
+                /** @description How many alerts of each incident come with it, in brief */
+                alerts?: number;
             };
             header?: never;
             path?: never;
@@ -9403,6 +9411,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["IncidentPage"];
                 };
+            };
+            /** @description It is what If-None-Match says */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Problem details (RFC 9457) */
             default: {
@@ -9744,6 +9759,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Incident"];
                 };
+            };
+            /** @description It is what If-None-Match says */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Problem details (RFC 9457) */
             default: {

@@ -82,7 +82,11 @@ export function QueuePage() {
   return (
     <Page
       title="Incidents"
-      note={data ? `${count(data.total, "incident")}${isFiltered(search) ? " match" : " to work on"}` : " "}
+      note={
+        data
+          ? `${data.counted_all ? "" : "at least "}${count(data.total, "incident")}${isFiltered(search) ? " match" : " to work on"}`
+          : " "
+      }
       actions={
         <div className={css.actions}>
           <Views search={search} columns={custom} me={me} show={show} />
