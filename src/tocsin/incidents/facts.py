@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import lru_cache
 from heapq import nlargest
 from typing import Protocol
 
@@ -187,5 +188,6 @@ class Facts:
         return (g.made() for g in self._groups if g.type in types and g.count)
 
 
+@lru_cache(maxsize=8_192)
 def _keys(entity: Entity) -> tuple[EntityKey, ...]:
     return (*entity.strong_keys(), *entity.weak_keys(), (entity.type, entity.label.lower()))

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tocsin.base.memory import collector_paused
 from tocsin.detect.alert import iso
 from tocsin.incidents.store import from_row
 from tocsin.incidents.story import graph, story
@@ -114,18 +115,22 @@ class Pages:
             "next": page[0].id if len(found) > limit else None,
         }
 
-    def _whole(self, unit: Unit, row: IncidentRow, first: Sequence[Mapping[str, Any]] = ()) -> _Whole:
+    def _whole(self, unit: Unit, row: IncidentRow, first: Sequence[dict[str, Any]] = ()) -> _Whole:
         key = (row.id, row.version)
         with self._lock:
             if (known := self._kept.get(key)) is not None:
                 self._kept.move_to_end(key)
                 return known
-        alerts = list(first) if len(first) == row.alert_count else unit.incidents.alerts_of(row.id)
-        incident = from_row(row, [dict(a) for a in alerts])
-        drawn = graph(incident)
-        for edge in drawn["edges"]:
-            del edge["alerts"][_TIES:]
-        made = _Whole(drawn, [e.to_dict() for e in incident.entities()])
+        with collector_paused():  # thousands of alerts are many objects, and none of them is garbage before the end
+            alerts: Sequence[dict[str, Any]] = (
+                first if len(first) == row.alert_count else unit.incidents.alerts_said_of(row.id)
+            )
+            incident = from_row(row, alerts)
+            drawn = graph(incident)
+            for edge in drawn["edges"]:
+                del edge["alerts"][_TIES:]
+            made = _Whole(drawn, [e.to_dict() for e in incident.entities()])
+            del alerts, incident
         with self._lock:
             self._kept[key] = made
             while len(self._kept) > _KEPT:

@@ -128,11 +128,10 @@ def record(linked: LinkedAlert) -> dict[str, Any]:
 
 def alert_of(raw: dict[str, Any]) -> Alert:
     """The alert of a `record`."""
-    return replace(
-        Alert.from_dict(raw),
-        correlate=raw.get("correlate", True),
-        create_incident=raw.get("create_incident", True),
-    )
+    alert = Alert.from_dict(raw)
+    if raw.get("correlate", True) and raw.get("create_incident", True):
+        return alert
+    return replace(alert, correlate=raw.get("correlate", True), create_incident=raw.get("create_incident", True))
 
 
 def save(unit: Unit, correlator: correlate.Correlator, changes: Sequence[correlate.IncidentChange]) -> None:

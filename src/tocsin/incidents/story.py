@@ -17,6 +17,7 @@ GRAPH_NODES = 120
 """Nodes that a graph shows at most; the rarest named are left out first. A page draws more only slowly and shows them worse."""
 
 _ACTORS = ("Account", "Host", "IP", "Mailbox", "CloudApplication", "Process", "MailMessage", "URL", "File", "FileHash")
+_RANKS = {kind: rank for rank, kind in enumerate(_ACTORS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +114,9 @@ def graph(incident: Incident) -> dict[str, Any]:
             node_of.setdefault(key, node)
     edges: dict[tuple[str, str], dict[str, Any]] = {}
     by_id = {n["id"]: n for n in nodes}
+    known: dict[int, str | None] = {}
     for linked in sorted(incident.alerts, key=lambda a: (a.alert.time, a.alert.id)):
-        named = _named(linked.alert, node_of)
+        named = _named(linked.alert, node_of, known)
         for _, node in named:
             if by_id[node]["first"] is None:
                 # The graph is played by time: a thing appears when it is first named.
@@ -146,13 +148,17 @@ def _node_keys(entity: Entity) -> tuple[EntityKey, ...]:
     return tuple((entity.type, *key) for key in keys)
 
 
-def _named(alert: Alert, node_of: dict[EntityKey, str]) -> list[tuple[int, str]]:
-    """The nodes that an alert names, each once, with how much like an actor it is (0 most)."""
+def _named(alert: Alert, node_of: dict[EntityKey, str], known: dict[int, str | None]) -> list[tuple[int, str]]:
+    """The nodes that an alert names, each once, with how much like an actor it is (0 most). `known`: by an entity's identity what its node is, for
+    alerts name the same objects again and again."""
     found: dict[str, int] = {}
     for entity in alert.entities:
-        node = next((node_of[k] for k in _node_keys(entity) if k in node_of), None)
+        place = id(entity)
+        if place not in known:
+            known[place] = next((node_of[k] for k in _node_keys(entity) if k in node_of), None)
+        node = known[place]
         if node:
-            found.setdefault(node, _ACTORS.index(entity.type) if entity.type in _ACTORS else len(_ACTORS))
+            found.setdefault(node, _RANKS.get(entity.type, len(_ACTORS)))
     return [(rank, node) for node, rank in found.items()]
 
 

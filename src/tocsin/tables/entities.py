@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from tocsin.tables.entitykeys import EntityKey, address_of, is_address, is_built_in, process_key, strong_keys, weak_keys
@@ -146,8 +147,14 @@ class Entity:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Entity:
-        """The entity of a `to_dict` form."""
-        return cls(str(raw["type"]), {str(k): str(v) for k, v in dict(raw["identifiers"]).items()})
+        """The entity of a `to_dict` form: the same object for the same form, as long as not too many others were made since."""
+        return _known(str(raw["type"]), tuple([(str(k), str(v)) for k, v in raw["identifiers"].items()]))
+
+
+@lru_cache(maxsize=8_192)
+def _known(kind: str, identifiers: tuple[tuple[str, str], ...]) -> Entity:
+    """An attack's alerts name the same things again and again, and nobody changes an entity."""
+    return Entity(kind, dict(identifiers))
 
 
 def _take_apart(kind: str, ids: dict[str, str]) -> None:
