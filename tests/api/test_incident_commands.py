@@ -216,13 +216,13 @@ def test_weights_are_tried_set_and_taken_back(served: Served, place: str) -> Non
     assert "threshold = 40.0 points" in run("weights", "--all")
     served.workspace.incidents.judge(again=True)
     before = run.show(one)["priority"]
-    assert f"#{one} priority {before} becomes {before - 30}" in run("weights", "--set", "severity.High=10", "--preview")
+    assert f"#{one} priority {before} becomes {before - 25}" in run("weights", "--set", "severity.High=10", "--preview")
     assert run("weights").startswith("All weights are as usual")
     run("weights", "--set", "severity.High=10", "--set", "grace=1", "--reason", "a try")
-    assert run.show(one)["priority"] == before - 30
+    assert run.show(one)["priority"] == before - 25
     run("weights", "--set", "threshold=400")
     said = run("weights")
-    assert "severity.High = 10.0 points (usually 40.0)" in said
+    assert "severity.High = 10.0 points (usually 35.0)" in said
     assert "grace = 1.0 hours (usually 0.5)" in said
     # Whoever correlates, the server, takes in what a command on the folder set.
     served.workspace.incidents.add([alert(f"alone{day}", recent() + 2, things(day)[0])])

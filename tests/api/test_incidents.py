@@ -411,10 +411,10 @@ def test_weights_over_the_wire(fresh: Served, client: httpx.Client) -> None:
     with fresh.client("administrator") as admin:
         assert admin.put("/api/v1/incidents/priority", json={"weights": {"stge": 1}}).json()["hint"]
         made = admin.put("/api/v1/incidents/priority", json={"weights": {"severity": {"High": 1}}}).json()
-        assert (made["weights"]["severity"]["High"], made["usual"]["severity"]["High"]) == (1, 40)
+        assert (made["weights"]["severity"]["High"], made["usual"]["severity"]["High"]) == (1, 35)
     past = client.get(f"/api/v1/incidents/{item['id']}/priority").json()["items"]
     assert past[0]["score"] == item["priority"]
-    assert [{r["text"]: r["weight"] for r in p["reasons"]}["High severity"] for p in past] == [40, 1]
+    assert [{r["text"]: r["weight"] for r in p["reasons"]}["High severity"] for p in past] == [35, 1]
     assert first(client)["priority"] == past[-1]["score"]
     assert client.get("/api/v1/incidents/assets").json() == {"items": []}
 

@@ -80,7 +80,7 @@ def test_an_attack_over_several_domains_is_one_explained_incident(client: httpx.
     until(one_and_whole, 180, lambda: (missing(), [(i["title"], sorted(titles(i))) for i in mine()]))
     (found,) = mine()
     assert found["severity"] == "High"
-    assert found["priority"] > 85
+    assert found["priority"] > 85, found["reasons"]
     assert found["title"].startswith("Multi-stage incident involving")
     assert things(found) >= {t.lower() for t in expects["things"]}
     # Whoever did similar things, and what all go through, is neither in it nor a reason for it.

@@ -135,18 +135,43 @@ def _desk(folder: str) -> tuple[State, IncidentDesk]:
     return state, IncidentDesk(state)
 
 
-@settings(max_examples=8, deadline=None)
-@given(some_alerts(6), st.sampled_from(["r0", "another"]))
-def test_a_benign_alert_lowers_no_unrelated_incidents_priority(alerts: list[Alert], rule: str) -> None:
+@settings(max_examples=12, deadline=None)
+@given(st.data())
+def test_a_benign_alert_lowers_no_unrelated_incidents_priority(data: st.DataObject) -> None:
+    """Also not where it is of the rules of that incident, comes often, before it or after it, and what is known of rules is looked up again: see
+    docs/decisions/0010. Some incidents are false positives already, and the rules' past counts."""
+    alerts = data.draw(some_alerts(6))
+    anna = Actor("anna")
     with TemporaryDirectory() as folder:
         state, desk = _desk(folder)
+        past = data.draw(st.lists(st.sampled_from(["r0", "r1", "another"]), max_size=5))
+        desk.add([alert(r, -3000 - n, Entity.host(f"past{n}.contoso.com")) for n, r in enumerate(past)])
+        for item in desk.page(limit=50)["items"]:
+            said = data.draw(st.sampled_from(["FalsePositive", "TruePositive"]))
+            with state.write() as unit:
+                desk.change(unit, item["id"], {"status": "Resolved", "classification": said}, actor=anna)
         desk.add(alerts)
-        before = {i["id"]: i["priority"] for i in desk.page(limit=50)["items"]}
-        elsewhere = Entity.host("printserver.contoso.com")
-        desk.add([alert(rule, 60 * 30, elsewhere, severity="Low", tactics=("Discovery",))])
-        after = {i["id"]: i["priority"] for i in desk.page(limit=50)["items"]}
+        desk.catch_up()
+        before = {i["id"]: i for i in desk.page(limit=50)["items"]}
+        for batch in range(data.draw(st.integers(1, 3))):
+            rules = data.draw(st.lists(st.sampled_from(["r0", "r1", "r2", "r3", "another"]), min_size=1, max_size=8))
+            at = data.draw(st.integers(-24 * 60, 24 * 60))
+            desk.add(
+                [
+                    alert(
+                        rule, at + n, Entity.host(f"benign{batch}x{n}.contoso.com"), severity="Low", tactics=TACTICS[:1]
+                    )
+                    for n, rule in enumerate(rules)
+                ]
+            )
+            data.draw(st.sampled_from([desk.catch_up, lambda: desk.judge(again=True), lambda: None]))()
+        desk.judge(again=True)
+        after = {i["id"]: i for i in desk.page(limit=100)["items"]}
         state.close()
-    assert all(after[i] >= before[i] for i in before)
+    for incident_id, was in before.items():
+        now = after[incident_id]
+        assert now["priority"] >= was["priority"], (was["reasons"], now["reasons"])
+        assert now["priority"] == sum(r["weight"] for r in now["reasons"])
 
 
 @settings(max_examples=8, deadline=None)

@@ -29,7 +29,8 @@ ANNA = Actor("anna")
 def points(judge: Judge, *alerts: Any) -> dict[str, float]:
     (made,) = incidents(*alerts)
     score, reasons = priority(made, judge)
-    assert score == max(0, min(100, round(sum(r.weight for r in reasons))))
+    assert score == sum(r.weight for r in reasons)
+    assert 0 <= score <= 100
     return {r.text: r.weight for r in reasons}
 
 
@@ -37,7 +38,7 @@ def test_each_factor_says_itself() -> None:
     judge = Judge(
         techniques={"T1003": 10, "T1486": 16},
         assets=dict.fromkeys(keys_of_name("Host", "ws1.contoso.com"), Asset("Domain controllers", "veryHigh")),
-        alerts={"a": 1, "b": 400},
+        first={"al_a_0": 1},
         closed={"b": (9, 1)},
     )
     made = points(
@@ -46,13 +47,33 @@ def test_each_factor_says_itself() -> None:
         alert("b", 1, WS1, ANN, tactics=("Impact",), techniques=("T1486",), severity="High"),
     )
     assert made["technique T1486"] == 16
-    assert made["critical asset ws1.contoso.com: Domain controllers (very high)"] == 18
-    assert made["'a' is rare: 1 alert so far"] == 6
-    assert made["'b' was right in 9 of 10 closed incidents"] == pytest.approx(8)
-    assert made["tagged ransomware"] == 12
+    assert made["critical asset ws1.contoso.com: Domain controllers (very high)"] == 15
+    assert made["'a' had never fired before"] == 5
+    assert made["'b' was right in 9 of 10 closed incidents"] == 8
+    assert made["tagged ransomware"] == 10
+    assert made["points add up to 110; the scale ends at 100"] == -10
     noisy = points(Judge(closed={"a": (1, 19)}), alert("a", 0, WS1))
-    assert noisy["'a' was right in 1 of 20 closed incidents"] == pytest.approx(-9)
+    assert noisy["'a' was right in 1 of 20 closed incidents"] == -9
+    wrong = points(Judge(closed={"a": (0, 20)}, tags={"test": -15}), alert("a", 0, WS1, tags=("test",)))
+    assert wrong["points add up to -5; the scale begins at 0"] == 5
     assert not any("right" in text for text in points(Judge(closed={"a": (1, 1)}), alert("a", 0, WS1)))
+
+
+def test_one_alert_is_no_five_stages_and_what_only_informs_is_none() -> None:
+    many = ("InitialAccess", "Persistence", "PrivilegeEscalation", "DefenseEvasion", "CredentialAccess")
+    alone = points(Judge(), alert("logon", 0, WS1, tactics=many))
+    assert not any("stages" in text for text in alone)
+    assert "has reached Credential access" in alone
+    two = points(Judge(), alert("logon", 0, WS1, tactics=many), alert("b", 1, WS1, tactics=many[:2]))
+    assert two["2 stages of an attack: Persistence, Credential access"] == 5
+    again = points(Judge(), *(alert("logon", n, WS1, tactics=many) for n in range(4)))
+    assert not any("stages" in text for text in again), "the same rule four times"
+    judge = Judge(techniques={"T1531": 9})
+    said = alert("logoff", 1, WS1, severity="Informational", tactics=("Impact",), techniques=("T1531",))
+    made = points(judge, alert("b", 0, WS1, tactics=("Execution",)), said)
+    assert not any(word in text for text in made for word in ("stages", "Impact", "T1531"))
+    (incident,) = incidents(alert("b", 0, WS1, tactics=("Execution",)), said)
+    assert incident.title == "Execution incident on ws1.contoso.com: b and 1 more"
 
 
 def test_an_asset_is_found_by_any_name_of_it() -> None:
@@ -70,7 +91,7 @@ _ALERT = st.builds(
         f"r{rule}", n, WS1, ANN if n > 3 else None, severity=severity, tactics=tactics
     ),
     st.integers(0, 9),
-    st.sampled_from(["Low", "Medium", "High"]),
+    st.sampled_from(["Informational", "Low", "Medium", "High"]),
     st.integers(0, 4),
     st.sampled_from([(), ("Execution",), ("Impact", "Discovery")]),
 )
@@ -81,11 +102,18 @@ def test_another_alert_never_lowers_the_priority(alerts: list[Any], more: Any) -
     """Also not a benign one of a rule that was mostly wrong."""
     from tocsin.incidents import Incident, LinkedAlert
 
-    judge = Judge(alerts={"r0": 1, "r1": 900}, closed={"r0": (9, 1), "r1": (1, 30)})
+    first = {a.id: n for n, a in enumerate(alerts, 1) if a.rule_id == "r0"}
+    judge = Judge(first=first, closed={"r0": (9, 1), "r1": (1, 30)})
     made = Incident("inc_x", alerts=[LinkedAlert(a) for a in alerts])
-    before = priority(made, judge)[0]
+    before = priority(made, judge)
     made.alerts.append(LinkedAlert(more))
-    assert priority(made, judge)[0] >= before
+    after = priority(made, judge)
+    assert after[0] >= before[0]
+    for score, reasons in (before, after):
+        assert score == sum(r.weight for r in reasons)
+        assert all(r.weight == int(r.weight) != 0 for r in reasons)
+    anew = Incident("inc_x", alerts=list(made.alerts))
+    assert priority(anew, judge) == after, "counted anew it is the same"
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_techniques_match_more_weakly_and_only_with_what_the_report_insists_on(c
 
     weak = points(techniques=("T1566.002", "T1059.001"))
     assert weak == {
-        "matches the threat report 'Storm in a teapot' by techniques T1059, T1566": 7.5,
+        "matches the threat report 'Storm in a teapot' by techniques T1059, T1566": 8.0,
         "that report tells of nation state": 5.0,
     }
     sure = points(Entity("IP", {"Address": "203.0.113.9"}))

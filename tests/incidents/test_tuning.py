@@ -70,7 +70,7 @@ def test_what_would_change_is_what_changes(state: State, desk: IncidentDesk) -> 
     assert (split["kind"], split["alerts"], [i["number"] for i in split["incidents"]]) == ("split", 2, [1])
     (changed,) = found["priorities"]
     assert (changed["number"], changed["before"]) == (1, before[0]["priority"])
-    assert {r["text"]: r["weight"] for r in changed["reasons"]}["High severity"] == -30.0
+    assert {r["text"]: r["weight"] for r in changed["reasons"]}["High severity"] == -25.0
     assert desk.page(sort="number", descending=False)["items"] == before, "looking changes nothing"
     tuning.set(None, {"severity.High": 10, "stage": 0}, reason="too loud", actor=ANNA)
     assert desk.get(before[0]["id"])["priority"] == changed["after"]
@@ -91,7 +91,7 @@ def test_what_was_set_is_kept_told_and_taken_back(state: State, desk: IncidentDe
     assert desk.correlation == desk.usual_correlation
     assert desk.priority_points()["weights"]["severity"]["Low"] == 1, "the other side stays"
     tuning.undo(second["id"], actor=ANNA)
-    assert desk.priority_points()["weights"]["severity"]["Low"] == 12
+    assert desk.priority_points()["weights"]["severity"]["Low"] == 10
     with pytest.raises(NotFoundError):
         tuning.undo(99, actor=ANNA)
     with state.read() as unit:
@@ -138,11 +138,11 @@ def test_the_report_counts_what_people_decided(state: State, desk: IncidentDesk)
         for incident, what in ((first, "TruePositive"), (second, "FalsePositive"), (split["target"], "FalsePositive")):
             desk.change(unit, incident, {"status": "Resolved", "classification": what}, actor=ANNA)
     found = tuning.report()
-    assert (found["true_positives"], found["others"], found["separation"]) == (1, 2, 0.5), (
-        "40 points against 25 and 25 + 16"
+    assert (found["true_positives"], found["others"], found["separation"]) == (1, 2, 1.0), (
+        "35 points against 20 and 20 + 14"
     )
     worth = {f["name"]: f["worth"] for f in found["factors"]}
-    assert (worth["severity"], worth["stage_reached"], worth["host"]) == (0.25, -0.5, 0.0)
+    assert (worth["severity"], worth["stage_reached"], worth["host"]) == (0.75, 0.0, 0.0)
     assert sum(r["right"] + r["wrong"] for r in found["rules"]) == 3
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 from heapq import nlargest
@@ -59,8 +59,8 @@ class Facts:
 
     __slots__ = (
         "_by_key", "_fresh", "_groups", "_index", "_on_index",
-        "count", "end", "first", "high", "last_id", "of_type", "products", "rank", "rules", "tactics", "tags",
-        "techniques", "titles",
+        "count", "counted", "end", "first", "high", "last_id", "nth", "of_type", "products", "rank", "rules", "shown",
+        "stages", "tactics", "tags", "techniques", "titles",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -75,6 +75,11 @@ class Facts:
         """How many alerts are of High severity."""
         self.tactics: set[str] = set()
         self.techniques: set[str] = set()
+        self.stages: dict[str, set[str]] = {}
+        """By rule the tactics of its alerts, of those alone that say that something is wrong: what only informs (a logoff) shows no stage of an
+        attack, and a pattern has those of the alerts that it puts together."""
+        self.shown: set[str] = set()
+        """The techniques of the same alerts."""
         self.products: set[str] = set()
         self.tags: set[str] = set()
         """The alerts' tags, in lower case."""
@@ -84,6 +89,9 @@ class Facts:
         """By rule: the title of its last alert."""
         self.of_type: dict[str, int] = {}
         """How many different things there are, by type."""
+        self.nth: dict[str, int] = {}
+        """By rule: its earliest alert was the rule's so-manieth, as far as `counted` says by what (an incident's `nth` keeps both)."""
+        self.counted: tuple[Mapping[str, int], int] = ({}, 0)
         self._groups: list[_Group] = []
         self._by_key: dict[EntityKey, int] = {}
         self._index: Index | None = None
@@ -101,6 +109,9 @@ class Facts:
         self.high += alert.severity == "High"
         self.tactics.update(alert.tactics)
         self.techniques.update(alert.techniques)
+        if alert.severity != SEVERITIES[0] and alert.product != PATTERNS:
+            self.stages.setdefault(alert.said_by, set()).update(alert.tactics)
+            self.shown.update(alert.techniques)
         self.products.add(alert.product)
         self.tags.update(t.lower() for t in alert.tags)
         title = alert.title or alert.rule

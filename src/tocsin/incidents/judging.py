@@ -51,12 +51,13 @@ def judge_of(
             value = item.document.value
             techniques.update({str(k): float(v) for k, v in (value.get("techniques") or {}).items()})
             tags.update({str(k): float(v) for k, v in (value.get("tags") or {}).items()})
+    weights = weights_of(unit.kv.get(WEIGHTS, {}))
     return Judge(
-        weights=weights_of(unit.kv.get(WEIGHTS, {})),
+        weights=weights,
         techniques=techniques,
         tags=tags,
         assets=_by_key(assets_of(unit)),
-        alerts=unit.incidents.alert_counts_by_rule(),
+        first=unit.incidents.first_alerts(weights.rare_below),
         closed=unit.incidents.outcomes_by_rule(),
         separate_groups=separate_groups,
         reports=reports if reports is not None else reports_of(content) if content is not None else Shelf(),

@@ -144,6 +144,20 @@ class Incident:
             facts.take(alerts[place].alert)
         return facts
 
+    def nth(self, first: Mapping[str, int]) -> Mapping[str, int]:
+        """By rule, the so-manieth alert that the rule ever made is in it; `first` says it by alert, of rules' first ones. As with `facts` only alerts
+        that came since are looked at: what `first` says of an alert never changes."""
+        facts, alerts = self.facts, self.alerts
+        by, counted = facts.counted
+        if by is not first:
+            facts.nth, counted = {}, 0
+        for place in range(counted, facts.count):
+            alert = alerts[place].alert
+            if (n := first.get(alert.id)) is not None:
+                facts.nth[alert.said_by] = min(n, facts.nth.get(alert.said_by, n))
+        facts.counted = (first, facts.count)
+        return facts.nth
+
     def lighten(self) -> None:
         """Lets go of what can be counted again."""
         self._facts = self._counted = None
@@ -199,13 +213,17 @@ class Incident:
                 place = f" involving {next(facts.entities_of('Account', 'Mailbox')).label}"
         if len(rules) == 1:
             return f"{rules[0]}{place}"
-        tactics = self.tactics
+        # What only informs says what else was seen, not what the attack did, unless nothing else says anything.
+        tactics = ordered_tactics(t for stages in facts.stages.values() for t in stages) or self.tactics
         if len(tactics) > 1:
             words = f"{spaced(tactics[0])} & {spaced(tactics[-1])}"
             sources = " reported by multiple sources" if len(facts.witnesses) > 1 else ""
             return f"Multi-stage incident involving {words}{place}{sources}"
+        if not rules:
+            return "Incident without alerts"  # one that was merged into another
+        telling = facts.rules[next(iter(facts.stages))] if facts.stages else rules[0]
         stage = spaced(tactics[0]) if tactics else "Suspicious activity"
-        return f"{stage} incident{place}: {rules[0]} and {len(rules) - 1} more"
+        return f"{stage} incident{place}: {telling} and {len(rules) - 1} more"
 
     def to_record(self) -> dict[str, Any]:
         """Everything that must be kept to make this incident again; see `from_record`."""

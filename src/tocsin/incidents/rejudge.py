@@ -1,7 +1,7 @@
 """Judging again: what incidents are judged by, as content, settings and people's decisions have it now; open ones are judged anew as it changes.
 
 Every open incident is judged again when weights, points, threat reports or assets change; those that hold a rule's alerts when it turned out to be
-rarer, more common, more often right or wrong than before. The most urgent come first, in transactions of `TOGETHER` alerts and so many at a time
+more often right or wrong than before. The most urgent come first, in transactions of `TOGETHER` alerts and so many at a time
 that nobody waits for it: a noisy rule's hundred thousand open incidents are judged in rounds, which upkeep goes on with.
 """
 
@@ -27,6 +27,9 @@ AT_ONCE = 20_000
 
 TOGETHER = 200
 """Alerts that one transaction judges, and one incident in any case: others want to write, too, and wait for no more than one of these."""
+
+_WAY = 2
+"""Grows when the same points give another priority: open incidents are judged again then."""
 
 _JUDGED = "incidents.judged"
 """Where the mark is kept of what every open incident was judged by last: what changed while no server ran is made up for."""
@@ -132,19 +135,13 @@ class Judging:
 
 def _concerned(before: Judge, now: Judge) -> list[str]:
     """The rules of which the judge says something else than before."""
-    rare, cases = now.weights.rare_below, now.weights.signal_cases
-    counted = {
-        r
-        for r in {*before.alerts, *now.alerts}
-        if (was := before.alerts.get(r, 0)) != (n := now.alerts.get(r, 0)) and min(was, n) < rare
-    }
-    closed = {
+    cases = now.weights.signal_cases
+    return sorted(
         r
         for r in {*before.closed, *now.closed}
         if (past := before.closed.get(r, (0, 0))) != (is_ := now.closed.get(r, (0, 0)))
         and max(sum(past), sum(is_)) >= cases
-    }
-    return sorted(counted | closed)
+    )
 
 
 def _mark(judge: Judge) -> str:
@@ -160,5 +157,5 @@ def _mark(judge: Judge) -> str:
         for r in judge.reports
     ]
     assets = sorted([*k, a.rule, a.level, a.group] for k, a in judge.assets.items())
-    said = orjson.dumps([judge.points(), assets, reports], option=orjson.OPT_SORT_KEYS)
+    said = orjson.dumps([_WAY, judge.points(), assets, reports], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(said).hexdigest()

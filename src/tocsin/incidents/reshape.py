@@ -60,7 +60,8 @@ class Preview:
 
 
 def preview(unit: Unit, target_id: str, source_ids: Sequence[str]) -> Preview:
-    """What merging the sources into the target would give. Changes nothing. NotFoundError for an incident that isn't there."""
+    """What merging the sources into the target would give. Changes nothing. NotFoundError for an incident that isn't there, ConflictError where
+    all of them have been emptied into others."""
     target, sources = _parts(unit, target_id, source_ids, lock=False)
     vetoes = _vetoes(unit, target, sources)
     keys = entity_keys(e for a in target.alerts for e in a.alert.entities)
@@ -70,6 +71,10 @@ def preview(unit: Unit, target_id: str, source_ids: Sequence[str]) -> Preview:
             if key in keys:
                 shared[f"{entity.type} {entity.label}"] = None
     count = sum(len(s.alerts) for s in sources)
+    if not count and not target.alerts:
+        raise ConflictError(
+            f"There is nothing to merge: {' '.join(dict.fromkeys(vetoes))}", hint=f"Use {target.redirect_to}."
+        )
     for source in sources:
         _absorb(target, source, None)
     return Preview(incident_summary(target, unit.judge), vetoes, list(shared), count)

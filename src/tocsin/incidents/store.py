@@ -145,6 +145,7 @@ def save(unit: Unit, correlator: correlate.Correlator, changes: Sequence[correla
     touched.update({c.incident.id: c.incident for c in changes})
     holders = unit.incidents.holders([a.alert.id for _, linked in moved.values() for a in linked])
     rows = unit.incidents.several([*touched, *absorbed], lock=True)
+    _number(unit, [a.alert for _, linked in moved.values() for a in linked if a.alert.id not in holders])
     made = _Saving(unit, unit.incidents.writes(), rows, holders, frozenset(absorbed))
     for change in changes:
         if change.absorbed is not None:
@@ -165,6 +166,15 @@ def save(unit: Unit, correlator: correlate.Correlator, changes: Sequence[correla
         if change.absorbed is not None:
             made.redirect(change.absorbed, change.incident)
     made.writes.flush()
+
+
+def _number(unit: Unit, alerts: Iterable[Alert]) -> None:
+    """Notes which of the alerts that are filed now are their rules' first ones."""
+    filed = sorted({a.id: a for a in alerts}.values(), key=lambda a: (a.created, a.time, a.id))
+    if filed:
+        made = unit.incidents.note_first([(a.said_by, a.id) for a in filed])
+        if unit.judge is not None:
+            unit.judge.first.update((a, n) for a, n in made.items() if n < unit.judge.weights.rare_below)
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.facts import PATTERNS
 from tocsin.incidents.life import Actor
 from tocsin.incidents.model import Incident, LinkedAlert
-from tocsin.incidents.priority import LEAST, MEANINGS, MOST, Judge, Weights, priority, weights_of
+from tocsin.incidents.priority import LEAST, MEANINGS, MOST, Judge, Weights, points, priority, weights_of
 from tocsin.incidents.store import from_row
 from tocsin.incidents.weights import WEIGHTS as KINDS
 from tocsin.incidents.weights import CorrelationSettings, over
@@ -395,12 +395,12 @@ def _by_arrival(linked: Iterable[LinkedAlert]) -> list[LinkedAlert]:
 def _separation(right: Sequence[Incident], wrong: Sequence[Incident], judge: Judge) -> dict[str, Any]:
     """How well priority tells true positives from the rest: the share of pairs in which the true positive comes first (a half is chance), and
     the same without each factor. What a rule's past says is left out: it was learned from these very labels."""
-    fair = replace(judge, alerts={}, closed={})
+    fair = replace(judge, first={}, closed={})
 
     def share(weights: Weights) -> float | None:
         other = replace(fair, weights=weights)
-        yes = [_sum(i, other) for i in right]
-        no = [_sum(i, other) for i in wrong]
+        yes = [points(i, other) for i in right]
+        no = [points(i, other) for i in wrong]
         if not yes or not no:
             return None
         ranked = sorted(no)
@@ -419,11 +419,6 @@ def _separation(right: Sequence[Incident], wrong: Sequence[Incident], judge: Jud
             factors.append({"name": name, "without": round(without, 4), "worth": round(now - without, 4)})
     factors.sort(key=lambda f: -f["worth"])
     return {"separation": None if now is None else round(now, 4), "factors": factors}
-
-
-def _sum(incident: Incident, judge: Judge) -> float:
-    """The points before they are cut to 0 to 100, so that two at the end of the scale still differ."""
-    return sum(r.weight for r in priority(incident, judge)[1])
 
 
 def _below(ranked: Sequence[float], value: float) -> float:

@@ -9,10 +9,16 @@ from typing import Any
 from sqlalchemy import CompoundSelect, Integer, Select, Text, and_, cast, delete, func, insert, or_, select, update
 
 from tocsin.state.repository import Repository
-from tocsin.state.schema import alerts, incident_rules, incidents
+from tocsin.state.schema import alerts, incident_rules, incidents, rule_firsts
 from tocsin.state.types import dumps, plain
 
-__all__ = ["IncidentAlerts", "alert_values"]
+__all__ = ["FIRSTS", "IncidentAlerts", "alert_values"]
+
+_RULE = 512
+"""What stands for a rule is told apart by so many characters: databases don't index what has no end."""
+
+FIRSTS = 100
+"""So many of each rule's alerts, the first ones, are numbered: no setting asks for more."""
 
 _HELD = ("incident_id", "rule_id", "alerts", "shown", "closed", "classification")
 _BRIEF = tuple(
@@ -211,6 +217,31 @@ class IncidentAlerts(Repository):
         """How many alerts each rule has."""
         chosen = select(alerts.c.rule_id, func.count()).group_by(alerts.c.rule_id)
         return {str(rule): int(n) for rule, n in self._c.execute(chosen)}
+
+    def first_alerts(self, below: float) -> dict[str, int]:
+        """By alert, of each rule's first ones up to that number: the so-manieth of the rule it was."""
+        chosen = select(rule_firsts.c.alert_id, rule_firsts.c.nth).where(rule_firsts.c.nth < below)
+        return {str(alert): int(n) for alert, n in self._c.execute(chosen)}
+
+    def note_first(self, filed: Sequence[tuple[str, str]]) -> dict[str, int]:
+        """Numbers alerts that are filed now, each given by what stands for its rule and by its id, in that order; the numbers by alert, up to a
+        rule's `FIRSTS`."""
+        known: dict[str, int] = {}
+        filed = [(plain(rule)[:_RULE], alert_id) for rule, alert_id in filed]
+        rules = list(dict.fromkeys(rule for rule, _ in filed))
+        for start in range(0, len(rules), 500):
+            c = rule_firsts.c
+            chosen = select(c.said_by, func.max(c.nth)).where(c.said_by.in_(rules[start : start + 500]))
+            known.update({str(rule): int(n) for rule, n in self._c.execute(chosen.group_by(c.said_by))})
+        made: dict[str, int] = {}
+        rows = []
+        for rule, alert_id in filed:
+            if (n := known.get(rule, 0) + 1) <= FIRSTS:
+                known[rule] = made[alert_id] = n
+                rows.append({"said_by": rule, "nth": n, "alert_id": alert_id})
+        if rows:
+            self._c.execute(insert(rule_firsts), rows)
+        return made
 
     def outcomes_by_rule(self) -> dict[str, tuple[int, int]]:
         """By rule: in how many closed incidents it was right (a true positive), and in how many it wasn't. Unclassified ones tell nothing."""

@@ -209,6 +209,16 @@ alerts = Table(
     Index("ix_alerts_rule_id_created", "rule_id", "created"),
 )
 
+rule_firsts = Table(
+    "rule_firsts",
+    METADATA,
+    # Which alerts were a rule's first ones, in the order in which they were filed: how rare it was when it fired.
+    Column("said_by", Words(), primary_key=True),
+    Column("nth", Integer, primary_key=True, autoincrement=False),
+    Column("alert_id", Words(64), nullable=False),
+    Index("ix_rule_firsts_nth", "nth"),
+)
+
 incident_rules = Table(
     "incident_rules",
     METADATA,

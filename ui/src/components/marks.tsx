@@ -68,7 +68,6 @@ export function PriorityChip({ score, reasons, large }: { score: number; reasons
 }
 
 export function PriorityReasons({ score, reasons }: { score: number; reasons: Reason[] }) {
-  const sum = reasons.reduce((total, reason) => total + reason.weight, 0);
   const most = Math.max(1, ...reasons.map((r) => Math.abs(r.weight)));
   return (
     <div className={css.reasons}>
@@ -78,9 +77,7 @@ export function PriorityReasons({ score, reasons }: { score: number; reasons: Re
         </span>
         <div>
           <div className={css.reasonsTitle}>Priority</div>
-          <div className={css.reasonsNote}>
-            {sum > 100 ? `Points add up to ${Math.round(sum)}; the scale ends at 100.` : "The sum of these points, of 100."}
-          </div>
+          <div className={css.reasonsNote}>The sum of these points, of 100.</div>
         </div>
       </div>
       <ReasonList reasons={reasons} most={most} />
