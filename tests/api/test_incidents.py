@@ -466,7 +466,19 @@ def test_the_story_its_processes_and_its_proof_over_the_wire(running: Served) ->
         told = client.get(f"{path}/narrative").json()
         assert told["root_cause"]["alert_id"] == made.id
         assert told["blast_radius"]["counts"]["hosts"] == 1
-        assert "T1003" in {a["because"] for a in told["advice"]}
+        step = next(a for a in told["advice"] if a["because"] == "T1003")
+        assert {(t["type"], t["label"]) for t in step["about"]} == {
+            ("Account", "CONTOSO\\ann"),
+            ("Host", "ws1.contoso.com"),
+        }
+        assert (step["state"], step["alerts"]) == ("open", ["run"])
+        assert client.post(f"{path}/tasks", json={"title": step["do"]}).status_code == 201
+        assert client.post(f"{path}/comments", json={"text": "ws1.contoso.com is off the net"}).status_code == 201
+        (step,) = [a for a in client.get(f"{path}/narrative").json()["advice"] if a["do"] == step["do"]]
+        assert step["state"] == "task"
+        assert [
+            t["comment"].endswith(": ws1.contoso.com is off the net") for t in step["about"] if t["type"] == "Host"
+        ] == [True]
         (tree,) = client.get(f"{path}/processes").json()["trees"]
         assert (tree["pid"], tree["seen"], [c["file"] for c in tree["children"]]) == (4, False, ["word.exe"]), tree
         (cmd,) = tree["children"][0]["children"]

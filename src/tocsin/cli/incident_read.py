@@ -94,20 +94,66 @@ def _say_story(told: Mapping[str, Any]) -> None:
     if cause := told["root_cause"]:
         say(f"\nIt probably began at {cause['time']} with: {cause['title']} ({cause['score']:g} points)")
         for reason in cause["reasons"]:
-            say(f"{'':11}{reason['weight']:>6.1f}  {reason['text']}")
+            say(f"{'':11}{reason['weight']:>+6.1f}  {reason['text']}")
+        if other := cause["runner_up"]:
+            say(f"  Next to it, at {other['time']}: {other['title']} ({other['score']:g} points), which lost by")
+            for reason in other["lost_by"]:
+                say(f"{'':11}{reason['weight']:>+6.1f}  {reason['text']}")
+        if cause["looked_at"] < cause["alerts"]:
+            say(f"  Of {cause['alerts']:,} alerts the first {cause['looked_at']:,} were looked at.")
     say()
     for stage in told["stages"]:
         where = f" on {stage['target']}" if stage["target"] else ""
         say(f"{stage['time']}  {stage['name']}{where}: {'; '.join(stage['titles'])}")
+    if told["advice"]:
+        say("\nWhat to do next")
+    for step in told["advice"]:
+        _say_step(step)
     for heading, lines in (
-        ("What to do next", [f"{step['do']} {step['why']}" for step in told["advice"]]),
-        ("Threat reports that it looks like", [r["title"] for r in told["reports"]]),
-        ("Similar incidents", [f"#{o['number']} {o['title']} ({o['likeness']:.0f} % alike)" for o in told["similar"]]),
+        ("Threat reports that it looks like", [r["name"] for r in told["reports"]]),
+        ("Similar incidents", [_alike(o) for o in told["similar"]]),
     ):
         if lines:
             say(f"\n{heading}")
         for line in lines:
             say(f"  - {line}")
+
+
+def _say_step(step: Mapping[str, Any]) -> None:
+    state = "" if step["state"] == "open" else f" [{step['state']}]"
+    because = (
+        f" ({step['because']}: {'; '.join(step['alerts'])}{' …' if step['alerts_left_out'] else ''})"
+        if step["because"]
+        else ""
+    )
+    say(f"  {step['urgency']:6} {step['do']}{state}{because}")
+    if step["why"]:
+        say(f"{'':9}{step['why']}")
+    for thing in step["about"]:
+        marks = ", ".join(
+            m
+            for m in (
+                "critical" if thing["critical"] else "",
+                thing["state"] and f"{thing['state']}: {thing['detail']}",
+            )
+            if m
+        )
+        say(f"{'':9}- {thing['type']} {thing['label']}{f' ({marks})' if marks else ''}")
+        if thing["comment"]:
+            say(f"{'':11}said of it: {thing['comment']}")
+    if step["about_left_out"]:
+        say(f"{'':9}- and {step['about_left_out']} more")
+
+
+def _alike(other: Mapping[str, Any]) -> str:
+    """A similar incident, and what both have."""
+    common = [
+        f"{len(things)} {name if len(things) != 1 else name.rstrip('s') if name != 'entities' else 'entity'}"
+        for name, things in other["shared"].items()
+        if things
+    ]
+    verdict = f", {other['classification']}" if other["classification"] else ""
+    return f"#{other['number']} {other['title']} ({other['likeness']:.0f} % alike: {', '.join(common)}; {other['status']}{verdict})"
 
 
 def processes(desk: Desk, incident: Which) -> Any:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.content.schema import Field, Schema
+from tocsin.tables.entities import ENTITY_IDENTIFIERS
 
 __all__ = [
     "AUTOMATION",
@@ -233,6 +234,10 @@ INCIDENTS = Schema(
                         "do": Field("text", required=True, longest=300),
                         "why": Field("text", longest=500),
                         "action": Field("text"),
+                        # … to which of the incident's things, how soon, and what a responder is asked to do to them, by Microsoft's name
+                        "on": Field("list", item=Field("text", choices=tuple(ENTITY_IDENTIFIERS))),
+                        "urgency": Field("text", choices=("now", "soon", "later")),
+                        "response": Field("text"),
                     },
                 ),
             ),

@@ -19,6 +19,7 @@ from typing import Any
 
 from tocsin.base.errors import UsageError
 from tocsin.content import Content
+from tocsin.incidents.advice import done_of
 from tocsin.incidents.desk import full
 from tocsin.incidents.narrative import narrative
 from tocsin.incidents.priority import Judge
@@ -64,7 +65,7 @@ def bundle(
     where they are not asked for)."""
     whole = full(unit, incident_id)
     incident = from_row(unit.incidents.require(incident_id), unit.incidents.alerts_of(incident_id))
-    told = narrative(incident, content, judge) if incident.alerts else {}
+    told = narrative(incident, content, judge, done_of(unit, incident_id)) if incident.alerts else {}
     rows, _, _ = unit.actions.page(incident_id=incident_id, include_edits=True, limit=_AUDIT)
     history = unit.actions.history_of([r.id for r in rows])
     audited, count = unit.audit.page(limit=_AUDIT, object_id=incident_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tocsin.incidents.advice import done_of
 from tocsin.incidents.desk import shown
 from tocsin.incidents.narrative import narrative
 from tocsin.incidents.similar import similar
@@ -27,4 +28,4 @@ def meaning(unit: Unit, incident_id: str, content: Content, judge: Judge | None)
     if not incident.alerts:  # merged into another
         nothing: dict[str, Any] = {n: [] for n in ("facts", "stages", "reports", "advice")}
         return {"summary": "", **nothing, "blast_radius": None, "root_cause": None, "similar": alike}
-    return {**narrative(incident, content, judge), "similar": alike}
+    return {**narrative(incident, content, judge, done_of(unit, incident.id)), "similar": alike}

@@ -14,17 +14,18 @@ from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from tocsin.base.errors import ContentError, Place
-from tocsin.content import Content, IncidentFile
-from tocsin.detect.alert import SEVERITIES, TACTICS, Alert, iso
+from tocsin.content import Content
+from tocsin.detect.alert import SEVERITIES, TACTICS, iso
+from tocsin.incidents.advice import Done, advice
 from tocsin.incidents.facts import PATTERNS
-from tocsin.incidents.model import Incident, LinkedAlert, Reason, spaced
+from tocsin.incidents.model import Incident, LinkedAlert, spaced
 from tocsin.incidents.priority import Judge
 from tocsin.incidents.reports import matches, reports_of
+from tocsin.incidents.rootcause import root_cause
 from tocsin.incidents.story import roles_of
 from tocsin.tables.entities import Entity
-from tocsin.tables.own import own
 
-__all__ = ["advice", "blast_radius", "narrative", "root_cause", "summary"]
+__all__ = ["blast_radius", "narrative", "summary"]
 
 _REACHED = {
     "Host": "hosts",
@@ -36,8 +37,10 @@ _REACHED = {
 }
 
 
-def narrative(incident: Incident, content: Content, judge: Judge | None = None) -> dict[str, Any]:
-    """Summary, key facts, stages, blast radius, root cause and advice in the API's shape."""
+def narrative(
+    incident: Incident, content: Content, judge: Judge | None = None, done: Done | None = None
+) -> dict[str, Any]:
+    """Summary, key facts, stages, blast radius, root cause and advice in the API's shape. `done`: what was done in the incident already."""
     reached = blast_radius(incident, judge)
     cause = root_cause(incident)
     told = summary(incident, content, reached, cause)
@@ -47,7 +50,7 @@ def narrative(incident: Incident, content: Content, judge: Judge | None = None) 
         "reports": [m.to_dict() for m in matches(incident, reports_of(content) if judge is None else judge.reports)],
         "blast_radius": reached,
         "root_cause": cause,
-        "advice": advice(incident, content),
+        "advice": advice(incident, content, judge, done),
     }
 
 
@@ -94,103 +97,6 @@ def _keys(entity: Entity) -> tuple[Any, ...]:
     return (*entity.strong_keys(), *entity.weak_keys(), (entity.type, entity.label.lower()))
 
 
-def _adds_up(alert: Alert, table: str) -> bool:
-    """Whether it speaks of alerts alone, and of no tactic of its own."""
-    return not alert.tactics and bool(alert.events) and all(e.table == table for e in alert.events)
-
-
-_BEGINNINGS = {"InitialAccess": 30.0, "Reconnaissance": 15.0, "ResourceDevelopment": 10.0, "Execution": 12.0}
-_DOORS = {
-    "MailMessage": ("came by mail", 15.0),
-    "URL": ("a link was followed", 10.0),
-    "SubmissionMail": ("a mail was reported", 10.0),
-}
-_EARLY = 50
-
-
-def root_cause(incident: Incident) -> dict[str, Any] | None:
-    """Where it probably began: of the first alerts the one with the most points for a beginning, with the reasons, and the runner-up's share. What
-    only adds up others, a pattern or a rule over alerts, is no beginning."""
-    table = own("alerts").name
-    seen = [a for a in incident.alerts if a.alert.product != PATTERNS and not _adds_up(a.alert, table)]
-    early = sorted(seen or incident.alerts, key=lambda a: (a.alert.time, a.alert.id))[:_EARLY]
-    scored = []
-    for place, linked in enumerate(early):
-        reasons = _beginning(linked, place, early)
-        scored.append((sum(r.weight for r in reasons), -place, linked, reasons))
-    scored.sort(key=lambda s: (-s[0], -s[1]))
-    if not scored:
-        return None
-    score, _, best, reasons = scored[0]
-    alert = best.alert
-    actor, target = roles_of(alert)
-    return {
-        "alert_id": alert.id,
-        "title": alert.title or alert.rule,
-        "time": iso(alert.time),
-        "actor": actor.label if actor else "",
-        "target": target.label if target else "",
-        "score": round(score, 1),
-        "next_score": round(scored[1][0], 1) if len(scored) > 1 else 0.0,
-        "reasons": [r.to_dict() for r in sorted(reasons, key=lambda r: -r.weight)],
-    }
-
-
-def _beginning(linked: LinkedAlert, place: int, early: Sequence[LinkedAlert]) -> list[Reason]:
-    alert, reasons = linked.alert, []
-    if place == 0:
-        reasons.append(Reason("the earliest alert of the incident", 30.0))
-    elif early[0].alert.time == alert.time:
-        reasons.append(Reason("among the earliest alerts of the incident", 25.0))
-    else:
-        reasons.append(Reason(f"number {place + 1} in time", max(0.0, 20.0 - 4.0 * place)))
-    tactic = max((t for t in alert.tactics if t in _BEGINNINGS), key=lambda t: _BEGINNINGS[t], default=None)
-    if tactic:
-        reasons.append(Reason(f"its stage is {spaced(tactic)}", _BEGINNINGS[tactic]))
-    kinds = {e.type for e in alert.entities}
-    reasons.extend(Reason(text, points) for kind, (text, points) in _DOORS.items() if kind in kinds)
-    if any(e.type == "IP" and any(k[0] == "ip" for k in e.strong_keys()) for e in alert.entities):
-        reasons.append(Reason("a public address takes part", 12.0))
-    first_host = next((e.label for e in early[0].alert.entities if e.type == "Host"), "")
-    if first_host and place and any(e.type == "Host" and e.label == first_host for e in alert.entities):
-        reasons.append(Reason(f"on the host where it was first seen ({first_host})", 5.0))
-    return reasons
-
-
-def advice(incident: Incident, content: Content) -> list[dict[str, Any]]:
-    """What to do next: the steps of content for the incident's techniques and tactics, the most specific first, each said once with its reason."""
-    techniques, tactics = set(incident.techniques), set(incident.tactics)
-    parents = {t.split(".")[0] for t in techniques}
-    found: dict[str, dict[str, Any]] = {}
-    chosen: list[tuple[int, int, IncidentFile, str]] = []
-    for order, item in enumerate(content.incidents):
-        if item.kind != "advice":
-            continue
-        value = item.document.value
-        wanted = [str(t) for t in value.get("for") or ()]
-        if exact := sorted(techniques & set(wanted)):
-            chosen.append((0, order, item, exact[0]))
-        elif broad := sorted(parents & set(wanted)):
-            chosen.append((1, order, item, broad[0]))
-        elif stages := sorted(tactics & {str(t) for t in value.get("tactics") or ()}, key=_stage):
-            chosen.append((2, order, item, spaced(stages[-1])))
-        elif not wanted and not value.get("tactics"):
-            chosen.append((3, order, item, ""))
-    for _, _, item, because in sorted(chosen, key=lambda c: (c[0], c[1])):
-        for step in item.document.value.get("steps") or ():
-            found.setdefault(
-                step["do"],
-                {
-                    "do": step["do"],
-                    "why": step.get("why") or "",
-                    "action": step.get("action") or "",
-                    "because": because,
-                    "source": item.id,
-                },
-            )
-    return list(found.values())
-
-
 def _stage(tactic: str) -> int:
     return TACTICS.index(tactic) if tactic in TACTICS else len(TACTICS)
 
@@ -222,6 +128,7 @@ def summary(
         "tactics": [spaced(t) for t in incident.tactics],
         "techniques": list(incident.techniques),
         "stages": _stages(alerts),
+        "gravest": _gravest(alerts),
         "reached": reached,
         "cause": cause,
         "duration": (incident.last - incident.first).total_seconds(),
@@ -242,6 +149,16 @@ def summary(
 
 def _in_time(incident: Incident) -> list[LinkedAlert]:
     return sorted(incident.alerts, key=lambda a: (a.alert.time, a.alert.id))
+
+
+def _gravest(alerts: Sequence[LinkedAlert]) -> dict[str, Any]:
+    """The alert of the highest severity; of several the one furthest along the kill chain, the first of those."""
+    plain = [a.alert for a in alerts if a.alert.product != PATTERNS] or [a.alert for a in alerts]
+    worst = max(
+        plain,
+        key=lambda a: (SEVERITIES.index(a.severity), max((_stage(t) for t in a.tactics if t in TACTICS), default=-1)),
+    )
+    return {"title": worst.title or worst.rule, "severity": worst.severity, "time": worst.time}
 
 
 def _stages(alerts: Iterable[LinkedAlert]) -> list[dict[str, Any]]:

@@ -56,6 +56,13 @@ def to_pdf(bundle: Mapping[str, Any]) -> bytes:
         pdf.heading("Where it probably began")
         pdf.text(f"{_clock(cause['time'])}  {cause['title']}")
         pdf.table(("Reason", "Points"), [(r["text"], f"{r['weight']:+g}") for r in cause["reasons"]], (84, 16))
+        if other := cause["runner_up"]:
+            pdf.text(
+                f"Next to it, with {other['score']:g} points: {_clock(other['time'])}  {other['title']}. It lost by:"
+            )
+            pdf.table(("Because", "Points"), [(r["text"], f"{r['weight']:+g}") for r in other["lost_by"]], (84, 16))
+        if cause["looked_at"] < cause["alerts"]:
+            pdf.text(f"Of {cause['alerts']:,} alerts the first {cause['looked_at']:,} were looked at.")
     _story(pdf, incident["story"])
     if reached := told.get("blast_radius"):
         pdf.heading("What it reached")
@@ -115,9 +122,8 @@ def _work(pdf: _Pages, sections: Mapping[str, Any]) -> None:
         pdf.table(("Task", "Added by", "Done"), rows, (55, 15, 30))
     if told.get("advice"):
         pdf.heading("What to do next")
-        pdf.table(
-            ("Step", "Why", "Because of"), [(a["do"], a["why"], a["because"]) for a in told["advice"]], (45, 40, 15)
-        )
+        steps = [(a["urgency"], a["state"], a["do"], _of(a), a["why"], a["because"]) for a in told["advice"]]
+        pdf.table(("When", "State", "Step", "To what", "Why", "Because of"), steps, (8, 9, 26, 22, 24, 11))
     if sections["actions"]:
         pdf.heading("Actions")
         done = [
@@ -246,6 +252,12 @@ class _Numbered(FPDF):
 def _cut(text: str) -> str:
     """A cell's text; one that would fill a page is cut, and says so: the attached data has it whole."""
     return text if len(text) <= 1500 else f"{text[:1500]} [... {len(text) - 1500} more characters in the attached data]"
+
+
+def _of(step: Mapping[str, Any]) -> str:
+    """The things that a step is to be done to, with how far it is for each."""
+    names = [t["label"] + (f" ({t['state']})" if t["state"] else "") for t in step["about"]]
+    return "; ".join(names) + (f"; {step['about_left_out']} more" if step["about_left_out"] else "")
 
 
 def _label(entity: Mapping[str, Any] | None) -> str:

@@ -2685,19 +2685,59 @@ export interface components {
         };
         /**
          * Advice
-         * @description Something to do next. `action` names a kind of action that does it, where there is one; `because` the technique or stage.
+         * @description Something to do next. `action` names a kind of action that does it, where there is one, `response` what a responder is asked to; `because` is
+         *     the technique or stage that brought it in, `alerts` what told of that. `state`: open, task, proposed, running, failed or done.
          */
         Advice: {
+            /** About */
+            about: components["schemas"]["AdviceThing"][];
+            /** About Left Out */
+            about_left_out: number;
             /** Action */
             action: string;
+            /** Alerts */
+            alerts: string[];
+            /** Alerts Left Out */
+            alerts_left_out: number;
             /** Because */
             because: string;
             /** Do */
             do: string;
+            /** Response */
+            response: string;
             /** Source */
             source: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "open" | "task" | "proposed" | "running" | "failed" | "done";
+            /**
+             * Urgency
+             * @enum {string}
+             */
+            urgency: "now" | "soon" | "later";
             /** Why */
             why: string;
+        };
+        /**
+         * AdviceThing
+         * @description A thing of the incident that a step is to be done to. `state`: done, running, proposed or failed where an action is about it,
+         *     whose and when `detail` says; `comment` is the newest that names it.
+         */
+        AdviceThing: {
+            /** Comment */
+            comment: string;
+            /** Critical */
+            critical: string;
+            /** Detail */
+            detail: string;
+            /** Label */
+            label: string;
+            /** State */
+            state: string;
+            /** Type */
+            type: string;
         };
         /**
          * AlertBrief
@@ -6537,21 +6577,28 @@ export interface components {
         };
         /**
          * RootCause
-         * @description Where it probably began: the alert with the most points for a beginning, and how many the next one has.
+         * @description Where it probably began: the alert with the most points for a beginning, and the next one. Of `alerts` the first `looked_at` were looked at.
          */
         RootCause: {
             /** Actor */
             actor: string;
             /** Alert Id */
             alert_id: string;
+            /** Alerts */
+            alerts: number;
+            /** Looked At */
+            looked_at: number;
             /** Next Score */
             next_score: number;
             /** Reasons */
             reasons: components["schemas"]["Reason"][];
+            runner_up: components["schemas"]["RunnerUp"] | null;
             /** Score */
             score: number;
             /** Target */
             target: string;
+            /** Target Type */
+            target_type: string;
             /**
              * Time
              * Format: date-time
@@ -7006,6 +7053,33 @@ export interface components {
             alerts: {
                 [key: string]: unknown;
             }[];
+        };
+        /**
+         * RunnerUp
+         * @description The next candidate. `lost_by`: in what it has less than the first, and how much.
+         */
+        RunnerUp: {
+            /** Actor */
+            actor: string;
+            /** Alert Id */
+            alert_id: string;
+            /** Lost By */
+            lost_by: components["schemas"]["Reason"][];
+            /** Reasons */
+            reasons: components["schemas"]["Reason"][];
+            /** Score */
+            score: number;
+            /** Target */
+            target: string;
+            /** Target Type */
+            target_type: string;
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+            /** Title */
+            title: string;
         };
         /**
          * RunningQueries

@@ -42,25 +42,60 @@ class BlastRadius(Output):
     addresses: list[Reached]
 
 
-class RootCause(Output):
-    """Where it probably began: the alert with the most points for a beginning, and how many the next one has."""
+class Beginning(Output):
+    """An alert with which an incident may have begun: the points for and against that, and why."""
 
     alert_id: str
     title: str
     time: Moment
     actor: str
     target: str
+    target_type: str
     score: float
-    next_score: float
     reasons: list[Reason]
 
 
+class RunnerUp(Beginning):
+    """The next candidate. `lost_by`: in what it has less than the first, and how much."""
+
+    lost_by: list[Reason]
+
+
+class RootCause(Beginning):
+    """Where it probably began: the alert with the most points for a beginning, and the next one. Of `alerts` the first `looked_at` were looked at."""
+
+    next_score: float
+    runner_up: RunnerUp | None
+    looked_at: int
+    alerts: int
+
+
+class AdviceThing(Output):
+    """A thing of the incident that a step is to be done to. `state`: done, running, proposed or failed where an action is about it,
+    whose and when `detail` says; `comment` is the newest that names it."""
+
+    type: str
+    label: str
+    critical: str
+    state: str
+    detail: str
+    comment: str
+
+
 class Advice(Output):
-    """Something to do next. `action` names a kind of action that does it, where there is one; `because` the technique or stage."""
+    """Something to do next. `action` names a kind of action that does it, where there is one, `response` what a responder is asked to; `because` is
+    the technique or stage that brought it in, `alerts` what told of that. `state`: open, task, proposed, running, failed or done."""
 
     do: str
     why: str
     action: str
+    response: str
+    urgency: Literal["now", "soon", "later"]
+    state: Literal["open", "task", "proposed", "running", "failed", "done"]
+    about: list[AdviceThing]
+    about_left_out: int
+    alerts: list[str]
+    alerts_left_out: int
     because: str
     source: str
 

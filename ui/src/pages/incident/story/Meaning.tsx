@@ -153,14 +153,22 @@ function Advice({ incident, advice }: { incident: Incident; advice: Narrative["a
           const task = known.get(title);
           const kind = step.action.startsWith("incident.") ? undefined : kinds?.find((k) => k.kind === step.action);
           return (
-            <li key={step.do} data-done={Boolean(task?.completed) || undefined}>
-              <span>{step.do}</span>
-              <span className={css.dim}>
+            <li key={step.do} data-done={step.state === "done" || Boolean(task?.completed) || undefined}>
+              <span>
+                {step.do}
+                {step.urgency === "now" && step.state !== "done" ? <em className={css.critical}>now</em> : null}
+              </span>
+              {step.about.length ? <AdviceThings step={step} /> : null}
+              <span className={css.dim} title={step.alerts.join("; ") || undefined}>
                 {step.why}
                 {step.because ? ` (${step.because})` : ""}
               </span>
               <span className={css.stepDo}>
-                {task ? (
+                {step.state !== "open" && step.state !== "task" && !task ? (
+                  <span className={css.dim}>
+                    {step.state === "done" ? <CheckmarkRegular aria-hidden="true" /> : null} {step.state}
+                  </span>
+                ) : task ? (
                   <span className={css.dim}>
                     <CheckmarkRegular aria-hidden="true" /> {task.completed ? "done" : "is a task"}
                   </span>
@@ -173,7 +181,7 @@ function Advice({ incident, advice }: { incident: Incident; advice: Narrative["a
                     aria-label={`Make a task: ${step.do}`}
                     onClick={() =>
                       tasks.mutate(
-                        { add: { title, description: step.why } },
+                        { add: { title, description: [step.why, step.about.map((t) => t.label).join(", ")].filter(Boolean).join("\n") } },
                         { onError: (error) => notices.failed("The task was not added", error) },
                       )
                     }
@@ -202,6 +210,23 @@ function Advice({ incident, advice }: { incident: Incident; advice: Narrative["a
         </Suspense>
       ) : null}
     </>
+  );
+}
+
+/** The incident's own things that a step is to be done to: how far it is for each, and what was last said of it. */
+function AdviceThings({ step }: { step: Narrative["advice"][number] }) {
+  return (
+    <span className={css.things}>
+      {step.about.map((thing) => (
+        <span key={`${thing.type} ${thing.label}`} className={css.name} title={thing.detail || words(thing.type)}>
+          <bdi>{thing.label}</bdi>
+          {thing.critical ? <em className={css.critical}>critical</em> : null}
+          {thing.state ? <span className={css.dim}> {thing.state}</span> : null}
+          {thing.comment ? <span className={css.dim}> – said of it: {thing.comment}</span> : null}
+        </span>
+      ))}
+      {step.about_left_out ? <span className={css.dim}>and {step.about_left_out} more</span> : null}
+    </span>
   );
 }
 
@@ -259,6 +284,20 @@ function Began({ cause, select }: { cause: NonNullable<Narrative["root_cause"]>;
       <details className={css.past}>
         <summary>Why this one</summary>
         <ReasonList reasons={cause.reasons} />
+        {cause.runner_up ? (
+          <>
+            <p className={css.prose}>
+              Next to it, with {cause.runner_up.score} points: {cause.runner_up.title} (<Time value={cause.runner_up.time} />
+              ). It lost by:
+            </p>
+            <ReasonList reasons={cause.runner_up.lost_by} />
+          </>
+        ) : null}
+        {cause.looked_at < cause.alerts ? (
+          <p className={css.prose}>
+            Of {cause.alerts} alerts the first {cause.looked_at} were looked at.
+          </p>
+        ) : null}
       </details>
     </>
   );
