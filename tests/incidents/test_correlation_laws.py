@@ -66,7 +66,7 @@ def test_order_of_arrival_changes_no_members(data: st.DataObject) -> None:
 
 
 ADDRESS = Entity("IP", {"Address": "8.8.8.8"})
-FIRST, LAST = "InitialAccess", "Exfiltration"
+FIRST, LAST = "Reconnaissance", "Exfiltration"
 
 
 @pytest.mark.parametrize(

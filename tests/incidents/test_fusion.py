@@ -142,6 +142,68 @@ def test_ordered_stages_must_come_in_order() -> None:
     assert fired(pattern, [*of_stage(second, 0, ANN), *of_stage(first, 30, ANN)]) == []
 
 
+def seen(
+    name: str, minute: float, thing: Entity | None, *techniques: str, tactic: str = "", severity: str = "Medium"
+) -> Alert:
+    return alert(name, minute, thing, severity=severity, techniques=techniques, tactics=(tactic,) if tactic else ())
+
+
+IP = IPS[0]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "first", "last", "fires"),
+    [
+        # Who attacks from the address, and whose address it is that a click or a mail names.
+        ("address-attacks-then-signs-in", ("exploit", IP, "T1190"), ("in", IP, "T1078"), True),
+        ("address-attacks-then-signs-in", ("scan", IP, "T1595.002"), ("in", IP, "T1078"), True),
+        ("address-attacks-then-signs-in", ("looks", IP, "T1590"), ("in", IP, "T1078"), True),
+        ("address-attacks-then-signs-in", ("click", IP, "T1566.002"), ("in", IP, "T1078"), False),
+        ("address-attacks-then-signs-in", ("asked", IP, "T1598"), ("in", IP, "T1078"), False),
+        ("address-attacks-then-signs-in", ("in", IP, "T1078"), ("again", IP, "T1078"), False),
+        # Guesses that failed, and one that succeeded.
+        ("sign-in-then-administration", ("spray", ANN, "T1110.003"), ("rights", ANN, "T1098"), False),
+        ("sign-in-then-administration", ("spray!", ANN, "T1110.003"), ("rights", ANN, "T1098"), True),
+        ("credentials-then-lateral-movement", ("spray", ANN, "T1110"), ("moves", ANN, "T1021"), False),
+        ("credentials-then-lateral-movement", ("spray!", ANN, "T1110"), ("moves", ANN, "T1021"), True),
+        ("credentials-then-lateral-movement", ("dump", ANN, "T1003"), ("moves", ANN, "T1021"), True),
+        # Whoever sets up a second factor and a device has not signed in suspiciously; a mail that came is no click.
+        ("sign-in-then-administration", ("factor", ANN, "T1556.006"), ("rights", ANN, "T1098"), False),
+        ("sign-in-then-mail-rules", ("mail?", ANN, "T1566.001"), ("rule", ANN, "T1564.008"), False),
+        ("sign-in-then-mail-rules", ("click", ANN, "T1566.002"), ("rule", ANN, "T1564.008"), True),
+        # One rule that fits both stages has seen one thing twice.
+        ("remote-execution-then-control", ("tool", WS1, "T1021", "T1105"), ("tool", WS1, "T1021", "T1105"), False),
+        ("remote-execution-then-control", ("tool", WS1, "T1021", "T1105"), ("other", WS1, "T1021", "T1105"), True),
+    ],
+)
+def test_what_resembles_a_stage_is_none(
+    pattern: str, first: tuple[str, ...], last: tuple[str, ...], fires: bool
+) -> None:
+    """`!` in a rule's name: of High severity, `?`: of Low."""
+    tactics = {
+        "T1190": "InitialAccess", "T1595": "Reconnaissance", "T1590": "Reconnaissance", "T1598": "Reconnaissance", "T1566": "InitialAccess",
+        "T1078": "InitialAccess", "T1110": "CredentialAccess", "T1003": "CredentialAccess", "T1556": "CredentialAccess", "T1021": "LateralMovement",
+        "T1098": "Persistence", "T1564": "DefenseEvasion",
+    }  # fmt: skip
+
+    def made(minute: float, name: str, thing: Entity, *techniques: str) -> Alert:
+        severity = "High" if "!" in name else "Low" if "?" in name else "Medium"
+        alert_ = seen(name, minute, thing, *techniques, tactic=tactics[techniques[0].split(".")[0]], severity=severity)
+        return replace(alert_, tactics=(*alert_.tactics, "CommandAndControl")) if "T1105" in techniques else alert_
+
+    alerts = [made(0, *first), made(9, *last)]  # type: ignore[arg-type]
+    assert bool(fired(PATTERNS[f"fusion-{pattern}"], alerts)) is fires
+
+
+def test_each_stage_finds_a_rule_of_its_own_where_there_is_one() -> None:
+    pattern = PATTERNS["fusion-remote-execution-then-control"]
+    both = ("LateralMovement", "CommandAndControl")
+    one, two = alert("both", 0, WS1, tactics=both), alert("moves", 1, WS1, tactics=both[:1])
+    assert fired(pattern, [one, two]) == [], "the line out came first"
+    three = alert("both", 2, WS1, tactics=both)
+    assert fired(pattern, [one, two, three]) == [(f"{pattern.name}: {WS1.label}", 3)]
+
+
 def test_what_begins_anew_after_the_last_stage_is_no_part_of_it() -> None:
     pattern = PATTERNS["fusion-phish-then-execution"]
     first, second = pattern.stages
@@ -195,6 +257,19 @@ def test_an_alert_that_may_not_be_correlated_is_no_stage() -> None:
         ("join: Host\nwindow: 1h\nstages: [{name: a, any: [{tactics: [Impct]}]}]", "There is no 'Impct'"),
         ("join: Host\nwindow: 1h\nstages: [{name: a, any: [{titel: x}]}]", "There is no 'titel' here"),
         ("join: Host\nwindow: 1h\nstages: [{name: a, any: [{title: '('}]}]", "no regular expression"),
+        ("join: Host\nwindow: 1h\nstages: [{name: a, any: [{except: {tactics: [Impact]}}]}]", "can't stand alone"),
+        (
+            "join: Host\nwindow: 1h\nstages: [{name: a, any: [{tactics: [Impact], except: {tactic: [Impact]}}]}]",
+            "There is no 'tactic'",
+        ),
+        (
+            "join: Host\nwindow: 1h\nstages: [{name: a, any: [{tactics: [Impact], except: {}}]}]",
+            "A condition is a mapping",
+        ),
+        (
+            "join: Host\nwindow: 1h\nstages: [{name: a, any: [{tactics: [Impact], except: {tags: [x], except: {tags: [y]}}}]}]",
+            "no exceptions",
+        ),
         ("join: Host\nwindow: 1h\nstages: [{name: a}]", "A stage has"),
         ("join: Host\nwindow: 1h\nstages: []", "at least one stage"),
         ("join: Host\nwindow: 1h\nstages: [{name: a, rules: 0, any: [{tactics: [Impact]}]}]", "whole number from 1"),

@@ -345,24 +345,38 @@ def _fulfilled(pattern: Pattern, hits: Sequence[_Hit], now: float) -> _Stages:
     if len({hit[0] for hit in hits}) < len(pattern.stages):
         return ()
     window = pattern.window.total_seconds()
-    found: list[tuple[Stage, tuple[Alert, ...]]] = []
-    since = float("-inf")
-    used: set[str] = set()
-    for place, stage in enumerate(pattern.stages):
+    near: list[list[tuple[float, Alert]]] = []
+    for place in range(len(pattern.stages)):
         seen = ((hit[1], hit[2]) for hit in hits if hit[0] == place and abs(hit[1] - now) <= window)
-        near = sorted(
-            ((t, Alert(**dict(zip(_TOLD, told, strict=True)))) for t, told in seen), key=lambda h: (h[0], h[1].id)
-        )
-        if pattern.ordered:
-            near = [h for h in near if h[0] >= since]
-        near = [h for h in near if h[1].id not in used or len(pattern.stages) == 1]
-        alerts = tuple({a.id: a for _, a in near}.values())
-        if not alerts or not stage.reached_by(alerts):
-            return ()
-        since = near[0][0]
-        used.add(alerts[0].id)
-        found.append((stage, alerts))
-    return _leading_on(found) if pattern.ordered else tuple(found)
+        alerts = ((t, Alert(**dict(zip(_TOLD, told, strict=True)))) for t, told in seen)
+        near.append(sorted({a.id: (t, a) for t, a in alerts}.values(), key=lambda h: (h[0], h[1].id)))
+    found = _each_of_its_own(pattern, near, frozenset(), float("-inf"))
+    return _leading_on(found) if found and pattern.ordered else tuple(found)
+
+
+def _each_of_its_own(
+    pattern: Pattern, near: Sequence[Sequence[tuple[float, Alert]]], used: frozenset[str], since: float
+) -> list[tuple[Stage, tuple[Alert, ...]]]:
+    """The stages that `near` has alerts for, each shown by a rule that shows none of the others: a rule that fits two stages and fires twice has
+    seen one thing twice. Where stages are ordered, the alerts of a stage are those from its predecessor's first on. Nothing where a stage lacks."""
+    if not near:
+        return []
+    stage = pattern.stages[-len(near)]
+    alone = len(pattern.stages) == 1
+    able = [(t, a) for t, a in near[0] if t >= since and (alone or a.rule_id not in used)]
+    alerts = tuple(a for _, a in able)
+    if not alerts or not stage.reached_by(alerts):
+        return []
+    if len(near) == 1:
+        return [(stage, alerts)]
+    first: dict[str, float] = {}
+    for t, a in able:
+        first.setdefault(a.rule_id, t)
+    for rule, t in first.items():
+        rest = _each_of_its_own(pattern, near[1:], used | {rule}, t if pattern.ordered else since)
+        if rest:
+            return [(stage, alerts), *rest]
+    return []
 
 
 def _leading_on(stages: Sequence[tuple[Stage, tuple[Alert, ...]]]) -> _Stages:

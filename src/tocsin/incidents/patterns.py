@@ -29,13 +29,13 @@ JOINS: Mapping[str, frozenset[str]] = {
 """What stages may share, and the kinds of keys (before the dot) that name such a thing."""
 
 _STAGE_KEYS = ("name", "any", "rules", "tactics", "alerts", "join")
-_CONDITIONS = ("tactics", "techniques", "severities", "products", "rules", "tags", "title")
+_CONDITIONS = ("tactics", "techniques", "severities", "products", "rules", "tags", "title", "except")
 _TECHNIQUE = re.compile(r"T\d{4}(?:\.\d{3})?\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What an alert must be: every part that is given must hold; a part holds when one of its values does."""
+    """What an alert must be: every part that is given must hold; a part holds when one of its values does. What fits `but` too is none of it."""
 
     tactics: frozenset[str] = frozenset()
     techniques: tuple[str, ...] = ()
@@ -44,6 +44,7 @@ class Condition:
     rules: frozenset[str] = frozenset()
     tags: frozenset[str] = frozenset()
     title: re.Pattern[str] | None = None
+    but: Condition | None = None
 
     def fits(self, alert: Alert) -> bool:
         """Whether the alert is that. A technique stands for its sub-techniques."""
@@ -58,6 +59,7 @@ class Condition:
             and (not self.rules or alert.rule_id in self.rules)
             and (not self.tags or not self.tags.isdisjoint(t.lower() for t in alert.tags))
             and (self.title is None or self.title.search(alert.title or alert.rule) is not None)
+            and (self.but is None or not self.but.fits(alert))
         )
 
 
@@ -223,7 +225,9 @@ class _Reader:
             self._wrong(f"A condition is a mapping with some of {', '.join(_CONDITIONS)}.", path, "")
             return Condition()
         self._unknown(value, _CONDITIONS, path)
-        lists = {n: self._texts(value, n, path) for n in _CONDITIONS if n != "title"}
+        if set(value) == {"except"}:
+            self._wrong("'except' takes from what the other parts say: it can't stand alone.", (*path, "except"), "")
+        lists = {n: self._texts(value, n, path) for n in _CONDITIONS if n not in ("title", "except")}
         for text in lists["techniques"]:
             if _TECHNIQUE.match(text) is None:
                 self._wrong(
@@ -239,6 +243,13 @@ class _Reader:
                 title = re.compile(str(value["title"]), re.IGNORECASE)
             except re.error as error:
                 self._wrong(f"'title' is no regular expression: {error}.", (*path, "title"), "")
+        but = None
+        if "except" in value:
+            inner = value["except"]
+            if isinstance(inner, dict) and "except" in inner:
+                self._wrong("'except' has no exceptions of its own.", (*path, "except", "except"), "")
+            else:
+                but = self._condition(inner, (*path, "except"))
         return Condition(
             frozenset(lists.get("tactics", ())),
             lists.get("techniques", ()),
@@ -247,6 +258,7 @@ class _Reader:
             frozenset(lists.get("rules", ())),
             frozenset(t.lower() for t in lists.get("tags", ())),
             title,
+            but,
         )
 
     def _unknown(self, value: Mapping[str, Any], known: Sequence[str], path: tuple[str | int, ...]) -> None:
