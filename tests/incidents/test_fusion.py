@@ -161,6 +161,9 @@ IP = IPS[0]
         ("address-attacks-then-signs-in", ("click", IP, "T1566.002"), ("in", IP, "T1078"), False),
         ("address-attacks-then-signs-in", ("asked", IP, "T1598"), ("in", IP, "T1078"), False),
         ("address-attacks-then-signs-in", ("in", IP, "T1078"), ("again", IP, "T1078"), False),
+        ("address-signs-in-then-takes", ("risky", IP, "T1078"), ("files", IP, "T1530"), True),
+        ("address-signs-in-then-takes", ("old?", IP, "T1078"), ("files", IP, "T1530"), False),
+        ("address-signs-in-then-takes", ("click", IP, "T1566.002"), ("files", IP, "T1530"), False),
         # Guesses that failed, and one that succeeded.
         ("sign-in-then-administration", ("spray", ANN, "T1110.003"), ("rights", ANN, "T1098"), False),
         ("sign-in-then-administration", ("spray!", ANN, "T1110.003"), ("rights", ANN, "T1098"), True),
@@ -183,7 +186,7 @@ def test_what_resembles_a_stage_is_none(
     tactics = {
         "T1190": "InitialAccess", "T1595": "Reconnaissance", "T1590": "Reconnaissance", "T1598": "Reconnaissance", "T1566": "InitialAccess",
         "T1078": "InitialAccess", "T1110": "CredentialAccess", "T1003": "CredentialAccess", "T1556": "CredentialAccess", "T1021": "LateralMovement",
-        "T1098": "Persistence", "T1564": "DefenseEvasion",
+        "T1098": "Persistence", "T1530": "Collection", "T1564": "DefenseEvasion",
     }  # fmt: skip
 
     def made(minute: float, name: str, thing: Entity, *techniques: str) -> Alert:

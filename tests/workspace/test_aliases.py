@@ -185,6 +185,38 @@ def test_an_address_that_many_share_joins_nothing_and_is_no_attackers(
         assert list(rebuild(unit, repair=False)) == []
 
 
+@pytest.mark.parametrize(
+    ("named", "address", "shared"),
+    [
+        ("203.0.113.200", GATEWAY, True),
+        ("203.0.113.200/32", GATEWAY, True),
+        (" 203.0.113.0/24 ", GATEWAY, True),
+        ("203.0.113.7/24", GATEWAY, True),  # an address of the range with its length
+        ("203.0.113.0/25", GATEWAY, False),
+        ("203.0.112.0/22", GATEWAY, True),
+        ("0.0.0.0/0", GATEWAY, False),  # everybody's is nobody's
+        ("203.0.113.0/33", GATEWAY, False),
+        ("the office/24", GATEWAY, False),
+        ("2001:db8:1::/48", "2001:db8:1::5", True),
+        ("2001:db8:1::5", "2001:db8:1::5", True),
+        ("2001:db8:1::5/128", "2001:db8:1::5", True),
+        ("2001:db8:2::/48", "2001:db8:1::5", False),
+        ("10.0.0.0/8", "10.0.0.5", False),  # a private address stays the machine's own
+        ("10.0.0.5", "10.0.0.5", False),
+    ],
+)
+def test_the_organisations_own_addresses_and_ranges_are_nobodys(
+    house: House, named: str, address: str, shared: bool
+) -> None:
+    house.queries.set_watchlists(
+        {"NetworkAddresses": pa.table({"SearchKey": [named], "IP Subnet": [named], "Range Name": ["office"]})}
+    )
+    aliases = learner(house)
+    aliases.learn()
+    filed = aliases.resolve(alert("a", 1, Entity("IP", {"Address": address})))
+    assert filed.shared == ((address,) if shared else ())
+
+
 RULE = """id: 00000000-0000-0000-0000-00000000000{n}
 name: {name}
 description: For a test.

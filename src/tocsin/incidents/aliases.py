@@ -11,6 +11,7 @@ Rows give *claims*: an identifier was seen as another from `first` to `last`. A 
 
 from __future__ import annotations
 
+import ipaddress
 from bisect import insort
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from tocsin.detect.alert import Alert
 from tocsin.tables.aliases import Alias, entity_of, joining_keys
 from tocsin.tables.entities import Entity, EntityKey
 
-__all__ = ["AliasBook", "Claim"]
+__all__ = ["AliasBook", "Claim", "Ranges"]
 
 LEAST = 0.5
 """Confidence below which an alias, or a chain of them, says nothing."""
@@ -102,6 +103,32 @@ class _Side:
         return (self.claim.first, self.claim.id) < (other.claim.first, other.claim.id)
 
 
+class Ranges:
+    """Ranges of addresses (``203.0.113.0/24``, ``2001:db8::/32``). An address is looked up once per length of prefix, however many there are."""
+
+    def __init__(self, ranges: Iterable[str] = ()) -> None:
+        """ValueError for what is no range."""
+        self._by_length: dict[tuple[int, int], set[int]] = {}
+        for text in ranges:
+            network = ipaddress.ip_network(text.strip(), strict=False)
+            held = self._by_length.setdefault((network.version, network.prefixlen), set())
+            held.add(int(network.network_address))
+
+    def hold(self, address: str) -> bool:
+        """Whether an address lies in one of them."""
+        if not self._by_length:
+            return False
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        number, bits = int(found), found.max_prefixlen
+        return any(
+            version == found.version and number >> (bits - length) << (bits - length) in held
+            for (version, length), held in self._by_length.items()
+        )
+
+
 class AliasBook:
     """Claims by the identifiers that they pair. Not thread-safe: its owner sees to that."""
 
@@ -109,6 +136,8 @@ class AliasBook:
         self._sides: dict[EntityKey, list[_Side]] = {}
         self.shared: frozenset[EntityKey] = frozenset()
         """Hosts, accounts and addresses that many use."""
+        self.ranges = Ranges()
+        """Public addresses that many use, by the range that they lie in."""
         self.learn(claims)
 
     def __len__(self) -> int:
@@ -168,13 +197,15 @@ class AliasBook:
 
     def _shared_addresses(self, alert: Alert) -> tuple[str, ...]:
         """The alert's addresses that many people share."""
-        if not self.shared:
-            return ()
         return tuple(
             e.identifiers["Address"]
             for e in alert.entities
-            if e.type == "IP" and not self.shared.isdisjoint(joining_keys(e)) and "Address" in e.identifiers
+            if e.type == "IP" and "Address" in e.identifiers and self._is_shared(joining_keys(e))
         )
+
+    def _is_shared(self, keys: Collection[EntityKey]) -> bool:
+        """Whether many use what has those keys."""
+        return not self.shared.isdisjoint(keys) or any(k[0] == "ip" and self.ranges.hold(k[1]) for k in keys)
 
     def known_as(self, entity: Entity, start: datetime, end: datetime) -> list[Alias]:
         """What an entity was known as during all of that time, the surest first; what follows from one alias and another as well."""
@@ -256,7 +287,7 @@ class AliasBook:
     def _steps(self, entity: Entity, start: datetime, end: datetime) -> Iterator[Alias]:
         """What the entity is by one claim."""
         keys = joining_keys(entity)
-        if any(k in self.shared for k in keys):
+        if self._is_shared(keys):
             return
         if entity.type == "IP":
             # One with a scope is looked for in its scope only: 10.0.0.5 at two sites are two.
@@ -281,7 +312,7 @@ class AliasBook:
 
     def _made(self, entity: Entity, side: _Side, start: datetime, end: datetime) -> Iterator[Alias]:
         other = side.claim.side(side.there)
-        if not self.shared.isdisjoint(joining_keys(other)):
+        if self._is_shared(joining_keys(other)):
             return
         claim = side.claim
         yield Alias(entity, other, start, end, claim.confidence, claim.source, claim.row)

@@ -6,6 +6,7 @@ they are filed; what is learned later is taken in for alerts of the last day as 
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from tocsin.access import Principal, require
 from tocsin.base.errors import TocsinError
 from tocsin.content import Content
 from tocsin.detect.alert import Alert
-from tocsin.incidents.aliases import AliasBook, Claim
+from tocsin.incidents.aliases import AliasBook, Claim, Ranges
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.teaching import Teaching, claim_of_row, claims, row_of_claim, teachings_of
 from tocsin.lake import Lake
@@ -30,7 +31,7 @@ from tocsin.tables import INGESTION_TIME
 from tocsin.tables.aliases import joining_keys
 from tocsin.tables.entities import Entity, EntityKey
 
-__all__ = ["Aliases", "book_over", "shared_keys", "teach"]
+__all__ = ["Aliases", "book_over", "shared_by_many", "teach"]
 
 _log = structlog.get_logger("tocsin.workspace.aliases")
 _POLL_SECONDS = 10.0
@@ -62,9 +63,13 @@ def teach(
     return list(claims(teaching, result.dicts()))
 
 
-def shared_keys(queries: QueryService, content: Content, window: Window | None = None) -> frozenset[EntityKey]:
-    """The hosts, accounts and addresses that many use, by the content that says so; what fails is named in the log and left out."""
+def shared_by_many(
+    queries: QueryService, content: Content, window: Window | None = None
+) -> tuple[frozenset[EntityKey], Ranges]:
+    """The hosts, accounts and addresses that many use, and the ranges of such addresses, by the content that says so; what fails, or is no range
+    or one of half the world, is named in the log and left out."""
     found: set[EntityKey] = set()
+    ranges: list[str] = []
     for item in content.entities:
         if item.kind != "shared":
             continue
@@ -74,9 +79,24 @@ def shared_keys(queries: QueryService, content: Content, window: Window | None =
             _log.warning("aliases.failed", content=item.id, path=str(item.path), error=str(error))
             continue
         for row in rows:
-            if name := str(row.get("Name") or ""):
+            name = str(row.get("Name") or "").strip()
+            if item.entity == "IP" and "/" in name:
+                if _sensible(name):
+                    ranges.append(name)
+                else:
+                    _log.warning("aliases.no_range", content=item.id, range=name[:100])
+            elif name:
                 found.update(joining_keys(_named(item.entity, name)))
-    return frozenset(found)
+    return frozenset(found), Ranges(ranges)
+
+
+def _sensible(text: str) -> bool:
+    """Whether it is a range of addresses, and not of so many that most people's are among them."""
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return network.prefixlen >= (8 if network.version == 4 else 16)
 
 
 def book_over(queries: QueryService, content: Content, tables: Iterable[str]) -> tuple[AliasBook, list[TocsinError]]:
@@ -92,7 +112,7 @@ def book_over(queries: QueryService, content: Content, tables: Iterable[str]) ->
         except TocsinError as error:
             problems.append(error)
     book = AliasBook(learned)
-    book.shared = shared_keys(queries, content)
+    book.shared, book.ranges = shared_by_many(queries, content)
     return book, problems
 
 
@@ -306,9 +326,9 @@ class Aliases:
             return
         self._shared_at, self._shared_every = now, min(_SHARED_SECONDS, 2 * self._shared_every)
         window = Window(self._clock.now() - _FIRST, None)
-        shared = shared_keys(self._parts.queries, self._content(), window)
+        shared, ranges = shared_by_many(self._parts.queries, self._content(), window)
         with self._lock:
-            self._book.shared = shared
+            self._book.shared, self._book.ranges = shared, ranges
 
     def _worth_writing(self, grown: list[tuple[Claim, Claim | None]]) -> Iterator[Claim]:
         for claim, _ in grown:
