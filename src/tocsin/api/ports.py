@@ -181,6 +181,12 @@ class IncidentsPort(Protocol):
         classification: str,
         since: datetime | None,
         until: datetime | None,
+        tactics: Sequence[str],
+        products: Sequence[str],
+        entity_types: Sequence[str],
+        entity: str,
+        least_priority: int | None,
+        most_priority: int | None,
         sort: str,
         descending: bool,
         limit: int,
@@ -188,6 +194,8 @@ class IncidentsPort(Protocol):
         after: str,
         alerts: int,
     ) -> Json: ...
+
+    def filters(self) -> Json: ...
 
     def standing(self, incident_id: str = "") -> Any: ...
 

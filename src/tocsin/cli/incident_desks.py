@@ -220,6 +220,14 @@ _ROUTES = {
 }
 _ACTIONS = 200
 _PAGE = 500
+_LISTS = {
+    "status": "statuses",
+    "severity": "severities",
+    "tactic": "tactics",
+    "product": "products",
+    "entity_type": "entity_types",
+}
+"""Members of a filter that take several, as the API and as the desk calls them."""
 """Incidents that a server gives at once."""
 
 
@@ -262,11 +270,15 @@ class _Folder(Desk):
 
     def page(self, **wanted: Any) -> Mapping[str, Any]:
         desk, _ = self._desks()
-        parts = {n: tuple(p for p in str(wanted.pop(n, "")).split(",") if p) for n in ("status", "severity")}
+        lists = {n: tuple(p for p in str(wanted.pop(n, "")).split(",") if p) for n in _LISTS}
+        bounds = {
+            own: wanted.pop(n, None)
+            for own, n in (("least_priority", "min_priority"), ("most_priority", "max_priority"))
+        }
         times: dict[str, Any] = {n: datetime.fromisoformat(t) for n in ("since", "until") if (t := wanted.pop(n, None))}
         return desk.page(
-            statuses=parts["status"],
-            severities=parts["severity"],
+            **{_LISTS[n]: values for n, values in lists.items()},
+            **bounds,
             text=wanted.pop("q", ""),
             descending=wanted.pop("order", "desc") == "desc",
             **times,

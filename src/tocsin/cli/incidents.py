@@ -56,6 +56,12 @@ def list_incidents(
         str, typer.Option(help="Whose last event is not before that: 2026-11-26T10:00Z, or 30m, 24h, 7d, 2w ago.")
     ] = "",
     until: Annotated[str, typer.Option(help="Whose last event is not after that; written as for --since.")] = "",
+    tactic: Annotated[str, typer.Option(help="Comma-separated ATT&CK tactics, of which it has one.")] = "",
+    product: Annotated[str, typer.Option(help="Comma-separated products, one of which reported an alert.")] = "",
+    entity: Annotated[str, typer.Option(help="The name of an entity: a host, a user, an address, a file.")] = "",
+    entity_type: Annotated[str, typer.Option(help="Comma-separated types of entities: Host, Account, IP …")] = "",
+    min_priority: Annotated[int | None, typer.Option(min=0, max=100, help="The least priority.")] = None,
+    max_priority: Annotated[int | None, typer.Option(min=0, max=100, help="The highest priority.")] = None,
     text: Annotated[str, typer.Option("--text", "-q", help="Text in title, tags, entities, rules, or #number.")] = "",
     sort: Annotated[
         str, typer.Option(help="priority, last, first, severity, title, number, updated or status.")
@@ -76,9 +82,11 @@ def list_incidents(
     _one_of("--sort", sort, SORTS)
     _one_of("--order", order, ("desc", "asc"))
     wanted = {"status": status, "severity": severity, "owner": owner, "tag": tag, "classification": classification}
+    wanted |= {"tactic": tactic, "product": product, "entity": entity, "entity_type": entity_type}
+    range_: dict[str, int | None] = {"min_priority": min_priority, "max_priority": max_priority}
     times = {"since": _moment("--since", since), "until": _moment("--until", until)}
     with open_desk(Place(data, "", server, token_file, ca)) as desk:
-        found = desk.page(**wanted, **times, q=text, sort=sort, order=order, limit=limit)
+        found = desk.page(**wanted, **times, **range_, q=text, sort=sort, order=order, limit=limit)
     rows, total = found["items"], found["total"]
     if as_json:
         print(json_text({"items": rows, "total": total}))

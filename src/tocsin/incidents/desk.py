@@ -16,10 +16,10 @@ from typing import Any
 
 import structlog
 
-from tocsin.base.errors import StateError, UsageError, did_you_mean
+from tocsin.base.errors import StateError
 from tocsin.base.memory import collector_paused
 from tocsin.content import Content
-from tocsin.detect.alert import SEVERITIES, Alert, iso
+from tocsin.detect.alert import Alert, iso
 from tocsin.incidents import history, judging, life, memory, metrics, rejudge, reshape, store, tasks
 from tocsin.incidents.correlate import LATE, CorrelationSettings, Correlator, IncidentChange, merge_vetoes
 from tocsin.incidents.fusion import patterns_of
@@ -30,6 +30,7 @@ from tocsin.incidents.model import Incident, Status
 from tocsin.incidents.pace import Pace
 from tocsin.incidents.pages import Pages, entry
 from tocsin.incidents.priority import Judge
+from tocsin.incidents.queue import checked, known_values
 from tocsin.incidents.seen import Seen
 from tocsin.incidents.story import graph, story
 from tocsin.incidents.weights import WEIGHTS, over
@@ -475,6 +476,12 @@ class IncidentDesk:
         classification: str = "",
         since: datetime | None = None,
         until: datetime | None = None,
+        tactics: Sequence[str] = (),
+        products: Sequence[str] = (),
+        entity_types: Sequence[str] = (),
+        entity: str = "",
+        least_priority: int | None = None,
+        most_priority: int | None = None,
         sort: str = "priority",
         descending: bool = True,
         limit: int = 50,
@@ -484,15 +491,13 @@ class IncidentDesk:
     ) -> dict[str, Any]:
         """A page of the queue with counts, in the API's shape, each incident with its first `alerts` in brief. See `IncidentFilter` and
         `Incidents.page`."""
-        for name, given, known in (("status", statuses, tuple(Status)), ("severity", severities, SEVERITIES)):
-            for value in given:
-                if value not in known:
-                    hint = did_you_mean(value, known) or f"One of {', '.join(known)}."
-                    raise UsageError(f"No incident has the {name} {value!r}.", code="INC0007", hint=hint)
-        wanted = IncidentFilter(statuses, severities, owner, tag, text, classification, since, until)
+        wanted = IncidentFilter(
+            statuses, severities, owner, tag, text, classification, since, until,
+            tactics, products, entity_types, entity, least_priority, most_priority,
+        )  # fmt: skip
         with self._state.read() as unit:
             rows, total = unit.incidents.page(
-                wanted, sort=sort, descending=descending, limit=limit, offset=offset, after=after
+                checked(unit, wanted), sort=sort, descending=descending, limit=limit, offset=offset, after=after
             )
             counts, exact = unit.incidents.counts(wanted), unit.incidents.counts_all(wanted)
             briefs = unit.incidents.alert_briefs({r.id: r.alert_count for r in rows}, each=alerts)
@@ -508,6 +513,11 @@ class IncidentDesk:
         ]
         more = place_after(rows[-1], sort) if len(rows) == limit else ""
         return {"items": items, "total": total, "counted_all": exact, "counts": counts, "next": more}
+
+    def filters(self) -> dict[str, list[str]]:
+        """What incidents can be filtered by: the values that any has, in order."""
+        with self._state.read() as unit:
+            return known_values(unit)
 
     def standing(self, incident_id: str = "") -> tuple[int, ...] | None:
         """What is another whenever what `page` gives, or `get` of an incident, may be; None where the database can't tell."""

@@ -12,7 +12,7 @@ from tocsin.state import IncidentRow, text_of
 
 __all__ = ["DECIDED", "ENTITIES", "VERSION", "decided", "difference", "project"]
 
-VERSION = 4
+VERSION = 5
 """Grows when a row made of the same facts would come out otherwise: rows of an older one are then made anew when state is opened."""
 
 DECIDED = (
@@ -116,6 +116,7 @@ def project(
             "products": sorted(facts.products),
             "entities": [e.to_dict() for e in entities[:ENTITIES]],
             "entity_count": facts.things,
+            **({"types": sorted(t for t, n in facts.of_type.items() if n)} if facts.things > ENTITIES else {}),
             **({"reports": list(reports)} if reports else {}),
         },
         phase=incident.phase or None,

@@ -57,7 +57,8 @@ class IncidentChange:
 @dataclass(frozen=True, slots=True)
 class IncidentFilter:
     """What the queue shows. `owner`, `tag` and `classification` may name several, joined by commas; "none" means nobody's and not classified.
-    `since` and `until` are of the last event, both included. Empty members don't filter; without `statuses` merged ones stay hidden."""
+    `since` and `until` are of the last event, both included, as are the bounds of the priority. Of `tactics`, `products` and `entity_types` an
+    incident has one at least; `entity` is the name of one. Empty members don't filter; without `statuses` merged ones stay hidden."""
 
     statuses: Sequence[str] = ()
     severities: Sequence[str] = ()
@@ -67,6 +68,12 @@ class IncidentFilter:
     classification: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    tactics: Sequence[str] = ()
+    products: Sequence[str] = ()
+    entity_types: Sequence[str] = ()
+    entity: str = ""
+    least_priority: int | None = None
+    most_priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

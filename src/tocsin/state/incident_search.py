@@ -6,13 +6,15 @@ https://sqlite.org/fts5.html#the_trigram_tokenizer
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, column, func, select, table, text, true
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, column, func, select, table, text, true
 from sqlalchemy.exc import DatabaseError
 
 from tocsin.state.schema import incidents
 from tocsin.state.types import plain
 
-__all__ = ["INDEX", "TextSearch", "index_holds", "make_index_anew"]
+__all__ = ["INDEX", "TextSearch", "index_holds", "known_by_index", "make_index_anew"]
 
 INDEX = "incident_search"
 """The table of trigrams; its own tables' names begin with that."""
@@ -74,6 +76,14 @@ class TextSearch:
     @property
     def _phrases(self) -> str:
         return " AND ".join('"' + w.replace('"', '""') + '"' for w in self._known)
+
+
+def known_by_index(words: str, dialect: str) -> Select[Any] | None:
+    """Numbers of the incidents of which the index knows these words in a row; None where it can't tell."""
+    if dialect != "sqlite" or len(words) < _LEAST:
+        return None
+    phrase = '"' + words.replace('"', '""') + '"'
+    return select(_index.c.rowid).where(_index.c[INDEX].op("MATCH")(phrase))
 
 
 def index_holds(connection: Connection) -> bool:

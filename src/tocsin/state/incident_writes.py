@@ -16,6 +16,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, update
 from tocsin.base.clock import Clock
 from tocsin.state.incident_alerts import alert_values
 from tocsin.state.incident_log import IncidentLog
+from tocsin.state.incident_marks import IncidentMarks
 from tocsin.state.incident_rows import COLUMNS, IncidentRow
 from tocsin.state.repository import Repository
 from tocsin.state.schema import activity, alerts, incident_events, incident_log, incident_tags, incidents
@@ -157,8 +158,10 @@ class IncidentWrites(Repository):
     def _write_rows(self) -> None:
         fresh = [r for r in self._rows.values() if r.id in self._new]
         known = [r for r in self._rows.values() if r.id not in self._new]
+        marks = IncidentMarks(self._c, self._clock)
         if fresh:
             self._c.execute(insert(incidents), [{n: getattr(r, n) for n in COLUMNS} for r in fresh])
+            marks.put(fresh, new=True)
         if known:
             names = [n for n in COLUMNS if n != "id"]
             changed = (
@@ -167,6 +170,7 @@ class IncidentWrites(Repository):
                 .values({n: bindparam(f"to_{n}", type_=incidents.c[n].type) for n in names})
             )
             self._c.execute(changed, [{"of": r.id, **{f"to_{n}": getattr(r, n) for n in names}} for r in known])
+            marks.put(known)
 
     def _write_log(self) -> None:
         numbers: list[int] = []

@@ -34,6 +34,7 @@ from tocsin.state.incident_activity import IncidentActivity
 from tocsin.state.incident_alerts import IncidentAlerts
 from tocsin.state.incident_cursor import is_cursor, place_of
 from tocsin.state.incident_kept import KeptParts, kept_parts
+from tocsin.state.incident_marks import IncidentMarks
 from tocsin.state.incident_rows import COLUMNS, ActivityRow, EventRow, IncidentChange, IncidentFilter, IncidentRow
 from tocsin.state.incident_search import TextSearch, index_holds, make_index_anew
 from tocsin.state.incident_tasks import IncidentTasks
@@ -89,6 +90,11 @@ class Incidents(IncidentAlerts, IncidentActivity):
         """What is to be done."""
         return IncidentTasks(self._c, self._clock)
 
+    @cached_property
+    def marks(self) -> IncidentMarks:
+        """By what else the queue is filtered."""
+        return IncidentMarks(self._c, self._clock)
+
     # ------------------------------------------------------------------------------------------ rows
 
     def get(self, incident_id: str, *, lock: bool = False) -> IncidentRow | None:
@@ -138,6 +144,7 @@ class Incidents(IncidentAlerts, IncidentActivity):
         changed = self._c.execute(update(incidents).where(incidents.c.id == row.id).values(**values))
         if changed.rowcount == 0:
             self._c.execute(insert(incidents).values(id=row.id, **values))
+        self.marks.put([row])
 
     def found_by_text(self) -> bool:
         """Whether the index by which incidents are found by text says what their rows say."""
@@ -159,6 +166,11 @@ class Incidents(IncidentAlerts, IncidentActivity):
     def kept_parts(self, incident_ids: Sequence[str]) -> dict[str, KeptParts]:
         """By id, what is kept of each of them beside its row."""
         return kept_parts(self._c, incident_ids)
+
+    def known_tags(self, *, most: int) -> list[str]:
+        """Tags that any incident has, in order, at most so many."""
+        chosen = select(incident_tags.c.tag).distinct().order_by(incident_tags.c.tag).limit(most)
+        return [str(r[0]) for r in self._c.execute(chosen)]
 
     def put_tag_rows(self, incident_id: str, rows: Iterable[tuple[str, datetime, str]]) -> None:
         """Makes these the incident's tags, whole."""
@@ -372,7 +384,7 @@ class Incidents(IncidentAlerts, IncidentActivity):
         """What is asked of incidents, but their text. Left to itself SQLite looks up whatever has an index, however many rows that leaves: those that
         are `walked` through in the queue's order it looks up by nothing, those that are `counted` by status, which the index has in it."""
         tags = [t for t in wanted.tag.split(",") if t]
-        few = bool(tags) and not walked and self._few_tagged(tags)
+        few = not walked and ((bool(tags) and self._few_tagged(tags)) or self.marks.few(wanted))
         status, severity, owner, classification, last, promoted = (
             _aside(rows.c[n], self._c) if walked or few or (counted and n in ("last", "classification")) else rows.c[n]
             for n in ("status", "severity", "owner", "classification", "last", "promoted")
@@ -392,9 +404,11 @@ class Incidents(IncidentAlerts, IncidentActivity):
         if tags:
             held = select(incident_tags.c.incident_id).where(incident_tags.c.tag.in_(tags))
             chosen = chosen.where(
-                rows.c.id.in_(held) if few else held.where(incident_tags.c.incident_id == rows.c.id).exists()
+                rows.c.id.in_(held)
+                if few and self._few_tagged(tags)
+                else held.where(incident_tags.c.incident_id == rows.c.id).exists()
             )
-        return chosen
+        return chosen.where(*self.marks.asked(rows, wanted, walked=walked))
 
     def _few_tagged(self, tags: Sequence[str]) -> bool:
         """Whether so few have one of these tags that it pays to begin with them."""

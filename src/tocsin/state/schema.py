@@ -187,6 +187,17 @@ incident_tags = Table(
     Index("ix_incident_tags_tag", "tag"),
 )
 
+incident_marks = Table(
+    "incident_marks",
+    METADATA,
+    # Tactics, products and types of entities, which a row's payload names: what the queue is filtered by.
+    Column("kind", Words(16), primary_key=True),
+    Column("value", Words(256), primary_key=True),
+    Column("incident_id", Words(64), ForeignKey("incidents.id", ondelete="CASCADE"), primary_key=True),
+    Index("ix_incident_marks_incident_id", "incident_id"),
+    sqlite_with_rowid=False,
+)
+
 alerts = Table(
     "alerts",
     METADATA,

@@ -99,6 +99,21 @@ def list_incidents(
     ] = "",
     since: Annotated[AwareDatetime | None, Query(description="Whose last event is not before that")] = None,
     until: Annotated[AwareDatetime | None, Query(description="Whose last event is not after that")] = None,
+    tactic: Annotated[
+        str, Query(description="Comma-separated ATT&CK tactics, as CredentialAccess: it has one of them")
+    ] = "",
+    product: Annotated[str, Query(description="Comma-separated products, one of which reported an alert of it")] = "",
+    entity_type: Annotated[str, Query(description="Comma-separated types of entities, as Host, Account, IP")] = "",
+    entity: Annotated[
+        str,
+        Query(
+            max_length=500,
+            description="The name of an entity: whole, a host's without its domain, an account's without its realm. Of an incident of"
+            " very many it looks at the 400 that are named most often",
+        ),
+    ] = "",
+    min_priority: Annotated[int | None, Query(ge=0, le=100, description="The least priority")] = None,
+    max_priority: Annotated[int | None, Query(ge=0, le=100, description="The highest priority")] = None,
     sort: Literal["priority", "last", "first", "severity", "title", "number", "updated", "status"] = "priority",
     order: Literal["asc", "desc"] = "desc",
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
@@ -129,6 +144,12 @@ def list_incidents(
                 classification=classification,
                 since=since,
                 until=until,
+                tactics=_split(tactic),
+                products=_split(product),
+                entity_types=_split(entity_type),
+                entity=entity,
+                least_priority=min_priority,
+                most_priority=max_priority,
                 sort=sort,
                 descending=order == "desc",
                 limit=limit,
@@ -139,6 +160,21 @@ def list_incidents(
         )
 
     return answer(request, incidents.standing(), page)
+
+
+class IncidentFilters(Output):
+    """What incidents can be filtered by: the values that any has."""
+
+    tactics: list[str]
+    products: list[str]
+    entity_types: list[str]
+    tags: list[str] = Field(description="At most 500")
+
+
+@router.get("/filters", dependencies=[Depends(needs("incidents.read"))])
+def list_filters(request: Request) -> IncidentFilters:
+    """The tactics, products, types of entities and tags that incidents have."""
+    return IncidentFilters.model_validate(workspace_of(request).incidents.filters())
 
 
 @router.get(

@@ -1,0 +1,118 @@
+"""By what the queue is filtered beside an incident's own columns: its tactics, the products that reported it, and the types of its entities.
+
+A projection of the row, written with it (`IncidentWrites`, `Incidents.put`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, Select, bindparam, delete, func, literal, or_, select
+
+from tocsin.state.incident_rows import IncidentFilter, IncidentRow
+from tocsin.state.incident_search import known_by_index
+from tocsin.state.repository import Repository
+from tocsin.state.schema import incident_marks
+from tocsin.state.types import plain
+
+__all__ = ["KINDS", "IncidentMarks"]
+
+KINDS = ("tactic", "product", "type")
+"""What a mark may be of; "type" is an entity's."""
+
+_TOGETHER = 500
+_LONGEST = 256
+_FEW = 5_000
+
+
+def marks_of(row: IncidentRow) -> set[tuple[str, str]]:
+    """Kind and value of each mark of a row."""
+    held = row.payload
+    types = held.get("types") or {e["type"] for e in held.get("entities", ())}
+    named = (held.get("tactics", ()), held.get("products", ()), types)
+    return {(kind, plain(str(value))[:_LONGEST]) for kind, values in zip(KINDS, named, strict=True) for value in values}
+
+
+def _kinds(wanted: IncidentFilter) -> Iterator[tuple[str, Sequence[str]]]:
+    for kind, values in zip(KINDS, (wanted.tactics, wanted.products, wanted.entity_types), strict=True):
+        if values:
+            yield kind, [v[:_LONGEST] for v in values]
+
+
+def _held(kind: str, values: Sequence[str]) -> Select[Any]:
+    return select(incident_marks.c.incident_id).where(incident_marks.c.kind == kind, incident_marks.c.value.in_(values))
+
+
+def _name(wanted: IncidentFilter) -> str:
+    return plain(wanted.entity.strip().casefold())
+
+
+def _line(rows: FromClause, name: str) -> ColumnElement[bool]:
+    """Whether a line of the text is that name: whole, a host without its domain, an account without its realm or mail domain."""
+    lines = literal("\n") + rows.c.search + literal("\n")
+    forms = (f"\n{name}\n", f"\n{name}.", f"\n{name}@", f"\\{name}\n", f"\\{name}@")
+    return or_(*(lines.contains(form, autoescape=True) for form in forms))
+
+
+class IncidentMarks(Repository):
+    """Marks of incidents."""
+
+    def asked(self, rows: FromClause, wanted: IncidentFilter, *, walked: bool) -> Iterator[ColumnElement[bool]]:
+        """What a filter asks of incidents by their marks, an entity's name and their priority. Those that are `walked` through in the queue's order
+        are looked up by none of it."""
+        for kind, values in _kinds(wanted):
+            held = _held(kind, values)
+            if not walked and self._few(held):
+                yield rows.c.id.in_(held)
+            else:
+                yield held.where(incident_marks.c.incident_id == rows.c.id).exists()
+        if name := _name(wanted):
+            yield _line(rows, name)
+            if not walked and (known := known_by_index(name, self._c.dialect.name)) is not None:
+                yield rows.c.number.in_(known)
+        if wanted.least_priority is not None:
+            yield rows.c.priority >= wanted.least_priority
+        if wanted.most_priority is not None:
+            yield rows.c.priority <= wanted.most_priority
+
+    def few(self, wanted: IncidentFilter) -> bool:
+        """Whether so few have what is asked that it pays to begin with them."""
+        listed = [_held(kind, values) for kind, values in _kinds(wanted)]
+        if (name := _name(wanted)) and (known := known_by_index(name, self._c.dialect.name)) is not None:
+            listed.append(known)
+        return any(self._few(each) for each in listed)
+
+    def _few(self, listed: Select[Any]) -> bool:
+        some = listed.limit(_FEW + 1).subquery()
+        return int(self._c.execute(select(func.count()).select_from(some)).scalar_one()) <= _FEW
+
+    def put(self, rows: Iterable[IncidentRow], *, new: bool = False) -> None:
+        """Makes the rows' marks what the rows say. `new`: none of them has any yet."""
+        wanted = {row.id: marks_of(row) for row in rows}
+        held: dict[str, set[tuple[str, str]]] = {}
+        ids = [] if new else sorted(wanted)
+        for start in range(0, len(ids), _TOGETHER):
+            chosen = select(incident_marks).where(incident_marks.c.incident_id.in_(ids[start : start + _TOGETHER]))
+            for mark in self._c.execute(chosen):
+                held.setdefault(mark.incident_id, set()).add((mark.kind, mark.value))
+        gone = [(i, *m) for i, marks in held.items() for m in marks - wanted[i]]
+        come = [(i, *m) for i, marks in wanted.items() for m in sorted(marks - held.get(i, set()))]
+        names = ("of", "of_kind", "of_value")
+        if gone:
+            columns = (incident_marks.c.incident_id, incident_marks.c.kind, incident_marks.c.value)
+            dropped = delete(incident_marks).where(*(c == bindparam(n) for c, n in zip(columns, names, strict=True)))
+            self._c.execute(dropped, [dict(zip(names, g, strict=True)) for g in gone])
+        if come:
+            made = self._insert(incident_marks).on_conflict_do_nothing()
+            self._c.execute(made, [{"incident_id": i, "kind": k, "value": v} for i, k, v in come])
+
+    def known(self, kind: str) -> Sequence[str]:
+        """The values of a kind that any incident has, in order: each is looked up in the index behind the one before."""
+        found: list[str] = []
+        while True:
+            chosen = select(func.min(incident_marks.c.value)).where(incident_marks.c.kind == kind)
+            value = self._c.execute(chosen.where(incident_marks.c.value > found[-1]) if found else chosen).scalar()
+            if value is None:
+                return found
+            found.append(str(value))
