@@ -206,6 +206,17 @@ def build_app(world: World | None = None) -> Starlette:
             rows = [i for i in rows if (i["owner"] or "none") in q["owner"].split(",")]
         if q.get("tag"):
             rows = [i for i in rows if q["tag"] in i["tags"]]
+        for name, member in (("tactic", "tactics"), ("product", "products")):
+            if q.get(name):
+                rows = [i for i in rows if set(q[name].split(",")) & set(i[member])]
+        if q.get("entity_type"):
+            rows = [i for i in rows if {e["type"] for e in i["entities"]} & set(q["entity_type"].split(","))]
+        if q.get("entity"):
+            rows = [
+                i for i in rows if q["entity"] in re.split(r"[\\@.\s]", " ".join(e["label"] for e in i["entities"]))
+            ]
+        least, most = int(q.get("min_priority", 0)), int(q.get("max_priority", 100))
+        rows = [i for i in rows if least <= i["priority"] <= most]
         statuses, severities = q.get("status", ""), q.get("severity", "")
 
         def having(key: str, wanted: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -232,6 +243,17 @@ def build_app(world: World | None = None) -> Starlette:
                 "total": len(rows),
                 "counts": counts,
                 "next": "",
+            }
+        )
+
+    async def filters(request: Request) -> Response:
+        rows = list(w.incidents.values())
+        return JSONResponse(
+            {
+                "tactics": sorted({t for i in rows for t in i["tactics"]}),
+                "products": sorted({p for i in rows for p in i["products"]}),
+                "entity_types": sorted({e["type"] for i in rows for e in i["entities"]}),
+                "tags": sorted({t for i in rows for t in i["tags"]}),
             }
         )
 
@@ -673,12 +695,14 @@ def build_app(world: World | None = None) -> Starlette:
         Route("/session", guard(get_session), methods=["GET"]),
         Route("/session", guard(sign_out), methods=["DELETE"]),
         Route("/incidents", guard(incidents)),
+        Route("/incidents/filters", guard(filters)),
         Route("/incidents/{id}/merge/preview", guard(merge_preview), methods=["POST"]),
         Route("/incidents/weights", guard(weights), methods=["GET", "PUT"]),
         Route("/incidents/weights/preview", guard(weights), methods=["POST"]),
         Route("/incidents/weights/history", guard(fixed(lambda: {"items": w.weights_set}))),
         Route("/incidents/weights/history/{entry:int}/undo", guard(weights), methods=["POST"]),
         Route("/incidents/tuning", guard(fixed(tuning))),
+        Route("/incidents/filters", guard(filters)),
         Route("/incidents/{id}", guard(incident), methods=["GET", "PATCH"]),
         Route("/incidents/{id}/comments", guard(comment), methods=["POST"]),
         Route("/incidents/{id}/tasks", guard(tasks), methods=["POST"]),

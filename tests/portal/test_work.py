@@ -603,3 +603,42 @@ def test_weights_are_tried_before_they_are_saved_and_taken_back(portal: Watched,
     page.get_by_role("heading", name="Tuning report").wait_for()
     assert page.get_by_role("button", name="Save").count() == 0
     assert page.get_by_label("severity.High", exact=True).is_disabled()
+
+
+def test_the_queue_by_what_an_incident_is_about(portal: Watched, server: Server) -> None:
+    page = portal.open("/incidents?status=all")
+    rows = page.locator("tbody tr")
+    rows.first.wait_for()
+    incidents = server.world.incidents.values()
+    page.get_by_role("button", name="More filters").click()
+    for name in ("Tactics", "Entity", "Priority"):
+        page.get_by_role("menuitemcheckbox", name=name, exact=True).click()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Tactics:").click()
+    page.get_by_role("menuitemcheckbox", name="Credential access").click()
+    page.keyboard.press("Escape")
+    expect(rows).to_have_count(sum("CredentialAccess" in i["tactics"] for i in incidents))
+    page.get_by_role("button", name="Priority:").click()
+    page.get_by_label("From").fill("100")
+    page.get_by_label("To", exact=True).fill("50")  # whichever is written where
+    portal.accessible()
+    page.keyboard.press("Enter")
+    left = [i for i in incidents if "CredentialAccess" in i["tactics"] and i["priority"] >= 50]
+    expect(rows).to_have_count(len(left))
+    page.get_by_role("button", name="Entity:").click()
+    page.get_by_role("dialog").get_by_label("Name").fill("wks-0142")
+    page.keyboard.press("Enter")
+    found = [i for i in left if any(e["label"].startswith("wks-0142") for e in i["entities"])]
+    assert 0 < len(found) <= len(left)
+    expect(rows).to_have_count(len(found))
+    # The link has all of it, and a filter that is taken from the row filters no more.
+    page.goto(page.url)
+    expect(rows).to_have_count(len(found))
+    for name in ("Tactics", "Entity", "Priority"):
+        expect(page.get_by_role("button", name=f"{name}:")).to_have_count(1)
+    assert "priority=50-100" in page.url
+    page.get_by_role("button", name="More filters").click()
+    page.get_by_role("menuitemcheckbox", name="Entity", exact=True).click()
+    page.keyboard.press("Escape")
+    expect(rows).to_have_count(len(left))
+    expect(page.get_by_role("button", name="Entity:")).to_have_count(0)

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { IncidentSummary } from "~/api/types";
 import { incidentsCsv } from "~/lib/incidentsCsv";
-import { toFilter } from "~/pages/incidents/filter";
+import { isFiltered, rangeOf, rangeText, toFilter } from "~/pages/incidents/filter";
 import { differences, told } from "~/pages/incidents/held";
 
 const rows = (ids: string) => [...ids].map((id) => ({ id }));
@@ -35,4 +35,17 @@ describe("incidents as a sheet", () => {
     expect(head?.startsWith("number,title,severity,priority,status,owner")).toBe(true);
     expect(line?.startsWith("7,'=cmd(),,12,,,,,a; b,")).toBe(true);
   });
+});
+
+it("a range of priorities is read from the address and written into it", () => {
+  expect(rangeOf("60-100")).toEqual([60, 100]);
+  expect(rangeOf("60-")).toEqual([60, undefined]);
+  expect(rangeOf("-20")).toEqual([undefined, 20]);
+  expect(rangeOf("0-999")).toEqual([0, 100]);
+  for (const none of ["", "-", "x-y", "1e2-3", undefined]) expect(rangeOf(none)).toEqual([undefined, undefined]);
+  expect(rangeText("90", "10")).toBe("10-90");
+  expect(rangeText(" 0", "")).toBe("0-");
+  expect(rangeText("", "")).toBeUndefined();
+  expect(isFiltered({ priority: "60-" })).toBe(true);
+  expect(isFiltered({ sort: "last", order: "asc", page: 3 })).toBe(false);
 });

@@ -270,15 +270,13 @@ class _Folder(Desk):
 
     def page(self, **wanted: Any) -> Mapping[str, Any]:
         desk, _ = self._desks()
-        lists = {n: tuple(p for p in str(wanted.pop(n, "")).split(",") if p) for n in _LISTS}
-        bounds = {
-            own: wanted.pop(n, None)
-            for own, n in (("least_priority", "min_priority"), ("most_priority", "max_priority"))
+        own: dict[str, Any] = {
+            name: tuple(p for p in str(wanted.pop(n, "")).split(",") if p) for n, name in _LISTS.items()
         }
+        own |= {"least_priority": wanted.pop("min_priority", None), "most_priority": wanted.pop("max_priority", None)}
         times: dict[str, Any] = {n: datetime.fromisoformat(t) for n in ("since", "until") if (t := wanted.pop(n, None))}
         return desk.page(
-            **{_LISTS[n]: values for n, values in lists.items()},
-            **bounds,
+            **own,
             text=wanted.pop("q", ""),
             descending=wanted.pop("order", "desc") == "desc",
             **times,

@@ -17,24 +17,22 @@ _MOST_TAGS = 500
 
 def checked(unit: Unit, wanted: IncidentFilter) -> IncidentFilter:
     """The filter itself; UsageError INC0007 for a status, severity, tactic or type of entity that no incident can have."""
-    marks = unit.incidents.marks
-    # What came from elsewhere may name more than we know of.
-    asked = (
-        ("status", wanted.statuses, lambda: tuple(Status)),
-        ("severity", wanted.severities, lambda: SEVERITIES),
-        ("tactic", wanted.tactics, lambda: (*TACTICS, *marks.known("tactic"))),
-        ("type of entity", wanted.entity_types, lambda: (*ENTITY_IDENTIFIERS, *marks.known("type"))),
+    asked: tuple[tuple[str, Sequence[str], Sequence[str], str], ...] = (
+        ("status", wanted.statuses, tuple(Status), ""),
+        ("severity", wanted.severities, SEVERITIES, ""),
+        ("tactic", wanted.tactics, TACTICS, "tactic"),
+        ("type of entity", wanted.entity_types, tuple(ENTITY_IDENTIFIERS), "type"),
     )
-    for name, given, known in asked:
+    for name, given, usual, kind in asked:
+        if set(given) <= set(usual):
+            continue
+        # What came from elsewhere may name more than we know of.
+        known = tuple(dict.fromkeys((*usual, *(unit.incidents.marks.known(kind) if kind else ()))))
         for value in given:
-            if value not in known():
-                raise _none(name, value, tuple(dict.fromkeys(known())))
+            if value not in known:
+                hint = did_you_mean(value, known) or f"One of {', '.join(known)}."
+                raise UsageError(f"No incident has the {name} {value!r}.", code="INC0007", hint=hint)
     return wanted
-
-
-def _none(name: str, value: str, known: Sequence[str]) -> UsageError:
-    hint = did_you_mean(value, known) or f"One of {', '.join(known)}."
-    return UsageError(f"No incident has the {name} {value!r}.", code="INC0007", hint=hint)
 
 
 def known_values(unit: Unit) -> dict[str, list[str]]:

@@ -51,7 +51,9 @@ def _name(wanted: IncidentFilter) -> str:
 def _line(rows: FromClause, name: str) -> ColumnElement[bool]:
     """Whether a line of the text is that name: whole, a host without its domain, an account without its realm or mail domain."""
     lines = literal("\n") + rows.c.search + literal("\n")
-    forms = (f"\n{name}\n", f"\n{name}.", f"\n{name}@", f"\\{name}\n", f"\\{name}@")
+    forms = [f"\n{name}\n", f"\n{name}@", f"\\{name}\n", f"\\{name}@"]
+    if not set(name) <= set("0123456789."):  # the first numbers of an address are no name
+        forms.append(f"\n{name}.")
     return or_(*(lines.contains(form, autoescape=True) for form in forms))
 
 

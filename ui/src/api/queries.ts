@@ -44,6 +44,13 @@ export const incidentsQuery = (filter: IncidentFilter) =>
     placeholderData: keepPreviousData,
   });
 
+/** What incidents can be filtered by: the values that any has. */
+export const incidentFiltersQuery = queryOptions({
+  queryKey: ["incidents", "filters"],
+  queryFn: ({ signal }) => take(api.GET("/api/v1/incidents/filters", { signal })),
+  staleTime: 60_000,
+});
+
 /** All incidents that a filter leaves, at most so many, in its order. */
 export async function everyIncident(filter: IncidentFilter, most: number): Promise<IncidentSummary[]> {
   const rows: IncidentSummary[] = [];

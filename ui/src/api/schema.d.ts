@@ -429,6 +429,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/incidents/filters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Filters
+         * @description The tactics, products, types of entities and tags that incidents have.
+         */
+        get: operations["list_filters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/incidents/metrics": {
         parameters: {
             query?: never;
@@ -4774,6 +4794,23 @@ export interface components {
             status: {
                 [key: string]: number;
             };
+        };
+        /**
+         * IncidentFilters
+         * @description What incidents can be filtered by: the values that any has.
+         */
+        IncidentFilters: {
+            /** Entity Types */
+            entity_types: string[];
+            /** Products */
+            products: string[];
+            /** Tactics */
+            tactics: string[];
+            /**
+             * Tags
+             * @description At most 500
+             */
+            tags: string[];
         };
         /**
          * IncidentPage
@@ -9462,6 +9499,18 @@ export interface operations {
                 since?: string | null;
                 /** @description Whose last event is not after that */
                 until?: string | null;
+                /** @description Comma-separated ATT&CK tactics, as CredentialAccess: it has one of them */
+                tactic?: string;
+                /** @description Comma-separated products, one of which reported an alert of it */
+                product?: string;
+                /** @description Comma-separated types of entities, as Host, Account, IP */
+                entity_type?: string;
+                /** @description The name of an entity: whole, a host's without its domain, an account's without its realm. Of an incident of very many it looks at the 400 that are named most often */
+                entity?: string;
+                /** @description The least priority */
+                min_priority?: number | null;
+                /** @description The highest priority */
+                max_priority?: number | null;
                 sort?: "priority" | "last" | "first" | "severity" | "title" | "number" | "updated" | "status";
                 order?: "asc" | "desc";
                 limit?: number;
@@ -9520,6 +9569,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Assets"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_filters: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IncidentFilters"];
                 };
             };
             /** @description Problem details (RFC 9457) */

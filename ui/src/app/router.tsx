@@ -49,6 +49,12 @@ export interface QueueSearch {
   /** How far back the last activity may lie: 24h, 7d, 30d. */
   time?: string;
   q?: string;
+  tactic?: string;
+  product?: string;
+  entity?: string;
+  entity_type?: string;
+  /** From and to, as 60-100. */
+  priority?: string;
   sort?: string;
   order?: "asc" | "desc";
   page?: number;
@@ -67,6 +73,11 @@ const incidents = createRoute({
     classification: text(search.classification),
     time: text(search.time),
     q: text(search.q),
+    tactic: text(search.tactic),
+    product: text(search.product),
+    entity: text(search.entity),
+    entity_type: text(search.entity_type),
+    priority: text(search.priority),
     sort: text(search.sort),
     order: search.order === "asc" ? "asc" : search.order === "desc" ? "desc" : undefined,
     page: Number(search.page) > 1 ? Math.floor(Number(search.page)) : undefined,

@@ -48,6 +48,10 @@ export const typeName = (type: string): string => SINGULARS[type] ?? type;
 /** One key per thing, for lists and for matching a graph's node (which carries type and label only). */
 export const entityKey = (entity: { type: string; label: string }): string => `${entity.type}:${entity.label.toLowerCase()}`;
 
+/** The name by which the queue finds it: hosts and accounts are written with their domain here and without it there. */
+export const findable = (entity: { type: string; label: string }): string =>
+  ["Host", "Account", "Mailbox"].includes(entity.type) ? shortLabel(entity) : entity.label;
+
 /** The short form for a chip: a host without its domain, an account without its realm, a path's last part, a hash's start. */
 export function shortLabel(entity: { type: string; label: string }): string {
   const { type } = entity;

@@ -1,38 +1,34 @@
-import { Button, Checkbox, Input, Tooltip } from "@fluentui/react-components";
+import { Button, Checkbox } from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
-import { type FormEvent, useEffect, useMemo, useRef, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { everyIncident, type IncidentFilter, incidentsQuery, sessionQuery } from "~/api/queries";
-import { SEVERITIES, STATUSES } from "~/api/types";
+import { SEVERITIES } from "~/api/types";
 import type { QueueSearch } from "~/app/router";
-import { FilterMenu } from "~/components/FilterMenu";
 import {
   ArrowClockwiseRegular,
   ArrowDownloadRegular,
   ChevronLeftRegular,
   ChevronRightRegular,
-  DismissRegular,
   FilterDismissRegular,
-  SearchRegular,
   ShareRegular,
   ShieldCheckmarkRegular,
 } from "~/components/icons";
-import { Keys } from "~/components/Keys";
-import { SeverityMark, statusName } from "~/components/marks";
+import { SeverityMark } from "~/components/marks";
 import { Card, Page } from "~/components/Page";
 import { useRoving } from "~/components/roving";
 import { Empty, LoadingRows, ProblemBar } from "~/components/states";
 import { useNotices } from "~/components/toasts";
-import { CLASSIFICATIONS, verdictName } from "~/lib/classification";
 import { incidentsCsv } from "~/lib/incidentsCsv";
 import { count, number } from "~/lib/text";
 import { download } from "~/lib/values";
 import { useMay } from "~/app/permissions";
 import { BulkBar } from "./BulkBar";
 import { ColumnMenu, COLUMNS, useColumns } from "./columns";
-import { DEFAULT_STATUS, isFiltered, list, nextSort, PAGE_SIZE, TIMES, toFilter, unlist } from "./filter";
+import { isFiltered, list, nextSort, PAGE_SIZE, toFilter, unlist } from "./filter";
 import { told, useHeld } from "./held";
 import { Views } from "./Views";
+import { QueueFilters } from "./QueueFilters";
 import { QueueRow } from "./QueueRow";
 import css from "./Queue.module.css";
 
@@ -64,11 +60,8 @@ export function QueuePage() {
   useEffect(() => setChosen(new Set()), [view]);
 
   const { rows: items, news, take } = useHeld(view, data?.items, !isPlaceholderData, chosen.size > 0, box);
-  const tags = useMemo(() => [...new Set([...list(search.tag), ...(data?.items ?? []).flatMap((i) => i.tags)])].sort(), [data, search.tag]);
-  const owners = useMemo(() => ownerOptions(data?.counts.owner, me), [data, me]);
   const page = search.page ?? 1;
   const pages = Math.max(1, Math.ceil((data?.total ?? 0) / PAGE_SIZE));
-  const statuses = search.status === "all" ? [] : list(search.status ?? DEFAULT_STATUS);
 
   const show = (wanted: QueueSearch, wantedColumns: string[] | null) => {
     chooseColumns(wantedColumns);
@@ -118,58 +111,7 @@ export function QueuePage() {
           );
         })}
       </div>
-      <div className={css.filters}>
-        <SearchBox value={search.q ?? ""} onSearch={(q) => set({ q: q || undefined })} />
-        <FilterMenu
-          name="Status"
-          options={STATUSES.map((s) => ({ value: s, label: statusName(s), count: data?.counts.status?.[s] }))}
-          chosen={statuses}
-          quiet={!search.status}
-          onChange={(values) =>
-            set({
-              status:
-                values.length === 0 || values.length === STATUSES.length
-                  ? "all"
-                  : values.join(",") === DEFAULT_STATUS
-                    ? undefined
-                    : values.join(","),
-            })
-          }
-        />
-        <FilterMenu name="Assigned to" options={owners} chosen={list(search.owner)} onChange={(values) => set({ owner: unlist(values) })} />
-        <FilterMenu
-          name="Tags"
-          options={tags.map((tag) => ({ value: tag, label: tag }))}
-          chosen={list(search.tag)}
-          onChange={(values) => set({ tag: unlist(values) })}
-        />
-        <FilterMenu
-          name="Classification"
-          options={[
-            ...CLASSIFICATIONS.map((value) => ({ value: value as string, label: verdictName(value) })),
-            { value: "none", label: "Not classified" },
-          ]}
-          chosen={list(search.classification)}
-          onChange={(values) => set({ classification: unlist(values) })}
-        />
-        <FilterMenu
-          name="Last activity"
-          all="Any time"
-          options={TIMES.map(({ value, label }) => ({ value, label }))}
-          chosen={list(search.time)}
-          onChange={(values) => set({ time: values.at(-1) })}
-        />
-        {isFiltered(search) ? (
-          <Button
-            appearance="subtle"
-            icon={<FilterDismissRegular />}
-            onClick={() => void navigate({ to: "/incidents", search: {}, replace: true })}
-          >
-            Reset
-          </Button>
-        ) : null}
-        <Keys className={css.keys} keys={["j", "k"]} does="move" />
-      </div>
+      <QueueFilters search={search} set={set} counts={data?.counts} me={me} />
       {error && !data ? <ProblemBar error={error} retry={() => void refetch()} /> : null}
       <Card className={css.card}>
         <div ref={box}>
@@ -341,35 +283,6 @@ function SortHeader({
   );
 }
 
-function SearchBox({ value, onSearch }: { value: string; onSearch: (text: string) => void }) {
-  const [text, setText] = useState(value);
-  useEffect(() => setText(value), [value]);
-  const submit = (event: FormEvent) => {
-    event.preventDefault();
-    onSearch(text.trim());
-  };
-  return (
-    <form onSubmit={submit} className={css.searchForm}>
-      <Input
-        aria-label="Filter by title, entity or number"
-        placeholder="Title, entity or number"
-        contentBefore={<SearchRegular />}
-        contentAfter={
-          value ? (
-            <Tooltip content="Clear the search" relationship="label">
-              <Button size="small" appearance="transparent" icon={<DismissRegular />} onClick={() => onSearch("")} />
-            </Tooltip>
-          ) : undefined
-        }
-        value={text}
-        onChange={(_, data) => setText(data.value)}
-        onBlur={() => text.trim() !== value && onSearch(text.trim())}
-        className={css.searchInput}
-      />
-    </form>
-  );
-}
-
 function NoIncidents({ filtered }: { filtered: boolean }) {
   const navigate = useNavigate();
   return filtered ? (
@@ -385,14 +298,6 @@ function NoIncidents({ filtered }: { filtered: boolean }) {
       <Button onClick={() => void navigate({ to: "/sources" })}>Check the data sources</Button>
     </Empty>
   );
-}
-
-function ownerOptions(counts: Record<string, number> | undefined, me: string | undefined) {
-  const names = Object.entries(counts ?? {}).filter(([name]) => name !== "" && name !== "none");
-  const options = names.map(([name, n]) => ({ value: name, label: name === me ? `${name} (me)` : name, count: n }));
-  if (me && !options.some((o) => o.value === me)) options.unshift({ value: me, label: `${me} (me)`, count: 0 });
-  options.push({ value: "none", label: "Nobody", count: counts?.[""] ?? 0 });
-  return options;
 }
 
 /** j and k walk the rows by their links, so Enter opens by itself and a screen reader follows. */

@@ -31,6 +31,12 @@ export function toFilter(search: QueueSearch, now = Date.now()): IncidentFilter 
     classification: search.classification,
     since: since(search.time, now),
     q: search.q,
+    tactic: search.tactic,
+    product: search.product,
+    entity: search.entity,
+    entity_type: search.entity_type,
+    min_priority: rangeOf(search.priority)[0],
+    max_priority: rangeOf(search.priority)[1],
     sort: (search.sort ?? "priority") as IncidentFilter["sort"],
     order: search.order ?? (search.sort && ascendingFirst.has(search.sort) ? "asc" : "desc"),
     limit: PAGE_SIZE,
@@ -49,5 +55,18 @@ export const list = (text: string | undefined): string[] => (text ? text.split("
 export const unlist = (values: string[]): string | undefined => (values.length ? values.join(",") : undefined);
 
 /** Whether anything but the default view is asked for. */
-export const isFiltered = (search: QueueSearch): boolean =>
-  Boolean(search.status || search.severity || search.owner || search.tag || search.classification || search.time || search.q);
+export const isFiltered = ({ sort: _, order: __, page: ___, ...filters }: QueueSearch): boolean => Object.values(filters).some(Boolean);
+
+/** From and to of a range like "60-100", "60-" or "-20"; what is none has no bounds. */
+export function rangeOf(text: string | undefined): [number | undefined, number | undefined] {
+  const [, from, to] = /^(\d{0,3})-(\d{0,3})$/.exec(text ?? "") ?? [];
+  const bound = (digits: string | undefined) => (digits ? Math.min(100, Number(digits)) : undefined);
+  return [bound(from), bound(to)];
+}
+
+/** The range as the address has it; the smaller number comes first, whichever was written where. */
+export function rangeText(from: string, to: string): string | undefined {
+  const [least, most] = rangeOf(`${from.trim()}-${to.trim()}`);
+  if (least === undefined && most === undefined) return undefined;
+  return least !== undefined && most !== undefined && least > most ? `${most}-${least}` : `${least ?? ""}-${most ?? ""}`;
+}

@@ -40,9 +40,14 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_incident_marks_incident_id"), "incident_marks", ["incident_id"], unique=False)
     connection = op.get_bind()
-    sqlite = connection.dialect.name == "sqlite"
-    for kind, member, of_sqlite, of_postgresql in _MARKS:
-        said = (_SQLITE if sqlite else _POSTGRESQL).format(
-            kind=kind, member=member, value=of_sqlite if sqlite else of_postgresql
-        )
-        connection.exec_driver_sql(said)
+    for statement in fills(sqlite=connection.dialect.name == "sqlite"):
+        connection.exec_driver_sql(statement)
+
+
+def fills(*, sqlite: bool) -> list[str]:
+    """What makes the marks of the rows that there are."""
+    made = _SQLITE if sqlite else _POSTGRESQL
+    return [
+        made.format(kind=kind, member=member, value=of_sqlite if sqlite else of_postgresql)
+        for kind, member, of_sqlite, of_postgresql in _MARKS
+    ]

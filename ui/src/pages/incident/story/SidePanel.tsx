@@ -5,7 +5,7 @@ import { EntityIcon } from "~/components/EntityIcon";
 import { CodeRegular, DismissRegular } from "~/components/icons";
 import { EntityChip, ReasonList, SeverityMark, TacticLabel, Technique, Time } from "~/components/marks";
 import { byKillChain } from "~/lib/attack";
-import { entityKey, huntQuery, shortLabel, sortEntities, typeName } from "~/lib/entities";
+import { entityKey, findable, huntQuery, shortLabel, sortEntities, typeName } from "~/lib/entities";
 import { endOf, pageOf } from "~/lib/entityPage";
 import { alertHunt, alertsOf, type Selection } from "~/lib/story";
 import { count, number, unturned, words } from "~/lib/text";
@@ -183,7 +183,7 @@ function EntityPanel({ incident, entity: key, select }: { incident: Incident; en
               Its page
             </Link>
           ) : null}
-          <Link to="/incidents" search={{ q: shortLabel(entity), status: "all" }} className={css.hunt}>
+          <Link to="/incidents" search={{ entity: findable(entity), status: "all" }} className={css.hunt}>
             Other incidents
           </Link>
         </div>
