@@ -13,7 +13,7 @@ from tocsin.base.clock import ManualClock
 from tocsin.base.errors import UsageError
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.state import State, incident_marks
-from tocsin.state.migrations.versions import v0008_incident_marks as revision
+from tocsin.state.migrations.versions import v0009_incident_marks as revision
 from tocsin.tables import Entity
 
 ADDRESS = Entity("IP", {"Address": "203.0.113.9"})
