@@ -53,7 +53,7 @@ def main() -> None:
 
     for n, each in enumerate(alerts()):
         if n == KEPT:
-            assert desk.keep_memory()
+            assert desk.memory.keep()
         desk.add([each], within=dies if n == KILLED else None)
 
 

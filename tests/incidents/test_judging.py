@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from tests.incidents.test_correlate import ANN, BOB, WS1, WS2, alert, incidents
 from tocsin.base.errors import UsageError
 from tocsin.content import load_packs, packs_dir
-from tocsin.incidents import desk as desk_module
-from tocsin.incidents import rejudge
+from tocsin.incidents import recollection, rejudge
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.history import rebuild
 from tocsin.incidents.judging import AssetRow, set_weights
@@ -231,16 +230,16 @@ def test_a_noisy_rules_open_incidents_are_judged_again_in_rounds(state: State, m
 
 def test_judging_again_makes_correlation_read_nothing_anew(state: State, monkeypatch: Any) -> None:
     """A merge by people while thousands of incidents were judged again read everything anew, and alerts waited."""
-    monkeypatch.setattr(desk_module, "_FEW", 3)
+    monkeypatch.setattr(recollection, "_FEW", 3)
     desk = IncidentDesk(state)
     desk.add([alert("a", n, Entity.host(f"pc{n}.contoso.com")) for n in range(12)])
-    monkeypatch.setattr(desk, "_load", lambda: pytest.fail("everything is read anew"))
+    monkeypatch.setattr(desk.memory, "read", lambda: pytest.fail("everything is read anew"))
     Tuning(state, desk).set(None, {"severity.Medium": 50}, actor=ANNA)
     one, two = (i["id"] for i in desk.page(limit=2)["items"])
     with state.write() as unit:
         desk.merge(unit, one, [two], reason="", actor=ANNA)
     desk.add([alert("b", 20, Entity.host("pc3.contoso.com"))])
-    held = desk._correlator.get(one)
+    held = desk.memory.correlator.get(one)
     assert held is not None
     assert len(held.alerts) == 2
 

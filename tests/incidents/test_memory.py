@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ import structlog
 
 from tests.incidents.memory_killed import KEPT, KILLED, alerts, opened
 from tests.incidents.test_correlate import ANN, BOB, WS1, WS2, alert
+from tests.workspace import memory_read
 from tocsin.base.clock import ManualClock
 from tocsin.incidents import memory
 from tocsin.incidents.desk import IncidentDesk
@@ -36,7 +38,7 @@ def members(desk: IncidentDesk) -> dict[str, list[tuple[str, Any]]]:
 
 def remembers(desk: IncidentDesk) -> dict[str, Any]:
     """What it knows of things, places and rules, and which alerts it holds where."""
-    correlator = desk._correlator
+    correlator = desk.memory.correlator
     seen = {
         name: {key: sorted(s.values() if isinstance(s, dict) else [s]) for key, s in company._seen.items()}
         for name, company in (("company", correlator._company), ("fired", correlator._fired))
@@ -74,8 +76,8 @@ def test_a_killed_process_goes_on_with_what_it_had_kept(tmp_path: Path, straight
     with structlog.testing.capture_logs() as logged:
         state, desk = opened(tmp_path)
     assert was_recalled(logged) == [True]
-    assert desk._correlator.knows(alerts()[KEPT + 40].id)
-    assert not desk._correlator.knows(alerts()[KILLED].id)
+    assert desk.memory.correlator.knows(alerts()[KEPT + 40].id)
+    assert not desk.memory.correlator.knows(alerts()[KILLED].id)
     for each in alerts()[KILLED:]:
         desk.add([each])
     assert (members(desk), remembers(desk)) == straight
@@ -122,8 +124,8 @@ def after_what(state: State, file: Path, happens: Any) -> list[str]:
     desk.add([alert("a", 0, WS1, ANN), alert("b", 1, WS2, BOB)])
     desk.add([alert(f"n{n}", 2) for n in range(150)])  # so that the first ones are at rest
     desk.add([alert("n", 3)])
-    assert desk.keep_memory()
-    happens(desk, desk._correlator._alerts["al_a_0"])
+    assert desk.memory.keep()
+    happens(desk, desk.memory.correlator._alerts["al_a_0"])
     with structlog.testing.capture_logs() as logged:
         again = IncidentDesk(state, memory=file)
     assert was_recalled(logged) == [True]
@@ -147,7 +149,7 @@ def test_a_decision_that_no_mirror_saw_counts(state: State, file: Path) -> None:
         with state.write() as unit:
             elsewhere.change(unit, incident_id, {"add_tags": ["Locked"]}, actor=ANNA)
         desk.add([alert("more", 4)])
-        assert desk.keep_memory()
+        assert desk.memory.keep()
 
     assert len(after_what(state, file, locks)) == 2
 
@@ -160,7 +162,7 @@ def test_nothing_happened_and_it_joins(state: State, file: Path) -> None:
 def test_a_file_of_no_use_is_passed_over(tmp_path: Path, state: State, file: Path, harm: str) -> None:
     desk = IncidentDesk(state, memory=file)
     desk.add([alert("a", 0, WS1, ANN), alert("b", 1, WS2, BOB)])
-    assert desk.keep_memory()
+    assert desk.memory.keep()
     settings, used = CorrelationSettings(), state
     content = file.read_bytes()
     match harm:
@@ -178,7 +180,7 @@ def test_a_file_of_no_use_is_passed_over(tmp_path: Path, state: State, file: Pat
     with structlog.testing.capture_logs() as logged:
         again = IncidentDesk(used, settings=settings, memory=file)
     assert was_recalled(logged) == [False]
-    assert again._correlator.size.alerts == 2
+    assert again.memory.correlator.size.alerts == 2
     if used is not state:
         used.close()
 
@@ -189,21 +191,21 @@ def test_what_was_learned_since_is_known_after_a_start(state: State, file: Path)
     desk.add([alert("a", 0, WS1, ANN, correlate=False), late])
     desk.add([alert(f"n{n}", 6) for n in range(150)])
     desk.add([alert("n", 7)])
-    assert desk.keep_memory()
+    assert desk.memory.keep()
     known = Alias(WS2, WS1, late.time - timedelta(hours=1), late.time + timedelta(hours=1), 0.9, "DHCP", {"Mac": "1"})
     desk.resolve = lambda each: replace(each, aliases=(known,)) if each.id == late.id else each
     assert desk.learned(WS2.strong_keys(), late.time) == []  # nobody is told: the log says nothing of it
     again = IncidentDesk(state, memory=file)
-    held = again._correlator.holding(late.id)
+    held = again.memory.correlator.holding(late.id)
     assert held is not None
     assert [a.alert.aliases for a in held.alerts] == [(known,)]
     assert remembers(again) == remembers(desk)
-    assert [i.id for i in (c.incident for c in again._correlator.preview(alert("b", 6, WS1)))] == [
-        c.incident.id for c in desk._correlator.preview(alert("b", 6, WS1))
+    assert [i.id for i in (c.incident for c in again.memory.correlator.preview(alert("b", 6, WS1)))] == [
+        c.incident.id for c in desk.memory.correlator.preview(alert("b", 6, WS1))
     ]
     again.add([alert("b", 6, WS1)])
     assert held.alert_ids() == {late.id, "al_b_6"}
-    assert again.keep_memory()
+    assert again.memory.keep()
     with state.read() as unit:
         assert memory.learned(unit) == []
 
@@ -226,3 +228,61 @@ def test_weights_that_only_score_need_nothing_read_anew(state: State, file: Path
     assert was_recalled(logged) == [False]
     desk.add([alert("d", 3, WS2, BOB)])
     assert desk.page()["total"] == 3
+
+
+def test_who_adds_waits_and_what_people_decide_meanwhile_counts(tmp_path: Path) -> None:
+    """As if everything had been read before anybody came: members and reasons, and what is remembered."""
+    whole = alerts()
+
+    def decides(desk: IncidentDesk) -> None:
+        items = desk.page(limit=500)["items"]
+        with desk._state.write() as unit:
+            desk.change(unit, items[0]["id"], {"status": "Resolved"}, actor=ANNA)
+            desk.change(unit, items[1]["id"], {"add_tags": ["Locked"]}, actor=ANNA)
+        with desk._state.write() as unit:
+            desk.merge(unit, items[2]["id"], [items[3]["id"]], reason="", actor=ANNA)
+
+    found = []
+    for place, beside in ((tmp_path / "before", False), (tmp_path / "beside", True)):
+        state, desk = opened(place)
+        with state.write() as unit:
+            unit.users.add("anna", "Anna", "x", ["Responder"])
+        desk.add(whole[:KEPT])
+        with memory_read.slow() as lifted:
+            if not beside:
+                lifted.set()
+            desk = IncidentDesk(state, beside=beside)
+            assert desk.memory.ready is not beside
+            with ThreadPoolExecutor(3) as pool:
+                decides(desk)
+                coming = pool.submit(lambda desk=desk: [desk.add([a]) for a in whole[KEPT:]])
+                assert desk.get(desk.page()["items"][0]["id"])["activity"]
+                assert not (beside and coming.done())
+                lifted.set()
+                coming.result(120)
+        found.append((members(desk), remembers(desk)))
+        state.close()
+    assert found[0] == found[1]
+
+
+def test_a_reading_that_fails_is_told_and_tried_again(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    IncidentDesk(state).add([alert("a", 0, WS1, ANN)])
+
+    def fails(*_: Any) -> None:
+        raise RuntimeError("the disk is broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tocsin.incidents.store.adopt_growing", fails)
+        desk = IncidentDesk(state, beside=True)
+        with pytest.raises(RuntimeError, match="broken"):
+            desk.add([alert("b", 1, WS1, ANN)])
+        with pytest.raises(RuntimeError, match="broken"):
+            desk.add([alert("b", 1, WS1, ANN)])
+    while True:
+        try:
+            desk.add([alert("b", 1, WS1, ANN)])
+            break
+        except RuntimeError:  # the reading that was begun before it was mended
+            continue
+    (item,) = desk.page()["items"]
+    assert item["alert_count"] == 2

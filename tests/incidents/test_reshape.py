@@ -294,7 +294,7 @@ def test_correlation_goes_on_with_what_people_made(desk: IncidentDesk) -> None:
     merge(desk, one, two)
     desk.add([alert("b2", 5, WS2, BOB)])
     assert members(desk, one) == ["a1", "a2", "b1", "b2"], "what belonged to the merged one comes to the one that stays"
-    assert IncidentDesk(desk._state)._correlator.get(two) is None
+    assert IncidentDesk(desk._state).memory.correlator.get(two) is None
 
 
 def test_correlation_does_not_join_again_what_people_took_apart(desk: IncidentDesk) -> None:
@@ -371,8 +371,9 @@ def memory(correlator: Correlator) -> dict[str, object]:
 
 def test_what_people_made_is_read_anew_as_a_restart_would(desk: IncidentDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two, three = ids(desk)
-    before = desk._correlator
-    monkeypatch.setattr(desk, "_load", lambda: pytest.fail("all of it was read anew"))
+    before = desk.memory.correlator
+    read = desk.memory.read
+    monkeypatch.setattr(desk.memory, "read", lambda: pytest.fail("all of it was read anew"))
     merge(desk, one, two)
     move(desk, one, alert_ids(desk, one, "a1"), None)
     desk.add([alert("c9", 9, WS2, BOB)])
@@ -381,12 +382,12 @@ def test_what_people_made_is_read_anew_as_a_restart_would(desk: IncidentDesk, mo
     with desk._state.write() as unit:
         desk.unmerge(unit, undo, actor=ANNA)
     desk.add([alert("c11", 11, WS2, BOB)])
-    assert desk._correlator is before, "only what was changed was read anew"
-    assert memory(desk._correlator) == memory(IncidentDesk._load(desk))
+    assert desk.memory.correlator is before, "only what was changed was read anew"
+    assert memory(desk.memory.correlator) == memory(read())
 
 
 def test_after_a_transaction_that_failed_memory_is_what_the_database_holds(desk: IncidentDesk) -> None:
-    before = desk._correlator
+    before = desk.memory.correlator
 
     def fails(_unit: object) -> None:
         raise RuntimeError("the disk is full")
@@ -394,8 +395,8 @@ def test_after_a_transaction_that_failed_memory_is_what_the_database_holds(desk:
     several = [alert("c1", 3, WS2, BOB), alert("c2", 4, Entity.host("ws78.contoso.com"), severity="High")]
     with pytest.raises(RuntimeError, match="disk"):
         desk.add(several, within=fails)
-    assert desk._correlator is before
-    assert memory(before) == memory(desk._load())
+    assert desk.memory.correlator is before
+    assert memory(before) == memory(desk.memory.read())
     desk.add(several)
     assert all(before.holding(a.id) is not None for a in several)
-    assert memory(before) == memory(desk._load())
+    assert memory(before) == memory(desk.memory.read())

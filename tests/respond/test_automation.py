@@ -591,7 +591,7 @@ def test_an_alert_of_long_ago_that_comes_again_takes_no_other_with_it(state: Sta
     with state.read() as unit:
         held = unit.incidents.holders([old.id, other.id])
     assert len(set(held.values())) == 1
-    desk._correlator.forget_before(old.time + timedelta(days=50))
+    desk.memory.correlator.forget_before(old.time + timedelta(days=50))
     beside = alert("beside", 60 * 24 * 60, Entity.host("ws3.contoso.com"))
     desk.add([old, other, beside])
     with state.read() as unit:

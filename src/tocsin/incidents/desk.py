@@ -1,53 +1,39 @@
-"""The desk: incidents for everybody who asks. It holds the correlator, keeps state in step with it, and answers the queue.
+"""The desk: incidents for everybody who asks. It joins alerts by what correlation remembers, keeps state in step with that, and answers the queue.
 
-Correlation runs under the desk's lock and writes its changes in one transaction. People's changes go to the database first and are mirrored into
-the correlator's memory once they are durable; whoever writes an incident takes people's decisions from the database.
+Correlation runs while it holds its memory and writes its changes in one transaction. People's changes go to the database first and to memory once
+they are durable; whoever writes an incident takes people's decisions from the database.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import structlog
-
-from tocsin.base.errors import StateError
-from tocsin.base.memory import collector_paused
 from tocsin.content import Content
 from tocsin.detect.alert import Alert, iso
-from tocsin.incidents import history, judging, life, memory, metrics, rejudge, reshape, store, tasks
-from tocsin.incidents.correlate import LATE, CorrelationSettings, Correlator, IncidentChange, merge_vetoes
-from tocsin.incidents.fusion import patterns_of
+from tocsin.incidents import history, judging, life, metrics, rejudge, reshape, store, tasks
+from tocsin.incidents.correlate import CorrelationSettings, IncidentChange, merge_vetoes
 from tocsin.incidents.life import Actor
-from tocsin.incidents.links import links_of
-from tocsin.incidents.memory import MemoryFile
-from tocsin.incidents.model import Incident, Status
+from tocsin.incidents.memory import note_learned
+from tocsin.incidents.model import Status
 from tocsin.incidents.pace import Pace
 from tocsin.incidents.pages import Pages, entry
 from tocsin.incidents.priority import Judge
 from tocsin.incidents.queue import checked, known_values
+from tocsin.incidents.recollection import Recollection
 from tocsin.incidents.seen import Seen
 from tocsin.incidents.story import graph, story
-from tocsin.incidents.weights import WEIGHTS, over
 from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, TaskRow, Unit, text_of
 from tocsin.state.incident_cursor import place_after
 from tocsin.tables.entities import EntityKey
 
 __all__ = ["IncidentDesk", "full", "shown", "summary"]
 
-_log = structlog.get_logger("tocsin.incidents")
-
-_FEW = 2_000
-"""So many incidents that others changed are read anew; where it is more, everything is."""
-
-
-class _OutdatedError(Exception):
-    """Memory is older than what people have made of the incidents."""
+_PATIENCE = 5.0
+"""So many seconds somebody waits for an answer for which correlation must remember first."""
 
 
 class IncidentDesk:
@@ -61,162 +47,63 @@ class IncidentDesk:
         content: Callable[[], Content] | None = None,
         correlates: bool = True,
         memory: Path | None = None,
+        beside: bool = False,
     ) -> None:
         """`content`: the packs as they are now, for what incidents are judged by. `correlates`: False for who only passes on what people do;
         whoever correlates on the same state is told to read anew. `memory`: the file in which correlation keeps what it remembers (see
-        `keep_memory`)."""
+        `Recollection.keep`). `beside`: that is read in a thread of its own; alerts that are added before it is there wait for it."""
         self._state = state
-        self._content = content
         self.judging = rejudge.Judging(state, content)
-        self.usual_correlation = settings or CorrelationSettings()
-        """What correlation weighs where nobody has set anything else: the settings file's."""
-        self._settings = self.usual_correlation
-        self._lock = threading.RLock()
         self._pages = Pages()
         self._learned = 0
         """How often something was learned of alerts that are filed: the log doesn't tell of that."""
         self.pace = Pace()
         """How long filing takes, and what makes it long."""
-        self._reshapes, self._seen = 0, 0
-        """How often people had reshaped incidents, and the log's last entry, when memory and database were the same last."""
         self.resolve: Callable[[Alert], Alert] = lambda alert: alert
         """Gives an alert what its entities are known as; asked when it is filed, and again when more is learned."""
         self._listeners: list[Callable[[], None]] = []
-        self._memory = MemoryFile(memory) if memory is not None else None
         history.bring_up_to_date(state)
-        self._settings = self._read_settings()
+        self.memory = Recollection(
+            state,
+            settings or CorrelationSettings(),
+            content=content,
+            file=memory,
+            reads=correlates,
+            beside=beside and correlates,
+        )
+        """What correlation remembers."""
         self.judge()
         self._correlates = correlates
-        self._correlator = self._load() if correlates else Correlator((), self._settings)
 
-    def _load(self) -> Correlator:
-        """Memory as the database has it: what the file remembers and what came since, or all anew. It takes its time where there are many alerts."""
-        self._settings = self._read_settings()
-        began = time.monotonic()
-        with collector_paused(), self._state.read() as unit:
-            self._reshapes, self._seen = reshape.reshapes(unit), unit.incidents.history.last()
-            apart, since = reshape.apart(unit), self._since(unit)
-            made = self._empty(apart)
-            recalled = self._memory is not None and self._memory.recall(unit, made, since)
-            if not recalled:
-                made = self._empty(apart)
-                store.adopt_growing(unit, made, since)
-        size, spent = made.size, round(time.monotonic() - began, 1)
-        if size.alerts:
-            _log.info(
-                "correlation.remembers", incidents=size.incidents, alerts=size.alerts, from_file=recalled, seconds=spent
-            )
-        return made
-
-    def _empty(self, apart: frozenset[frozenset[str]]) -> Correlator:
-        made = self.correlator(self._settings, apart=apart)
-        made.more_vetoes = lambda one, other: judging.group_vetoes(self._state.judge, one, other)
-        made.reader = self._incident
-        return made
-
-    def _incident(self, incident_id: str) -> Incident:
-        """An incident that memory has left in the database."""
-        with self._state.read() as unit:
-            return store.load_resting(unit, incident_id)
-
-    def keep_memory(self, *, entries: int = 1, seconds: float = 0.0) -> bool:
-        """Writes what correlation remembers into its file, so that the next start is quick however this process ends. Whether it did: not without
-        a file, and not when fewer than so many entries came to the incident log since, in less than that time."""
-        if self._memory is None or not self._correlates or not self._seen:
-            return False  # an incident log without entries: there is nothing to remember
-        with self._lock, collector_paused():
-            if not self._memory.due(self._seen, entries=entries, seconds=seconds):
-                return False
-            remembered, seq, setting = self._correlator.remembered(), self._seen, memory.setting_of(self._correlator)
-            with self._state.read() as unit:
-                learned = memory.learned(unit)
-        try:
-            with self._state.read() as unit:
-                self._memory.write(unit, remembered, seq, setting)
-        except OSError as error:
-            _log.warning("correlation.memory_not_kept", error=str(error))
-            return False
-        if learned:
-            try:
-                with self._state.write() as unit:
-                    memory.forget_learned(unit, learned)
-            except StateError as error:  # then it is read anew once more at the next start
-                _log.warning("correlation.memory_not_kept", error=str(error))
-        return True
+    def stop(self) -> None:
+        """Lets nobody wait any longer for correlation's memory where that isn't there yet."""
+        self.memory.stop()
 
     def close(self) -> None:
         """Keeps what correlation remembers."""
-        self.keep_memory()
-
-    def _since(self, unit: Unit) -> datetime:
-        """What an incident's last event must not be older than for alerts to join it: what memory would not have forgotten yet."""
-        newest, oldest = unit.incidents.newest_event(), self._state.clock.now() - 2 * self._settings.horizon
-        return oldest if newest is None else max(oldest, newest - self._settings.horizon - LATE)
-
-    def _keep_up(self) -> None:
-        """Takes into memory what people have made of incidents since, and other programs. The caller holds the lock."""
-        with self._state.read() as unit:
-            if reshape.reshapes(unit) == self._reshapes:
-                return
-            changed = unit.incidents.history.changed_by_others(self._seen, store.CORRELATION, _FEW + 1, but=store.JUDGE)
-        if len(changed) > _FEW or self._read_settings() != self._settings:
-            self._correlator = self._load()
-        else:
-            self._renew(changed)
-
-    def _renew(self, incident_ids: Collection[str]) -> None:
-        with self._state.read() as unit:
-            self._reshapes, self._seen = reshape.reshapes(unit), unit.incidents.history.last()
-            several = store.load_several(unit, sorted(incident_ids), self._since(unit))
-            self._correlator.renew(incident_ids, several, apart=reshape.apart(unit))
-
-    def _read_settings(self) -> CorrelationSettings:
-        """The settings file's, under what somebody set since; what no program knows any more is left out."""
-        with self._state.read() as unit:
-            given = unit.kv.get(judging.CORRELATION, {})
-        known = {
-            n: v
-            for n, v in given.items()
-            if n.removeprefix("weights.") in WEIGHTS or n in CorrelationSettings.model_fields
-        }
-        return over(self.usual_correlation, known)
+        self.memory.stop()
+        self.memory.keep()
 
     @property
     def remembered(self) -> tuple[int, int]:
-        """How many incidents, shown or not, and how many alerts correlation remembers."""
-        size = self._correlator.size
+        """How many incidents, shown or not, and how many alerts correlation remembers; none before it does."""
+        size = self.memory.correlator.size
         return size.incidents, size.alerts
 
     @property
     def correlation(self) -> CorrelationSettings:
         """What correlation weighs now."""
-        return self._settings
+        return self.memory.settings
 
-    def correlator(
-        self,
-        settings: CorrelationSettings,
-        incidents: Iterable[Incident] = (),
-        *,
-        apart: frozenset[frozenset[str]] = frozenset(),
-    ) -> Correlator:
-        """A correlator of its own with those settings and the packs' links and patterns."""
-        content = self._content() if self._content is not None else None
-        return Correlator(
-            incidents,
-            settings,
-            apart=apart,
-            links=links_of(content) if content is not None else None,
-            patterns=patterns_of(content)[0] if content is not None else None,
-        )
+    @property
+    def usual_correlation(self) -> CorrelationSettings:
+        """What correlation weighs where nobody has set anything else: the settings file's."""
+        return self.memory.usual
 
     def retune(self) -> int:
         """Takes in weights that were set: correlation's from the next alert on, priority's for open incidents now, those beyond
         `rejudge.AT_ONCE` alerts by upkeep (see `judging.behind`). Gives how many incidents have another priority."""
-        with self._lock:
-            self._settings = self._read_settings()
-            if self._correlates:
-                self._keep_up()  # what people have made of incidents counts first
-                self._correlator = self._correlator.under(self._settings) or self._load()
+        self.memory.retune()
         return self.judge(again=True, most=rejudge.AT_ONCE if self._correlates else None)
 
     def on_event(self, listener: Callable[[], None]) -> None:
@@ -235,25 +122,25 @@ class IncidentDesk:
 
         def write(unit: Unit, changes: list[IncidentChange]) -> None:
             with filing.part("writing"):
-                store.save(unit, self._correlator, changes)
+                store.save(unit, self.memory.correlator, changes)
                 if within is not None:
                     within(unit)
 
         def join() -> list[IncidentChange]:
             with filing.part("joining"):
-                return self._correlator.add(alerts)
+                return self.memory.correlator.add(alerts)
 
-        with self.pace.filing(self._lock, len(alerts)) as filing:
+        with self.pace.filing(self.memory.held(), len(alerts)) as filing:
             alerts = self._not_filed(alerts)
-            changes = self._kept(join, write)
-            self._correlator.shed(alerts)
+            changes = self.memory.kept(join, write)
+            self.memory.correlator.shed(alerts)
         if changes:
             self._tell()
         return changes
 
     def _not_filed(self, alerts: Sequence[Alert]) -> Sequence[Alert]:
         """Without those that are filed already and that memory has let go of: events of long ago may be sent again at any time."""
-        unknown = [a.id for a in alerts if not self._correlator.knows(a.id)]
+        unknown = [a.id for a in alerts if not self.memory.correlator.knows(a.id)]
         if not unknown:
             return alerts
         with self._state.read() as unit:
@@ -266,78 +153,34 @@ class IncidentDesk:
         more: list[Alert] = []
 
         def change() -> list[IncidentChange] | None:
-            resolved = [(a, self.resolve(a)) for a in self._correlator.concerned(keys, since)]
+            resolved = [(a, self.resolve(a)) for a in self.memory.correlator.concerned(keys, since)]
             more[:] = [after for before, after in resolved if len(after.aliases) > len(before.aliases)]
-            return [c for a in more for c in self._correlator.learn(a)] if more else None
+            return [c for a in more for c in self.memory.correlator.learn(a)] if more else None
 
         def write(unit: Unit, changes: list[IncidentChange]) -> None:
             for alert in more:
                 unit.incidents.know(alert.id, [a.to_dict() for a in alert.aliases])
-            held = (self._correlator.holding(a.id) for a in more)
-            memory.note_learned(unit, {i.id for i in held if i is not None})
-            store.save(unit, self._correlator, changes)
+            held = (self.memory.correlator.holding(a.id) for a in more)
+            note_learned(unit, {i.id for i in held if i is not None})
+            store.save(unit, self.memory.correlator, changes)
 
-        with self._lock:
-            changes = self._kept(change, write, whole=True)  # what alerts are known as is in memory, too
+        with self.memory.held():
+            changes = self.memory.kept(change, write, whole=True)  # what alerts are known as is in memory, too
             self._learned += bool(more)
         if changes:
             self._tell()
         return changes
 
-    def _kept(
-        self,
-        change: Callable[[], list[IncidentChange] | None],
-        write: Callable[[Unit, list[IncidentChange]], None],
-        *,
-        whole: bool = False,
-    ) -> list[IncidentChange]:
-        """What `change` makes of memory, made durable by `write` in one transaction; nothing is written where it gives None. When that fails,
-        memory goes back to what the database holds: of the incidents to which alerts came, or the `whole` of it. The caller holds the lock."""
-        while True:
-            self._keep_up()
-            touched: list[str] = []
-            try:
-                changes = change()
-                if changes is None:
-                    return []
-                touched = [] if whole else self._correlator.touched()
-                with self._state.write() as unit:
-                    if reshape.reshapes(unit) != self._reshapes:
-                        raise _OutdatedError
-                    write(unit, changes)
-                    last = unit.incidents.history.last()
-                self._seen = last
-                return changes
-            except _OutdatedError:
-                self._go_back(touched)  # people merged or moved since: look again at what is there now
-            except BaseException:
-                self._go_back(touched)
-                raise
-
-    def _go_back(self, touched: Sequence[str]) -> None:
-        """Makes memory again what the database holds, after those alerts came to incidents; all of it where that isn't known."""
-        if not touched:
-            self._correlator = self._load()
-            return
-        with self._state.read() as unit:
-            there = unit.incidents.holders(touched).values()
-            changed = unit.incidents.history.changed_by_others(self._seen, store.CORRELATION, _FEW + 1, but=store.JUDGE)
-        here = (i.id for a in touched if (i := self._correlator.holding(a)) is not None)
-        if len(changed) > _FEW or self._read_settings() != self._settings:
-            self._correlator = self._load()
-        else:
-            self._renew({*there, *here, *changed})
-
     def judge(self, *, again: bool = False, most: int | None = None) -> int:
         """Reads anew what incidents are judged by; with `again` every open incident is judged again (of `most` alerts together, the most
         urgent first). Gives how many changed."""
-        self.judging.look(separate_groups=self._settings.separate_device_groups)
+        self.judging.look(separate_groups=self.memory.settings.separate_device_groups)
         return self._told(self.judging.again(most=most)) if again else 0
 
     def catch_up(self) -> int:
         """Reads anew what incidents are judged by and judges again those that it concerns, of at most `rejudge.AT_ONCE` alerts together; the rest
         when it is called again (see `judging.behind`). Gives how many changed."""
-        judge = self.judging.look(separate_groups=self._settings.separate_device_groups)
+        judge = self.judging.look(separate_groups=self.memory.settings.separate_device_groups)
         return self._told(self.judging.catch_up(judge, most=rejudge.AT_ONCE))
 
     def _told(self, changed: int) -> int:
@@ -375,11 +218,6 @@ class IncidentDesk:
             self.judge(again=True, most=rejudge.AT_ONCE)
         return changed
 
-    def forget_before(self, age: timedelta | None = None) -> None:
-        """Drops from memory incidents that nothing can join any more."""
-        with self._lock:
-            self._correlator.forget_before(self._state.clock.now() - (age or 2 * self._settings.horizon))
-
     # ------------------------------------------------------------------------------------------ people
 
     def change(self, unit: Unit, incident_id: str, changes: Mapping[str, Any], *, actor: Actor) -> dict[str, Any]:
@@ -387,7 +225,7 @@ class IncidentDesk:
         made = life.change(unit, incident_id, changes, actor=actor)
         if made and not self._correlates:
             reshape.count(unit)
-        unit.afterwards(lambda: self._mirror(incident_id))
+        unit.afterwards(lambda: self.memory.decided(incident_id))
         unit.afterwards(self._tell)
         return made
 
@@ -447,17 +285,6 @@ class IncidentDesk:
         """See `reshape.unmove`."""
         unit.afterwards(self._tell)
         return reshape.unmove(unit, undo, actor=actor)
-
-    def _mirror(self, incident_id: str) -> None:
-        with self._lock:
-            held = self._correlator.get(incident_id)
-            if held is None:
-                return
-            with self._state.read() as unit:
-                row = unit.incidents.get(incident_id)
-            if row is None:
-                return
-            store.keep_decisions(held, row)
 
     def _tell(self) -> None:
         for listener in self._listeners:
@@ -556,9 +383,9 @@ class IncidentDesk:
         """What would join an incident, and why or why not, nearest first; NotFoundError when there is none to show."""
         with self._state.read() as unit:
             shown(unit, incident_id)
-        with self._lock:
-            target = self._correlator.get(incident_id)
-            found = self._correlator.neighbours(incident_id)[:most]
+        with self.memory.held(_PATIENCE) as correlator:
+            target = correlator.get(incident_id)
+            found = correlator.neighbours(incident_id)[:most]
         return [
             {
                 "id": c.incident.id,
@@ -566,7 +393,7 @@ class IncidentDesk:
                 "title": c.incident.title,
                 "shown": c.incident.promoted,
                 "score": round(c.score, 1),
-                "threshold": self._settings.threshold,
+                "threshold": self.memory.settings.threshold,
                 "joins": c.joins,
                 "reasons": [r.to_dict() for r in c.reasons],
                 "vetoes": merge_vetoes(target, c.incident) if target is not None else [],

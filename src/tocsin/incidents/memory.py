@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -100,9 +100,10 @@ class MemoryFile:
             raise
         self.kept, self._written = seq, time.monotonic()
 
-    def recall(self, unit: Unit, correlator: Correlator, since: datetime) -> bool:
+    def recall(self, unit: Unit, correlator: Correlator, since: datetime, goes_on: Callable[[], None]) -> bool:
         """Lets a correlator that knows nothing remember what the file says, and what the database says came since. False where there is no such
-        file, or it is of no use: the correlator is of none then, either. `since`: see `store.adopt_growing`."""
+        file, or it is of no use: the correlator is of none then, either. `since` and `goes_on`: see
+        `store.adopt_growing`."""
         frames = _read(self.path)
         if frames is None:
             return False
@@ -117,6 +118,7 @@ class MemoryFile:
             return False
         awake: dict[str, frozenset[str]] = {}
         for name, items in frames[1]:
+            goes_on()
             if name == "awake":
                 awake.update((incident_id, frozenset(alerts)) for incident_id, alerts in items)
             else:

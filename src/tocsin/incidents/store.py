@@ -7,7 +7,7 @@ Every change is an entry of the incident log first; the rows are projections of 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -46,15 +46,16 @@ JUDGE = "system:priority"
 """The actor of changes that judging again makes: they change nothing that correlation looks at."""
 
 
-def adopt_growing(unit: Unit, correlator: correlate.Correlator, since: datetime) -> None:
+def adopt_growing(unit: Unit, correlator: correlate.Correlator, since: datetime, goes_on: Callable[[], None]) -> None:
     """Lets a correlator take in the incidents, hidden ones too, that alerts may still join: those whose last event is not older than that. Neither
-    they nor their alerts are ever all in memory."""
+    they nor their alerts are ever all in memory. `goes_on` is called again and again meanwhile; what it raises ends it."""
     opened = unit.incidents.growing_open(since, locked=LOCKED)
     order = unit.incidents.alerts_as_made(list(opened))
     held = Counter(incident_id for _, incident_id in order)
 
     def came() -> Iterator[tuple[str, Alert]]:
         for start in range(0, len(order), _TOGETHER):
+            goes_on()
             part = order[start : start + _TOGETHER]
             documents = unit.incidents.alerts_by_id([alert_id for alert_id, _ in part])
             for alert_id, incident_id in part:

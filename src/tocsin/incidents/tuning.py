@@ -211,7 +211,7 @@ class Tuning:
 
     def _partition(self, order: Sequence[LinkedAlert], settings: CorrelationSettings) -> dict[str, str]:
         """By alert the id of the incident that the engine makes of it, without what people decided."""
-        made = self._desk.correlator(settings)
+        made = self._desk.memory.another(settings)
         made.add([linked.alert for linked in order])
         found = {}
         for linked in order:

@@ -81,6 +81,7 @@ class Detection:
             self.costs,
             workspace.clock,
             workspace.settings.data / "intake" / "sigma.msgpack",
+            ready=lambda: workspace.incidents.memory.ready,
         )
 
     # ------------------------------------------------------------------ life
@@ -206,9 +207,9 @@ class Detection:
                 elif self._workspace.incidents.judging.behind:
                     self._workspace.incidents.catch_up()
                 if rounds % _ASSETS_ROUNDS == 0:
-                    self._workspace.incidents.keep_memory(entries=_MEMORY_ENTRIES, seconds=_MEMORY_SECONDS)
+                    self._workspace.incidents.memory.keep(entries=_MEMORY_ENTRIES, seconds=_MEMORY_SECONDS)
                 if rounds % 720 == 0:
-                    self._workspace.incidents.forget_before()
+                    self._workspace.incidents.memory.forget_before()
                     self._workspace.automation.sweep()
             except TocsinError as error:
                 _log.error("upkeep.failed", error=str(error))

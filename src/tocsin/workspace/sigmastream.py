@@ -4,6 +4,7 @@ What waits in memory (a correlation's hits, a burst that was said, suppression) 
 before the log is trimmed, when it stops and never beyond what the log holds: a start goes on from there and looks again at the bodies that
 came after. Those give the same alerts, ids included, so that a crash loses none and says none twice. While the database takes nothing (its disk is
 full), the stream stands still at the group whose alerts wait, and slows senders down; a stop or a crash meanwhile has that group looked at again.
+As long as correlation doesn't remember yet after a start, alerts wait here and the stream goes on; a crash meanwhile has all of it looked at again.
 A change of rules takes over what rules that stay the same know.
 """
 
@@ -31,19 +32,23 @@ from tocsin.workspace.costs import RuleCosts
 __all__ = ["SigmaStream"]
 
 _log = structlog.get_logger("tocsin.workspace.detection")
+Group = tuple[int, Sequence[SourceBatch]]
+
 _WAITING_BATCHES = 64
 _CATCH_UP_SECONDS = 2.0
 _AGAIN_SECONDS = (0.5, 10.0)
 """How long the stream waits, first and at most, before it asks a database again that takes nothing."""
+_MOST_HELD = 10_000
+"""Alerts that wait for correlation's memory while the stream goes on; with more it stands still."""
+_LOOK_SECONDS = 0.5
+_NOTHING: Group = (0, ())
 _BLIND = 20
 """Stretches of suppression that are remembered of a rule."""
-
-Group = tuple[int, Sequence[SourceBatch]]
 
 
 class SigmaStream:
     """Owns the matcher and its thread. `file` takes the alerts of a group, of which some may have been filed before (a crash, an event sent
-    twice); `kept` is the file of what is known."""
+    twice), once it is `ready` to; `kept` is the file of what is known."""
 
     def __init__(
         self,
@@ -51,8 +56,11 @@ class SigmaStream:
         costs: RuleCosts,
         clock: Clock,
         kept: Path,
+        *,
+        ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self._file, self._costs, self._clock, self._kept = file, costs, clock, kept
+        self._ready = ready
         self._groups: queue.Queue[Group | None] = queue.Queue(_WAITING_BATCHES)
         self._matcher: Any = None
         self._lock = threading.RLock()
@@ -66,7 +74,7 @@ class SigmaStream:
         """Alerts that were said and aren't filed: what a replay has shown, or what the database doesn't take."""
         self._last = 0
         """The last body that was given."""
-        self._position = self._saved = 0
+        self._position = self._saved = self._looked_at = 0
         self._blind: dict[str, list[tuple[datetime, datetime]]] = {}
 
     # ------------------------------------------------------------------ life
@@ -100,7 +108,7 @@ class SigmaStream:
                     rule: [(datetime.fromisoformat(a), datetime.fromisoformat(b)) for a, b in spans]
                     for rule, spans in plain["blind"].items()
                 }
-                self._position = self._saved = self._last = position
+                self._position = self._saved = self._last = self._looked_at = position
         except FileNotFoundError:
             return 0
         except (OSError, msgspec.MsgspecError, TypeError, ValueError, KeyError) as error:
@@ -111,7 +119,8 @@ class SigmaStream:
     def start(self) -> None:
         """Files what a replay of the log has shown, and begins to look at what comes."""
         with self._lock:
-            self._file_held()
+            if self._ready():
+                self._file_held()
         self._thread = threading.Thread(target=self._run, name="tocsin-sigma", daemon=True)
         self._thread.start()
 
@@ -134,28 +143,41 @@ class SigmaStream:
         if self._thread is None:  # a replay of the log: others can't take alerts yet
             with self._lock:
                 self._held.extend(self._match(batches))
-                self._position = number
+                self._position = self._looked_at = number
             return
         self._groups.put((number, batches))
 
     def _run(self) -> None:
         with self._looked:
-            self._file_until_taken()
-        while (group := self._groups.get()) is not None:
+            self._file_when_ready()
+        while (group := self._next()) is not None:
             number, batches = group
             with self._looked:
-                if self._held:  # it stops, and what came before isn't filed: the next start looks at both
+                if self._held and self._stopped:  # what came before isn't filed: the next start looks at both
                     continue
-                try:
-                    self._held = self._match(batches)
-                    if self._matcher is not None:
-                        self._costs.look(self._matcher)
-                except Exception as error:  # a defect in one rule must not end the matching of all others
-                    _log.exception("sigma.failed", error=str(error))
-                self._file_until_taken()
+                if group is not _NOTHING:
+                    try:
+                        self._held.extend(self._match(batches))
+                        if self._matcher is not None:
+                            self._costs.look(self._matcher)
+                    except Exception as error:  # a defect in one rule must not end the matching of all others
+                        _log.exception("sigma.failed", error=str(error))
+                    self._looked_at = number
+                self._file_when_ready()
                 if not self._held:
-                    self._position = number
+                    self._position = self._looked_at
                 self._looked.notify_all()
+
+    def _next(self) -> Group | None:
+        """The next group, None at the end; nothing where alerts wait to be filed and none came for a moment."""
+        try:
+            return self._groups.get(timeout=_LOOK_SECONDS if self._held else None)
+        except queue.Empty:
+            return _NOTHING
+
+    def _file_when_ready(self) -> None:
+        if self._ready() or len(self._held) >= _MOST_HELD:
+            self._file_until_taken()
 
     def _file_until_taken(self) -> None:
         """Files what is held, however long the database takes nothing; others may have the lock meanwhile. Gives up only when it is to stop."""

@@ -113,6 +113,7 @@ class Workspace:
             settings=settings.correlation,
             content=lambda: self.rules.content,
             memory=data / "cache" / "incidents" / "memory",
+            beside=True,
         )
         stack.callback(self.incidents.close)
         self.gate = Gate(
@@ -240,6 +241,7 @@ class Workspace:
         self._stack.callback(self.intake.stop)
         self.health.start()
         self._stack.callback(self.health.stop)
+        self._stack.callback(self.incidents.stop)
 
     def _readers(self, table: str) -> list[dict[str, str]]:
         """What is in force and reads a table: detection rules, and summary rules."""
