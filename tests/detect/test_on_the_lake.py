@@ -12,8 +12,10 @@ import pytest
 
 from tocsin.base.clock import ManualClock
 from tocsin.base.errors import DetectError
+from tocsin.content import load_packs, packs_dir
 from tocsin.detect.alert import Alert
 from tocsin.detect.backfill import run_over
+from tocsin.detect.load import rules_of_content
 from tocsin.detect.rule import EntityMapping, Rule, RuleKind
 from tocsin.detect.run import run_rule
 from tocsin.detect.schedule import Scheduler, ScheduleSettings
@@ -188,3 +190,45 @@ def test_live(house: House) -> None:
     assert (rest.rule, rest.count) == ("plain", 3)
     house.clock.advance(timedelta(minutes=10))
     assert made.tick() == []
+
+
+@pytest.fixture(scope="module")
+def other_products() -> list[Rule]:
+    rules, problems = rules_of_content(load_packs([packs_dir()], only=("rules",)))
+    assert not problems
+    return [r for r in rules if r.path is not None and r.path.stem in ("AlertOfDefender", "AlertOfAnotherProduct")]
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        ("AlertInfo", "AlertEvidence", "SecurityAlert"),
+        ("AlertInfo", "SecurityAlert", "AlertEvidence"),
+        ("SecurityAlert", "AlertInfo", "AlertEvidence"),
+    ],
+)
+def test_an_alert_that_comes_in_two_ways_is_told_once(
+    house: House, other_products: list[Rule], order: tuple[str, ...]
+) -> None:
+    """In Defender's own tables and in SecurityAlert, whichever comes first."""
+    rows: dict[str, dict[str, Any]] = {
+        "AlertInfo": {"AlertId": "da1", "Title": "Odd rule", "Severity": "Medium", "Category": "Persistence"},
+        "AlertEvidence": {"AlertId": "da1", "EntityType": "User", "AccountUpn": "ann@contoso.com"},
+        "SecurityAlert": {
+            "VendorOriginalId": "da1", "SystemAlertId": "s9", "AlertName": "Odd rule", "DisplayName": "Odd rule", "VendorName": "Microsoft",
+            "AlertSeverity": "Medium", "Status": "New", "Entities": '[{"Type": "account", "Name": "ann@contoso.com"}]',
+        },
+    }  # fmt: skip
+    made, ledger = scheduler(house, other_products)
+    made.tick()
+    for table in order:
+        now = house.clock.now()
+        house.write({**rows[table], "TimeGenerated": START, "_TimeReceived": now}, table=table)
+        house.clock.advance(timedelta(minutes=12))
+        made.tick()
+    house.clock.advance(timedelta(hours=2))
+    made.tick()
+    told = [a.rule for a in ledger.alerts]
+    whole = max(order.index("AlertInfo"), order.index("AlertEvidence"))
+    expected = "Alert of Defender XDR" if whole < order.index("SecurityAlert") else "Alert of another product"
+    assert told == [expected]
