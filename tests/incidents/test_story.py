@@ -1,9 +1,15 @@
-"""The graph of an incident: every thing that an alert names is joined to what else it names."""
+"""The story of an incident in steps, and its graph: every thing that an alert names is joined to what else it names."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.incidents.test_correlate import alert, incidents
-from tocsin.incidents.story import graph
+from tocsin.incidents.model import Incident, LinkedAlert
+from tocsin.incidents.story import fold, graph, story
 from tocsin.tables import Entity
 
 ANN = Entity("Account", {"Name": "ann@contoso.com"})
@@ -26,3 +32,37 @@ def test_a_mailbox_and_its_owner_are_two_nodes_and_both_are_linked() -> None:
 def test_a_mailbox_alone_with_its_owner_is_linked_to_it() -> None:
     (incident,) = incidents(alert("both", 0, ANN, MAILBOX, severity="High"))
     assert len(graph(incident)["edges"]) == 1
+
+
+def test_what_a_rule_tells_of_the_same_things_again_and_again_is_one_step() -> None:
+    told = [
+        alert("guess", 0, ANN, ADDRESS, severity="Low", techniques=("T1110",), tactics=("CredentialAccess",)),
+        alert("guess", 1, ANN, ADDRESS, severity="High", techniques=("T1110.003",), tactics=("CredentialAccess",)),
+        alert("other", 2, ANN, ADDRESS, severity="High"),
+        alert("guess", 3, ANN, ADDRESS, severity="Low", tactics=("CredentialAccess",)),
+        alert("guess", 4, Entity("Account", {"Name": "bob@contoso.com"}), ADDRESS, tactics=("CredentialAccess",)),
+        alert("guess", 65, ANN, ADDRESS, severity="Low", tactics=("CredentialAccess",)),
+    ]
+    incident = Incident("inc", alerts=[LinkedAlert(a) for a in told])
+    runs = [r.to_dict() for r in fold(story(incident))]
+    assert [(r["title"], r["count"], r["time"][11:16], r["last"][11:16]) for r in runs] == [
+        ("guess", 3, "09:00", "09:03"),
+        ("other", 1, "09:02", "09:02"),
+        ("guess", 1, "09:04", "09:04"),
+        ("guess", 1, "10:05", "10:05"),
+    ], "another account, and after an hour's pause, are steps of their own"
+    assert (runs[0]["severity"], runs[0]["techniques"]) == ("High", ["T1110", "T1110.003"])
+    assert runs[0]["alerts"] == [told[0].id, told[1].id, told[3].id]
+    assert (runs[0]["actor"]["label"], runs[0]["target"]["label"]) == ("ann@contoso.com", "8.8.8.8")
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.sampled_from("ab"), st.sampled_from("xy")), max_size=25))
+def test_every_alert_is_in_one_step_and_steps_stand_in_time(given_alerts: list[tuple[int, str, str]]) -> None:
+    told = [
+        replace(alert(rule, minute, Entity.host(f"{host}.contoso.com")), id=f"al{n}")
+        for n, (minute, rule, host) in enumerate(given_alerts)
+    ]
+    runs = [r.to_dict() for r in fold(story(Incident("inc", alerts=[LinkedAlert(a) for a in told])))]
+    assert sorted(i for r in runs for i in r["alerts"]) == sorted(a.id for a in told)
+    assert [r["time"] for r in runs] == sorted(r["time"] for r in runs)
+    assert all(r["count"] == len(r["alerts"]) and r["time"] <= r["last"] for r in runs)

@@ -60,7 +60,7 @@ class Desk(ABC):
 
     @abstractmethod
     def read(self, which: str, what: str, **wanted: Any) -> Mapping[str, Any]:
-        """A part of its page: alerts, entities, narrative, priority, processes or reach, in the API's shape and by the API's parameters."""
+        """A part of its page: alerts, entities, story, narrative, priority, processes or reach, in the API's shape and by the API's parameters."""
 
     @abstractmethod
     def log(self, which: str) -> Sequence[Mapping[str, Any]]:
@@ -304,6 +304,8 @@ class _Folder(Desk):
             return desk.alerts(incident, text=text, severities=severities, one=wanted.pop("alert"), **wanted)
         if what == "entities":
             return desk.things(incident, text=text, kind=wanted.pop("type"), **wanted)
+        if what == "story":
+            return desk.steps(incident, **wanted)
         if what == "priority":
             return {"items": desk.priority_history(incident)}
         settings, content = self._settings_and_content()

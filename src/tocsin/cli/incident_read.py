@@ -119,6 +119,43 @@ def _say_story(told: Mapping[str, Any]) -> None:
             say(f"  - {line}")
 
 
+def timeline(
+    desk: Desk,
+    incident: Which,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many steps.")] = 200,
+    ids: Annotated[bool, typer.Option("--ids", help="With the ids of each step's alerts.")] = False,
+) -> Any:
+    """Print an incident's steps in time: who did what to what. What one rule told of the same things again and again is one step."""
+    items: list[Mapping[str, Any]] = []
+    while True:
+        page = desk.read(incident, "story", offset=len(items), limit=min(_PAGE, limit - len(items)))
+        items += page["items"]
+        if not page["items"] or len(items) >= min(limit, page["total"]):
+            return {**page, "items": [i if ids else {n: v for n, v in i.items() if n != "alerts"} for i in items]}
+
+
+def _say_timeline(found: Mapping[str, Any]) -> None:
+    for step in found["items"]:
+        times = f"  ×{step['count']} until {step['last'][:19].replace('T', ' ')}" if step["count"] > 1 else ""
+        who = " → ".join(e["label"] for e in (step["actor"], step["target"]) if e)
+        what = ", ".join(p for p in (step["tactic"], *step["techniques"]) if p)
+        say(f"{step['time'][:19].replace('T', ' ')}  {step['severity']:13} {step['title']}{times}")
+        said = "  ".join(
+            p
+            for p in (
+                what,
+                who,
+                f"{step['evidence']} row{'' if step['evidence'] == 1 else 's'}" if step["evidence"] else "",
+            )
+            if p
+        )
+        if said:
+            say(f"{'':21}{said}")
+        for alert in step.get("alerts", ()):
+            say(f"{'':21}{alert}")
+    _say_rest(found)
+
+
 def _say_step(step: Mapping[str, Any]) -> None:
     state = "" if step["state"] == "open" else f" [{step['state']}]"
     because = (
@@ -253,6 +290,7 @@ def add_to(app: typer.Typer) -> None:
     on_desk(app, "alerts", text=_say_alerts)(alerts)
     on_desk(app, "entities", text=_say_entities)(entities)
     on_desk(app, "story", text=_say_story)(story)
+    on_desk(app, "timeline", text=_say_timeline)(timeline)
     on_desk(app, "processes", text=_say_processes)(processes)
     on_desk(app, "reach", text=_say_reach)(reach)
     on_desk(app, "priority", text=_say_priority)(priority)

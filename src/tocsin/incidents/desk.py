@@ -374,6 +374,11 @@ class IncidentDesk:
         with self._state.read() as unit:
             return self._pages.things(unit, shown(unit, incident_id), **wanted)
 
+    def steps(self, incident_id: str, **wanted: Any) -> dict[str, Any]:
+        """A page of an incident's story; see `Pages.steps`."""
+        with self._state.read() as unit:
+            return self._pages.steps(unit, shown(unit, incident_id), **wanted)
+
     def activity(self, incident_id: str, **wanted: Any) -> dict[str, Any]:
         """A page of an incident's activity log; see `Pages.activity`."""
         with self._state.read() as unit:

@@ -184,8 +184,12 @@ def verify(data: bytes) -> Proof:
         from tocsin.incidents.pdf import to_pdf
 
         if made.get("product") == makers(__version__):
-            pages = to_pdf(made) == data
-            if not pages:
+            try:
+                pages = to_pdf(made) == data
+            except Exception:  # the data is whoever's wrote the file: hashes that fit don't make it an incident
+                pages = False
+                problems.append("The data is no incident's: no pages can be made of it.")
+            if not pages and not problems:
                 problems.append("The pages don't say what the data says.")
     incident = sections.get("incident")
     number = incident.get("number") if isinstance(incident, dict) else None
@@ -198,9 +202,16 @@ def attachment_of(data: bytes) -> bytes:
     from pypdf.errors import PyPdfError
 
     try:
-        found = PdfReader(io.BytesIO(data)).attachments.get(ATTACHMENT)
+        attached = [(str(a.name), bytes(a.content)) for a in PdfReader(io.BytesIO(data)).attachment_list]
     except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ExportError(f"The PDF can't be read: {error}") from error
+        raise ExportError(f"The PDF can't be read: {error}", hint="It was cut off or changed, or is none.") from error
+    found = [content for name, content in attached if name == ATTACHMENT]
     if not found:
         raise ExportError("The PDF carries no incident's data.")
-    return found[0] if isinstance(found[0], bytes) else bytes(found[0])
+    if len(found) > 1:
+        raise ExportError(
+            f"The PDF was changed: it carries {len(found)} files named {ATTACHMENT}, of which each reader may show another."
+        )
+    if further := sorted({name for name, _ in attached if name != ATTACHMENT}):
+        raise ExportError(f"The PDF was changed: Tocsin didn't attach {', '.join(further)[:200]}.")
+    return found[0]

@@ -14,7 +14,7 @@ from typing import Any
 from tocsin.base.memory import collector_paused
 from tocsin.detect.alert import iso
 from tocsin.incidents.store import from_row
-from tocsin.incidents.story import graph, story
+from tocsin.incidents.story import fold, graph, story
 from tocsin.state import ActivityRow, IncidentRow, Unit
 
 __all__ = ["ACTIVITY", "ALERTS", "Pages"]
@@ -44,6 +44,7 @@ class Pages:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, int], _Whole] = OrderedDict()
+        self._folded: OrderedDict[tuple[str, int], Sequence[Mapping[str, Any]]] = OrderedDict()
 
     def opened(self, unit: Unit, row: IncidentRow) -> dict[str, Any]:
         """The first alerts with their steps of the story, the graph of all, the newest activity, the tasks, and how many of each there are."""
@@ -103,6 +104,22 @@ class Pages:
             types[thing["type"]] = types.get(thing["type"], 0) + 1
         chosen = [t for t in fitting if not kind or t["type"] == kind]
         return {"items": chosen[offset : offset + limit], "total": len(chosen), "types": types}
+
+    def steps(self, unit: Unit, row: IncidentRow, *, limit: int = 200, offset: int = 0) -> dict[str, Any]:
+        """The story of all alerts in steps, those of one rule on the same things taken together (`tocsin.incidents.story.fold`)."""
+        key = (row.id, row.version)
+        with self._lock:
+            told = self._folded.get(key)
+        if told is None:
+            with collector_paused():
+                incident = from_row(row, unit.incidents.alerts_said_of(row.id))
+                told = [r.to_dict() for r in fold(story(incident))]
+                del incident
+            with self._lock:
+                self._folded[key] = told
+                while len(self._folded) > _KEPT:
+                    self._folded.popitem(last=False)
+        return {"items": told[offset : offset + limit], "total": len(told), "alerts": row.alert_count}
 
     @staticmethod
     def activity(unit: Unit, row: IncidentRow, *, before: int = 0, limit: int = ACTIVITY) -> dict[str, Any]:

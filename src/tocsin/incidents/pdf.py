@@ -16,6 +16,7 @@ from fpdf.fonts import FontFace
 from tocsin.incidents.export import ATTACHMENT, to_json
 from tocsin.incidents.model import spaced
 from tocsin.incidents.pdf_fonts import WIDE, family_of, prepare, written
+from tocsin.incidents.story import Step, fold
 
 __all__ = ["to_pdf"]
 
@@ -72,6 +73,8 @@ def to_pdf(bundle: Mapping[str, Any]) -> bytes:
             for e in found[:_MOST_STEPS]
         ]
         pdf.table(("Kind", "Name", "First seen", "Alerts", "Critical because"), things, (12, 36, 18, 8, 26))
+        if len(found) > _MOST_STEPS:
+            pdf.text(f"{len(found) - _MOST_STEPS:,} further things are in the attached data.")
     _work(pdf, sections)
     pdf.heading("Proof")
     pdf.text(
@@ -84,14 +87,16 @@ def to_pdf(bundle: Mapping[str, Any]) -> bytes:
     return pdf.done()
 
 
-def _story(pdf: _Pages, story: Sequence[Mapping[str, Any]]) -> None:
-    """The steps; patterns, which say of other steps what these say themselves, apart from them as on the incident's page."""
-    plain = [s for s in story if not s.get("pattern")]
-    steps, patterns = (plain, [s for s in story if s.get("pattern")]) if plain else (list(story), [])
+def _story(pdf: _Pages, told: Sequence[Mapping[str, Any]]) -> None:
+    """The steps, what was told again and again as one; patterns, which say of other steps what these say themselves, apart from them
+    as on the incident's page."""
+    runs = [r.to_dict() for r in fold(map(Step.from_dict, told))]
+    plain = [s for s in runs if not s["pattern"]]
+    steps, patterns = (plain, [s for s in runs if s["pattern"]]) if plain else (runs, [])
     pdf.heading(f"Attack story ({len(steps)} step{'' if len(steps) == 1 else 's'})")
     rows = [
         (
-            _clock(s["time"]),
+            _clock(s["time"]) + (f", {s['count']} times until {_clock(s['last'])}" if s["count"] > 1 else ""),
             spaced(s["tactic"]),
             ", ".join(s["techniques"][:3]) + (f" +{len(s['techniques']) - 3}" if len(s["techniques"]) > 3 else ""),
             s["title"],
@@ -135,12 +140,18 @@ def _work(pdf: _Pages, sections: Mapping[str, Any]) -> None:
                 a["decided_by"] or "",
                 _clock(a["decided_at"] or a["proposed_at"]),
             )
-            for a in sections["actions"]
+            for a in sections["actions"][:_MOST_STEPS]
         ]
         pdf.table(("No.", "Action", "Status", "Proposed by", "Decided by", "When"), done, (7, 34, 13, 15, 15, 16))
+        if len(sections["actions"]) > _MOST_STEPS:
+            pdf.text(f"{len(sections['actions']) - _MOST_STEPS:,} further actions are in the attached data.")
     pdf.heading("Activity")
-    rows = [(_clock(a["time"]), a["actor"], a["text"]) for a in incident["activity"]]
-    pdf.table(("Time (UTC)", "Who", "What"), rows, (18, 16, 66))
+    entries = incident["activity"][-_MOST_STEPS:]
+    if left_out := len(incident["activity"]) - len(entries):
+        pdf.text(f"The newest {len(entries):,} entries; {left_out:,} earlier ones are in the attached data.")
+    pdf.table(
+        ("Time (UTC)", "Who", "What"), [(_clock(a["time"]), a["actor"], a["text"]) for a in entries], (18, 16, 66)
+    )
 
 
 class _Pages:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from tocsin.detect.alert import Alert, iso
+from tocsin.detect.alert import SEVERITIES, Alert, iso
 from tocsin.incidents.facts import PATTERNS
 from tocsin.incidents.model import Incident, ordered_tactics
 from tocsin.tables.entities import Entity, EntityKey
 
-__all__ = ["GRAPH_NODES", "Step", "graph", "roles_of", "story"]
+__all__ = ["GRAPH_NODES", "Run", "Step", "fold", "graph", "roles_of", "story"]
 
 GRAPH_NODES = 120
 """Nodes that a graph shows at most; the rarest named are left out first. A page draws more only slowly and shows them worse."""
@@ -36,6 +37,8 @@ class Step:
     evidence: int = 0
     pattern: bool = False
     """Whether it tells no event of its own, but that earlier ones make a known pattern."""
+    rule_id: str = ""
+    end: datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -52,7 +55,28 @@ class Step:
             "target": self.target.to_dict() if self.target else None,
             "evidence": self.evidence,
             "pattern": self.pattern,
+            "rule_id": self.rule_id,
+            "end": iso(self.end) if self.end else None,
         }
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Step:
+        """The step of a `to_dict` form."""
+        return cls(
+            time=datetime.fromisoformat(raw["time"]),
+            title=raw["title"],
+            tactic=raw["tactic"],
+            techniques=tuple(raw["techniques"]),
+            alert_id=raw["alert_id"],
+            severity=raw["severity"],
+            entities=tuple(Entity.from_dict(e) for e in raw["entities"]),
+            actor=Entity.from_dict(raw["actor"]) if raw["actor"] else None,
+            target=Entity.from_dict(raw["target"]) if raw["target"] else None,
+            evidence=raw["evidence"],
+            pattern=raw["pattern"],
+            rule_id=raw.get("rule_id") or "",
+            end=datetime.fromisoformat(raw["end"]) if raw.get("end") else None,
+        )
 
 
 _TARGETS = (
@@ -96,10 +120,51 @@ def story(incident: Incident) -> tuple[Step, ...]:
             target=roles_of(a.alert)[1],
             evidence=a.alert.count,
             pattern=a.alert.product == PATTERNS,
+            rule_id=a.alert.rule_id,
+            end=a.alert.end,
         )
         for a in incident.alerts
     ]
     return tuple(sorted(steps, key=lambda s: (s.time, s.alert_id)))
+
+
+_PAUSE = timedelta(hours=1)
+"""After so long a silence the same again is a step of its own: somebody came back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One step of the story that was told several times: by the same rule, of the same things, without a pause."""
+
+    steps: tuple[Step, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The first step's JSON form, with the highest severity, all techniques, all evidence; `last`, `count` and the ids of `alerts` besides."""
+        first = self.steps[0]
+        return {
+            **first.to_dict(),
+            "severity": max((s.severity for s in self.steps), key=SEVERITIES.index),
+            "techniques": list(dict.fromkeys(t for s in self.steps for t in s.techniques)),
+            "evidence": sum(s.evidence for s in self.steps),
+            "last": iso(max(s.end or s.time for s in self.steps)),
+            "count": len(self.steps),
+            "alerts": [s.alert_id for s in self.steps],
+        }
+
+
+def fold(steps: Iterable[Step]) -> list[Run]:
+    """Steps in time with those of one rule on the same things taken together, whatever else happened in between; in the order in which each began."""
+    runs: list[list[Step]] = []
+    going: dict[tuple[Any, ...], list[Step]] = {}
+    for step in steps:
+        things = frozenset((e.type, e.label.lower()) for e in step.entities)
+        key = (step.rule_id, step.title, step.tactic, step.pattern, things)
+        run = going.get(key)
+        if run is None or step.time - (run[-1].end or run[-1].time) > _PAUSE:
+            run = going[key] = []
+            runs.append(run)
+        run.append(step)
+    return [Run(tuple(r)) for r in runs]
 
 
 def graph(incident: Incident) -> dict[str, Any]:

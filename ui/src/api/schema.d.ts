@@ -945,6 +945,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/incidents/{incident_id}/story": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Incident Story
+         * @description The attack story of all alerts: who did what to what when, what one rule told of the same things again and again as one step.
+         */
+        get: operations["incident_story"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/incidents/{incident_id}/tasks": {
         parameters: {
             query?: never;
@@ -4357,6 +4377,64 @@ export interface components {
             transformKql: string;
         };
         /**
+         * FoldedStep
+         * @description A step that alerts told once or several times: by one rule, of the same things, with pauses of an hour at most. `alerts` are their ids, the
+         *     rest is as the first has it, but for the highest severity, all techniques and all evidence.
+         */
+        FoldedStep: {
+            /** @description Who did it, as the alert says */
+            actor: components["schemas"]["EntityShape"] | null;
+            /** Alert Id */
+            alert_id: string | null;
+            /** Alerts */
+            alerts: string[];
+            /** Count */
+            count: number;
+            /**
+             * Entities
+             * @default []
+             */
+            entities: components["schemas"]["EntityShape"][];
+            /**
+             * Evidence
+             * @description How many rows prove it
+             * @default 0
+             */
+            evidence: number;
+            /**
+             * Last
+             * Format: date-time
+             */
+            last: string;
+            /**
+             * Pattern
+             * @description It says that other steps make a known multistage pattern
+             * @default false
+             */
+            pattern: boolean;
+            /**
+             * Severity
+             * @default
+             */
+            severity: string;
+            /** Tactic */
+            tactic: string | null;
+            /** @description To what */
+            target: components["schemas"]["EntityShape"] | null;
+            /**
+             * Techniques
+             * @default []
+             */
+            techniques: string[];
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+            /** Title */
+            title: string;
+        };
+        /**
          * Forgotten
          * @description How many learned aliases named one of them and are gone; with `dry_run` would be.
          */
@@ -7541,6 +7619,18 @@ export interface components {
             titles: string[];
         };
         /**
+         * StoryPage
+         * @description Steps of an incident's story in time, of `total`, which all its `alerts` make.
+         */
+        StoryPage: {
+            /** Alerts */
+            alerts: number;
+            /** Items */
+            items: components["schemas"]["FoldedStep"][];
+            /** Total */
+            total: number;
+        };
+        /**
          * StoryStep
          * @description One step of the attack story.
          */
@@ -10499,6 +10589,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ReachFound"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    incident_story: {
+        parameters: {
+            query?: {
+                limit?: number;
+                offset?: number;
+            };
+            header?: never;
+            path: {
+                incident_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoryPage"];
                 };
             };
             /** @description Problem details (RFC 9457) */

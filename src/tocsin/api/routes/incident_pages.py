@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from tocsin.access import Principal
 from tocsin.api.security import needs, workspace_of
-from tocsin.api.shapes import Activity, AlertDetail, EntityShape, Output, StoryStep
+from tocsin.api.shapes import Activity, AlertDetail, EntityShape, Moment, Output, StoryStep
 
 router = APIRouter(prefix="/incidents", tags=["incidents"])
 
@@ -31,6 +31,23 @@ class EntityPage(Output):
     items: list[EntityShape]
     total: int
     types: dict[str, int]
+
+
+class FoldedStep(StoryStep):
+    """A step that alerts told once or several times: by one rule, of the same things, with pauses of an hour at most. `alerts` are their ids, the
+    rest is as the first has it, but for the highest severity, all techniques and all evidence."""
+
+    last: Moment
+    count: int
+    alerts: list[str]
+
+
+class StoryPage(Output):
+    """Steps of an incident's story in time, of `total`, which all its `alerts` make."""
+
+    items: list[FoldedStep]
+    total: int
+    alerts: int
 
 
 class ActivityPage(Output):
@@ -79,6 +96,18 @@ def incident_entities(
     """Assets and evidence of an incident, filtered, in pages."""
     found = workspace_of(request).incidents.things(incident_id, kind=type, text=q, limit=limit, offset=offset)
     return EntityPage.model_validate(found)
+
+
+@router.get("/{incident_id}/story")
+def incident_story(
+    incident_id: str,
+    request: Request,
+    _principal: Reader,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+) -> StoryPage:
+    """The attack story of all alerts: who did what to what when, what one rule told of the same things again and again as one step."""
+    return StoryPage.model_validate(workspace_of(request).incidents.steps(incident_id, limit=limit, offset=offset))
 
 
 @router.get("/{incident_id}/activity")

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tocsin.incidents.model import Incident, spaced
 from tocsin.incidents.report.layout import lay_out
+from tocsin.incidents.story import fold, story
 from tocsin.incidents.view import incident_view
 
 __all__ = ["html_report"]
@@ -32,7 +33,7 @@ def html_report(incidents: Sequence[Incident], *, facts: Mapping[str, Any], crea
     environment.filters["clock"] = _clock
     environment.filters["pretty"] = _pretty
     environment.filters["words"] = spaced
-    views = [incident_view(i) for i in incidents]
+    views = [{**incident_view(i), "story": [r.to_dict() for r in fold(story(i))]} for i in incidents]
     views.sort(key=lambda v: (-v["priority"], v["first"]))
     for view in views:
         view["picture"] = lay_out(view["graph"])
