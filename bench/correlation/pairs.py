@@ -112,6 +112,8 @@ class Conditions:
     """So many times as many alerts as both attacks have."""
     hours: float = 48.0
     """Over so many hours the noise comes, the attacks in their midst."""
+    before: float | None = None
+    """The noise begins so many hours before the attacks, and nothing is known of the time before; None where they are in its midst."""
     shared: int = 8
     """Of so many alerts of an attack one names the domain controller, one the address behind which all go out, one the scanner."""
 
@@ -137,7 +139,7 @@ def make(pair: tuple[Dataset, Dataset], pool: Sequence[Dataset], seed: int, cond
         {e.label for alerts in attacks for a in alerts for e in a.entities if e.type == "Host"} - {DC.label}
     )
     count = conditions.noise * sum(map(len, attacks))
-    noise = list(_noise(rng, [d for d in pool if d not in pair], victims, count, conditions.hours))
+    noise = list(_noise(rng, [d for d in pool if d not in pair], victims, count, conditions))
     everything = sorted([*attacks[0], *attacks[1], *noise], key=lambda a: (a.time, a.id))
     return Pairing((pair[0].name, pair[1].name), tuple(everything), (recorded[0], recorded[1]), (true[0], true[1]))
 
@@ -291,8 +293,10 @@ def _shifted(text: str, by: timedelta) -> str:
 
 
 def _noise(
-    rng: random.Random, pool: Sequence[Dataset], victims: Sequence[str], count: int, hours: float
+    rng: random.Random, pool: Sequence[Dataset], victims: Sequence[str], count: int, conditions: Conditions
 ) -> Iterator[Alert]:
+    hours = conditions.hours
+    before = hours / 2 if conditions.before is None else conditions.before
     by_rule: dict[str, list[Alert]] = {}
     for dataset in pool:
         for alert in alerts_of(dataset):
@@ -305,14 +309,14 @@ def _noise(
     machines = [(f"pc{n:03}.contoso.example", f"user{n:03}") for n in range(FLEET)]
     machines += [(name, f"owner-{name.partition('.')[0]}") for name in victims]
     for number in range(count):
-        time = DAY + timedelta(hours=24 - hours / 2 + rng.uniform(0, hours))
+        time = DAY + timedelta(hours=24 - before + rng.uniform(0, hours))
         host, user = rng.choice(machines)
         if rng.random() < 0.1:
             user = "svc-inventory"
         template = rng.choice(by_rule[rng.choices(rules, weights)[0]])
         yield _benign(template, number, time, host, user, rng)
     for number in range(count // 20):
-        time = DAY + timedelta(hours=24 - hours / 2 + rng.uniform(0, hours))
+        time = DAY + timedelta(hours=24 - before + rng.uniform(0, hours))
         yield _scan(number, time, rng.choice(machines)[0])
 
 

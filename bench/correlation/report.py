@@ -22,6 +22,8 @@ _HARDER = {
     "12 hours of noise": pairs.Conditions(hours=12),
     "6 hours of noise": pairs.Conditions(hours=6),
     "3 hours of noise": pairs.Conditions(hours=3),
+    "no history: 6 hours of noise that begin 24 minutes before the attacks": pairs.Conditions(hours=6, before=0.4),
+    "no history: 3 hours of noise that begin so": pairs.Conditions(hours=3, before=0.4),
     "20 times as much noise": pairs.Conditions(noise=20),
     "every fourth alert names what is shared": pairs.Conditions(shared=4),
 }

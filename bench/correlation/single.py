@@ -43,6 +43,7 @@ def correlate(alerts: Sequence[Alert], settings: CorrelationSettings | None = No
     """The incidents, shown or not, that those alerts make, by size."""
     correlator = Correlator(settings=settings)
     correlator.add(alerts)
+    correlator.look_back()  # as a scan does once it has read everything
     found = {i.id: i for a in alerts if (i := correlator.holding(a.id)) is not None}
     return sorted(found.values(), key=lambda i: (-len(i.alerts), i.id))
 

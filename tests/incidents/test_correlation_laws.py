@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.incidents.test_correlate import ANN, BOB, T0, WS1, WS2, alert
 from tocsin.base.clock import ManualClock
 from tocsin.detect.alert import Alert
-from tocsin.incidents import Correlator, Incident, correlate
+from tocsin.incidents import Correlator, Incident, held
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.life import Actor
 from tocsin.state import State
@@ -207,7 +207,7 @@ def _what_it_is(desk: IncidentDesk, incident_id: str) -> dict[str, object]:
 
 def told(alerts: list[Alert], every: int) -> list[object]:
     """What correlation says of alerts that come one by one, where incidents are laid to rest after every so many."""
-    with patch.object(correlate, "_REST_EVERY", every):
+    with patch.object(held, "_REST_EVERY", every):
         correlator = Correlator()
         said: list[object] = []
         for each in alerts:
@@ -230,7 +230,7 @@ def test_incidents_at_rest_are_no_work_for_the_collection_of_garbage() -> None:
         correlator.add(made[start : start + 400])
     for _ in range(4):  # a tuple of tuples takes a collection for each of its levels
         gc.collect()
-    resting = [held for held in correlator._clusters.values() if isinstance(held, tuple)]
+    resting = [each for each in correlator._held.clusters.values() if isinstance(each, tuple)]
     assert correlator.size.incidents == 1200
     assert len(resting) >= 400
-    assert not any(gc.is_tracked(held) for held in resting)
+    assert not any(gc.is_tracked(each) for each in resting)

@@ -18,7 +18,7 @@ from tests.incidents.memory_killed import KEPT, KILLED, alerts, opened
 from tests.incidents.test_correlate import ANN, BOB, WS1, WS2, alert
 from tests.workspace import memory_read
 from tocsin.base.clock import ManualClock
-from tocsin.incidents import memory
+from tocsin.incidents import memory, store
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.life import Actor
 from tocsin.incidents.tuning import Tuning
@@ -51,8 +51,8 @@ def remembers(desk: IncidentDesk) -> dict[str, Any]:
     ]  # fmt: skip
     return {
         **seen, "hours": background._hours, "by_hour": background._by_hour, "fleet": background._fleet, "places": background._places,
-        "fusion": hits, "stages": correlator._fusion._seen, "alerts": correlator._alerts,
-        "keys": {k: sorted(correlator._holders.of(k)) for k in correlator._holders._held},
+        "fusion": hits, "stages": correlator._fusion._seen, "alerts": correlator._held.alerts,
+        "keys": {k: sorted(correlator._held.holders.of(k)) for k in correlator._held.holders._held},
     }  # fmt: skip
 
 
@@ -109,6 +109,7 @@ def state(tmp_path: Path) -> Iterator[State]:
     made = State.open(tmp_path / "state.db", clock=ManualClock(alerts()[0].time + timedelta(hours=2)))
     with made.write() as unit:
         unit.users.add("anna", "Anna", "x", ["Responder"])
+        unit.kv.set(store.LOOKED_BACK, [True, 0])  # until then there is no file: everything is read anew
     yield made
     made.close()
 
@@ -125,7 +126,7 @@ def after_what(state: State, file: Path, happens: Any) -> list[str]:
     desk.add([alert(f"n{n}", 2) for n in range(150)])  # so that the first ones are at rest
     desk.add([alert("n", 3)])
     assert desk.memory.keep()
-    happens(desk, desk.memory.correlator._alerts["al_a_0"])
+    happens(desk, desk.memory.correlator._held.alerts["al_a_0"])
     with structlog.testing.capture_logs() as logged:
         again = IncidentDesk(state, memory=file)
     assert was_recalled(logged) == [True]

@@ -359,14 +359,14 @@ def test_any_run_of_operations_taken_back_in_reverse_is_as_if_nothing_was(
 def memory(correlator: Correlator) -> dict[str, object]:
     """What a correlator holds, by incident: the incident, without what only the database knows, and what it is found by."""
     made: dict[str, object] = {}
-    for incident_id in sorted(correlator._clusters):
-        cluster = correlator._woken(incident_id)
+    for incident_id in sorted(correlator._held.clusters):
+        cluster = correlator._held.woken(incident_id)
         record = {k: v for k, v in cluster.incident.to_record().items() if k not in ("created", "updated")}
         seen = {key: dict(cluster.moments(key).by_worth) for key in sorted(cluster.things)}
         times = {k: {w: list(points) for w, points in by.items()} for k, by in seen.items()}
-        holds = all(incident_id in correlator._holders.of(k) for k in cluster.things)
+        holds = all(incident_id in correlator._held.holders.of(k) for k in cluster.things)
         made[incident_id] = record, times, sorted(cluster.alerts), cluster.first, cluster.last, holds
-    return {**made, "alerts": dict(sorted(correlator._alerts.items())), "keys": len(correlator._holders)}
+    return {**made, "alerts": dict(sorted(correlator._held.alerts.items())), "keys": len(correlator._held.holders)}
 
 
 def test_what_people_made_is_read_anew_as_a_restart_would(desk: IncidentDesk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,7 @@ def condense(changes: Sequence[IncidentChange]) -> list[IncidentChange]:
                 if earlier.kind == "created":
                     merges.pop()  # nobody ever saw it
             continue
+        merges = [m for m in merges if m.absorbed is None or m.absorbed.id != change.incident.id]  # apart again already
         earlier_change = first.get(change.incident.id)
         if earlier_change is None:
             first[change.incident.id] = change

@@ -196,6 +196,14 @@ class Cluster:
         assert self._live is not None
         return self._live
 
+    def goes_on_as(self, incident: Incident) -> None:
+        """What its incident is by its alerts, that one is from now on: the same incident, made anew."""
+        made = self.incident
+        incident.alerts, incident.promoted = made.alerts, made.promoted or incident.promoted
+        incident.updated = max((t for t in (made.updated, incident.updated) if t), default=None)
+        incident.lighten()
+        self._live, self.touched = incident, True
+
     @property
     def open(self) -> bool:
         """Whether its incident takes in alerts."""
@@ -490,16 +498,17 @@ class Company:
             seen[companion] = (now, companion, now)
         self._seen[key] = seen
 
-    def degree(self, key: EntityKey, now: float, *, before: float | None = None) -> int:
-        """How many companions it has had in the window that ends now; with `before`, only those that it had before that moment."""
+    def degree(self, key: EntityKey, now: float, *, but: tuple[float, float] | None = None) -> int:
+        """How many companions it has had in the window that ends now; without those that it met first between the two moments of `but`."""
         seen = self._seen.get(key)
         if not seen:
             return 0
         since = now - self.window
         spans = (seen,) if isinstance(seen, tuple) else seen.values()
-        if before is None:
+        if but is None:
             return len([1 for last, _, _ in spans if last >= since])
-        return len([1 for last, _, first in spans if last >= since and first < before])
+        start, end = but
+        return len([1 for last, _, first in spans if last >= since and not start <= first <= end])
 
     def exceeds(self, key: EntityKey, most: int, now: float, *, before: float) -> bool:
         """Whether `degree` is greater than that: it counts no further."""
@@ -514,13 +523,15 @@ class Company:
                     return True
         return False
 
-    def others(self, key: EntityKey, now: float, *known: frozenset[str]) -> int:
-        """How many companions it has had in the window besides those that are known."""
+    def others(self, key: EntityKey, now: float, *known: frozenset[str], until: float) -> int:
+        """How many companions it has had in the window besides those that are known, of those that it met first until that moment."""
         seen = self._seen.get(key)
         if not seen or isinstance(seen, tuple):
             return 0
         since = now - self.window
-        return sum(last >= since and not any(c in k for k in known) for last, c, _ in seen.values())
+        return sum(
+            last >= since and first <= until and not any(c in k for k in known) for last, c, first in seen.values()
+        )
 
     def entries(self) -> dict[EntityKey, Any]:
         """All that it knows, for `restore`: by thing its only companion, or a mapping of them that goes on to change."""

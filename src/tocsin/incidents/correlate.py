@@ -18,8 +18,10 @@ from typing import Any, Literal
 from tocsin.detect.alert import SEVERITIES, Alert
 from tocsin.incidents.background import Background
 from tocsin.incidents.changes import IncidentChange, condense
-from tocsin.incidents.cluster import Cluster, Company, Holders, Reader, Resting, Worth, last_of, outline, parts_of
+from tocsin.incidents.cluster import Cluster, Company, Reader, Resting, Worth, last_of, outline
 from tocsin.incidents.fusion import PRODUCT, Fired, Fusion, Pattern, shipped_patterns
+from tocsin.incidents.held import LARGE, Held
+from tocsin.incidents.hindsight import Hindsight, Regrouped
 from tocsin.incidents.links import Links, shipped_links
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
 from tocsin.incidents.score import Score, Scorer
@@ -56,10 +58,6 @@ _FEW = 32
 _TIDY_EVERY = 100
 _TOGETHER = 1_000
 """So many incidents at most are forgotten at once, far more than come meanwhile: nobody waits for what a quiet week left."""
-
-_REST_EVERY = 100
-_LARGE = 64
-"""Incidents of more alerts than this are few, and much to wake: they stay awake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +110,6 @@ class Correlator:
         self._apart = apart
         self.more_vetoes: Callable[[Incident, Incident], Sequence[str]] = lambda _one, _other: ()
         """What else speaks against a merge, besides `merge_vetoes`."""
-        self.reader: Reader | None = None
-        """Who has the incidents that it was not given: those that it adopted or recalled."""
         self.settings = settings or CorrelationSettings()
         self.links = links if links is not None else shipped_links()
         horizon = self.settings.horizon.total_seconds()
@@ -123,16 +119,24 @@ class Correlator:
         self._scorer = Scorer(self.settings, self._company, self._background)
         self.patterns = shipped_patterns() if patterns is None else tuple(patterns)
         self._fusion = Fusion(self.patterns, self._background, self.settings.coincidence)
-        self._clusters: dict[str, Cluster | Resting] = {}
-        """The one that was touched longest ago first."""
-        self._holders = Holders()
-        self._alerts: dict[str, str] = {}
+        self._held = Held()
+        self.hindsight = Hindsight()
+        self.handled: Callable[[Collection[str]], Collection[str]] = lambda _incidents: ()
+        """Which of the incidents anybody has touched that it doesn't see: looking back leaves them as they are."""
+        self._regrouped = Regrouped()
         self._newest = 0.0
         self._since_tidy = 0
-        self._awake: list[Cluster] = []
-        self._since_rest = 0
         self._moved: dict[str, datetime] = {}
         self._adopt(sorted(incidents, key=lambda i: (i.first, i.id)))
+
+    @property
+    def reader(self) -> Reader | None:
+        """Who has the incidents that it was not given: those that it adopted or recalled."""
+        return self._held.reader
+
+    @reader.setter
+    def reader(self, reader: Reader | None) -> None:
+        self._held.reader = reader
 
     @property
     def apart(self) -> frozenset[frozenset[str]]:
@@ -154,40 +158,45 @@ class Correlator:
     @property
     def incidents(self) -> list[Incident]:
         """The incidents that people see, by first event."""
-        every = (self._woken(i).incident for i in self._clusters)
+        every = (self._held.woken(i).incident for i in self._held.clusters)
         shown = [i for i in every if i.promoted and i.status is not Status.REDIRECTED]
         return sorted(shown, key=lambda i: (i.first, i.id))
 
     @property
     def size(self) -> Size:
         """How much it holds in memory."""
-        return Size(len(self._clusters), len(self._alerts), len(self._holders), len(self._company) + len(self._fired))
+        held = self._held
+        return Size(len(held.clusters), len(held.alerts), len(held.holders), len(self._company) + len(self._fired))
 
     def get(self, incident_id: str) -> Incident | None:
         """The incident of that id, or None."""
-        return self._woken(incident_id).incident if incident_id in self._clusters else None
+        return self._held.woken(incident_id).incident if incident_id in self._held.clusters else None
 
     def holding(self, alert_id: str) -> Incident | None:
         """The incident, shown or not, that holds that alert; None for one that it doesn't know."""
-        return self.get(self._alerts.get(alert_id, ""))
+        return self.get(self._held.alerts.get(alert_id, ""))
 
     def knows(self, alert_id: str) -> bool:
         """Whether it holds that alert. One that is too old for anything to join it is forgotten."""
-        return alert_id in self._alerts
+        return alert_id in self._held.alerts
 
     def add(self, alerts: Sequence[Alert]) -> list[IncidentChange]:
         """Joins alerts to incidents, opening new ones where nothing fits. An alert that is known already changes nothing."""
         self._moved.clear()
-        self._lay_to_rest()  # never later: until the next call whoever calls may change the incidents that it was told of
+        self._held.lay_to_rest()  # never later: until the next call whoever calls may change the incidents that it was told of
         changes: list[IncidentChange] = []
         for alert in alerts:
-            if alert.id in self._alerts:
+            if alert.id in self._held.alerts:
                 continue
-            self._since_rest += 1
+            self._held.grown()
             sign = signature(alert, self.links)
+            self._notice(sign)
+            self.hindsight.note(sign)
             changes.extend(self._add(alert, sign))
             for fired in self._watched(alert, sign):
                 changes.extend(self._fuse(fired, alert))
+            if self.hindsight.due(self._background, self._newest):
+                changes.extend(self._look_back())
         return condense(changes)
 
     def preview(self, alert: Alert) -> list[Candidate]:
@@ -203,9 +212,9 @@ class Correlator:
 
     def neighbours(self, incident_id: str) -> list[Candidate]:
         """The open incidents, shown or not, that share something with that one, nearest first: what would join it, and why. Changes nothing."""
-        if incident_id not in self._clusters:
+        if incident_id not in self._held.clusters:
             return []
-        cluster = self._woken(incident_id)
+        cluster = self._held.woken(incident_id)
         found = [
             Candidate(other.incident, score.points, score.reasons(), score.joins)
             for other, score in self._scored(cluster, list(cluster.things), whole=True)
@@ -216,12 +225,12 @@ class Correlator:
     def concerned(self, keys: Iterable[EntityKey], since: datetime) -> list[Alert]:
         """The alerts that name one of those things and happened since then, by time."""
         wanted = frozenset(keys)
-        held = {i for k in wanted for i in self._holders.of(k)}
+        held = {i for k in wanted for i in self._held.holders.of(k)}
         found = [
             linked.alert
             for incident_id in held
-            if last_of(self._clusters[incident_id]) >= since.timestamp()
-            for linked in self._woken(incident_id).incident.alerts
+            if last_of(self._held.clusters[incident_id]) >= since.timestamp()
+            for linked in self._held.woken(incident_id).incident.alerts
             if linked.alert.time >= since
             and any(k in wanted for e in linked.alert.entities for k in (*e.strong_keys(), *e.weak_keys()))
         ]
@@ -230,11 +239,11 @@ class Correlator:
     def learn(self, alert: Alert) -> list[IncidentChange]:
         """Takes in aliases that were learned after the alert was: `alert` is one that it knows, with more of them. May merge incidents, as an
         alert that came late may; never takes one apart."""
-        cluster = self._holder(alert.id)
+        cluster = self._held.holder(alert.id)
         if cluster is None:
             return []
         incident = cluster.incident
-        at = bisect_left(incident.alerts, (alert.time, alert.id), key=_by_time)
+        at = _place(incident, alert)
         linked = incident.alerts[at]
         before, after = signature(linked.alert, self.links), signature(alert, self.links)
         added = {k: a for k, a in after.via.items() if k not in before.things}
@@ -245,7 +254,8 @@ class Correlator:
         for key in added:
             self._company.add(key, more.company(key), more.time)
         cluster.learn(more, self._worth(more))
-        self._holders.add(added, incident.id)
+        self.hindsight.learn(alert.id, more.things, added)
+        self._held.holders.add(added, incident.id)
         if not cluster.joinable or not cluster.open:
             return []
         changes, target = self._settle(cluster, [], list(added), alert)
@@ -270,30 +280,39 @@ class Correlator:
             linked.sort(key=_by_time)
         return found
 
+    @property
+    def looked_back(self) -> bool:
+        """Whether looking back has changed anything since that was taken."""
+        return bool(self._regrouped)
+
+    def take_regrouped(self) -> Regrouped:
+        """What looking back changed since this was asked last."""
+        found, self._regrouped = self._regrouped, Regrouped()
+        return found
+
     def shed(self, alerts: Iterable[Alert]) -> None:
         """Lets go of those alerts' rows, which are kept elsewhere: what joins them is noted already, and they are most of what memory would hold."""
         for alert in alerts:
             incident = self.holding(alert.id)
             if incident is None or not alert.events:
                 continue
-            at = bisect_left(incident.alerts, (alert.time, alert.id), key=_by_time)
+            at = _place(incident, alert)
             linked = incident.alerts[at]
             incident.alerts[at] = replace(linked, alert=replace(linked.alert, events=()))
 
     def forget_before(self, moment: datetime) -> None:
         """Drops incidents from memory whose last event lies before that: nothing can join them any more."""
         limit = moment.timestamp()
-        for incident_id in [i for i, c in self._clusters.items() if last_of(c) < limit]:
-            self._forget(incident_id)
+        for incident_id in [i for i, c in self._held.clusters.items() if last_of(c) < limit]:
+            self._held.forget(incident_id)
 
     # ------------------------------------------------------------------ joining
 
     def _add(self, alert: Alert, sign: Signature) -> list[IncidentChange]:
-        self._notice(sign)
         alone = self._alone(alert, sign)
         fitting = self._fitting(alone, sign.things) if alert.correlate else []
         if not fitting:
-            self._enter(alone)
+            self._held.enter(alone)
             self._moved[alert.id] = alert.time
             alone.incident.promoted = self._worth_showing(alone)
             return [IncidentChange("created", alone.incident, (alert,))] if alone.incident.promoted else []
@@ -322,7 +341,7 @@ class Correlator:
 
     def _fuse(self, fired: Fired, through: Alert) -> list[IncidentChange]:
         """Gathers a pattern's alerts in one incident, with an alert that says what it is; nothing where that is told already."""
-        parts = [c for a in fired.alerts if (c := self._holder(a.id)) is not None]
+        parts = [c for a in fired.alerts if (c := self._held.holder(a.id)) is not None]
         parts = [c for c in {c.id: c for c in parts}.values() if c.joinable and c.open]
         told = [c for c in parts if fired.pattern.id in c.rules]
         if not parts or len(told) == len(parts):
@@ -367,16 +386,17 @@ class Correlator:
         """The same of an alert that was there before. Those that a pattern made itself were never counted."""
         if alert.product != PRODUCT:
             self._notice(sign)
+            self.hindsight.note(sign)
 
     def _tidy(self) -> None:
         limit = self._newest - self.settings.horizon.total_seconds() - LATE.total_seconds()
         gone: list[str] = []
-        for incident_id, cluster in self._clusters.items():
+        for incident_id, cluster in self._held.clusters.items():
             if last_of(cluster) >= limit or len(gone) >= _TOGETHER:
                 break
             gone.append(incident_id)
         for incident_id in gone:
-            self._forget(incident_id)
+            self._held.forget(incident_id)
         self._company.forget(self._newest)
         self._fired.forget(self._newest)
         self._background.forget(self._newest)
@@ -408,24 +428,111 @@ class Correlator:
         those that may reach the threshold, with `whole` all."""
         seen: set[str] = {side.id}
         for key in keys:
-            holders = self._holders.of(key)
+            holders = self._held.holders.of(key)
             if not holders or not (
                 self._scorer.may_anchor(key, self._newest) or (support and self._tips(key, holders))
             ):
                 continue
             reach = self._scorer.reach(key)
             for incident_id in sorted(h for h in holders if h not in seen):
-                first, last, takes, held = outline(self._clusters[incident_id])
+                first, last, takes, held = outline(self._held.clusters[incident_id])
                 if not support and (last < side.first - reach or first > side.last + reach):
                     continue  # too far away to be joined by this; another key may bring it up again
                 seen.add(incident_id)
                 if takes and (whole or self._scorer.could_join(side, held, first, last, self._newest)):
-                    other = self._woken(incident_id)
+                    other = self._held.woken(incident_id)
                     yield other, self._scorer.score(side, other, self._newest)
 
     def _tips(self, key: EntityKey, holders: Collection[str]) -> bool:
         """Whether a supporting key is held by so few that it says anything."""
         return self._scorer.supports(key) and len(holders) <= _FEW
+
+    # ------------------------------------------------------------------ looking back
+
+    def look_back(self) -> list[IncidentChange]:
+        """Joins what came in the first hours anew, with what is known now; nothing once enough is known, or where that was done already. For who
+        has read all that there is: `add` does it by itself as alerts come."""
+        self._moved.clear()
+        return condense(self._look_back()) if self.hindsight.worth_it(self._background, self._newest) else []
+
+    def _look_back(self) -> list[IncidentChange]:
+        """See `hindsight`. An incident keeps its id as long as the alert that opened it opens one. One whose opening alert belongs to another
+        incident now is merged into that; one that has lost alerts keeps the others."""
+        moved, self._moved = self._moved, {}
+        was = {c.id: c.incident for c in self._regroupable()}
+        again = {linked.alert.id: linked for i in was.values() for linked in i.alerts}
+        for incident_id in was:
+            self._held.forget(incident_id)
+        others = {i for a in self.hindsight.signs if a not in again and (i := self._held.alerts.get(a)) is not None}
+        settled = {a.alert.id: a.alert for i in sorted(others) for a in self._held.woken(i).incident.alerts}
+        self._fusion = Fusion(self.patterns, self._background, self.settings.coincidence)
+        try:
+            for alert_id, sign in self.hindsight.signs.items():
+                self._scorer.looking_back_to = sign.time
+                if (linked := again.get(alert_id)) is not None:
+                    self._add(linked.alert, sign)
+                    for fired in self._watched(linked.alert, sign):
+                        self._fuse(fired, linked.alert)
+                elif (alert := settled.get(alert_id)) is not None:
+                    self._watched(alert, sign)
+        finally:
+            self._scorer.looking_back_to = 0.0
+        self.hindsight.looked(self._background, self._newest)
+        patterns = {a: t for a, t in self._moved.items() if a not in again and a in self._held.alerts}
+        self._moved = {**moved, **patterns}
+        return self._made_of(was)
+
+    def _regroupable(self) -> list[Cluster]:
+        """The incidents of the first hours that nobody has touched, of which everything is remembered."""
+        signs = self.hindsight.signs
+        found = list(dict.fromkeys(i for a in signs if (i := self._held.alerts.get(a)) is not None))
+        handled = frozenset(self.handled(found))
+        clusters = (self._held.woken(i) for i in found if i not in handled)
+        return [
+            c
+            for c in clusters
+            if c.open
+            and c.incident.untouched
+            and all(a.alert.id in signs or a.alert.product == PRODUCT for a in c.incident.alerts)
+        ]
+
+    def _made_of(self, was: Mapping[str, Incident]) -> list[IncidentChange]:
+        """What became of those incidents, as changes that people see; all of it is told by `take_regrouped`."""
+        came: dict[str, list[Alert]] = {}
+        withdrawn: dict[str, str] = {}
+        for incident_id, old in was.items():
+            for linked in old.alerts:
+                now = self.holding(linked.alert.id)
+                if now is None:
+                    withdrawn[linked.alert.id] = incident_id
+                    came.setdefault(incident_id, [])
+                elif now.id != incident_id or _linked(now, linked.alert).linked_by != linked.linked_by:
+                    came.setdefault(incident_id, [])
+                    came.setdefault(now.id, []).extend([linked.alert] if now.id != incident_id else ())
+                    self._moved[linked.alert.id] = linked.alert.time
+        changes: list[IncidentChange] = []
+        for incident_id, old in was.items():
+            if incident_id not in self._held.clusters and old.promoted:
+                opener = next(
+                    (a.alert for a in old.alerts if Incident.id_by(a.alert) == incident_id), old.alerts[0].alert
+                )
+                cluster = self._held.holder(opener.id)
+                assert cluster is not None  # an alert that was held before is held again, somewhere
+                old.redirect(cluster.id)
+                cluster.incident.inherit(old)
+                cluster.incident.promoted = True
+                changes.append(IncidentChange("merged", cluster.incident, (), old))
+        here = [i for i in came if i in self._held.clusters]
+        for incident_id in here:
+            shown = incident_id in was and was[incident_id].promoted
+            if incident_id in was:
+                self._held.woken(incident_id).goes_on_as(was[incident_id])
+            incident = self._held.woken(incident_id).incident
+            if incident.promoted:
+                kind: Literal["created", "updated"] = "updated" if shown else "created"
+                changes.append(IncidentChange(kind, incident, tuple(came[incident_id])))
+        self._regrouped |= Regrouped(frozenset(here), withdrawn)
+        return changes
 
     # ------------------------------------------------------------------ merging
 
@@ -440,7 +547,7 @@ class Correlator:
             self._queue(queue, target, keys)
         while queue:
             other = queue.pop(next(iter(queue)))
-            if other is target or other.id not in self._clusters or not self._may_merge(target, other):
+            if other is target or other.id not in self._held.clusters or not self._may_merge(target, other):
                 continue
             target, source = self._direction(target, other)
             shown = source.incident.promoted
@@ -486,11 +593,11 @@ class Correlator:
         into.alerts.sort(key=_by_time)
         into.inherit(out_of)
         into.promoted = into.promoted or out_of.promoted
-        self._forget(source.id)
+        self._held.forget(source.id)
         out_of.redirect(into.id)
         for alert_id in source.alerts:
-            self._alerts[alert_id] = into.id
-        self._holders.add(source.things, into.id)
+            self._held.alerts[alert_id] = into.id
+        self._held.holders.add(source.things, into.id)
         target.absorb(source)
 
     # ------------------------------------------------------------------ bookkeeping
@@ -509,18 +616,18 @@ class Correlator:
             self._watched(alert, sign)
             left[incident_id] -= 1
             if not left[incident_id]:
-                resting.append(cluster.rest() if len(cluster.alerts) <= _LARGE else cluster)
+                resting.append(cluster.rest() if len(cluster.alerts) <= LARGE else cluster)
                 del clusters[incident_id]
         for done in sorted((*resting, *clusters.values()), key=last_of):
-            self._enter(done)
+            self._held.enter(done)
 
     def remembered(self) -> Remembered:
         """What it remembers now, for `recall`. Quickly made, and nothing that happens afterwards changes it, but that a thing's company may be a
         moment younger. Of an incident that is awake it has only which alerts were seen in it."""
-        awake = {c.id: c for c in self._awake if self._clusters.get(c.id) is c}
+        awake = {c.id: c for c in self._held.awake if self._held.clusters.get(c.id) is c}
         hits, stages = self._fusion.entries()
         return Remembered(
-            self._clusters.copy(),
+            self._held.clusters.copy(),
             (
                 ("newest", [self._newest]), ("awake", [(i, tuple(c.alerts)) for i, c in awake.items()]), ("stages", stages),
                 ("company", self._company.entries()), ("fired", self._fired.entries()),
@@ -537,7 +644,7 @@ class Correlator:
             case "clusters":
                 for resting in entries:
                     if last_of(resting) >= since:
-                        self._enter(resting)
+                        self._held.enter(resting)
             case "company":
                 self._company.restore(entries)
             case "fired":
@@ -552,7 +659,7 @@ class Correlator:
     def otherwise(self, opened: Mapping[str, bool]) -> list[str]:
         """Ids of the incidents that it holds and that are not there, or that take in alerts where it holds that they don't, or the other way round;
         and of those that are there and that it doesn't hold. `opened`: those that are there, and whether they take in alerts."""
-        held = {i: c.open if isinstance(c, Cluster) else bool(c[6][5]) for i, c in self._clusters.items()}
+        held = {i: c.open if isinstance(c, Cluster) else bool(c[6][5]) for i, c in self._held.clusters.items()}
         return [*(i for i, o in held.items() if opened.get(i) is not o), *(i for i in opened if i not in held)]
 
     def witness(self, alert: Alert) -> None:
@@ -575,14 +682,14 @@ class Correlator:
         now."""
         self._apart = apart
         for incident_id in incident_ids:
-            if incident_id in self._clusters:
-                self._forget(incident_id)
+            if incident_id in self._held.clusters:
+                self._held.forget(incident_id)
         for incident in sorted(incidents, key=lambda i: (i.last, i.id)):
             cluster = Cluster(incident.id, incident)
             for linked in sorted(incident.alerts, key=lambda a: (a.alert.created, a.alert.time, a.alert.id)):
                 sign = signature(linked.alert, self.links)
                 cluster.add(sign, self._worth(sign))
-            self._enter(cluster)
+            self._held.enter(cluster)
             self.shed([a.alert for a in incident.alerts])
 
     def touched(self) -> list[str]:
@@ -599,64 +706,30 @@ class Correlator:
             clusters[incident_id].add(sign, self._worth(sign))
             self._watched(alert, sign)
         for cluster in sorted(clusters.values(), key=lambda c: c.last):
-            self._enter(cluster)
+            self._held.enter(cluster)
             cluster.touched = False
-        self._lay_to_rest(at_once=True)
-
-    def _enter(self, held: Cluster | Resting) -> None:
-        incident_id, keys, alerts = parts_of(held)
-        self._clusters[incident_id] = held
-        if isinstance(held, Cluster):
-            self._awake.append(held)
-        for alert_id in alerts:
-            self._alerts[alert_id] = incident_id
-        self._holders.add(keys, incident_id)
-
-    def _lay_to_rest(self, *, at_once: bool = False) -> None:
-        """Lays to rest the clusters that nothing has touched since the last time."""
-        if self._since_rest < _REST_EVERY and not at_once:
-            return
-        self._since_rest = 0
-        awake, self._awake = self._awake, []
-        for cluster in awake:
-            if self._clusters.get(cluster.id) is not cluster:
-                continue
-            if cluster.touched or len(cluster.alerts) > _LARGE:
-                cluster.touched = False
-                self._awake.append(cluster)
-            else:
-                self._clusters[cluster.id] = cluster.rest()
-
-    def _woken(self, incident_id: str) -> Cluster:
-        """A cluster that is held, ready to be worked with until the next call lays it to rest again."""
-        held = self._clusters[incident_id]
-        if not isinstance(held, Cluster):
-            held = self._clusters[incident_id] = Cluster.woken(held, self.reader)
-            self._awake.append(held)
-        return held
-
-    def _holder(self, alert_id: str) -> Cluster | None:
-        """The cluster that holds an alert."""
-        incident_id = self._alerts.get(alert_id)
-        return None if incident_id is None else self._woken(incident_id)
+        self._held.lay_to_rest(at_once=True)
 
     def _join(self, cluster: Cluster, alert: Alert, sign: Signature, reasons: tuple[Reason, ...]) -> bool:
         incident = cluster.incident
         insort(incident.alerts, LinkedAlert(alert, reasons), key=_by_time)
         incident.updated = max(incident.updated or alert.created, alert.created)
         wider = cluster.add(sign, self._worth(sign))
-        self._alerts[alert.id] = incident.id
+        self._held.alerts[alert.id] = incident.id
         self._moved[alert.id] = alert.time
-        self._holders.add(sign.things, cluster.id)
+        self._held.holders.add(sign.things, cluster.id)
         # Forgetting begins with what was touched longest ago.
-        self._clusters[incident.id] = self._clusters.pop(incident.id)
+        self._held.clusters[incident.id] = self._held.clusters.pop(incident.id)
         return wider
 
-    def _forget(self, incident_id: str) -> None:
-        _, keys, alerts = parts_of(self._clusters.pop(incident_id))
-        for alert_id in alerts:
-            self._alerts.pop(alert_id, None)
-        self._holders.remove(keys, incident_id)
+
+def _linked(incident: Incident, alert: Alert) -> LinkedAlert:
+    """An incident's alert, as it is linked there."""
+    return incident.alerts[_place(incident, alert)]
+
+
+def _place(incident: Incident, alert: Alert) -> int:
+    return bisect_left(incident.alerts, (alert.time, alert.id), key=_by_time)
 
 
 def _by_time(linked: LinkedAlert) -> tuple[datetime, str]:

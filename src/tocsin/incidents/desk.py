@@ -171,6 +171,19 @@ class IncidentDesk:
             self._tell()
         return changes
 
+    def look_back(self) -> list[IncidentChange]:
+        """Joins what came in the first hours anew with what is known now (see `hindsight`): for who has read all that there is."""
+        with self.memory.held() as correlator:
+
+            def look() -> list[IncidentChange] | None:
+                changes = correlator.look_back()
+                return changes if correlator.looked_back else None  # incidents that nobody sees may have changed
+
+            changes = self.memory.kept(look, lambda unit, made: store.save(unit, correlator, made), whole=True)
+        if changes:
+            self._tell()
+        return changes
+
     def judge(self, *, again: bool = False, most: int | None = None) -> int:
         """Reads anew what incidents are judged by; with `again` every open incident is judged again (of `most` alerts together, the most
         urgent first). Gives how many changed."""

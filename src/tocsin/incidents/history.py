@@ -83,7 +83,7 @@ def _take(made: Folded, entry: LogRow) -> None:
     elif entry.kind == "task-removed":
         made.tasks.pop(int(data["id"]), None)
     elif entry.kind == "dropped":
-        made.dropped = True
+        made.dropped, made.links, made.tags = True, {}, {}
 
 
 def _changed(made: Folded, entry: LogRow) -> None:

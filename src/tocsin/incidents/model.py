@@ -13,13 +13,13 @@ from tocsin.detect.alert import SEVERITIES, TACTICS, Alert, iso
 from tocsin.incidents.facts import Facts
 from tocsin.tables.entities import Entity
 
-__all__ = ["LOCKED", "Incident", "LinkedAlert", "Reason", "Status", "ordered_tactics", "spaced"]
+__all__ = ["LOCKED", "MERGED", "Incident", "LinkedAlert", "Reason", "Status", "ordered_tactics", "spaced"]
 
 LOCKED = "Locked"
 """The tag of an incident that correlation leaves as it is: nothing joins it, and it merges with nothing.
 Being a tag it is kept, told and undone as one."""
 
-_MERGED = "Redirected"
+MERGED = "Redirected"
 """The tag of an incident that was merged into another."""
 
 
@@ -89,14 +89,17 @@ class Incident:
     @classmethod
     def opened_by(cls, alert: Alert) -> Incident:
         """A new incident around one alert; its id follows from that alert's."""
-        return cls(
-            stable_id("inc", alert.id), alerts=[LinkedAlert(alert)], created=alert.created, updated=alert.created
-        )
+        return cls(cls.id_by(alert), alerts=[LinkedAlert(alert)], created=alert.created, updated=alert.created)
+
+    @staticmethod
+    def id_by(alert: Alert) -> str:
+        """The id of the incident that the alert opens."""
+        return stable_id("inc", alert.id)
 
     def inherit(self, source: Incident) -> None:
         """Takes tags, and the decisions that this one lacks, from an incident that is merged into it."""
         # A source that had something merged into it first, or is marked already, hands on no mark: the target is what remains.
-        self.tags.extend(t for t in source.tags if t not in (*self.tags, _MERGED))
+        self.tags.extend(t for t in source.tags if t not in (*self.tags, MERGED))
         self.owner = self.owner or source.owner
         self.classification = self.classification or source.classification
         self.determination = self.determination or source.determination
@@ -111,8 +114,8 @@ class Incident:
     def redirect(self, target_id: str) -> None:
         """Marks it as merged into another."""
         self.status, self.redirect_to = Status.REDIRECTED, target_id
-        if _MERGED not in self.tags:
-            self.tags.append(_MERGED)
+        if MERGED not in self.tags:
+            self.tags.append(MERGED)
 
     @property
     def locked(self) -> bool:
@@ -123,6 +126,14 @@ class Incident:
     def open(self) -> bool:
         """Whether alerts may still join it."""
         return self.status not in (Status.RESOLVED, Status.REDIRECTED) and not self.locked
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nobody has decided anything about it."""
+        decided = (
+            self.owner, self.classification, self.determination, self.severity_override, self.title_override, self.phase, self.roles,
+        )  # fmt: skip
+        return self.status is Status.NEW and not any(decided)
 
     def alert_ids(self) -> set[str]:
         """The ids of its alerts."""

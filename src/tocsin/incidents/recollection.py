@@ -144,9 +144,13 @@ class Recollection:
             reshapes, seen = reshape.reshapes(unit), unit.incidents.history.last()
             apart, since = reshape.apart(unit), self._since(unit)
             made = self._empty(apart)
-            recalled = self._file is not None and self._file.recall(unit, made, since, self._goes_on)
+            store.looking_back(unit, made)
+            # While it still looks back, every alert is wanted, and there are few.
+            file = self._file if made.hindsight.over else None
+            recalled = file is not None and file.recall(unit, made, since, self._goes_on)
             if not recalled:
                 made = self._empty(apart)
+                store.looking_back(unit, made)
                 store.adopt_growing(unit, made, since, self._goes_on)
         self._reshapes, self._seen = reshapes, seen
         size, spent = made.size, round(time.monotonic() - began, 1)
@@ -164,7 +168,7 @@ class Recollection:
     def _empty(self, apart: frozenset[frozenset[str]]) -> Correlator:
         made = self.another(self.settings, apart=apart)
         made.more_vetoes = lambda one, other: judging.group_vetoes(self._state.judge, one, other)
-        made.reader = self._incident
+        made.reader, made.handled = self._incident, self._handled
         return made
 
     def another(
@@ -188,6 +192,11 @@ class Recollection:
         """An incident that memory has left in the database."""
         with self._state.read() as unit:
             return store.load_resting(unit, incident_id)
+
+    def _handled(self, incident_ids: Collection[str]) -> Collection[str]:
+        """Those that people or automation have done anything about."""
+        with self._state.read() as unit:
+            return unit.incidents.history.handled(incident_ids, source=store.CORRELATION, but=store.JUDGE)
 
     def _since(self, unit: Unit) -> datetime:
         """What an incident's last event must not be older than for alerts to join it: what memory would not have forgotten yet."""
@@ -220,7 +229,7 @@ class Recollection:
                 changes = change()
                 if changes is None:
                     return []
-                touched = [] if whole else self.correlator.touched()
+                touched = [] if whole or self.correlator.looked_back else self.correlator.touched()
                 with self._state.write() as unit:
                     if reshape.reshapes(unit) != self._reshapes:
                         raise _OutdatedError
@@ -305,10 +314,13 @@ class Recollection:
 
     def keep(self, *, entries: int = 1, seconds: float = 0.0) -> bool:
         """Writes it into its file, so that the next start is quick however this process ends. Whether it did: not without a file, not before it is
-        there, and not when fewer than so many entries came to the incident log since, in less than that time. Asked without waiting."""
+        there, not while it looks back on the first hours, and not when fewer than so many entries came to the incident log since, in less than that
+        time. Asked without waiting."""
         with self._lock, collector_paused():
             if self._file is None or not self._reads or self._reading is not None or not self._seen:
                 return False  # an incident log without entries: there is nothing to remember
+            if not self.correlator.hindsight.over:
+                return False
             if not self._file.due(self._seen, entries=entries, seconds=seconds):
                 return False
             remembered, seq, setting = self.correlator.remembered(), self._seen, memory.setting_of(self.correlator)

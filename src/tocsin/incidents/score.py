@@ -133,7 +133,9 @@ class Scorer:
         self._artefact = settings.artefact_half_life.total_seconds()
         self._both_high = settings.high_half_life.total_seconds()
         self._known: dict[EntityKey, tuple[int, bool]] = {}
-        self._known_as_of = (0.0, 0)
+        self._known_as_of = (0.0, 0, 0.0)
+        self.looking_back_to = 0.0
+        """The moment of the alert that is looked at with hindsight; 0 where the newest is."""
         self._new = False
         """Whether nothing is known yet of how often places give alerts."""
         self._worth_of: dict[tuple[str, frozenset[EntityKey]], tuple[bool, float]] = {}
@@ -318,13 +320,18 @@ class Scorer:
 
     def _keep_up(self, now: float) -> None:
         """Forgets what was worked out at another time, or when less had been seen."""
-        as_of = now, self._company.changes
+        as_of = now, self._company.changes, self.looking_back_to
         if as_of != self._known_as_of:
             self._known.clear()
             self._worth_of.clear()
             self._rates.clear()
             self._known_as_of = as_of
             self._new = self._background is not None and not self._background.observed(now)
+
+    def _burst(self, now: float) -> tuple[float, float]:
+        """In what time that which came into company may be an attack that spreads: the hour before the alert, and with hindsight the one after it."""
+        at = self.looking_back_to
+        return (at - HOUR, at + HOUR) if at else (now - HOUR, math.inf)
 
     def _rarity(self, key: EntityKey, now: float, *sides: frozenset[str]) -> tuple[float, int]:
         """What a thing's degree leaves of its points, and the degree. `sides`: the hosts and accounts of what is compared.
@@ -337,15 +344,15 @@ class Scorer:
         known = self._known.get(key)
         hub = self._settings.hub_degree
         if known is None:
-            # What came into company within the hour is an attack on its way, which mustn't hide itself by spreading ...
+            # What came into company within the hour may be an attack on its way, which mustn't hide itself by spreading ...
             spreading = _family(key) in _SPREADING
-            degree = self._company.degree(key, now, before=now - HOUR if spreading else None)
+            degree = self._company.degree(key, now, but=self._burst(now) if spreading else None)
             lately = spreading and self._company.degree(key, now) > max(hub, degree)
             known = self._known[key] = degree, lately
         degree, lately = known
         if lately and sides:
             # ... unless that is elsewhere, with hosts and accounts of neither side.
-            degree = max(degree, self._company.others(key, now, *sides))
+            degree = max(degree, self._company.others(key, now, *sides, until=self.looking_back_to or now))
         return (1.0 if degree <= hub else hub / degree), degree
 
 

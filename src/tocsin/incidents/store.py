@@ -6,7 +6,7 @@ Every change is an entry of the incident log first; the rows are projections of 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,13 +15,14 @@ from typing import Any
 
 from tocsin.detect.alert import Alert, iso
 from tocsin.incidents import correlate
-from tocsin.incidents.model import LOCKED, Incident, LinkedAlert, Reason, Status
+from tocsin.incidents.model import LOCKED, MERGED, Incident, LinkedAlert, Reason, Status
 from tocsin.incidents.priority import priority
 from tocsin.incidents.project import difference, project
 from tocsin.incidents.reports import TAG, report_tags
 from tocsin.state import IncidentChange, IncidentRow, IncidentWrites, Unit
 
 __all__ = [
+    "LOOKED_BACK",
     "adopt_growing",
     "alert_of",
     "bring_comments",
@@ -31,6 +32,7 @@ __all__ = [
     "keep_decisions",
     "load_resting",
     "load_several",
+    "looking_back",
     "record",
     "save",
     "touched",
@@ -41,6 +43,9 @@ _TOGETHER = 500
 
 CORRELATION = "correlation"
 """The actor of changes that correlation makes, and their source."""
+
+LOOKED_BACK = "incidents.looked_back"
+"""Where it is kept how far looking back on the first hours has come."""
 
 JUDGE = "system:priority"
 """The actor of changes that judging again makes: they change nothing that correlation looks at."""
@@ -62,6 +67,16 @@ def adopt_growing(unit: Unit, correlator: correlate.Correlator, since: datetime,
                 yield incident_id, alert_of(documents[alert_id])
 
     correlator.adopt(opened, came(), held)
+
+
+def looking_back(unit: Unit, correlator: correlate.Correlator) -> None:
+    """Tells a correlator that knows nothing how far looking back on the first hours has come. Of incidents that an older program made nobody
+    expects any more that they change."""
+    kept = unit.kv.get(LOOKED_BACK)
+    if kept is not None:
+        correlator.hindsight.go_on_from(*kept)
+    elif unit.incidents.history.last():
+        correlator.hindsight.end()
 
 
 def load_resting(unit: Unit, incident_id: str) -> Incident:
@@ -140,21 +155,32 @@ def save(unit: Unit, correlator: correlate.Correlator, changes: Sequence[correla
 
     `changes` are those that it told. However many alerts there are, a few statements write them all.
     """
-    moved = correlator.take_moved()
+    moved, regrouped = correlator.take_moved(), correlator.take_regrouped()
     absorbed = {c.absorbed.id: c.absorbed for c in changes if c.absorbed is not None}
     touched: dict[str, Incident] = {i.id: i for i, _ in moved.values()}
     touched.update({c.incident.id: c.incident for c in changes})
-    holders = unit.incidents.holders([a.alert.id for _, linked in moved.values() for a in linked])
+    touched.update({i: made for i in sorted(regrouped.incidents) if (made := correlator.get(i)) is not None})
+    holders = unit.incidents.holders(
+        [*regrouped.withdrawn, *(a.alert.id for _, linked in moved.values() for a in linked)]
+    )
     rows = unit.incidents.several([*touched, *absorbed], lock=True)
     _number(unit, [a.alert for _, linked in moved.values() for a in linked if a.alert.id not in holders])
-    made = _Saving(unit, unit.incidents.writes(), rows, holders, frozenset(absorbed))
+    left: defaultdict[str, list[str]] = defaultdict(list)
+    for incident, linked in moved.values():
+        for alert_id in (a.alert.id for a in linked if holders.get(a.alert.id, incident.id) != incident.id):
+            left[holders[alert_id]].append(alert_id)
+    withdrawn = [alert_id for alert_id in regrouped.withdrawn if alert_id in holders]
+    for alert_id in withdrawn:
+        left[holders[alert_id]].append(alert_id)
+    saving = _Saving(unit, unit.incidents.writes(), rows, holders, frozenset(absorbed), regrouped.incidents, left)
+    saving.writes.withdraw(withdrawn)
     for change in changes:
         if change.absorbed is not None:
             # An alert that came with this very batch may have passed through it: it was never there as far as anybody saw.
             held = unit.incidents.alert_ids(change.absorbed.id)
             change.absorbed.alerts = [a for a in change.absorbed.alerts if a.alert.id in held]
-            made.take_over(change.incident, change.absorbed)
-    nameless = [i for i in touched.values() if i.promoted and not made.was_shown(i)]
+            saving.take_over(change.incident, change.absorbed)
+    nameless = [i for i in touched.values() if i.promoted and not saving.was_shown(i)]
     for incident in nameless:
         if (row := rows.get(incident.id)) is not None:
             keep_decisions(incident, row)
@@ -162,11 +188,13 @@ def save(unit: Unit, correlator: correlate.Correlator, changes: Sequence[correla
     for incident, number in zip(nameless, unit.incidents.next_numbers(len(nameless)) if nameless else (), strict=True):
         incident.number = number
     for incident in touched.values():
-        made.incident(incident, moved[incident.id][1] if incident.id in moved else ())
+        saving.incident(incident, moved[incident.id][1] if incident.id in moved else ())
     for change in changes:
         if change.absorbed is not None:
-            made.redirect(change.absorbed, change.incident)
-    made.writes.flush()
+            saving.redirect(change.absorbed, change.incident)
+    saving.writes.flush()
+    if (at := list(correlator.hindsight.at)) != unit.kv.get(LOOKED_BACK):
+        unit.kv.set(LOOKED_BACK, at)
 
 
 def _number(unit: Unit, alerts: Iterable[Alert]) -> None:
@@ -187,6 +215,10 @@ class _Saving:
     rows: Mapping[str, IncidentRow]
     holders: Mapping[str, str]
     absorbed: frozenset[str]
+    regrouped: frozenset[str]
+    """The incidents that looking back made anew."""
+    left: Mapping[str, list[str]]
+    """By incident, the alerts that are elsewhere now."""
 
     def before(self, incident_id: str) -> IncidentRow | None:
         """The incident's row as it is by now."""
@@ -200,24 +232,35 @@ class _Saving:
     def incident(self, incident: Incident, moved: Sequence[LinkedAlert]) -> None:
         """What became of one incident; `moved` are its alerts that weren't in it when the correlator was saved last."""
         before = self.before(incident.id)
+        anew = incident.id in self.regrouped
+        reopened = anew and before is not None and before.status == Status.REDIRECTED
         if before is not None:
-            keep_decisions(incident, before)
+            keep_decisions(incident, before, reopened=reopened)
         new = [a for a in moved if self.holders.get(a.alert.id) != incident.id]
+        left = self.left.get(incident.id, []) if anew else []
+        # Looking back, an alert that stays may stay for another reason.
+        linked = list(moved) if anew else new
         if (
             before is not None
-            and not new
+            and not linked
+            and not left
             and before.promoted == incident.promoted
             and before.status != Status.REDIRECTED
         ):
             return
         came_from = {self.holders[a.alert.id] for a in new if a.alert.id in self.holders}
-        gather(self.unit, self.writes, incident, before, by=CORRELATION, source=CORRELATION, linked=new)
-        for emptied in sorted(came_from - self.absorbed):
+        gather(
+            self.unit, self.writes, incident, before, by=CORRELATION, source=CORRELATION, linked=linked, left=left,
+            told=self.unit.incidents.history.last_version(incident.id) if anew and before is None else 0,
+        )  # fmt: skip
+        for emptied in sorted(came_from - self.absorbed - self.regrouped):
             self.writes.drop(emptied, actor=CORRELATION, source=CORRELATION)
         if not incident.promoted:
             return
         if before is None or not before.promoted:
             _tell_created(self.writes, incident)
+        elif anew and (left or reopened or any(a.alert.id in self.holders for a in new)):
+            _tell_regrouped(self.writes, incident, new, left, before)
         elif new:
             _tell_grown(self.writes, incident, new, before)
 
@@ -289,16 +332,18 @@ def gather(
     linked: Sequence[LinkedAlert] = (),
     left: Iterable[str] = (),
     at: datetime | None = None,
+    told: int = 0,
 ) -> None:
     """Gathers what an incident has become: an entry of the incident log, and with it the row, the tags and the alerts' links.
 
-    `linked` are alerts that are in it now and weren't before, `left` the ids of those that are not any more; `at` is the change's moment.
+    `linked` are alerts that are in it now and weren't before, `left` the ids of those that are not any more; `at` is the change's moment;
+    `told` how many versions the log has of one that was there before and that was dropped.
     """
     now = at or moment(unit, before)
     incident.created, incident.updated = incident.created or now, now
     reports, came = _take_reports(unit, incident, before)
     score, reasons = priority(incident, unit.judge)
-    version = 1 if before is None else before.version + 1
+    version = told + 1 if before is None else before.version + 1
     row = project(incident, score, [r.to_dict() for r in reasons], updated=now, version=version, reports=reports)
     data = difference(before, row, incident.tags)
     links = {a.alert.id: [r.to_dict() for r in a.linked_by] for a in linked}
@@ -363,16 +408,17 @@ def touched(unit: Unit, incident_id: str, *, by: str, source: str) -> None:
     unit.changed.append(IncidentChange(unit.incidents.history.last(), row, by, source, {}))
 
 
-def keep_decisions(incident: Incident, row: IncidentRow) -> None:
-    """What people decided is in the row; memory may lag behind by a moment."""
+def keep_decisions(incident: Incident, row: IncidentRow, *, reopened: bool = False) -> None:
+    """What people decided is in the row; memory may lag behind by a moment. `reopened`: that it was merged is taken back."""
     kept = _decisions(row)
-    if incident.status is Status.REDIRECTED:
+    if reopened or incident.status is Status.REDIRECTED:
         del kept["status"], kept["redirect_to"]
     kept["promoted"] = kept["promoted"] or incident.promoted
     kept["number"] = kept["number"] or incident.number
     for name, value in kept.items():
         setattr(incident, name, value)
-    incident.tags = list(dict.fromkeys((*row.tags, *(t for t in incident.tags if t == "Redirected"))))
+    tags = (t for t in row.tags if not (reopened and t == MERGED))
+    incident.tags = list(dict.fromkeys((*tags, *(t for t in incident.tags if t == MERGED))))
 
 
 def bring_comments(unit: Unit, origin_id: str, target_id: str, *, source: str) -> list[int]:
@@ -412,6 +458,25 @@ def _tell_created(writes: IncidentWrites, incident: Incident) -> None:
         source=CORRELATION,
     )
     writes.emit(incident.id, "created", CORRELATION, "correlation", {})
+
+
+def _tell_regrouped(
+    writes: IncidentWrites, incident: Incident, new: Sequence[LinkedAlert], left: Sequence[str], before: IncidentRow
+) -> None:
+    """Says what looking back made of an incident that people had seen."""
+    what = [
+        f"{len(some)} alert{'s' if len(some) > 1 else ''} {verb}"
+        for some, verb in ((new, "came"), (left, "left"))
+        if some
+    ]
+    again = " It is open again." if before.status == Status.REDIRECTED else ""
+    said = f"Looked at again, now that it is known what is common here: {' and '.join(what) or 'nothing moved'}.{again}"
+    came = [a.alert.id for a in new]
+    writes.log(incident.id, CORRELATION, "alerts", said, {"alerts": came, "left": list(left)}, source=CORRELATION)
+    changes: dict[str, Any] = {"alerts": {"added": came, "removed": list(left)}}
+    if before.severity != incident.severity:
+        changes["severity"] = {"from": before.severity, "to": incident.severity}
+    writes.emit(incident.id, "updated", CORRELATION, "correlation", changes)
 
 
 def _tell_grown(

@@ -7,7 +7,7 @@ The other kinds tell of what belongs to it: `entry`, `entry-changed` and `entry-
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -156,6 +156,18 @@ class IncidentLog(Repository):
             or_(incident_log.c.version.is_not(None), incident_log.c.kind == "dropped"),
         )
         return [str(i) for (i,) in self._c.execute(chosen.distinct().limit(most))]
+
+    def last_version(self, incident_id: str) -> int:
+        """How many versions of an incident the log tells of."""
+        chosen = select(func.max(incident_log.c.version)).where(incident_log.c.incident_id == incident_id)
+        return int(self._c.execute(chosen).scalar_one() or 0)
+
+    def handled(self, incident_ids: Collection[str], *, source: str, but: str) -> set[str]:
+        """Which of the incidents anything else than that source and the actor `but` has changed, commented or given tasks."""
+        chosen = select(incident_log.c.incident_id).where(
+            incident_log.c.incident_id.in_(incident_ids), incident_log.c.source != source, incident_log.c.actor != but
+        )
+        return {str(i) for (i,) in self._c.execute(chosen.distinct())}
 
     def first_modified(self, incident_id: str, *, but: Sequence[str]) -> datetime | None:
         """When anybody but those sources changed an incident first after it was opened; None for nobody yet."""

@@ -46,6 +46,7 @@ class IncidentWrites(Repository):
         self._gone_tags: list[tuple[str, str]] = []
         self._tags: list[dict[str, Any]] = []
         self._alerts: dict[str, dict[str, Any]] = {}
+        self._withdrawn: list[str] = []
         self._dropped: list[tuple[str, str, str]] = []
         self._events: list[dict[str, Any]] = []
 
@@ -109,6 +110,10 @@ class IncidentWrites(Repository):
             **alert_values(record), "incident_id": incident_id, "linked_by": [dict(r) for r in reasons],
         }  # fmt: skip
 
+    def withdraw(self, alert_ids: Iterable[str]) -> None:
+        """Takes alerts out of their incidents, into none: they are kept, and belong to nothing any more."""
+        self._withdrawn.extend(alert_ids)
+
     def drop(self, incident_id: str, *, actor: str, source: str) -> None:
         """Removes an incident that nobody was shown, when its alerts have gone elsewhere."""
         self._dropped.append((incident_id, actor, source))
@@ -146,6 +151,9 @@ class IncidentWrites(Repository):
             self._c.execute(
                 made.on_conflict_do_update(index_elements=[alerts.c.id], set_=kept), list(self._alerts.values())
             )
+        if self._withdrawn:
+            taken = update(alerts).where(alerts.c.id == bindparam("of")).values(incident_id=None, linked_by=[])
+            self._c.execute(taken, [{"of": alert_id} for alert_id in self._withdrawn])
         for incident_id, actor, source in self._dropped:
             gone = delete(incidents).where(incidents.c.id == incident_id, incidents.c.promoted.is_(False))
             if self._c.execute(gone).rowcount:

@@ -220,6 +220,7 @@ def scan(
         correlator = Correlator(links=links_of(content), patterns=patterns)
         alerts.sort(key=lambda a: (a.time, a.id))
         correlator.add(alerts)
+        correlator.look_back()
         incidents = correlator.incidents
         for number, incident in enumerate(incidents, 1):
             incident.number = number
@@ -250,7 +251,9 @@ def _keep_incidents(folder: Path, alerts: Sequence[Alert], claims: Sequence[Clai
 
     state = State.open(folder / "state.db", clock=clock)
     try:
-        IncidentDesk(state).add(alerts)
+        desk = IncidentDesk(state)
+        desk.add(alerts)
+        desk.look_back()
         with state.write() as unit:
             unit.aliases.put(row_of_claim(c) for c in claims)
     finally:

@@ -1,0 +1,106 @@
+"""The first hours looked at again.
+
+A new workspace doesn't know yet what is common in it: the first alerts that name a domain controller or a scanner look as if they belonged
+together, and what they bring together goes on to gather more. So while nothing is known, all alerts that came so far are joined anew, as if they came
+for the first time, with what is known by then: each time their number has doubled, and once more after four hours. What people or automation have
+touched stays as it is, and nothing that is older than a day is looked at again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from tocsin.incidents.background import Background
+from tocsin.incidents.signature import HOUR, Signature
+from tocsin.tables.aliases import Alias
+from tocsin.tables.entities import EntityKey
+
+__all__ = ["Hindsight", "Regrouped"]
+
+_FIRST = 20
+_MOST = 5_000
+"""Where so many alerts come before anything is known, they are an attack or a storm; either is looked at once more while it grows, and not later."""
+_LONGEST = 24 * HOUR
+_HOURS = 4 * HOUR
+"""After so long, and once it is known what is common, it is looked back for the last time: what came together in an hour may be an attack, so that
+the first hour is seen well only from afar."""
+
+
+@dataclass(frozen=True, slots=True)
+class Regrouped:
+    """What a look back changed. `incidents`: those that it made or made anew. `withdrawn`: patterns' alerts that are not fulfilled, as is known now,
+    each with the incident that held it."""
+
+    incidents: frozenset[str] = frozenset()
+    withdrawn: Mapping[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.incidents or self.withdrawn)
+
+    def __or__(self, later: Regrouped) -> Regrouped:
+        return Regrouped(self.incidents | later.incidents, {**self.withdrawn, **later.withdrawn})
+
+
+class Hindsight:
+    """The alerts of the first hours in the order in which they came, and when they are looked at again."""
+
+    __slots__ = ("_began", "_next", "_seen", "over", "signs")
+
+    def __init__(self) -> None:
+        self.signs: dict[str, Signature] = {}
+        self.over = False
+        """Whether enough is known, or the first day is over."""
+        self._next = _FIRST
+        self._seen = 0
+        self._began = float("inf")
+
+    def note(self, sign: Signature) -> None:
+        """An alert came."""
+        if not self.over:
+            self._began = min(self._began, sign.time)
+            self.signs[sign.id] = sign
+            if len(self.signs) > _MOST:
+                self.end()
+
+    def learn(self, alert_id: str, things: Mapping[EntityKey, tuple[str, str]], via: Mapping[EntityKey, Alias]) -> None:
+        """An alert turned out to be known otherwise, too."""
+        if (sign := self.signs.get(alert_id)) is not None:
+            self.signs[alert_id] = replace(sign, things={**sign.things, **things}, via={**sign.via, **via})
+
+    def due(self, background: Background, now: float) -> bool:
+        """Whether it is time to look back."""
+        if self.over:
+            return False
+        if now - self._began > _LONGEST:
+            self.end()
+            return False
+        return self._enough(background, now) or (len(self.signs) >= self._next and background.looked_on(now) > 0)
+
+    def _enough(self, background: Background, now: float) -> bool:
+        return now - self._began >= _HOURS and background.observed(now) > 0
+
+    def worth_it(self, background: Background, now: float) -> bool:
+        """Whether looking back now tells anything: more came since the last time, and from machines all over."""
+        return not self.over and len(self.signs) > self._seen and background.looked_on(now) > 0
+
+    def looked(self, background: Background, now: float) -> None:
+        """It was looked back."""
+        self._seen = len(self.signs)
+        self._next = 2 * self._seen
+        if self._enough(background, now):
+            self.end()
+
+    def end(self) -> None:
+        """Nothing is looked at again from now on."""
+        self.over = True
+        self.signs.clear()
+
+    @property
+    def at(self) -> tuple[bool, int]:
+        """How far it has come: whether it is over, and of how many alerts it looked at when it did last."""
+        return self.over, self._seen
+
+    def go_on_from(self, over: bool, seen: int) -> None:
+        """Goes on from where another had come to, before the alerts are noted again."""
+        self.over, self._seen, self._next = over, seen, max(2 * seen, _FIRST)

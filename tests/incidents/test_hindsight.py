@@ -1,0 +1,234 @@
+"""Looking back: what was joined before it was known what is common is joined anew, and state, log and memory say the same of it."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.incidents.test_correlate import T0, alert
+from tocsin.base.clock import ManualClock
+from tocsin.detect.alert import TACTICS, Alert
+from tocsin.incidents import Correlator, history, store
+from tocsin.incidents.desk import IncidentDesk
+from tocsin.incidents.life import Actor
+from tocsin.state import State
+from tocsin.tables import Entity
+
+DC = Entity.host("dc01.contoso.com")
+SCANNER = Entity("IP", {"Address": "10.250.0.9", "AddressScope": "contoso"})
+VICTIM, ATTACKER = Entity.host("ws1.contoso.com"), Entity.account("CONTOSO\\ann")
+
+
+def first_hours(seed: int, hours: float = 6.0) -> list[Alert]:
+    """A workspace that begins: alerts of many machines that name a domain controller and a scanner, and within its first half hour an attack."""
+    rng = random.Random(seed)
+    made: list[Alert] = []
+    for n in range(int(40 * hours)):
+        machine = rng.randrange(60)
+        named = [Entity.host(f"pc{machine}.contoso.com"), Entity.account(f"CONTOSO\\u{machine}")]
+        named += [DC] if rng.random() < 0.3 else []
+        named += [SCANNER] if rng.random() < 0.3 else []
+        minute = round(rng.uniform(0, 60 * hours), 3)
+        tactics = (TACTICS[rng.randrange(len(TACTICS))],)
+        severity = rng.choice(["Informational", "Low", "Medium"])
+        made.append(alert(f"noise{rng.randrange(25)}_{n}", minute, *named, severity=severity, tactics=tactics))
+    for n in range(8):
+        named = [VICTIM, ATTACKER, *([DC] if n % 3 == 1 else []), *([SCANNER] if n % 3 == 2 else [])]
+        severity = rng.choice(["Medium", "High"])
+        made.append(alert(f"attack{n}", 25 + 2.0 * n, *named, severity=severity, tactics=(TACTICS[3 + n],)))
+    return sorted(made, key=lambda a: (a.time, a.id))
+
+
+def foreign(correlator: Correlator) -> int:
+    """Alerts of no attack in the incident that has most of the attack's."""
+    every = {i.id: i for a in first_hours(1) if (i := correlator.holding(a.id)) is not None}
+    best = max(every.values(), key=lambda i: sum(a.alert.rule.startswith("attack") for a in i.alerts))
+    assert sum(a.alert.rule.startswith("attack") for a in best.alerts) == 8
+    return sum(a.alert.rule.startswith("noise") for a in best.alerts)
+
+
+def opened(folder: Path) -> tuple[State, IncidentDesk]:
+    state = State.open(folder / "state.db", clock=ManualClock(T0 + timedelta(hours=8)))
+    return state, IncidentDesk(state, memory=folder / "cache" / "memory")
+
+
+def held(state: State) -> dict[str, Any]:
+    """By incident that isn't merged, its alerts and why each is in it."""
+    with state.read() as unit:
+        rows = [r for i in unit.incidents.every_id() if (r := unit.incidents.get(i)) is not None]
+        return {
+            r.id: {a["id"]: a["linked_by"] for a in unit.incidents.alerts_of(r.id)}
+            for r in rows
+            if r.status != "Redirected"
+        }
+
+
+def remembered(desk: IncidentDesk, alerts: list[Alert]) -> dict[str, Any]:
+    """The same as the correlator has it."""
+    every = {i.id: i for a in alerts if (i := desk.memory.correlator.holding(a.id)) is not None}
+    return {i.id: {a.alert.id: [r.to_dict() for r in a.linked_by] for a in i.alerts} for i in every.values()}
+
+
+def differences(state: State) -> list[Any]:
+    with state.write() as unit:
+        return list(history.rebuild(unit, repair=False))
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[State, IncidentDesk]]:
+    state, desk = opened(tmp_path_factory.mktemp("straight"))
+    for each in first_hours(1):
+        desk.add([each])
+    yield state, desk
+    state.close()
+
+
+def test_what_many_share_glues_the_first_alerts_only_until_that_is_known() -> None:
+    before, after = Correlator(), Correlator()
+    before.hindsight.end()
+    for each in first_hours(1):
+        before.add([each])
+        after.add([each])
+    assert foreign(before) > 8, "the alerts don't show what looking back is for"
+    assert foreign(after) == 0
+    assert after.hindsight.over
+
+
+def test_state_log_and_memory_say_the_same(straight: tuple[State, IncidentDesk]) -> None:
+    state, desk = straight
+    assert desk.memory.correlator.hindsight.over
+    assert held(state) == remembered(desk, first_hours(1))
+    assert differences(state) == []
+    with state.read() as unit:
+        said = Counter(
+            e.text.partition(":")[0] for i in unit.incidents.every_id() for e in unit.incidents.activity_of(i)
+        )
+    assert said["Looked at again, now that it is known what is common here"] > 0
+
+
+def test_batches_and_restarts_change_nothing(straight: tuple[State, IncidentDesk], tmp_path: Path) -> None:
+    alerts = first_hours(1)
+    for name, size, again in (("batches", 7, 1000), ("restarts", 1, 13)):
+        state, desk = opened(tmp_path / name)
+        for n in range(0, len(alerts), size):
+            if n % again == again - 1:
+                desk.close()
+                state.close()
+                state, desk = opened(tmp_path / name)
+            desk.add(alerts[n : n + size])
+        assert held(state) == held(straight[0]), name
+        assert differences(state) == []
+        state.close()
+
+
+def test_what_somebody_has_touched_stays_as_it_is(tmp_path: Path) -> None:
+    state, desk = opened(tmp_path)
+    with state.write() as unit:
+        unit.users.add("anna", "Anna", "x", ["Responder"])
+    alerts = first_hours(1)
+    for each in alerts[:45]:
+        desk.add([each])
+    with state.write() as unit:
+        glued = max((i.id for i in desk.memory.correlator.incidents), key=lambda i: len(unit.incidents.alert_ids(i)))
+        there = unit.incidents.alert_ids(glued)
+        desk.comment(unit, glued, "Mine.", actor=Actor("anna"))
+    assert len(there) > 5
+    for each in alerts[45:]:
+        desk.add([each])
+    with state.read() as unit:
+        assert unit.incidents.alert_ids(glued) >= there
+    assert differences(state) == []
+    state.close()
+
+
+def test_a_transaction_that_fails_takes_looking_back_with_it(
+    straight: tuple[State, IncidentDesk], tmp_path: Path
+) -> None:
+    state, desk = opened(tmp_path)
+
+    def fails_after(looked: tuple[bool, int], _unit: object) -> None:
+        if desk.memory.correlator.hindsight.at != looked:
+            raise OSError("the disk is full")
+
+    failed = 0
+    for each in first_hours(1):
+        looked = desk.memory.correlator.hindsight.at
+        try:
+            desk.add([each], within=partial(fails_after, looked))
+        except OSError:
+            failed += 1
+            desk.add([each])
+    assert failed >= 3
+    assert held(state) == held(straight[0])
+    assert differences(state) == []
+    state.close()
+
+
+def test_nothing_is_looked_at_again_in_a_workspace_of_an_older_program(tmp_path: Path) -> None:
+    state, desk = opened(tmp_path)
+    desk.memory.correlator.hindsight.end()
+    for each in first_hours(1)[:60]:
+        desk.add([each])
+    with state.write() as unit:
+        unit.kv.set(store.LOOKED_BACK, None)
+    assert IncidentDesk(state).memory.correlator.hindsight.over
+    state.close()
+
+
+def test_an_attack_that_spreads_in_the_first_hours_stays_one() -> None:
+    worm = [
+        alert(f"{rule}{n}", n / 4 + later, Entity.host(f"ws{n}.contoso.com"), ATTACKER, severity=severity, tactics=(tactic,))
+        for n in range(40)
+        for rule, later, severity, tactic in (("service", 0, "Medium", "LateralMovement"), ("encrypt", 1, "High", "Impact"))
+    ]  # fmt: skip
+    noise = [a for a in first_hours(1) if a.rule.startswith("noise")]
+    correlator = Correlator()
+    for each in sorted([*worm, *noise], key=lambda a: (a.time, a.id)):
+        correlator.add([each])
+    assert len({i.id for a in worm if (i := correlator.holding(a.id)) is not None}) == 1
+    assert correlator.hindsight.over
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_incidents_that_what_many_share_had_merged_are_two_again(shown: bool, tmp_path: Path) -> None:
+    """Those that people saw are open again under their numbers; those that nobody saw are made anew."""
+    state, desk = opened(tmp_path)
+    one, other = Entity.host("ws1.contoso.com"), Entity.host("ws2.contoso.com")
+    parts = [
+        alert(rule, n / 10, *named, tactics=(TACTICS[3 + n],), create_incident=shown)
+        for n, (rule, *named) in enumerate([("a", one), ("b", other), ("c", one, DC), ("d", other, DC)])
+    ]
+    for each in parts:
+        desk.add([each])
+    assert len({desk.memory.correlator.holding(a.id).id for a in parts}) == 1  # type: ignore[union-attr]
+    merged = {i: a for i, a in held(state).items() if a}
+    assert len(merged) == 1
+    for n in range(100):
+        desk.add([alert(f"n{n}", 4 + 3 * n, Entity.host(f"pc{n % 40}.contoso.com"), DC)])
+    assert desk.memory.correlator.hindsight.over
+    homes = [desk.memory.correlator.holding(a.id).id for a in parts]  # type: ignore[union-attr]
+    assert homes[0] == homes[2] != homes[1] == homes[3]
+    assert held(state) == remembered(
+        desk, [*parts, *(a for i in desk.memory.correlator.incidents for a in (x.alert for x in i.alerts))]
+    )
+    assert differences(state) == []
+    with state.read() as unit:
+        told = [e.text for i in homes[:2] for e in unit.incidents.activity_of(i)]
+        rows = [unit.incidents.require(i) for i in homes[:2]]
+    assert [r.status for r in rows] == ["New", "New"]
+    assert not any("Redirected" in r.tags or r.redirect_to for r in rows)
+    if shown:
+        assert any("It is open again." in t for t in told)
+        assert len({r.number for r in rows} - {0}) == 2
+    state.close()
+    # A start reads what was written.
+    state, desk = opened(tmp_path)
+    assert [desk.memory.correlator.holding(a.id).id for a in parts] == homes  # type: ignore[union-attr]
+    state.close()
