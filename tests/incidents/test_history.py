@@ -272,3 +272,35 @@ def test_an_older_database_is_taken_over(tmp_path: Path) -> None:
     assert differences(state) == []
     assert bring_up_to_date(state) == 0
     state.close()
+
+
+def test_rows_are_brought_up_to_date_piece_by_piece_while_others_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State.open(tmp_path / "state.db", clock=ManualClock(T0 + timedelta(hours=2)))
+    desk = IncidentDesk(state)
+    desk.add([alert("a", n, Entity.host(f"pc{n}.contoso.com")) for n in range(450)])
+    with state.write() as unit:
+        unit.connection.execute(text("UPDATE incidents SET title = 'of an older program'"))
+    for module in ("history", "project"):
+        monkeypatch.setattr(f"tocsin.incidents.{module}.VERSION", 1_000)
+    pieces = 0
+
+    def is_killed() -> None:
+        nonlocal pieces
+        if (pieces := pieces + 1) == 3:
+            raise KeyboardInterrupt
+        desk.add(
+            [alert("b", 500 + pieces, Entity.host(f"pc{pieces}.contoso.com"), Entity.host(f"new{pieces}.contoso.com"))]
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        bring_up_to_date(state, is_killed)
+    old = [d for d in differences(state) if d.part == "title"]
+    assert 0 < len(old) < 450, "some of it is done, and kept"
+    pieces = -100
+    changed = bring_up_to_date(state, is_killed)
+    assert len(old) - 3 <= changed <= len(old), "nothing is done twice"
+    assert differences(state) == []
+    assert bring_up_to_date(state, lambda: pytest.fail("it is done")) == 0
+    state.close()

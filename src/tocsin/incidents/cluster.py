@@ -10,6 +10,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import lru_cache
+from sys import getsizeof
 from typing import Any, TypeVar
 
 import msgpack
@@ -36,6 +37,8 @@ _LATE = 24 * HOUR
 
 _FEW_HOLDERS = 16
 """As many holders of a key are kept in a tuple, which the collection of garbage leaves alone."""
+_LOOSE = 80
+"""Bytes of a set for each that is in it, beyond which it is copied: a copy has 32 to 64."""
 
 __all__ = [
     "Cluster",
@@ -437,6 +440,9 @@ class Holders:
                 held.discard(incident)
                 if not held:
                     del self._held[key]
+                elif getsizeof(held) > _LOOSE * len(held):
+                    # A set keeps the room of what left it, and takes four times its own once that is full: copied it has what it needs.
+                    self._held[key] = set(held) if len(held) > _FEW_HOLDERS else tuple(sorted(held))
             elif isinstance(held, tuple):
                 left = tuple(h for h in held if h != incident)
                 if left:

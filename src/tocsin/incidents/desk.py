@@ -6,12 +6,17 @@ they are durable; whoever writes an incident takes people's decisions from the d
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import structlog
+
+from tocsin.base.errors import TocsinError
 from tocsin.content import Content
 from tocsin.detect.alert import Alert, iso
 from tocsin.incidents import history, judging, life, metrics, rejudge, reshape, store, tasks
@@ -26,12 +31,15 @@ from tocsin.incidents.queue import checked, known_values
 from tocsin.incidents.recollection import Recollection
 from tocsin.incidents.seen import Seen
 from tocsin.incidents.story import graph, story
-from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, TaskRow, Unit, text_of
+from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, RefusedError, State, TaskRow, Unit, text_of
 from tocsin.state.incident_cursor import place_after
 from tocsin.tables.entities import EntityKey
 
 __all__ = ["IncidentDesk", "full", "shown", "summary"]
 
+_log = structlog.get_logger("tocsin.incidents")
+
+_BREATH = 0.2
 _PATIENCE = 5.0
 """So many seconds somebody waits for an answer for which correlation must remember first."""
 
@@ -62,7 +70,6 @@ class IncidentDesk:
         self.resolve: Callable[[Alert], Alert] = lambda alert: alert
         """Gives an alert what its entities are known as; asked when it is filed, and again when more is learned."""
         self._listeners: list[Callable[[], None]] = []
-        history.bring_up_to_date(state)
         self.memory = Recollection(
             state,
             settings or CorrelationSettings(),
@@ -72,16 +79,46 @@ class IncidentDesk:
             beside=beside and correlates,
         )
         """What correlation remembers."""
+        self._stopped = threading.Event()
+        self._mending: threading.Thread | None = None
+        if beside:
+            self._mending = threading.Thread(target=self._bring_up_to_date, name="tocsin-rows", daemon=True)
+            self._mending.start()
+        else:
+            history.bring_up_to_date(state)
         self.judge()
         self._correlates = correlates
 
+    def _bring_up_to_date(self) -> None:
+        """Makes rows anew that an older program made otherwise, once correlation remembers, and no more than half of the time."""
+        spent = time.monotonic()
+
+        def goes_on() -> None:
+            nonlocal spent
+            self._stopped.wait(min(_BREATH, time.monotonic() - spent))
+            while not self.memory.ready:
+                self._stopped.wait(_BREATH)
+            if self._stopped.is_set():
+                raise RefusedError("Rows aren't brought up to date any more: everything stops.")
+            spent = time.monotonic()
+
+        try:
+            if changed := history.bring_up_to_date(self._state, goes_on):
+                _log.info("incidents.up_to_date", changed=changed)
+        except TocsinError as error:
+            if not self._stopped.is_set():  # the next start goes on from there
+                _log.error("incidents.not_up_to_date", error=str(error))
+
     def stop(self) -> None:
-        """Lets nobody wait any longer for correlation's memory where that isn't there yet."""
+        """Ends what is done beside everything else, and lets nobody wait any longer for correlation's memory where that isn't there yet."""
+        self._stopped.set()
         self.memory.stop()
+        if self._mending is not None:
+            self._mending.join()
 
     def close(self) -> None:
         """Keeps what correlation remembers."""
-        self.memory.stop()
+        self.stop()
         self.memory.keep()
 
     @property

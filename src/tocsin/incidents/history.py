@@ -20,6 +20,8 @@ from tocsin.state.types import dumps, plain
 __all__ = ["Difference", "Folded", "bring_up_to_date", "fold", "incident_of", "rebuild"]
 
 _PROJECTION = "incidents.projection"
+_PLACE = "incidents.projection.place"
+"""To which version rows are being brought, and up to which incident they are."""
 _ALERTS_TOGETHER = 1_000
 """Alerts that are read at once."""
 _TIMES = ("created", "acknowledged", "closed")
@@ -200,15 +202,9 @@ def rebuild(unit: Unit, *, repair: bool, progress: Callable[[int], None] = lambd
     """
     done = 0
     for several in unit.incidents.history.by_incident():
-        for part in _together([fold(incident_id, entries) for incident_id, entries in several.items()]):
-            documents = unit.incidents.alerts_by_id([a for f in part for a in f.links])
-            ids = [f.id for f in part]
-            rows, kept = unit.incidents.several(ids), unit.incidents.kept_parts(ids)
-            for folded in part:
-                row = _row(unit, folded, documents)
-                yield from _compare(unit, folded, row, rows.get(folded.id), kept[folded.id], repair=repair)
-            done += len(part)
-            progress(done)
+        yield from _rebuilt(unit, several, repair=repair)
+        done += len(several)
+        progress(done)
     for incident_id in unit.incidents.without_log():
         yield Difference(incident_id, "row", "kept", "not in the log")
         if repair:
@@ -221,6 +217,17 @@ def rebuild(unit: Unit, *, repair: bool, progress: Callable[[int], None] = lambd
         yield Difference("", "rules", f"{wrong[0]} that are not so", f"{wrong[1]} that were missing")
         if repair:
             unit.incidents.hold_rules_anew()
+
+
+def _rebuilt(unit: Unit, several: Mapping[str, list[LogRow]], *, repair: bool) -> Iterator[Difference]:
+    """What of these incidents, by id with their entries, differs from what is kept."""
+    for part in _together([fold(incident_id, entries) for incident_id, entries in several.items()]):
+        documents = unit.incidents.alerts_by_id([a for f in part for a in f.links])
+        ids = [f.id for f in part]
+        rows, kept = unit.incidents.several(ids), unit.incidents.kept_parts(ids)
+        for folded in part:
+            row = _row(unit, folded, documents)
+            yield from _compare(unit, folded, row, rows.get(folded.id), kept[folded.id], repair=repair)
 
 
 def _together(several: Iterable[Folded]) -> Iterator[list[Folded]]:
@@ -279,15 +286,28 @@ def _held(folded: Folded) -> dict[str, list[Any]]:
     return {} if folded.redirected else dict(sorted(folded.links.items()))
 
 
-def bring_up_to_date(state: State) -> int:
-    """After an upgrade: makes rows anew that an older program projected otherwise; gives how many parts changed."""
+def bring_up_to_date(state: State, goes_on: Callable[[], None] = lambda: None) -> int:
+    """After an upgrade: makes rows anew that an older program projected otherwise; gives how many parts changed.
+
+    A few hundred incidents at a time, each time in a transaction of its own, so that others may work meanwhile; `goes_on` is called before each, what
+    it raises ends it, and the next time it goes on from there.
+    """
     with state.read() as unit:
         if unit.kv.get(_PROJECTION) == VERSION:
             return 0
-    with state.write() as unit:
-        changed = sum(1 for _ in rebuild(unit, repair=True))
-        unit.kv.set(_PROJECTION, VERSION)
-    return changed
+        version, place = unit.kv.get(_PLACE) or (VERSION, "")
+    place = place if version == VERSION else ""
+    changed = 0
+    while True:
+        goes_on()
+        with state.write() as unit:
+            several = next(unit.incidents.history.by_incident(after=place), {})
+            changed += sum(1 for _ in _rebuilt(unit, several, repair=True))
+            place = max(several, default=place)
+            unit.kv.set(_PLACE, [VERSION, place])
+            if not several:
+                unit.kv.set(_PROJECTION, VERSION)
+                return changed
 
 
 def _text(value: Any) -> str:

@@ -84,9 +84,11 @@ class IncidentLog(Repository):
             chosen = chosen.where(incident_log.c.time <= until)
         return [LogRow(**r._mapping) for r in self._c.execute(chosen.order_by(incident_log.c.seq))]
 
-    def by_incident(self, *, together: int = 200, entries: int = 2_000) -> Iterator[dict[str, list[LogRow]]]:
-        """Every incident's entries in order, so many incidents at a time as have so many entries, and one in any case."""
-        last = ""
+    def by_incident(
+        self, *, after: str = "", together: int = 200, entries: int = 2_000
+    ) -> Iterator[dict[str, list[LogRow]]]:
+        """Every incident's entries in order, of those after that id, so many incidents at a time as have so many entries, and one in any case."""
+        last = after
         while True:
             chosen = select(incident_log.c.incident_id, func.count()).where(incident_log.c.incident_id > last)
             chosen = chosen.group_by(incident_log.c.incident_id).order_by(incident_log.c.incident_id).limit(together)
