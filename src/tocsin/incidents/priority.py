@@ -174,6 +174,8 @@ class Judge:
     tags: Mapping[str, float] = field(default_factory=dict)
     assets: Mapping[EntityKey, Asset] = field(default_factory=dict)
     first: dict[str, int] = field(default_factory=dict)
+    common: set[str] = field(default_factory=set)
+    """Rules that are known to have had their first ones: nobody need ask."""
     closed: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     separate_groups: bool = False
     reports: Shelf = field(default_factory=Shelf)

@@ -199,11 +199,16 @@ def save(unit: Unit, correlator: correlate.Correlator, changes: Sequence[correla
 
 def _number(unit: Unit, alerts: Iterable[Alert]) -> None:
     """Notes which of the alerts that are filed now are their rules' first ones."""
-    filed = sorted({a.id: a for a in alerts}.values(), key=lambda a: (a.created, a.time, a.id))
-    if filed:
-        made = unit.incidents.note_first([(a.said_by, a.id) for a in filed])
-        if unit.judge is not None:
-            unit.judge.first.update((a, n) for a, n in made.items() if n < unit.judge.weights.rare_below)
+    common = unit.judge.common if unit.judge is not None else frozenset()
+    filed = sorted(
+        {a.id: a for a in alerts if a.said_by not in common}.values(), key=lambda a: (a.created, a.time, a.id)
+    )
+    if not filed:
+        return
+    made = unit.incidents.note_first([(a.said_by, a.id) for a in filed])
+    if unit.judge is not None:
+        unit.judge.first.update((a, n) for a, n in made.items() if n < unit.judge.weights.rare_below)
+        unit.judge.common.update(a.said_by for a in filed if a.id not in made)
 
 
 @dataclass(slots=True)
