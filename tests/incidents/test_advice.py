@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from tests.incidents.test_correlate import ANN, BOB, T0, WS1, WS2, alert
-from tocsin.content import Content, load_packs
+from tocsin.content import Content, load_packs, packs_dir
+from tocsin.detect.responses import RESPONSES
 from tocsin.incidents.advice import URGENCIES, Done, advice
 from tocsin.incidents.model import Incident, LinkedAlert
 from tocsin.incidents.priority import Asset, Judge, keys_of_name
+from tocsin.respond.actions.block_address import BlockAddress
+from tocsin.respond.actions.responder import ResponderInput
 from tocsin.state import ActionRow, ActivityRow
 from tocsin.tables import Entity
 
@@ -180,3 +183,45 @@ def test_a_step_on_what_is_no_entity_is_refused(tmp_path: Path) -> None:
     (pack / "pack.yaml").write_text("id: mine\nname: Mine\nversion: 1.0.0\n")
     (pack / "incidents" / "a.yaml").write_text("id: x\nkind: advice\nsteps:\n  - {do: Look, on: [Hoast]}\n")
     assert any("Hoast" in str(p) and "Host" in str(p) for p in load_packs([tmp_path]).problems)
+
+
+WHOLE = {
+    "Host": WS1,
+    "Account": Entity("Account", {"Name": "ann@contoso.com", "Sid": "S-1-5-21-1-2-3-1001", "AadUserId": "0b1f1d5e-0e21-4f7b-b1b5-08de2b000001"}),
+    "IP": OUTSIDE,
+    "MailMessage": Entity("MailMessage", {"NetworkMessageId": "m-1", "Recipient": "ann@contoso.com"}),
+}  # fmt: skip
+
+
+def test_what_the_shipped_steps_would_be_given_is_what_their_actions_take() -> None:
+    """By the actions' own checks, so that a proposal made of a step is never refused for its input."""
+    shipped = load_packs([packs_dir()], only=("incidents",))
+    inputs = {"responder": ResponderInput, "host.block_address": BlockAddress.Input}
+    tried = set()
+    for item in shipped.incidents:
+        value = item.document.value
+        for step in value.get("steps") or () if item.kind == "advice" else ():
+            if step.get("action") in inputs:
+                assert step.get("response") is None or step["response"] in RESPONSES
+            if not step.get("target"):
+                continue
+            of = Incident(
+                "inc",
+                alerts=[
+                    LinkedAlert(alert("a", 0, entity, tactics=tuple(value.get("tactics") or ()), techniques=tuple(value.get("for") or ())))
+                    for entity in WHOLE.values()
+                ],
+            )  # fmt: skip
+            (told,) = [s for s in advice(of, shipped) if s["do"] == step["do"]]
+            given = [t["input"] for t in told["about"] if t["input"]]
+            assert given, step["do"]
+            for each in given:
+                inputs[step["action"]].model_validate(each)
+                if step.get("response"):
+                    assert set(each["target"]) <= set(RESPONSES[step["response"]].columns)
+            tried.add(step["action"])
+    assert tried == set(inputs)
+
+
+def test_a_thing_that_nobody_can_name_to_the_action_has_no_input(content: Content) -> None:
+    assert [t["input"] for t in by_do(advice(incident(), content))["Isolate the hosts"]["about"]] == [None, None]

@@ -207,7 +207,7 @@ def test_the_story_is_played_explained_and_worked_off(portal: Watched, server: S
     assert summary.startswith("An attack in "), summary
     assert len(summary) < 400, summary
     page.get_by_text("Stage by stage").click()
-    page.get_by_text("What could be reached from here").click()
+    page.locator("summary", has_text="What could be reached from here").click()
     reached = page.get_by_role("list", name="What could be reached")
     reached.get_by_text("signs in there as a local administrator (RemoteInteractive), 3×").wait_for()
     assert reached.get_by_text("critical", exact=True).count() == 1

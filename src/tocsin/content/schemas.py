@@ -234,10 +234,12 @@ INCIDENTS = Schema(
                         "do": Field("text", required=True, longest=300),
                         "why": Field("text", longest=500),
                         "action": Field("text"),
-                        # … to which of the incident's things, how soon, and what a responder is asked to do to them, by Microsoft's name
+                        # … to which of the incident's things, how soon, and what a responder is asked to do to them, by Microsoft's name;
+                        # target: by the name that the action's input has, which identifier of the thing (or label, or upn) it is
                         "on": Field("list", item=Field("text", choices=tuple(ENTITY_IDENTIFIERS))),
                         "urgency": Field("text", choices=("now", "soon", "later")),
                         "response": Field("text"),
+                        "target": Field("map", item=Field("text")),
                     },
                 ),
             ),

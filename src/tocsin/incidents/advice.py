@@ -195,6 +195,7 @@ class _Told:
             "critical": thing.critical,
             "state": state,
             "detail": detail,
+            "input": _input(step, thing.entity),
             "comment": f"{said.actor}, {iso(said.time)}: {_cut(said.text)}" if said else "",
         }
 
@@ -213,6 +214,18 @@ class _Told:
         if any(t["state"] == "done" for t in about):
             return "running"
         return "task" if task else "open"
+
+
+def _input(step: Mapping[str, Any], entity: Entity) -> dict[str, Any] | None:
+    """What the step's action is to be given to be done to the thing; None where it names the thing by nothing that is known."""
+    ids = entity.identifiers
+    known = {**ids, "label": entity.label}
+    if ids.get("Name") and ids.get("UPNSuffix"):
+        known["upn"] = f"{ids['Name']}@{ids['UPNSuffix']}"
+    target = {str(name): known[which] for name, which in (step.get("target") or {}).items() if known.get(which)}
+    if not target:
+        return None
+    return {"do": step["response"], "target": target} if step.get("response") else target
 
 
 def _keys(entity: Entity) -> tuple[Any, ...]:

@@ -10,18 +10,27 @@ __all__ = ["GRAPHML", "graphml"]
 
 GRAPHML = "application/graphml+xml"
 
+_GRAPH = ("left_out",)
 _NODE = ("type", "label", "first")
-_EDGE = ("label", "alert_id", "alerts", "first")
+_EDGE = ("label", "alert_id", "alerts", "alert_count", "first")
+_NUMBERS = frozenset({"alert_count", "left_out"})
 
 
 def graphml(graph: Mapping[str, Any], title: str) -> str:
-    """The graph of `tocsin.incidents.story.graph` as GraphML; characters that XML can't hold become U+FFFD."""
+    """The graph of `tocsin.incidents.story.graph` as GraphML. An edge of many alerts names the first of them in `alerts`, `alert_count` says how many
+    there are; `left_out` of the graph how many things it doesn't show. Characters that XML can't hold become U+FFFD."""
     root = ElementTree.Element("graphml", {"xmlns": "http://graphml.graphdrawing.org/xmlns"})
-    for kind, names in (("node", _NODE), ("edge", _EDGE)):
+    for kind, names in (("graph", _GRAPH), ("node", _NODE), ("edge", _EDGE)):
         for name in names:
-            what = {"id": f"{kind}-{name}", "for": kind, "attr.name": name, "attr.type": "string"}
+            what = {
+                "id": f"{kind}-{name}",
+                "for": kind,
+                "attr.name": name,
+                "attr.type": "int" if name in _NUMBERS else "string",
+            }
             ElementTree.SubElement(root, "key", what)
     drawn = ElementTree.SubElement(root, "graph", {"id": _text(title), "edgedefault": "directed"})
+    _data(drawn, "graph", _GRAPH, graph)
     for node in graph["nodes"]:
         made = ElementTree.SubElement(drawn, "node", {"id": str(node["id"])})
         _data(made, "node", _NODE, node)

@@ -2763,7 +2763,8 @@ export interface components {
         /**
          * AdviceThing
          * @description A thing of the incident that a step is to be done to. `state`: done, running, proposed or failed where an action is about it,
-         *     whose and when `detail` says; `comment` is the newest that names it.
+         *     whose and when `detail` says; `comment` is the newest that names it; `input` what the action is to be given to be done to it, null where nobody
+         *     knows.
          */
         AdviceThing: {
             /** Comment */
@@ -2772,6 +2773,10 @@ export interface components {
             critical: string;
             /** Detail */
             detail: string;
+            /** Input */
+            input: {
+                [key: string]: unknown;
+            } | null;
             /** Label */
             label: string;
             /** State */

@@ -72,13 +72,15 @@ class RootCause(Beginning):
 
 class AdviceThing(Output):
     """A thing of the incident that a step is to be done to. `state`: done, running, proposed or failed where an action is about it,
-    whose and when `detail` says; `comment` is the newest that names it."""
+    whose and when `detail` says; `comment` is the newest that names it; `input` what the action is to be given to be done to it, null where nobody
+    knows."""
 
     type: str
     label: str
     critical: str
     state: str
     detail: str
+    input: dict[str, Any] | None
     comment: str
 
 

@@ -10,8 +10,16 @@ import { useNotices } from "~/components/toasts";
 import { formInput, type SchemaField, schemaFields } from "~/lib/actions";
 import css from "./Actions.module.css";
 
+interface Props {
+  incident?: Incident;
+  kind?: string;
+  /** What is decided already: it is shown, not asked for. */
+  given?: Record<string, unknown>;
+  close: () => void;
+}
+
 /** Propose an action of any kind the server offers; its form comes from the kind's own schema. */
-export function ProposeDialog({ incident, kind: chosen = "", close }: { incident?: Incident; kind?: string; close: () => void }) {
+export function ProposeDialog({ incident, kind: chosen = "", given, close }: Props) {
   const { data, error } = useQuery(actionKindsQuery);
   const kinds = data?.items.filter((k) => incident || !k.needs_incident) ?? [];
   const [kindName, setKindName] = useState(chosen);
@@ -20,11 +28,15 @@ export function ProposeDialog({ incident, kind: chosen = "", close }: { incident
   const propose = usePropose();
   const notices = useNotices();
   const kind = kinds.find((k) => k.kind === kindName);
-  const fields = kind ? schemaFields(kind.input_schema) : [];
+  const decided = kindName === chosen ? given : undefined;
+  const fields = (kind ? schemaFields(kind.input_schema) : [])
+    .filter((f) => decided?.[f.name] === undefined)
+    // What is an object by default can't be written as a text: it stays as it is.
+    .filter((f) => f.initial === null || typeof f.initial !== "object");
   const complete = fields.every((f) => !f.required || String(values[f.name] ?? f.initial ?? "") !== "");
   const send = () =>
     propose.mutate(
-      { kind: kindName, input: formInput(fields, values), incident_id: incident?.id, comment: comment.trim() },
+      { kind: kindName, input: { ...formInput(fields, values), ...decided }, incident_id: incident?.id, comment: comment.trim() },
       {
         onSuccess: (action) => {
           notices.done(
@@ -75,6 +87,13 @@ export function ProposeDialog({ incident, kind: chosen = "", close }: { incident
           Can't be done here: {kind.able_reason}
         </p>
       ) : null}
+      {decided ? (
+        <p className={css.able}>
+          {Object.entries(decided)
+            .map(([name, value]) => `${name}: ${said(value)}`)
+            .join(", ")}
+        </p>
+      ) : null}
       {fields.map((field) => (
         <SchemaInput
           key={field.name}
@@ -90,6 +109,15 @@ export function ProposeDialog({ incident, kind: chosen = "", close }: { incident
       ) : null}
     </Modal>
   );
+}
+
+/** A decided value for people: of an identifier by column each with its name. */
+function said(value: unknown): string {
+  if (value && typeof value === "object")
+    return Object.entries(value)
+      .map(([name, one]) => `${name} ${String(one)}`)
+      .join(", ");
+  return String(value);
 }
 
 function SchemaInput({ field, value, set }: { field: SchemaField; value: unknown; set: (value: unknown) => void }) {

@@ -141,7 +141,7 @@ function Advice({ incident, advice }: { incident: Incident; advice: Narrative["a
   const tasks = useTasks(incident.id);
   const notices = useNotices();
   const kinds = useQuery({ ...actionKindsQuery, enabled: mayPropose }).data?.items;
-  const [proposing, setProposing] = useState<string | null>(null);
+  const [proposing, setProposing] = useState<{ kind: string; given?: Record<string, unknown> } | null>(null);
   const known = new Map(incident.tasks.map((t) => [t.title, t]));
   const [all, setAll] = useState(false);
   return (
@@ -158,7 +158,9 @@ function Advice({ incident, advice }: { incident: Incident; advice: Narrative["a
                 {step.do}
                 {step.urgency === "now" && step.state !== "done" ? <em className={css.critical}>now</em> : null}
               </span>
-              {step.about.length ? <AdviceThings step={step} /> : null}
+              {step.about.length ? (
+                <AdviceThings step={step} act={kind ? (given) => setProposing({ kind: kind.kind, given }) : undefined} does={kind?.title} />
+              ) : null}
               <span className={css.dim} title={step.alerts.join("; ") || undefined}>
                 {step.why}
                 {step.because ? ` (${step.because})` : ""}
@@ -189,8 +191,13 @@ function Advice({ incident, advice }: { incident: Incident; advice: Narrative["a
                     Task
                   </Button>
                 ) : null}
-                {kind ? (
-                  <Button size="small" appearance="subtle" onClick={() => setProposing(kind.kind)} aria-label={`${kind.title}, propose it`}>
+                {kind && !step.about.some((t) => t.input) && !step.response ? (
+                  <Button
+                    size="small"
+                    appearance="subtle"
+                    onClick={() => setProposing({ kind: kind.kind })}
+                    aria-label={`${kind.title}, propose it`}
+                  >
                     {kind.title}…
                   </Button>
                 ) : null}
@@ -206,7 +213,7 @@ function Advice({ incident, advice }: { incident: Incident; advice: Narrative["a
       ) : null}
       {proposing ? (
         <Suspense fallback={null}>
-          <ProposeDialog incident={incident} kind={proposing} close={() => setProposing(null)} />
+          <ProposeDialog incident={incident} kind={proposing.kind} given={proposing.given} close={() => setProposing(null)} />
         </Suspense>
       ) : null}
     </>
@@ -214,7 +221,15 @@ function Advice({ incident, advice }: { incident: Incident; advice: Narrative["a
 }
 
 /** The incident's own things that a step is to be done to: how far it is for each, and what was last said of it. */
-function AdviceThings({ step }: { step: Narrative["advice"][number] }) {
+function AdviceThings({
+  step,
+  act,
+  does,
+}: {
+  step: Narrative["advice"][number];
+  act?: (given: Record<string, unknown>) => void;
+  does?: string;
+}) {
   return (
     <span className={css.things}>
       {step.about.map((thing) => (
@@ -222,6 +237,16 @@ function AdviceThings({ step }: { step: Narrative["advice"][number] }) {
           <bdi>{thing.label}</bdi>
           {thing.critical ? <em className={css.critical}>critical</em> : null}
           {thing.state ? <span className={css.dim}> {thing.state}</span> : null}
+          {act && thing.input && (thing.state === "" || thing.state === "failed") ? (
+            <Button
+              size="small"
+              appearance="subtle"
+              onClick={() => act(thing.input as Record<string, unknown>)}
+              aria-label={`${does}, propose it for ${thing.label}`}
+            >
+              {does}…
+            </Button>
+          ) : null}
           {thing.comment ? <span className={css.dim}> – said of it: {thing.comment}</span> : null}
         </span>
       ))}
