@@ -51,6 +51,8 @@ class Watched:
     address: str
     problems: list[str] = field(default_factory=list)
     allowed: set[int] = field(default_factory=set)
+    fails: bool = False
+    """Whether requests may fail altogether: the test has taken the network away."""
 
     def open(self, path: str, *, signed_in: bool = True) -> Page:
         """Open a path, signed in unless said otherwise, and wait for its heading."""
@@ -175,6 +177,8 @@ def watch(watched: Watched) -> None:
         text = message.text
         # Chromium logs each refused answer; the test says which refusals it provokes. Before sign-in the session is asked for and denied.
         if "Failed to load resource" in text and any(f" {status} " in text for status in watched.allowed | {401}):
+            return
+        if watched.fails and "net::ERR_" in text:
             return
         watched.problems.append(f"console: {text} ({message.location})")
 

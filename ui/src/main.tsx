@@ -1,7 +1,7 @@
 import { nonce } from "./csp";
 import "./app/global.css";
 import { createDOMRenderer, FluentProvider, RendererProvider, Toaster } from "@fluentui/react-components";
-import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { onlineManager, QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";
 import { StrictMode, useState } from "react";
 import { createRoot } from "react-dom/client";
@@ -11,6 +11,9 @@ import { makeRouter } from "~/app/router";
 import { SessionEnded } from "~/app/SessionEnded";
 import { darkTheme, lightTheme } from "~/app/theme";
 import { isNoticesKey, TOASTER } from "~/components/toasts";
+
+// A machine without a network may reach a Tocsin of its own: whether there is an answer is found by asking, see Connection and SessionEnded.
+onlineManager.setEventListener(() => undefined);
 
 const client = new QueryClient({
   defaultOptions: {

@@ -95,3 +95,34 @@ describe("client", () => {
     stop();
   });
 });
+
+describe("what changes something", () => {
+  const comment = (text: string, signal?: AbortSignal) =>
+    take(api.POST("/api/v1/incidents/{incident_id}/comments", { params: { path: { incident_id: "i" } }, body: { text }, signal }));
+  it("is sent once while its answer is awaited, and again after that", async () => {
+    const sent = answer(201, { id: "i" });
+    vi.stubGlobal("fetch", sent);
+    const [one, two] = await Promise.all([comment("a"), comment("a"), comment("b")]);
+    expect([one, two]).toEqual([{ id: "i" }, { id: "i" }]);
+    expect(sent).toHaveBeenCalledTimes(2);
+    await comment("a");
+    expect(sent).toHaveBeenCalledTimes(3);
+  });
+  it("doesn't hang on another's that was given up", async () => {
+    const sent = vi.fn(
+      (request: Request) =>
+        new Promise<Response>((go, stop) => {
+          request.signal.addEventListener("abort", () => stop(new DOMException("given up", "AbortError")));
+          if (sent.mock.calls.length > 1) go(new Response("{}", { status: 201, headers: { "Content-Type": "application/json" } }));
+        }),
+    );
+    vi.stubGlobal("fetch", sent);
+    const first = new AbortController();
+    const given = comment("a", first.signal).catch((error: unknown) => error);
+    const other = comment("a");
+    await vi.waitFor(() => expect(sent).toHaveBeenCalledTimes(1));
+    first.abort();
+    expect(await other).toEqual({});
+    expect(await given).toBeInstanceOf(DOMException);
+  });
+});

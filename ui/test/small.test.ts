@@ -6,7 +6,7 @@ import { entityKey, huntQuery, shortLabel, sortEntities } from "~/lib/entities";
 import { evidenceTables } from "~/lib/evidence";
 import { suggestMappings, toNewRule } from "~/lib/newRule";
 import { parseCustom, rangeBounds } from "~/lib/range";
-import { bytes, compact, count, words } from "~/lib/text";
+import { cut, bytes, compact, count, words } from "~/lib/text";
 import { ago, duration, parseTime, shortTime } from "~/lib/time";
 import { isFiltered, nextSort, toFilter } from "~/pages/incidents/filter";
 import { remember } from "~/pages/hunting/history";
@@ -213,3 +213,14 @@ it("remembers a query once", () =>
       { query: "B ", at: "2", rows: 3 },
     ).map((p) => p.query),
   ).toEqual(["B ", "A"]));
+
+describe("a text that holds a very long word", () => {
+  it("is cut inside the word, and elsewhere only where it is too long", () => {
+    const code = `powershell -enc ${"QUJD".repeat(600)}== -w hidden`;
+    expect(cut(code)).toMatch(/^powershell -enc (QUJD){9}….{8} -w hidden$/);
+    expect(cut("a short one")).toBe("a short one");
+    expect(cut("word ".repeat(100), 20)).toBe("word word word word…");
+    const address = `https://contoso.example/${"a".repeat(40)}`;
+    expect(cut(address)).toBe(address);
+  });
+});

@@ -51,8 +51,39 @@ export const api = createClient<paths>({
   baseUrl: globalThis.location?.origin ?? "",
   credentials: "same-origin",
   // Looked up late, so that a test's own fetch is used.
-  fetch: (request) => globalThis.fetch(request),
+  fetch: (request) => (request.method === "GET" ? globalThis.fetch(request, { signal: patience(request) }) : once(request)),
 });
+
+/** How long what is only looked at may take, in milliseconds; on a line of 50 kB a second that is a large incident. */
+const LONGEST = 90_000;
+
+/** An answer that never comes is no answer: else the page would wait for it and never ask again. What changes something, or runs a query, may take. */
+const patience = (request: Request): AbortSignal => AbortSignal.any([request.signal, AbortSignal.timeout(LONGEST)]);
+
+const underWay = new Map<string, { answer: Promise<Response>; shared: boolean }>();
+
+/** A change is asked for once, however often a button is pressed before the page is drawn with that button off: who asks for the same gets the same answer. */
+async function once(request: Request): Promise<Response> {
+  const asked = `${request.method} ${request.url} ${await request.clone().text()}`;
+  const before = underWay.get(asked);
+  if (before) {
+    before.shared = true;
+    try {
+      return (await before.answer).clone();
+    } catch (error) {
+      // Somebody gave that one up, not this one.
+      if (!(error instanceof DOMException && error.name === "AbortError") || request.signal.aborted) throw error;
+    }
+  }
+  const own = { answer: globalThis.fetch(request), shared: false };
+  underWay.set(asked, own);
+  try {
+    const answer = await own.answer;
+    return own.shared ? answer.clone() : answer;
+  } finally {
+    if (underWay.get(asked) === own) underWay.delete(asked);
+  }
+}
 
 // What came with an ETag, by address: who asks again says so, and the server answers 304 where nothing changed. Few, because only what is on
 // screen is asked for again; in memory only, and for one session.

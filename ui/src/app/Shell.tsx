@@ -20,6 +20,7 @@ import { type ReactNode, Suspense, useEffect, useRef, useState } from "react";
 import { api } from "~/api/client";
 import { actionsQuery, sessionQuery } from "~/api/queries";
 import { forgetDrafts } from "~/app/drafts";
+import { Connection } from "~/app/Connection";
 import { useKeptFocus } from "~/app/keptFocus";
 import { usePlace } from "~/app/place";
 import { type ThemeChoice, usePreferences, type ZoneChoice } from "~/app/preferences";
@@ -154,6 +155,7 @@ export function Shell() {
       </nav>
       <main id="main" ref={main} className={css.main} tabIndex={-1}>
         {busy ? <ProgressBar className={css.busy} aria-label="Loading page" thickness="medium" /> : null}
+        <Connection />
         <Suspense fallback={<ProgressBar className={css.busy} aria-label="Loading page" />}>
           <Outlet />
         </Suspense>

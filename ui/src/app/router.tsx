@@ -2,6 +2,7 @@ import { createRootRouteWithContext, createRoute, createRouter, lazyRouteCompone
 import type { QueryClient } from "@tanstack/react-query";
 import { sessionQuery } from "~/api/queries";
 import { NotFoundPage, PageError } from "~/components/states";
+import { patient } from "~/app/patient";
 import { Shell } from "~/app/Shell";
 import { SignInPage } from "~/pages/SignInPage";
 
@@ -63,7 +64,10 @@ export interface QueueSearch {
 const incidents = createRoute({
   getParentRoute: () => signedIn,
   path: "/incidents",
-  component: lazyRouteComponent(() => import("~/pages/incidents/QueuePage"), "QueuePage"),
+  component: lazyRouteComponent(
+    patient(() => import("~/pages/incidents/QueuePage")),
+    "QueuePage",
+  ),
   // Everything that the queue shows is in its address, so that a link shows a colleague the same queue.
   validateSearch: (search: Record<string, unknown>): QueueSearch => ({
     status: text(search.status),
@@ -90,7 +94,10 @@ export type IncidentTab = (typeof INCIDENT_TABS)[number];
 const incident = createRoute({
   getParentRoute: () => signedIn,
   path: "/incidents/$id",
-  component: lazyRouteComponent(() => import("~/pages/incident/IncidentPage"), "IncidentPage"),
+  component: lazyRouteComponent(
+    patient(() => import("~/pages/incident/IncidentPage")),
+    "IncidentPage",
+  ),
   validateSearch: (search: Record<string, unknown>): { tab?: IncidentTab; alert?: string; entity?: string } => ({
     tab: INCIDENT_TABS.find((tab) => tab === search.tab),
     alert: text(search.alert),
@@ -101,7 +108,10 @@ const incident = createRoute({
 const hunting = createRoute({
   getParentRoute: () => signedIn,
   path: "/hunting",
-  component: lazyRouteComponent(() => import("~/pages/hunting/HuntingPage"), "HuntingPage"),
+  component: lazyRouteComponent(
+    patient(() => import("~/pages/hunting/HuntingPage")),
+    "HuntingPage",
+  ),
   validateSearch: (search: Record<string, unknown>): { query?: string; range?: string; run?: boolean } => ({
     query: text(search.query),
     range: text(search.range),
@@ -112,7 +122,10 @@ const hunting = createRoute({
 const entities = createRoute({
   getParentRoute: () => signedIn,
   path: "/entities",
-  component: lazyRouteComponent(() => import("~/pages/entity/EntityPage"), "EntityPage"),
+  component: lazyRouteComponent(
+    patient(() => import("~/pages/entity/EntityPage")),
+    "EntityPage",
+  ),
   validateSearch: (search: Record<string, unknown>): { type?: string; name?: string; range?: string; until?: string } => ({
     type: text(search.type),
     name: text(search.name),
@@ -124,7 +137,10 @@ const entities = createRoute({
 const actions = createRoute({
   getParentRoute: () => signedIn,
   path: "/actions",
-  component: lazyRouteComponent(() => import("~/pages/actions/ActionsPage"), "ActionsPage"),
+  component: lazyRouteComponent(
+    patient(() => import("~/pages/actions/ActionsPage")),
+    "ActionsPage",
+  ),
   validateSearch: (search: Record<string, unknown>): { tab?: "history"; action?: string } => ({
     tab: search.tab === "history" ? "history" : undefined,
     action: text(search.action),
@@ -146,7 +162,10 @@ export interface RulesSearch {
 const rules = createRoute({
   getParentRoute: () => signedIn,
   path: "/rules",
-  component: lazyRouteComponent(() => import("~/pages/rules/RulesPage"), "RulesPage"),
+  component: lazyRouteComponent(
+    patient(() => import("~/pages/rules/RulesPage")),
+    "RulesPage",
+  ),
   validateSearch: (search: Record<string, unknown>): RulesSearch => ({
     tab: search.tab === "automation" || search.tab === "load" ? search.tab : undefined,
     q: text(search.q),
@@ -166,7 +185,10 @@ export type RuleTab = "overview" | (typeof RULE_TABS)[number];
 const rule = createRoute({
   getParentRoute: () => signedIn,
   path: "/rules/$id",
-  component: lazyRouteComponent(() => import("~/pages/rule/RulePage"), "RulePage"),
+  component: lazyRouteComponent(
+    patient(() => import("~/pages/rule/RulePage")),
+    "RulePage",
+  ),
   validateSearch: (search: Record<string, unknown>): { tab?: RuleTab; alert?: string } => ({
     tab: RULE_TABS.find((tab) => tab === search.tab),
     alert: text(search.alert),
@@ -176,7 +198,10 @@ const rule = createRoute({
 const coverage = createRoute({
   getParentRoute: () => signedIn,
   path: "/coverage",
-  component: lazyRouteComponent(() => import("~/pages/coverage/CoveragePage"), "CoveragePage"),
+  component: lazyRouteComponent(
+    patient(() => import("~/pages/coverage/CoveragePage")),
+    "CoveragePage",
+  ),
   validateSearch: (
     search: Record<string, unknown>,
   ): { q?: string; source?: string; pack?: string; level?: string; technique?: string; view?: "table" } => ({
@@ -192,7 +217,10 @@ const coverage = createRoute({
 const threatReports = createRoute({
   getParentRoute: () => signedIn,
   path: "/threat-reports",
-  component: lazyRouteComponent(() => import("~/pages/reports/ReportsPage"), "ReportsPage"),
+  component: lazyRouteComponent(
+    patient(() => import("~/pages/reports/ReportsPage")),
+    "ReportsPage",
+  ),
   validateSearch: (search: Record<string, unknown>): { q?: string; make?: boolean } => ({
     q: text(search.q),
     make: search.make === true || search.make === "true" ? true : undefined,
@@ -202,13 +230,19 @@ const threatReports = createRoute({
 const threatReport = createRoute({
   getParentRoute: () => signedIn,
   path: "/threat-reports/$id",
-  component: lazyRouteComponent(() => import("~/pages/reports/ReportPage"), "ReportPage"),
+  component: lazyRouteComponent(
+    patient(() => import("~/pages/reports/ReportPage")),
+    "ReportPage",
+  ),
 });
 
 const watchlists = createRoute({
   getParentRoute: () => signedIn,
   path: "/watchlists",
-  component: lazyRouteComponent(() => import("~/pages/watchlists/WatchlistsPage"), "WatchlistsPage"),
+  component: lazyRouteComponent(
+    patient(() => import("~/pages/watchlists/WatchlistsPage")),
+    "WatchlistsPage",
+  ),
   validateSearch: (search: Record<string, unknown>): { make?: boolean } => ({
     make: search.make === true || search.make === "true" ? true : undefined,
   }),
@@ -217,7 +251,10 @@ const watchlists = createRoute({
 const watchlist = createRoute({
   getParentRoute: () => signedIn,
   path: "/watchlists/$alias",
-  component: lazyRouteComponent(() => import("~/pages/watchlists/WatchlistPage"), "WatchlistPage"),
+  component: lazyRouteComponent(
+    patient(() => import("~/pages/watchlists/WatchlistPage")),
+    "WatchlistPage",
+  ),
   validateSearch: (search: Record<string, unknown>): { tab?: "history"; q?: string; page?: number } => ({
     tab: search.tab === "history" ? "history" : undefined,
     q: text(search.q),
@@ -228,7 +265,10 @@ const watchlist = createRoute({
 const anomalies = createRoute({
   getParentRoute: () => signedIn,
   path: "/anomalies",
-  component: lazyRouteComponent(() => import("~/pages/anomalies/AnomaliesPage"), "AnomaliesPage"),
+  component: lazyRouteComponent(
+    patient(() => import("~/pages/anomalies/AnomaliesPage")),
+    "AnomaliesPage",
+  ),
   validateSearch: (search: Record<string, unknown>): { tab?: "behaviour" | "baselines"; q?: string; rule?: string } => ({
     tab: search.tab === "behaviour" || search.tab === "baselines" ? search.tab : undefined,
     q: text(search.q),
@@ -242,7 +282,10 @@ export type SourcesTab = (typeof SOURCES_TABS)[number];
 const sources = createRoute({
   getParentRoute: () => signedIn,
   path: "/sources",
-  component: lazyRouteComponent(() => import("~/pages/sources/SourcesPage"), "SourcesPage"),
+  component: lazyRouteComponent(
+    patient(() => import("~/pages/sources/SourcesPage")),
+    "SourcesPage",
+  ),
   validateSearch: (search: Record<string, unknown>): { tab?: SourcesTab; source?: string; code?: string; from?: string; q?: string } => ({
     tab: SOURCES_TABS.find((tab) => tab === search.tab),
     source: text(search.source),
@@ -255,7 +298,10 @@ const sources = createRoute({
 const tables = createRoute({
   getParentRoute: () => signedIn,
   path: "/tables",
-  component: lazyRouteComponent(() => import("~/pages/lake/TablesPage"), "TablesPage"),
+  component: lazyRouteComponent(
+    patient(() => import("~/pages/lake/TablesPage")),
+    "TablesPage",
+  ),
   validateSearch: (search: Record<string, unknown>): { tab?: "deletions"; table?: string; q?: string; tier?: string; where?: string } => ({
     tab: search.tab === "deletions" ? "deletions" : undefined,
     where: text(search.where),
@@ -268,7 +314,10 @@ const tables = createRoute({
 const searchJobs = createRoute({
   getParentRoute: () => signedIn,
   path: "/search-jobs",
-  component: lazyRouteComponent(() => import("~/pages/lake/SearchPage"), "SearchPage"),
+  component: lazyRouteComponent(
+    patient(() => import("~/pages/lake/SearchPage")),
+    "SearchPage",
+  ),
   validateSearch: (search: Record<string, unknown>): { job?: string; new?: "search" | "restore"; table?: string } => ({
     job: text(search.job),
     new: search.new === "search" || search.new === "restore" ? search.new : undefined,
@@ -279,7 +328,10 @@ const searchJobs = createRoute({
 const summaryRules = createRoute({
   getParentRoute: () => signedIn,
   path: "/summary-rules",
-  component: lazyRouteComponent(() => import("~/pages/lake/SummariesPage"), "SummariesPage"),
+  component: lazyRouteComponent(
+    patient(() => import("~/pages/lake/SummariesPage")),
+    "SummariesPage",
+  ),
   validateSearch: (search: Record<string, unknown>): { rule?: string; edit?: "new" | "this" | "copy" } => ({
     rule: text(search.rule),
     edit: search.edit === "new" || search.edit === "this" || search.edit === "copy" ? search.edit : undefined,
@@ -289,7 +341,10 @@ const summaryRules = createRoute({
 const settings = createRoute({
   getParentRoute: () => signedIn,
   path: "/settings",
-  component: lazyRouteComponent(() => import("~/pages/settings/SettingsPage"), "SettingsPage"),
+  component: lazyRouteComponent(
+    patient(() => import("~/pages/settings/SettingsPage")),
+    "SettingsPage",
+  ),
   validateSearch: (search: Record<string, unknown>): { tab?: "tokens" | "audit" | "weights" } => ({
     tab: search.tab === "tokens" || search.tab === "audit" || search.tab === "weights" ? search.tab : undefined,
   }),

@@ -3,11 +3,12 @@ import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useRef } from "react";
 import { Problem } from "~/api/client";
 import { schemaQuery } from "~/api/queries";
+import { patient } from "~/app/patient";
 import type { EditorHandle } from "~/pages/hunting/QueryEditor";
 import css from "./KqlField.module.css";
 
 // The editor is large; a form that shows one loads it when it opens.
-const QueryEditor = lazy(() => import("~/pages/hunting/QueryEditor"));
+const QueryEditor = lazy(patient(() => import("~/pages/hunting/QueryEditor")));
 
 /** A KQL text in a form: the hunting page's editor, with what the server found wrong in `error` marked in it and said below it. */
 export function KqlField({

@@ -9,7 +9,7 @@ import { BugRegular, CheckmarkCircleFilled, CircleFilled, CircleHalfFillFilled }
 import { byKillChain, tacticColor, tacticName } from "~/lib/attack";
 import { shortLabel, typeName } from "~/lib/entities";
 import { ago, fullTime, parseTime, shortTime, timeParts } from "~/lib/time";
-import { words, unturned } from "~/lib/text";
+import { cut, words, unturned } from "~/lib/text";
 import css from "./marks.module.css";
 
 const LEVEL: Record<string, number> = { High: 3, Medium: 2, Low: 1, Informational: 0 };
@@ -92,7 +92,7 @@ export function ReasonList({ reasons, most }: { reasons: Reason[]; most?: number
     <ul className={css.reasonList}>
       {reasons.map((reason) => (
         <li key={reason.text}>
-          <span>{unturned(reason.text)}</span>
+          <span title={cut(reason.text) === reason.text ? undefined : unturned(reason.text)}>{cut(unturned(reason.text), 400)}</span>
           <span className={css.weight}>
             {reason.weight > 0 ? "+" : ""}
             {Math.round(reason.weight * 10) / 10}

@@ -49,3 +49,11 @@ const BIDI = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 /** A name as it is: characters that turn the direction of writing (so that a name ends in "exe" and reads as if it ended in "pdf") are shown. */
 export const unturned = (text: string): string =>
   text.replace(BIDI, (c) => `\u27e8U+${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}\u27e9`);
+
+const WORD = 72;
+
+/** The text with each very long word cut in its middle, and all of it at `most` characters. */
+export function cut(text: string, most = Number.POSITIVE_INFINITY): string {
+  const words = text.replace(/\S{73,}/gu, (word) => `${word.slice(0, WORD / 2)}…${word.slice(-8)}`);
+  return words.length > most ? `${words.slice(0, most).trimEnd()}…` : words;
+}

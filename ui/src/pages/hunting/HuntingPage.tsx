@@ -4,6 +4,7 @@ import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } fro
 import { api, take } from "~/api/client";
 import { schemaQuery } from "~/api/queries";
 import type { Diagnostic } from "~/api/types";
+import { patient } from "~/app/patient";
 import { useStored } from "~/app/preferences";
 import { Card, useTitle } from "~/components/Page";
 import { LoadingRows } from "~/components/states";
@@ -19,7 +20,7 @@ import { SchemaPanel } from "./SchemaPanel";
 import { Toolbar } from "./Toolbar";
 import { useRun } from "./useRun";
 
-const QueryEditor = lazy(() => import("./QueryEditor"));
+const QueryEditor = lazy(patient(() => import("./QueryEditor")));
 
 const STARTER = `// Blank lines separate queries; Shift+Enter runs the one under the cursor.
 DeviceProcessEvents

@@ -1,5 +1,6 @@
 import { Button, Dropdown, MessageBar, MessageBarBody, Option, Spinner, Tab, TabList, Tooltip } from "@fluentui/react-components";
 import { lazy, Suspense, useEffect, useMemo, useState } from "react";
+import { patient } from "~/app/patient";
 import { DataGrid } from "~/components/DataGrid";
 import { ArrowDownloadRegular, CodeRegular, CopyRegular, DataBarVerticalRegular, SearchRegular } from "~/components/icons";
 import { Card } from "~/components/Page";
@@ -13,7 +14,7 @@ import { download, toCsv, toTsv } from "~/lib/values";
 import css from "./Hunting.module.css";
 import type { Run } from "./useRun";
 
-const Chart = lazy(() => import("./Chart"));
+const Chart = lazy(patient(() => import("./Chart")));
 const COPY_LIMIT = 5_000;
 
 export function Results({ run, widen, again }: { run: Run; widen: () => void; again: () => void }) {

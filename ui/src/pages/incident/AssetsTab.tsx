@@ -5,6 +5,7 @@ import type { Alert, Entity, Incident } from "~/api/types";
 import { usePreferences } from "~/app/preferences";
 import { EntityIcon } from "~/components/EntityIcon";
 import { CodeRegular, FlowRegular, OpenRegular } from "~/components/icons";
+import { Long } from "~/components/Long";
 import { TacticTicks, Time } from "~/components/marks";
 import { Card } from "~/components/Page";
 import { Empty } from "~/components/states";
@@ -113,7 +114,13 @@ function EntityLine({ entity, alerts, show }: { entity: Entity; alerts: Alert[];
   return (
     <tr>
       <th scope="row" title={unturned(entity.label)}>
-        {entity.type === "Process" || entity.type === "File" || entity.type === "FileHash" ? <code>{unturned(entity.label)}</code> : name}
+        {entity.type === "Process" || entity.type === "File" || entity.type === "FileHash" ? (
+          <code>
+            <Long text={entity.label} most={160} />
+          </code>
+        ) : (
+          name
+        )}
       </th>
       <td>
         {identifiers.length ? (
@@ -121,7 +128,9 @@ function EntityLine({ entity, alerts, show }: { entity: Entity; alerts: Alert[];
             {identifiers.map(([key, value]) => (
               <div key={key}>
                 <dt>{words(key)}</dt>
-                <dd>{value}</dd>
+                <dd>
+                  <Long text={value} most={160} />
+                </dd>
               </div>
             ))}
           </dl>

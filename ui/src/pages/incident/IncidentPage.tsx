@@ -4,6 +4,7 @@ import { useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { lazy, Suspense } from "react";
 import { actionsQuery, incidentQuery } from "~/api/queries";
 import type { IncidentTab } from "~/app/router";
+import { patient } from "~/app/patient";
 import { useTitle } from "~/components/Page";
 import { LoadingRows, ProblemBar } from "~/components/states";
 import type { Selection } from "~/lib/story";
@@ -19,7 +20,7 @@ import { TasksTab } from "./TasksTab";
 import { useWhole } from "./whole";
 
 // The graph brings Cytoscape along: other tabs don't wait for it.
-const StoryTab = lazy(() => import("./story/StoryTab"));
+const StoryTab = lazy(patient(() => import("./story/StoryTab")));
 
 const PANEL = "incident-panel";
 /** A tab's own name, and what it shows. */

@@ -35,8 +35,8 @@ export function ProcessesTab({ incident, openAlert }: { incident: Incident; open
       ) : (
         <Empty
           icon={<WindowConsoleRegular />}
-          title="No processes"
-          text="No process events were stored for this incident's hosts around the time of its alerts."
+          title="No process tree"
+          text={`No stored row tells of a process's start with its id on ${data.hosts.length ? data.hosts.slice(0, 3).join(", ") : "the incident's hosts"} around the time of its alerts: it may not be collected, be out of retention, or have come without ids.`}
         />
       )}
     </Card>

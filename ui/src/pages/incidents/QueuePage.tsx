@@ -77,7 +77,7 @@ export function QueuePage() {
       title="Incidents"
       note={
         data
-          ? `${data.counted_all ? "" : "at least "}${count(data.total, "incident")}${isFiltered(search) ? " match" : " to work on"}`
+          ? `${data.counted_all ? "" : "at least "}${count(data.total, "incident")}${isFiltered(search) ? (data.total === 1 ? " matches" : " match") : " to work on"}`
           : " "
       }
       actions={

@@ -4,21 +4,23 @@ import { Link } from "@tanstack/react-router";
 import { lazy, Suspense, useState } from "react";
 import { actionKindsQuery, narrativeQuery, priorityHistoryQuery, useTasks } from "~/api/queries";
 import type { Classification, Determination, Incident, Narrative, Reached } from "~/api/types";
+import { patient } from "~/app/patient";
 import { useMay } from "~/app/permissions";
 import { AddRegular, CheckmarkRegular } from "~/components/icons";
 import { Actor } from "~/components/Actor";
+import { Long } from "~/components/Long";
 import { PriorityReasons, ReasonList, Technique, Time } from "~/components/marks";
 import { ProblemBar } from "~/components/states";
 import { useNotices } from "~/components/toasts";
 import { tacticColor } from "~/lib/attack";
 import { verdictName } from "~/lib/classification";
 import type { Selection } from "~/lib/story";
-import { count, words } from "~/lib/text";
+import { count, cut, unturned, words } from "~/lib/text";
 import { Reachable } from "./Reachable";
 import { Related } from "./Related";
 import css from "./Story.module.css";
 
-const ProposeDialog = lazy(() => import("~/pages/actions/ProposeDialog").then((m) => ({ default: m.ProposeDialog })));
+const ProposeDialog = lazy(() => patient(() => import("~/pages/actions/ProposeDialog"))().then((m) => ({ default: m.ProposeDialog })));
 
 type Select = (selection: Selection) => void;
 
@@ -28,7 +30,11 @@ export function Meaning({ incident, select }: { incident: Incident; select: Sele
   return (
     <>
       {error && !data ? <ProblemBar error={error} title="What it means could not be worked out" /> : null}
-      {data?.summary ? <p className={css.lead}>{data.summary}</p> : null}
+      {data?.summary ? (
+        <p className={css.lead}>
+          <Long text={data.summary} />
+        </p>
+      ) : null}
       {data ? <KeyFacts incident={incident} told={data} /> : null}
       <div className={css.score}>
         <PriorityReasons score={incident.priority} reasons={incident.reasons} />
@@ -72,7 +78,7 @@ function KeyFacts({ incident, told }: { incident: Incident; told: Narrative }) {
           : null}
         {told.facts.map((fact) => (
           <Row key={fact.name} name={fact.name}>
-            {fact.text}
+            <Long text={fact.text} most={300} />
           </Row>
         ))}
         {incident.techniques.length ? (
@@ -302,7 +308,7 @@ function Began({ cause, select }: { cause: NonNullable<Narrative["root_cause"]>;
             <span className={css.dim}>
               <Time value={cause.time} /> · {cause.score} points, the next one {cause.next_score}
             </span>
-            <span>{cause.title}</span>
+            <span>{cut(unturned(cause.title), 200)}</span>
           </button>
         </li>
       </ol>

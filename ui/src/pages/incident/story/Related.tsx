@@ -4,12 +4,13 @@ import { Link } from "@tanstack/react-router";
 import { lazy, Suspense, useState } from "react";
 import { incidentQuery, neighboursQuery } from "~/api/queries";
 import type { Incident } from "~/api/types";
+import { patient } from "~/app/patient";
 import { useMay } from "~/app/permissions";
 import { ReasonList } from "~/components/marks";
 import { ProblemBar } from "~/components/states";
 import css from "./Story.module.css";
 
-const MergeDialog = lazy(() => import("~/pages/incidents/MergeDialog").then((m) => ({ default: m.MergeDialog })));
+const MergeDialog = lazy(() => patient(() => import("~/pages/incidents/MergeDialog"))().then((m) => ({ default: m.MergeDialog })));
 
 /** What else would join this incident and why, or what keeps it apart; an analyst may merge it all the same, after seeing what comes of it. */
 export function Related({ incident }: { incident: Incident }) {

@@ -3,6 +3,7 @@ import { Link } from "@tanstack/react-router";
 import type { Alert, Incident } from "~/api/types";
 import { EntityIcon } from "~/components/EntityIcon";
 import { CodeRegular, DismissRegular } from "~/components/icons";
+import { Long } from "~/components/Long";
 import { EntityChip, ReasonList, SeverityMark, TacticLabel, Technique, Time } from "~/components/marks";
 import { byKillChain } from "~/lib/attack";
 import { entityKey, findable, huntQuery, shortLabel, sortEntities, typeName } from "~/lib/entities";
@@ -151,13 +152,15 @@ function EntityPanel({ incident, entity: key, select }: { incident: Incident; en
       <Head title={typeName(entity.type)} close={() => select({})} />
       <div className={css.sideBody} tabIndex={0} role="group" aria-label="The selected entity">
         <h3 className={css.panelTitle}>
-          <EntityIcon type={entity.type} /> {unturned(entity.label)}
+          <EntityIcon type={entity.type} /> <Long text={entity.label} most={200} />
         </h3>
         <dl className={css.row}>
           {Object.entries(entity.identifiers).map(([name, value]) => (
             <div key={name} style={{ display: "contents" }}>
               <dt>{words(name)}</dt>
-              <dd>{value}</dd>
+              <dd>
+                <Long text={value} most={200} />
+              </dd>
             </div>
           ))}
         </dl>
