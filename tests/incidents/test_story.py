@@ -66,3 +66,14 @@ def test_every_alert_is_in_one_step_and_steps_stand_in_time(given_alerts: list[t
     assert sorted(i for r in runs for i in r["alerts"]) == sorted(a.id for a in told)
     assert [r["time"] for r in runs] == sorted(r["time"] for r in runs)
     assert all(r["count"] == len(r["alerts"]) and r["time"] <= r["last"] for r in runs)
+
+
+def test_a_rule_that_counts_in_its_title_is_one_step_and_two_products_behind_one_rule_are_two() -> None:
+    told = [
+        alert("fails", 0, ANN, title="3 failures"),
+        alert("fails", 1, ANN, title="4 failures"),
+        alert("passed on", 2, ANN, properties={"AlertType": "One"}),
+        alert("passed on", 3, ANN, properties={"AlertType": "Two"}),
+    ]
+    runs = [r.to_dict() for r in fold(story(Incident("inc", alerts=[LinkedAlert(a) for a in told])))]
+    assert [(r["title"], r["count"]) for r in runs] == [("3 failures", 2), ("passed on", 1), ("passed on", 1)]

@@ -49,7 +49,7 @@ class _Candidate:
     def same(self) -> tuple[str, ...]:
         """What makes two alerts one and the same beginning."""
         actor, target = roles_of(self.linked.alert)
-        return (self.linked.alert.rule_id, actor.label if actor else "", target.label if target else "")
+        return (self.linked.alert.said_by, actor.label if actor else "", target.label if target else "")
 
     def to_dict(self) -> dict[str, Any]:
         alert = self.linked.alert

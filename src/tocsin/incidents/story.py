@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -37,7 +38,7 @@ class Step:
     evidence: int = 0
     pattern: bool = False
     """Whether it tells no event of its own, but that earlier ones make a known pattern."""
-    rule_id: str = ""
+    said_by: str = ""
     end: datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,7 +56,7 @@ class Step:
             "target": self.target.to_dict() if self.target else None,
             "evidence": self.evidence,
             "pattern": self.pattern,
-            "rule_id": self.rule_id,
+            "said_by": self.said_by,
             "end": iso(self.end) if self.end else None,
         }
 
@@ -74,7 +75,7 @@ class Step:
             target=Entity.from_dict(raw["target"]) if raw["target"] else None,
             evidence=raw["evidence"],
             pattern=raw["pattern"],
-            rule_id=raw.get("rule_id") or "",
+            said_by=raw.get("said_by") or "",
             end=datetime.fromisoformat(raw["end"]) if raw.get("end") else None,
         )
 
@@ -120,7 +121,7 @@ def story(incident: Incident) -> tuple[Step, ...]:
             target=roles_of(a.alert)[1],
             evidence=a.alert.count,
             pattern=a.alert.product == PATTERNS,
-            rule_id=a.alert.rule_id,
+            said_by=a.alert.said_by,
             end=a.alert.end,
         )
         for a in incident.alerts
@@ -128,6 +129,7 @@ def story(incident: Incident) -> tuple[Step, ...]:
     return tuple(sorted(steps, key=lambda s: (s.time, s.alert_id)))
 
 
+_NUMBER = re.compile(r"\d+")
 _PAUSE = timedelta(hours=1)
 """After so long a silence the same again is a step of its own: somebody came back."""
 
@@ -158,7 +160,8 @@ def fold(steps: Iterable[Step]) -> list[Run]:
     going: dict[tuple[Any, ...], list[Step]] = {}
     for step in steps:
         things = frozenset((e.type, e.label.lower()) for e in step.entities)
-        key = (step.rule_id, step.title, step.tactic, step.pattern, things)
+        title = _NUMBER.sub("#", step.title)  # a rule may count in its title
+        key = (step.said_by, title, step.tactic, step.pattern, things)
         run = going.get(key)
         if run is None or step.time - (run[-1].end or run[-1].time) > _PAUSE:
             run = going[key] = []
