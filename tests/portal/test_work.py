@@ -641,3 +641,18 @@ def test_the_queue_by_what_an_incident_is_about(portal: Watched, server: Server)
     page.keyboard.press("Escape")
     expect(rows).to_have_count(len(left))
     expect(page.get_by_role("button", name="Entity:")).to_have_count(0)
+
+
+def test_on_a_narrow_page_what_it_means_comes_first_and_a_chosen_step_is_told_in_view(portal: Watched) -> None:
+    portal.page.set_viewport_size({"width": 400, "height": 800})
+    page = portal.open(INCIDENT)
+    summary = page.get_by_label("Summary of the incident")
+    summary.wait_for()
+    assert summary.bounding_box()["y"] < page.locator("[data-step]").first.bounding_box()["y"]  # type: ignore[index]
+    step = page.locator("[data-step]").nth(4)
+    step.click()
+    panel = page.get_by_role("heading", name="Why it is in this incident")
+    expect(page.get_by_role("button", name="Clear the selection")).to_be_in_viewport()
+    panel.wait_for()
+    page.get_by_role("button", name="Clear the selection").click()
+    expect(step).to_be_in_viewport()

@@ -119,7 +119,7 @@ export function AlertsTab({ incident, chosen, choose }: { incident: Incident; ch
                   <strong>{unturned(a.title || a.rule)}</strong>
                 </span>
                 <span className={css.itemSub}>
-                  <Time value={a.time} />
+                  <Time value={a.time} seconds />
                   <TacticTicks tactics={a.tactics} />
                   <span>{count(a.count, "event")}</span>
                   <span>{a.product}</span>

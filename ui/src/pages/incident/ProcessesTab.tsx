@@ -3,11 +3,14 @@ import { useQuery } from "@tanstack/react-query";
 import { type KeyboardEvent, useId, useState } from "react";
 import { processesQuery } from "~/api/queries";
 import type { Incident, Process } from "~/api/types";
+import { usePreferences } from "~/app/preferences";
 import { ShieldErrorRegular, WindowConsoleRegular } from "~/components/icons";
+import { Long } from "~/components/Long";
 import { Time } from "~/components/marks";
 import { Card } from "~/components/Page";
 import { Empty, LoadingRows, ProblemBar } from "~/components/states";
 import { count } from "~/lib/text";
+import { parseTime, timeParts } from "~/lib/time";
 import css from "./Tabs.module.css";
 
 /** Who started whom on the incident's hosts, near its alerts: made of rows by process id and start time. */
@@ -81,13 +84,7 @@ function Node({
         )}
         <strong>{node.file || "unknown program"}</strong>
         <span className={css.taskWho}>
-          {node.pid} · {node.host} · {node.started ? <Time value={node.started} /> : "start not seen"}
-          {node.ended ? (
-            <>
-              {" "}
-              to <Time value={node.ended} />
-            </>
-          ) : null}
+          {node.pid} · {node.host} · <Life node={node} />
           {node.account ? ` · ${node.account}` : ""}
           {node.seen ? "" : " · known only from what it started"}
         </span>
@@ -96,7 +93,11 @@ function Node({
             {titles.get(id) ?? "Alert"}
           </Button>
         ))}
-        {node.command ? <code>{node.command}</code> : null}
+        {node.command ? (
+          <code>
+            <Long text={node.command} most={400} />
+          </code>
+        ) : null}
       </div>
       {some && open ? (
         <ul role="group" id={group}>
@@ -106,6 +107,19 @@ function Node({
         </ul>
       ) : null}
     </li>
+  );
+}
+
+/** From when to when it ran, to the second: the order of things is what a tree is read for. The day is said once. */
+function Life({ node }: { node: Process }) {
+  const { zone } = usePreferences();
+  const [start, end] = [parseTime(node.started), parseTime(node.ended)];
+  const sameDay = start && end && timeParts(start, zone).date === timeParts(end, zone).date;
+  return (
+    <>
+      {node.started ? <Time value={node.started} seconds /> : "start not seen"}
+      {end ? <> to {sameDay ? <span className="num">{timeParts(end, zone).time}</span> : <Time value={node.ended} seconds />}</> : null}
+    </>
   );
 }
 

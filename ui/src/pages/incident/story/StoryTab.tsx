@@ -1,4 +1,4 @@
-import { useMemo, useState } from "react";
+import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import type { Incident } from "~/api/types";
 import { highlight, type Selection, tacticCounts } from "~/lib/story";
 import { EntityGraph } from "./EntityGraph";
@@ -24,8 +24,13 @@ export default function StoryTab({ incident, selection, select, openAlert }: Pro
     const plain = incident.alerts.filter((a) => !patterns.has(a.id));
     return tacticCounts(plain.length ? plain : incident.alerts);
   }, [incident.alerts, incident.story]);
+  const box = useRef<HTMLDivElement>(null);
+  const narrow = useSyncExternalStore(followNarrow, isNarrow);
+  useScrolled(box, narrow, selection);
+  const side = <SidePanel incident={incident} selection={selection} select={select} openAlert={openAlert} />;
   return (
     <div
+      ref={box}
       className={css.story}
       onKeyDown={(event) => {
         // Of what lies over the page (a dialog) Escape is its own.
@@ -36,10 +41,31 @@ export default function StoryTab({ incident, selection, select, openAlert }: Pro
     >
       <KillChain counts={counts} chosen={tactic} choose={setTactic} />
       <div className={css.panes}>
+        {narrow ? side : null}
         <Timeline incident={incident} lit={lit} tactic={tactic} selection={selection} select={select} />
         <EntityGraph incident={incident} lit={lit} selection={selection} select={select} />
-        <SidePanel incident={incident} selection={selection} select={select} openAlert={openAlert} />
+        {narrow ? null : side}
       </div>
     </div>
   );
+}
+
+/** Where the parts stand one below the other: what it means comes first then, for eyes and keys alike. */
+const NARROW = "(max-width: 900px)";
+const isNarrow = (): boolean => globalThis.matchMedia(NARROW).matches;
+function followNarrow(changed: () => void): () => void {
+  const media = globalThis.matchMedia(NARROW);
+  media.addEventListener("change", changed);
+  return () => media.removeEventListener("change", changed);
+}
+
+/** On a narrow page what is told of a chosen step isn't beside it: it comes into view, and when it is closed the step does again. */
+function useScrolled(box: React.RefObject<HTMLElement | null>, narrow: boolean, { alert, entity }: Selection): void {
+  const last = useRef<string | undefined>(undefined);
+  useEffect(() => {
+    if (!narrow) return;
+    const wanted = alert || entity ? `.${css.side}` : last.current ? `[data-step=${JSON.stringify(last.current)}]` : null;
+    if (wanted) box.current?.querySelector(wanted)?.scrollIntoView({ block: alert || entity ? "start" : "center" });
+    last.current = alert;
+  }, [box, narrow, alert, entity]);
 }
