@@ -16,6 +16,7 @@ from tocsin.incidents import store
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.model import Incident, LinkedAlert
 from tocsin.state import State, Unit
+from tocsin.state.migrations.versions.v0009_incident_marks import fills
 
 __all__ = ["a_state", "clock", "fill"]
 
@@ -61,6 +62,9 @@ def fill(state: State, count: int, *, large: bool = True) -> str:
                 _copy(unit, table, copy, last, number)
     with state.write() as unit:
         unit.kv.set("incident.number", number * (times + 1))
+        unit.connection.execute(text("DELETE FROM incident_marks"))
+        for statement in fills(sqlite=True):
+            unit.connection.exec_driver_sql(statement)
         if not large:
             return ""
         attack = list(large_attack())

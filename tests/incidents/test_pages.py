@@ -14,10 +14,12 @@ from tests.incidents.test_correlate import ANN, T0, WS1, alert
 from tocsin.base.clock import ManualClock
 from tocsin.detect.alert import Evidence
 from tocsin.incidents import history
+from tocsin.incidents import pages as pages_module
 from tocsin.incidents.desk import IncidentDesk, full
 from tocsin.incidents.life import Actor
 from tocsin.incidents.pages import ACTIVITY, ALERTS
 from tocsin.state import NotFoundError, State
+from tocsin.state.incident_alerts import IncidentAlerts
 from tocsin.tables import Entity
 
 COUNT = 450
@@ -141,3 +143,28 @@ def test_what_nobody_is_shown_has_no_pages(desk: tuple[State, IncidentDesk, str]
     for ask in (made.alerts, made.things, made.activity):
         with pytest.raises(NotFoundError):
             ask("inc_none")
+
+
+def test_a_large_incident_that_grew_is_ready_before_somebody_opens_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages_module, "_LARGE", 100)
+    monkeypatch.setattr(pages_module, "ALERTS", 20)
+    state = State.open(tmp_path / "state.db", clock=ManualClock(T0 + timedelta(days=1)))
+    served = IncidentDesk(state, beside=True)
+    served.add([alert(f"r{n % 7}", n / 60, WS1, ANN) for n in range(150)])
+    served.prepare()
+    incident_id = served.page()["items"][0]["id"]
+    with monkeypatch.context() as patch:
+        patch.setattr(IncidentAlerts, "alerts_said_of", lambda *_: pytest.fail("all alerts were read"))
+        served.prepare()  # it hasn't changed since
+        opened = served.get(incident_id)
+    with state.read() as unit:
+        whole = full(unit, incident_id)
+    assert [(n["label"], n["first"]) for n in opened["graph"]["nodes"]] == [
+        (n["label"], n["first"]) for n in whole["graph"]["nodes"]
+    ]
+    served.add([alert("r9", 160 / 60, WS1, ANN, Entity.host("ws9.contoso.com"))])
+    assert len(served.get(incident_id)["graph"]["nodes"]) == len(opened["graph"]["nodes"]) + 1
+    served.close()
+    state.close()

@@ -82,6 +82,7 @@ class IncidentDesk:
         self._stopped = threading.Event()
         self._mending: threading.Thread | None = None
         if beside:
+            state.on_incidents(lambda changes: self._pages.notice(c.row for c in changes))
             self._mending = threading.Thread(target=self._bring_up_to_date, name="tocsin-rows", daemon=True)
             self._mending.start()
         else:
@@ -407,6 +408,11 @@ class IncidentDesk:
         with self._state.read() as unit:
             row = shown(unit, incident_id)
             return {**summary(row), **self._pages.opened(unit, row)}
+
+    def prepare(self) -> None:
+        """Makes one large incident ready to be opened that changed since; to be called now and then."""
+        with self._state.read() as unit:
+            self._pages.prepare(unit)
 
     def seen(self, incident_id: str, before: Seen | None = None) -> Seen:
         """One incident as automation looks at it, `before` being what it looked at last; NotFoundError when there is none to show."""

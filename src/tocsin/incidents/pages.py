@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,11 @@ ALERTS = 200
 ACTIVITY = 200
 """Entries of the activity log that it is opened with, the newest."""
 
-_KEPT = 16
+_KEPT = 64
+_KEPT_THINGS = 50_000
+"""Incidents whose graphs and lists are kept, and how many things they name together: some tens of MiB."""
+_LARGE = 500
+"""Incidents of so many alerts are prepared before somebody opens them: on a busy machine that takes a second and more."""
 _TIES = 50
 """Alerts that an edge of the graph names; how many there are it says."""
 
@@ -44,6 +48,28 @@ class Pages:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, int], _Whole] = OrderedDict()
+        self._things = 0
+        self._changed: OrderedDict[str, None] = OrderedDict()
+        """Large incidents that changed since they were prepared, the one that waits longest first."""
+
+    def notice(self, rows: Iterable[IncidentRow]) -> None:
+        """Is told of incidents that changed."""
+        large = [r.id for r in rows if r.promoted and r.alert_count >= _LARGE]
+        if large:
+            with self._lock:
+                self._changed.update(dict.fromkeys(large))
+                while len(self._changed) > _KEPT:
+                    self._changed.popitem(last=False)
+
+    def prepare(self, unit: Unit) -> None:
+        """Makes what follows from all alerts of one large incident that changed."""
+        with self._lock:
+            if not self._changed:
+                return
+            incident_id, _ = self._changed.popitem(last=False)
+        row = unit.incidents.get(incident_id)
+        if row is not None and row.alert_count >= _LARGE:
+            self._whole(unit, row)
         self._folded: OrderedDict[tuple[str, int], Sequence[Mapping[str, Any]]] = OrderedDict()
 
     def opened(self, unit: Unit, row: IncidentRow) -> dict[str, Any]:
@@ -149,9 +175,13 @@ class Pages:
             made = _Whole(drawn, [e.to_dict() for e in incident.entities()])
             del alerts, incident
         with self._lock:
+            older = [k for k in self._kept if k[0] == row.id]
+            for gone in older:
+                self._things -= len(self._kept.pop(gone).things)
             self._kept[key] = made
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            self._things += len(made.things)
+            while len(self._kept) > 1 and (len(self._kept) > _KEPT or self._things > _KEPT_THINGS):
+                self._things -= len(self._kept.popitem(last=False)[1].things)
         return made
 
 

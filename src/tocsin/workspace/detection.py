@@ -199,6 +199,7 @@ class Detection:
             try:
                 self._workspace.gate.tick()
                 self.runs.save()
+                self._workspace.incidents.prepare()
                 if self._behind:
                     # Alerts of the last minute may be on their way still.
                     self._untold(self._workspace.clock.now() - _IN_FLIGHT)
