@@ -241,6 +241,7 @@ def build_app(world: World | None = None) -> Starlette:
             {
                 "items": [summary(i) for i in rows[offset : offset + limit]],
                 "total": len(rows),
+                "counted_all": True,
                 "counts": counts,
                 "next": "",
             }
