@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.incidents.test_correlate import alert, incidents
 from tocsin.incidents.model import Incident, LinkedAlert
-from tocsin.incidents.story import fold, graph, story
+from tocsin.incidents.story import fold, graph, roles_of, story
 from tocsin.tables import Entity
 
 ANN = Entity("Account", {"Name": "ann@contoso.com"})
@@ -77,3 +77,13 @@ def test_a_rule_that_counts_in_its_title_is_one_step_and_two_products_behind_one
     ]
     runs = [r.to_dict() for r in fold(story(Incident("inc", alerts=[LinkedAlert(a) for a in told])))]
     assert [(r["title"], r["count"]) for r in runs] == [("3 failures", 2), ("passed on", 1), ("passed on", 1)]
+
+
+def test_who_acts_and_upon_what() -> None:
+    host = Entity.host("ws1.contoso.com")
+    assert roles_of(alert("guess", 0, host, ADDRESS, tactics=("CredentialAccess",))) == (ADDRESS, host)
+    assert roles_of(alert("beacon", 0, host, ADDRESS, tactics=("CommandAndControl",))) == (host, ADDRESS), (
+        "the far end did nothing"
+    )
+    assert roles_of(alert("beacon", 0, host, ANN, ADDRESS, tactics=("CommandAndControl",))) == (ANN, host)
+    assert roles_of(alert("net", 0, ADDRESS, tactics=("Exfiltration",))) == (ADDRESS, None)

@@ -30,7 +30,7 @@ _DOORS = {
     "SubmissionMail": ("a mail was reported", 10.0),
 }
 _PRESUPPOSES = -10.0
-_SEEN_BEFORE, _SEEN_BEFORE_MOST = -5.0, -25.0
+_SEEN_BEFORE, _SEEN_BEFORE_MOST = -8.0, -32.0
 _SOON = timedelta(minutes=10)
 """Within so long an incident's time is all the same."""
 

@@ -95,13 +95,21 @@ _TARGETS = (
 )
 
 
+_OUTWARD = frozenset({"CommandAndControl", "Exfiltration"})
+
+
 def roles_of(alert: Alert) -> tuple[Entity | None, Entity | None]:
-    """Who an alert says acted, and upon what: an account before a process before an address; a host before what is on it."""
+    """Who an alert says acted, and upon what: an account before a process before an address; a host before what is on it. Of a channel to the
+    outside the address is the other end, to which the host speaks."""
     actor = min(
         (e for e in alert.entities if e.type in ("Account", "Process", "IP", "MailMessage", "Mailbox")),
         key=lambda e: ("Account", "Process", "IP", "MailMessage", "Mailbox").index(e.type),
         default=None,
     )
+    if actor is not None and actor.type == "IP" and not _OUTWARD.isdisjoint(alert.tactics):
+        host = next((e for e in alert.entities if e.type == "Host"), None)
+        if host is not None:
+            return host, actor
     others = (e for e in alert.entities if e is not actor and e.type in _TARGETS)
     return actor, min(others, key=lambda e: _TARGETS.index(e.type), default=None)
 
