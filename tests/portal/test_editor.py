@@ -213,7 +213,7 @@ def test_a_late_assignment_offers_to_reload(portal: Watched, server: Server) -> 
     page.get_by_role("menuitem", name="Assign to me").click()
     page.wait_for_selector("text=was changed by somebody else meanwhile")
     page.get_by_text("Reload", exact=True).click()
-    page.get_by_role("button", name="r.haddad", exact=True).click()
+    page.get_by_role("button", name="Assigned to r.haddad").click()
     page.get_by_role("menuitem", name="Assign to me").click()
     page.wait_for_selector("text=Assigned to")
 
