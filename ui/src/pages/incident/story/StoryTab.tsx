@@ -65,7 +65,22 @@ function useScrolled(box: React.RefObject<HTMLElement | null>, narrow: boolean, 
   useEffect(() => {
     if (!narrow) return;
     const wanted = alert || entity ? `.${css.side}` : last.current ? `[data-step=${JSON.stringify(last.current)}]` : null;
-    if (wanted) box.current?.querySelector(wanted)?.scrollIntoView({ block: alert || entity ? "start" : "center" });
+    const place = wanted ? box.current?.querySelector(wanted) : null;
+    const show = () => place?.scrollIntoView({ block: alert || entity ? "start" : "center" });
+    show();
     last.current = alert;
+    const above = place && !(alert || entity) ? box.current?.querySelector(`.${css.side}`) : null;
+    if (!above) return;
+    // What stands above the step comes bit by bit: it stays in view until all of that is there, or somebody moves on.
+    const watch = new ResizeObserver(show);
+    const end = () => watch.disconnect();
+    watch.observe(above);
+    const late = setTimeout(end, 2000);
+    for (const moved of ["wheel", "keydown", "pointerdown"]) globalThis.addEventListener(moved, end, { once: true });
+    return () => {
+      end();
+      clearTimeout(late);
+      for (const moved of ["wheel", "keydown", "pointerdown"]) globalThis.removeEventListener(moved, end);
+    };
   }, [box, narrow, alert, entity]);
 }
