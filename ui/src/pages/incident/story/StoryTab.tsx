@@ -75,7 +75,7 @@ function useScrolled(box: React.RefObject<HTMLElement | null>, narrow: boolean, 
     const watch = new ResizeObserver(show);
     const end = () => watch.disconnect();
     watch.observe(above);
-    const late = setTimeout(end, 2000);
+    const late = setTimeout(end, 30_000);
     for (const moved of ["wheel", "keydown", "pointerdown"]) globalThis.addEventListener(moved, end, { once: true });
     return () => {
       end();
