@@ -182,9 +182,10 @@ def test_nothing_is_looked_at_again_in_a_workspace_of_an_older_program(tmp_path:
     state.close()
 
 
-def test_an_attack_that_spreads_in_the_first_hours_stays_one() -> None:
+@pytest.mark.parametrize("minutes", [0.25, 1.25])
+def test_an_attack_that_spreads_in_the_first_hours_stays_one(minutes: float) -> None:
     worm = [
-        alert(f"{rule}{n}", n / 4 + later, Entity.host(f"ws{n}.contoso.com"), ATTACKER, severity=severity, tactics=(tactic,))
+        alert(f"{rule}{n}", n * minutes + later, Entity.host(f"ws{n}.contoso.com"), ATTACKER, severity=severity, tactics=(tactic,))
         for n in range(40)
         for rule, later, severity, tactic in (("service", 0, "Medium", "LateralMovement"), ("encrypt", 1, "High", "Impact"))
     ]  # fmt: skip

@@ -504,8 +504,16 @@ class Company:
             seen[companion] = (now, companion, now)
         self._seen[key] = seen
 
-    def degree(self, key: EntityKey, now: float, *, but: tuple[float, float] | None = None) -> int:
-        """How many companions it has had in the window that ends now; without those that it met first between the two moments of `but`."""
+    def degree(
+        self,
+        key: EntityKey,
+        now: float,
+        *,
+        but: tuple[float, float] | None = None,
+        known: frozenset[str] = frozenset(),
+    ) -> int:
+        """How many companions it has had in the window that ends now; without those that it met first between the two moments of `but`, and without
+        those that are `known`."""
         seen = self._seen.get(key)
         if not seen:
             return 0
@@ -514,7 +522,7 @@ class Company:
         if but is None:
             return len([1 for last, _, _ in spans if last >= since])
         start, end = but
-        return len([1 for last, _, first in spans if last >= since and not start <= first <= end])
+        return len([1 for last, c, first in spans if last >= since and not start <= first <= end and c not in known])
 
     def exceeds(self, key: EntityKey, most: int, now: float, *, before: float) -> bool:
         """Whether `degree` is greater than that: it counts no further."""

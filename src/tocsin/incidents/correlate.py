@@ -21,10 +21,10 @@ from tocsin.incidents.changes import IncidentChange, condense
 from tocsin.incidents.cluster import Cluster, Company, Reader, Resting, Worth, last_of, outline
 from tocsin.incidents.fusion import PRODUCT, Fired, Fusion, Pattern, shipped_patterns
 from tocsin.incidents.held import LARGE, Held
-from tocsin.incidents.hindsight import Hindsight, Regrouped
+from tocsin.incidents.hindsight import LARGEST, Hindsight, Regrouped
 from tocsin.incidents.links import Links, shipped_links
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
-from tocsin.incidents.score import Score, Scorer
+from tocsin.incidents.score import Past, Score, Scorer
 from tocsin.incidents.signature import HOUR, Signature, entity_keys, signature
 from tocsin.incidents.vetoes import merge_vetoes, vetoes
 from tocsin.incidents.weights import CorrelationSettings
@@ -459,7 +459,8 @@ class Correlator:
         """See `hindsight`. An incident keeps its id as long as the alert that opened it opens one. One whose opening alert belongs to another
         incident now is merged into that; one that has lost alerts keeps the others."""
         moved, self._moved = self._moved, {}
-        was = {c.id: c.incident for c in self._regroupable()}
+        held = self._regroupable()
+        was, company = {c.id: c.incident for c in held}, {a: c.company for c in held for a in c.alerts}
         again = {linked.alert.id: linked for i in was.values() for linked in i.alerts}
         for incident_id in was:
             self._held.forget(incident_id)
@@ -468,7 +469,7 @@ class Correlator:
         self._fusion = Fusion(self.patterns, self._background, self.settings.coincidence)
         try:
             for alert_id, sign in self.hindsight.signs.items():
-                self._scorer.looking_back_to = sign.time
+                self._scorer.past = Past(sign.time, company.get(alert_id, frozenset()))
                 if (linked := again.get(alert_id)) is not None:
                     self._add(linked.alert, sign)
                     for fired in self._watched(linked.alert, sign):
@@ -476,7 +477,7 @@ class Correlator:
                 elif (alert := settled.get(alert_id)) is not None:
                     self._watched(alert, sign)
         finally:
-            self._scorer.looking_back_to = 0.0
+            self._scorer.past = None
         self.hindsight.looked(self._background, self._newest)
         patterns = {a: t for a, t in self._moved.items() if a not in again and a in self._held.alerts}
         self._moved = {**moved, **patterns}
@@ -491,7 +492,8 @@ class Correlator:
         return [
             c
             for c in clusters
-            if c.open
+            if len(c.alerts) <= LARGEST
+            and c.open
             and c.incident.untouched
             and all(a.alert.id in signs or a.alert.product == PRODUCT for a in c.incident.alerts)
         ]

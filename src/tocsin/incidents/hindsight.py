@@ -16,11 +16,13 @@ from tocsin.incidents.signature import HOUR, Signature
 from tocsin.tables.aliases import Alias
 from tocsin.tables.entities import EntityKey
 
-__all__ = ["Hindsight", "Regrouped"]
+__all__ = ["LARGEST", "Hindsight", "Regrouped"]
 
 _FIRST = 20
-_MOST = 5_000
-"""Where so many alerts come before anything is known, they are an attack or a storm; either is looked at once more while it grows, and not later."""
+_MOST = 2_000
+"""Where so many alerts come before anything is known, looking at them again would keep the next ones waiting."""
+LARGEST = 200
+"""An incident of more alerts than this is left as it is for the same reason: it is a storm, or an attack that is under way."""
 _LONGEST = 24 * HOUR
 _HOURS = 4 * HOUR
 """After so long, and once it is known what is common, it is looked back for the last time: what came together in an hour may be an attack, so that

@@ -20,7 +20,7 @@ from tocsin.incidents.weights import CONTEXT, SUPPORT, CorrelationSettings
 from tocsin.tables.aliases import Alias
 from tocsin.tables.entities import EntityKey
 
-__all__ = ["Score", "Scorer"]
+__all__ = ["Past", "Score", "Scorer"]
 
 _SPREADING = frozenset({"host", "hostname", "account"})
 
@@ -41,6 +41,9 @@ _TELLING = 0.25
 _FURTHER = 0.25
 """What a second thing of one type is worth beside the first; a third, that share of it again."""
 
+
+_BURST = 1800.0
+"""With hindsight, what a thing meets within so many seconds of an alert may be an attack that spreads; what it meets at other times is company."""
 
 _ROUNDING = 0.001
 _LEAST_LUCK = 1e-12
@@ -116,6 +119,15 @@ class Score:
 _NOTHING = Score(0.0, joins=False)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """An alert that is looked at with hindsight: when it came, and the hosts and accounts of the incident that held it until then. What all of them
+    share may be what the attack spreads with, so that only what it meets elsewhere makes it common."""
+
+    moment: float
+    company: frozenset[str]
+
+
 class Scorer:
     """Scores sides by the settings' points and by how rare things are."""
 
@@ -133,9 +145,9 @@ class Scorer:
         self._artefact = settings.artefact_half_life.total_seconds()
         self._both_high = settings.high_half_life.total_seconds()
         self._known: dict[EntityKey, tuple[int, bool]] = {}
-        self._known_as_of = (0.0, 0, 0.0)
-        self.looking_back_to = 0.0
-        """The moment of the alert that is looked at with hindsight; 0 where the newest is."""
+        self._known_as_of: tuple[float, int, Past | None] = (0.0, 0, None)
+        self.past: Past | None = None
+        """Of the alert that is looked at with hindsight; None where the newest is."""
         self._new = False
         """Whether nothing is known yet of how often places give alerts."""
         self._worth_of: dict[tuple[str, frozenset[EntityKey]], tuple[bool, float]] = {}
@@ -320,18 +332,13 @@ class Scorer:
 
     def _keep_up(self, now: float) -> None:
         """Forgets what was worked out at another time, or when less had been seen."""
-        as_of = now, self._company.changes, self.looking_back_to
+        as_of = now, self._company.changes, self.past
         if as_of != self._known_as_of:
             self._known.clear()
             self._worth_of.clear()
             self._rates.clear()
             self._known_as_of = as_of
             self._new = self._background is not None and not self._background.observed(now)
-
-    def _burst(self, now: float) -> tuple[float, float]:
-        """In what time that which came into company may be an attack that spreads: the hour before the alert, and with hindsight the one after it."""
-        at = self.looking_back_to
-        return (at - HOUR, at + HOUR) if at else (now - HOUR, math.inf)
 
     def _rarity(self, key: EntityKey, now: float, *sides: frozenset[str]) -> tuple[float, int]:
         """What a thing's degree leaves of its points, and the degree. `sides`: the hosts and accounts of what is compared.
@@ -346,13 +353,22 @@ class Scorer:
         if known is None:
             # What came into company within the hour may be an attack on its way, which mustn't hide itself by spreading ...
             spreading = _family(key) in _SPREADING
-            degree = self._company.degree(key, now, but=self._burst(now) if spreading else None)
+            if not spreading:
+                degree = self._company.degree(key, now)
+            elif self.past is None:
+                degree = self._company.degree(key, now, but=(now - HOUR, math.inf))
+            else:
+                at = self.past.moment
+                degree = self._company.degree(key, now, but=(at - _BURST, at + _BURST), known=self.past.company)
             lately = spreading and self._company.degree(key, now) > max(hub, degree)
             known = self._known[key] = degree, lately
         degree, lately = known
         if lately and sides:
             # ... unless that is elsewhere, with hosts and accounts of neither side.
-            degree = max(degree, self._company.others(key, now, *sides, until=self.looking_back_to or now))
+            until = now
+            if (past := self.past) is not None:
+                sides, until = (*sides, past.company), past.moment
+            degree = max(degree, self._company.others(key, now, *sides, until=until))
         return (1.0 if degree <= hub else hub / degree), degree
 
 
