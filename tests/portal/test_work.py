@@ -268,7 +268,7 @@ def test_the_story_is_played_explained_and_worked_off(portal: Watched, server: S
     page.keyboard.press("ArrowRight")
     page.get_by_role("treeitem", name="powershell.exe").wait_for()
     portal.accessible()
-    assert server.world.incidents["inc-7f3a9c21"]["tasks_done"] == 1
+    until(lambda: server.world.incidents["inc-7f3a9c21"]["tasks_done"] == 1, 60)
 
 
 def test_work_an_incident_to_its_end(portal: Watched, server: Server) -> None:
@@ -371,7 +371,7 @@ def test_rules_are_found_read_and_switched(portal: Watched, server: Server) -> N
     page.wait_for_selector("text=entityMappings")
     page.get_by_role("switch").click()
     expect(page.get_by_role("switch")).not_to_be_checked()
-    assert server.world.rules["rule-5"]["enabled"] is False
+    until(lambda: server.world.rules["rule-5"]["enabled"] is False, 60)  # the switch shows it before the server has it
 
 
 def test_hunt_with_completion_findings_and_a_rule(portal: Watched, server: Server) -> None:
@@ -471,12 +471,12 @@ def test_dead_letters_show_their_bytes_and_are_replayed(portal: Watched, server:
     portal.accessible()
     page.get_by_role("button", name="Replay", exact=True).click()
     page.wait_for_selector("text=1 letter replayed")
-    assert server.world.replayed == {"letter-0"}
+    until(lambda: server.world.replayed == {"letter-0"}, 60)
     # One was cut and stays; the other goes with all that can.
     page.get_by_role("button", name="Replay all (1)").click()
     expect(page.get_by_role("button", name="The header has no priority")).to_have_count(0)
     expect(page.get_by_role("button", name="Replay all")).to_have_count(0)
-    assert server.world.replayed == {"letter-0", "letter-1"}
+    until(lambda: server.world.replayed == {"letter-0", "letter-1"}, 60)
 
 
 def test_a_transform_is_tried_before_it_is_saved(portal: Watched, server: Server) -> None:
@@ -502,7 +502,7 @@ def test_a_transform_is_tried_before_it_is_saved(portal: Watched, server: Server
     ]
     page.get_by_label("No debug, no passwords in force").click()
     page.wait_for_selector("text=Rows go on as they come")
-    assert server.world.transforms[0]["enabled"] is False
+    until(lambda: server.world.transforms[0]["enabled"] is False, 60)
 
 
 def test_theme_time_zone_and_skip_link(portal: Watched) -> None:
@@ -534,7 +534,7 @@ def test_automation_rules_read_as_sentences_and_switch(portal: Watched, server: 
     page.wait_for_selector("text=severity is High and an address outside is named")
     page.get_by_role("switch", name="Penetration test").click()
     expect(page.get_by_role("switch", name="Penetration test")).to_be_checked()
-    assert [r["enabled"] for r in server.world.automation] == [True, True]
+    until(lambda: [r["enabled"] for r in server.world.automation] == [True, True], 60)
 
 
 def test_password_is_changed_from_the_menu(portal: Watched) -> None:
@@ -592,6 +592,7 @@ def test_weights_are_tried_before_they_are_saved_and_taken_back(portal: Watched,
     page.get_by_label("Why").fill("too loud")
     page.get_by_role("button", name="Save").click()
     page.get_by_text("too loud", exact=False).first.wait_for()
+    until(lambda: server.world.weights_set, 60)
     assert server.world.weights_set[0]["after"] == {"priority": {"severity.High": 30}}
     portal.shot("settings-weights-light")
     portal.dark()
