@@ -102,7 +102,8 @@ def day(ago: int) -> str:
 
 
 def write_kql(page: Page, text: str) -> None:
-    """Puts a text into the form's editor, as its own history would."""
+    """Puts a text into the form's editor, as its own history would. The editor's box is drawn before the page listens to it."""
+    page.wait_for_function("document.querySelector('[data-testid=editor]')?.editor?.getModel()")
     page.wait_for_selector("[data-testid=editor] .view-line", state="attached")
     page.evaluate("text => document.querySelector('[data-testid=editor]').editor.setValue(text)", text)
 
