@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.api.conftest import Served, open_served
+from tests.e2e.server import until
 from tests.portal.lakehouse import Opener, days_of_syslog, opener
 from tocsin.access import system
 from tocsin.ingest.decoders.body import frame_syslog
@@ -103,8 +104,8 @@ def day(ago: int) -> str:
 
 def write_kql(page: Page, text: str) -> None:
     """Puts a text into the form's editor, as its own history would. The editor's box is drawn before the page listens to it."""
-    page.wait_for_function("document.querySelector('[data-testid=editor]')?.editor?.getModel()")
     page.wait_for_selector("[data-testid=editor] .view-line", state="attached")
+    until(lambda: page.evaluate("Boolean(document.querySelector('[data-testid=editor]').editor)"), 60)
     page.evaluate("text => document.querySelector('[data-testid=editor]').editor.setValue(text)", text)
 
 
