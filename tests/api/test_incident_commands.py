@@ -113,6 +113,9 @@ def test_everything_that_is_done_to_an_incident(served: Served, place: str) -> N
     told = run.json("story", one)
     assert told["summary"] in run("story", one)
     assert told["advice"]
+    steps = run.json("timeline", one, "--ids")
+    assert sorted(a for s in steps["items"] for a in s["alerts"]) == sorted(a["id"] for a in run.show(one)["alerts"])
+    assert steps["items"][0]["title"] in run("timeline", one)
     assert [p["score"] for p in run.json("priority", one)["items"]][-1] == run.show(one)["priority"]
     assert "High severity" in run("priority", one)
 

@@ -90,6 +90,18 @@ def test_pages_give_every_alert_once_and_in_order(desk: tuple[State, IncidentDes
     assert [s for p in found for s in p["story"]] == whole["story"]
 
 
+def test_the_story_has_every_alert_in_one_of_its_steps(desk: tuple[State, IncidentDesk, str]) -> None:
+    _, made, incident_id = desk
+    whole = made.steps(incident_id, limit=1000)
+    made.prepare()  # what else is kept of it changes nothing
+    assert (whole["alerts"], whole["total"]) == (COUNT, len(whole["items"]))
+    assert sorted(a for s in whole["items"] for a in s["alerts"]) == sorted(
+        a["id"] for p in pages(made, incident_id) for a in p["items"]
+    )
+    parts = [s for n in range(0, whole["total"], 70) for s in made.steps(incident_id, limit=70, offset=n)["items"]]
+    assert parts == whole["items"]
+
+
 def test_filters_look_through_all_alerts_and_their_evidence(desk: tuple[State, IncidentDesk, str]) -> None:
     _, made, incident_id = desk
     high = [a for p in pages(made, incident_id, severities=("High",), limit=60) for a in p["items"]]

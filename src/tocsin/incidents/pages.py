@@ -26,8 +26,9 @@ ACTIVITY = 200
 """Entries of the activity log that it is opened with, the newest."""
 
 _KEPT = 64
+_STORIES = 16
 _KEPT_THINGS = 50_000
-"""Incidents whose graphs and lists are kept, and how many things they name together: some tens of MiB."""
+"""Incidents whose graphs and lists are kept, of how many the story too, and how many things they name together: some tens of MiB."""
 _LARGE = 500
 """Incidents of so many alerts are prepared before somebody opens them: on a busy machine that takes a second and more."""
 _TIES = 50
@@ -49,6 +50,7 @@ class Pages:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, int], _Whole] = OrderedDict()
         self._things = 0
+        self._folded: OrderedDict[tuple[str, int], Sequence[Mapping[str, Any]]] = OrderedDict()
         self._changed: OrderedDict[str, None] = OrderedDict()
         """Large incidents that changed since they were prepared, the one that waits longest first."""
 
@@ -70,7 +72,6 @@ class Pages:
         row = unit.incidents.get(incident_id)
         if row is not None and row.alert_count >= _LARGE:
             self._whole(unit, row)
-        self._folded: OrderedDict[tuple[str, int], Sequence[Mapping[str, Any]]] = OrderedDict()
 
     def opened(self, unit: Unit, row: IncidentRow) -> dict[str, Any]:
         """The first alerts with their steps of the story, the graph of all, the newest activity, the tasks, and how many of each there are."""
@@ -143,7 +144,7 @@ class Pages:
                 del incident
             with self._lock:
                 self._folded[key] = told
-                while len(self._folded) > _KEPT:
+                while len(self._folded) > _STORIES:
                     self._folded.popitem(last=False)
         return {"items": told[offset : offset + limit], "total": len(told), "alerts": row.alert_count}
 
