@@ -234,7 +234,7 @@ def test_however_few_are_left_a_page_is_what_was_asked_for(
     wanted = IncidentFilter(**asked)
     matching = [r for r in rows if _matches(r, wanted)]
     with pytest.MonkeyPatch.context() as patch:
-        for name, bound in zip(("_FEW", "_SOME"), bounds, strict=True):
+        for name, bound in zip(("FEW", "_SOME"), bounds, strict=True):
             patch.setattr(incidents, name, bound)
         with state.read() as unit:
             page, total = unit.incidents.page(wanted, sort=sort, descending=descending, limit=10, offset=offset)
@@ -256,7 +256,7 @@ def test_of_a_search_that_many_match_so_many_are_counted_and_the_page_is_right(
     wanted = IncidentFilter(**asked)
     matching = [r for r in rows if _matches(r, wanted)]
     with pytest.MonkeyPatch.context() as patch:
-        for name, bound in (("_FEW", few), ("_SOME", 0), ("_COUNTED", counted)):
+        for name, bound in (("FEW", few), ("_SOME", 0), ("_COUNTED", counted)):
             patch.setattr(incidents, name, bound)
         with state.read() as unit:
             page, total = unit.incidents.page(wanted, limit=100)

@@ -56,8 +56,8 @@ CASES: list[tuple[dict[str, Any], set[int]]] = [
 
 def test_what_it_is_about(desk: IncidentDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     for few in (5_000, -1):  # -1: as where so many have each of them that none is worth beginning with
-        monkeypatch.setattr(incident_marks, "_FEW", few)
-        monkeypatch.setattr("tocsin.state.incidents._FEW", few)
+        monkeypatch.setattr(incident_marks, "FEW", few)
+        monkeypatch.setattr("tocsin.state.incidents.FEW", few)
         for wanted, numbers in CASES:
             page = desk.page(**wanted)
             assert {i["number"] for i in page["items"]} == numbers, (wanted, few)

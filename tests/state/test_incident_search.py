@@ -28,7 +28,7 @@ def searched(state: State, request: pytest.FixtureRequest, monkeypatch: pytest.M
     if request.param != "few":
         monkeypatch.setattr(incidents, "_SOME", 0)
     if request.param == "many":
-        monkeypatch.setattr(incidents, "_FEW", 0)
+        monkeypatch.setattr(incidents, "FEW", 0)
     with state.write() as unit:
         for number in range(1, 40):
             words = [w for place, w in enumerate(WORDS) if number % (place + 2) == 0]

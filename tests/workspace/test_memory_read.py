@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 from pathlib import Path
 
 import pytest
 from tests.workspace import memory_read, stream_refused
 from tests.workspace.memory_read import SENT
 from tests.workspace.stream_killed import settings
-from tests.workspace.test_stream_refused import filed, until
+from tests.workspace.test_stream_refused import filed, killed_once_there, until
 
 from tocsin.state import RefusedError
 from tocsin.workspace.workspace import Workspace
@@ -53,13 +50,7 @@ def test_a_stop_meanwhile_ends_who_waits_and_the_next_start_files_it(place: Path
 
 
 def test_a_kill_meanwhile_loses_nothing(place: Path) -> None:
-    child = multiprocessing.get_context("forkserver").Process(target=memory_read.main, args=(str(place),))
-    child.start()
-    until(lambda: (place / "waits").exists() or not child.is_alive(), "the child hangs")
-    assert child.is_alive()
-    assert child.pid is not None
-    os.kill(child.pid, signal.SIGKILL)
-    child.join()
+    killed_once_there(place / "waits", memory_read.main, str(place))
     with Workspace.open(settings(place)) as workspace:
         workspace.start()
         until(lambda: len(filed(workspace)) == SENT, "alerts of acknowledged events are gone")

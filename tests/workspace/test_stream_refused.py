@@ -40,6 +40,17 @@ def filed(workspace: Workspace) -> list[str]:
         )
 
 
+def killed_once_there(sign: Path, main: Callable[..., None], *args: Any) -> None:
+    """Runs that in a process of its own, and kills it when the file is there."""
+    child = multiprocessing.get_context("forkserver").Process(target=main, args=args)
+    child.start()
+    until(lambda: sign.exists() or not child.is_alive(), "the child hangs")
+    assert child.is_alive()
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    child.join()
+
+
 def test_alerts_wait_until_the_database_takes_them(place: Path) -> None:
     with Workspace.open(settings(place)) as workspace:
         full = stream_refused.Full(workspace)
@@ -68,13 +79,7 @@ def test_what_waited_is_filed_after_a_stop_and_after_a_kill(place: Path) -> None
         runs = workspace.detection.runs
         runs._known["a rule"] = [{"error": "x" * 100_000}]
         runs._quiet.add("a rule")
-    child = multiprocessing.get_context("forkserver").Process(target=stream_refused.main, args=(str(place), 1))
-    child.start()
-    until(lambda: (place / "refused").exists() or not child.is_alive(), "the child hangs")
-    assert child.is_alive()
-    assert child.pid is not None
-    os.kill(child.pid, signal.SIGKILL)
-    child.join()
+    killed_once_there(place / "refused", stream_refused.main, str(place), 1)
     with Workspace.open(settings(place)) as workspace:
         workspace.start()
         until(lambda: len(filed(workspace)) == 2, "an alert of an acknowledged event is gone")

@@ -220,6 +220,7 @@ _ROUTES = {
 }
 _ACTIONS = 200
 _PAGE = 500
+"""Incidents that a server gives at once."""
 _LISTS = {
     "status": "statuses",
     "severity": "severities",
@@ -228,7 +229,6 @@ _LISTS = {
     "entity_type": "entity_types",
 }
 """Members of a filter that take several, as the API and as the desk calls them."""
-"""Incidents that a server gives at once."""
 
 
 class _Folder(Desk):

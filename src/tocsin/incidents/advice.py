@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tocsin.content import Content, IncidentFile
-from tocsin.detect.alert import TACTICS, iso
-from tocsin.incidents.facts import PATTERNS
-from tocsin.incidents.model import Incident, LinkedAlert, spaced
+from tocsin.detect.alert import iso
+from tocsin.incidents.facts import PATTERNS, keys_of
+from tocsin.incidents.model import Incident, LinkedAlert, spaced, stage_of
 from tocsin.incidents.priority import Judge
 from tocsin.incidents.story import roles_of
 from tocsin.state import ActionRow, ActivityRow, Unit
@@ -96,14 +96,10 @@ def _chosen(
         elif broad := sorted(parents & set(wanted)):
             bases = [{t.split(".")[0] for t in a.alert.techniques} for a in plain]
             yield 1, order, item, broad[0], [a for a, b in zip(plain, bases, strict=True) if b & set(wanted)]
-        elif stages := sorted(tactics & named, key=_stage):
+        elif stages := sorted(tactics & named, key=stage_of):
             yield 2, order, item, spaced(stages[-1]), [a for a in plain if named & set(a.alert.tactics)]
         elif not wanted and not named:
             yield 3, order, item, "", plain
-
-
-def _stage(tactic: str) -> int:
-    return TACTICS.index(tactic) if tactic in TACTICS else len(TACTICS)
 
 
 @dataclass(slots=True)
@@ -167,9 +163,11 @@ class _Told:
             }:
                 counted[number] = counted.get(number, 0) + 1
         found = sorted(counted, key=lambda n: (not self._things[n].critical, -counted[n], n))
-        if any(_public(self._things[n].entity) for n in found):
+        if any(self._things[n].entity.is_public_address for n in found):
             # Beside an address of the outside one of the inside is a victim's.
-            found = [n for n in found if self._things[n].entity.type != "IP" or _public(self._things[n].entity)]
+            found = [
+                n for n in found if self._things[n].entity.type != "IP" or self._things[n].entity.is_public_address
+            ]
         return [self._thing(step, self._things[n]) for n in found[:_THINGS]], max(0, len(found) - _THINGS)
 
     def _thing(self, step: Mapping[str, Any], thing: _Thing) -> dict[str, Any]:
@@ -229,19 +227,12 @@ def _input(step: Mapping[str, Any], entity: Entity) -> dict[str, Any] | None:
 
 
 def _keys(entity: Entity) -> tuple[Any, ...]:
-    return (
-        *((entity.type, *k) for k in (*entity.strong_keys(), *entity.weak_keys())),
-        (entity.type, "label", entity.label.lower()),
-    )
-
-
-def _public(entity: Entity) -> bool:
-    return entity.type == "IP" and any(k[0] == "ip" for k in entity.strong_keys())
+    return tuple((entity.type, *k) for k in keys_of(entity))
 
 
 def _asks(linked: LinkedAlert, entity: Entity) -> bool:
     """Whether it is the inner address of a connection's own side, where an alert names both: a victim's."""
-    if entity.type != "IP" or _public(entity) or sum(e.type == "IP" for e in linked.alert.entities) < 2:
+    if entity.type != "IP" or entity.is_public_address or sum(e.type == "IP" for e in linked.alert.entities) < 2:
         return False
     return roles_of(linked.alert)[0] == entity
 

@@ -210,13 +210,18 @@ class IncidentDesk:
 
     def look_back(self) -> list[IncidentChange]:
         """Joins what came in the first hours anew with what is known now (see `hindsight`): for who has read all that there is."""
-        with self.memory.held() as correlator:
 
-            def look() -> list[IncidentChange] | None:
-                changes = correlator.look_back()
-                return changes if correlator.looked_back else None  # incidents that nobody sees may have changed
+        def look() -> list[IncidentChange] | None:
+            changes = self.memory.correlator.look_back()
+            return (
+                changes if self.memory.correlator.looked_back else None
+            )  # incidents that nobody sees may have changed
 
-            changes = self.memory.kept(look, lambda unit, made: store.save(unit, correlator, made), whole=True)
+        def write(unit: Unit, changes: list[IncidentChange]) -> None:
+            store.save(unit, self.memory.correlator, changes)
+
+        with self.memory.held():
+            changes = self.memory.kept(look, write, whole=True)
         if changes:
             self._tell()
         return changes

@@ -10,6 +10,7 @@ from typing import Any
 
 from tocsin.base.errors import UsageError, did_you_mean
 from tocsin.detect.alert import SEVERITIES, Alert
+from tocsin.incidents.facts import keys_of
 from tocsin.state import AliasRow
 from tocsin.tables.aliases import entity_of
 from tocsin.tables.entities import Entity, EntityKey
@@ -67,11 +68,7 @@ class Subject:
 
     def keys(self, others: Iterable[Entity] = ()) -> frozenset[EntityKey]:
         """All keys by which an alert may name it."""
-        return frozenset(
-            k
-            for e in (self.entity, *self.also, *others)
-            for k in (*e.strong_keys(), *e.weak_keys(), (e.type, e.label.lower()))
-        )
+        return frozenset(k for e in (self.entity, *self.also, *others) for k in keys_of(e))
 
 
 def subject(kind: str, name: str) -> Subject:
@@ -187,8 +184,7 @@ def related_by_alerts(alerts: Sequence[Alert], keys: frozenset[EntityKey], most:
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for alert in alerts:
         for entity in alert.entities:
-            own = (*entity.strong_keys(), *entity.weak_keys(), (entity.type, entity.label.lower()))
-            if entity.is_built_in or not entity.label or any(k in keys for k in own):
+            if entity.is_built_in or not entity.label or any(k in keys for k in keys_of(entity)):
                 continue
             row = found.setdefault(
                 (entity.type, entity.label.lower()),

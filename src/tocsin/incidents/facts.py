@@ -11,7 +11,7 @@ from typing import Protocol
 from tocsin.detect.alert import SEVERITIES, Alert
 from tocsin.tables.entities import Entity, EntityKey
 
-__all__ = ["PATTERNS", "Facts", "Index"]
+__all__ = ["PATTERNS", "Facts", "Index", "keys_of"]
 
 PATTERNS = "Fusion"
 """The product of alerts that say that a multistage pattern is fulfilled."""
@@ -125,7 +125,7 @@ class Facts:
 
     def _name(self, entity: Entity) -> None:
         # Inside one incident a bare name is the same thing as the full one: weak keys merge here, and only here.
-        keys = _keys(entity)
+        keys = keys_of(entity)
         groups, by_key = self._groups, self._by_key
         at = next((by_key[k] for k in keys if k in by_key and groups[by_key[k]].type == entity.type), None)
         if at is None:
@@ -147,13 +147,13 @@ class Facts:
         """Takes two names for one thing, as an alias says: a SID and a UPN are one account, a device id and a name one host."""
         by_key, groups = self._by_key, self._groups
         here, there = (
-            next((by_key[k] for k in _keys(e) if k in by_key and groups[by_key[k]].type == e.type), None)
+            next((by_key[k] for k in keys_of(e) if k in by_key and groups[by_key[k]].type == e.type), None)
             for e in (one, other)
         )
         if here is None:
             return  # what no alert here names isn't of the incident
         if there is None:
-            self._known_by(_keys(other), here)
+            self._known_by(keys_of(other), here)
         elif here != there:
             kept, gone = sorted((here, there))
             groups[kept].unite(groups[gone])
@@ -200,5 +200,6 @@ class Facts:
 
 
 @lru_cache(maxsize=8_192)
-def _keys(entity: Entity) -> tuple[EntityKey, ...]:
+def keys_of(entity: Entity) -> tuple[EntityKey, ...]:
+    """All keys by which one thing is told from another, strong and weak, and its label."""
     return (*entity.strong_keys(), *entity.weak_keys(), (entity.type, entity.label.lower()))

@@ -15,9 +15,10 @@ from operator import attrgetter
 from typing import Any
 
 from tocsin.base.ids import stable_id
-from tocsin.detect.alert import SEVERITIES, TACTICS, Alert, Evidence, iso
+from tocsin.detect.alert import SEVERITIES, Alert, Evidence, iso
 from tocsin.incidents.background import Background, chance
 from tocsin.incidents.facts import PATTERNS as PRODUCT
+from tocsin.incidents.model import ordered_tactics
 from tocsin.incidents.patterns import JOINS, Condition, Pattern, Stage, patterns_of, shipped_patterns
 from tocsin.incidents.signature import HOUR, Signature, entity_keys
 from tocsin.tables.entities import Entity, EntityKey
@@ -77,7 +78,7 @@ class Fired:
         """The alert that says so. One of a pattern in an incident: its id follows from both."""
         table = own("alert_reference")
         alerts = self.alerts
-        tactics = sorted({t for a in alerts for t in a.tactics}, key=lambda t: TACTICS.index(t) if t in TACTICS else 99)
+        tactics = ordered_tactics(t for a in alerts for t in a.tactics)
         rows = [
             Evidence(table.name, table.row(start=iso(a.time), title=a.title or a.rule, id=a.id, stage=stage.name))
             for stage, found in self.stages
@@ -92,7 +93,7 @@ class Fired:
             end=max(a.end for a in alerts),
             created=max(a.created for a in alerts),
             severity="High",
-            tactics=tuple(tactics),
+            tactics=tactics,
             techniques=tuple(dict.fromkeys(t for a in alerts for t in a.techniques)),
             entities=(self.entity,),
             events=tuple(rows),

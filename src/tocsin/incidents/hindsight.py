@@ -47,13 +47,12 @@ class Regrouped:
 class Hindsight:
     """The alerts of the first hours in the order in which they came, and when they are looked at again."""
 
-    __slots__ = ("_began", "_next", "_seen", "over", "signs")
+    __slots__ = ("_began", "_seen", "over", "signs")
 
     def __init__(self) -> None:
         self.signs: dict[str, Signature] = {}
         self.over = False
         """Whether enough is known, or the first day is over."""
-        self._next = _FIRST
         self._seen = 0
         self._began = float("inf")
 
@@ -77,7 +76,9 @@ class Hindsight:
         if now - self._began > _LONGEST:
             self.end()
             return False
-        return self._enough(background, now) or (len(self.signs) >= self._next and background.looked_on(now) > 0)
+        return self._enough(background, now) or (
+            len(self.signs) >= max(2 * self._seen, _FIRST) and background.looked_on(now) > 0
+        )
 
     def _enough(self, background: Background, now: float) -> bool:
         return now - self._began >= _HOURS and background.observed(now) > 0
@@ -89,7 +90,6 @@ class Hindsight:
     def looked(self, background: Background, now: float) -> None:
         """It was looked back."""
         self._seen = len(self.signs)
-        self._next = 2 * self._seen
         if self._enough(background, now):
             self.end()
 
@@ -105,4 +105,4 @@ class Hindsight:
 
     def go_on_from(self, over: bool, seen: int) -> None:
         """Goes on from where another had come to, before the alerts are noted again."""
-        self.over, self._seen, self._next = over, seen, max(2 * seen, _FIRST)
+        self.over, self._seen = over, seen

@@ -13,7 +13,18 @@ from tocsin.detect.alert import SEVERITIES, TACTICS, Alert, iso
 from tocsin.incidents.facts import Facts
 from tocsin.tables.entities import Entity
 
-__all__ = ["LOCKED", "MERGED", "Incident", "LinkedAlert", "Reason", "Status", "ordered_tactics", "spaced"]
+__all__ = [
+    "LOCKED",
+    "MERGED",
+    "Incident",
+    "LinkedAlert",
+    "Reason",
+    "Status",
+    "ordered_tactics",
+    "spaced",
+    "span_of",
+    "stage_of",
+]
 
 LOCKED = "Locked"
 """The tag of an incident that correlation leaves as it is: nothing joins it, and it merges with nothing.
@@ -279,11 +290,25 @@ class Incident:
         )
 
 
+def stage_of(tactic: str) -> int:
+    """A tactic's place in the kill chain; the last for one that isn't in it."""
+    return TACTICS.index(tactic) if tactic in TACTICS else len(TACTICS)
+
+
 def ordered_tactics(tactics: Iterable[str]) -> tuple[str, ...]:
     """Distinct tactics in kill-chain order; unknown ones last, by name."""
-    return tuple(sorted(set(tactics), key=lambda t: (TACTICS.index(t) if t in TACTICS else len(TACTICS), t)))
+    return tuple(sorted(set(tactics), key=lambda t: (stage_of(t), t)))
 
 
 def spaced(tactic: str) -> str:
     """``LateralMovement`` as people read it: Lateral movement."""
     return "".join(f" {c.lower()}" if c.isupper() and i else c for i, c in enumerate(tactic))
+
+
+def span_of(seconds: float) -> str:
+    """A time in days, hours or minutes, rounded; empty where it is less than a minute."""
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size:
+            n = round(seconds / size)
+            return f"{n} {unit}{'s' if n != 1 else ''}"
+    return ""

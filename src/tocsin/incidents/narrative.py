@@ -17,13 +17,12 @@ from tocsin.base.errors import ContentError, Place
 from tocsin.content import Content
 from tocsin.detect.alert import SEVERITIES, TACTICS, iso
 from tocsin.incidents.advice import Done, advice
-from tocsin.incidents.facts import PATTERNS
-from tocsin.incidents.model import Incident, LinkedAlert, spaced
+from tocsin.incidents.facts import PATTERNS, keys_of
+from tocsin.incidents.model import Incident, LinkedAlert, spaced, span_of, stage_of
 from tocsin.incidents.priority import Judge
 from tocsin.incidents.reports import matches, reports_of
 from tocsin.incidents.rootcause import root_cause
 from tocsin.incidents.story import roles_of
-from tocsin.tables.entities import Entity
 
 __all__ = ["blast_radius", "narrative", "summary"]
 
@@ -60,11 +59,11 @@ def blast_radius(incident: Incident, judge: Judge | None = None) -> dict[str, An
     entities = incident.entities()
     index: dict[Any, int] = {}
     for number, entity in enumerate(entities):
-        for key in _keys(entity):
+        for key in keys_of(entity):
             index.setdefault(key, number)
     seen: dict[int, list[LinkedAlert]] = {}
     for linked in incident.alerts:
-        hit = {index[k] for e in linked.alert.entities for k in _keys(e) if k in index}
+        hit = {index[k] for e in linked.alert.entities for k in keys_of(e) if k in index}
         for number in hit:
             seen.setdefault(number, []).append(linked)
     made: dict[str, list[dict[str, Any]]] = {name: [] for name in _REACHED.values()}
@@ -91,14 +90,6 @@ def blast_radius(incident: Incident, judge: Judge | None = None) -> dict[str, An
     counts = {name: len(found) for name, found in made.items()}
     critical = sum(bool(e["critical"]) for found in made.values() for e in found)
     return {"counts": counts, "critical": critical, **made}
-
-
-def _keys(entity: Entity) -> tuple[Any, ...]:
-    return (*entity.strong_keys(), *entity.weak_keys(), (entity.type, entity.label.lower()))
-
-
-def _stage(tactic: str) -> int:
-    return TACTICS.index(tactic) if tactic in TACTICS else len(TACTICS)
 
 
 def summary(
@@ -156,7 +147,7 @@ def _gravest(alerts: Sequence[LinkedAlert]) -> dict[str, Any]:
     plain = [a.alert for a in alerts if a.alert.product != PATTERNS] or [a.alert for a in alerts]
     worst = max(
         plain,
-        key=lambda a: (SEVERITIES.index(a.severity), max((_stage(t) for t in a.tactics if t in TACTICS), default=-1)),
+        key=lambda a: (SEVERITIES.index(a.severity), max((stage_of(t) for t in a.tactics if t in TACTICS), default=-1)),
     )
     return {"title": worst.title or worst.rule, "severity": worst.severity, "time": worst.time}
 
@@ -171,7 +162,7 @@ def _stages(alerts: Iterable[LinkedAlert]) -> list[dict[str, Any]]:
     made: dict[str, dict[str, Any]] = {}
     for linked in plain or every:
         alert = linked.alert
-        for tactic in sorted(alert.tactics, key=_stage):
+        for tactic in sorted(alert.tactics, key=stage_of):
             stage = made.setdefault(
                 tactic,
                 {
@@ -220,8 +211,4 @@ def _short(kind: str, label: str) -> str:
 
 
 def _span(seconds: float) -> str:
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= size:
-            n = round(seconds / size)
-            return f"{n} {unit}{'s' if n != 1 else ''}"
-    return f"{round(seconds)} seconds"
+    return span_of(seconds) or f"{round(seconds)} seconds"

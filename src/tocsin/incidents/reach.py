@@ -14,6 +14,7 @@ from typing import Any
 
 from tocsin.detect.alert import iso
 from tocsin.incidents.entitynames import Subject, names_of
+from tocsin.incidents.facts import keys_of
 from tocsin.incidents.model import Incident
 from tocsin.incidents.priority import LEVELS, Judge
 from tocsin.state import AliasRow, Unit
@@ -136,7 +137,7 @@ class Reach:
 
     def __init__(self, incident: Incident, judge: Judge | None) -> None:
         self._judge = judge or Judge()
-        self._held = {k for e in incident.entities() for k in _keys(e)}
+        self._held = {k for e in incident.entities() for k in keys_of(e)}
         self._things: list[_Thing] = []
         self._by_key: dict[Any, _Thing] = {}
 
@@ -151,7 +152,7 @@ class Reach:
             entity = _entity(row)
             if start is None or entity is None or self._is_held(entity):
                 continue
-            known = next((self._by_key[k] for k in _keys(entity) if k in self._by_key), None)
+            known = next((self._by_key[k] for k in keys_of(entity) if k in self._by_key), None)
             if known is None:
                 known = _Thing(entity, [], *self._worth(entity, row), hops=hops)
                 if hops > 1 and not known.critical:
@@ -159,7 +160,7 @@ class Reach:
                 self._things.append(known)
             elif known.hops < hops:
                 continue  # a shorter way is known
-            for key in _keys(entity):
+            for key in keys_of(entity):
                 self._by_key.setdefault(key, known)
             if not known.critical:
                 known.critical, known.why = self._worth(entity, row)
@@ -184,7 +185,7 @@ class Reach:
         }
 
     def _is_held(self, entity: Entity) -> bool:
-        return any(k in self._held for k in _keys(entity))
+        return any(k in self._held for k in keys_of(entity))
 
     def _worth(self, entity: Entity, row: Mapping[str, Any]) -> tuple[str, str]:
         """How much it matters, and why: by an asset rule, or by what the row itself says."""
@@ -193,10 +194,6 @@ class Reach:
             return asset.level, asset.rule
         said = str(row.get("Critical") or "")
         return ("high", said) if said else ("", "")
-
-
-def _keys(entity: Entity) -> tuple[Any, ...]:
-    return (*entity.strong_keys(), *entity.weak_keys(), (entity.type, entity.label.lower()))
 
 
 def _entity(row: Mapping[str, Any]) -> Entity | None:

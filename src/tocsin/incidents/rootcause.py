@@ -13,7 +13,7 @@ from typing import Any
 
 from tocsin.detect.alert import TACTICS, Alert, iso
 from tocsin.incidents.facts import PATTERNS
-from tocsin.incidents.model import Incident, LinkedAlert, Reason, spaced
+from tocsin.incidents.model import Incident, LinkedAlert, Reason, spaced, span_of
 from tocsin.incidents.story import roles_of
 from tocsin.tables.own import own
 
@@ -134,7 +134,7 @@ def _reasons(
     for kind, (text, points) in _DOORS.items():
         if kind in kinds:
             reasons[kind] = Reason(text, points)
-    if any(e.type == "IP" and any(k[0] == "ip" for k in e.strong_keys()) for e in alert.entities):
+    if any(e.is_public_address for e in alert.entities):
         reasons["address"] = Reason("a public address takes part", 12.0)
     if host and place and any(e.type == "Host" and e.label.lower() == host for e in alert.entities):
         reasons["host"] = Reason(f"on the host where it was first seen ({host})", 5.0)
@@ -163,8 +163,6 @@ def _lost_by(best: _Candidate, other: _Candidate, first: datetime) -> list[dict[
 
 def _words(gap: timedelta) -> str:
     seconds = gap.total_seconds()
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= size:
-            n = round(seconds / size)
-            return f"{n} {unit}{'s' if n != 1 else ''}"
+    if long := span_of(seconds):
+        return long
     return f"{seconds:.0f} second{'' if round(seconds) == 1 else 's'}" if seconds >= 1 else "less than a second"

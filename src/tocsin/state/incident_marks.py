@@ -6,24 +6,26 @@ A projection of the row, written with it (`IncidentWrites`, `Incidents.put`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, bindparam, delete, func, literal, or_, select
 
 from tocsin.state.incident_rows import IncidentFilter, IncidentRow
 from tocsin.state.incident_search import known_by_index
-from tocsin.state.repository import Repository
+from tocsin.state.repository import Repository, no_more_than
 from tocsin.state.schema import incident_marks
 from tocsin.state.types import plain
 
-__all__ = ["KINDS", "IncidentMarks"]
+__all__ = ["FEW", "KINDS", "IncidentMarks"]
 
 KINDS = ("tactic", "product", "type")
 """What a mark may be of; "type" is an entity's."""
 
 _TOGETHER = 500
 _LONGEST = 256
-_FEW = 5_000
+FEW = 5_000
+"""As many incidents are put in order after they were found; of more, a page of the queue finds enough on its way through the order."""
 
 
 def marks_of(row: IncidentRow) -> set[tuple[str, str]]:
@@ -65,7 +67,7 @@ class IncidentMarks(Repository):
         are looked up by none of it."""
         for kind, values in _kinds(wanted):
             held = _held(kind, values)
-            if not walked and self._few(held):
+            if not walked and self._few((kind, *values), held):
                 yield rows.c.id.in_(held)
             else:
                 yield held.where(incident_marks.c.incident_id == rows.c.id).exists()
@@ -80,14 +82,20 @@ class IncidentMarks(Repository):
 
     def few(self, wanted: IncidentFilter) -> bool:
         """Whether so few have what is asked that it pays to begin with them."""
-        listed = [_held(kind, values) for kind, values in _kinds(wanted)]
+        listed = {(kind, *values): _held(kind, values) for kind, values in _kinds(wanted)}
         if (name := _name(wanted)) and (known := known_by_index(name, self._c.dialect.name)) is not None:
-            listed.append(known)
-        return any(self._few(each) for each in listed)
+            listed["name", name] = known
+        return any(self._few(what, held) for what, held in listed.items())
 
-    def _few(self, listed: Select[Any]) -> bool:
-        some = listed.limit(_FEW + 1).subquery()
-        return int(self._c.execute(select(func.count()).select_from(some)).scalar_one()) <= _FEW
+    def _few(self, what: tuple[str, ...], listed: Select[Any]) -> bool:
+        """Whether few have that. One page asks it again and again, and it is counted once."""
+        if what not in self._asked:
+            self._asked[what] = no_more_than(self._c, listed, FEW)
+        return self._asked[what]
+
+    @cached_property
+    def _asked(self) -> dict[tuple[str, ...], bool]:
+        return {}
 
     def put(self, rows: Iterable[IncidentRow], *, new: bool = False) -> None:
         """Makes the rows' marks what the rows say. `new`: none of them has any yet."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, column, func, select, table, text, true
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, column, select, table, text, true
 from sqlalchemy.exc import DatabaseError
 
+from tocsin.state.repository import no_more_than
 from tocsin.state.schema import incidents
 from tocsin.state.types import plain
 
@@ -57,16 +58,14 @@ class TextSearch:
 
     def few(self, most: int) -> bool:
         """Whether it pays to begin with those that match by the index: it knows of so many at most."""
-        return bool(self._known) and self._matches(most + 1) <= most
+        return bool(self._known) and no_more_than(self._connection, self._matches(), most)
 
     def more(self, most: int) -> bool:
         """Whether more than so many match by the index."""
-        return bool(self._known) and self._matches(most + 1) > most
+        return bool(self._known) and not no_more_than(self._connection, self._matches(), most)
 
-    def _matches(self, most: int) -> int:
-        matches = _index.c[INDEX].op("MATCH")(self._phrases)
-        some = select(_index.c.rowid).where(matches).limit(most).subquery()
-        return int(self._connection.execute(select(func.count()).select_from(some)).scalar_one())
+    def _matches(self) -> Select[Any]:
+        return select(_index.c.rowid).where(_index.c[INDEX].op("MATCH")(self._phrases))
 
     def _look(self, rows: FromClause, words: list[str]) -> ColumnElement[bool]:
         if self._number is not None:

@@ -34,13 +34,13 @@ from tocsin.state.incident_activity import IncidentActivity
 from tocsin.state.incident_alerts import IncidentAlerts
 from tocsin.state.incident_cursor import is_cursor, place_of
 from tocsin.state.incident_kept import KeptParts, kept_parts
-from tocsin.state.incident_marks import IncidentMarks
+from tocsin.state.incident_marks import FEW, IncidentMarks
 from tocsin.state.incident_rows import COLUMNS, ActivityRow, EventRow, IncidentChange, IncidentFilter, IncidentRow
 from tocsin.state.incident_search import TextSearch, index_holds, make_index_anew
 from tocsin.state.incident_tasks import IncidentTasks
 from tocsin.state.incident_writes import IncidentWrites
 from tocsin.state.kv import KeyValues
-from tocsin.state.repository import NotFoundError
+from tocsin.state.repository import NotFoundError, no_more_than
 from tocsin.state.schema import incident_log, incident_rules, incident_tags, incidents
 
 __all__ = ["ActivityRow", "EventRow", "IncidentChange", "IncidentFilter", "IncidentRow", "Incidents"]
@@ -74,8 +74,6 @@ _TOGETHER = 500
 _OPEN = ("New", "InProgress")
 _SHOWN = (*_OPEN, "Resolved")
 _EVERY = (*_SHOWN, "Redirected")
-_FEW = 5_000
-"""As many incidents are put in order after they were found; of more, a page of the queue finds enough on its way through the order."""
 _COUNTED = 50_000
 """Of those that a text finds, so many are counted."""
 _SOME = 20_000
@@ -284,13 +282,13 @@ class Incidents(IncidentAlerts, IncidentActivity):
         total = sum(self._tally(wanted).values())
         search = TextSearch(self._c, wanted.text)
         at_most = total if self.counts_all(wanted) else sum(self._tally(replace(wanted, text="")).values())
-        few = at_most <= _FEW
+        few = at_most <= FEW
         if few and search.few(_SOME):
             rows, found = search.found()
             chosen = self._where(select(rows.c.id), rows, wanted).where(found)
         elif few:
             # They are found by what is asked of them and put in order afterwards: the limit keeps SQLite from walking through all in that order.
-            some = self._where(select(incidents), incidents, wanted).where(search.each).limit(_FEW)
+            some = self._where(select(incidents), incidents, wanted).where(search.each).limit(FEW)
             rows = some.subquery("some")
             chosen = select(rows.c.id)
         else:
@@ -329,7 +327,13 @@ class Incidents(IncidentAlerts, IncidentActivity):
 
     def counts_all(self, wanted: IncidentFilter) -> bool:
         """Whether all that match are counted: of those that a text finds at most 50,000 are, since each must be looked at."""
-        return not TextSearch(self._c, wanted.text).more(_COUNTED)
+        if wanted.text not in self._whole:
+            self._whole[wanted.text] = not TextSearch(self._c, wanted.text).more(_COUNTED)
+        return self._whole[wanted.text]
+
+    @cached_property
+    def _whole(self) -> dict[str, bool]:
+        return {}
 
     def counts(self, wanted: IncidentFilter) -> dict[str, dict[str, int]]:
         """By status, severity and owner: how many match the other filters. Owner "" is nobody."""
@@ -384,7 +388,8 @@ class Incidents(IncidentAlerts, IncidentActivity):
         """What is asked of incidents, but their text. Left to itself SQLite looks up whatever has an index, however many rows that leaves: those that
         are `walked` through in the queue's order it looks up by nothing, those that are `counted` by status, which the index has in it."""
         tags = [t for t in wanted.tag.split(",") if t]
-        few = not walked and ((bool(tags) and self._few_tagged(tags)) or self.marks.few(wanted))
+        tagged = not walked and bool(tags) and self._few_tagged(tags)
+        few = tagged or (not walked and self.marks.few(wanted))
         status, severity, owner, classification, last, promoted = (
             _aside(rows.c[n], self._c) if walked or few or (counted and n in ("last", "classification")) else rows.c[n]
             for n in ("status", "severity", "owner", "classification", "last", "promoted")
@@ -404,13 +409,10 @@ class Incidents(IncidentAlerts, IncidentActivity):
         if tags:
             held = select(incident_tags.c.incident_id).where(incident_tags.c.tag.in_(tags))
             chosen = chosen.where(
-                rows.c.id.in_(held)
-                if few and self._few_tagged(tags)
-                else held.where(incident_tags.c.incident_id == rows.c.id).exists()
+                rows.c.id.in_(held) if tagged else held.where(incident_tags.c.incident_id == rows.c.id).exists()
             )
         return chosen.where(*self.marks.asked(rows, wanted, walked=walked))
 
     def _few_tagged(self, tags: Sequence[str]) -> bool:
         """Whether so few have one of these tags that it pays to begin with them."""
-        held = select(incident_tags.c.incident_id).where(incident_tags.c.tag.in_(tags)).limit(_FEW + 1).subquery()
-        return int(self._c.execute(select(func.count()).select_from(held)).scalar_one()) <= _FEW
+        return no_more_than(self._c, select(incident_tags.c.incident_id).where(incident_tags.c.tag.in_(tags)), FEW)

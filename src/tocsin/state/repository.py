@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Select, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tocsin.base.clock import Clock
 from tocsin.base.errors import StateError
 
-__all__ = ["ConflictError", "NotFoundError", "RefusedError", "Repository"]
+__all__ = ["ConflictError", "NotFoundError", "RefusedError", "Repository", "no_more_than"]
 
 
 class NotFoundError(StateError):
@@ -30,6 +30,12 @@ class RefusedError(StateError):
     """The database takes or gives nothing now, whatever the change: it can be tried again later."""
 
     code = "STA0005"
+
+
+def no_more_than(connection: Connection, listed: Select[Any], most: int) -> bool:
+    """Whether a query gives so many rows at most: it counts no further."""
+    some = listed.limit(most + 1).subquery()
+    return int(connection.execute(select(func.count()).select_from(some)).scalar_one()) <= most
 
 
 class Repository:

@@ -81,6 +81,11 @@ class Entity:
         return self.type == "Account" and is_built_in(self.identifiers)
 
     @property
+    def is_public_address(self) -> bool:
+        """True for an address that is one place in the world, not one of a network of its own."""
+        return self.type == "IP" and any(k[0] == "ip" for k in self.strong_keys())
+
+    @property
     def label(self) -> str:
         """The shortest text by which an analyst knows it."""
         ids = self.identifiers

@@ -18,6 +18,7 @@ from tocsin.base.errors import TocsinError, UsageError
 from tocsin.content import PAGE_PARAMETERS, Content, EntityFile
 from tocsin.detect.alert import Alert, iso
 from tocsin.incidents.entitynames import Subject, fullest, names_of, related_by_alerts, subject, worst
+from tocsin.incidents.facts import keys_of
 from tocsin.incidents.judging import assets_of
 from tocsin.incidents.store import alert_of
 from tocsin.lake.engine import Limits
@@ -203,7 +204,7 @@ def _names(alert: Alert, keys: frozenset[Any]) -> bool:
 
 
 def _keys(entity: Entity) -> tuple[EntityKey, ...]:
-    keys = (*entity.strong_keys(), *entity.weak_keys(), (entity.type, entity.label.lower()))
+    keys = keys_of(entity)
     # A file that is asked for by its bare name may lie anywhere.
     return (*keys, *(("file", "", k[2]) for k in keys if k[0] == "file"))
 

@@ -1,4 +1,4 @@
-import { Button, Dropdown, Field, Input, Option, Radio, RadioGroup, Tooltip } from "@fluentui/react-components";
+import { Button, Field, Input, Radio, RadioGroup, Tooltip } from "@fluentui/react-components";
 import { Modal } from "~/components/Modal";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
@@ -11,7 +11,7 @@ import { Card } from "~/components/Page";
 import { Empty, LoadingRows, ProblemBar } from "~/components/states";
 import { useNotices } from "~/components/toasts";
 import css from "./Settings.module.css";
-import { ROLES } from "./Users";
+import { RoleField } from "./Users";
 
 export function Tokens() {
   const { data, error } = useQuery(tokensQuery);
@@ -142,17 +142,7 @@ function MakeToken({ close }: { close: () => void }) {
               <Radio value="api" label="The API" />
             </RadioGroup>
           </Field>
-          {kind === "api" ? (
-            <Field label="Role">
-              <Dropdown value={role} selectedOptions={[role]} onOptionSelect={(_, d) => setRole((d.optionValue as Role) ?? "Reader")}>
-                {ROLES.map((r) => (
-                  <Option key={r.value} value={r.value} text={r.value}>
-                    {r.value}: {r.hint}
-                  </Option>
-                ))}
-              </Dropdown>
-            </Field>
-          ) : null}
+          {kind === "api" ? <RoleField role={role} choose={setRole} /> : null}
           <Field label="Expires after days" hint="Empty: never">
             <Input type="number" min={1} max={3650} value={days} onChange={(_, d) => setDays(d.value)} />
           </Field>

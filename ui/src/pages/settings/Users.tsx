@@ -12,12 +12,29 @@ import { LoadingRows, ProblemBar } from "~/components/states";
 import { useNotices } from "~/components/toasts";
 import css from "./Settings.module.css";
 
-export const ROLES: { value: Role; hint: string }[] = [
+const ROLES: { value: Role; hint: string }[] = [
   { value: "Reader", hint: "sees everything, changes nothing" },
   { value: "Responder", hint: "works incidents, proposes and approves actions" },
   { value: "Contributor", hint: "also changes rules and content" },
   { value: "Administrator", hint: "also users, tokens and settings" },
 ];
+
+const OPTIONS = ROLES.map((role) => (
+  <Option key={role.value} value={role.value} text={role.value}>
+    {role.value}: {role.hint}
+  </Option>
+));
+
+/** Which role somebody or something is to have. */
+export function RoleField({ role, choose }: { role: Role; choose: (role: Role) => void }) {
+  return (
+    <Field label="Role">
+      <Dropdown value={role} selectedOptions={[role]} onOptionSelect={(_, d) => d.optionValue && choose(d.optionValue as Role)}>
+        {OPTIONS}
+      </Dropdown>
+    </Field>
+  );
+}
 
 export function Users() {
   const { data, error } = useQuery(usersQuery);
@@ -81,11 +98,7 @@ export function Users() {
                       d.selectedOptions.length && change.mutate({ name: user.name, roles: d.selectedOptions as Role[] })
                     }
                   >
-                    {ROLES.map((role) => (
-                      <Option key={role.value} value={role.value} text={role.value}>
-                        {role.value}: {role.hint}
-                      </Option>
-                    ))}
+                    {OPTIONS}
                   </Dropdown>
                 </td>
                 <td>
@@ -147,15 +160,7 @@ function AddUser({ close }: { close: () => void }) {
       <Field label="Password" required hint="Tell it to them on another way; they can change it.">
         <Input type="password" autoComplete="new-password" value={password} onChange={(_, d) => setPassword(d.value)} />
       </Field>
-      <Field label="Role">
-        <Dropdown value={role} selectedOptions={[role]} onOptionSelect={(_, d) => setRole((d.optionValue as Role) ?? "Responder")}>
-          {ROLES.map((r) => (
-            <Option key={r.value} value={r.value} text={r.value}>
-              {r.value}: {r.hint}
-            </Option>
-          ))}
-        </Dropdown>
-      </Field>
+      <RoleField role={role} choose={setRole} />
     </Modal>
   );
 }
