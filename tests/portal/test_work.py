@@ -657,3 +657,4 @@ def test_on_a_narrow_page_what_it_means_comes_first_and_a_chosen_step_is_told_in
     panel.wait_for()
     page.get_by_role("button", name="Clear the selection").click()
     expect(step).to_be_in_viewport()
+    expect(step).to_be_focused()

@@ -18,14 +18,15 @@ interface Props {
   incident: Incident;
   selection: Selection;
   select: (selection: Selection) => void;
+  close: () => void;
   openAlert: (id: string) => void;
 }
 
 /** What is known about the selected step or entity; without a selection, about the whole incident. */
-export function SidePanel({ incident, selection, select, openAlert }: Props) {
+export function SidePanel({ incident, selection, select, close, openAlert }: Props) {
   const alert = selection.alert ? incident.alerts.find((a) => a.id === selection.alert) : undefined;
-  if (alert) return <AlertPanel alert={alert} select={select} openAlert={openAlert} />;
-  if (selection.entity) return <EntityPanel incident={incident} entity={selection.entity} select={select} />;
+  if (alert) return <AlertPanel alert={alert} select={select} close={close} openAlert={openAlert} />;
+  if (selection.entity) return <EntityPanel incident={incident} entity={selection.entity} select={select} close={close} />;
   return <SummaryPanel incident={incident} select={select} />;
 }
 
@@ -55,12 +56,12 @@ function SummaryPanel({ incident, select }: { incident: Incident; select: Props[
   );
 }
 
-function AlertPanel({ alert, select, openAlert }: { alert: Alert; select: Props["select"]; openAlert: Props["openAlert"] }) {
+function AlertPanel({ alert, select, close, openAlert }: { alert: Alert } & Pick<Props, "select" | "close" | "openAlert">) {
   const first = alert.events[0];
   const fields = first ? Object.entries(first.row).filter(([, value]) => value !== null && value !== "") : [];
   return (
     <section className={css.side} aria-label="Selected alert">
-      <Head title="Alert" close={() => select({})} />
+      <Head title="Alert" close={close} />
       <div className={css.sideBody} tabIndex={0} role="group" aria-label="The selected alert">
         <h3 className={css.panelTitle}>{unturned(alert.title || alert.rule)}</h3>
         <div className={css.chips}>
@@ -138,7 +139,7 @@ function AlertPanel({ alert, select, openAlert }: { alert: Alert; select: Props[
   );
 }
 
-function EntityPanel({ incident, entity: key, select }: { incident: Incident; entity: string; select: Props["select"] }) {
+function EntityPanel({ incident, entity: key, select, close }: { entity: string } & Pick<Props, "incident" | "select" | "close">) {
   const alerts = alertsOf(incident.alerts, key);
   const entity =
     incident.entities.find((e) => entityKey(e) === key) ??
@@ -149,7 +150,7 @@ function EntityPanel({ incident, entity: key, select }: { incident: Incident; en
   const place = pageOf(entity);
   return (
     <section className={css.side} aria-label="Selected entity">
-      <Head title={typeName(entity.type)} close={() => select({})} />
+      <Head title={typeName(entity.type)} close={close} />
       <div className={css.sideBody} tabIndex={0} role="group" aria-label="The selected entity">
         <h3 className={css.panelTitle}>
           <EntityIcon type={entity.type} /> <Long text={entity.label} most={200} />

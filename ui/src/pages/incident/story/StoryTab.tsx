@@ -27,7 +27,12 @@ export default function StoryTab({ incident, selection, select, openAlert }: Pro
   const box = useRef<HTMLDivElement>(null);
   const narrow = useSyncExternalStore(followNarrow, isNarrow);
   useScrolled(box, narrow, selection);
-  const side = <SidePanel incident={incident} selection={selection} select={select} openAlert={openAlert} />;
+  // Closed by its button or by Escape, what was told of a step gives the keys back to the step.
+  const close = () => {
+    if (selection.alert) box.current?.querySelector<HTMLElement>(`[data-step=${JSON.stringify(selection.alert)}]`)?.focus();
+    select({});
+  };
+  const side = <SidePanel incident={incident} selection={selection} select={select} close={close} openAlert={openAlert} />;
   return (
     <div
       ref={box}
@@ -35,8 +40,7 @@ export default function StoryTab({ incident, selection, select, openAlert }: Pro
       onKeyDown={(event) => {
         // Of what lies over the page (a dialog) Escape is its own.
         if (event.key !== "Escape" || !event.currentTarget.contains(event.target as Node) || !(selection.alert || selection.entity)) return;
-        if (selection.alert) event.currentTarget.querySelector<HTMLElement>(`[data-step=${JSON.stringify(selection.alert)}]`)?.focus();
-        select({});
+        close();
       }}
     >
       <KillChain counts={counts} chosen={tactic} choose={setTactic} />
