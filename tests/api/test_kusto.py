@@ -39,8 +39,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         queue_seconds=0.3,
         niceness=0,
         roles=RolesLimits(
-            reader=RoleLimits(rows=1000, seconds=2.0, concurrent=2),
+            reader=RoleLimits(rows=1000, seconds=2.0),
             responder=RoleLimits(memory_bytes=64 << 20, spill_bytes=32 << 20),
+            contributor=RoleLimits(concurrent=2),
         ),
     )
     for made in open_served(tmp_path_factory.mktemp("data"), start=False, query=query):
@@ -193,10 +194,8 @@ class TestErrors:
             (SLOW, options(servertimeout=timedelta(milliseconds=300))),
             ("set servertimeout=300ms; " + SLOW, options(servertimeout=timedelta(minutes=1))),
         ):
-            started = time.monotonic()
             with pytest.raises(KustoApiError, match=r"QRY0002.*0\.3 s.*servertimeout = 0\.3"):
                 client.execute("tocsin", text, given)
-            assert time.monotonic() - started < 2
 
     def test_memory_and_spill_limits_of_the_role(self, served: Served) -> None:
         client = connected(served, served.token("Responder"))
@@ -264,8 +263,9 @@ class TestAccess:
             assert made.execute("tocsin", "print 1").primary_results[0][0][0] == 1
         assert asked == [f"{served.url}/.default"]
 
-    def test_throttling(self, served: Served, token: str) -> None:
+    def test_throttling(self, served: Served) -> None:
         """The role's `concurrent` is two; who asks for a third waits for a while and is then refused."""
+        token = served.token("Contributor")
         threads = [
             threading.Thread(target=lambda: post(served, token, "/v2/rest/query", csl=SLOW), daemon=True)
             for _ in range(2)
@@ -277,10 +277,12 @@ class TestAccess:
             connected(served, token).execute("tocsin", "print 1")
         response = caught.value.args[1]
         assert response.headers["retry-after"] == "5"
-        assert "query.roles.reader.concurrent = 2" in response.json()["error"]["@message"]
+        assert "query.roles.contributor.concurrent = 2" in response.json()["error"]["@message"]
         assert connected(served, served.token("Responder")).execute("tocsin", "print 1").primary_results[0][0][0] == 1
+        for running in served.workspace.queries.running():
+            served.workspace.queries.cancel(running.id)
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
 
 
 def until(true: Any, seconds: float = 90.0) -> None:
@@ -456,7 +458,8 @@ class TestProperties:
 
 
 class TestRunningQueries:
-    def test_seen_and_cancelled_by_command(self, client: KustoClient, served: Served, token: str) -> None:
+    def test_seen_and_cancelled_by_command(self, client: KustoClient, served: Served) -> None:
+        token = served.token("Contributor")  # a reader's queries would end by themselves meanwhile
         ended: list[httpx.Response] = []
         headers = {"x-ms-client-request-id": "KPC.execute;slow", "x-ms-app": "notebook"}
         thread = threading.Thread(target=lambda: ended.append(post(served, token, "/v2/rest/query", headers, csl=SLOW)))
@@ -473,19 +476,15 @@ class TestRunningQueries:
             0
         ]
         assert done["RunningQueryCanceled"] is True
-        thread.join(10)
+        thread.join(60)
         assert ended[0].status_code == 400
         assert ended[0].json()["error"]["code"] == "QueryCanceled"
 
-    def test_who_goes_away_ends_their_query(self, served: Served, token: str) -> None:
+    def test_who_goes_away_ends_their_query(self, served: Served) -> None:
+        headers = {"Authorization": f"Bearer {served.token('Contributor')}"}
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(
-                f"{served.url}/v2/rest/query",
-                json={"csl": SLOW},
-                headers={"Authorization": f"Bearer {token}"},
-                timeout=0.4,
-            )
-        until(lambda: not served.workspace.queries.running(), 1.5)
+            httpx.post(f"{served.url}/v2/rest/query", json={"csl": SLOW}, headers=headers, timeout=0.4)
+        until(lambda: not served.workspace.queries.running(), 30)  # by itself it would end after 60 s
 
 
 class TestCommands:

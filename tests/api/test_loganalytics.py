@@ -29,7 +29,8 @@ HOURS = 10
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, tls: Tls) -> Iterator[Served]:
-    query = QuerySettings(queue_seconds=0.2, roles=RolesLimits(reader=RoleLimits(rows=1000, seconds=1.5, concurrent=1)))
+    roles = RolesLimits(reader=RoleLimits(rows=1000, seconds=1.5), responder=RoleLimits(concurrent=1))
+    query = QuerySettings(queue_seconds=0.2, roles=roles)
     for made in open_served(tmp_path_factory.mktemp("data"), start=False, query=query, tls=tls):
         now = datetime.now(UTC).replace(tzinfo=None)
         events = pa.table(
@@ -226,14 +227,18 @@ class TestErrors:
         assert "There is no workspace 'other' here" in str(error)
         assert client.query_workspace("tocsin", "print 1", timespan=None, additional_workspaces=["tocsin"]).tables
 
-    def test_throttling(self, client: LogsQueryClient, raw: httpx.Client) -> None:
-        thread = threading.Thread(target=lambda: raw.post("/v1/workspaces/tocsin/query", json={"query": SLOW}))
+    def test_throttling(self, served: Served, raw: httpx.Client, tls: Tls) -> None:
+        token = served.token("Responder")
+        asked = {"json": {"query": SLOW}, "headers": {"Authorization": f"Bearer {token}"}, "timeout": 60}
+        thread = threading.Thread(target=lambda: raw.post("/v1/workspaces/tocsin/query", **asked))  # type: ignore[arg-type]
         thread.start()
-        time.sleep(0.3)
-        error = self.failed(client, "print 1")
+        until(lambda: served.workspace.queries.running())
+        error = self.failed(connected(served, token, tls), "print 1")
         assert (error.status_code, error.response.headers["retry-after"]) == (429, "5")
-        assert "query.roles.reader.concurrent = 1" in str(error)
-        thread.join(10)
+        assert "query.roles.responder.concurrent = 1" in str(error)
+        for running in served.workspace.queries.running():
+            served.workspace.queries.cancel(running.id)
+        thread.join(60)
 
     @pytest.mark.parametrize(
         "timespan",
@@ -339,6 +344,7 @@ class TestSignIn:
 
 
 def test_a_query_that_nobody_waits_for_ends(raw: httpx.Client, served: Served) -> None:
+    headers = {"Authorization": f"Bearer {served.token('Contributor')}"}
     with pytest.raises(httpx.ReadTimeout):
-        raw.post("/v1/workspaces/tocsin/query", json={"query": SLOW}, timeout=0.4)
-    until(lambda: not served.workspace.queries.running(), 1.0)
+        raw.post("/v1/workspaces/tocsin/query", json={"query": SLOW}, headers=headers, timeout=0.4)
+    until(lambda: not served.workspace.queries.running(), 30)  # by itself it would end after 60 s

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,15 +118,14 @@ def test_more_queries_than_may_run_are_refused_and_rules_still_run(served: Serve
     refused = ask(by["Responder"], "print 1")
     assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (429, "QRY0013", "5")
     assert "query.concurrent = 3" in refused.json()["detail"]
-    started = time.monotonic()
     assert served.workspace.queries.run("print 1").rows() == [[1]]
-    assert time.monotonic() - started < 2
+    assert len(served.workspace.queries.running()) == 3, "it waited until one of these had ended"
     with httpx.Client(base_url=served.url) as anybody:
         assert anybody.get("/api/v1/health").status_code == 200
     for query in served.workspace.queries.running():
         assert served.workspace.queries.cancel(query.id)
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert ask(by["Responder"], "print 1").json()["rows"] == [[1]]
 
 
@@ -140,7 +138,7 @@ def test_who_waits_gets_their_turn(served: Served, by: dict[str, httpx.Client]) 
     until(lambda: len(served.workspace.queries.running()) == 3)
     assert ask(by["Responder"], "print 2").json()["rows"] == [[2]]
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
 
 class TestRunning:
@@ -153,7 +151,7 @@ class TestRunning:
         assert item["query"] == SLOW
         assert item["by"].startswith("administrator/token:")
         assert by["Responder"].delete(f"/queries/{item['id']}").status_code == 204
-        thread.join(10)
+        thread.join(60)
         assert (ended[0].status_code, ended[0].json()["code"]) == (422, "QRY0003")
         assert by["Responder"].get("/queries").json() == {"items": []}
         assert by["Responder"].delete(f"/queries/{item['id']}").status_code == 404
@@ -171,13 +169,13 @@ class TestRunning:
             assert by["Responder"].delete(f"/queries/{running.id}").status_code == 404
             assert [i["id"] for i in by["Administrator"].get("/queries").json()["items"]] == [running.id]
             assert by["Administrator"].delete(f"/queries/{running.id}").status_code == 204
-            thread.join(10)
+            thread.join(60)
             assert ended[0].json()["code"] == "QRY0003"
 
     def test_who_goes_away_ends_their_query(self, served: Served, by: dict[str, httpx.Client]) -> None:
         with pytest.raises(httpx.ReadTimeout):
             by["Administrator"].post("/query", json={"query": SLOW}, timeout=0.4)
-        until(lambda: not served.workspace.queries.running(), 1.5)
+        until(lambda: not served.workspace.queries.running(), 30)  # by itself it would end after 60 s
 
 
 def test_settings_that_contradict_are_refused() -> None:
@@ -216,7 +214,7 @@ def test_peoples_queries_yield_to_intake(served: Served, by: dict[str, httpx.Cli
     own = os.getpriority(os.PRIO_PROCESS, 0)
     for running in served.workspace.queries.running():
         served.workspace.queries.cancel(running.id)
-    thread.join(10)
+    thread.join(60)
     assert max(v for n, v in nice.items() if n.startswith("tocsin-query")) == max(own, 10)
     assert {n: v for n, v in nice.items() if v != own and not n.startswith("tocsin-query")} == {}
 

@@ -65,10 +65,6 @@ def play(scenario: Mapping[str, Any], start: datetime, order: str = "time") -> l
         records = [list(of) for _, of in groupby(rows, key=lambda r: (r.kind, r.at))]
         random.Random(scenario["id"]).shuffle(records)
         return [r for record in records for r in record]
-    late = (
-        {r: LAGS.get(r.table, LAGS.get(r.kind, 0)) if order == "lagged" else 0 for r in map(id, rows)} if False else {}
-    )
-    del late
     if order == "lagged":
         rows = [Sent(r.at, r.at + LAGS.get(r.table, LAGS.get(r.kind, 0)), r.kind, r.table, r.value) for r in rows]
     return sorted(rows, key=lambda r: r.told)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,17 +14,10 @@ from typing import Any
 
 import httpx
 
-__all__ = ["Server", "free_port", "until"]
+__all__ = ["Server", "until"]
 
 ROOT = Path(__file__).resolve().parents[2]
 UNSAFE = {"X-Tocsin-Request": "1"}
-
-
-def free_port() -> int:
-    """A TCP port that nobody has now. A server that is to be found again after a restart needs a fixed one."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def until(true: Callable[[], Any], seconds: float, what: Callable[[], object] = lambda: "") -> Any:

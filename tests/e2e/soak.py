@@ -20,11 +20,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.server import Server, free_port
+from tests.e2e.server import Server
 from tests.e2e.soak_clients import Bucket, Clients, Topic
 from tests.e2e.soak_model import Gate, Promise, Sender
 from tests.e2e.soak_shippers import Shippers
 from tests.ingest.shipper_support import Certificates
+from tests.ports import free_port
 
 PORTS = ("http", "fluent", "beats", "gelf", "relp", "tls", "tcp", "wef")
 COUNTED = """union isfuzzy=true

@@ -18,7 +18,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.server import Server, free_port, until
+from tests.e2e.server import Server, until
+from tests.ports import free_port
 
 RSYSLOGD = shutil.which("rsyslogd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 OMRELP = any(Path("/usr/lib").glob("*/rsyslog/omrelp.so")) or Path("/usr/lib/rsyslog/omrelp.so").exists()

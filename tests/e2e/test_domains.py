@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from tests.e2e.domains import domains, now, play, send
-from tests.e2e.server import Server, free_port, until
+from tests.e2e.server import Server, until
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 ORDER = os.environ.get("TOCSIN_ORDER", "lagged")

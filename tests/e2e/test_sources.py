@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.e2e.server import Server, free_port, until
+from tests.e2e.server import Server, until
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 

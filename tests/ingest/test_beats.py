@@ -82,13 +82,13 @@ def test_pylogbeat(rig: Rig, tmp_path: Path, tls: bool) -> None:
 
 
 def test_windows_are_acknowledged_when_they_are_durable(rig: Rig, address: tuple[str, int]) -> None:
-    with socket.create_connection(address, 5) as sock:
-        sock.settimeout(5)
+    with socket.create_connection(address, 60) as sock:
+        sock.settimeout(60)
         sock.sendall(window(2) + frame(1, {"n": 1}))
         sock.settimeout(0.2)
         with pytest.raises(TimeoutError):
             sock.recv(1)
-        sock.settimeout(5)
+        sock.settimeout(60)
         sock.sendall(frame(2, {"n": 2}))
         assert receive(sock) == b"2A" + struct.pack("!I", 2)
         assert rig.lake.log.last >= 1
@@ -113,7 +113,7 @@ def test_a_sender_waits_while_intake_is_full(rig: Rig, monkeypatch: pytest.Monke
     monkeypatch.setattr("tocsin.ingest.receivers.beats._KEEPALIVE_SECONDS", 0.1)
     receiver = BeatsReceiver(rig.intake, port=0)
     with socket.create_connection(receiver.start(), 5) as sock:
-        sock.settimeout(5)
+        sock.settimeout(60)
         sock.sendall(window(1) + frame(7, {"n": 1}))
         assert receive(sock) == b"2A" + struct.pack("!I", 0)
         full = False
@@ -124,8 +124,8 @@ def test_a_sender_waits_while_intake_is_full(rig: Rig, monkeypatch: pytest.Monke
 
 
 def test_events_that_are_no_objects_are_dead_letters(rig: Rig, address: tuple[str, int]) -> None:
-    with socket.create_connection(address, 5) as sock:
-        sock.settimeout(5)
+    with socket.create_connection(address, 60) as sock:
+        sock.settimeout(60)
         sock.sendall(window(3) + frame(1, b"broken") + frame(2, b"[1]") + frame(3, {"n": 1}))
         assert receive(sock) == b"2A" + struct.pack("!I", 3)
     assert len(rig.wait("DeadLetter_CL", 2)) == 2
@@ -149,8 +149,8 @@ def test_events_that_are_no_objects_are_dead_letters(rig: Rig, address: tuple[st
     ],
 )
 def test_what_is_no_lumberjack_is_closed(rig: Rig, address: tuple[str, int], junk: bytes) -> None:
-    with socket.create_connection(address, 5) as sock:
-        sock.settimeout(5)
+    with socket.create_connection(address, 60) as sock:
+        sock.settimeout(60)
         sock.sendall(junk)
         assert closes(sock)
     until(lambda: sum(s.errors for s in rig.intake.sources()) == 1)
@@ -164,14 +164,14 @@ def test_tls_garbage_and_a_missing_client_certificate_are_refused(rig: Rig, tmp_
     receiver = BeatsReceiver(rig.intake, port=0, tls=context, limits=StreamLimits(handshake_seconds=0.5))
     address = receiver.start()
     for junk in (b"junk" * 20, b"\x16\x03\x01\x00\x05hello", b""):
-        with socket.create_connection(address, 5) as sock:
-            sock.settimeout(5)
+        with socket.create_connection(address, 60) as sock:
+            sock.settimeout(60)
             sock.sendall(junk)
             assert closes(sock)
     client = ssl.create_default_context(cafile=str(certificates.ca))
     # With TLS 1.3 a client learns of it when it reads.
     with (
-        socket.create_connection(address, 5) as raw,
+        socket.create_connection(address, 60) as raw,
         contextlib.suppress(OSError),
         client.wrap_socket(raw, server_hostname="127.0.0.1") as sock,
     ):

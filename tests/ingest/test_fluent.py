@@ -45,8 +45,8 @@ def event_time(seconds: float) -> msgpack.ExtType:
 
 
 def talk(address: tuple[str, int], *messages: Any, answers: int = 0) -> list[Any]:
-    with socket.create_connection(address, 5) as sock:
-        sock.settimeout(5)
+    with socket.create_connection(address, 60) as sock:
+        sock.settimeout(60)
         for message in messages:
             sock.sendall(msgpack.packb(message))
         read = msgpack.Unpacker(raw=False)
@@ -148,7 +148,10 @@ def test_the_handshake(rig: Rig, tmp_path: Path) -> None:
 
     context = ssl.create_default_context(cafile=str(certificates.ca))
     for key, good in (("s3cret", True), ("wrong", False)):
-        with socket.create_connection(address, 5) as raw, context.wrap_socket(raw, server_hostname="127.0.0.1") as sock:
+        with (
+            socket.create_connection(address, 60) as raw,
+            context.wrap_socket(raw, server_hostname="127.0.0.1") as sock,
+        ):
             read = msgpack.Unpacker(raw=False)
 
             def receive(sock: Any = sock, read: Any = read) -> Any:
@@ -198,8 +201,8 @@ def test_without_a_key_only_this_machine_may_send(rig: Rig) -> None:
     ],
 )
 def test_what_is_no_forward_protocol_is_closed(rig: Rig, address: tuple[str, int], junk: bytes) -> None:
-    with socket.create_connection(address, 5) as sock:
-        sock.settimeout(10)
+    with socket.create_connection(address, 60) as sock:
+        sock.settimeout(60)
         with contextlib.suppress(OSError):
             sock.sendall(junk)
         assert closes(sock)
@@ -210,7 +213,7 @@ def test_what_is_no_forward_protocol_is_closed(rig: Rig, address: tuple[str, int
 def test_half_a_message_ends_in_time(rig: Rig) -> None:
     receiver = FluentReceiver(rig.intake, port=0, limits=StreamLimits(frame_seconds=0.3, idle_seconds=0.6))
     address = receiver.start()
-    with socket.create_connection(address, 5) as sock:
+    with socket.create_connection(address, 60) as sock:
         start = time.monotonic()
         for byte in msgpack.packb(["t", 1714557600, {"n": 1, "long": "x" * 100}])[:40]:
             try:
@@ -218,9 +221,9 @@ def test_half_a_message_ends_in_time(rig: Rig) -> None:
             except OSError:
                 break
             time.sleep(0.05)
-        sock.settimeout(5)
+        sock.settimeout(60)
         assert closes(sock)
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 20  # usually it would be 30 s or more
     receiver.stop()
 
 

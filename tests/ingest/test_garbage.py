@@ -132,7 +132,7 @@ def attack(rng: random.Random, target: Target, certificates: Certificates) -> No
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
             sock.sendto(garbage(rng, target)[:1400], target.address)
         return
-    with contextlib.suppress(OSError), socket.create_connection(target.address, 5) as raw:
+    with contextlib.suppress(OSError), socket.create_connection(target.address, 60) as raw:
         raw.settimeout(0.05)
         sock: socket.socket = raw
         if "tls" in target.name and rng.random() < 0.6:
@@ -232,12 +232,12 @@ def check(targets: list[Target], certificates: Certificates) -> None:
     for target in targets:
         if target.name not in answers:
             continue
-        with socket.create_connection(target.address, 5) as raw:
+        with socket.create_connection(target.address, 60) as raw:
             sock: socket.socket = raw
             if "tls" in target.name:
                 context = ssl.create_default_context(cafile=str(certificates.ca))
                 sock = context.wrap_socket(raw, server_hostname="127.0.0.1")
-            sock.settimeout(5)
+            sock.settimeout(60)
             sock.sendall(target.good[0])
             assert answers[target.name](sock.recv(1000)), target.name
             sock.close()
@@ -253,14 +253,14 @@ def test_a_request_that_drips_is_cut_off(tmp_path: Path, monkeypatch: pytest.Mon
         for data, answer in ((b"", b""), (b"POST /x HT", b""), (head, b""), (head + b"\r\n{", b"HTTP/1.1 400")):
             start = time.monotonic()
             with socket.create_connection((host, int(port)), 5) as sock:
-                sock.settimeout(5)
+                sock.settimeout(60)
                 sock.sendall(data)
                 with contextlib.suppress(ConnectionResetError):
                     assert sock.recv(1000)[: len(answer)] == answer
-            assert time.monotonic() - start < 3
+            assert time.monotonic() - start < 20  # usually it would be 30 s or more
         # A second request on a connection is bounded as the first.
         with socket.create_connection((host, int(port)), 5) as sock:
-            sock.settimeout(5)
+            sock.settimeout(60)
             sock.sendall(b"GET /services/collector/health HTTP/1.1\r\nHost: t\r\n\r\n")
             said = b""
             while b'"code":17}' not in said:

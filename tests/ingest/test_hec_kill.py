@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ import httpx
 import pytest
 
 from tests.ingest.intake_support import Rig, until
+from tests.ports import free_port
 
 SERVER = """
 import sys
@@ -63,7 +63,7 @@ class Sender(threading.Thread):
         self.sent = 0
 
     def run(self) -> None:
-        client: Any = httpx.Client(timeout=5)
+        client: Any = httpx.Client(timeout=30)
         for start_at in range(self.first, self.last, self.size):
             events = [
                 {"time": 1714557600 + n / 1000, "host": "h", "event": f"message {n}"}
@@ -76,7 +76,7 @@ class Sender(threading.Thread):
                         break
                 except httpx.HTTPError:
                     client.close()
-                    client = httpx.Client(timeout=5)
+                    client = httpx.Client(timeout=30)
                 time.sleep(0.05)
             self.sent += len(events)
         client.close()
@@ -84,9 +84,7 @@ class Sender(threading.Thread):
 
 @pytest.mark.slow
 def test_each_event_is_there_once_after_kill_9(tmp_path: Path) -> None:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port = free_port()
     folder = tmp_path / "data"
     server = start(folder, port)
     senders = [Sender(port, n * COUNT // 4, (n + 1) * COUNT // 4, size) for n, size in enumerate((4, 10, 50, 20))]

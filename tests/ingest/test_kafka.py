@@ -33,8 +33,8 @@ def producer() -> Any:
 
 
 def brokers(producer: Producer) -> str:
-    producer.list_topics("logs", timeout=10)
-    return ",".join(f"{b.host}:{b.port}" for b in producer.list_topics(timeout=10).brokers.values())
+    producer.list_topics("logs", timeout=60)
+    return ",".join(f"{b.host}:{b.port}" for b in producer.list_topics(timeout=60).brokers.values())
 
 
 def numbers(rig: Rig) -> list[int]:
@@ -43,8 +43,8 @@ def numbers(rig: Rig) -> list[int]:
 
 def committed(address: str) -> int:
     consumer = Consumer({"bootstrap.servers": address, "group.id": "tocsin"})
-    topic = consumer.list_topics("logs", timeout=10).topics["logs"]
-    found = consumer.committed([TopicPartition("logs", p) for p in topic.partitions], timeout=10)
+    topic = consumer.list_topics("logs", timeout=60).topics["logs"]
+    found = consumer.committed([TopicPartition("logs", p) for p in topic.partitions], timeout=60)
     consumer.close()
     return sum(max(p.offset, 0) for p in found)
 

@@ -198,7 +198,7 @@ class Client:
     def __init__(self, address: tuple[str, int]) -> None:
         self.sock = socket.create_connection(address)
         Client.opened.append(self.sock)
-        self.sock.settimeout(5)
+        self.sock.settimeout(60)
         self.number = 0
         self.answers: dict[int, bytes] = {}
         self.buffer = b""
@@ -456,7 +456,7 @@ def test_what_is_no_relp_is_closed(rig: Rig, junk: bytes) -> None:
     receiver = RelpReceiver(rig.intake, port=0)
     address = receiver.start()
     with socket.create_connection(address) as sender:
-        sender.settimeout(5)
+        sender.settimeout(60)
         sender.sendall(junk)
         with contextlib.suppress(ConnectionResetError):
             assert sender.recv(100) == b""

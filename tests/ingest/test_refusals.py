@@ -88,8 +88,8 @@ class House:
         return sum(len(self.rig.rows(t)) for t in ("Unparsed_CL", "Syslog", "A_CL"))
 
     def connect(self, door: Door) -> socket.socket:
-        sock = socket.create_connection(door.address, 20)
-        sock.settimeout(20)
+        sock = socket.create_connection(door.address, 60)
+        sock.settimeout(60)
         if door.tls:
             sock = ssl.create_default_context(cafile=str(self.certificates.ca)).wrap_socket(
                 sock, server_hostname="127.0.0.1"
@@ -290,8 +290,8 @@ def test_no_tls_at_a_port_with_tls(house: House, name: str) -> None:
     door = house.doors[name]
     for data in (door.good, HELLO, b""):
         errors = house.errors()
-        with socket.create_connection(door.address, 20) as sock, contextlib.suppress(ConnectionError):
-            sock.settimeout(20)
+        with socket.create_connection(door.address, 60) as sock, contextlib.suppress(ConnectionError):
+            sock.settimeout(60)
             sock.sendall(data)
             while sock.recv(1000):
                 pass
@@ -474,7 +474,7 @@ def hammer(house: House, name: str) -> None:
         headers = {"Authorization": f"{route.scheme} good", "Content-Type": route.media, **other}
         text = "".join(f"{k}: {v}\r\n" for k, v in headers.items() if v)
         with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 20) as sock:
-            sock.settimeout(20)
+            sock.settimeout(60)
             sock.sendall(
                 f"POST {route.path} HTTP/1.1\r\nHost: t\r\n{text}Content-Length: {len(body)}\r\n\r\n".encode("latin-1")
                 + body

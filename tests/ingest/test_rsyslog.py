@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.ingest.intake_support import Rig, until
+from tests.ports import free_port
 
 RSYSLOGD = shutil.which("rsyslogd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 RELP = any(
@@ -131,7 +132,7 @@ def delivered(folder: Path) -> list[int]:
 @pytest.mark.skipif(not RELP, reason="rsyslog-relp isn't installed")
 def test_relp_through_kill_9(tmp_path: Path, rsyslog) -> None:  # type: ignore[no-untyped-def]
     # It listens already: while it can't connect at all, rsyslog's omrelp puts its first message twice on its own list.
-    server = Server(tmp_path / "data")
+    server = Server(tmp_path / "data", free_port())
     source = rsyslog(
         f'action(type="omrelp" target="127.0.0.1" port="{server.relp}" action.resumeRetryCount="-1" action.resumeInterval="1" '
         'queue.type="LinkedList" queue.size="50000" template="RSYSLOG_SyslogProtocol23Format")',

@@ -85,8 +85,8 @@ def test_what_isnt_tls_is_refused(rig: Rig, certificates: Certificates, kind: st
     )
     address = receiver.start()
     for junk in (b"<34>1 - - - - - - hello\n", b"\x16\x03\x01\x00\x05hello", b""):
-        with socket.create_connection(address, 5) as sock:
-            sock.settimeout(5)
+        with socket.create_connection(address, 60) as sock:
+            sock.settimeout(60)
             sock.sendall(junk)
             while True:
                 with contextlib.suppress(ConnectionResetError):
@@ -108,7 +108,7 @@ def test_a_client_certificate_may_be_asked_for(rig: Rig, certificates: Certifica
         if known:
             client.load_cert_chain(certificates.cert, certificates.key)
         with (
-            socket.create_connection(address, 5) as raw,
+            socket.create_connection(address, 60) as raw,
             contextlib.suppress(OSError),
             client.wrap_socket(raw, server_hostname="localhost") as sock,
         ):
@@ -123,14 +123,14 @@ def test_a_client_certificate_may_be_asked_for(rig: Rig, certificates: Certifica
 def test_a_slow_sender_is_closed(rig: Rig) -> None:
     receiver = SyslogTlsReceiver(rig.intake, port=0, limits=StreamLimits(frame_seconds=0.3))
     with socket.create_connection(receiver.start(), 5) as sock:
-        sock.settimeout(5)
+        sock.settimeout(60)
         start = time.monotonic()
         with contextlib.suppress(OSError):
             for _ in range(100):
                 sock.sendall(b"x")
                 time.sleep(0.02)
         assert closes(sock)
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 20  # usually it would be 30 s or more
     receiver.stop()
 
 

@@ -288,7 +288,7 @@ def test_who_shows_no_certificate_of_the_authority_is_refused(shared: House) -> 
         until(lambda errors=errors: shared.errors() > errors)  # type: ignore[misc]
     for junk in (b"POST / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05hello", b""):
         errors = shared.errors()
-        with socket.create_connection(shared.address, 20) as sock, contextlib.suppress(ConnectionError):
+        with socket.create_connection(shared.address, 60) as sock, contextlib.suppress(ConnectionError):
             sock.sendall(junk)
             while sock.recv(1000):
                 pass
@@ -304,7 +304,7 @@ def test_halves_and_what_isnt_http(shared: House) -> None:
     ):
         errors = shared.errors()
         with (
-            socket.create_connection(shared.address, 20) as raw,
+            socket.create_connection(shared.address, 60) as raw,
             shared.client.wrap_socket(raw, server_hostname="127.0.0.1") as sock,
         ):
             sock.settimeout(60)

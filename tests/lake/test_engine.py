@@ -221,7 +221,7 @@ def test_time_limit(engine: Engine) -> None:
     started = time.monotonic()
     with pytest.raises(QueryError, match=r"QRY0002.*0\.2 s"):
         engine.run(SLOW, limits=Limits(seconds=0.2))
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30  # by itself it would take minutes
     assert engine.run(COUNT).rows() == [[0]]
 
 
@@ -240,10 +240,10 @@ def test_cancel_ends_one_query_only(engine: Engine) -> None:
         thread.start()
     time.sleep(0.3)
     cancel.set()
-    threads[0].join(5)
+    threads[0].join(60)
     assert seen == {"first": "QRY0003"}
     other.set()
-    threads[1].join(5)
+    threads[1].join(60)
     assert seen == {"first": "QRY0003", "second": "QRY0003"}
     with pytest.raises(QueryError, match=r"QRY0003"):
         engine.run(COUNT, cancel=cancel)

@@ -93,13 +93,13 @@ def lake(tmp_path: Path) -> Iterator[Lake]:
 
 def test_rows_are_visible_at_once_and_after_a_roll(lake: Lake) -> None:
     for number in range(1, 6):
-        seq = lake.log.append([body(number)]).result(5)
+        seq = lake.log.append([body(number)]).result(60)
         lake.put(seq, [batch(number)])
     assert read(lake) == [1, 2, 3, 4, 5]
     lake.roll()
     assert read(lake) == [1, 2, 3, 4, 5]
     assert lake.log.size == 0
-    lake.put(lake.log.append([body(6)]).result(5), [batch(6)])
+    lake.put(lake.log.append([body(6)]).result(60), [batch(6)])
     assert read(lake) == [1, 2, 3, 4, 5, 6]
     (stats,) = lake.stats()
     assert (stats.table, stats.rows) == ("Things", 6)
@@ -131,11 +131,11 @@ def test_same_sequence_number_twice_is_put_once(lake: Lake) -> None:
 def test_restart_replays_what_was_not_rolled(tmp_path: Path) -> None:
     lake = open_lake(tmp_path)
     for number in range(1, 4):
-        lake.put(lake.log.append([body(number)]).result(5), [batch(number)])
+        lake.put(lake.log.append([body(number)]).result(60), [batch(number)])
     lake.roll()
     for number in range(4, 6):
-        lake.put(lake.log.append([body(number)]).result(5), [batch(number)])
-    lake.log.append([body(6)]).result(5)  # durable, never put
+        lake.put(lake.log.append([body(number)]).result(60), [batch(number)])
+    lake.log.append([body(6)]).result(60)  # durable, never put
     lake.log.close()
     assert lake._lock is not None
     lake._lock.release()  # the process is gone
@@ -148,13 +148,13 @@ def test_restart_replays_what_was_not_rolled(tmp_path: Path) -> None:
     assert seen == [(4, 6), (5, 6), (6, 6)]  # together what was put together
     assert read(again) == [1, 2, 3, 4, 5, 6]
     assert again.log.size == 0
-    assert again.log.append([body(7)]).result(5) == 7
+    assert again.log.append([body(7)]).result(60) == 7
     again.put(7, [batch(7)])
     again.close()
     with open_lake(tmp_path) as third:
         assert not third.needs_recovery
         assert read(third) == [1, 2, 3, 4, 5, 6, 7]
-        assert third.log.append([body(8)]).result(5) == 8
+        assert third.log.append([body(8)]).result(60) == 8
 
 
 def test_roll_that_dies_between_two_tables_is_completed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ def test_roll_that_dies_between_two_tables_is_completed_once(tmp_path: Path, mon
 
     lake = open_lake(tmp_path)
     for number in range(1, 4):
-        lake.put(lake.log.append([body(number)]).result(5), both([(0, body(number))]))
+        lake.put(lake.log.append([body(number)]).result(60), both([(0, body(number))]))
 
     def die(*_args: object, **_kwargs: object) -> None:
         raise KeyboardInterrupt
@@ -185,7 +185,7 @@ def test_roll_that_dies_between_two_tables_is_completed_once(tmp_path: Path, mon
         with pytest.raises(KeyboardInterrupt):
             lake.roll()
     for number in range(4, 6):
-        lake.put(lake.log.append([body(number)]).result(5), both([(0, body(number))]))
+        lake.put(lake.log.append([body(number)]).result(60), both([(0, body(number))]))
     lake.log.close()
     assert lake._lock is not None
     lake._lock.release()
@@ -246,7 +246,7 @@ def test_another_writer_is_noticed(lake: Lake) -> None:
 def test_failed_roll_keeps_rows_and_log_and_other_tables_go_on(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     from tocsin.lake import roll
 
-    lake.put(lake.log.append([body(1)]).result(5), [batch(1), batch(1, table="Other_CL")])
+    lake.put(lake.log.append([body(1)]).result(60), [batch(1), batch(1, table="Other_CL")])
     real = roll.write_rows
 
     def refuse(folder: Path, *args: Any, **kwargs: Any) -> Any:
@@ -262,7 +262,7 @@ def test_failed_roll_keeps_rows_and_log_and_other_tables_go_on(lake: Lake, monke
     other = lake.snapshot().table("Other_CL")
     assert other is not None
     assert len(other.files) == 1
-    lake.put(lake.log.append([body(2)]).result(5), [batch(2)])
+    lake.put(lake.log.append([body(2)]).result(60), [batch(2)])
     assert read(lake) == [1, 2]
     lake.roll()
     assert read(lake) == [1, 2]
@@ -438,7 +438,7 @@ def test_truncated_file_is_named_at_open_and_the_rest_goes_on(tmp_path: Path) ->
         assert [p.code for p in again.problems] == ["LAK0005"]
         assert str(first) in str(again.problems[0])
         assert read(again) == [2]
-        again.put(again.log.append([body(3)]).result(5), [batch(3)])
+        again.put(again.log.append([body(3)]).result(60), [batch(3)])
         again.roll()
         assert read(again) == [2, 3]
         os.utime(first, (0, 0))
@@ -485,7 +485,7 @@ def test_damaged_delta_log_breaks_one_table_and_loses_nothing(tmp_path: Path) ->
         assert "Things" in str(lake.problems[0])
         with pytest.raises(LakeError, match=r"LAK0003"):
             lake.write([batch(9)])
-        seq = lake.log.append([body(2)]).result(5)
+        seq = lake.log.append([body(2)]).result(60)
         lake.put(seq, both([(seq, body(2))]))
         lake.roll()
         assert read(lake, "Other_CL") == [1, 2]
@@ -499,12 +499,12 @@ def test_damaged_delta_log_breaks_one_table_and_loses_nothing(tmp_path: Path) ->
 
 def test_damaged_checkpoint_replays_and_doubles_nothing(tmp_path: Path) -> None:
     with open_lake(tmp_path) as lake:
-        lake.put(lake.log.append([body(1)]).result(5), [batch(1)])
+        lake.put(lake.log.append([body(1)]).result(60), [batch(1)])
     (tmp_path / "checkpoint.json").write_bytes(b"\x00\x00")
     with open_lake(tmp_path) as lake:
         assert [p.code for p in lake.problems] == ["LAK0017"]
         lake.recover(decode)
-        assert lake.log.append([body(2)]).result(5) == 2
+        assert lake.log.append([body(2)]).result(60) == 2
         lake.put(2, [batch(2)])
         lake.roll()
         assert read(lake) == [1, 2]
@@ -515,7 +515,7 @@ def test_damaged_checkpoint_replays_and_doubles_nothing(tmp_path: Path) -> None:
 
 def test_background_rolls_by_age_and_by_size(tmp_path: Path) -> None:
     with open_lake(tmp_path / "age", background=True, roll_seconds=0.05) as lake:
-        lake.put(lake.log.append([body(1)]).result(5), [batch(1)])
+        lake.put(lake.log.append([body(1)]).result(60), [batch(1)])
         _until(lambda: lake.log.size == 0)
         assert read(lake) == [1]
     with open_lake(tmp_path / "size", background=True, roll_bytes=2000, roll_seconds=3600) as lake:
@@ -548,7 +548,7 @@ def test_many_small_puts_leave_few_chunks(lake: Lake) -> None:
 def test_merge_keeps_rows_and_marks(tmp_path: Path) -> None:
     with open_lake(tmp_path, compact_files=4, orphan_seconds=0.001) as lake:
         for number in range(1, 20):
-            lake.put(lake.log.append([body(number)]).result(5), [batch(number)])
+            lake.put(lake.log.append([body(number)]).result(60), [batch(number)])
             lake.roll()
         table = lake.snapshot().table("Things")
         assert table is not None
@@ -560,7 +560,7 @@ def test_merge_keeps_rows_and_marks(tmp_path: Path) -> None:
         assert lake.problems == []
     with open_lake(tmp_path) as again:
         assert read(again) == list(range(1, 20))
-        assert again.log.append([body(20)]).result(5) == 20
+        assert again.log.append([body(20)]).result(60) == 20
 
 
 def test_retention(lake: Lake) -> None:
@@ -620,7 +620,7 @@ def test_concurrent_puts_reads_and_rolls(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
         for number in range(1, 301):
-            lake.put(lake.log.append([body(number)]).result(5), [batch(number)])
+            lake.put(lake.log.append([body(number)]).result(60), [batch(number)])
         done.set()
         for thread in threads:
             thread.join()
@@ -630,7 +630,7 @@ def test_concurrent_puts_reads_and_rolls(tmp_path: Path) -> None:
     engine.close()
 
 
-def _until(true: Any, seconds: float = 10.0) -> None:
+def _until(true: Any, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline

@@ -31,14 +31,14 @@ def numbers(log: Log, after: int = 0) -> list[int]:
 def test_a_resolved_append_survives_and_comes_back_as_it_was(tmp_path: Path) -> None:
     log = Log(tmp_path, LakeSettings())
     bodies = [body(i) for i in range(3)]
-    assert log.append(bodies[:2]).result(5) == 2
-    assert log.append(bodies[2:]).result(5) == 3
-    assert log.append([]).result(5) == 3
+    assert log.append(bodies[:2]).result(60) == 2
+    assert log.append(bodies[2:]).result(60) == 3
+    assert log.append([]).result(60) == 3
     log.close()
     again = Log(tmp_path, LakeSettings())
     assert list(again.replay(0)) == [(1, bodies[0]), (2, bodies[1]), (3, bodies[2])]
     assert numbers(again, 2) == [3]
-    assert again.append([body(4)]).result(5) == 4
+    assert again.append([body(4)]).result(60) == 4
     again.close()
     with pytest.raises(LakeError, match=r"LAK0014"):
         again.append([body(5)])
@@ -69,7 +69,7 @@ def test_many_threads_get_numbers_without_gaps(tmp_path: Path) -> None:
 def test_trim_deletes_whole_segments_and_numbers_go_on(tmp_path: Path) -> None:
     log = Log(tmp_path, SMALL)
     for i in range(100):
-        log.append([body(i, 200)]).result(5)
+        log.append([body(i, 200)]).result(60)
     before = len(list(tmp_path.glob("*.log")))
     log.trim(50)
     left = numbers(log)
@@ -78,23 +78,23 @@ def test_trim_deletes_whole_segments_and_numbers_go_on(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.log"))) < before
     log.trim(100)
     assert list(tmp_path.glob("*.log")) == []
-    assert log.append([body(1)]).result(5) == 101
+    assert log.append([body(1)]).result(60) == 101
     log.trim(101)
     log.close()
     again = Log(tmp_path, SMALL, floor=101)
-    assert again.append([body(1)]).result(5) == 102
+    assert again.append([body(1)]).result(60) == 102
     again.close()
 
 
 def test_torn_tail_is_cut_off_without_a_problem(tmp_path: Path) -> None:
     log = Log(tmp_path, LakeSettings())
-    log.append([body(1)]).result(5)
-    log.append([body(2)]).result(5)
+    log.append([body(1)]).result(60)
+    log.append([body(2)]).result(60)
     log.close()
     (path,) = tmp_path.glob("*.log")
     whole = path.read_bytes()
     log = Log(tmp_path, LakeSettings())
-    log.append([body(3, 500)]).result(5)
+    log.append([body(3, 500)]).result(60)
     log.close()
     *_, second = sorted(tmp_path.glob("*.log"))
     assert second != path
@@ -105,7 +105,7 @@ def test_torn_tail_is_cut_off_without_a_problem(tmp_path: Path) -> None:
         again = Log(tmp_path, LakeSettings())
         assert numbers(again) == [1, 2], cut
         assert again.problems == []
-        assert again.append([body(3)]).result(5) == 3
+        assert again.append([body(3)]).result(60) == 3
         again.close()
         for extra in sorted(tmp_path.glob("*.log"))[1:]:
             extra.unlink()
@@ -116,7 +116,7 @@ def test_damage_in_the_middle_is_named_and_the_rest_is_read(tmp_path: Path) -> N
     log = Log(tmp_path, LakeSettings())
     ends = []
     for i in range(1, 6):
-        log.append([body(i, 300)]).result(5)
+        log.append([body(i, 300)]).result(60)
         ends.append(log.size)
     log.close()
     (path,) = tmp_path.glob("*.log")
@@ -135,7 +135,7 @@ def test_damage_in_the_middle_is_named_and_the_rest_is_read(tmp_path: Path) -> N
 def test_truncated_closed_segment_is_named_and_the_next_is_read(tmp_path: Path) -> None:
     log = Log(tmp_path, SMALL)
     for i in range(60):
-        log.append([body(i, 200)]).result(5)
+        log.append([body(i, 200)]).result(60)
     log.close()
     first, second, *_ = sorted(tmp_path.glob("*.log"))
     size = first.stat().st_size
@@ -153,19 +153,20 @@ def test_full_queue_says_later(tmp_path: Path) -> None:
     log._files.acquire()  # the disk is slow
     try:
         first = log.append([body(1, 900)])
-        time.sleep(0.1)  # the writer has taken the first
+        while log._waiting:  # until the writer has taken it
+            time.sleep(0.01)
         with pytest.raises(LakeError, match=r"LAK0011"):
             log.append([body(2, 900)])
         assert not first.cancel()
     finally:
         log._files.release()
-    assert first.result(5) == 1
+    assert first.result(60) == 1
     log.close()
 
 
 def test_failed_write_is_not_acknowledged_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = Log(tmp_path, LakeSettings())
-    log.append([body(1)]).result(5)
+    log.append([body(1)]).result(60)
 
     def full(_handle: int) -> None:
         raise OSError(28, "No space left on device")
@@ -173,9 +174,9 @@ def test_failed_write_is_not_acknowledged_and_leaves_nothing(tmp_path: Path, mon
     with monkeypatch.context() as patch:
         patch.setattr("tocsin.lake.log.os.fdatasync", full)
         with pytest.raises(LakeError, match=r"LAK0014.*No space"):
-            log.append([body(2)]).result(5)
+            log.append([body(2)]).result(60)
     assert numbers(log) == [1]
-    assert log.append([body(3)]).result(5) == 2
+    assert log.append([body(3)]).result(60) == 2
     log.close()
     again = Log(tmp_path, LakeSettings())
     assert [b.data[:2] for _, b in again.replay(0)] == [b"1:", b"3:"]
@@ -193,7 +194,7 @@ def test_any_damage_gives_a_prefix_or_a_problem_and_never_a_wrong_body(
     sent = {}
     for i in range(1, 6):
         one = body(i, 150)
-        sent[log.append([one]).result(5)] = one
+        sent[log.append([one]).result(60)] = one
     log.close()
     (path,) = folder.glob("*.log")
     data = path.read_bytes()
@@ -202,6 +203,6 @@ def test_any_damage_gives_a_prefix_or_a_problem_and_never_a_wrong_body(
     again = Log(folder, LakeSettings())
     got = dict(again.replay(0))
     assert all(sent[number] == one for number, one in got.items())
-    next_number = again.append([body(9)]).result(5)
+    next_number = again.append([body(9)]).result(60)
     assert next_number > max(got, default=0)
     again.close()

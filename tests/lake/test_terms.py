@@ -292,10 +292,10 @@ def test_the_background_thread_makes_filters(tmp_path: Path) -> None:
     with Lake.open(tmp_path, clock=ManualClock(START), settings=settings_, catalog=CATALOG) as made:
         from tests.lake.test_lake import body
 
-        made.put(made.log.append([body(1)]).result(5), [rows(1, ["a"], ["b"])])
+        made.put(made.log.append([body(1)]).result(60), [rows(1, ["a"], ["b"])])
         import time
 
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not list(tmp_path.rglob("*.terms")):
             assert time.monotonic() < end
             time.sleep(0.02)

@@ -20,9 +20,9 @@ from tocsin.lake.verify import verify
 
 def test_a_whole_lake(tmp_path: Path) -> None:
     with open_lake(tmp_path) as lake:
-        lake.put(lake.log.append([body(1)]).result(5), [batch(1)])
+        lake.put(lake.log.append([body(1)]).result(60), [batch(1)])
         lake.roll()
-        lake.put(lake.log.append([body(2)]).result(5), [batch(2), batch(2, table="Other_CL")])
+        lake.put(lake.log.append([body(2)]).result(60), [batch(2), batch(2, table="Other_CL")])
         verdict = verify(tmp_path)
         assert verdict.whole
         assert [(t.table, t.files, t.rows, t.unnamed) for t in verdict.tables] == [("Things", 1, 1, 0)]
@@ -81,7 +81,7 @@ def test_files_of_other_programs_are_read_through(tmp_path: Path) -> None:
 def test_the_log_is_checked_too_and_its_torn_end_is_no_damage(tmp_path: Path) -> None:
     lake = open_lake(tmp_path, log_segment_bytes=4096)
     for number in range(8):
-        lake.log.append([body(number), Body("x", os.urandom(2000), START)]).result(5)
+        lake.log.append([body(number), Body("x", os.urandom(2000), START)]).result(60)
     assert verify(tmp_path).whole
     first, *_, last = sorted((tmp_path / "log").glob("*.log"))
     with last.open("ab") as stream:

@@ -41,7 +41,7 @@ def test_a_lost_network_and_back(portal: Watched, server: Server) -> None:
     note = page.get_by_role("status").filter(has_text="No answer from the server")
     note.wait_for()
     expect(note).to_contain_text("What you see is of")
-    assert rows.count() == shown
+    expect(rows).to_have_count(shown)
     page.get_by_role("button", name="Comment", exact=True).click()
     dialog = page.get_by_role("dialog")
     written = dialog.get_by_role("textbox", name="Comment")

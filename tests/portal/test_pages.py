@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.portal.conftest import Server, Watched
 
@@ -48,10 +49,10 @@ def test_page_is_accessible_and_photographed(portal: Watched, name: str, path: s
     if theme == "dark":
         portal.dark()
     page = portal.open(path)
-    page.wait_for_selector(ready, timeout=30_000, state="attached")
+    page.wait_for_selector(ready, state="attached")
     if name.startswith("hunting"):
-        page.wait_for_selector("[data-testid=editor][data-schema]", timeout=60_000, state="attached")
-        page.wait_for_selector(".monaco-editor .view-line span.Table", timeout=30_000, state="attached")
+        page.wait_for_selector("[data-testid=editor][data-schema]", state="attached")
+        page.wait_for_selector(".monaco-editor .view-line span.Table", state="attached")
     portal.shot(f"{name}-{theme}")
     portal.accessible()
 
@@ -97,8 +98,8 @@ def test_a_problem_is_told_in_the_servers_words_and_can_be_tried_again(portal: W
     }
     page = portal.open("/incidents")
     page.wait_for_selector("text=The lake is closed")
-    assert "Free some space." in page.inner_text("[role=alert]")
-    assert "LAK0007" in page.inner_text("[role=alert]")
+    expect(page.get_by_role("alert")).to_contain_text("Free some space.")
+    expect(page.get_by_role("alert")).to_contain_text("LAK0007")
     portal.accessible()
     server.world.fail.clear()
     page.click("text=Try again")

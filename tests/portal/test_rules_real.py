@@ -295,7 +295,7 @@ def test_coverage_as_a_matrix_and_as_a_table(portal: Watched, client: httpx.Clie
     page.keyboard.press("Escape")
     of_source = [t for t in found["techniques"] if any("SecurityEvent" in r["tables"] for r in t["rules"])]
     expect(page.locator("tbody tr")).to_have_count(len(of_source))
-    assert "source=SecurityEvent" in page.url
+    expect(page).to_have_url(re.compile("source=SecurityEvent"))
     portal.accessible()
 
 
@@ -393,7 +393,8 @@ def test_a_threat_report_is_imported_and_its_incident_printed(portal: Watched, h
     portal.accessible()
     page.locator("tbody th a").click()
     page.get_by_text("By indicators: 203.0.113.9").wait_for()
-    assert page.get_by_text("⟨U+202E⟩").count(), "what turns the direction of writing is shown"
+    # What turns the direction of writing is shown.
+    expect(page.get_by_text("⟨U+202E⟩").first).to_be_attached()
     # Paper is white whatever the screen is, and has the picture whole.
     page.wait_for_selector("[data-ready=true]")
     page.emulate_media(media="print")
@@ -437,13 +438,13 @@ def test_who_may_only_read_is_offered_no_change(house: Served, browser: Browser,
     try:
         page = watched.open(f"/rules/{rule}?tab=tuning", signed_in=False)
         page.get_by_role("heading", name="Overrides").wait_for()
-        assert page.get_by_role("button", name="Leave them out").count() == 0
+        expect(page.get_by_role("button", name="Leave them out")).to_have_count(0)
         page = watched.open("/watchlists/Watched", signed_in=False)
         page.get_by_role("cell", name="host0", exact=True).first.wait_for()
-        assert page.get_by_role("button", name="Add an item").count() == 0
+        expect(page.get_by_role("button", name="Add an item")).to_have_count(0)
         page = watched.open("/rules", signed_in=False)
         page.locator("tbody tr").first.wait_for()
-        assert page.get_by_label("Choose all rules that match").count() == 0
+        expect(page.get_by_label("Choose all rules that match")).to_have_count(0)
         watched.allowed.add(404)
         page = watched.open("/rules/nowhere", signed_in=False)
         page.get_by_role("alert").get_by_text("there is no rule 'nowhere'").wait_for()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,7 +19,7 @@ INCIDENT = "/incidents/inc-7f3a9c21"
 
 def test_sign_in_wrong_then_right_then_out(portal: Watched) -> None:
     page = portal.open("/incidents?severity=High", signed_in=False)
-    assert page.url.startswith(f"{portal.address}/signin")
+    expect(page).to_have_url(re.compile(r"/signin"))
     page.get_by_label("User name").fill("admin")
     page.locator("input[type=password]").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
@@ -26,7 +27,7 @@ def test_sign_in_wrong_then_right_then_out(portal: Watched) -> None:
     page.locator("input[type=password]").fill("demo")
     page.keyboard.press("Enter")
     page.wait_for_selector("table tbody tr")
-    assert "severity=High" in page.url  # where one wanted to go
+    expect(page).to_have_url(re.compile("severity=High"))  # where one wanted to go
     page.get_by_label("Account of Administrator").click()
     page.get_by_text("Sign out").click()
     page.wait_for_selector("text=Sign in to Tocsin")
@@ -42,7 +43,7 @@ def test_a_lost_session_leads_to_the_sign_in_and_back(portal: Watched, server: S
     page.locator("input[type=password]").fill("demo")
     page.keyboard.press("Enter")
     page.wait_for_selector("text=Analytics rules >> visible=true")
-    assert page.url.endswith("/rules")
+    expect(page).to_have_url(re.compile("/rules$"))
     # One that ends in the middle of a comment is gone on with where one is.
     page = portal.open(INCIDENT)
     page.get_by_role("button", name="Comment", exact=True).click()
@@ -100,7 +101,7 @@ def test_queue_by_keyboard_and_by_link(portal: Watched) -> None:
     page.wait_for_selector("table tbody tr")
     numbers = [int(t.removeprefix("#")) for t in page.locator("tbody tr td:nth-child(3) span.num").all_inner_texts()]
     assert numbers == sorted(numbers)
-    assert page.locator("tbody tr").count() == 5
+    expect(page.locator("tbody tr")).to_have_count(5)
     page.get_by_role("button", name="Reset").click()
     expect(page.locator("tbody tr")).to_have_count(10)
 
@@ -110,7 +111,7 @@ def test_queue_filters_and_bulk_change(portal: Watched, server: Server) -> None:
     page = portal.open("/incidents")
     page.get_by_role("button", name="Low").click()
     expect(page.locator("tbody tr")).to_have_count(2)
-    assert "severity=Low" in page.url
+    expect(page).to_have_url(re.compile("severity=Low"))
     page.get_by_label("Choose all on this page").check()
     page.get_by_role("button", name="Assign to me").click()
     page.wait_for_selector("text=2 incidents changed")
@@ -141,7 +142,7 @@ def test_queue_filters_and_bulk_change(portal: Watched, server: Server) -> None:
     gone["status"] = "Resolved"
     kept["version"] += 1
     page.get_by_role("button", name="1 gone: show the list as it is now").wait_for()
-    assert page.locator("tbody tr").count() == 2
+    expect(page.locator("tbody tr")).to_have_count(2)
     page.get_by_text("no longer in this list").wait_for()
     page.get_by_label(f"Choose incident {gone['number']}").uncheck()
     page.get_by_label(f"Choose incident {kept['number']}").check()
@@ -186,15 +187,15 @@ def test_a_step_lights_its_part_of_the_graph_and_a_thing_lights_its_steps(portal
     page.wait_for_selector("[role=img][data-ready]")
     page.get_by_role("button", name="Memory of LSASS").click()
     page.wait_for_selector("text=child of process 7120")
-    assert page.locator("li[data-dim]").count() == 11
-    assert "alert=alr-0006" in page.url
+    expect(page.locator("li[data-dim]")).to_have_count(11)
+    expect(page).to_have_url(re.compile("alert=alr-0006"))
     page.get_by_role("button", name="svc-backup").first.click()
     page.wait_for_selector("text=In 2 alerts of this incident")
-    assert page.locator("li[data-dim]").count() == 10
+    expect(page.locator("li[data-dim]")).to_have_count(10)
     page.get_by_label("Clear the selection").click()
     page.wait_for_selector("text=Why it matters")
     page.get_by_role("button", name="Lateral 2 alerts").click()
-    assert page.locator("[data-step]").count() == 2
+    expect(page.locator("[data-step]")).to_have_count(2)
 
 
 def test_the_story_is_played_explained_and_worked_off(portal: Watched, server: Server) -> None:
@@ -210,7 +211,7 @@ def test_the_story_is_played_explained_and_worked_off(portal: Watched, server: S
     page.locator("summary", has_text="What could be reached from here").click()
     reached = page.get_by_role("list", name="What could be reached")
     reached.get_by_text("signs in there as a local administrator (RemoteInteractive), 3×").wait_for()
-    assert reached.get_by_text("critical", exact=True).count() == 1
+    expect(reached.get_by_text("critical", exact=True)).to_have_count(1)
     page.get_by_text("Of 1 question nothing is known").click()
     page.get_by_text("nothing known: no row of IdentityInfo in this time").wait_for()
     page.get_by_text("What else may belong to it").click()
@@ -233,7 +234,8 @@ def test_the_story_is_played_explained_and_worked_off(portal: Watched, server: S
     page.get_by_text("Past priorities").click()
     page.get_by_text("correlation", exact=False).first.wait_for()
     page.get_by_role("button", name="Export").click()
-    assert page.get_by_role("menuitem", name="PDF with its data").get_attribute("href").endswith("/export?format=pdf")
+    proof = page.get_by_role("menuitem", name="PDF with its data")
+    expect(proof).to_have_attribute("href", re.compile(r"/export\?format=pdf$"))
     page.keyboard.press("Escape")
     # A recommended step becomes a task.
     page.get_by_role("button", name="Make a task: ").first.click()
@@ -262,9 +264,9 @@ def test_the_story_is_played_explained_and_worked_off(portal: Watched, server: S
     top = page.get_by_role("treeitem").first
     top.focus()
     page.keyboard.press("ArrowDown")
-    assert "winword.exe" in page.evaluate("document.activeElement.textContent")
+    expect(page.locator("[role=treeitem]:focus")).to_contain_text("winword.exe")
     page.keyboard.press("ArrowLeft")
-    assert page.get_by_role("treeitem", name="powershell.exe").count() == 0
+    expect(page.get_by_role("treeitem", name="powershell.exe")).to_have_count(0)
     page.keyboard.press("ArrowRight")
     page.get_by_role("treeitem", name="powershell.exe").wait_for()
     portal.accessible()
@@ -321,7 +323,7 @@ def test_evidence_rows_open_in_full(portal: Watched) -> None:
 def test_approve_reject_undo_and_what_cannot_be_done(portal: Watched, server: Server) -> None:
     page = portal.open("/actions")
     page.wait_for_selector("text=runs without CAP_NET_ADMIN")
-    assert page.get_by_role("button", name="Approve: Block 192.0.2.77").is_disabled()
+    expect(page.get_by_role("button", name="Approve: Block 192.0.2.77")).to_be_disabled()
     page.get_by_role("button", name="Approve: Block 203.0.113.66").click()
     page.get_by_role("dialog").get_by_label("Comment").fill("Seen in the story")
     portal.accessible()
@@ -347,7 +349,7 @@ def test_propose_an_action_by_its_own_form(portal: Watched, server: Server) -> N
     dialog.get_by_role("combobox").click()
     page.get_by_role("option", name="Block an address").click()
     propose = dialog.get_by_role("button", name="Propose")
-    assert propose.is_disabled()
+    expect(propose).to_be_disabled()
     dialog.get_by_label("Address").fill("198.51.100.200")
     dialog.get_by_label("Minutes").fill("15")
     portal.accessible()
@@ -377,7 +379,7 @@ def test_rules_are_found_read_and_switched(portal: Watched, server: Server) -> N
 def test_hunt_with_completion_findings_and_a_rule(portal: Watched, server: Server) -> None:
     portal.allowed.add(400)
     page = portal.open("/hunting")
-    page.wait_for_selector("[data-testid=editor][data-schema]", timeout=60_000, state="attached")
+    page.wait_for_selector("[data-testid=editor][data-schema]", state="attached")
     page.locator(".monaco-editor .view-lines").click()
     page.keyboard.press("Control+A")
     page.keyboard.type("DeviceProc", delay=40)
@@ -410,20 +412,22 @@ def test_hunt_with_completion_findings_and_a_rule(portal: Watched, server: Serve
 
 def test_thirty_thousand_rows_scroll_sort_and_export(portal: Watched) -> None:
     page = portal.open("/hunting?range=all&run=true&query=" + quote("DeviceProcessEvents\n| take 30000"))
-    page.wait_for_selector("text=30,000 rows", timeout=30_000)
+    page.wait_for_selector("text=30,000 rows")
     page.wait_for_selector("[role=gridcell]")
     grid = page.get_by_role("grid")
-    assert grid.get_attribute("aria-rowcount") == "30001"
+    expect(grid).to_have_attribute("aria-rowcount", "30001")
     assert page.locator("[role=row]").count() < 80  # only what is visible exists
-    # Frames while scrolling: software rendering on a shared machine is slow, so the bound is loose; the number goes to the log.
-    frames = grid.evaluate(
-        """async (g) => { const times = []; let last = performance.now();
+    # Nor does scrolling make more. The frames' times go to the log: on a shared machine they tell of its load.
+    scrolled = grid.evaluate(
+        """async (g) => { const times = []; let last = performance.now(), most = 0;
         for (let i = 0; i < 120; i++) { g.scrollTop += 400; await new Promise(requestAnimationFrame);
+            most = Math.max(most, document.querySelectorAll('[role=row]').length);
             const t = performance.now(); times.push(t - last); last = t }
-        times.sort((a, b) => a - b); return { median: times[60], p95: times[114] } }"""
+        times.sort((a, b) => a - b); return { median: times[60], p95: times[114], rows: most, top: g.scrollTop } }"""
     )
-    print("frame times while scrolling, ms:", frames)
-    assert frames["median"] < 120
+    print("while scrolling, frames in ms:", scrolled)
+    assert scrolled["top"] == 120 * 400
+    assert scrolled["rows"] < 80
     grid.focus()
     page.keyboard.press("Control+End")
     page.wait_for_selector('[role=row][aria-rowindex="30001"]')
@@ -441,7 +445,7 @@ def test_charts_follow_render_and_can_be_changed(portal: Watched) -> None:
     page = portal.open(
         "/hunting?range=all&run=true&query=" + quote("T\n| summarize count() by FileName\n| render piechart")
     )
-    page.wait_for_selector("[data-testid=chart][data-ready]", timeout=30_000, state="attached")
+    page.wait_for_selector("[data-testid=chart][data-ready]", state="attached")
     page.wait_for_load_state("networkidle")  # a result that comes anew closes the list
     page.get_by_label("Kind of chart").click()
     page.get_by_role("option", name="Bar chart").click()
@@ -509,19 +513,19 @@ def test_theme_time_zone_and_skip_link(portal: Watched) -> None:
     page = portal.open("/incidents")
     page.wait_for_selector("table tbody tr")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the page"
+    expect(page.locator(":focus")).to_have_text("Skip to the page")
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
+    expect(page.locator("#main")).to_be_focused()
     utc = page.locator("tbody tr time").last.inner_text()
     page.get_by_label("Account of Administrator").click()
     page.get_by_role("menuitemradio", name="This browser's time zone").click()
     page.keyboard.press("Escape")
-    assert page.locator("tbody tr time").last.inner_text() != utc
+    expect(page.locator("tbody tr time").last).not_to_have_text(utc)
     page.get_by_label("Switch to the dark theme").click()
-    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    expect(page.locator(":root")).to_have_attribute("data-theme", "dark")
     page.reload()
     page.wait_for_selector("table tbody tr")
-    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    expect(page.locator(":root")).to_have_attribute("data-theme", "dark")
     page.keyboard.press("/")
     page.keyboard.type("mira")
     page.keyboard.press("Enter")
@@ -564,14 +568,14 @@ def test_what_would_be_refused_is_not_offered(portal: Watched, server: Server) -
     page = portal.open(INCIDENT)
     page.wait_for_selector("[role=img][data-ready]")
     for name in ("Resolve", "Comment", "Add a tag"):
-        assert page.get_by_role("button", name=name, exact=True).count() == 0
+        expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
     page = portal.open("/actions")
     page.wait_for_selector("text=runs without CAP_NET_ADMIN")
-    assert page.get_by_role("button", name="Approve").count() == 0
+    expect(page.get_by_role("button", name="Approve")).to_have_count(0)
     page = portal.open("/settings")
     page.wait_for_selector("text=Tuning report")
-    assert page.get_by_role("tab").count() == 1
-    assert page.get_by_role("button", name="Save").count() == 0
+    expect(page.get_by_role("tab")).to_have_count(1)
+    expect(page.get_by_role("button", name="Save")).to_have_count(0)
     page = portal.open("/rules")
     expect(page.get_by_role("switch").first).to_be_disabled()
     portal.accessible()
@@ -580,11 +584,11 @@ def test_what_would_be_refused_is_not_offered(portal: Watched, server: Server) -
 def test_weights_are_tried_before_they_are_saved_and_taken_back(portal: Watched, server: Server) -> None:
     page = portal.open("/settings?tab=weights")
     page.get_by_role("heading", name="Tuning report").wait_for()
-    assert page.get_by_role("button", name="Save").is_disabled()
+    expect(page.get_by_role("button", name="Save")).to_be_disabled()
     points = page.get_by_label("severity.High", exact=True)
     points.fill("400")
     page.get_by_text("At most 100").wait_for()
-    assert page.get_by_role("button", name="What would change?").is_disabled()
+    expect(page.get_by_role("button", name="What would change?")).to_be_disabled()
     points.fill("30")
     page.get_by_role("button", name="What would change?").click()
     page.get_by_text("would not be one incident").wait_for()
@@ -602,8 +606,8 @@ def test_weights_are_tried_before_they_are_saved_and_taken_back(portal: Watched,
     server.world.permissions.discard("settings.manage")
     page = portal.open("/settings?tab=weights")
     page.get_by_role("heading", name="Tuning report").wait_for()
-    assert page.get_by_role("button", name="Save").count() == 0
-    assert page.get_by_label("severity.High", exact=True).is_disabled()
+    expect(page.get_by_role("button", name="Save")).to_have_count(0)
+    expect(page.get_by_label("severity.High", exact=True)).to_be_disabled()
 
 
 def test_the_queue_by_what_an_incident_is_about(portal: Watched, server: Server) -> None:
@@ -636,7 +640,7 @@ def test_the_queue_by_what_an_incident_is_about(portal: Watched, server: Server)
     expect(rows).to_have_count(len(found))
     for name in ("Tactics", "Entity", "Priority"):
         expect(page.get_by_role("button", name=f"{name}:")).to_have_count(1)
-    assert "priority=50-100" in page.url
+    expect(page).to_have_url(re.compile("priority=50-100"))
     page.get_by_role("button", name="More filters").click()
     page.get_by_role("menuitemcheckbox", name="Entity", exact=True).click()
     page.keyboard.press("Escape")

@@ -38,6 +38,8 @@ DEPTH = 5
 """Automation runs that may lead to one another. Two rules that undo each other are stopped here and the stop is reported."""
 
 _KEEP_EVENTS = timedelta(days=30)
+_LOOKS = 5.0
+"""After so many seconds it looks whether events wait of which it wasn't told: those of other programs."""
 
 
 class Automation:
@@ -99,7 +101,7 @@ class Automation:
                 self.run_pending()
             except Exception:  # the database, say: the events stay in the outbox
                 _log.exception("automation stopped for a moment")
-            self._wake.wait(timeout=5)
+            self._wake.wait(timeout=_LOOKS)
             self._wake.clear()
 
     def run_pending(self) -> int:
