@@ -42,6 +42,8 @@ from tocsin.content import full_name, load_packs, packs_dir
 from tocsin.detect.entities import derive_entities
 from tocsin.incidents import processes
 from tocsin.incidents.narrative import narrative
+from tocsin.incidents.story import fold
+from tocsin.incidents.story import story as told
 from tocsin.incidents.view import incident_view
 from tocsin.portal.files import PortalFiles
 
@@ -373,6 +375,9 @@ def build_app(world: World | None = None) -> Starlette:
         what = request.url.path.rsplit("/", 1)[-1]
         if what == "narrative":
             return JSONResponse({**narrative(made, w.content), "similar": []})
+        if what == "story":
+            steps = [r.to_dict() for r in fold(told(made))]
+            return JSONResponse({"items": steps, "total": len(steps), "alerts": len(made.alerts)})
         if what == "neighbours":
             other = next(i for i in w.incidents.values() if i["id"] != found["id"])
             near = {"id": other["id"], "number": other["number"], "title": other["title"], "shown": True}
@@ -710,7 +715,7 @@ def build_app(world: World | None = None) -> Starlette:
         Route("/incidents/{id}/tasks/{task:int}", guard(tasks), methods=["PATCH", "DELETE"]),
         *(
             Route(f"/incidents/{{id}}/{what}", guard(story))
-            for what in ("narrative", "neighbours", "priority", "processes", "reach")
+            for what in ("narrative", "neighbours", "priority", "processes", "reach", "story")
         ),
         Route("/entities/in-row", guard(entities_in_row), methods=["POST"]),
         Route("/query", guard(query), methods=["POST"]),

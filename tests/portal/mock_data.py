@@ -282,6 +282,9 @@ def others() -> list[Incident]:
                   [("Syslog", {"Computer": "bastion02", "ProcessName": "sshd", "SyslogMessage": "Accepted password for deploy from 192.0.2.77 port 50112 ssh2", "Facility": "auth", "SeverityLevel": "info"})], count=318, base=START - timedelta(hours=3)),
             alert(34, "Cron job that downloads a script", "Medium", ("Persistence",), ("T1053.003",), (_host("bastion02"), Entity("Account", {"Name": "deploy"})),
                   [("Syslog", {"Computer": "bastion02", "ProcessName": "crontab", "SyslogMessage": "(deploy) REPLACE (deploy)"})], product="Sigma", base=START - timedelta(hours=3)),
+            *(alert(35 + n, "Many failed SSH sign-ins, then one that worked", "High", ("CredentialAccess",), ("T1110.001",), (_host("bastion02"), _ip("192.0.2.77"), Entity("Account", {"Name": "deploy"})),
+                    [("Syslog", {"Computer": "bastion02", "ProcessName": "sshd", "SyslogMessage": "Accepted password for deploy from 192.0.2.77 port 50112 ssh2"})], count=40, base=START - timedelta(hours=3))
+              for n in range(0, 30, 10)),
         ], Status.NEW, "", ["internet-facing"], "", ""),
         (1040, alert(5, "Impossible travel between two sign-ins", "Medium", ("InitialAccess",), ("T1078.004",), (TOVE, _ip("198.51.100.140"), _ip("192.0.2.10")), [("SigninLogs", {"UserPrincipalName": f"tove.ek@{DOMAIN}", "Location": "BR", "IPAddress": "198.51.100.140"})], base=START - timedelta(hours=7)), Status.NEW, "", [], "", ""),
         (1039, alert(8, "PowerShell with an encoded command", "Medium", ("Execution",), ("T1059.001",), (WKS2, OSEI), [("DeviceProcessEvents", _device("wks-0077", FileName="powershell.exe", ProcessCommandLine="powershell -nop -w hidden -enc SQBFAFgA…"))], base=START - timedelta(hours=11)), Status.IN_PROGRESS, "r.haddad", ["false-positive?"], "", ""),
@@ -380,6 +383,7 @@ def raw64(data: bytes) -> str:
 
 
 REACH = {
+    "at": iso(NOW),
     "from": iso(NOW - timedelta(days=30)),
     "to": iso(NOW),
     "starts": [{"type": "Account", "label": f"mira.lind@{DOMAIN}"}],
@@ -407,8 +411,6 @@ REACH = {
     "counts": {"Host": 1},
     "critical": 1,
     "left_out": 0,
-    "unknown": [
-        {"name": "Groups and roles of an account", "why": "nothing known: no row of IdentityInfo in this time"}
-    ],
+    "unknown": [{"name": "Groups and roles of an account", "why": "no row of IdentityInfo in this time"}],
     "failed": [],
 }

@@ -198,6 +198,41 @@ def test_a_step_lights_its_part_of_the_graph_and_a_thing_lights_its_steps(portal
     expect(page.locator("[data-step]")).to_have_count(2)
 
 
+def test_what_is_told_again_and_again_is_one_step_though_another_came_between(portal: Watched, server: Server) -> None:
+    """The steps are the server's. Folded, a step stands for the one of its alerts that is chosen; the keys and the arrows go on as ever."""
+    (ssh,) = [i for i in server.world.incidents.values() if i["number"] == 1041]
+    page = portal.open(f"/incidents/{ssh['id']}")
+    steps, keys = page.locator("[data-step]"), page.keyboard
+    expect(steps).to_have_count(2)
+    expect(page.get_by_role("region", name="Timeline of the attack")).to_contain_text("2 steps")
+    expect(page.get_by_text("438 events")).to_be_visible()
+    times = page.get_by_role("button", name=f"×4 until {ssh['last'][11:19]}")
+    expect(times).to_have_attribute("aria-expanded", "false")
+    # A link to one of its later alerts lights the step that stands for it, and gives it the focus back.
+    third = sorted((a for a in ssh["alerts"] if a["title"].startswith("Many")), key=lambda a: a["time"])[2]["id"]
+    page.goto(f"{page.url}?alert={third}")
+    expect(page.locator(f'[data-step="{third}"][aria-pressed=true]')).to_be_in_viewport()
+    keys.press("Escape") if page.locator(":focus").count() else page.get_by_label("Clear the selection").click()
+    expect(page.get_by_label("Clear the selection")).to_have_count(0)
+    # Unfolded each time is there, with its own time and number of events; the button that did it keeps the focus and undoes it.
+    times.focus()
+    keys.press("Enter")
+    expect(steps).to_have_count(5)
+    expect(page.get_by_text("318 events")).to_be_visible()
+    fold = page.get_by_role("button", name="Fold 4")
+    expect(fold).to_be_focused()
+    steps.first.focus()
+    keys.press("ArrowDown")
+    expect(steps.nth(1)).to_be_focused()
+    keys.press("Enter")
+    page.get_by_role("heading", name="Why it is in this incident").wait_for()
+    keys.press("Escape")
+    expect(steps.nth(1)).to_be_focused()
+    portal.accessible()
+    fold.click()
+    expect(steps).to_have_count(2)
+
+
 def test_the_story_is_played_explained_and_worked_off(portal: Watched, server: Server) -> None:
     """Play the graph by time, read what it means, do a task, walk the process tree: by keyboard where there is one."""
     page = portal.open(INCIDENT)
@@ -213,7 +248,7 @@ def test_the_story_is_played_explained_and_worked_off(portal: Watched, server: S
     reached.get_by_text("signs in there as a local administrator (RemoteInteractive), 3×").wait_for()
     expect(reached.get_by_text("critical", exact=True)).to_have_count(1)
     page.get_by_text("Of 1 question nothing is known").click()
-    page.get_by_text("nothing known: no row of IdentityInfo in this time").wait_for()
+    page.get_by_text("no row of IdentityInfo in this time").wait_for()
     page.get_by_text("What else may belong to it").click()
     page.get_by_role("button", name="Merge with #").click()
     page.get_by_role("heading", name="Merge 2 incidents").wait_for()

@@ -1,20 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { Alert, Incident, StoryStep } from "~/api/types";
-import { alertHunt, groupSteps, highlight, nodesOf, tacticCounts } from "~/lib/story";
+import type { Alert, Incident } from "~/api/types";
+import { alertHunt, beats, highlight, nodesOf, tacticCounts } from "~/lib/story";
 
-const step = (time: string, title: string, alert: string, tactic = "Execution"): StoryStep => ({
-  time,
-  title,
-  tactic,
-  techniques: [],
-  alert_id: alert,
-  severity: "High",
-  entities: [],
-  actor: null,
-  target: null,
-  evidence: 0,
-  pattern: false,
-});
 const entity = (type: string, label: string) => ({ type, label, identifiers: {} });
 const alert = (id: string, entities: ReturnType<typeof entity>[], more: Partial<Alert> = {}): Alert => ({
   id,
@@ -39,25 +26,23 @@ const alert = (id: string, entities: ReturnType<typeof entity>[], more: Partial<
   ...more,
 });
 
-describe("groupSteps", () => {
-  it("joins neighbours that say the same and keeps others apart", () => {
-    const groups = groupSteps([
-      step("2026-11-26T07:00:00Z", "A", "1"),
-      step("2026-11-26T07:00:05Z", "A", "2"),
-      step("2026-11-26T07:30:05Z", "B", "3"),
-      step("2026-11-26T07:31:05Z", "A", "4"),
-    ]);
-    expect(groups.map((g) => [g.steps.length, g.gap, g.newDay])).toEqual([
-      [2, 0, true],
-      [1, 1800, false],
-      [1, 60, false],
-    ]);
-  });
-  it("begins a new group with a new day", () => {
-    const groups = groupSteps([step("2026-11-26T23:59:59Z", "A", "1"), step("2026-11-27T00:00:01Z", "A", "2")]);
-    expect(groups.map((g) => g.newDay)).toEqual([true, true]);
-  });
-  it("is empty for no steps", () => expect(groupSteps([])).toEqual([]));
+describe("beats", () => {
+  const step = (time: string, last = time) => ({ time: `2026-11-${time}Z`, last: `2026-11-${last}Z` });
+  const rhythm = (...steps: ReturnType<typeof step>[]) => beats(steps).map((b) => [b.newDay, b.gap]);
+  it("says silences, and where another day begins", () =>
+    expect(rhythm(step("26T07:00:00", "26T07:00:05"), step("26T07:30:05"), step("27T00:00:01"))).toEqual([
+      [true, 0],
+      [false, 1800],
+      [true, 59_396],
+    ]));
+  it("knows no silence while an earlier step goes on", () =>
+    expect(rhythm(step("26T07:00:00", "26T09:00:00"), step("26T07:10:00"), step("26T08:30:00"), step("26T10:00:00"))).toEqual([
+      [true, 0],
+      [false, 0],
+      [false, 0],
+      [false, 3600],
+    ]));
+  it("is empty for no steps", () => expect(beats([])).toEqual([]));
 });
 
 describe("highlight", () => {

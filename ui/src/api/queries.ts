@@ -2,6 +2,7 @@ import { keepPreviousData, queryOptions, useMutation, useQueryClient } from "@ta
 import { api, isConflict, Problem, take } from "./client";
 import type { paths } from "./schema";
 import type {
+  FoldedStep,
   Incident,
   IncidentPatch,
   IncidentSummary,
@@ -435,6 +436,26 @@ export const narrativeQuery = (incident_id: string, version: number) =>
     queryKey: ["incident", incident_id, "narrative", version],
     queryFn: ({ signal }) => take(api.GET("/api/v1/incidents/{incident_id}/narrative", { params: { path: { incident_id } }, signal })),
     placeholderData: keepPreviousData,
+    staleTime: Infinity,
+  });
+
+const STEPS = 1_000;
+
+/** The story of all alerts in steps, as the server folds what was told again and again. */
+export const storyQuery = (incident_id: string, version: number) =>
+  queryOptions({
+    queryKey: ["incident", incident_id, "story", version],
+    queryFn: async ({ signal }) => {
+      const steps: FoldedStep[] = [];
+      for (;;) {
+        const query = { limit: STEPS, offset: steps.length };
+        const page = await take(api.GET("/api/v1/incidents/{incident_id}/story", { params: { path: { incident_id }, query }, signal }));
+        steps.push(...page.items);
+        if (!page.items.length || steps.length >= page.total) return steps;
+      }
+    },
+    // Of the same incident: another one's steps are never shown for its own.
+    placeholderData: (before, query) => (query?.queryKey[1] === incident_id ? before : undefined),
     staleTime: Infinity,
   });
 

@@ -1,44 +1,28 @@
-import type { Alert, Entity, Graph, Incident, StoryStep } from "~/api/types";
+import type { Alert, Entity, FoldedStep, Graph, Incident } from "~/api/types";
 import { entityKey, shortLabel } from "~/lib/entities";
 import type { ZoneChoice } from "~/app/preferences";
 import { parseTime, timeParts } from "~/lib/time";
 
-/** Steps that say the same thing one after another, shown as one line. */
-export interface StepGroup {
-  key: string;
-  steps: StoryStep[];
-  first: Date;
-  last: Date;
-  /** Seconds of silence before it. */
-  gap: number;
-  /** Whether it begins another day (in the zone shown) than the group before. */
-  newDay: boolean;
-}
-
 const EPOCH = new Date(0);
 
-/** The story as groups in time order: neighbours with one title and tactic join, so that forty equal alerts don't bury the forty-first. */
-export function groupSteps(steps: readonly StoryStep[], zone: ZoneChoice = "utc"): StepGroup[] {
-  const sameDay = (a: Date, b: Date): boolean => timeParts(a, zone).date === timeParts(b, zone).date;
-  const groups: StepGroup[] = [];
-  for (const step of steps) {
-    const time = parseTime(step.time) ?? EPOCH;
-    const previous = groups.at(-1);
-    if (previous && previous.steps[0]?.title === step.title && previous.steps[0].tactic === step.tactic && sameDay(previous.last, time)) {
-      previous.steps.push(step);
-      previous.last = time;
-      continue;
-    }
-    groups.push({
-      key: step.alert_id ?? `${step.time}${step.title}`,
-      steps: [step],
-      first: time,
-      last: time,
-      gap: previous ? Math.max(0, (time.getTime() - previous.last.getTime()) / 1000) : 0,
-      newDay: !previous || !sameDay(previous.last, time),
-    });
-  }
-  return groups;
+/** What stands before a step in a list by time: another day's name (in the zone shown), or a silence in seconds. */
+export interface Beat {
+  newDay: boolean;
+  gap: number;
+}
+
+/** The rhythm of steps in the order in which they began. Steps may overlap: it is silent only where none of those before goes on. */
+export function beats(steps: readonly Pick<FoldedStep, "time" | "last">[], zone: ZoneChoice = "utc"): Beat[] {
+  let day = "";
+  let end: number | null = null;
+  return steps.map((step) => {
+    const start = parseTime(step.time) ?? EPOCH;
+    const { date } = timeParts(start, zone);
+    const beat = { newDay: date !== day, gap: end === null ? 0 : Math.max(0, (start.getTime() - end) / 1000) };
+    day = date;
+    end = Math.max(end ?? 0, (parseTime(step.last) ?? start).getTime());
+    return beat;
+  });
 }
 
 export interface Selection {

@@ -1,13 +1,16 @@
+import { useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useRef, useState } from "react";
-import type { Incident, StoryStep } from "~/api/types";
-import { usePreferences } from "~/app/preferences";
+import { storyQuery } from "~/api/queries";
+import type { FoldedStep, Incident } from "~/api/types";
+import { usePreferences, type ZoneChoice } from "~/app/preferences";
 import { EntityChip, SeverityMark } from "~/components/marks";
 import { Keys } from "~/components/Keys";
 import { useRoving } from "~/components/roving";
+import { LoadingRows, ProblemBar } from "~/components/states";
 import { tacticColor, tacticName } from "~/lib/attack";
 import { entityKey, sortEntities } from "~/lib/entities";
-import { groupSteps, type Highlight, type Selection, type StepGroup } from "~/lib/story";
-import { compact, count, unturned } from "~/lib/text";
+import { type Beat, beats, type Highlight, type Selection } from "~/lib/story";
+import { compact, count, number, unturned } from "~/lib/text";
 import { dayTitle, duration, parseTime, timeParts } from "~/lib/time";
 import css from "./Story.module.css";
 
@@ -17,6 +20,8 @@ const GAP_SECONDS = 20 * 60;
 const PAGE = 200;
 /** Steps that paper gets; the export has all. */
 const PRINTED = 1_000;
+/** Times that a step was told, drawn at once when it is unfolded. */
+const EACH = 100;
 
 interface Props {
   incident: Incident;
@@ -29,33 +34,35 @@ interface Props {
 export function Timeline({ incident, lit, tactic, selection, select }: Props) {
   const { zone, printing } = usePreferences();
   const list = useRef<HTMLOListElement>(null);
+  const { data, error, refetch } = useQuery(storyQuery(incident.id, incident.version));
   const byAlert = useMemo(() => new Map(incident.alerts.map((a) => [a.id, a])), [incident.alerts]);
-  const [patterns, groups] = useMemo(() => {
-    const steps = incident.story.filter(
-      (step) => !tactic || step.tactic === tactic || byAlert.get(step.alert_id ?? "")?.tactics.includes(tactic),
-    );
-    const plain = steps.filter((s) => !s.pattern);
-    return plain.length ? [steps.filter((s) => s.pattern), groupSteps(plain, zone)] : [[], groupSteps(steps, zone)];
-  }, [incident.story, tactic, byAlert, zone]);
+  const [patterns, steps, rhythm] = useMemo(() => {
+    const fits = (id: string) => Boolean(tactic && byAlert.get(id)?.tactics.includes(tactic));
+    const wanted = (data ?? []).filter((step) => !tactic || step.tactic === tactic || step.alerts.some(fits));
+    const plain = wanted.filter((s) => !s.pattern);
+    const told = plain.length ? plain : wanted;
+    return [plain.length ? wanted.filter((s) => s.pattern) : [], told, beats(told, zone)];
+  }, [data, tactic, byAlert, zone]);
   const [most, setMost] = useState(PAGE);
-  const chosen = selection.alert ? groups.findIndex((g) => g.steps.some((s) => s.alert_id === selection.alert)) : -1;
-  const shown = groups.slice(0, Math.max(printing ? PRINTED : most, chosen + 1));
+  const chosen = selection.alert ? steps.findIndex((step) => step.alerts.includes(selection.alert as string)) : -1;
+  const shown = steps.slice(0, Math.max(printing ? PRINTED : most, chosen + 1));
   // A step that was chosen in the graph, or by a link, comes into view.
   useEffect(() => {
     if (selection.alert)
       list.current
         ?.querySelector(`[data-step=${JSON.stringify(selection.alert)}]`)
-        ?.closest("li")
+        ?.closest("[data-card]")
         ?.scrollIntoView({ block: "nearest" });
-  }, [selection.alert]);
+  }, [selection.alert, data === undefined]);
   const onKeyDown = useRoving(list, "[data-card]", "[data-step]");
   return (
     <section className={css.timeline} aria-label="Timeline of the attack">
       <header className={css.paneHead}>
         <h2>Timeline</h2>
-        <span>{count(groups.length, "step")}</span>
+        <span>{data ? count(steps.length, "step") : ""}</span>
         <Keys className={css.keys} keys={["↑", "↓"]} does="move" />
       </header>
+      {data ? null : error ? <ProblemBar error={error} retry={() => void refetch()} /> : <LoadingRows label="Loading the steps" />}
       {patterns.length ? (
         <details className={css.patterns}>
           <summary>{count(patterns.length, "multistage pattern")} in it</summary>
@@ -76,126 +83,151 @@ export function Timeline({ incident, lit, tactic, selection, select }: Props) {
       ) : null}
       {/* The list scrolls; its steps are the focusable things in it. */}
       <ol ref={list} className={css.steps} onKeyDown={onKeyDown}>
-        {shown.map((group) => (
-          <Group key={group.key} group={group} zone={zone} byAlert={byAlert} lit={lit} selection={selection} select={select} />
+        {shown.map((step, index) => (
+          <Run
+            key={step.alerts[0]}
+            run={step}
+            beat={rhythm[index]}
+            zone={zone}
+            byAlert={byAlert}
+            lit={lit}
+            selection={selection}
+            select={select}
+          />
         ))}
-        {shown.length < groups.length ? (
+        {shown.length < steps.length ? (
           <li className={css.gap}>
             {printing ? (
-              `${count(groups.length - shown.length, "later step")} in the exported file only`
+              `${count(steps.length - shown.length, "later step")} in the exported file only`
             ) : (
               <button type="button" className={css.times} onClick={() => setMost(shown.length + PAGE)}>
-                {count(groups.length - shown.length, "later step")}, show {Math.min(PAGE, groups.length - shown.length)}
+                {count(steps.length - shown.length, "later step")}, show {Math.min(PAGE, steps.length - shown.length)}
               </button>
             )}
           </li>
         ) : null}
-        {groups.length === 0 ? <li className={css.gap}>No step of this stage.</li> : null}
+        {data && steps.length === 0 ? <li className={css.gap}>{tactic ? "No step of this stage." : "No step."}</li> : null}
       </ol>
     </section>
   );
 }
 
-function Group({
-  group,
+/** What is said of a step: the server's own, or one alert of it. */
+type Told = Pick<FoldedStep, "time" | "tactic" | "techniques" | "severity" | "title" | "entities" | "evidence">;
+
+/** A step: alone, or told again and again, folded until somebody wants each time. */
+function Run({
+  run,
+  beat,
   zone,
   byAlert,
   lit,
   selection,
   select,
 }: {
-  group: StepGroup;
-  zone: "utc" | "local";
+  run: FoldedStep;
+  beat: Beat | undefined;
+  zone: ZoneChoice;
   byAlert: Map<string, Incident["alerts"][number]>;
   lit: Highlight | null;
   selection: Selection;
   select: (selection: Selection) => void;
 }) {
-  const [open, setOpen] = useState(false);
-  const many = group.steps.length > 1;
-  const on = group.steps.some((s) => s.alert_id && lit?.alerts.has(s.alert_id));
+  const [most, setMost] = useState(1);
+  const open = most > 1;
+  const many = run.count > 1;
+  const on = run.alerts.some((id) => lit?.alerts.has(id));
+  const chosen = selection.alert ? run.alerts.indexOf(selection.alert) : -1;
+  const start = parseTime(run.time);
+  const day = start ? timeParts(start, zone).date : "";
+  const shown = run.alerts.slice(0, open ? Math.max(most, chosen + 1) : 1);
+  const fold = (
+    <button type="button" className={css.times} aria-expanded={open} onClick={() => setMost(open ? 1 : EACH)}>
+      {open ? `Fold ${number(run.count)}` : `×${number(run.count)} until ${clock(run.last, zone, day)}`}
+    </button>
+  );
   return (
     <>
-      {group.newDay ? (
+      {beat?.newDay && start ? (
         <li className={css.day}>
-          <h3>{dayTitle(group.first, zone)}</h3>
+          <h3>{dayTitle(start, zone)}</h3>
         </li>
-      ) : group.gap >= GAP_SECONDS ? (
+      ) : beat && beat.gap >= GAP_SECONDS ? (
         <li className={css.gap}>
-          <span>{duration(group.gap)} later</span>
+          <span>{duration(beat.gap)} later</span>
         </li>
       ) : null}
       <li
         className={css.step}
         data-dim={(lit !== null && !on) || undefined}
-        style={{ "--tactic": tacticColor(group.steps[0]?.tactic ?? "") } as React.CSSProperties}
+        style={{ "--tactic": tacticColor(run.tactic ?? "") } as React.CSSProperties}
       >
-        {many && !open ? (
-          <Step
-            step={group.steps[0] as StoryStep}
-            zone={zone}
-            severity={byAlert.get(group.steps[0]?.alert_id ?? "")?.severity}
-            selected={on && Boolean(selection.alert)}
-            selection={selection}
-            select={select}
-            more={
-              <button type="button" className={css.times} onClick={() => setOpen(true)}>
-                ×{group.steps.length} until {timeParts(group.last, zone).time}
-              </button>
-            }
-          />
-        ) : (
-          group.steps.map((step) => (
+        {shown.map((id, place) => {
+          const alert = open ? byAlert.get(id) : undefined;
+          if (place && !alert) return null; // still on its way
+          const told = alert ? { ...run, ...alert, title: alert.title || alert.rule, evidence: alert.count } : run;
+          return (
             <Step
-              key={step.alert_id ?? step.time}
-              step={step}
-              zone={zone}
-              severity={byAlert.get(step.alert_id ?? "")?.severity}
-              count={byAlert.get(step.alert_id ?? "")?.count}
-              selected={selection.alert === step.alert_id}
+              key={id}
+              // Folded it stands for the one that is chosen.
+              id={open ? id : (run.alerts[chosen] ?? id)}
+              step={told}
+              time={clock(told.time, zone, day)}
+              selected={open ? place === chosen : chosen >= 0}
               selection={selection}
               select={select}
+              more={many && !place ? fold : null}
             />
-          ))
-        )}
+          );
+        })}
+        {open && run.count > shown.length ? (
+          <button type="button" className={css.times} onClick={() => setMost(shown.length + EACH)}>
+            {number(run.count - shown.length)} more times, show {number(Math.min(EACH, run.count - shown.length))}
+          </button>
+        ) : null}
       </li>
     </>
   );
 }
 
+/** The time of day; with the date where it is another than the one that its heading says. */
+function clock(text: string, zone: ZoneChoice, day: string): string {
+  const date = parseTime(text);
+  if (!date) return text;
+  const parts = timeParts(date, zone);
+  return parts.date === day ? parts.time : `${parts.date} ${parts.time}`;
+}
+
 function Step({
+  id,
   step,
-  zone,
-  severity,
-  count: events,
+  time,
   selected,
   selection,
   select,
   more,
 }: {
-  step: StoryStep;
-  zone: "utc" | "local";
-  severity?: string;
-  count?: number;
+  id: string;
+  step: Told;
+  time: string;
   selected: boolean;
   selection: Selection;
   select: (selection: Selection) => void;
-  more?: React.ReactNode;
+  more: React.ReactNode;
 }) {
-  const date = parseTime(step.time);
   const entities = sortEntities(step.entities);
   return (
     <div className={css.card} data-card data-selected={selected || undefined}>
       <button
         type="button"
-        data-step={step.alert_id ?? ""}
+        data-step={id}
         className={css.stepMain}
         aria-pressed={selected}
-        onClick={() => select(selected ? {} : { alert: step.alert_id ?? undefined })}
+        onClick={() => select(selected ? {} : { alert: id })}
       >
         <span className={css.stepTop}>
           <time dateTime={step.time} className="num">
-            {date ? timeParts(date, zone).time : step.time}
+            {time}
           </time>
           <span className={css.stepTactic}>{tacticName(step.tactic ?? "")}</span>
           {step.techniques.length ? (
@@ -204,11 +236,11 @@ function Step({
               {step.techniques.length > 1 ? ` +${step.techniques.length - 1}` : ""}
             </code>
           ) : null}
-          {severity ? <SeverityMark severity={severity} compact /> : null}
+          {step.severity ? <SeverityMark severity={step.severity} compact /> : null}
         </span>
         <span className={css.stepTitle}>{unturned(step.title)}</span>
       </button>
-      <div className={css.stepMore}>
+      <div className={css.stepMore} data-many={more ? true : undefined}>
         <div className={css.stepChips}>
           {entities.slice(0, 3).map((entity) => {
             const key = entityKey(entity);
@@ -233,10 +265,9 @@ function Step({
             +{entities.length - 3}
           </span>
         ) : null}
-        {events && events > 1 ? (
-          <span className={css.stepEvents} title={count(events, "event")}>
-            ×{compact(events)}
-            <span className="visually-hidden"> events</span>
+        {step.evidence > 1 ? (
+          <span className={css.stepEvents} title={count(step.evidence, "event")}>
+            {compact(step.evidence)} events
           </span>
         ) : null}
         {more}
