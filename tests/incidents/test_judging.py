@@ -64,7 +64,10 @@ def test_one_alert_is_no_five_stages_and_what_only_informs_is_none() -> None:
     assert not any("stages" in text for text in alone)
     assert "has reached Credential access" in alone
     two = points(Judge(), alert("logon", 0, WS1, tactics=many), alert("b", 1, WS1, tactics=many[:2]))
-    assert two["2 stages of an attack: Persistence, Credential access"] == 5
+    counted = "2 of its 5 stages count, each told by a rule of its own: Persistence, Credential access"
+    assert two[counted] == 5, "the page counts five: the reason says why it counts two"
+    each = points(Judge(), alert("a", 0, WS1, tactics=many[:1]), alert("b", 1, WS1, tactics=many[1:2]))
+    assert each["2 stages of an attack: Initial access, Persistence"] == 5
     again = points(Judge(), *(alert("logon", n, WS1, tactics=many) for n in range(4)))
     assert not any("stages" in text for text in again), "the same rule four times"
     judge = Judge(techniques={"T1531": 9})

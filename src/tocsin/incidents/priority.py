@@ -228,7 +228,11 @@ def _reasons(incident: Incident, judge: Judge) -> list[Reason]:
     reasons = [Reason(f"{severity} severity", w.severity.get(severity, 0.0))]
     stages = _stages_shown(facts.stages)
     if len(stages) > 1:
-        said = f"{len(stages)} stages of an attack: {', '.join(spaced(t) for t in stages)}"
+        every = len(facts.tactics)
+        said = f"{every} stages of an attack" if every == len(stages) else (
+            f"{len(stages)} of its {every} stages count, each told by a rule of its own"
+        )  # fmt: skip
+        said += f": {', '.join(spaced(t) for t in stages)}"
         reasons.append(Reason(said, min(w.stages_most, w.stage * (len(stages) - 1))))
     shown = ordered_tactics(t for tactics in facts.stages.values() for t in tactics)
     late = max((t for t in shown if t in w.stage_reached), key=lambda t: w.stage_reached[t], default=None)
