@@ -142,7 +142,33 @@ def test_one_of_two_who_saw_the_same_version_is_told(client: httpx.Client) -> No
     assert client.patch(path, json={"owner": "reader", "version": item["version"]}).status_code == 200
     answer = client.patch(path, json={"owner": "contributor", "version": item["version"]})
     assert (answer.status_code, answer.json()["code"]) == (409, "STA0003")
+    said = answer.json()
+    assert said["version"] == client.get(path).json()["version"] == item["version"] + 1
+    assert [(c["version"], c["actor"], c["changed"]) for c in said["changes"]] == [
+        (item["version"] + 1, "responder", ["owner", "acknowledged"])
+    ]
+    assert (
+        f"at version {said['version']}, not {item['version']}. The last change: owner, acknowledged by responder."
+        in said["detail"]
+    )
     assert client.get(path).json()["owner"] == "reader"
+    for beyond in (item["version"] + 9, 10**30, -(10**30)):
+        assert client.patch(path, json={"owner": "contributor", "version": beyond}).status_code == 409
+    assert client.get(f"{path}/activity", params={"before": 10**30}).status_code == 422
+
+
+def test_signals_that_nobody_is_shown_take_no_comment(fresh: Served, client: httpx.Client) -> None:
+    fresh.workspace.incidents.add([alert("hint", 0, Entity.host("lonely.x.org"), severity="Informational")])
+    with fresh.workspace.state.read() as unit:
+        (hidden,) = {
+            e.incident_id for e in unit.incidents.history.after(0) if not unit.incidents.require(e.incident_id).promoted
+        }
+        before = unit.incidents.history.last()
+    path = f"/api/v1/incidents/{hidden}"
+    assert client.post(f"{path}/comments", json={"text": "x"}).status_code == 404
+    assert client.post(f"{path}/tasks", json={"title": "x"}).status_code == 404
+    with fresh.workspace.state.read() as unit:
+        assert unit.incidents.history.last() == before
 
 
 def test_fifty_clients_lose_nothing_and_the_log_is_complete(fresh: Served, client: httpx.Client) -> None:
@@ -227,6 +253,10 @@ def test_figures_are_the_same_by_api_by_kql_and_by_hand(running: Served) -> None
             (0, {"status": "InProgress"}), (1, {"owner": "reader"}), (0, {"status": "Resolved"}), (2, {"add_tags": ["x"]}),
             (1, {"status": "Resolved"}),
         ]  # fmt: skip
+        # A merge that is taken back is no closing and no opening again.
+        assert client.post(f"/api/v1/incidents/{ids[2]}/merge", json={"sources": [ids[1]]}).status_code == 200
+        merged = client.get("/api/v1/actions", params={"incident_id": ids[2], "scope": "all"}).json()["items"][0]
+        assert client.post(f"/api/v1/actions/{merged['id']}/undo").json()["status"] == "Undone"
         for at, change in steps:
             assert client.patch(f"/api/v1/incidents/{ids[at]}", json=change).status_code == 200
         assert client.post(f"/api/v1/incidents/{ids[2]}/merge", json={"sources": [ids[3]]}).status_code == 200

@@ -32,6 +32,9 @@ def recount(rows: list[dict[str, Any]]) -> dict[str, Any]:
             figures["merged"] += 1
             continue
         figures["created"] += 1
+        for step in steps:
+            if step["RedirectTo"]:  # merged for a while: neither closed nor, afterwards, opened again
+                step["Status"] = "Redirected"
         taken, created = moment(last["Acknowledged"]), moment(last["Created"])
         if taken:
             figures["acknowledged"] += 1

@@ -56,10 +56,17 @@ def test_sentinel_s_words_come_in() -> None:
 @pytest.mark.parametrize(
     ("vocabulary", "given", "hint"),
     [
-        ("sentinel", {"status": "Activ"}, "active"),
+        ("sentinel", {"status": "Activ"}, "Did you mean 'Active'?"),
         ("sentinel", {"status": "Redirected"}, "One of"),
         ("api", {"determination": "malwar"}, "malware"),
-        ("sentinel", {"classification": "TruePositive", "determination": "InaccurateData"}, "suspiciousactivity"),
+        ("api", {"status": "progress"}, "Did you mean 'inProgress'?"),
+        ("api", {"determination": "apt"}, "One of multiStagedAttack, maliciousUserActivity"),
+        ("sentinel", {"classification": "Undetermined", "determination": "SuspiciousActivity"}, "Give none with it."),
+        (
+            "sentinel",
+            {"classification": "TruePositive", "determination": "InaccurateData"},
+            "One of SuspiciousActivity.",
+        ),
         ("azure", {}, ""),
     ],
 )

@@ -149,7 +149,7 @@ async def _tocsin(_request: Request, error: Exception) -> Response:
     assert isinstance(error, TocsinError)
     status = status_of(error)
     headers: dict[str, str] = {}
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = dict(error.more)
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="tocsin"'
     if isinstance(error, TooManyAttemptsError):

@@ -18,8 +18,10 @@ A code is never reused for another meaning. Nothing decides by reading a message
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 __all__ = [
     "AccessError",
@@ -74,6 +76,8 @@ class TocsinError(Exception):
         self.code = code or type(self).code
         self.place = place
         self.hint = hint
+        self.more: Mapping[str, Any] = {}
+        """What a program may want to know of it besides, as JSON; the API gives it with the problem."""
 
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place and str(self.place) else ""

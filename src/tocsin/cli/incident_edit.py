@@ -102,9 +102,9 @@ def _overtaken(error: TocsinError, desk: Desk, incident: str, version: int) -> T
                 said["alerts"] = f"{len(alerts['linked'])} in, {len(alerts['left'])} out"
             what = ", ".join(f"{n}: {'nothing' if v is None else v}" for n, v in said.items()) or entry["kind"]
             lines.append(f"\n  v{entry['version']}  {entry['time']}  {entry['actor']}  {what}")
-    now = f" It is at another version than {version} now; since then:" if lines else f" It isn't at version {version}."
+    since = " Since then:" + "".join(lines[-10:]) if lines else ""
     hint = "Look at it again (`tocsin incidents show`), then say its new version."
-    return type(error)(error.message + now + "".join(lines[-10:]), code=error.code, hint=hint)
+    return TocsinError(error.message + since, code=error.code, hint=hint)
 
 
 def comment(

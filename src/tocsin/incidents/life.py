@@ -5,12 +5,12 @@ A change is written with its activity entry, its audit row and its event for aut
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from tocsin.base.errors import UsageError, did_you_mean
-from tocsin.detect.alert import SEVERITIES
+from tocsin.detect.alert import SEVERITIES, iso
 from tocsin.incidents.model import Incident, Status
 from tocsin.incidents.store import from_row, moment, touched, write
 from tocsin.state import ConflictError, IncidentRow, Unit
@@ -23,6 +23,7 @@ __all__ = [
     "ROLES",
     "Actor",
     "IncidentChangeError",
+    "OvertakenError",
     "change",
     "comment",
     "uncomment",
@@ -53,6 +54,11 @@ ROLES = ("TechnicalLead", "CommunicationsLiaison", "Recorder", "ForwardPlanner",
 COMMENT_LENGTH = 30_000
 TAGS = 100
 TAG_LENGTH = 128
+_FEW = 12
+_SINCE = 20
+"""Changes that are told to who was overtaken."""
+_VERSIONS = 1 << 62
+"""No incident has as many, and databases count no further than twice that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +77,48 @@ class IncidentChangeError(UsageError):
     code = "INC0001"
 
 
+class OvertakenError(ConflictError):
+    """A change of an incident that isn't any more what was read of it. `more` has its `version` now and the newest `changes` since: version, time,
+    actor, source, and the names of what changed."""
+
+    def __init__(self, unit: Unit, row: IncidentRow, wanted: int) -> None:
+        """`wanted`: the version that was read."""
+        since = unit.incidents.history.since(row.id, wanted, _SINCE) if abs(wanted) < _VERSIONS else []
+        changes = [
+            {
+                "version": e.version,
+                "time": iso(e.time),
+                "actor": e.actor,
+                "source": e.source,
+                "changed": _changed(e.data),
+            }
+            for e in since
+        ]
+        said = f" The last change: {', '.join(_changed(since[-1].data))} by {since[-1].actor}." if since else ""
+        super().__init__(
+            f"Incident #{row.number} was changed by somebody else meanwhile: it is at version {row.version}, not {wanted}.{said}",
+            hint="Look at it again, then decide.",
+        )
+        self.more = {"version": row.version, "changes": changes}
+
+
+def _changed(data: Mapping[str, Any]) -> list[str]:
+    """The names of what an entry of the log says has changed."""
+    of_itself = [n for n in ("tags", "alerts", "priority") if n in data]
+    return [*(n.removesuffix("_override") for n in data.get("set", {})), *of_itself] or ["other"]
+
+
 def change(unit: Unit, incident_id: str, changes: Mapping[str, Any], *, actor: Actor) -> dict[str, Any]:
     """Changes status, severity, owner, classification, determination, title or tags (add_tags, remove_tags).
 
     Gives what really changed: by member its values before and after (`from`, `to`), for tags those `added` and `removed`. None
-    unassigns, unclassifies, or gives severity and title back to correlation. `version` in changes: ConflictError when it isn't the
+    unassigns, unclassifies, or gives severity and title back to correlation. `version` in changes: OvertakenError when it isn't the
     incident's any more. NotFoundError for no such incident; IncidentChangeError for what can't be.
     """
     before = workable(unit, incident_id)
     wanted = changes.get("version")
     if wanted is not None and wanted != before.version:
-        raise ConflictError(
-            f"Incident #{before.number} was changed by somebody else meanwhile.", hint="Look at it again, then decide."
-        )
+        raise OvertakenError(unit, before, int(wanted))
     unknown = set(changes) - _MEMBERS - {"version", "comment"}
     if unknown:
         name = min(unknown)
@@ -123,12 +158,11 @@ def _not_merged(unit: Unit, row: IncidentRow) -> None:
 
 
 def comment(unit: Unit, incident_id: str, text: str, *, actor: Actor) -> int:
-    """Adds a comment; gives its number in the activity log."""
-    row = unit.incidents.require(incident_id)
+    """Adds a comment; gives its number in the activity log. Raises as `workable`, and IncidentChangeError for an empty or too long text."""
+    row = workable(unit, incident_id)
     text = text.strip()
     if not text or len(text) > COMMENT_LENGTH:
         raise IncidentChangeError(f"A comment has 1 to {COMMENT_LENGTH} characters, this one {len(text)}.")
-    _not_merged(unit, row)
     entry = unit.incidents.log(incident_id, actor.name, "comment", text, source=actor.source)
     unit.audit.add(
         actor.name,
@@ -230,11 +264,15 @@ class _Draft:
 def _set_status(draft: _Draft, value: Any) -> None:
     allowed = (Status.NEW.value, Status.IN_PROGRESS.value, Status.RESOLVED.value)
     if value not in allowed:
-        raise IncidentChangeError(
-            f"{value!r} is no status that can be set.",
-            hint=did_you_mean(str(value), allowed) or f"One of {', '.join(allowed)}.",
-        )
+        raise IncidentChangeError(f"{value!r} is no status that can be set.", hint=_one_of(str(value), allowed))
     draft.status = str(value)
+
+
+def _one_of(value: str, known: Iterable[str]) -> str:
+    """The nearest of what there is; all of it where nothing is near and it is little."""
+    names = list(known)
+    few = f"One of {', '.join(names)}." if names and len(names) <= _FEW else ""
+    return did_you_mean(value, names) or few
 
 
 def _set_owner(draft: _Draft, value: Any) -> None:
@@ -248,13 +286,13 @@ def _user(draft: _Draft, value: Any) -> str:
     user = draft._unit.users.get(str(value))
     if user is None or user.disabled:
         names = [u.name for u in draft._unit.users.all() if not u.disabled]
-        raise IncidentChangeError(f"There is no user {value!r} to assign to.", hint=did_you_mean(str(value), names))
+        raise IncidentChangeError(f"There is no user {value!r} to assign to.", hint=_one_of(str(value), names))
     return user.name
 
 
 def _set_classification(draft: _Draft, value: Any) -> None:
     if value is not None and value not in CLASSIFICATIONS:
-        raise IncidentChangeError(f"{value!r} is no classification.", hint=did_you_mean(str(value), CLASSIFICATIONS))
+        raise IncidentChangeError(f"{value!r} is no classification.", hint=_one_of(str(value), CLASSIFICATIONS))
     draft.classification = value
 
 
@@ -264,7 +302,7 @@ def _set_determination(draft: _Draft, value: Any) -> None:
 
 def _set_severity(draft: _Draft, value: Any) -> None:
     if value is not None and value not in SEVERITIES:
-        raise IncidentChangeError(f"{value!r} is no severity.", hint=did_you_mean(str(value), SEVERITIES))
+        raise IncidentChangeError(f"{value!r} is no severity.", hint=_one_of(str(value), SEVERITIES))
     draft.severity_override = value
 
 
@@ -292,7 +330,7 @@ def _remove_tags(draft: _Draft, value: Any) -> None:
 
 def _set_phase(draft: _Draft, value: Any) -> None:
     if value is not None and value not in PHASES:
-        raise IncidentChangeError(f"{value!r} is no phase.", hint=did_you_mean(str(value), PHASES))
+        raise IncidentChangeError(f"{value!r} is no phase.", hint=_one_of(str(value), PHASES))
     draft.phase = value
 
 
@@ -300,7 +338,7 @@ def _set_roles(draft: _Draft, value: Any) -> None:
     """Roles by name; null takes a role from whoever has it, those not named stay."""
     for role, person in dict(value or {}).items():
         if role not in ROLES:
-            raise IncidentChangeError(f"{role!r} is no role.", hint=did_you_mean(str(role), ROLES))
+            raise IncidentChangeError(f"{role!r} is no role.", hint=_one_of(str(role), ROLES))
         if person in (None, ""):
             draft.roles.pop(role, None)
         else:

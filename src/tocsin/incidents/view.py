@@ -23,9 +23,9 @@ def incident_summary(incident: Incident, judge: Judge | None = None) -> dict[str
         "priority": score,
         "reasons": [r.to_dict() for r in reasons],
         "status": incident.status.value,
-        "owner": incident.owner,
-        "classification": incident.classification,
-        "determination": incident.determination,
+        "owner": incident.owner or None,
+        "classification": incident.classification or None,
+        "determination": incident.determination or None,
         "tags": list(incident.tags),
         "first": iso(incident.first),
         "last": iso(incident.last),
@@ -37,7 +37,7 @@ def incident_summary(incident: Incident, judge: Judge | None = None) -> dict[str
         "entities": [e.to_dict() for e in incident.entities()],
         "entity_count": incident.facts.things,
         "alert_count": len(incident.alerts),
-        "redirect_to": incident.redirect_to,
+        "redirect_to": incident.redirect_to or None,
     }
 
 

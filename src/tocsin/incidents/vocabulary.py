@@ -8,6 +8,7 @@ incident API.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, Literal
 
 from tocsin.base.errors import UsageError, did_you_mean
@@ -15,6 +16,8 @@ from tocsin.base.errors import UsageError, did_you_mean
 __all__ = ["VOCABULARIES", "change_of", "from_words", "words", "words_of"]
 
 VOCABULARIES = ("defender", "sentinel", "api")
+
+_DOOR: Mapping[str, str] = {"defender": "Defender's", "sentinel": "Sentinel's", "api": "the API's"}
 
 _STATUS: Mapping[str, Mapping[str, str]] = {
     "defender": {"New": "New", "InProgress": "In progress", "Resolved": "Resolved", "Redirected": "Redirected"},
@@ -98,17 +101,17 @@ def from_words(vocabulary: str, given: Mapping[str, Any]) -> dict[str, Any]:
         )
     made = dict(given)
     if isinstance(made.get("status"), str):
-        known = {v.casefold(): k for k, v in _STATUS[vocabulary].items() if k != "Redirected"}
-        known |= {k.casefold(): k for k in ("InProgress", "Resolved", "New")} if vocabulary == "defender" else {}
+        known = {v: k for k, v in _STATUS[vocabulary].items() if k != "Redirected"}
+        known |= {"InProgress": "InProgress"} if vocabulary == "defender" else {}
         made["status"] = _one(made["status"], known, "status", vocabulary)
     if vocabulary == "sentinel" and isinstance(made.get("classification"), str):
         made.update(_opened(made))
     elif vocabulary == "api":
         if isinstance(made.get("classification"), str):
-            kinds = {c.casefold(): c for c, d in _CLOSING if not d}
+            kinds = {c[:1].lower() + c[1:]: c for c, d in _CLOSING if not d}
             made["classification"] = _one(made["classification"], {**kinds, "unknown": None}, "classification", "api")
         if isinstance(made.get("determination"), str):
-            known_kinds = {v.casefold(): k for k, v in _API_DETERMINATION.items()}
+            known_kinds = {v: k for k, v in _API_DETERMINATION.items()}
             made["determination"] = _one(
                 made["determination"], {**known_kinds, "unknown": None}, "determination", "api"
             )
@@ -117,20 +120,25 @@ def from_words(vocabulary: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _opened(given: Mapping[str, Any]) -> dict[str, Any]:
     """Sentinel's classification and reason as ours."""
-    kinds: dict[str, str | None] = {kind.casefold(): ours for (ours, d), (kind, _) in _CLOSING.items() if not d}
-    ours = _one(given["classification"], {**kinds, "undetermined": None}, "classification", "sentinel")
+    kinds: dict[str, str | None] = {kind: ours for (ours, d), (kind, _) in _CLOSING.items() if not d}
+    ours = _one(given["classification"], {**kinds, "Undetermined": None}, "classification", "sentinel")
     reason = given.get("determination")
     if not isinstance(reason, str):
         return {"classification": ours}
-    reasons = {r.casefold(): d or None for (c, d), (_, r) in _CLOSING.items() if c == ours}
-    return {"classification": ours, "determination": _one(reason, reasons, "determination", "sentinel")}
+    reasons = {r: d or None for (c, d), (_, r) in _CLOSING.items() if c == ours}
+    what = f"reason for {given['classification']}"
+    return {"classification": ours, "determination": _one(reason, reasons, what, "sentinel")}
 
 
 def _one(given: str, known: Mapping[str, Any], what: str, vocabulary: str) -> Any:
-    if given.casefold() not in known:
+    """What a word means, whatever its case; `known` has the words as that door writes them."""
+    written = {word.casefold(): word for word in known}
+    if given.casefold() not in written:
+        near = next((written[w] for w in get_close_matches(given.casefold(), written, 1)), "")
+        every = f"One of {', '.join(known)}." if known else "Give none with it."
         raise UsageError(
-            f"{given!r} is no {what} in {vocabulary.capitalize()}'s words.",
+            f"{given!r} is no {what} in {_DOOR[vocabulary]} words.",
             code="INC0002",
-            hint=did_you_mean(given.casefold(), known) or f"One of {', '.join(sorted(known))}.",
+            hint=f"Did you mean '{near}'?" if near else every,
         )
-    return known[given.casefold()]
+    return known[written[given.casefold()]]

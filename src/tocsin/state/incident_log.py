@@ -159,6 +159,12 @@ class IncidentLog(Repository):
         )
         return [str(i) for (i,) in self._c.execute(chosen.distinct().limit(most))]
 
+    def since(self, incident_id: str, version: int, most: int) -> list[LogRow]:
+        """The entries that changed an incident after a version, in order, at most so many, the newest ones."""
+        chosen = select(incident_log).where(incident_log.c.incident_id == incident_id, incident_log.c.version > version)
+        rows = self._c.execute(chosen.order_by(incident_log.c.version.desc()).limit(most)).all()
+        return [LogRow(**r._mapping) for r in reversed(rows)]
+
     def last_version(self, incident_id: str) -> int:
         """How many versions of an incident the log tells of."""
         chosen = select(func.max(incident_log.c.version)).where(incident_log.c.incident_id == incident_id)

@@ -115,7 +115,7 @@ def incident_activity(
     incident_id: str,
     request: Request,
     _principal: Reader,
-    before: Annotated[int, Query(ge=0, description="Number of an entry: those before it")] = 0,
+    before: Annotated[int, Query(ge=0, le=2**63 - 1, description="Number of an entry: those before it")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> ActivityPage:
     """An incident's activity log, the newest entries first asked for, in pages."""
