@@ -212,6 +212,11 @@ class Cluster:
         """Whether its incident takes in alerts."""
         return self._open if self._live is None else self._live.open
 
+    @property
+    def may_be_high(self) -> bool:
+        """Whether an alert of High severity may be among its: of one alert that is known, several aren't asked."""
+        return self.only is None or worth_of(self.only[0]) == Worth.HIGH
+
     def rest(self) -> Resting:
         """All of it as plain values. Nobody may hold on to it or its incident and change them."""
         if self._live is not None:

@@ -8,11 +8,13 @@ identifiers, merge vetoes, no new incident made by a merge) are Defender's publi
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, Literal
 
 from tocsin.detect.alert import SEVERITIES, Alert
@@ -427,18 +429,31 @@ class Correlator:
         """Open incidents that hold one of the keys that are rare enough to join by (`support`: that may tip the scales), with their scores:
         those that may reach the threshold, with `whole` all."""
         seen: set[str] = {side.id}
+        far: set[str] = set()
+        furthest = 0.0
+        high = whole or side.may_be_high
         for key in keys:
             holders = self._held.holders.of(key)
             if not holders or not (
                 self._scorer.may_anchor(key, self._newest) or (support and self._tips(key, holders))
             ):
                 continue
-            reach = self._scorer.reach(key)
-            for incident_id in sorted(h for h in holders if h not in seen):
-                first, last, takes, held = outline(self._held.clusters[incident_id])
-                if not support and (last < side.first - reach or first > side.last + reach):
-                    continue  # too far away to be joined by this; another key may bring it up again
-                seen.add(incident_id)
+            reach = math.inf if support else self._scorer.reach(key, high=high)
+            if reach > furthest:
+                furthest = reach
+                far.clear()
+            near: list[tuple[str, float, float, bool, Iterable[EntityKey]]] = []
+            for incident_id in holders:
+                if incident_id in seen or incident_id in far:
+                    continue
+                outlined = outline(self._held.clusters[incident_id])
+                if outlined[1] < side.first - reach or outlined[0] > side.last + reach:
+                    far.add(incident_id)  # to be joined by this; another key may reach further
+                else:
+                    near.append((incident_id, *outlined))
+                    seen.add(incident_id)
+            near.sort(key=itemgetter(0))
+            for incident_id, first, last, takes, held in near:
                 if takes and (whole or self._scorer.could_join(side, held, first, last, self._newest)):
                     other = self._held.woken(incident_id)
                     yield other, self._scorer.score(side, other, self._newest)

@@ -150,8 +150,12 @@ class Scorer:
         """Of the alert that is looked at with hindsight; None where the newest is."""
         self._new = False
         """Whether nothing is known yet of how often places give alerts."""
-        self._worth_of: dict[tuple[str, frozenset[EntityKey]], tuple[bool, float]] = {}
-        self._reach = {kind: self._reach_of(kind) for kind in self._points}
+        self._worth_of: dict[tuple[str, bool, frozenset[EntityKey]], tuple[float, float, float]] = {}
+        self._slowest = {False: self._context, True: max(self._context, self._both_high)}
+        """By whether both sides may be High: the half life of a place."""
+        self._reach = {
+            high: {kind: self._reach_of(kind, half) for kind in self._points} for high, half in self._slowest.items()
+        }
         self._share: dict[int, float] = {
             Worth.HIGH: 1.0,
             Worth.PLAIN: 1.0,
@@ -166,45 +170,53 @@ class Scorer:
         rarity, _ = self._rarity(key, now)
         return self._points.get(key[0], 0.0) * rarity >= self._settings.anchor
 
-    def reach(self, key: EntityKey) -> float:
-        """Seconds beyond which that thing is worth too little to join by: what lies further away needn't be looked at because of it."""
-        return self._reach.get(key[0], self._horizon)
+    def reach(self, key: EntityKey, *, high: bool = True) -> float:
+        """Seconds beyond which that thing is worth too little to join by: what lies further away needn't be looked at because of it. `high`: whether
+        both sides may have alerts of High severity."""
+        return self._reach[high].get(key[0], self._horizon)
 
-    def _reach_of(self, kind: str) -> float:
+    def _reach_of(self, kind: str, context: float) -> float:
         points = self._points[kind]
-        if _family((kind,)) not in CONTEXT or not self._settings.anchor or points <= self._settings.anchor:
+        if not self._settings.anchor or points <= self._settings.anchor:
             return self._horizon
-        slowest = max(self._context, self._both_high)
-        return min(self._horizon, self._grace + slowest * math.log2(points / self._settings.anchor))
+        half = context if _family((kind,)) in CONTEXT else self._artefact
+        return min(self._horizon, self._grace + half * math.log2(points / self._settings.anchor))
 
     def could_join(self, one: Cluster, keys: Iterable[EntityKey], first: float, last: float, now: float) -> bool:
-        """Whether `score` could give a join at all with one that holds those keys from `first` to `last`, however close in time: what both hold
-        must be worth enough, and one thing the anchor. Most that are looked at share too little, and to see that costs far less than a score."""
+        """Whether `score` could give a join at all with one that holds those keys from `first` to `last`: what both hold must be worth enough after
+        the least time that can lie between them, and one thing the anchor. Most that are looked at share too little, and to see that costs far
+        less than a score."""
         self._keep_up(now)
-        shared = frozenset(one.things.keys() & keys)
-        known = self._worth_of.get((one.id, shared))
+        high, shared = one.may_be_high, frozenset(one.things.keys() & keys)
+        known = self._worth_of.get((one.id, high, shared))
         if known is None:
-            known = self._worth_of[one.id, shared] = self._most(one, shared, now)
-        most, reach = known
-        return most and max(one.first - last, first - one.last) <= reach + 1.0
+            known = self._worth_of[one.id, high, shared] = self._most(one, shared, now)
+        places, others, reach = known
+        gap = max(one.first - last, first - one.last)
+        if gap > reach + 1.0:
+            return False
+        late = max(gap - self._grace, 0.0)
+        most = places * 0.5 ** (late / self._slowest[high]) + others * 0.5 ** (late / self._artefact)
+        return bool(most >= self._settings.threshold - _ROUNDING)
 
-    def _most(self, one: Cluster, shared: frozenset[EntityKey], now: float) -> tuple[bool, float]:
-        """Whether shared keys could reach the threshold if no time had passed and nothing else spoke against them, and the seconds beyond which
-        none of them is worth the anchor."""
-        parts: dict[Thing, _Part] = {}
+    def _most(self, one: Cluster, shared: frozenset[EntityKey], now: float) -> tuple[float, float, float]:
+        """What shared keys are worth at most if no time has passed and nothing else speaks against them: those that age like places, and everything
+        else; and the seconds beyond which none of them is worth the anchor."""
+        parts: dict[bool, dict[Thing, _Part]] = {True: {}, False: {}}
         for key in shared:
             points = self._points.get(key[0], 0.0) * self._rarity(key, now)[0]
             thing = one.things[key]
             if points:
                 # A thing that anything but a supporting key names is held to be worth its best key without support's limit.
-                kind, held = key[0], parts.get(named := _one_name(thing))
+                of = parts[_family(key) in CONTEXT]
+                kind, held = key[0], of.get(named := _one_name(thing))
                 if held is not None:
                     kind, points = (held.kind if kind in SUPPORT else kind), max(points, held.points)
-                parts[named] = _Part(thing, kind, points, 0, False)
-        most = sum(points for _, points in _weighed(parts.values(), self._settings.support))
-        most += self._settings.next_tactic + self._settings.same_rule
-        reach = max((self.reach(key) for key in shared if self.may_anchor(key, now)), default=float("-inf"))
-        return most >= self._settings.threshold - _ROUNDING, reach
+                of[named] = _Part(thing, kind, points, 0, False)
+        places, others = (sum(p for _, p in _weighed(parts[c].values(), self._settings.support)) for c in (True, False))
+        others += self._settings.next_tactic + self._settings.same_rule
+        anchors = (self.reach(key, high=one.may_be_high) for key in shared if self.may_anchor(key, now))
+        return places, others, max(anchors, default=float("-inf"))
 
     def supports(self, key: EntityKey) -> bool:
         """Whether that kind of thing supports joins without making any."""
