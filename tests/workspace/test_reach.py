@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -9,15 +11,20 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from pypdf import PdfReader
 from tests.incidents.test_correlate import ANN, T0, WS1, alert
 from tests.workspace.house import House
 
 from tocsin.base.clock import ManualClock
 from tocsin.content import Content, load_packs, packs_dir
+from tocsin.detect.alert import iso
+from tocsin.incidents.export import to_json, verify
 from tocsin.incidents.judging import AssetRow, judge_of
+from tocsin.incidents.pdf import to_pdf
 from tocsin.lake import TableBatch
 from tocsin.tables import Entity
 from tocsin.workspace.aliases import Aliases
+from tocsin.workspace.reach import reach
 from tocsin.workspace.settings import Settings
 from tocsin.workspace.story import Stories
 
@@ -166,7 +173,7 @@ def test_what_the_incident_holds_is_not_reached_again(found: dict[str, Any]) -> 
 
 def test_of_what_no_row_tells_nothing_is_known(found: dict[str, Any]) -> None:
     said = {u["name"]: u["why"] for u in found["unknown"]}
-    assert said["Roles that an account takes in AWS"] == "nothing known: no row of AWSCloudTrail in this time"
+    assert said["Roles that an account takes in AWS"] == "no row of AWSCloudTrail in this time"
     assert "Machines that an account signs in to" not in said
     assert found["failed"] == []
 
@@ -183,3 +190,49 @@ def test_a_bare_name_never_stands_for_another_domain_s(house: House, stories: St
     house.incidents.add([alert("else", 500, Entity.host("ws5.contoso.com"))])
     (other,) = [i for i in house.incidents.page()["items"] if "ws5" in i["title"]]
     assert stories.reach(str(other["id"]))["things"] == []
+
+
+def test_the_proof_says_what_could_be_reached_and_as_of_when(house: House, stories: Stories) -> None:
+    made = stories.bundle(incident(house), audit=True)
+    told = made["sections"]["reach"]
+    live = stories.reach(incident(house))
+    assert {n: told[n] for n in live} == live
+    assert (told["at"], told["asked_by"]) == (iso(house.state.clock.now()), "local")
+    assert verify(to_json(made)).intact
+    text = " ".join("".join(p.extract_text() for p in PdfReader(io.BytesIO(to_pdf(made))).pages).split())
+    for part in (
+        "What could be reached from there",
+        f"As of {told['at'][:10]}",
+        "In a second step: CONTOSO\\bob",
+        "Of this nothing is known",
+    ):
+        assert part in text, part
+    changes: list[Any] = [
+        lambda m: m["sections"]["reach"]["things"].pop(0),
+        lambda m: m["sections"]["reach"].update(at="2020-01-01T00:00:00Z"),
+        lambda m: m["sections"].pop("reach"),
+    ]
+    for change in changes:
+        other = json.loads(to_json(made))
+        change(other)
+        found = verify(to_json(other))
+        assert not found.intact
+        assert "'reach'" in found.problems[0]
+
+
+def test_who_may_not_ask_exports_without_it_and_the_pages_say_so(house: House, stories: Stories) -> None:
+    made = stories.bundle(incident(house), audit=False, asks=False)
+    assert made["sections"]["reach"] == {"not_asked": "who exported it may not ask the tables"}
+    text = " ".join("".join(p.extract_text() for p in PdfReader(io.BytesIO(to_pdf(made))).pages).split())
+    assert "It was not asked: who exported it may not ask the tables." in text
+    eve = SimpleNamespace(name="eve", roles=frozenset(), table_scopes=frozenset({"IdentityInfo"}))
+    seen = stories.bundle(incident(house), audit=False, principal=eve)["sections"]["reach"]
+    assert seen["asked_by"] == "eve"
+    assert {t["type"] for t in seen["things"]} == {"SecurityGroup"}, "no more than she may see herself"
+
+
+def test_no_time_is_no_answer_and_says_so(house: House, content: Content) -> None:
+    told = reach(house, content, None, incident(house), seconds=0.0)
+    assert told["things"] == []
+    assert {f["why"] for f in told["failed"]} == {"There was no time left to ask."}
+    assert told["unknown"] == [], "what wasn't asked may well be known"

@@ -326,10 +326,18 @@ class _Folder(Desk):
         from tocsin import __version__
         from tocsin.incidents.export import bundle, to_json
         from tocsin.incidents.judging import judge_of
+        from tocsin.workspace.offline import open_stories
 
-        _, content = self._settings_and_content()
-        with self._state.read() as unit:
-            made = bundle(unit, find(unit, which), content, judge_of(unit, content), __version__)
+        settings, content = self._settings_and_content()
+        incident = self.id_of(which)
+        try:
+            with open_stories(settings.data, self._state, content) as stories:
+                made = stories.bundle(incident, audit=True)
+        except UsageError as error:
+            if error.code != "USE0006":
+                raise
+            with self._state.read() as unit:  # a state without tables: all but what these would tell
+                made = bundle(unit, incident, content, judge_of(unit, content), __version__)
         if not pdf:
             return to_json(made)
         from tocsin.incidents.pdf import to_pdf

@@ -59,10 +59,17 @@ def _sha(value: Any) -> str:
 
 
 def bundle(
-    unit: Unit, incident_id: str, content: Content, judge: Judge | None, product: str, *, audit: bool = True
+    unit: Unit,
+    incident_id: str,
+    content: Content,
+    judge: Judge | None,
+    product: str,
+    *,
+    audit: bool = True,
+    reach: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """All of an incident: itself with alerts, evidence, tasks and activity; its log; its meaning; actions with who decided; audit rows (null
-    where they are not asked for)."""
+    where they are not asked for); what could be `reach`ed, as the tables answered `at` a moment, or why they were `not_asked`."""
     whole = full(unit, incident_id)
     incident = from_row(unit.incidents.require(incident_id), unit.incidents.alerts_of(incident_id))
     told = narrative(incident, content, judge, done_of(unit, incident_id)) if incident.alerts else {}
@@ -74,6 +81,7 @@ def bundle(
         "incident": whole,
         "log": [e.to_dict() for e in unit.incidents.history.of(incident_id)],
         "narrative": {**told, "similar": similar(unit, incident_id)},
+        "reach": reach or {"not_asked": "there were no tables to ask"},
         "actions": [_action(r, history.get(r.id, ())) for r in rows],
         "audit": {
             "rows": [r.to_dict() for r in audited] if audit else None,

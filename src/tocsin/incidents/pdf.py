@@ -1,4 +1,5 @@
-"""The proof as pages for people (fpdf2): the summary, priority and its reasons, story, reach, tasks, activity, actions, hashes; its data attached.
+"""The proof as pages for people (fpdf2): summary, priority and its reasons, story, what it reached and could reach, tasks, activity, actions, hashes;
+its data attached.
 
 The same bundle gives the same bytes, as long as the same programs make them: `tocsin.incidents.export.product` names them.
 """
@@ -22,6 +23,8 @@ __all__ = ["to_pdf"]
 
 _INK, _DIM, _RULE, _FILL = (32, 31, 30), (96, 94, 92), (200, 198, 196), (243, 242, 241)
 _MOST_STEPS = 500
+_BELOW = 14
+"""Room in millimetres that a heading wants below itself: it never stands alone at a page's end."""
 
 
 def to_pdf(bundle: Mapping[str, Any]) -> bytes:
@@ -75,6 +78,8 @@ def to_pdf(bundle: Mapping[str, Any]) -> bytes:
         pdf.table(("Kind", "Name", "First seen", "Alerts", "Critical because"), things, (12, 36, 18, 8, 26))
         if len(found) > _MOST_STEPS:
             pdf.text(f"{len(found) - _MOST_STEPS:,} further things are in the attached data.")
+    if reach := sections.get("reach"):
+        _reach(pdf, reach)
     _work(pdf, sections)
     pdf.heading("Proof")
     pdf.text(
@@ -110,6 +115,39 @@ def _story(pdf: _Pages, told: Sequence[Mapping[str, Any]]) -> None:
         pdf.text(f"{len(steps) - _MOST_STEPS:,} further steps are in the attached data.")
     if patterns:
         pdf.text(f"Multistage patterns in it: {'; '.join(dict.fromkeys(p['title'] for p in patterns))}.")
+
+
+def _reach(pdf: _Pages, told: Mapping[str, Any]) -> None:
+    """What could be reached and wasn't yet, as of the moment at which the tables were asked."""
+    pdf.heading("What could be reached from there")
+    if why := told.get("not_asked"):
+        pdf.text(f"It was not asked: {why}.")
+        return
+    starts = ", ".join(s["label"] for s in told["starts"]) or "nothing: the incident names no account and no machine"
+    more = f" and {told['starts_left_out']} more, which were not asked" if told["starts_left_out"] else ""
+    rows = f", of rows from {_clock(told['from'])} to {_clock(told['to'])}" if told["from"] else ""
+    pdf.text(f"As of {_clock(told['at'])} UTC, asked by {told['asked_by']}{rows}. From {starts}{more}.")
+    things = [(t["type"], t["label"], _ways(t), t["why_critical"]) for t in told["things"]]
+    if things:
+        pdf.table(("Kind", "Name", "How", "Critical because"), things, (12, 28, 40, 20))
+    else:
+        pdf.text("Nothing is known that could be reached from there.")
+    if told["left_out"]:
+        pdf.text(f"{told['left_out']:,} further things were left out.")
+    if unknown := [(q["name"], q["why"]) for q in (*told["unknown"], *told["failed"])]:
+        pdf.table(("Of this nothing is known", "Why"), unknown, (50, 50))
+
+
+def _ways(thing: Mapping[str, Any]) -> str:
+    """The ways to a thing, each from what and how, and when it was last seen."""
+    said = [
+        f"{w['from']['label']} {w['how']}"
+        + (f", {w['seen']:,} times" if w["seen"] > 1 else "")
+        + (f", last {_clock(w['last'])}" if w["last"] else "")
+        for w in thing["ways"]
+    ]
+    said += [f"{thing['ways_left_out']} more ways"] if thing["ways_left_out"] else []
+    return ("In a second step: " if thing["hops"] > 1 else "") + "; ".join(said)
 
 
 def _work(pdf: _Pages, sections: Mapping[str, Any]) -> None:
@@ -176,7 +214,7 @@ class _Pages:
 
     def heading(self, text: str, size: int = 12) -> None:
         pdf = self._pdf
-        if pdf.will_page_break(size * 2):
+        if pdf.will_page_break(size * 2 + _BELOW):
             pdf.add_page()
         pdf.ln(3)
         said = self._lettered(text, "B", size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -21,7 +22,8 @@ from tocsin.state import State
 
 __all__ = ["reach"]
 
-_LIMITS = Limits(rows=2000, seconds=20.0)
+_SECONDS = 20.0
+_LIMITS = Limits(rows=2000, seconds=_SECONDS)
 _AT_ONCE = 3
 
 
@@ -33,10 +35,17 @@ class Parts(Protocol):
 
 
 def reach(
-    parts: Parts, content: Content, judge: Judge | None, incident_id: str, *, principal: Any = None
+    parts: Parts,
+    content: Content,
+    judge: Judge | None,
+    incident_id: str,
+    *,
+    principal: Any = None,
+    seconds: float | None = None,
 ) -> dict[str, Any]:
-    """What could be reached from the incident's accounts and machines, each thing with the ways to it; of what nothing is known because no row
-    tells of it, and what failed. NotFoundError for no such incident."""
+    """What could be reached from the incident's accounts and machines `at` this moment, each thing with the ways to it; of what nothing is known
+    because no row tells of it, and what failed. `seconds`: so long it may take; what isn't asked by then failed. NotFoundError: no such incident."""
+    now = parts.state.clock.now()
     with parts.state.read() as unit:
         incident = from_row(shown(unit, incident_id), unit.incidents.alerts_of(incident_id))
         if not incident.alerts:
@@ -44,15 +53,16 @@ def reach(
         else:
             starts, left_out = starts_of(unit, incident.entities())
     found = Reach(incident, judge)
-    asked = _Asked(parts.queries, content, principal)
+    asked = _Asked(parts.queries, content, principal, seconds)
     window = None
     if incident.alerts:
-        window = window_of(incident, parts.state.clock.now())
+        window = window_of(incident, now)
         asked.ask(parts.state, found, starts, window, hops=1)
         with parts.state.read() as unit:
             further, _ = starts_of(unit, found.next_things())
         asked.ask(parts.state, found, further, window, hops=2)
     return {
+        "at": iso(now),
         "from": iso(window[0]) if window else None,
         "to": iso(window[1]) if window else None,
         "starts": [s.to_dict() for kind in REACH_KINDS for s in starts[kind]],
@@ -66,8 +76,9 @@ def reach(
 class _Asked:
     """The questions of content, and what came of them."""
 
-    def __init__(self, queries: QueryService, content: Content, principal: Any) -> None:
+    def __init__(self, queries: QueryService, content: Content, principal: Any, seconds: float | None) -> None:
         self._queries, self._principal = queries, principal
+        self._until = None if seconds is None else time.monotonic() + seconds
         self._items = [i for i in content.incidents if i.kind == "reach"]
         self.unknown: list[dict[str, str]] = []
         self.failed: list[dict[str, str]] = []
@@ -91,9 +102,7 @@ class _Asked:
             if problem and not any(f["name"] == name for f in self.failed):
                 self.failed.append({"name": name, "why": problem})
             if empty and hops == 1:
-                self.unknown.append(
-                    {"name": name, "why": f"nothing known: no row of {' or '.join(empty)} in this time"}
-                )
+                self.unknown.append({"name": name, "why": f"no row of {' or '.join(empty)} in this time"})
             with state.read() as unit:
                 named = with_hosts(unit, rows)
             found.take(named, name, starts[str(item.document.value["entity"])], hops=hops)
@@ -109,8 +118,14 @@ class _Asked:
             "Start": window[0],
             "End": window[1],
         }
+        limits = _LIMITS
+        if self._until is not None:
+            left = self._until - time.monotonic()
+            if left <= 0:
+                return [], "There was no time left to ask.", []
+            limits = Limits(rows=_LIMITS.rows, seconds=min(_SECONDS, left))
         try:
-            result = self._queries.run(text, principal=self._principal, parameters=given, limits=_LIMITS)
+            result = self._queries.run(text, principal=self._principal, parameters=given, limits=limits)
             rows = result.dicts()
             empty = [] if rows else self._tables_if_empty(text, given, window)
         except ForbiddenError as error:

@@ -23,6 +23,8 @@ __all__ = ["Stories"]
 
 _AROUND = timedelta(hours=1)
 _HOSTS = 20
+_EXPORT_SECONDS = 30.0
+"""So long an export waits for what could be reached."""
 _QUERY = """declare query_parameters(Hosts:dynamic, From:datetime, To:datetime);
 IncidentProcesses(Hosts, From, To)"""
 _ENDS = """declare query_parameters(Hosts:dynamic, From:datetime, To:datetime);
@@ -85,11 +87,17 @@ class Stories:
             "ends_known": ends_known,
         }
 
-    def bundle(self, incident_id: str, *, audit: bool) -> dict[str, Any]:
-        """The incident's proof (see `tocsin.incidents.export`), with its audit rows if those may be seen."""
+    def bundle(self, incident_id: str, *, audit: bool, principal: Any = None, asks: bool = True) -> dict[str, Any]:
+        """The incident's proof (see `tocsin.incidents.export`), with its audit rows if those may be seen, and with what could be reached as the
+        principal may see it, unless they may not ask the tables."""
         content, judge = self._content(), self._judge()
+        found: dict[str, Any] = {"not_asked": "who exported it may not ask the tables"}
+        if asks:
+            by = getattr(principal, "name", None) or "local"
+            told = reach(self._parts, content, judge, incident_id, principal=principal, seconds=_EXPORT_SECONDS)
+            found = {"asked_by": by, **told}
         with self._parts.state.read() as unit:
-            return bundle(unit, incident_id, content, judge, __version__, audit=audit)
+            return bundle(unit, incident_id, content, judge, __version__, audit=audit, reach=found)
 
 
 def _with_parents(rows: list[dict[str, Any]]) -> Iterator[Mapping[str, Any]]:

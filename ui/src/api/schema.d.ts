@@ -733,7 +733,7 @@ export interface paths {
          * Export Incident
          * @description All of an incident with hashes, as JSON or as a PDF that carries the same; `tocsin incidents verify` checks either offline.
          *
-         *     Who may not read the audit log gets the hash of its head, not its rows.
+         *     Who may not read the audit log gets the hash of its head, not its rows; who may not ask the tables gets no `reach`.
          */
         get: operations["export_incident"];
         put?: never;
@@ -3380,7 +3380,7 @@ export interface components {
             product: string;
             /**
              * Sections
-             * @description incident, log, narrative, actions, audit
+             * @description incident, log, narrative, reach, actions, audit
              */
             sections: {
                 [key: string]: unknown;
@@ -6334,9 +6334,15 @@ export interface components {
         };
         /**
          * ReachFound
-         * @description What could be reached from what an incident holds, the critical first. `unknown`: of what nothing is known, because no row tells of it.
+         * @description What could be reached from what an incident holds, the critical first, as the tables answered `at` that moment. `unknown`: of what nothing
+         *     is known, because no row tells of it.
          */
         ReachFound: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
             /** Counts */
             counts: {
                 [key: string]: number;

@@ -241,8 +241,10 @@ class Unasked(Output):
 
 
 class ReachFound(Output):
-    """What could be reached from what an incident holds, the critical first. `unknown`: of what nothing is known, because no row tells of it."""
+    """What could be reached from what an incident holds, the critical first, as the tables answered `at` that moment. `unknown`: of what nothing
+    is known, because no row tells of it."""
 
+    at: Moment
     from_: Moment | None = Field(alias="from")
     to: Moment | None
     starts: list[ReachEnd]
@@ -270,7 +272,7 @@ class Bundle(Output):
     product: str
     hashes: dict[str, str]
     hash: str
-    sections: dict[str, Any] = Field(description="incident, log, narrative, actions, audit")
+    sections: dict[str, Any] = Field(description="incident, log, narrative, reach, actions, audit")
 
 
 @router.get(
@@ -286,11 +288,13 @@ def export_incident(
 ) -> Response:
     """All of an incident with hashes, as JSON or as a PDF that carries the same; `tocsin incidents verify` checks either offline.
 
-    Who may not read the audit log gets the hash of its head, not its rows.
+    Who may not read the audit log gets the hash of its head, not its rows; who may not ask the tables gets no `reach`.
     """
     from tocsin.incidents.export import to_json
 
-    made = workspace_of(request).stories.bundle(incident_id, audit=principal.may("audit.read"))
+    made = workspace_of(request).stories.bundle(
+        incident_id, audit=principal.may("audit.read"), principal=principal, asks=principal.may("query.run")
+    )
     name = f"incident-{made['sections']['incident']['number']}.{format}"
     if format == "pdf":
         from tocsin.incidents.pdf import to_pdf
