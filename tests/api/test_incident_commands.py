@@ -146,6 +146,8 @@ def test_everything_that_is_done_to_an_incident(served: Served, place: str) -> N
     assert (would["vetoes"], would["alerts"], would["shared"]) == ([], 1, [])
     assert run.json("merge", one, two, "--reason", "same person")["alert_count"] == 3
     assert run.show(two)["status"] == "Redirected"
+    assert len(run.json("alerts", two)["items"]) == 3, "links to it lead to where its alerts are"
+    assert run("graph", two) == run("graph", one)
     assert "incident.merge" in run.json("history", one)["items"][0]["kind"]
     assert "as they were before" in run("undo", one)
     parts = ("alert_count", "tags", "status", "owner", "severity", "title")
@@ -313,7 +315,7 @@ def test_a_filter_that_nothing_can_match_is_refused(
 def test_words_of_other_doors(served: Served, place: str) -> None:
     one, _ = fill(served, 25 if place == "server" else 26)
     run = Commands(served, place, "Responder")
-    with pytest.raises(TocsinError, match="Did you mean 'closed'"):
+    with pytest.raises(TocsinError, match="Did you mean 'Closed'"):
         run("set", one, "--words", "sentinel", "--status", "Closd")
     closing = ("--status", "Closed", "--classification", "BenignPositive", "--determination", "SuspiciousButExpected")
     made = run.json("set", one, "--words", "sentinel", *closing)

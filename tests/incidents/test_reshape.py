@@ -109,6 +109,19 @@ def test_tasks_come_along_and_go_back(desk: IncidentDesk) -> None:
         assert list(rebuild(unit, repair=False)) == []
 
 
+def test_links_lead_to_where_the_alerts_are_in_the_end(desk: IncidentDesk) -> None:
+    one, two, three = ids(desk)
+    merge(desk, two, three)
+    merge(desk, one, two)
+    assert {desk.get(gone)["redirect_to"] for gone in (two, three)} == {one}
+    assert {i["redirect_to"] for i in desk.page(statuses=("Redirected",))["items"]} == {one}
+    with pytest.raises(ConflictError) as refused, desk._state.write() as unit:
+        desk.move(unit, three, ["x"], None, reason="", actor=ANNA)
+    assert one in (refused.value.hint or "")
+    with desk._state.read() as unit:
+        assert unit.incidents.require(three).redirect_to == two, "the log keeps the step, so that it can be undone"
+
+
 def test_correlation_brings_tasks_along(desk: IncidentDesk) -> None:
     one, two, _ = ids(desk)
     with desk._state.write() as unit:

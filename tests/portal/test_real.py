@@ -98,6 +98,7 @@ def test_from_the_first_sign_in_to_a_resolved_incident(demo: Server, open_portal
     page.wait_for_selector("text=Moved to #")
     page.get_by_role("link", name="Incidents").first.click()
     expect(page.locator("tbody tr")).to_have_count(2)
+    addresses = page.locator("tbody tr a").evaluate_all("links => links.map(a => a.href)")
     page.get_by_label("Choose all on this page").check()
     page.get_by_role("button", name="Merge", exact=True).click()
     page.wait_for_selector("text=alert come in")
@@ -106,7 +107,17 @@ def test_from_the_first_sign_in_to_a_resolved_incident(demo: Server, open_portal
     page.get_by_role("dialog").get_by_role("button", name="Merge", exact=True).click()
     page.wait_for_selector("text=1 incident merged into #1")
     expect(page.locator("tbody tr")).to_have_count(1)
-    page.locator("tbody tr a").first.click()
+    kept = page.locator("tbody tr a").first.evaluate("a => a.href")
+    (gone,) = {a.split("?")[0] for a in addresses} - {kept.split("?")[0]}
+
+    # An old link leads to where the alerts are now; what was left behind can still be looked at.
+    page.goto(gone)
+    page.wait_for_selector("text=was merged into this incident")
+    assert page.url.startswith(kept.split("?")[0])
+    page.get_by_role("link", name="as it was left").click()
+    page.wait_for_selector("text=which has its alerts now")
+    assert page.url.startswith(gone)
+    page.get_by_role("link", name="Open it").click()
 
     page.get_by_role("button", name="Resolve", exact=True).click()
     dialog = page.get_by_role("dialog")

@@ -256,7 +256,9 @@ class IncidentSummary(Output):
         default=[], description="Its alerts without entities and evidence, first 50 by time"
     )
     products: list[str] = Field(default=[], description="Makers of its alerts")
-    redirect_to: str | None = Field(default=None, description="Id of the incident that it was merged into")
+    redirect_to: str | None = Field(
+        default=None, description="Id of the incident that has its alerts now: links lead there"
+    )
     phase: Phase | None = Field(default=None, description="Where people are in answering it")
     roles: dict[str, str] = Field(default={}, description="User by role")
     acknowledged: Moment | None = Field(default=None, description="When a person took it")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import getpass
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import typer
 
 from tocsin.base.errors import UsageError, did_you_mean
 from tocsin.cli.connected import connected, option
+from tocsin.cli.desk import Desk
 from tocsin.cli.remote import AnyServer, Ca, Remote, TokenFile, works_on_server
 
 if TYPE_CHECKING:
@@ -43,70 +43,6 @@ Server = AnyServer
 _EVERY = "New,InProgress,Resolved,Redirected"
 
 
-class Desk(ABC):
-    """What the commands ask for. Incidents are named by number (with or without #) or id; errors are the API's."""
-
-    @abstractmethod
-    def proof(self, which: str, *, pdf: bool) -> bytes:
-        """Its proof as a file; see `tocsin.incidents.export`."""
-
-    @abstractmethod
-    def page(self, **wanted: Any) -> Mapping[str, Any]:
-        """A page of the queue."""
-
-    @abstractmethod
-    def show(self, which: str) -> dict[str, Any]:
-        """One incident in full."""
-
-    @abstractmethod
-    def read(self, which: str, what: str, **wanted: Any) -> Mapping[str, Any]:
-        """A part of its page: alerts, entities, story, narrative, priority, processes or reach, in the API's shape and by the API's parameters."""
-
-    @abstractmethod
-    def log(self, which: str) -> Sequence[Mapping[str, Any]]:
-        """Its log, oldest first."""
-
-    @abstractmethod
-    def graph(self, which: str) -> Mapping[str, Any]:
-        """Its things, and the alerts that name two of them."""
-
-    @abstractmethod
-    def metrics(self, start: datetime, end: datetime, by: str) -> Mapping[str, Any]:
-        """The figures of a period."""
-
-    @abstractmethod
-    def neighbours(self, which: str) -> Sequence[Mapping[str, Any]]:
-        """What else would join it."""
-
-    @abstractmethod
-    def edit(self, which: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Changes members; the incident as it is then."""
-
-    @abstractmethod
-    def perform(self, kind: str, given: Mapping[str, Any], which: str) -> dict[str, Any]:
-        """Does one of the incident actions that need no approval; the incident as it is then."""
-
-    @abstractmethod
-    def preview_merge(self, which: str, sources: Sequence[str]) -> Mapping[str, Any]:
-        """What a merge would make."""
-
-    @abstractmethod
-    def actions(self, which: str) -> Sequence[Mapping[str, Any]]:
-        """What was done to it, newest first, edits too."""
-
-    @abstractmethod
-    def undo(self, action: str) -> Mapping[str, Any]:
-        """Takes an action back; the action as it is then."""
-
-    @abstractmethod
-    def tune(self, what: str, *given: Any) -> Any:
-        """Asks for weights or sets them: weights, preview, set, history, undo, report."""
-
-    @abstractmethod
-    def id_of(self, which: str) -> str:
-        """The id behind a number or id."""
-
-
 class _Over(Desk):
     """A server, over its API."""
 
@@ -127,19 +63,23 @@ class _Over(Desk):
                 return {**found, "items": items}
 
     def id_of(self, which: str) -> str:
+        found = self.brief(which) if which.removeprefix("#").isdigit() else None
+        return which if found is None else str(found["id"])
+
+    def brief(self, which: str) -> Mapping[str, Any] | None:
         number = which.removeprefix("#")
-        if number.isdigit():
-            for item in self.page(q=f"#{number}", status=_EVERY, limit=50)["items"]:
-                if item["number"] == int(number):
-                    return str(item["id"])
-        return which
+        asked = f"#{number}" if number.isdigit() else which
+        for item in self.page(q=asked, status=_EVERY, limit=50, alerts=0)["items"]:
+            if item["id"] == which or (number.isdigit() and item["number"] == int(number)):
+                return {n: item[n] for n in ("id", "number", "redirect_to")}
+        return None
 
     def show(self, which: str) -> dict[str, Any]:
         found: dict[str, Any] = self._remote.ask("GET", self._path(which))
         return found
 
     def read(self, which: str, what: str, **wanted: Any) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self._remote.ask("GET", f"{self._path(which)}/{what}", **wanted)
+        found: Mapping[str, Any] = self._remote.ask("GET", f"{self._path(self.holder(which))}/{what}", **wanted)
         return found
 
     def log(self, which: str) -> Sequence[Mapping[str, Any]]:
@@ -147,7 +87,7 @@ class _Over(Desk):
         return found
 
     def graph(self, which: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self._remote.ask("GET", f"{self._path(which)}/graph")
+        found: Mapping[str, Any] = self._remote.ask("GET", f"{self._path(self.holder(which))}/graph")
         return found
 
     def metrics(self, start: datetime, end: datetime, by: str) -> Mapping[str, Any]:
@@ -287,6 +227,13 @@ class _Folder(Desk):
         with self._state.read() as unit:
             return find(unit, which)
 
+    def brief(self, which: str) -> Mapping[str, Any] | None:
+        from tocsin.incidents.answers import told
+
+        with self._state.read() as unit:
+            row = unit.incidents.get(find(unit, which))
+            return None if row is None else {n: told(unit, row)[n] for n in ("id", "number", "redirect_to")}
+
     def show(self, which: str) -> dict[str, Any]:
         from tocsin.incidents.desk import full
 
@@ -297,7 +244,7 @@ class _Folder(Desk):
         from tocsin.incidents.judging import judge_of
         from tocsin.incidents.meaning import meaning
 
-        incident, (desk, _) = self.id_of(which), self._desks()
+        incident, (desk, _) = self.holder(which), self._desks()
         text = wanted.pop("q", "")
         if what == "alerts":
             severities = tuple(s for s in wanted.pop("severity").split(",") if s)
@@ -345,7 +292,7 @@ class _Folder(Desk):
         return to_pdf(made)
 
     def graph(self, which: str) -> Mapping[str, Any]:
-        graph: Mapping[str, Any] = self.show(which)["graph"]
+        graph: Mapping[str, Any] = self.show(self.holder(which))["graph"]
         return graph
 
     def metrics(self, start: datetime, end: datetime, by: str) -> Mapping[str, Any]:

@@ -6,12 +6,13 @@ from typing import Any
 
 from tocsin.detect.alert import iso
 from tocsin.incidents import store
+from tocsin.incidents.merged import final
 from tocsin.incidents.model import Status
 from tocsin.incidents.pages import entry
 from tocsin.incidents.story import graph, story
 from tocsin.state import IncidentRow, NotFoundError, Unit, text_of
 
-__all__ = ["full", "shown", "summary"]
+__all__ = ["full", "shown", "summary", "told"]
 
 
 def shown(unit: Unit, incident_id: str) -> IncidentRow:
@@ -29,7 +30,7 @@ def full(unit: Unit, incident_id: str) -> dict[str, Any]:
     incident = store.from_row(row, alerts)
     activity = unit.incidents.activity_of(row.id)
     return {
-        **summary(row),
+        **told(unit, row),
         "story": [s.to_dict() for s in story(incident)],
         "graph": graph(incident),
         "alerts": alerts,
@@ -39,6 +40,14 @@ def full(unit: Unit, incident_id: str) -> dict[str, Any]:
         "activity": [entry(a) for a in activity],
         "activity_count": len(activity),
     }
+
+
+def told(unit: Unit, row: IncidentRow) -> dict[str, Any]:
+    """The summary, a merged incident's with where links to it lead."""
+    made = summary(row)
+    if row.redirect_to:
+        made["redirect_to"] = final(unit, row).id
+    return made
 
 
 def summary(row: IncidentRow) -> dict[str, Any]:

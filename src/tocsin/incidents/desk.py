@@ -20,7 +20,7 @@ from tocsin.base.errors import TocsinError
 from tocsin.content import Content
 from tocsin.detect.alert import Alert, iso
 from tocsin.incidents import history, judging, life, metrics, rejudge, reshape, store, tasks
-from tocsin.incidents.answers import full, shown, summary
+from tocsin.incidents.answers import full, shown, summary, told
 from tocsin.incidents.correlate import CorrelationSettings, IncidentChange, merge_vetoes
 from tocsin.incidents.life import Actor
 from tocsin.incidents.memory import note_learned
@@ -384,9 +384,10 @@ class IncidentDesk:
             counts, exact = unit.incidents.counts(wanted), unit.incidents.counts_all(wanted)
             briefs = unit.incidents.alert_briefs({r.id: r.alert_count for r in rows}, each=alerts)
             done = unit.incidents.tasks.counts([r.id for r in rows])
+            summaries = {r.id: told(unit, r) for r in rows}
         items = [
             {
-                **summary(row),
+                **summaries[row.id],
                 "tasks_done": done.get(row.id, (0, 0))[0],
                 "tasks_total": done.get(row.id, (0, 0))[1],
                 "alerts": [{**a, "time": text_of(a["time"]), "end": text_of(a["end"])} for a in briefs.get(row.id, ())],
@@ -411,7 +412,7 @@ class IncidentDesk:
         """One incident as it is opened: its first alerts and newest activity (see `Pages.opened`); NotFoundError when there is none to show."""
         with self._state.read() as unit:
             row = shown(unit, incident_id)
-            return {**summary(row), **self._pages.opened(unit, row)}
+            return {**told(unit, row), **self._pages.opened(unit, row)}
 
     def prepare(self) -> None:
         """Makes one large incident ready to be opened that changed since; to be called now and then."""

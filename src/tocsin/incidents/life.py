@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from tocsin.base.errors import UsageError, did_you_mean
 from tocsin.detect.alert import SEVERITIES, iso
+from tocsin.incidents.merged import final
 from tocsin.incidents.model import Incident, Status
 from tocsin.incidents.store import from_row, moment, touched, write
 from tocsin.state import ConflictError, IncidentRow, Unit
@@ -148,11 +149,9 @@ def workable(unit: Unit, incident_id: str) -> IncidentRow:
 
 def _not_merged(unit: Unit, row: IncidentRow) -> None:
     if row.status == Status.REDIRECTED:
-        number, there = row.number, row
-        while there.status == Status.REDIRECTED and there.redirect_to:  # what it went into may have been merged, too
-            there = unit.incidents.require(there.redirect_to)
+        there = final(unit, row)
         raise ConflictError(
-            f"Incident #{number} was merged into another.",
+            f"Incident #{row.number} was merged into another.",
             hint=f"Change incident {there.id} (#{there.number}) instead.",
         )
 

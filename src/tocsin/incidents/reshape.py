@@ -15,6 +15,7 @@ from tocsin.base.ids import stable_id
 from tocsin.incidents.correlate import entity_keys, merge_vetoes
 from tocsin.incidents.judging import group_vetoes
 from tocsin.incidents.life import Actor, IncidentChangeError
+from tocsin.incidents.merged import final
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
 from tocsin.incidents.store import bring_comments, bring_tasks, from_row, write
 from tocsin.incidents.view import incident_summary
@@ -73,7 +74,7 @@ def preview(unit: Unit, target_id: str, source_ids: Sequence[str]) -> Preview:
     count = sum(len(s.alerts) for s in sources)
     if not count and not target.alerts:
         raise ConflictError(
-            f"There is nothing to merge: {' '.join(dict.fromkeys(vetoes))}", hint=f"Use {target.redirect_to}."
+            f"There is nothing to merge: {' '.join(dict.fromkeys(vetoes))}", hint=_instead(unit, target)
         )
     for source in sources:
         _absorb(target, source, None)
@@ -167,7 +168,7 @@ def move(
 
     IncidentChangeError for alerts that the origin doesn't hold or for all of them, ConflictError for a closed or merged incident.
     """
-    origin = _open(_incident(unit, origin_id, lock=True))
+    origin = _open(unit, origin_id)
     wanted = list(dict.fromkeys(alert_ids))
     if missing := [a for a in wanted if a not in origin.alert_ids()]:
         raise IncidentChangeError(f"Incident #{origin.number} has no alert {missing[0]}.")
@@ -193,7 +194,7 @@ def move(
             updated=now,
         )
     else:
-        target = _open(_incident(unit, target_id, lock=True))
+        target = _open(unit, target_id)
     target.alerts = sorted((*target.alerts, *arriving), key=lambda a: (a.alert.time, a.alert.id))
     origin.alerts = [a for a in origin.alerts if a.alert.id not in set(wanted)]
     write(unit, target, by=actor.name, source=actor.source, linked=arriving)
@@ -230,7 +231,7 @@ def move(
 def unmove(unit: Unit, undo: Mapping[str, Any], *, actor: Actor) -> str:
     """Brings moved alerts back. An incident that was made for them alone is merged away. ConflictError when they have gone elsewhere since."""
     target = _incident(unit, undo["target"], lock=True)
-    origin = _open(_incident(unit, undo["origin"], lock=True))
+    origin = _open(unit, undo["origin"])
     wanted = [a["id"] for a in undo["alerts"]]
     if target.status is Status.REDIRECTED or not set(wanted) <= target.alert_ids():
         raise ConflictError("Some of the alerts have been moved elsewhere since: they are not brought back.")
@@ -288,14 +289,18 @@ def _incident(unit: Unit, incident_id: str, *, lock: bool) -> Incident:
     return from_row(row, unit.incidents.alerts_of(row.id))
 
 
-def _open(incident: Incident) -> Incident:
+def _open(unit: Unit, incident_id: str) -> Incident:
+    incident = _incident(unit, incident_id, lock=True)
     if incident.status is Status.REDIRECTED:
-        raise ConflictError(
-            f"Incident #{incident.number} was merged into another.", hint=f"Use {incident.redirect_to}."
-        )
+        raise ConflictError(f"Incident #{incident.number} was merged into another.", hint=_instead(unit, incident))
     if incident.status is Status.RESOLVED:
         raise ConflictError(f"Incident #{incident.number} is resolved.", hint="Open it again first.")
     return incident
+
+
+def _instead(unit: Unit, incident: Incident) -> str:
+    there = final(unit, unit.incidents.require(incident.id))
+    return f"Use {there.id} (#{there.number}) instead."
 
 
 def _absorb(target: Incident, source: Incident, why: Reason | None) -> None:

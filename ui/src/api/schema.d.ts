@@ -4791,7 +4791,7 @@ export interface components {
             reasons: components["schemas"]["Reason"][];
             /**
              * Redirect To
-             * @description Id of the incident that it was merged into
+             * @description Id of the incident that has its alerts now: links lead there
              */
             redirect_to: string | null;
             /**
@@ -5049,7 +5049,7 @@ export interface components {
             reasons: components["schemas"]["Reason"][];
             /**
              * Redirect To
-             * @description Id of the incident that it was merged into
+             * @description Id of the incident that has its alerts now: links lead there
              */
             redirect_to: string | null;
             /**

@@ -91,6 +91,14 @@ const incidents = createRoute({
 export const INCIDENT_TABS = ["story", "alerts", "assets", "processes", "tasks", "activity", "actions"] as const;
 export type IncidentTab = (typeof INCIDENT_TABS)[number];
 
+export interface IncidentSearch {
+  tab?: IncidentTab;
+  alert?: string;
+  entity?: string;
+  /** The merged incident that a link named and that led here; of a merged one itself: that it is to be shown all the same. */
+  merged?: string;
+}
+
 const incident = createRoute({
   getParentRoute: () => signedIn,
   path: "/incidents/$id",
@@ -98,10 +106,11 @@ const incident = createRoute({
     patient(() => import("~/pages/incident/IncidentPage")),
     "IncidentPage",
   ),
-  validateSearch: (search: Record<string, unknown>): { tab?: IncidentTab; alert?: string; entity?: string } => ({
+  validateSearch: (search: Record<string, unknown>): IncidentSearch => ({
     tab: INCIDENT_TABS.find((tab) => tab === search.tab),
     alert: text(search.alert),
     entity: text(search.entity),
+    merged: text(search.merged),
   }),
 });
 

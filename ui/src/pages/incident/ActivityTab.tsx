@@ -35,7 +35,7 @@ const ICONS: Record<string, ReactNode> = {
 export function ActivityTab({ incident }: { incident: Incident }) {
   const [text, setText] = useDraft(`comment.${incident.id}`);
   const [only, setOnly] = useState(false);
-  const may = useMay("incidents.manage");
+  const may = useMay("incidents.manage") && !incident.redirect_to;
   const comment = useComment(incident.id);
   const entries = [...incident.activity].reverse().filter((entry) => !only || entry.kind === "comment");
   const notices = useNotices();

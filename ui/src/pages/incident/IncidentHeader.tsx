@@ -13,7 +13,7 @@ import {
 import { Link } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
-import { LOCKED, sessionQuery, useChangeIncident, usersQuery } from "~/api/queries";
+import { incidentQuery, LOCKED, sessionQuery, useChangeIncident, usersQuery } from "~/api/queries";
 import { type Incident, type IncidentPatch, SEVERITIES, STATUSES } from "~/api/types";
 import { useMay } from "~/app/permissions";
 import {
@@ -34,10 +34,26 @@ import css from "./Incident.module.css";
 import { ResolveDialog } from "./ResolveDialog";
 import { Tags } from "./Tags";
 
-export function IncidentHeader({ incident }: { incident: Incident }) {
+/** That a link to another incident, which was merged into this one, led here. */
+function Arrived({ incident, from }: { incident: Incident; from: string }) {
+  const { data: other } = useQuery(incidentQuery(from));
+  if (other?.redirect_to !== incident.id) return null;
+  return (
+    <MessageBar intent="info">
+      <MessageBarBody>
+        #{other.number} was merged into this incident.{" "}
+        <Link to="/incidents/$id" params={{ id: from }} search={{ tab: "activity", merged: from }}>
+          Open #{other.number} as it was left
+        </Link>
+      </MessageBarBody>
+    </MessageBar>
+  );
+}
+
+export function IncidentHeader({ incident, from }: { incident: Incident; from?: string }) {
   const notices = useNotices();
   const change = useChangeIncident(incident.id);
-  const may = useMay("incidents.manage");
+  const may = useMay("incidents.manage") && !incident.redirect_to;
   const [dialog, setDialog] = useState<"resolve" | "comment" | null>(null);
   const apply = (patch: IncidentPatch, done: string) =>
     change.mutate(patch, {
@@ -62,6 +78,8 @@ export function IncidentHeader({ incident }: { incident: Incident }) {
             </Link>
           </MessageBarBody>
         </MessageBar>
+      ) : from ? (
+        <Arrived incident={incident} from={from} />
       ) : null}
       <div className={css.titleRow}>
         <PriorityChip score={incident.priority} reasons={incident.reasons} large />

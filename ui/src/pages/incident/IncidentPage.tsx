@@ -1,7 +1,7 @@
 import { Tab, TabList } from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
-import { useNavigate, useParams, useSearch } from "@tanstack/react-router";
-import { lazy, Suspense } from "react";
+import { Navigate, useNavigate, useParams, useSearch } from "@tanstack/react-router";
+import { lazy, Suspense, useEffect, useRef } from "react";
 import { actionsQuery, incidentQuery } from "~/api/queries";
 import type { IncidentTab } from "~/app/router";
 import { patient } from "~/app/patient";
@@ -36,7 +36,11 @@ export function IncidentPage() {
   useTitle(incident ? `#${incident.number} ${incident.title}` : "Incident");
   const tab: IncidentTab = search.tab ?? "story";
   const go = (change: { tab?: IncidentTab } & Selection) =>
-    void navigate({ to: "/incidents/$id", params: { id }, search: { tab: search.tab, ...change }, replace: true });
+    void navigate({ to: "/incidents/$id", params: { id }, search: { tab: search.tab, merged: search.merged, ...change }, replace: true });
+  const worked = useRef("");
+  useEffect(() => {
+    if (incident && !incident.redirect_to) worked.current = incident.id;
+  }, [incident]);
 
   if (!incident) {
     return (
@@ -46,11 +50,14 @@ export function IncidentPage() {
       </div>
     );
   }
+  // A link to a merged incident leads to where its alerts are. One that is merged while somebody works on it only says so.
+  if (incident.redirect_to && search.merged !== incident.id && worked.current !== incident.id)
+    return <Navigate to="/incidents/$id" params={{ id: incident.redirect_to }} search={{ ...search, merged: incident.id }} replace />;
   const waiting = actions.data?.items.filter((a) => a.status === "Proposed").length ?? 0;
   const selection: Selection = { alert: search.alert, entity: search.entity };
   return (
     <div className={css.page} data-fill={tab === "story" || tab === "alerts" || undefined}>
-      <IncidentHeader incident={incident} />
+      <IncidentHeader incident={incident} from={search.merged} />
       <TabList
         aria-label="Parts of the incident"
         selectedValue={tab}
