@@ -93,6 +93,7 @@ def test_what_is_near_the_alerts_stays() -> None:
     assert more > 0
 
 
+_UIDS = st.sampled_from(["", "{A-1}", "{A-2}", "{A-3}", "77"])
 _ROWS = st.lists(
     st.builds(
         row,
@@ -100,6 +101,14 @@ _ROWS = st.lists(
         st.integers(0, 4),
         st.none() | st.integers(1, 4),
         st.none() | st.integers(0, 4),
+    )
+    | st.builds(
+        lambda uid, minute, parent, pid, parent_pid: sysmon(uid, minute, parent, Pid=pid, ParentPid=parent_pid),
+        _UIDS,
+        st.integers(0, 4),
+        _UIDS,
+        st.none() | st.integers(1, 4),
+        st.none() | st.integers(1, 4),
     ),
     max_size=25,
 )
@@ -116,7 +125,7 @@ def test_whatever_the_rows_say_it_is_a_forest(rows: list[dict[str, Any]]) -> Non
             step = step.parent  # type: ignore[assignment]
     roots, _ = prune(nodes)
     shown = sum(count(to_dict(r)) for r in roots)
-    assert shown >= len({(n.host, n.pid, n.started) for n in nodes})
+    assert shown == len(nodes)
 
 
 def count(tree: dict[str, Any]) -> int:
@@ -189,3 +198,84 @@ def test_nobody_starts_anything_after_its_end(starts: list[tuple[int, int, int]]
         if node.ended is not None:
             assert node.started is None or node.started <= node.ended + timedelta(seconds=1)
             assert all(c.started is None or c.started <= node.ended + timedelta(seconds=1) for c in node.children)
+
+
+def sysmon(uid: str, minute: float, parent: str = "", **more: Any) -> dict[str, Any]:
+    """A row whose collector lost the process's own number: it has the unique ids, and its parent's number."""
+    return {
+        "Host": "WS1",
+        "Uid": uid,
+        "Started": T0 + timedelta(minutes=minute),
+        "File": "cmd.exe",
+        "ParentUid": parent,
+        **more,
+    }
+
+
+def of(nodes: list[Node], uid: str) -> Node:
+    (found,) = [n for n in nodes if n.uid == uid]
+    return found
+
+
+def test_unique_ids_link_with_certainty_where_numbers_are_lost() -> None:
+    nodes = build(
+        [
+            sysmon("{A-1}", 1, "{A-0}", ParentPid=4),
+            sysmon("{a-2}", 2, "{A-1}", ParentPid=100),
+            sysmon("{A-3}", 3, "{A-2}"),
+        ]
+    )
+    first, second, third = (of(nodes, f"a-{n}") for n in (1, 2, 3))
+    assert (second.parent, third.parent, second.certain, third.certain) == (first, second, True, True)
+    assert (first.pid, second.pid, third.pid) == (100, None, None), (
+        "a child told its parent's number, nobody the others'"
+    )
+    assert first.parent is not None
+    assert (first.parent.pid, first.parent.uid, first.parent.seen, first.certain) == (4, "a-0", False, True)
+
+
+def test_a_number_that_came_back_doesn_t_mislead_who_has_unique_ids() -> None:
+    rows = [
+        sysmon("{A-1}", 1, Pid=100),
+        sysmon("{A-2}", 10, Pid=100),
+        sysmon("{A-3}", 11, "{A-1}", Pid=7, ParentPid=100),
+        sysmon("{A-4}", 12, "{A-9}", Pid=8, ParentPid=100),
+        sysmon("{A-5}", 13, "{00000000-0000-0000-0000-000000000000}", Pid=9, ParentPid=100),
+    ]
+    nodes = build(rows, [{"Host": "WS1", "Pid": 100, "Uid": "{A-1}", "Ended": T0 + timedelta(minutes=20)}])
+    assert of(nodes, "a-3").parent is of(nodes, "a-1")
+    stranger = of(nodes, "a-4").parent
+    assert stranger is of(nodes, "a-9"), "it is neither of the two that had the number"
+    assert not stranger.seen
+    assert (of(nodes, "a-5").parent, of(nodes, "a-5").certain) == (of(nodes, "a-2"), False), (
+        "zeros are no id: by number then"
+    )
+    assert (of(nodes, "a-1").ended, of(nodes, "a-2").ended) == (T0 + timedelta(minutes=20), None), "the end tells whose"
+
+
+def test_another_source_tells_the_number_of_the_same_process() -> None:
+    """4688 has the number and whole seconds, Sysmon the unique id and more of them: one process, and each knows what the other does."""
+    event = {**row(100, 1, 4, File="cmd.exe", Command="cmd /c x"), "Account": "CORP\\ann"}
+    both = [sysmon("{A-1}", 1.009, "{A-0}", ParentPid=4, Command="cmd /c x", Sha256="ab"), sysmon("{A-2}", 2, "{A-1}")]
+    later = row(8, 3, 100)
+    for rows in ([event, *both, later], [*both, later, event]):
+        nodes = build(rows)
+        first = of(nodes, "a-1")
+        assert (first.pid, first.account, first.sha256) == (100, "CORP\\ann", "ab")
+        assert first.started == T0 + timedelta(minutes=1.009), "the finer clock"
+        assert [(c.uid, c.pid) for c in sorted(first.children, key=lambda c: c.uid)] == [("", 8), ("a-2", None)]
+
+
+def test_two_that_could_be_meant_stay_apart() -> None:
+    twins = [sysmon("{A-1}", 1, ParentPid=4), sysmon("{A-2}", 1.002, ParentPid=4)]
+    nodes = build([*twins, row(100, 1, 4, File="cmd.exe")])
+    assert (of(nodes, "a-1").pid, of(nodes, "a-2").pid) == (None, None)
+    assert find(nodes, 100, 1).uid == ""
+    others = [
+        row(100, 1, 5, File="cmd.exe"),
+        row(101, 1, 4, File="other.exe"),
+        row(102, 1, 4, File="cmd.exe", Command="cmd /c y"),
+        row(103, 1.1, 4, File="cmd.exe"),
+    ]
+    for other in others:
+        assert of(build([sysmon("{A-1}", 1, ParentPid=4, Command="cmd /c x"), other]), "a-1").pid is None, other

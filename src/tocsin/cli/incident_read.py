@@ -197,7 +197,7 @@ def processes(desk: Desk, incident: Which) -> Any:
     """Print the process trees of an incident's hosts, what is near its alerts: who started what, and what ended when.
 
     A line has start, host's process id, account and command; a star and how many alerts are about it. `?` before an id: nobody saw it start;
-    `~`: its parent is known by id alone.
+    `~`: its parent is known by id alone; `-`: no row tells its id.
     """
     return desk.read(incident, "processes")
 
@@ -224,7 +224,9 @@ def _say_processes(found: Mapping[str, Any]) -> None:
         f"{found['left_out']} further processes are near its alerts" if found["left_out"] else "",
         f"{found['hosts_left_out']} of its hosts weren't looked at" if found["hosts_left_out"] else "",
         "there were more rows than a query gives" if found["truncated"] else "",
-        "" if found["ends_known"] else "when processes ended may not be read",
+        ""
+        if found["ends_known"]
+        else "the tables of event logs may not be read: when processes ended, and some starts, aren't known",
     ):
         if said:
             say(said, error=True)
@@ -236,7 +238,9 @@ def _process(node: Mapping[str, Any]) -> str:
     ended = f" to {node['ended'][11:19]}" if node["ended"] else ""
     alerts = f"  * {len(node['alerts'])} alert{'' if len(node['alerts']) == 1 else 's'}" if node["alerts"] else ""
     account = f"  {node['account']}" if node["account"] else ""
-    return f"{'' if node['certain'] else '~'}{mark}{node['pid']}  {started}{ended}{account}  {node['command'] or node['file'] or 'unknown'}{alerts}"
+    number = "-" if node["pid"] is None else node["pid"]
+    said = node["command"] or node["file"] or "unknown"
+    return f"{'' if node['certain'] else '~'}{mark}{number}  {started}{ended}{account}  {said}{alerts}"
 
 
 def reach(desk: Desk, incident: Which) -> Any:

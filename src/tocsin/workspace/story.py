@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,6 +27,8 @@ _EXPORT_SECONDS = 30.0
 """So long an export waits for what could be reached."""
 _QUERY = """declare query_parameters(Hosts:dynamic, From:datetime, To:datetime);
 IncidentProcesses(Hosts, From, To)"""
+_EVENTS = """declare query_parameters(Hosts:dynamic, From:datetime, To:datetime);
+IncidentProcessEvents(Hosts, From, To)"""
 _ENDS = """declare query_parameters(Hosts:dynamic, From:datetime, To:datetime);
 IncidentProcessEnds(Hosts, From, To)"""
 
@@ -67,15 +69,19 @@ class Stories:
         names = sorted({n for h in hosts[:_HOSTS] for n in (h, h.split(".")[0])})
         given = {"Hosts": names, "From": since, "To": until}
         result = self._parts.queries.run(_QUERY, principal=principal, parameters=given)
-        # Who may read the starts alone gets the trees without the ends.
+        rows = list(_with_parents(result.dicts()))
+        # Who may not read the tables of event logs gets the trees without what these tell more: starts that sensors don't, and ends.
         ends: list[dict[str, Any]] = []
-        ends_known = True
+        truncated, ends_known = result.truncated, True
         try:
+            events = self._parts.queries.run(_EVENTS, principal=principal, parameters=given)
             told = self._parts.queries.run(_ENDS, principal=principal, parameters=given)
+            rows += [{**r, "Started": _moment(r["Started"])} for r in events.dicts()]
             ends = [{**r, **{n: _moment(r[n]) for n in ("Ended", "Started")}} for r in told.dicts()]
+            truncated = truncated or events.truncated or told.truncated
         except ForbiddenError:
             ends_known = False
-        nodes = processes.build(_with_parents(result.dicts()), ends)
+        nodes = processes.build(rows, ends)
         _mark(nodes, incident)
         roots, left_out = processes.prune(nodes)
         return {
@@ -83,7 +89,7 @@ class Stories:
             "left_out": left_out,
             "hosts": hosts[:_HOSTS],
             "hosts_left_out": max(0, len(hosts) - _HOSTS),
-            "truncated": result.truncated or bool(ends_known and told.truncated),
+            "truncated": truncated,
             "ends_known": ends_known,
         }
 
@@ -109,6 +115,7 @@ def _with_parents(rows: list[dict[str, Any]]) -> Iterator[Mapping[str, Any]]:
             yield {
                 "Host": row["Host"],
                 "Pid": row["ParentPid"],
+                "Uid": row.get("ParentUid"),
                 "Started": row["ParentStarted"],
                 "File": row["ParentFile"],
                 "Command": row["ParentCommand"],
@@ -120,30 +127,41 @@ def _with_parents(rows: list[dict[str, Any]]) -> Iterator[Mapping[str, Any]]:
 
 
 _PIDS: list[tuple[str, str]] = [(pid, started) for pid, started in COLUMNS["processes"]["ids"]]
+_UIDS = ("ProcessUniqueId", "InitiatingProcessUniqueId")
+"""Columns with a process's unique id, that of what a row is about first."""
 _CLOSE = timedelta(seconds=2)
 
 
 def _mark(nodes: list[processes.Node], incident: Incident) -> None:
     """Which process which alert is about: by the process that it names, else by its evidence's ids and times."""
     by_id: dict[int, list[processes.Node]] = {}
+    by_uid: dict[str, list[processes.Node]] = {}
     for node in nodes:
-        by_id.setdefault(node.pid, []).append(node)
+        if node.pid is not None:
+            by_id.setdefault(node.pid, []).append(node)
+        if node.uid:
+            by_uid.setdefault(node.uid, []).append(node)
     for linked in incident.alerts:
         alert = linked.alert
         hosts = {e.label.lower() for e in alert.entities if e.type == "Host"}
         hosts |= {h.split(".")[0] for h in hosts}
+        found: list[processes.Node] = []
         wanted: set[tuple[int, datetime | None]] = set()
         for entity in alert.entities:
             if entity.type == "Process" and (pid := _number(entity.identifiers.get("ProcessId"))) is not None:
                 wanted.add((pid, _moment(entity.identifiers.get("CreationTimeUtc"))))
         for evidence in alert.events:
+            uid = next((u for n in _UIDS if (u := processes.uid_of(evidence.row.get(n)))), "")
+            if alike := _on(hosts, by_uid.get(uid, ())):
+                found += alike
+                continue
             for pid_name, time_name in _PIDS:
                 if (pid := _number(evidence.row.get(pid_name))) is not None:
                     wanted.add((pid, _moment(evidence.row.get(time_name))))
                     if pid_name == "ProcessId":
                         break
         for pid, started in wanted:
-            alike = [n for n in by_id.get(pid, ()) if not hosts or n.host in hosts or n.host.split(".")[0] in hosts]
+            alike = _on(hosts, by_id.get(pid, ()))
             if started is not None:
                 alike = [n for n in alike if n.started is not None and abs(n.started - started) <= _CLOSE]
             else:
@@ -151,9 +169,15 @@ def _mark(nodes: list[processes.Node], incident: Incident) -> None:
                 alike = [
                     n for n in alike if n.ended is None or n.ended >= alert.time - _CLOSE
                 ]  # gone: the id was another's
-            for node in alike:
-                if alert.id not in node.alerts:
-                    node.alerts.append(alert.id)
+            found += alike
+        for node in found:
+            if alert.id not in node.alerts:
+                node.alerts.append(alert.id)
+
+
+def _on(hosts: Set[str], nodes: Iterable[processes.Node]) -> list[processes.Node]:
+    """Those on the hosts, by full or by bare name; all where no host is told."""
+    return [n for n in nodes if not hosts or n.host in hosts or n.host.split(".")[0] in hosts]
 
 
 def _number(value: Any) -> int | None:

@@ -913,7 +913,7 @@ export interface paths {
         };
         /**
          * Incident Processes
-         * @description Process trees made of the tables' rows by host, process id and start time, so that an id that came back is another process.
+         * @description Process trees made of the tables' rows by host, process id and start time, or unique id, so that an id that came back is another process.
          */
         get: operations["incident_processes"];
         put?: never;
@@ -6178,8 +6178,8 @@ export interface components {
         };
         /**
          * Process
-         * @description A process and those that it started. `seen`: a row tells of its start; `certain`: so does its link to its parent (by start time). `ended`: null
-         *     where no row tells of its end.
+         * @description A process and those that it started. `seen`: a row tells of its start; `certain`: its link to its parent is by start time or by a unique id,
+         *     not by the number alone. `ended`: null where no row tells of its end; `pid`: null where none tells its number.
          */
         Process: {
             /** Account */
@@ -6199,7 +6199,7 @@ export interface components {
             /** Host */
             host: string;
             /** Pid */
-            pid: number;
+            pid: number | null;
             /** Seen */
             seen: boolean;
             /** Sha256 */
@@ -6210,7 +6210,7 @@ export interface components {
         /**
          * ProcessTrees
          * @description Process trees of an incident's hosts, near its alerts. `truncated`: there were more rows than a query gives; `ends_known`: false where who asks
-         *     may not read the tables that tell of ends.
+         *     may not read the tables of event logs, which tell of ends and of starts that sensors don't.
          */
         ProcessTrees: {
             /** Ends Known */

@@ -168,11 +168,11 @@ def incident_narrative(incident_id: str, request: Request, _principal: Reader) -
 
 
 class Process(Output):
-    """A process and those that it started. `seen`: a row tells of its start; `certain`: so does its link to its parent (by start time). `ended`: null
-    where no row tells of its end."""
+    """A process and those that it started. `seen`: a row tells of its start; `certain`: its link to its parent is by start time or by a unique id,
+    not by the number alone. `ended`: null where no row tells of its end; `pid`: null where none tells its number."""
 
     host: str
-    pid: int
+    pid: int | None
     started: Moment | None
     ended: Moment | None
     file: str
@@ -187,7 +187,7 @@ class Process(Output):
 
 class ProcessTrees(Output):
     """Process trees of an incident's hosts, near its alerts. `truncated`: there were more rows than a query gives; `ends_known`: false where who asks
-    may not read the tables that tell of ends."""
+    may not read the tables of event logs, which tell of ends and of starts that sensors don't."""
 
     trees: list[Process]
     left_out: int
@@ -199,7 +199,7 @@ class ProcessTrees(Output):
 
 @router.get("/{incident_id}/processes", dependencies=[Depends(needs("query.run"))])
 def incident_processes(incident_id: str, request: Request, principal: Reader) -> ProcessTrees:
-    """Process trees made of the tables' rows by host, process id and start time, so that an id that came back is another process."""
+    """Process trees made of the tables' rows by host, process id and start time, or unique id, so that an id that came back is another process."""
     return ProcessTrees.model_validate(workspace_of(request).stories.processes(incident_id, principal=principal))
 
 

@@ -23,15 +23,21 @@ export function ProcessesTab({ incident, openAlert }: { incident: Incident; open
       {data.trees.length ? (
         <>
           <p className={css.none}>
-            Solid links are certain (by start time), dashed ones follow from the process id alone.
+            Solid links are certain (by start time or unique id), dashed ones follow from the process id alone.
             {data.left_out ? ` ${count(data.left_out, "further process", "further processes")} not shown.` : ""}
             {data.hosts_left_out ? ` ${count(data.hosts_left_out, "further host")} not asked.` : ""}
-            {data.ends_known ? "" : " You may not read the tables that tell when processes ended."}
+            {data.ends_known ? "" : " You may not read the tables of event logs, which tell when processes ended and of some starts."}
             {data.truncated ? " There were more rows than a query gives: the trees may lack some." : ""}
           </p>
           <ul className={css.tree} role="tree" aria-label="Process trees" onKeyDown={walk}>
             {data.trees.map((tree) => (
-              <Node key={`${tree.host} ${tree.pid} ${tree.started}`} node={tree} titles={titles} openAlert={openAlert} level={1} />
+              <Node
+                key={`${tree.host} ${tree.pid} ${tree.started} ${tree.command}`}
+                node={tree}
+                titles={titles}
+                openAlert={openAlert}
+                level={1}
+              />
             ))}
           </ul>
         </>
@@ -84,7 +90,7 @@ function Node({
         )}
         <strong>{node.file || "unknown program"}</strong>
         <span className={css.taskWho}>
-          {node.pid} · {node.host} · <Life node={node} />
+          {node.pid ?? "id not told"} · {node.host} · <Life node={node} />
           {node.account ? ` · ${node.account}` : ""}
           {node.seen ? "" : " · known only from what it started"}
         </span>
@@ -102,7 +108,13 @@ function Node({
       {some && open ? (
         <ul role="group" id={group}>
           {node.children.map((child) => (
-            <Node key={`${child.pid} ${child.started}`} node={child} titles={titles} openAlert={openAlert} level={level + 1} />
+            <Node
+              key={`${child.pid} ${child.started} ${child.command}`}
+              node={child}
+              titles={titles}
+              openAlert={openAlert}
+              level={level + 1}
+            />
           ))}
         </ul>
       ) : null}
