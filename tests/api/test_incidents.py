@@ -242,6 +242,28 @@ def test_each_change_is_a_row(running: Served) -> None:
         assert waited(client, query, full["version"] + 1)[-1][0] == full["version"] + 1
 
 
+def test_an_alert_has_the_status_of_the_incident_that_it_is_in(running: Served) -> None:
+    """An alert that comes into an incident in progress is in progress; one that is split off is as new as its incident."""
+    desk = running.workspace.incidents
+    desk.add([alert("r0", 0, WS1, severity="High")])
+    latest = "SecurityAlert | summarize arg_max(TimeGenerated, Status) by SystemAlertId | where Status == '{}' | project SystemAlertId"
+    with running.client("responder") as client:
+        path = f"/api/v1/incidents/{first(client)['id']}"
+        assert client.patch(path, json={"status": "InProgress"}).status_code == 200
+        desk.add([alert("r1", 1, WS1, severity="High"), alert("r2", 2, WS1, severity="High")])
+        held = [a["id"] for a in client.get(path).json()["alerts"]]
+        assert len(held) == 3
+        found = waited(client, latest.format("InProgress") + " | sort by SystemAlertId asc", 3)
+        assert [r[0] for r in found] == sorted(held)
+        moved = client.post(f"{path}/move-alerts", json={"alerts": held[1:2]}).json()
+        assert waited(client, latest.format("New"), 1) == [[held[1]]]
+        client.post(f"/api/v1/actions/{moved['action']}/undo")
+        waited(client, latest.format("InProgress"), 3)
+        client.post(f"{path}/comments", json={"text": "x"})
+        counts = "SecurityIncident | summarize arg_max(TimeGenerated, *) by IncidentName | where AdditionalData.commentsCount == 1 | project toint(AdditionalData.alertsCount), toint(AdditionalData.bookmarksCount)"
+        assert waited(client, counts, 1) == [[3, 0]]
+
+
 def test_figures_are_the_same_by_api_by_kql_and_by_hand(running: Served) -> None:
     """The API's figures (from the log), those of the pack's KQL function and those of a script of its own (both from the rows) agree."""
     hosts = [Entity.host(f"h{n}.x.org") for n in range(5)]

@@ -122,6 +122,21 @@ def test_links_lead_to_where_the_alerts_are_in_the_end(desk: IncidentDesk) -> No
         assert unit.incidents.require(three).redirect_to == two, "the log keeps the step, so that it can be undone"
 
 
+def test_what_is_split_off_and_merged_again_has_its_reasons_again(desk: IncidentDesk) -> None:
+    one, *_ = ids(desk)
+    desk.add([alert("more", 3, WS1, ANN, severity="High")])
+    (joined,) = (a for a in desk.get(one)["alerts"] if a["rule_id"] == "more")
+    assert joined["linked_by"]
+    for _ in range(2):
+        made = move(desk, one, [joined["id"]])
+        merge(desk, one, made["target"])
+        *before, merged = next(a["linked_by"] for a in desk.get(one)["alerts"] if a["id"] == joined["id"])
+        assert before == joined["linked_by"]
+        assert merged["text"].startswith("merged from #")
+    with desk._state.read() as unit:
+        assert list(rebuild(unit, repair=False)) == []
+
+
 def test_correlation_brings_tasks_along(desk: IncidentDesk) -> None:
     one, two, _ = ids(desk)
     with desk._state.write() as unit:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from tocsin.base.ids import stable_id
@@ -17,7 +18,7 @@ from tocsin.incidents.judging import group_vetoes
 from tocsin.incidents.life import Actor, IncidentChangeError
 from tocsin.incidents.merged import final
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
-from tocsin.incidents.store import bring_comments, bring_tasks, from_row, write
+from tocsin.incidents.store import CORRELATION, bring_comments, bring_tasks, from_row, write
 from tocsin.incidents.view import incident_summary
 from tocsin.state import ConflictError, Unit, text_of
 
@@ -91,10 +92,11 @@ def merge(unit: Unit, target_id: str, source_ids: Sequence[str], *, reason: str,
     if vetoes:
         raise ConflictError(f"They can't be merged: {' '.join(vetoes)}", hint="Make them agree first.")
     undo: dict[str, Any] = {"target": _decisions(target), "sources": []}
+    was_here = _once_here(unit, target)
     for source in sources:
         why = Reason(f"merged from #{source.number} by {actor.name}" + (f": {reason}" if reason else ""), 0.0)
         undo["sources"].append({**_decisions(source), "alerts": _links(source.alerts)})
-        _absorb(target, source, why)
+        _absorb(target, source, why, was_here)
     arrived = {a.alert.id for s in sources for a in s.alerts}
     linked = [a for a in target.alerts if a.alert.id in arrived]
     write(unit, target, by=actor.name, source=actor.source, linked=linked)
@@ -303,11 +305,29 @@ def _instead(unit: Unit, incident: Incident) -> str:
     return f"Use {there.id} (#{there.number}) instead."
 
 
-def _absorb(target: Incident, source: Incident, why: Reason | None) -> None:
+def _once_here(unit: Unit, target: Incident) -> dict[str, tuple[Reason, ...]]:
+    """By alert that correlation once put into the incident, its reasons: who splits and merges again gets them back."""
+    found: dict[str, tuple[Reason, ...]] = {}
+    for entry in unit.incidents.history.of(target.id):
+        for link in entry.data.get("alerts", {}).get("linked", ()) if entry.source == CORRELATION else ():
+            found.setdefault(link["id"], _reasons(link["linked_by"]))
+    return found
+
+
+def _absorb(
+    target: Incident,
+    source: Incident,
+    why: Reason | None,
+    was_here: Mapping[str, tuple[Reason, ...]] = MappingProxyType({}),
+) -> None:
     """The target with what the source brings: alerts, tags, and decisions that the target lacks."""
     known = target.alert_ids()
     extra = () if why is None else (why,)
-    target.alerts.extend(replace(a, linked_by=(*a.linked_by, *extra)) for a in source.alerts if a.alert.id not in known)
+    target.alerts.extend(
+        replace(a, linked_by=(*was_here.get(a.alert.id, a.linked_by), *extra))
+        for a in source.alerts
+        if a.alert.id not in known
+    )
     target.alerts.sort(key=lambda a: (a.alert.time, a.alert.id))
     target.inherit(source)
 

@@ -22,6 +22,7 @@ from tocsin.incidents.reports import TAG, report_tags
 from tocsin.state import IncidentChange, IncidentRow, IncidentWrites, Unit
 
 __all__ = [
+    "CORRELATION",
     "LOOKED_BACK",
     "adopt_growing",
     "alert_of",

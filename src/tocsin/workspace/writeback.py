@@ -138,7 +138,7 @@ class WriteBack:
         if kept:
             with self._workspace.state.read() as unit:
                 incidents = [_security_incident(unit, c) for c in kept]
-                alerts = [row for c in kept for row in _alerts_of(unit, c)]
+                alerts = [row for c in changes if c.row.promoted for row in _alerts_of(unit, c)]
             for table, rows in ((own("incidents").name, incidents), (own("alerts").name, alerts)):
                 while not self.write(table, rows):
                     if self._stopping.wait(_PATIENCE_SECONDS):
@@ -159,11 +159,18 @@ def _tells(entry: LogRow) -> bool:
 
 
 def _alerts_of(unit: Unit, change: IncidentChange) -> list[dict[str, Any]]:
-    """An alert's status is its incident's: a row each when that changes."""
-    if "status" not in change.data.get("set", {}) or change.row.version == 1 or change.row.status == "Redirected":
+    """An alert's status is its incident's: a row each when that changes, or when it comes into an incident of perhaps another status."""
+    row, came = change.row, [link["id"] for link in change.data.get("alerts", {}).get("linked", ())]
+    if row.status == "Redirected":
         return []
-    told = {own("alerts").column("written"): iso(change.row.updated)}
-    return [{**security_alert(alert_of(a), change.row.status), **told} for a in unit.incidents.alerts_of(change.row.id)]
+    if "status" in change.data.get("set", {}) and row.version > 1:
+        alerts = list(unit.incidents.alerts_of(row.id))
+    elif came and (row.status != "New" or change.source != CORRELATION):
+        alerts = list(unit.incidents.alerts_by_id(came).values())
+    else:
+        return []
+    told = {own("alerts").column("written"): iso(row.updated)}
+    return [{**security_alert(alert_of(a), row.status), **told} for a in alerts]
 
 
 def _security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
@@ -199,6 +206,8 @@ def _security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
             "tactics": row.payload.get("tactics", []),
             "techniques": row.payload.get("techniques", []),
             "alertsCount": len(briefs),
+            "bookmarksCount": 0,
+            "commentsCount": len(comments),
             "alertProductNames": row.payload.get("products", []),
             "priority": row.priority,
             "version": row.version,
