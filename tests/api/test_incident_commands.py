@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests.api.conftest import Served
+from tests.api.conftest import Served, open_served
 from tests.incidents.test_correlate import T0, alert
 from tocsin.base.errors import TocsinError, UsageError
 from tocsin.cli.app import app
@@ -56,9 +57,22 @@ def things(day: int) -> tuple[Entity, Entity]:
     return Entity.host(f"one{day}.contoso.com"), Entity.host(f"other{day}.contoso.com")
 
 
-def recent() -> int:
-    """Minutes from the tests' time zero until an hour ago: what is long past, nothing joins."""
-    return int((datetime.now(UTC) - T0).total_seconds() // 60) - 60
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server for the module's tests to share, its first hours over: what joined is not looked at again in the midst of them."""
+    for made in open_served(tmp_path_factory.mktemp("data"), start=False):
+        made.workspace.incidents.memory.correlator.hindsight.end()
+        yield made
+
+
+NOW = int((datetime.now(UTC) - T0).total_seconds() // 3600) * 60
+"""Minutes from the tests' time zero to the last full hour."""
+
+
+def minute(day: int) -> int:
+    """Minutes from the tests' time zero to an hour of that day's own: how much else happened in that hour is the same whenever the tests run, and
+    whichever of them. What is long past, nothing joins."""
+    return NOW - 120 * (50 - day)
 
 
 def fill(served: Served, day: int) -> tuple[str, str]:
@@ -66,9 +80,9 @@ def fill(served: Served, day: int) -> tuple[str, str]:
     host, other = things(day)
     served.workspace.incidents.add(
         [
-            alert(f"a{day}", recent(), host, severity="High"),
-            alert(f"b{day}", recent() + 1, host),
-            alert(f"c{day}", recent() + 2, other),
+            alert(f"a{day}", minute(day), host, severity="High"),
+            alert(f"b{day}", minute(day) + 1, host),
+            alert(f"c{day}", minute(day) + 2, other),
         ]
     )
     items = served.workspace.incidents.page(sort="number", descending=False)["items"]
@@ -77,7 +91,8 @@ def fill(served: Served, day: int) -> tuple[str, str]:
 
 @pytest.mark.parametrize("place", ["server", "folder"])
 def test_everything_that_is_done_to_an_incident(served: Served, place: str) -> None:
-    one, two = fill(served, 1 if place == "server" else 2)
+    day = 1 if place == "server" else 2
+    one, two = fill(served, day)
     run = Commands(served, place, "Responder")
     made = run.json(
         "set", one, "--status", "InProgress", "--severity", "Low", "--owner", "reader", "--classification", "TruePositive",
@@ -120,11 +135,12 @@ def test_everything_that_is_done_to_an_incident(served: Served, place: str) -> N
     assert "High severity" in run("priority", one)
 
     # The queue by all that the portal filters by, and as a sheet.
-    narrow = ("--text", f"#{one}", "--owner", "none", "--classification", "TruePositive", "--since", "2h")
+    ago = (NOW - minute(day)) // 60
+    narrow = ("--text", f"#{one}", "--owner", "none", "--classification", "TruePositive", "--since", f"{ago + 12}h")
     (listed,) = run.json("list", *narrow, "--sort", "last", "--order", "asc")["items"]
     assert str(listed["number"]) == one
-    assert run.json("list", *narrow, "--until", "30m")["total"] == 1
-    assert run.json("list", *narrow, "--until", "3h")["total"] == 0
+    assert run.json("list", *narrow, "--until", f"{ago - 1}h")["total"] == 1
+    assert run.json("list", *narrow, "--until", f"{ago + 13}h")["total"] == 0
     head, line = csv.reader(io.StringIO(run("list", *narrow, "--csv")))
     assert (dict(zip(head, line, strict=True))["classification"], line[0]) == ("TruePositive", one)
     everything = run.json("list", "--limit", "1000")
@@ -230,7 +246,7 @@ def test_weights_are_tried_set_and_taken_back(served: Served, place: str) -> Non
     assert "severity.High = 10.0 points (usually 35.0)" in said
     assert "grace = 1.0 hours (usually 0.5)" in said
     # Whoever correlates, the server, takes in what a command on the folder set.
-    served.workspace.incidents.add([alert(f"alone{day}", recent() + 2, things(day)[0])])
+    served.workspace.incidents.add([alert(f"alone{day}", minute(day) + 2, things(day)[0])])
     assert run.show(one)["alert_count"] == 2
     run("weights", "--usual", "severity.High")
     assert run.show(one)["priority"] == before
@@ -252,10 +268,10 @@ def test_what_is_locked_by_a_command_stays_alone_on_the_server(served: Served) -
     folder = Commands(served, "folder", "Responder")
     host, _ = things(7)
     folder("lock", one)
-    served.workspace.incidents.add([alert("late", recent() + 2, host)])
+    served.workspace.incidents.add([alert("late", minute(7) + 2, host)])
     assert folder.show(one)["alert_count"] == 2
     folder("unlock", one)
-    served.workspace.incidents.add([alert("later", recent() + 3, host)])
+    served.workspace.incidents.add([alert("later", minute(7) + 3, host)])
     assert folder.show(one)["alert_count"] == 4
 
 

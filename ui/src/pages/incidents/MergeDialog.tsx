@@ -80,7 +80,7 @@ export function MergeDialog({ incidents, close }: { incidents: IncidentSummary[]
             <strong>{unturned(preview.incident.title)}</strong>
           </p>
           <p>
-            {count(preview.alerts, "alert")} come in, {preview.incident.alert_count} in all
+            {count(preview.alerts, "alert")} {preview.alerts === 1 ? "comes" : "come"} in, {preview.incident.alert_count} in all
             {stays && preview.incident.priority !== stays.priority
               ? `; priority ${stays.priority} becomes ${preview.incident.priority}`
               : ""}
