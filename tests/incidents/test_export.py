@@ -24,11 +24,11 @@ from tocsin.detect.alert import Evidence
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.export import ExportError, attachment_of, bundle, to_json, verify
 from tocsin.incidents.life import Actor
+from tocsin.incidents.load import from_row
 from tocsin.incidents.narrative import narrative
 from tocsin.incidents.pdf import to_pdf
 from tocsin.incidents.priority import Asset, Judge, keys_of_name
 from tocsin.incidents.similar import similar
-from tocsin.incidents.store import from_row
 from tocsin.state import State
 from tocsin.tables import Entity
 

@@ -15,7 +15,7 @@ import pytest
 from tests.incidents.test_correlate import T0, alert
 from tocsin.base.clock import ManualClock
 from tocsin.detect.alert import TACTICS, Alert
-from tocsin.incidents import Correlator, history, store
+from tocsin.incidents import Correlator, history, load
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.life import Actor
 from tocsin.state import State
@@ -177,7 +177,7 @@ def test_nothing_is_looked_at_again_in_a_workspace_of_an_older_program(tmp_path:
     for each in first_hours(1)[:60]:
         desk.add([each])
     with state.write() as unit:
-        unit.kv.set(store.LOOKED_BACK, None)
+        unit.kv.set(load.LOOKED_BACK, None)
     assert IncidentDesk(state).memory.correlator.hindsight.over
     state.close()
 

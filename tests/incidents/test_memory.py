@@ -18,7 +18,7 @@ from tests.incidents.memory_killed import KEPT, KILLED, alerts, opened
 from tests.incidents.test_correlate import ANN, BOB, WS1, WS2, alert
 from tests.workspace import memory_read
 from tocsin.base.clock import ManualClock
-from tocsin.incidents import memory, store
+from tocsin.incidents import load, memory
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.life import Actor
 from tocsin.incidents.tuning import Tuning
@@ -109,7 +109,7 @@ def state(tmp_path: Path) -> Iterator[State]:
     made = State.open(tmp_path / "state.db", clock=ManualClock(alerts()[0].time + timedelta(hours=2)))
     with made.write() as unit:
         unit.users.add("anna", "Anna", "x", ["Responder"])
-        unit.kv.set(store.LOOKED_BACK, [True, 0])  # until then there is no file: everything is read anew
+        unit.kv.set(load.LOOKED_BACK, [True, 0])  # until then there is no file: everything is read anew
     yield made
     made.close()
 
@@ -273,7 +273,7 @@ def test_a_reading_that_fails_is_told_and_tried_again(state: State, monkeypatch:
         raise RuntimeError("the disk is broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr("tocsin.incidents.store.adopt_growing", fails)
+        patch.setattr("tocsin.incidents.load.adopt_growing", fails)
         desk = IncidentDesk(state, beside=True)
         with pytest.raises(RuntimeError, match="broken"):
             desk.add([alert("b", 1, WS1, ANN)])

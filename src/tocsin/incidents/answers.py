@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tocsin.detect.alert import iso
-from tocsin.incidents import store
+from tocsin.incidents.load import from_row
 from tocsin.incidents.merged import final
 from tocsin.incidents.model import Status
 from tocsin.incidents.pages import entry
@@ -27,7 +27,7 @@ def full(unit: Unit, incident_id: str) -> dict[str, Any]:
     """One incident in full, in the API's shape; NotFoundError when there is none to show."""
     row = shown(unit, incident_id)
     alerts = unit.incidents.alerts_of(row.id)
-    incident = store.from_row(row, alerts)
+    incident = from_row(row, alerts)
     activity = unit.incidents.activity_of(row.id)
     return {
         **told(unit, row),

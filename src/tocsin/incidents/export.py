@@ -21,10 +21,10 @@ from tocsin.base.errors import UsageError
 from tocsin.content import Content
 from tocsin.incidents.advice import done_of
 from tocsin.incidents.desk import full
+from tocsin.incidents.load import from_row
 from tocsin.incidents.narrative import narrative
 from tocsin.incidents.priority import Judge
 from tocsin.incidents.similar import similar
-from tocsin.incidents.store import from_row
 from tocsin.state import Unit, text_of
 
 __all__ = ["FORMAT", "ExportError", "Proof", "attachment_of", "bundle", "canonical", "makers", "to_json", "verify"]

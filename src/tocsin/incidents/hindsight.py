@@ -47,12 +47,14 @@ class Regrouped:
 class Hindsight:
     """The alerts of the first hours in the order in which they came, and when they are looked at again."""
 
-    __slots__ = ("_began", "_seen", "over", "signs")
+    __slots__ = ("_began", "_seen", "kept", "over", "signs")
 
     def __init__(self) -> None:
         self.signs: dict[str, Signature] = {}
         self.over = False
         """Whether enough is known, or the first day is over."""
+        self.kept: tuple[bool, int] | None = None
+        """How far it had come (see `at`) by what is durable."""
         self._seen = 0
         self._began = float("inf")
 
@@ -102,6 +104,10 @@ class Hindsight:
     def at(self) -> tuple[bool, int]:
         """How far it has come: whether it is over, and of how many alerts it looked at when it did last."""
         return self.over, self._seen
+
+    def is_kept(self, at: tuple[bool, int]) -> None:
+        """That is durable now."""
+        self.kept = at
 
     def go_on_from(self, over: bool, seen: int) -> None:
         """Goes on from where another had come to, before the alerts are noted again."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 
+from tocsin.incidents.load import alert_of
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
 from tocsin.incidents.project import DECIDED, VERSION, project
-from tocsin.incidents.store import alert_of
 from tocsin.state import ActivityRow, IncidentRow, KeptParts, LogRow, State, TaskRow, Unit, text_of
 from tocsin.state.types import dumps, plain
 

@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 from tocsin.base.errors import UsageError, did_you_mean
 from tocsin.detect.alert import SEVERITIES, iso
+from tocsin.incidents.load import from_row
 from tocsin.incidents.merged import final
 from tocsin.incidents.model import Incident, Status
-from tocsin.incidents.store import from_row, moment, touched, write
+from tocsin.incidents.store import moment, touched, write
 from tocsin.state import ConflictError, IncidentRow, Unit
 from tocsin.state.types import plain
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from tocsin.incidents.advice import done_of
 from tocsin.incidents.desk import shown
+from tocsin.incidents.load import from_row
 from tocsin.incidents.narrative import narrative
 from tocsin.incidents.similar import similar
-from tocsin.incidents.store import from_row
 
 if TYPE_CHECKING:
     from tocsin.content import Content

@@ -28,10 +28,11 @@ import zstandard
 from tocsin import __version__
 from tocsin.base.kept import program_digest, trusted
 from tocsin.detect.alert import iso
-from tocsin.incidents import store
+from tocsin.incidents import load
 from tocsin.incidents.cluster import Cluster
 from tocsin.incidents.correlate import REMEMBERED_BY, Correlator, Remembered
 from tocsin.incidents.model import LOCKED
+from tocsin.incidents.store import JUDGE
 from tocsin.state import Unit
 from tocsin.state.types import dumps
 
@@ -104,7 +105,7 @@ class MemoryFile:
     def recall(self, unit: Unit, correlator: Correlator, since: datetime, goes_on: Callable[[], None]) -> bool:
         """Lets a correlator that knows nothing remember what the file says, and what the database says came since. False where there is no such
         file, or it is of no use: the correlator is of none then, either. `since` and `goes_on`: see
-        `store.adopt_growing`."""
+        `load.adopt_growing`."""
         frames = _read(self.path)
         if frames is None:
             return False
@@ -114,7 +115,7 @@ class MemoryFile:
         if head["mark"] is None or head["mark"] != _mark(unit, head["seq"]):
             _log.info("correlation.memory_foreign", path=str(self.path))
             return False  # of another database, or of one that was brought back from an older copy
-        changed = unit.incidents.history.changed_since(head["seq"], _MOST_CHANGED + 1, but=store.JUDGE)
+        changed = unit.incidents.history.changed_since(head["seq"], _MOST_CHANGED + 1, but=JUDGE)
         if len(changed) > _MOST_CHANGED:
             return False
         awake: dict[str, frozenset[str]] = {}
@@ -129,7 +130,7 @@ class MemoryFile:
         renewed = {*changed, *awake, *relearned, *correlator.otherwise(opened)}
         if len(renewed) > _MOST_CHANGED:
             return False
-        several = store.load_several(unit, sorted(renewed), since)
+        several = load.load_several(unit, sorted(renewed), since)
         known = frozenset[str]().union(*awake.values())
         came = (a.alert for i in several for a in i.alerts)
         fresh = [a for a in came if a.id not in known and not correlator.knows(a.id)]

@@ -13,7 +13,7 @@ from typing import Any
 
 from tocsin.base.memory import collector_paused
 from tocsin.detect.alert import iso
-from tocsin.incidents.store import from_row
+from tocsin.incidents.load import from_row
 from tocsin.incidents.story import fold, graph, story
 from tocsin.state import ActivityRow, IncidentRow, Unit
 

@@ -17,7 +17,7 @@ import structlog
 from tocsin.base.errors import StateError
 from tocsin.base.memory import collector_paused
 from tocsin.content import Content
-from tocsin.incidents import judging, memory, reshape, store
+from tocsin.incidents import judging, load, memory, reshape, store
 from tocsin.incidents.correlate import LATE, CorrelationSettings, Correlator, IncidentChange
 from tocsin.incidents.fusion import patterns_of
 from tocsin.incidents.links import links_of
@@ -144,14 +144,14 @@ class Recollection:
             reshapes, seen = reshape.reshapes(unit), unit.incidents.history.last()
             apart, since = reshape.apart(unit), self._since(unit)
             made = self._empty(apart)
-            store.looking_back(unit, made)
+            load.looking_back(unit, made)
             # While it still looks back, every alert is wanted, and there are few.
             file = self._file if made.hindsight.over else None
             recalled = file is not None and file.recall(unit, made, since, self._goes_on)
             if not recalled:
                 made = self._empty(apart)
-                store.looking_back(unit, made)
-                store.adopt_growing(unit, made, since, self._goes_on)
+                load.looking_back(unit, made)
+                load.adopt_growing(unit, made, since, self._goes_on)
         self._reshapes, self._seen = reshapes, seen
         size, spent = made.size, round(time.monotonic() - began, 1)
         if size.alerts:
@@ -191,7 +191,7 @@ class Recollection:
     def _incident(self, incident_id: str) -> Incident:
         """An incident that memory has left in the database."""
         with self._state.read() as unit:
-            return store.load_resting(unit, incident_id)
+            return load.load_resting(unit, incident_id)
 
     def _handled(self, incident_ids: Collection[str]) -> Collection[str]:
         """Those that people or automation have done anything about."""
@@ -263,7 +263,7 @@ class Recollection:
         incident_ids = {*changed, *touched}
         with self._state.read() as unit:
             reshapes, seen, self._seen = reshape.reshapes(unit), unit.incidents.history.last(), 0
-            several = store.load_several(unit, sorted(incident_ids), self._since(unit))
+            several = load.load_several(unit, sorted(incident_ids), self._since(unit))
             self.correlator.renew(incident_ids, several, apart=reshape.apart(unit))
         self._reshapes, self._seen = reshapes, seen
 
@@ -282,7 +282,7 @@ class Recollection:
         with self._state.read() as unit:
             row = unit.incidents.get(incident_id)
         if row is not None:
-            store.keep_decisions(held, row)
+            load.keep_decisions(held, row)
 
     # ------------------------------------------------------------------------------------------ what it weighs
 

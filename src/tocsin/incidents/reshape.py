@@ -16,9 +16,10 @@ from tocsin.base.ids import stable_id
 from tocsin.incidents.correlate import entity_keys, merge_vetoes
 from tocsin.incidents.judging import group_vetoes
 from tocsin.incidents.life import Actor, IncidentChangeError
+from tocsin.incidents.load import from_row
 from tocsin.incidents.merged import final
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
-from tocsin.incidents.store import CORRELATION, bring_comments, bring_tasks, from_row, write
+from tocsin.incidents.store import CORRELATION, bring_comments, bring_tasks, write
 from tocsin.incidents.view import incident_summary
 from tocsin.state import ConflictError, Unit, text_of
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from tocsin.incidents.load import from_row
 from tocsin.incidents.pages import entry
-from tocsin.incidents.store import from_row
 from tocsin.state import IncidentRow, State
 
 __all__ = ["Seen"]

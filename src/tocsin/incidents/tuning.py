@@ -22,9 +22,9 @@ from tocsin.incidents import judging, reshape
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.facts import PATTERNS
 from tocsin.incidents.life import Actor
+from tocsin.incidents.load import from_row
 from tocsin.incidents.model import Incident, LinkedAlert
 from tocsin.incidents.priority import LEAST, MEANINGS, MOST, Judge, Weights, points, priority, weights_of
-from tocsin.incidents.store import from_row
 from tocsin.incidents.weights import WEIGHTS as KINDS
 from tocsin.incidents.weights import CorrelationSettings, over
 from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, Unit

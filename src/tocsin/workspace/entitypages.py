@@ -20,7 +20,7 @@ from tocsin.detect.alert import Alert, iso
 from tocsin.incidents.entitynames import Subject, fullest, names_of, related_by_alerts, subject, worst
 from tocsin.incidents.facts import keys_of
 from tocsin.incidents.judging import assets_of
-from tocsin.incidents.store import alert_of
+from tocsin.incidents.load import alert_of
 from tocsin.lake.engine import Limits
 from tocsin.query import QueryService
 from tocsin.query.service import check_scopes

@@ -13,9 +13,9 @@ from tocsin.base.errors import TocsinError
 from tocsin.content import REACH_PARAMETERS, Content, IncidentFile
 from tocsin.detect.alert import iso
 from tocsin.incidents.desk import shown
+from tocsin.incidents.load import from_row
 from tocsin.incidents.priority import Judge
 from tocsin.incidents.reach import REACH_KINDS, Reach, Start, starts_of, window_of, with_hosts
-from tocsin.incidents.store import from_row
 from tocsin.lake.engine import Limits
 from tocsin.query import QueryService
 from tocsin.state import State

@@ -13,10 +13,10 @@ from tocsin.detect.columns import COLUMNS
 from tocsin.incidents import processes
 from tocsin.incidents.desk import shown
 from tocsin.incidents.export import bundle
+from tocsin.incidents.load import from_row
 from tocsin.incidents.meaning import meaning
 from tocsin.incidents.model import Incident
 from tocsin.incidents.priority import Judge
-from tocsin.incidents.store import from_row
 from tocsin.workspace.reach import Parts, reach
 
 __all__ = ["Stories"]

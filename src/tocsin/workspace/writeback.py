@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from tocsin.detect.alert import iso
-from tocsin.incidents.store import CORRELATION, alert_of
+from tocsin.incidents.load import alert_of
+from tocsin.incidents.store import CORRELATION
 from tocsin.incidents.vocabulary import words
 from tocsin.state import IncidentChange, LogRow, Unit, text_of
 from tocsin.tables.own import own
