@@ -36,9 +36,9 @@ def everything_stays() -> None:
     tables are hundreds of thousands of objects, and everything waits while they are looked through. What is let go of is freed all the same,
     unless it holds itself.
 
-    What comes afterwards and stays is looked through seldom: Python does it whenever a quarter more has come to stay since, and with all that was there
-    set aside that is every thousand objects or so, each time through tables of millions (a fifth of correlation's time). Garbage among what is
-    younger is found as before."""
+    What comes afterwards and stays is looked through seldom: Python does it whenever a quarter more has come to stay since, and with all that was
+    there set aside that is every thousand objects or so, each time through tables of millions (a fifth of correlation's time). Garbage among what
+    is younger is found as before."""
     gc.collect()
     gc.freeze()
     young, middle, _ = gc.get_threshold()
