@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
 
 from tocsin.cli.incident_desks import Desk, on_desk
-from tocsin.cli.output import say
+from tocsin.cli.output import one_line, say
+from tocsin.incidents.brief import brief, cut
+from tocsin.incidents.model import spaced
 
 __all__ = ["add_to"]
 
 Which = Annotated[str, typer.Argument(metavar="INCIDENT", help="An incident's number or id.")]
 Words = Annotated[str, typer.Option("--text", "-q", help="Words that must all be somewhere in it.")]
 _PAGE = 1000
+_NAME = 80
+"""Characters of a name in a line; --json has it whole."""
 
 
 def alerts(
@@ -43,9 +47,9 @@ def alerts(
 
 def _say_alerts(found: Mapping[str, Any]) -> None:
     for each in found["items"]:
-        say(f"{each['time']}  {each['severity']:13} {each['id']}  {each['title'] or each['rule']}")
+        say(f"{_clock(each['time'])}  {each['severity']:13} {each['id']}  {each['title'] or each['rule']}", hang=21)
         for reason in each["linked_by"]:
-            say(f"{'':11}{reason['weight']:>6.1f}  {reason['text']}")
+            say(f"{'':11}{reason['weight']:>6.1f}  {reason['text']}", hang=19)
         if not each["linked_by"]:
             say(f"{'':19}it opened the incident")
     _say_rest(found)
@@ -88,23 +92,22 @@ def story(desk: Desk, incident: Which) -> Any:
 
 
 def _say_story(told: Mapping[str, Any]) -> None:
-    say(told["summary"] or "It has no alerts any more.")
+    say(told["summary"] or "It has no alerts any more.", hang=0)
     for fact in told["facts"]:
-        say(f"  {fact['name']:16} {fact['text']}")
+        say(f"  {fact['name']:16} {fact['text']}", hang=19)
     if cause := told["root_cause"]:
-        say(f"\nIt probably began at {cause['time']} with: {cause['title']} ({cause['score']:g} points)")
-        for reason in cause["reasons"]:
-            say(f"{'':11}{reason['weight']:>+6.1f}  {reason['text']}")
+        say(f"\nIt probably began at {_clock(cause['time'])} with: {cause['title']} ({_points(cause)})", hang=2)
+        _say_reasons(cause["reasons"])
         if other := cause["runner_up"]:
-            say(f"  Next to it, at {other['time']}: {other['title']} ({other['score']:g} points), which lost by")
-            for reason in other["lost_by"]:
-                say(f"{'':11}{reason['weight']:>+6.1f}  {reason['text']}")
+            say(f"  Next to it, at {_clock(other['time'])}: {other['title']} ({_points(other)}), which lost by", hang=4)
+            _say_reasons(other["lost_by"])
         if cause["looked_at"] < cause["alerts"]:
             say(f"  Of {cause['alerts']:,} alerts the first {cause['looked_at']:,} were looked at.")
-    say()
+    if told["stages"]:
+        say("\nStages, in the order in which they were first seen")
     for stage in told["stages"]:
-        where = f" on {stage['target']}" if stage["target"] else ""
-        say(f"{stage['time']}  {stage['name']}{where}: {'; '.join(stage['titles'])}")
+        where = f" on {cut(stage['target'], _NAME)}" if stage["target"] else ""
+        say(f"  {_clock(stage['time'])}  {stage['name']}{where}: {'; '.join(stage['titles'])}", hang=23)
     if told["advice"]:
         say("\nWhat to do next")
     for step in told["advice"]:
@@ -116,7 +119,21 @@ def _say_story(told: Mapping[str, Any]) -> None:
         if lines:
             say(f"\n{heading}")
         for line in lines:
-            say(f"  - {line}")
+            say(f"  - {line}", hang=4)
+
+
+def _say_reasons(reasons: Iterable[Mapping[str, Any]]) -> None:
+    for reason in reasons:
+        say(f"{'':11}{reason['weight']:>+6.1f}  {reason['text']}", hang=19)
+
+
+def _clock(text: str) -> str:
+    """A time of the API to the second, as people read it; all of them are UTC."""
+    return text[:19].replace("T", " ")
+
+
+def _points(candidate: Mapping[str, Any]) -> str:
+    return f"{candidate['score']:g} point{'' if candidate['score'] == 1 else 's'}"
 
 
 def timeline(
@@ -136,10 +153,10 @@ def timeline(
 
 def _say_timeline(found: Mapping[str, Any]) -> None:
     for step in found["items"]:
-        times = f"  ×{step['count']} until {step['last'][:19].replace('T', ' ')}" if step["count"] > 1 else ""
-        who = " → ".join(e["label"] for e in (step["actor"], step["target"]) if e)
-        what = ", ".join(p for p in (step["tactic"], *step["techniques"]) if p)
-        say(f"{step['time'][:19].replace('T', ' ')}  {step['severity']:13} {step['title']}{times}")
+        times = f"  ×{step['count']} until {_clock(step['last'])}" if step["count"] > 1 else ""
+        who = " → ".join(cut(e["label"], _NAME) for e in (step["actor"], step["target"]) if e)
+        what = ", ".join(p for p in (spaced(step["tactic"]), *step["techniques"]) if p)
+        say(f"{_clock(step['time'])}  {step['severity']:13} {step['title']}{times}", hang=35)
         said = "  ".join(
             p
             for p in (
@@ -150,7 +167,7 @@ def _say_timeline(found: Mapping[str, Any]) -> None:
             if p
         )
         if said:
-            say(f"{'':21}{said}")
+            say(f"{'':21}{said}", hang=21)
         for alert in step.get("alerts", ()):
             say(f"{'':21}{alert}")
     _say_rest(found)
@@ -163,9 +180,9 @@ def _say_step(step: Mapping[str, Any]) -> None:
         if step["because"]
         else ""
     )
-    say(f"  {step['urgency']:6} {step['do']}{state}{because}")
+    say(f"  {step['urgency']:6} {step['do']}{state}{because}", hang=9)
     if step["why"]:
-        say(f"{'':9}{step['why']}")
+        say(f"{'':9}{step['why']}", hang=9)
     for thing in step["about"]:
         marks = ", ".join(
             m
@@ -175,9 +192,9 @@ def _say_step(step: Mapping[str, Any]) -> None:
             )
             if m
         )
-        say(f"{'':9}- {thing['type']} {thing['label']}{f' ({marks})' if marks else ''}")
+        say(f"{'':9}- {thing['type']} {thing['label']}{f' ({marks})' if marks else ''}", hang=11)
         if thing["comment"]:
-            say(f"{'':11}said of it: {thing['comment']}")
+            say(f"{'':11}said of it: {thing['comment']}", hang=13)
     if step["about_left_out"]:
         say(f"{'':9}- and {step['about_left_out']} more")
 
@@ -196,8 +213,8 @@ def _alike(other: Mapping[str, Any]) -> str:
 def processes(desk: Desk, incident: Which) -> Any:
     """Print the process trees of an incident's hosts, what is near its alerts: who started what, and what ended when.
 
-    A line has start, host's process id, account and command; a star and how many alerts are about it. `?` before an id: nobody saw it start;
-    `~`: its parent is known by id alone; `-`: no row tells its id.
+    A line has the process's id, its program, how many alerts are about it, from when to when it ran, its account and its command. On a terminal
+    long lines are cut, in a pipe they aren't. `?` before an id: nobody saw it start; `~`: its parent is known by id alone; `-`: no row tells its id.
     """
     return desk.read(incident, "processes")
 
@@ -212,14 +229,15 @@ def _say_processes(found: Mapping[str, Any]) -> None:
         left = [(tree, "", "")]
         while left:
             node, first, rest = left.pop()
-            say(first + _process(node))
+            say(one_line(first + _process(node)))
             last = len(node["children"]) - 1
             left += [
                 (child, f"{rest}{'└─ ' if n == last else '├─ '}", f"{rest}{'   ' if n == last else '│  '}")
                 for n, child in reversed(list(enumerate(node["children"])))
             ]
     if not found["trees"]:
-        say("No row tells of a process near its alerts.")
+        hosts = ", ".join(found["hosts"][:3]) or "its hosts: it names none"
+        say(f"No row that you may read tells of a process's start near its alerts on {hosts}.", hang=0)
     for said in (
         f"{found['left_out']} further processes are near its alerts" if found["left_out"] else "",
         f"{found['hosts_left_out']} of its hosts weren't looked at" if found["hosts_left_out"] else "",
@@ -233,14 +251,15 @@ def _say_processes(found: Mapping[str, Any]) -> None:
 
 
 def _process(node: Mapping[str, Any]) -> str:
-    mark = "" if node["seen"] else "?"
-    started = node["started"][:19] if node["started"] else "-"
-    ended = f" to {node['ended'][11:19]}" if node["ended"] else ""
-    alerts = f"  * {len(node['alerts'])} alert{'' if len(node['alerts']) == 1 else 's'}" if node["alerts"] else ""
-    account = f"  {node['account']}" if node["account"] else ""
+    mark = ("" if node["certain"] else "~") + ("" if node["seen"] else "?")
     number = "-" if node["pid"] is None else node["pid"]
-    said = node["command"] or node["file"] or "unknown"
-    return f"{'' if node['certain'] else '~'}{mark}{number}  {started}{ended}{account}  {said}{alerts}"
+    started = _clock(node["started"]) if node["started"] else "start not seen"
+    ended = f" to {node['ended'][11:19]}" if node["ended"] else ""
+    alerts = f"  [{len(node['alerts'])} alert{'' if len(node['alerts']) == 1 else 's'}]" if node["alerts"] else ""
+    account = f"  {node['account']}" if node["account"] else ""
+    command = " ".join(node["command"].split())
+    program = node["file"] or brief("Process", command) or "unknown program"
+    return f"{mark}{number} {program}{alerts}  {started}{ended}{account}{f'  {command}' if command else ''}"
 
 
 def reach(desk: Desk, incident: Which) -> Any:
@@ -255,26 +274,27 @@ def _say_reach(found: Mapping[str, Any]) -> None:
     starts = [s["label"] for s in found["starts"]]
     more = found["starts_left_out"]
     say(
-        f"From {', '.join(starts) or 'nothing: it names no account and no machine'}{f' and {more} more, which were not asked' if more else ''}"
+        f"From {', '.join(starts) or 'nothing: it names no account and no machine'}{f' and {more} more, which were not asked' if more else ''}",
+        hang=5,
     )
     for thing in found["things"]:
         critical = f"  {thing['critical']}: {thing['why_critical']}" if thing["critical"] else ""
-        say(f"\n{thing['type']} {thing['label']}{critical}")
+        say(f"\n{thing['type']} {thing['label']}{critical}{'  in a second step' if thing['hops'] > 1 else ''}", hang=2)
         for way in thing["ways"]:
             times = f", {way['seen']}×" if way["seen"] else ""
-            last = f", last {way['last'][:19]}" if way["last"] else ""
-            say(f"  {way['from']['label']} {way['how']}{times}{last}")
+            last = f", last {_clock(way['last'])}" if way["last"] else ""
+            say(f"  {way['from']['label']} {way['how']}{times}{last}", hang=4)
         if thing["ways_left_out"]:
-            say(f"  and {thing['ways_left_out']} more ways")
+            say(f"  and {thing['ways_left_out']} more way{'' if thing['ways_left_out'] == 1 else 's'}")
     if not found["things"]:
         say("\nNothing is known that could be reached from there.")
     if found["left_out"]:
-        say(f"\n{found['left_out']} further things are left out.")
-    for heading, items in (("Nothing known", found["unknown"]), ("Not asked", found["failed"])):
+        say(f"\n{found['left_out']} further thing{' is' if found['left_out'] == 1 else 's are'} left out.")
+    for heading, items in (("Of this nothing is known", found["unknown"]), ("This was not answered", found["failed"])):
         if items:
             say(f"\n{heading}")
         for item in items:
-            say(f"  {item['name']}: {item['why']}")
+            say(f"  {item['name']}: {item['why']}", hang=4)
 
 
 def priority(desk: Desk, incident: Which) -> Any:
@@ -284,9 +304,8 @@ def priority(desk: Desk, incident: Which) -> Any:
 
 def _say_priority(found: Mapping[str, Any]) -> None:
     for past in found["items"]:
-        say(f"{past['time']}  v{past['version']:<5} {past['score']:>4}  {past['actor']}")
-        for reason in past["reasons"]:
-            say(f"{'':11}{reason['weight']:>+6.1f}  {reason['text']}")
+        say(f"{_clock(past['time'])}  v{past['version']:<5} {past['score']:>4}  {past['actor']}")
+        _say_reasons(past["reasons"])
 
 
 def add_to(app: typer.Typer) -> None:

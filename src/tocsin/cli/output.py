@@ -6,7 +6,9 @@ import csv
 import json
 import os
 import re
+import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "cell",
     "json_text",
+    "one_line",
     "pipe_may_end",
     "print_csv",
     "print_json",
@@ -61,9 +64,26 @@ def safe_text(text: str, *, lines: bool = False) -> str:
     )
 
 
-def say(text: str = "", *, error: bool = False) -> None:
-    """Prints a text with what it names (titles, names, what people wrote) so that nothing of it is obeyed; line breaks stay."""
-    print(safe_text(text, lines=True), file=sys.stderr if error else sys.stdout)
+def say(text: str = "", *, error: bool = False, hang: int | None = None) -> None:
+    """Prints a text with what it names (titles, names, what people wrote) so that nothing of it is obeyed; line breaks stay. `hang`: on a terminal,
+    lines that are too long for it go on so many columns in; in a pipe or a file each stays one line, as searches want it."""
+    out = sys.stderr if error else sys.stdout
+    safe = safe_text(text, lines=True)
+    print(_hung(safe, hang) if hang is not None and out.isatty() else safe, file=out)
+
+
+def _hung(text: str, hang: int) -> str:
+    width = max(shutil.get_terminal_size().columns, hang + _NARROWEST)
+    return "\n".join(
+        textwrap.fill(line, width, subsequent_indent=" " * hang, replace_whitespace=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
+
+
+def one_line(text: str) -> str:
+    """A line for where lines must not wrap, as in a drawn tree: on a terminal its end is left out where it is too long, elsewhere it stays whole."""
+    width = shutil.get_terminal_size().columns
+    return text if not sys.stdout.isatty() or len(text) <= width else f"{text[: width - 1]}…"
 
 
 def json_text(value: Any, *, indent: int | None = 2) -> str:

@@ -17,6 +17,7 @@ from tocsin.base.errors import ContentError, Place
 from tocsin.content import Content
 from tocsin.detect.alert import SEVERITIES, TACTICS, iso
 from tocsin.incidents.advice import Done, advice
+from tocsin.incidents.brief import brief, cut
 from tocsin.incidents.facts import PATTERNS, keys_of
 from tocsin.incidents.model import Incident, LinkedAlert, spaced, span_of, stage_of
 from tocsin.incidents.priority import Judge
@@ -190,6 +191,8 @@ def _template(text: str) -> Any:
     environment.filters["clock"] = lambda t: t.strftime("%Y-%m-%d %H:%M:%S") + " UTC"
     environment.filters["span"] = _span
     environment.filters["named"] = _named
+    environment.filters["cut"] = cut
+    environment.filters["brief"] = lambda label, kind: brief(str(kind), str(label))
     environment.filters["count"] = lambda n, one, many="": f"{n:,} {one if n == 1 else many or one + 's'}"
     return environment.from_string(text)
 
@@ -198,16 +201,7 @@ def _named(things: Sequence[Mapping[str, Any]], one: str, many: str = "", most: 
     """A few things by their short names, many by number: ws1 and ws2, or 5 hosts."""
     if len(things) > most:
         return [f"{len(things)} {many or one + 's'}"]
-    return [_short(str(t["type"]), str(t["label"])) for t in things]
-
-
-def _short(kind: str, label: str) -> str:
-    """A host without its domain, an account without its directory; where nothing would be left, all of it."""
-    if kind == "Host":
-        return label.split(".", maxsplit=1)[0] or label
-    if kind in ("Account", "Mailbox"):
-        return label.rpartition("\\")[2].split("@")[0] or label
-    return label
+    return [brief(str(t["type"]), str(t["label"])) for t in things]
 
 
 def _span(seconds: float) -> str:

@@ -14,6 +14,7 @@ from fpdf import FPDF, XPos, YPos
 from fpdf.enums import TableCellFillMode
 from fpdf.fonts import FontFace
 
+from tocsin.incidents.brief import cut
 from tocsin.incidents.export import ATTACHMENT, to_json
 from tocsin.incidents.model import spaced
 from tocsin.incidents.pdf_fonts import WIDE, family_of, prepare, written
@@ -23,6 +24,8 @@ __all__ = ["to_pdf"]
 
 _INK, _DIM, _RULE, _FILL = (32, 31, 30), (96, 94, 92), (200, 198, 196), (243, 242, 241)
 _MOST_STEPS = 500
+_NAME = 80
+"""Characters of a name in the story's table: a whole command line has its place in the evidence."""
 _BELOW = 14
 """Room in millimetres that a heading wants below itself: it never stands alone at a page's end."""
 
@@ -310,7 +313,7 @@ def _of(step: Mapping[str, Any]) -> str:
 
 
 def _label(entity: Mapping[str, Any] | None) -> str:
-    return str(entity["label"]) if entity else ""
+    return cut(str(entity["label"]), _NAME) if entity else ""
 
 
 def _clock(text: str | None) -> str:

@@ -59,6 +59,7 @@ class _Candidate:
             "title": alert.title or alert.rule,
             "time": iso(alert.time),
             "actor": actor.label if actor else "",
+            "actor_type": actor.type if actor else "",
             "target": target.label if target else "",
             "target_type": target.type if target else "",
             "score": round(self.score, 1),

@@ -6708,6 +6708,8 @@ export interface components {
         RootCause: {
             /** Actor */
             actor: string;
+            /** Actor Type */
+            actor_type: string;
             /** Alert Id */
             alert_id: string;
             /** Alerts */
@@ -7187,6 +7189,8 @@ export interface components {
         RunnerUp: {
             /** Actor */
             actor: string;
+            /** Actor Type */
+            actor_type: string;
             /** Alert Id */
             alert_id: string;
             /** Lost By */

@@ -49,6 +49,7 @@ class Beginning(Output):
     title: str
     time: Moment
     actor: str
+    actor_type: str
     target: str
     target_type: str
     score: float
