@@ -260,7 +260,10 @@ def test_an_alert_has_the_status_of_the_incident_that_it_is_in(running: Served) 
         client.post(f"/api/v1/actions/{moved['action']}/undo")
         waited(client, latest.format("InProgress"), 3)
         client.post(f"{path}/comments", json={"text": "x"})
-        counts = "SecurityIncident | summarize arg_max(TimeGenerated, *) by IncidentName | where AdditionalData.commentsCount == 1 | project toint(AdditionalData.alertsCount), toint(AdditionalData.bookmarksCount)"
+        counts = (
+            "SecurityIncident | summarize arg_max(TimeGenerated, *) by IncidentName | where AdditionalData.commentsCount == 1"
+            " | project toint(AdditionalData.alertsCount), toint(AdditionalData.bookmarksCount)"
+        )
         assert waited(client, counts, 1) == [[3, 0]]
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tocsin.base.errors import TocsinError
     from tocsin.incidents import Incident
+    from tocsin.incidents.priority import Judge
     from tocsin.workspace.scan import Progress, ScanResult
 
 __all__ = ["scan"]
@@ -146,13 +147,17 @@ def _write_report(path: Path, result: ScanResult) -> None:
         "unreadable": sum(f.unreadable for f in result.files),
         "seconds": f"{result.seconds:.1f}",
     }
-    text = html_report(result.incidents, facts=facts, created=SystemClock().now(), version=__version__)
+    text = html_report(
+        result.incidents, facts=facts, created=SystemClock().now(), version=__version__, judge=result.judge
+    )
     path.write_text(text, encoding="utf-8")
 
 
 def _print(console: Console, result: ScanResult, html: Path | None, keep: Path | None) -> None:
-    for incident in sorted(result.incidents, key=_urgency):
-        _print_incident(console, incident)
+    from tocsin.incidents import priority
+
+    for incident in sorted(result.incidents, key=lambda i: (-priority(i, result.judge)[0], i.first)):
+        _print_incident(console, incident, result.judge)
     if not result.incidents:
         console.print("No incident: no rule that may open one found anything in this data.\n")
     for file in result.files:
@@ -200,22 +205,16 @@ def _line(console: Console, text: str, style: str) -> None:
     console.print(safe_text(text, lines=True), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def _urgency(incident: Incident) -> tuple[int, Any]:
-    from tocsin.incidents import priority
-
-    return -priority(incident)[0], incident.first
-
-
 _COLOURS = {"High": "bold red", "Medium": "bold yellow", "Low": "cyan", "Informational": "blue"}
 
 
-def _print_incident(console: Console, incident: Incident) -> None:
+def _print_incident(console: Console, incident: Incident, judge: Judge) -> None:
     from rich.table import Table
     from rich.text import Text
 
     from tocsin.incidents import priority, spaced, story
 
-    score, reasons = priority(incident)
+    score, reasons = priority(incident, judge)
     console.rule(Text(safe_text(f"Incident {incident.number}: {incident.title}"), style="bold"), align="left")
     head = Text.assemble(
         (incident.severity, _COLOURS[incident.severity]), f"  priority {score}  ", (incident.id, "dim")
@@ -223,7 +222,7 @@ def _print_incident(console: Console, incident: Incident) -> None:
     console.print(head)
     console.print(Text(f"{_when(incident.first)} to {_when(incident.last)} UTC, {len(incident.alerts)} alerts"))
     console.print(
-        Text(safe_text("because " + "; ".join(f"{r.text} (+{r.weight:g})" for r in reasons))), soft_wrap=False
+        Text(safe_text("because " + "; ".join(f"{r.text} ({r.weight:+g})" for r in reasons))), soft_wrap=False
     )
     if incident.techniques:
         console.print(Text("ATT&CK " + ", ".join(incident.techniques)))

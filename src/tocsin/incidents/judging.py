@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tocsin.content import Content
+from tocsin.detect.alert import Alert
 from tocsin.incidents.model import Incident
 from tocsin.incidents.priority import LEVELS, Asset, Judge, Weights, keys_of_name, weights_of
 from tocsin.incidents.reports import Shelf, reports_of
 from tocsin.state import Unit
 from tocsin.tables.entities import EntityKey
 
-__all__ = ["CORRELATION", "WEIGHTS", "AssetRow", "assets_of", "group_vetoes", "judge_of", "set_assets", "set_weights"]
+__all__ = [
+    "CORRELATION",
+    "WEIGHTS",
+    "AssetRow",
+    "assets_of",
+    "group_vetoes",
+    "judge_of",
+    "judge_of_scan",
+    "set_assets",
+    "set_weights",
+]
 
 WEIGHTS = "incidents.weights"
 """Where weights that differ from the usual ones are kept."""
@@ -44,13 +55,7 @@ def judge_of(
     unit: Unit, content: Content | None, *, separate_groups: bool = False, reports: Shelf | None = None
 ) -> Judge:
     """The judge as content, settings and state have it now. `reports`: the content's, where they are known already."""
-    techniques: dict[str, float] = {}
-    tags: dict[str, float] = {}
-    for item in content.incidents if content is not None else ():
-        if item.kind == "priority":
-            value = item.document.value
-            techniques.update({str(k): float(v) for k, v in (value.get("techniques") or {}).items()})
-            tags.update({str(k): float(v) for k, v in (value.get("tags") or {}).items()})
+    techniques, tags = _points(content)
     weights = weights_of(unit.kv.get(WEIGHTS, {}))
     return Judge(
         weights=weights,
@@ -62,6 +67,31 @@ def judge_of(
         separate_groups=separate_groups,
         reports=reports if reports is not None else reports_of(content) if content is not None else Shelf(),
     )
+
+
+def judge_of_scan(content: Content, assets: Sequence[AssetRow], alerts: Iterable[Alert]) -> Judge:
+    """The judge of who has nothing but recordings: the usual weights, the assets that rules found in these, and of each rule the alerts that it made
+    here, which is what state would note of them."""
+    techniques, tags = _points(content)
+    made: Counter[str] = Counter()
+    first: dict[str, int] = {}
+    for alert in sorted(alerts, key=lambda a: (a.created, a.time, a.id)):
+        made[alert.said_by] += 1
+        if made[alert.said_by] < Weights().rare_below:
+            first[alert.id] = made[alert.said_by]
+    return Judge(techniques=techniques, tags=tags, assets=_by_key(assets), first=first, reports=reports_of(content))
+
+
+def _points(content: Content | None) -> tuple[dict[str, float], dict[str, float]]:
+    """The packs' points by technique and by tag."""
+    techniques: dict[str, float] = {}
+    tags: dict[str, float] = {}
+    for item in content.incidents if content is not None else ():
+        if item.kind == "priority":
+            value = item.document.value
+            techniques.update({str(k): float(v) for k, v in (value.get("techniques") or {}).items()})
+            tags.update({str(k): float(v) for k, v in (value.get("tags") or {}).items()})
+    return techniques, tags
 
 
 def set_weights(unit: Unit, given: Mapping[str, Any]) -> Weights:

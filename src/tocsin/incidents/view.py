@@ -41,10 +41,10 @@ def incident_summary(incident: Incident, judge: Judge | None = None) -> dict[str
     }
 
 
-def incident_view(incident: Incident) -> dict[str, Any]:
+def incident_view(incident: Incident, judge: Judge | None = None) -> dict[str, Any]:
     """The whole incident: summary, alerts with their rows and reasons, story, graph."""
     return {
-        **incident_summary(incident),
+        **incident_summary(incident, judge),
         "alerts": [a.to_dict() for a in incident.alerts],
         "story": [s.to_dict() for s in story(incident)],
         "graph": graph(incident),

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from tocsin.base.clock import Clock, SystemClock
 from tocsin.base.errors import DetectError, IngestError, LakeError, TocsinError
-from tocsin.content import load_packs, packs_dir
+from tocsin.content import Content, load_packs, packs_dir
 from tocsin.detect.alert import Alert
 from tocsin.detect.backfill import run_over
 from tocsin.detect.load import placeholders_of, rules_of_content
@@ -27,7 +27,10 @@ from tocsin.detect.rule import Rule, RuleKind
 from tocsin.incidents import Correlator, Incident, incident_view
 from tocsin.incidents.aliases import Claim
 from tocsin.incidents.fusion import patterns_of
+from tocsin.incidents.judging import AssetRow, judge_of_scan, set_assets
 from tocsin.incidents.links import links_of
+from tocsin.incidents.priority import Judge
+from tocsin.incidents.store import alert_of
 from tocsin.incidents.teaching import row_of_claim
 from tocsin.ingest.decoders import decode_paths
 from tocsin.ingest.decoders.declared import declare
@@ -35,13 +38,18 @@ from tocsin.ingest.letters import DEAD_LETTERS, dead_letter_rows
 from tocsin.ingest.mapping import Mapper
 from tocsin.ingest.model import DeadLetter, FileReport, SourceBatch
 from tocsin.ingest.schemas import EVENT_KINDS
+from tocsin.kql.types import Catalog
 from tocsin.lake import Lake, TableBatch
 from tocsin.lake.settings import EngineSettings, LakeSettings
 from tocsin.query import QueryService
 from tocsin.tables import INGESTION_TIME, catalogue
+from tocsin.tables.own import own
+from tocsin.workspace.alertrows import alert_evidence, alert_info, security_alert
 from tocsin.workspace.aliases import book_over
+from tocsin.workspace.assets import find_assets
 from tocsin.workspace.places import use_places
-from tocsin.workspace.scan_anomalies import run_anomalies
+from tocsin.workspace.scan_anomalies import run_anomalies, write_rows
+from tocsin.workspace.writeback import security_incident
 
 __all__ = ["Progress", "ScanResult", "scan"]
 
@@ -82,6 +90,8 @@ class ScanResult:
     seconds: float
     rule_errors: tuple[TocsinError, ...] = ()
     stages: dict[str, float] = field(default_factory=dict)
+    judge: Judge = field(default_factory=Judge)
+    """What the incidents' priority is judged by."""
     anomalies: tuple[dict[str, Any], ...] = ()
     """What each anomaly found, or why it can't say: id, name, found, windows, entities, ready, note."""
 
@@ -103,7 +113,7 @@ class ScanResult:
     def to_dict(self) -> dict[str, Any]:
         """The object that `tocsin scan --json` prints."""
         return {
-            "incidents": [incident_view(i) for i in self.incidents],
+            "incidents": [incident_view(i, self.judge) for i in self.incidents],
             "files": [f.as_dict() for f in self.files],
             "events": self.events,
             "tables": self.tables,
@@ -224,10 +234,13 @@ def scan(
         incidents = correlator.incidents
         for number, incident in enumerate(incidents, 1):
             incident.number = number
+        found_assets = find_assets(queries, content) if incidents else []
+        joined = {a.alert.id: a.alert for i in incidents for a in i.alerts}
+        judge = judge_of_scan(content, found_assets, {**{a.id: a for a in alerts}, **joined}.values())
         if keep is not None:
             # What was scanned is evidence, often older than any retention: a server over this folder deletes nothing of it by itself.
             lake.hold("kept by tocsin scan")
-            _keep_incidents(keep, alerts, claims, clock)
+            _keep_incidents(keep, lake, queries.catalog, content, alerts, found_assets, claims, clock)
         stages["correlate"] = clock.monotonic() - began - sum(stages.values())
         return ScanResult(
             incidents=tuple(incidents),
@@ -239,23 +252,46 @@ def scan(
             seconds=clock.monotonic() - began,
             rule_errors=tuple(errors),
             stages=stages,
+            judge=judge,
             anomalies=tuple(anomalies),
         )
 
 
-def _keep_incidents(folder: Path, alerts: Sequence[Alert], claims: Sequence[Claim], clock: Clock) -> None:
-    """Files the alerts in the folder's state too, so that `tocsin up --data` shows the incidents and people can work on them; and what was
-    learned of who is who, for entities' pages."""
+def _keep_incidents(
+    folder: Path,
+    lake: Lake,
+    catalog: Catalog,
+    content: Content,
+    alerts: Sequence[Alert],
+    assets: Sequence[AssetRow],
+    claims: Sequence[Claim],
+    clock: Clock,
+) -> None:
+    """Files the alerts in the folder's state too, so that `tocsin up --data` shows the incidents and people can work on them; what was learned of who
+    is who, for entities' pages; and alerts and incidents as rows, as a server would have written them."""
     from tocsin.incidents.desk import IncidentDesk
-    from tocsin.state import State
+    from tocsin.state import IncidentChange, State
 
     state = State.open(folder / "state.db", clock=clock)
     try:
-        desk = IncidentDesk(state)
+        with state.write() as unit:
+            set_assets(unit, assets)
+        desk = IncidentDesk(state, content=lambda: content)
+        changed: dict[str, IncidentChange] = {}
+        state.on_incidents(lambda changes: changed.update((c.row.id, c) for c in changes))
         desk.add(alerts)
         desk.look_back()
         with state.write() as unit:
             unit.aliases.put(row_of_claim(c) for c in claims)
+        with state.read() as unit:
+            shown = [c for c in changed.values() if c.row.promoted]
+            rows = [security_incident(unit, c) for c in shown]
+            filed = [alert_of(a) for c in changed.values() for a in unit.incidents.alerts_of(c.row.id)]
+        write_rows(lake, catalog, own("incidents").name, rows)
+        write_rows(lake, catalog, own("alerts").name, [security_alert(a) for a in filed])
+        write_rows(lake, catalog, own("alert_info").name, [alert_info(a) for a in filed])
+        write_rows(lake, catalog, own("alert_evidence").name, [r for a in filed for r in alert_evidence(a)])
+        lake.flush()
     finally:
         state.close()
 

@@ -51,14 +51,17 @@ def run_anomalies(
             continue
         # The end of its window is when a finding would have been made.
         made = [row for end, f in past.findings if (row := anomaly_row(anomaly, f, end)) is not None]
-        _write(lake, queries.catalog, own("behavior").name, [behavior_row(anomaly, f, end) for end, f in past.findings])
-        _write(lake, queries.catalog, own("anomalies").name, made)
+        write_rows(
+            lake, queries.catalog, own("behavior").name, [behavior_row(anomaly, f, end) for end, f in past.findings]
+        )
+        write_rows(lake, queries.catalog, own("anomalies").name, made)
         told.append(past.to_dict(len(made)))
     lake.flush()
     return told
 
 
-def _write(lake: Lake, catalog: Catalog, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_rows(lake: Lake, catalog: Catalog, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes rows of a table of our own, received when they say that they were made."""
     schema = catalog.table(table)
     if not rows or schema is None:
         return

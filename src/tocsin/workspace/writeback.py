@@ -32,7 +32,7 @@ from tocsin.workspace.alertrows import security_alert
 if TYPE_CHECKING:
     from tocsin.workspace.workspace import Workspace
 
-__all__ = ["WriteBack"]
+__all__ = ["WriteBack", "security_incident"]
 
 _log = structlog.get_logger("tocsin.workspace.writeback")
 _CURSOR = "incidents.told"
@@ -138,7 +138,7 @@ class WriteBack:
         kept = [c for n, c in enumerate(changes) if c.row.promoted and (c.source != CORRELATION or last[c.row.id] == n)]
         if kept:
             with self._workspace.state.read() as unit:
-                incidents = [_security_incident(unit, c) for c in kept]
+                incidents = [security_incident(unit, c) for c in kept]
                 alerts = [row for c in changes if c.row.promoted for row in _alerts_of(unit, c)]
             for table, rows in ((own("incidents").name, incidents), (own("alerts").name, alerts)):
                 while not self.write(table, rows):
@@ -174,7 +174,8 @@ def _alerts_of(unit: Unit, change: IncidentChange) -> list[dict[str, Any]]:
     return [{**security_alert(alert_of(a), row.status), **told} for a in alerts]
 
 
-def _security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
+def security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
+    """What an incident became by a change, as a row of SecurityIncident."""
     row = change.row
     said = words("sentinel", status=row.status, classification=row.classification, determination=row.determination)
     briefs = unit.incidents.alert_rules(row.id)

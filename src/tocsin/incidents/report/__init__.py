@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tocsin.incidents.model import Incident, spaced
+from tocsin.incidents.priority import Judge
 from tocsin.incidents.report.layout import lay_out
 from tocsin.incidents.story import fold, story
 from tocsin.incidents.view import incident_view
@@ -21,7 +22,14 @@ from tocsin.incidents.view import incident_view
 __all__ = ["html_report"]
 
 
-def html_report(incidents: Sequence[Incident], *, facts: Mapping[str, Any], created: datetime, version: str) -> str:
+def html_report(
+    incidents: Sequence[Incident],
+    *,
+    facts: Mapping[str, Any],
+    created: datetime,
+    version: str,
+    judge: Judge | None = None,
+) -> str:
     """The page for these incidents, the most urgent first. `facts` are name → value pairs for its head (files, events, seconds …)."""
     environment = Environment(
         loader=PackageLoader("tocsin.incidents.report"),
@@ -33,7 +41,7 @@ def html_report(incidents: Sequence[Incident], *, facts: Mapping[str, Any], crea
     environment.filters["clock"] = _clock
     environment.filters["pretty"] = _pretty
     environment.filters["words"] = spaced
-    views = [{**incident_view(i), "story": [r.to_dict() for r in fold(story(i))]} for i in incidents]
+    views = [{**incident_view(i, judge), "story": [r.to_dict() for r in fold(story(i))]} for i in incidents]
     views.sort(key=lambda v: (-v["priority"], v["first"]))
     for view in views:
         view["picture"] = lay_out(view["graph"])
