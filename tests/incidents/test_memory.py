@@ -39,19 +39,20 @@ def members(desk: IncidentDesk) -> dict[str, list[tuple[str, Any]]]:
 def remembers(desk: IncidentDesk) -> dict[str, Any]:
     """What it knows of things, places and rules, and which alerts it holds where."""
     correlator = desk.memory.correlator
+    learned = correlator._learned
     seen = {
         name: {key: sorted(s.values() if isinstance(s, dict) else [s]) for key, s in company._seen.items()}
-        for name, company in (("company", correlator._company), ("fired", correlator._fired))
+        for name, company in (("company", learned.company), ("fired", learned._fired))
     }  # fmt: skip
-    background = correlator._background
+    background = learned.background
     # an alert without a title is kept with its rule's name for one
     hits = [
         {key: [(*h[:2], (*h[2][:3], h[2][3] or h[2][2], *h[2][4:]), *h[3:]) for h in found] for key, found in of.items()}
-        for of in correlator._fusion._hits
+        for of in correlator._joiner.fusion._hits
     ]  # fmt: skip
     return {
         **seen, "hours": background._hours, "by_hour": background._by_hour, "fleet": background._fleet, "places": background._places,
-        "fusion": hits, "stages": correlator._fusion._seen, "alerts": correlator._held.alerts,
+        "fusion": hits, "stages": correlator._joiner.fusion._seen, "alerts": correlator._held.alerts,
         "keys": {k: sorted(correlator._held.holders.of(k)) for k in correlator._held.holders._held},
     }  # fmt: skip
 

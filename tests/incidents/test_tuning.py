@@ -11,10 +11,10 @@ import pytest
 from tests.incidents.test_correlate import BOB, T0, WS1, WS2, alert
 from tocsin.base.clock import ManualClock
 from tocsin.base.errors import UsageError
-from tocsin.incidents.correlate import CorrelationSettings
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.life import Actor
 from tocsin.incidents.tuning import Tuning
+from tocsin.incidents.weights import CorrelationSettings
 from tocsin.state import NotFoundError, State
 
 ANNA = Actor("anna")

@@ -21,7 +21,7 @@ from tocsin.content import Content
 from tocsin.detect.alert import Alert, iso
 from tocsin.incidents import history, judging, life, metrics, rejudge, reshape, store, tasks
 from tocsin.incidents.answers import full, shown, summary, told
-from tocsin.incidents.correlate import CorrelationSettings, IncidentChange, merge_vetoes
+from tocsin.incidents.changes import IncidentChange
 from tocsin.incidents.life import Actor
 from tocsin.incidents.memory import note_learned
 from tocsin.incidents.pace import Pace
@@ -30,6 +30,8 @@ from tocsin.incidents.priority import Judge
 from tocsin.incidents.queue import checked, known_values
 from tocsin.incidents.recollection import Recollection
 from tocsin.incidents.seen import Seen
+from tocsin.incidents.vetoes import merge_vetoes
+from tocsin.incidents.weights import CorrelationSettings
 from tocsin.state import IncidentFilter, RefusedError, State, TaskRow, Unit, text_of
 from tocsin.state.incident_cursor import place_after
 from tocsin.tables.entities import EntityKey

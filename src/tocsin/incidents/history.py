@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.incidents.load import alert_of
-from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
+from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status, by_time
 from tocsin.incidents.project import DECIDED, VERSION, project
 from tocsin.state import ActivityRow, IncidentRow, KeptParts, LogRow, State, TaskRow, Unit, text_of
 from tocsin.state.types import dumps, plain
@@ -129,7 +129,7 @@ def incident_of(unit: Unit, folded: Folded, documents: Mapping[str, dict[str, An
                 for i, why in folded.links.items()
                 if i in documents
             ),
-            key=lambda a: (a.alert.time, a.alert.id),
+            key=by_time,
         ),
         status=Status(decided["status"]),
         owner=decided["owner"] or "",

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.detect.alert import Alert
-from tocsin.incidents import correlate
+from tocsin.incidents.correlate import Correlator
 from tocsin.incidents.model import LOCKED, MERGED, Incident, LinkedAlert, Reason, Status
 from tocsin.state import IncidentRow, Unit
 
@@ -34,7 +34,7 @@ LOOKED_BACK = "incidents.looked_back"
 """Where it is kept how far looking back on the first hours has come."""
 
 
-def adopt_growing(unit: Unit, correlator: correlate.Correlator, since: datetime, goes_on: Callable[[], None]) -> None:
+def adopt_growing(unit: Unit, correlator: Correlator, since: datetime, goes_on: Callable[[], None]) -> None:
     """Lets a correlator take in the incidents, hidden ones too, that alerts may still join: those whose last event is not older than that. Neither
     they nor their alerts are ever all in memory. `goes_on` is called again and again meanwhile; what it raises ends it."""
     opened = unit.incidents.growing_open(since, locked=LOCKED)
@@ -52,7 +52,7 @@ def adopt_growing(unit: Unit, correlator: correlate.Correlator, since: datetime,
     correlator.adopt(opened, came(), held)
 
 
-def looking_back(unit: Unit, correlator: correlate.Correlator) -> None:
+def looking_back(unit: Unit, correlator: Correlator) -> None:
     """Tells a correlator that knows nothing how far looking back on the first hours has come. Of incidents that an older program made nobody
     expects any more that they change."""
     kept = unit.kv.get(LOOKED_BACK)

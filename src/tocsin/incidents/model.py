@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,7 @@ __all__ = [
     "LinkedAlert",
     "Reason",
     "Status",
+    "by_time",
     "ordered_tactics",
     "spaced",
     "span_of",
@@ -67,6 +69,11 @@ class LinkedAlert:
         return {**self.alert.to_dict(), "linked_by": [r.to_dict() for r in self.linked_by]}
 
 
+def by_time(linked: LinkedAlert) -> tuple[datetime, str]:
+    """What an incident's alerts are in order by."""
+    return (linked.alert.time, linked.alert.id)
+
+
 @dataclass(slots=True)
 class Incident:
     """One incident. Everything but people's decisions follows from its alerts.
@@ -106,6 +113,14 @@ class Incident:
     def id_by(alert: Alert) -> str:
         """The id of the incident that the alert opens."""
         return stable_id("inc", alert.id)
+
+    def place_of(self, alert: Alert) -> int:
+        """Where an alert that it has stands among its alerts."""
+        return bisect_left(self.alerts, (alert.time, alert.id), key=by_time)
+
+    def linked(self, alert: Alert) -> LinkedAlert:
+        """An alert that it has, as it is linked here."""
+        return self.alerts[self.place_of(alert)]
 
     def inherit(self, source: Incident) -> None:
         """Takes tags, and the decisions that this one lacks, from an incident that is merged into it."""

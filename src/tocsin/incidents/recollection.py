@@ -18,12 +18,14 @@ from tocsin.base.errors import StateError
 from tocsin.base.memory import collector_paused
 from tocsin.content import Content
 from tocsin.incidents import judging, load, memory, reshape, store
-from tocsin.incidents.correlate import LATE, CorrelationSettings, Correlator, IncidentChange
+from tocsin.incidents.changes import IncidentChange
+from tocsin.incidents.correlate import Correlator
 from tocsin.incidents.fusion import patterns_of
+from tocsin.incidents.learned import LATE
 from tocsin.incidents.links import links_of
 from tocsin.incidents.memory import MemoryFile
 from tocsin.incidents.model import Incident
-from tocsin.incidents.weights import WEIGHTS, over
+from tocsin.incidents.weights import WEIGHTS, CorrelationSettings, over
 from tocsin.state import RefusedError, State, Unit
 
 __all__ = ["Recollection"]
@@ -307,8 +309,8 @@ class Recollection:
                     self._tune()
 
     def _tune(self) -> None:
-        if self.correlator.settings != self.settings:
-            self.correlator = self.correlator.under(self.settings) or self.read()
+        if self.correlator.settings != self.settings and not self.correlator.weigh_by(self.settings):
+            self.correlator = self.read()
 
     # ------------------------------------------------------------------------------------------ the next start
 

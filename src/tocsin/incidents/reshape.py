@@ -13,13 +13,14 @@ from types import MappingProxyType
 from typing import Any
 
 from tocsin.base.ids import stable_id
-from tocsin.incidents.correlate import entity_keys, merge_vetoes
 from tocsin.incidents.judging import group_vetoes
 from tocsin.incidents.life import Actor, IncidentChangeError
 from tocsin.incidents.load import from_row
 from tocsin.incidents.merged import final
-from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status
+from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status, by_time
+from tocsin.incidents.signature import entity_keys
 from tocsin.incidents.store import CORRELATION, bring_comments, bring_tasks, write
+from tocsin.incidents.vetoes import merge_vetoes
 from tocsin.incidents.view import incident_summary
 from tocsin.state import ConflictError, Unit, text_of
 
@@ -198,7 +199,7 @@ def move(
         )
     else:
         target = _open(unit, target_id)
-    target.alerts = sorted((*target.alerts, *arriving), key=lambda a: (a.alert.time, a.alert.id))
+    target.alerts = sorted((*target.alerts, *arriving), key=by_time)
     origin.alerts = [a for a in origin.alerts if a.alert.id not in set(wanted)]
     write(unit, target, by=actor.name, source=actor.source, linked=arriving)
     write(unit, origin, by=actor.name, source=actor.source, left=wanted)
@@ -243,7 +244,7 @@ def unmove(unit: Unit, undo: Mapping[str, Any], *, actor: Actor) -> str:
     rest = [a for a in target.alerts if a.alert.id not in set(wanted)]
     if not rest and not undo["new"]:
         raise ConflictError("The incident would be left without alerts: merge it instead.")
-    origin.alerts = sorted((*origin.alerts, *back), key=lambda a: (a.alert.time, a.alert.id))
+    origin.alerts = sorted((*origin.alerts, *back), key=by_time)
     if rest:
         target.alerts = rest
     else:
@@ -329,7 +330,7 @@ def _absorb(
         for a in source.alerts
         if a.alert.id not in known
     )
-    target.alerts.sort(key=lambda a: (a.alert.time, a.alert.id))
+    target.alerts.sort(key=by_time)
     target.inherit(source)
 
 

@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any
 
 from tocsin.detect.alert import Alert, iso
-from tocsin.incidents import correlate
+from tocsin.incidents.changes import IncidentChange as Change
+from tocsin.incidents.correlate import Correlator
 from tocsin.incidents.load import LOOKED_BACK, from_row, keep_decisions, record
 from tocsin.incidents.model import Incident, LinkedAlert, Status
 from tocsin.incidents.priority import priority
@@ -30,7 +31,7 @@ JUDGE = "system:priority"
 """The actor of changes that judging again makes: they change nothing that correlation looks at."""
 
 
-def save(unit: Unit, correlator: correlate.Correlator, changes: Sequence[correlate.IncidentChange]) -> None:
+def save(unit: Unit, correlator: Correlator, changes: Sequence[Change]) -> None:
     """Writes what the correlator did since it was saved last: incidents, alerts, activity and events for automation.
 
     `changes` are those that it told. However many alerts there are, a few statements write them all.
