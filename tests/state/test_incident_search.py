@@ -14,6 +14,7 @@ from tests.incidents.test_correlate import T0, WS1, alert
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.history import rebuild
 from tocsin.state import IncidentFilter, IncidentRow, State, incidents
+from tocsin.state.incident_search import TextSearch
 from tocsin.tables import Entity
 
 WORDS = [
@@ -105,3 +106,18 @@ def test_an_index_that_says_something_else_is_told_and_put_right(state: State) -
         assert [d.part for d in rebuild(unit, repair=True)] == ["search"]
         assert list(rebuild(unit, repair=False)) == []
     assert desk.page(text="contoso")["total"] == 2
+
+
+def test_two_letters_are_found_without_reading_every_incident(searched: State) -> None:
+    if searched.dialect != "sqlite":
+        pytest.skip("PostgreSQL's index knows no words of two letters")
+    with searched.read() as unit:
+        plan = "EXPLAIN QUERY PLAN SELECT * FROM ({})"
+        for wanted in ("ab", "te", "zz", "le", "%_", "''", "🦊x", "ab te"):
+            search = TextSearch(unit.connection, wanted)
+            matching = search._matching
+            assert matching is not None
+            told = unit.connection.execute(text(plan.format(matching)).bindparams(**matching.compile().params))
+            assert not [line for *_, line in told if "SCAN incidents" in line], wanted
+            assert search.few(1000)
+        assert not TextSearch(unit.connection, "a").few(1000), "of one letter too many trigrams begin"
