@@ -199,4 +199,5 @@ def entry(row: ActivityRow) -> dict[str, Any]:
 
 
 def _steps(row: IncidentRow, alerts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [s.to_dict() for s in story(from_row(row, alerts))]
+    # A step doesn't tell of the rows that prove it, nor of why the alert is there.
+    return [s.to_dict() for s in story(from_row(row, [{**a, "events": (), "linked_by": ()} for a in alerts]))]

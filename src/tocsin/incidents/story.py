@@ -116,25 +116,26 @@ def roles_of(alert: Alert) -> tuple[Entity | None, Entity | None]:
 
 def story(incident: Incident) -> tuple[Step, ...]:
     """The steps by time. Where an alert names several tactics the step takes the furthest along the kill chain."""
-    steps = [
-        Step(
-            time=a.alert.time,
-            title=a.alert.title or a.alert.rule,
-            tactic=(ordered_tactics(a.alert.tactics) or ("",))[-1],
-            techniques=a.alert.techniques,
-            alert_id=a.alert.id,
-            severity=a.alert.severity,
-            entities=a.alert.entities,
-            actor=roles_of(a.alert)[0],
-            target=roles_of(a.alert)[1],
-            evidence=a.alert.count,
-            pattern=a.alert.product == PATTERNS,
-            said_by=a.alert.said_by,
-            end=a.alert.end,
-        )
-        for a in incident.alerts
-    ]
-    return tuple(sorted(steps, key=lambda s: (s.time, s.alert_id)))
+    return tuple(sorted((_step(a.alert) for a in incident.alerts), key=lambda s: (s.time, s.alert_id)))
+
+
+def _step(alert: Alert) -> Step:
+    actor, target = roles_of(alert)
+    return Step(
+        time=alert.time,
+        title=alert.title or alert.rule,
+        tactic=(ordered_tactics(alert.tactics) or ("",))[-1],
+        techniques=alert.techniques,
+        alert_id=alert.id,
+        severity=alert.severity,
+        entities=alert.entities,
+        actor=actor,
+        target=target,
+        evidence=alert.count,
+        pattern=alert.product == PATTERNS,
+        said_by=alert.said_by,
+        end=alert.end,
+    )
 
 
 _NUMBER = re.compile(r"\d+")
