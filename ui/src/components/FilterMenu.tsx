@@ -1,6 +1,5 @@
-import { Button, Menu, MenuDivider, MenuItem, MenuItemCheckbox, MenuList, MenuPopover, MenuTrigger } from "@fluentui/react-components";
-import { ChevronDownRegular } from "~/components/icons";
-import css from "./FilterMenu.module.css";
+import { Menu, MenuDivider, MenuItem, MenuItemCheckbox, MenuList, MenuPopover, MenuTrigger } from "@fluentui/react-components";
+import { FilterPill } from "./FilterPill";
 
 export interface Option {
   value: string;
@@ -29,16 +28,7 @@ export function FilterMenu({
   return (
     <Menu checkedValues={{ filter: chosen }} onCheckedValueChange={(_, { checkedItems }) => onChange(checkedItems)}>
       <MenuTrigger disableButtonEnhancement>
-        <Button
-          appearance="outline"
-          icon={<ChevronDownRegular />}
-          iconPosition="after"
-          className={css.pill}
-          data-on={(summary !== all && !quiet) || undefined}
-        >
-          <span className={css.name}>{name}:</span>
-          <span className={css.value}>{summary}</span>
-        </Button>
+        <FilterPill name={name} value={summary} on={summary !== all && !quiet} />
       </MenuTrigger>
       <MenuPopover>
         <MenuList>

@@ -1,7 +1,7 @@
 import { Button, Popover, PopoverSurface, PopoverTrigger } from "@fluentui/react-components";
 import { type FormEvent, type ReactNode, useState } from "react";
-import { ChevronDownRegular } from "~/components/icons";
 import css from "./FilterMenu.module.css";
+import { FilterPill } from "./FilterPill";
 
 /** A filter as a pill that asks for something to be written: its name and what holds; opens a small form. */
 export function FilterPopover({
@@ -27,16 +27,7 @@ export function FilterPopover({
   return (
     <Popover open={open} onOpenChange={(_, data) => setOpen(data.open)} trapFocus positioning="below-start">
       <PopoverTrigger disableButtonEnhancement>
-        <Button
-          appearance="outline"
-          icon={<ChevronDownRegular />}
-          iconPosition="after"
-          className={css.pill}
-          data-on={summary ? true : undefined}
-        >
-          <span className={css.name}>{name}:</span>
-          <span className={css.value}>{summary || "Any"}</span>
-        </Button>
+        <FilterPill name={name} value={summary || "Any"} on={summary !== ""} />
       </PopoverTrigger>
       <PopoverSurface aria-label={name}>
         <form onSubmit={submit} className={css.form}>
