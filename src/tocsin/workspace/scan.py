@@ -29,8 +29,8 @@ from tocsin.incidents.aliases import Claim
 from tocsin.incidents.fusion import patterns_of
 from tocsin.incidents.judging import AssetRow, judge_of_scan, set_assets
 from tocsin.incidents.links import links_of
+from tocsin.incidents.load import alert_of
 from tocsin.incidents.priority import Judge
-from tocsin.incidents.store import alert_of
 from tocsin.incidents.teaching import row_of_claim
 from tocsin.ingest.decoders import decode_paths
 from tocsin.ingest.decoders.declared import declare
