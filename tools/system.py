@@ -17,6 +17,8 @@ PACKAGES = {  # a command or file that the package brings → the package
     "/usr/lib/*/rsyslog/lmnsd_gtls.so": "rsyslog-gnutls",
     "nft": "nftables",
     "ip": "iproute2",
+    "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc": "fonts-wqy-microhei",
+    "/usr/share/fonts/truetype/lohit-devanagari/Lohit-Devanagari.ttf": "fonts-lohit-deva",
     "cc": "gcc",
     "/usr/include/stdlib.h": "libc6-dev",
 }

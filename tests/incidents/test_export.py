@@ -21,6 +21,7 @@ from tocsin.base.clock import ManualClock
 from tocsin.cli.app import app
 from tocsin.content import Content, load_packs, packs_dir
 from tocsin.detect.alert import Evidence
+from tocsin.incidents import machine_fonts
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.export import ExportError, attachment_of, bundle, to_json, verify
 from tocsin.incidents.life import Actor
@@ -34,6 +35,12 @@ from tocsin.tables import Entity
 
 ANNA = Actor("anna")
 JUDGE = Judge(assets=dict.fromkeys(keys_of_name("Host", "ws2.contoso.com"), Asset("Domain controllers", "veryHigh")))
+
+
+@pytest.fixture(autouse=True)
+def no_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fonts this machine has, see test_machine_fonts.py for these."""
+    monkeypatch.setattr(machine_fonts, "folders", list)
 
 
 @pytest.fixture(scope="module")

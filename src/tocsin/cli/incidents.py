@@ -333,7 +333,7 @@ def verify(
             say(f"Intact: incident {found.incident}, made {found.created}.{pages}")
         say(f"SHA-256 {found.hash}")
         if file.read_bytes()[:5] == b"%PDF-" and found.intact and found.pages is None:
-            say("Another version of Tocsin made its pages: they can't be compared, its data is intact.")
+            say(f"{found.pages_why}: they can't be compared, its data is intact.")
     if not found.intact:
         raise typer.Exit(1)
 

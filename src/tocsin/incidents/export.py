@@ -3,8 +3,8 @@
     {"format": "tocsin.incident/1", "created": …, "product": …, "sections": {name: …}, "hashes": {name: sha256}, "hash": sha256}
 
 A section's hash is the SHA-256 of its canonical JSON (UTF-8, keys sorted, no spaces, integers as they are); `hash` is that of the canonical JSON of
-`format`, `created`, `product` and `hashes`. The `audit` section has the head of the audit log's chain when the file was made: it ties the file to a
-log that can't be rewritten unseen. `verify` needs the file and nothing else.
+`format`, `created`, `product` and `hashes`, and of `fonts` where pages were made with fonts of a machine. The `audit` section has the head of the
+audit log's chain when the file was made: it ties the file to a log that can't be rewritten unseen. `verify` needs the file and nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -27,12 +27,25 @@ from tocsin.incidents.priority import Judge
 from tocsin.incidents.similar import similar
 from tocsin.state import Unit, text_of
 
-__all__ = ["FORMAT", "ExportError", "Proof", "attachment_of", "bundle", "canonical", "makers", "to_json", "verify"]
+__all__ = [
+    "FORMAT",
+    "ExportError",
+    "FontsError",
+    "Proof",
+    "attachment_of",
+    "bundle",
+    "canonical",
+    "makers",
+    "naming_fonts",
+    "to_json",
+    "verify",
+]
 
 FORMAT = "tocsin.incident/1"
 ATTACHMENT = "incident.json"
 _AUDIT = 100_000
-_HEAD = ("format", "created", "product", "hashes")
+_HEAD = ("format", "created", "product", "hashes", "fonts")
+"""The parts that `hash` is of; `fonts` only where there are any."""
 _MAKERS = ("fpdf2", "fontpkg-arimo", "fontpkg-noto-sans-arabic", "uharfbuzz")
 
 
@@ -40,6 +53,12 @@ class ExportError(UsageError):
     """A file that is no incident's proof."""
 
     code = "INC0005"
+
+
+class FontsError(UsageError):
+    """Pages that this machine can't make, because it lacks their fonts."""
+
+    code = "INC0008"
 
 
 def makers(version: str) -> str:
@@ -99,6 +118,16 @@ def bundle(
     return {**made, "hash": _sha(made), "sections": sections}
 
 
+def naming_fonts(made: Mapping[str, Any], fonts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """The bundle with the fonts of its pages in its head, and the hash that it has with them."""
+    head = {**_head(made), "fonts": list(fonts)}
+    return {**head, "hash": _sha(head), "sections": made["sections"]}
+
+
+def _head(made: Mapping[str, Any]) -> dict[str, Any]:
+    return {n: made[n] for n in _HEAD if n in made}
+
+
 def _action(row: Any, history: Any) -> dict[str, Any]:
     return {
         "id": row.id,
@@ -120,7 +149,7 @@ def _action(row: Any, history: Any) -> dict[str, Any]:
 def to_json(made: Mapping[str, Any]) -> bytes:
     """The bundle as a file. What is hashed stands in it as it is hashed, a line each, so that `sha256sum` alone can check it: the first line (closed
     by a brace) is what `hash` is of, and each section's line, after its name, what its entry of `hashes` is of."""
-    head = canonical({n: made[n] for n in _HEAD})
+    head = canonical(_head(made))
     sections = [canonical(name) + b":" + canonical(value) for name, value in made["sections"].items()]
     return b"".join(
         (
@@ -133,7 +162,8 @@ def to_json(made: Mapping[str, Any]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a check of a file found. `pages`: None for JSON, for a PDF whether its pages say what its data says, unless another version made them."""
+    """What a check of a file found. `pages`: for a PDF whether its pages say what its data says; None for JSON, and where that can't be told, because
+    of what `pages_why` says."""
 
     intact: bool
     hash: str
@@ -141,6 +171,7 @@ class Proof:
     created: str
     problems: tuple[str, ...]
     pages: bool | None = None
+    pages_why: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -151,6 +182,7 @@ class Proof:
             "created": self.created,
             "problems": list(self.problems),
             "pages": self.pages,
+            "pages_why": self.pages_why,
         }
 
 
@@ -184,24 +216,31 @@ def verify(data: bytes) -> Proof:
     problems += [f"The section {n!r} is missing." for n in hashes if n not in sections]
     problems += [f"The section {n!r} was added." for n in sections if n not in hashes]
     problems += [f"The part {n!r} was added." for n in made if n not in (*_HEAD, "hash", "sections")]
-    if _sha({n: made.get(n) for n in _HEAD}) != made.get("hash"):
+    if _sha(_head(made)) != made.get("hash"):
         problems.append("The file's own hash isn't that of its parts.")
     pages: bool | None = None
+    why = ""
     if pdf and not problems:
         from tocsin import __version__
-        from tocsin.incidents.pdf import to_pdf
+        from tocsin.incidents.pdf import made_again
 
-        if made.get("product") == makers(__version__):
+        if made.get("product") != makers(__version__):
+            why = "Another version of Tocsin, or of what it makes pages with, made its pages"
+        else:
             try:
-                pages = to_pdf(made) == data
+                pages = made_again(made) == data
+            except FontsError as error:
+                why = error.message.rstrip(".")
             except Exception:  # the data is whoever's wrote the file: hashes that fit don't make it an incident
                 pages = False
                 problems.append("The data is no incident's: no pages can be made of it.")
-            if not pages and not problems:
+            if pages is False and not problems:
                 problems.append("The pages don't say what the data says.")
     incident = sections.get("incident")
     number = incident.get("number") if isinstance(incident, dict) else None
-    return Proof(not problems, str(made.get("hash")), f"#{number}", str(made.get("created")), tuple(problems), pages)
+    return Proof(
+        not problems, str(made.get("hash")), f"#{number}", str(made.get("created")), tuple(problems), pages, why
+    )
 
 
 def attachment_of(data: bytes) -> bytes:

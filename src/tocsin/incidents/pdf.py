@@ -1,12 +1,13 @@
 """The proof as pages for people (fpdf2): summary, priority and its reasons, story, what it reached and could reach, tasks, activity, actions, hashes;
 its data attached.
 
-The same bundle gives the same bytes, as long as the same programs make them: `tocsin.incidents.export.product` names them.
+The same bundle gives the same bytes, as long as the same programs make them with the same fonts: its `product` and `fonts` name them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
 
@@ -15,12 +16,13 @@ from fpdf.enums import TableCellFillMode
 from fpdf.fonts import FontFace
 
 from tocsin.incidents.brief import cut
-from tocsin.incidents.export import ATTACHMENT, to_json
+from tocsin.incidents.export import ATTACHMENT, FontsError, naming_fonts, to_json
+from tocsin.incidents.machine_fonts import fonts_for, the_same
 from tocsin.incidents.model import spaced
-from tocsin.incidents.pdf_fonts import WIDE, family_of, prepare, written
+from tocsin.incidents.pdf_fonts import WIDE, Letters
 from tocsin.incidents.story import Step, fold
 
-__all__ = ["to_pdf"]
+__all__ = ["made_again", "to_pdf"]
 
 _INK, _DIM, _RULE, _FILL = (32, 31, 30), (96, 94, 92), (200, 198, 196), (243, 242, 241)
 _MOST_STEPS = 500
@@ -31,10 +33,32 @@ _BELOW = 14
 
 
 def to_pdf(bundle: Mapping[str, Any]) -> bytes:
-    """The bundle as a PDF that carries it."""
+    """The bundle as a PDF that carries it. Where its pages want letters that Tocsin's own fonts lack, fonts of this machine are taken, and the bundle
+    that it carries names them in its head, so that the pages can be made again."""
+    dry = Letters(dry=True)
+    made = _Pages(bundle, dry).written_out(bundle)
+    if not dry.wide and not dry.missing:
+        return made
+    fonts = fonts_for(frozenset(dry.missing))
+    if fonts:
+        whole = naming_fonts(bundle, [f.to_dict() for f in fonts])
+        with suppress(Exception):  # no page is lost for a font of somebody's machine
+            return _Pages(whole, Letters(fonts)).written_out(whole)
+    return _Pages(bundle, Letters()).written_out(bundle)
+
+
+def made_again(bundle: Mapping[str, Any]) -> bytes:
+    """The PDF of a bundle that a PDF carried, with the fonts that it names and no others. FontsError INC0008 where this machine lacks one of them."""
+    named = bundle.get("fonts") or []
+    fonts = the_same(named)
+    if fonts is None:
+        raise FontsError(f"This machine lacks fonts of its pages ({', '.join(str(f.get('name'))[:80] for f in named)})")
+    return _Pages(bundle, Letters(fonts)).written_out(bundle)
+
+
+def _write(pdf: _Pages, bundle: Mapping[str, Any]) -> None:
     sections = bundle["sections"]
     incident, told = sections["incident"], sections["narrative"]
-    pdf = _Pages(bundle)
     pdf.heading(f"Incident #{incident['number']}: {incident['title']}", 16)
     pdf.facts(
         {
@@ -92,7 +116,17 @@ def to_pdf(bundle: Mapping[str, Any]) -> bytes:
     pdf.table(("Part", "SHA-256"), [*bundle["hashes"].items(), ("all", bundle["hash"])], (18, 82), mono=True)
     if head := sections["audit"]["head"]:
         pdf.text(f"Audit log: entry {head['seq']}, chain hash {head['hash']}.")
-    return pdf.done()
+    if fonts := bundle.get("fonts"):
+        each = "; ".join(f"{f['name']} (SHA-256 {f['sha256']})" for f in fonts)
+        pdf.text(
+            f"Its pages have letters of fonts of the machine that made it: {each}. Only with these can they be made again."
+        )
+    if missing := sorted(pdf.letters.missing):
+        said = ", ".join(f"\\u{code:04x}" for code in missing[:12]) + (" and more" if len(missing) > 12 else "")
+        pdf.text(
+            f"{len(missing):,} character{'' if len(missing) == 1 else 's'} stand{'s' if len(missing) == 1 else ''} above as code points, because the "
+            f"machine that made it has no font for them: {said}. The attached data has them as they were."
+        )
 
 
 def _story(pdf: _Pages, told: Sequence[Mapping[str, Any]]) -> None:
@@ -198,7 +232,9 @@ def _work(pdf: _Pages, sections: Mapping[str, Any]) -> None:
 class _Pages:
     """A document being written, top to bottom."""
 
-    def __init__(self, bundle: Mapping[str, Any]) -> None:
+    def __init__(self, bundle: Mapping[str, Any], letters: Letters) -> None:
+        self.letters = letters
+        written = letters.written
         self._pdf = _Numbered(format="A4")
         self._pdf.said = written(f"Tocsin - made {_clock(bundle['created'])} UTC - SHA-256 {bundle['hash']}")
         self._pdf.set_creation_date(datetime.fromisoformat(bundle["created"]))
@@ -261,31 +297,33 @@ class _Pages:
             wrapmode="CHAR" if mono else "WORD",
         ) as table:
             if headings:
-                table.row([written(n) for n in names])
+                table.row([self.letters.written(n) for n in names])
             for row in rows:
                 line = table.row()
                 for cell in row:
-                    said = written(_cut(cell))
+                    said = self.letters.written(_cut(cell))
                     line.cell(said, style=self._face(said))
         pdf.ln(1)
 
     def _lettered(self, text: str, style: Literal["", "B"], size: float) -> str:
         """The text as it is written, and the font for it set."""
-        said = written(text)
-        if self._face(said) is not None:
+        said = self.letters.written(text)
+        if self._face(said, style) is not None:
             self._pdf.set_font(WIDE, style, size)
         else:
             self._pdf.set_font("Helvetica", style, size)
         return said
 
-    def _face(self, said: str) -> FontFace | None:
+    def _face(self, said: str, style: str = "") -> FontFace | None:
         """The face of a cell; None for the table's own."""
-        if family_of(said) != WIDE:
+        if self.letters.family_of(said) != WIDE:
             return None
-        prepare(self._pdf)
+        self.letters.prepare(self._pdf, style)
         return FontFace(family=WIDE)
 
-    def done(self) -> bytes:
+    def written_out(self, bundle: Mapping[str, Any]) -> bytes:
+        """The document of the bundle."""
+        _write(self, bundle)
         return bytes(self._pdf.output())
 
 
