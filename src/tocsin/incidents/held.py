@@ -5,14 +5,23 @@ Most are laid to rest (see `Cluster.rest`) once nothing has touched them for a w
 
 from __future__ import annotations
 
-from tocsin.incidents.cluster import Cluster, Holders, Reader, Resting, parts_of
+from collections.abc import Collection, Iterable
+from sys import getsizeof
 
-__all__ = ["LARGE", "Held"]
+from tocsin.incidents.cluster import Cluster, Reader, Resting, parts_of
+from tocsin.tables.entities import EntityKey
+
+__all__ = ["LARGE", "Held", "Holders"]
 
 LARGE = 64
 """Incidents of more alerts than this are few, and much to wake: they stay awake."""
 
 _REST_EVERY = 100
+
+_FEW_HOLDERS = 16
+"""As many holders of a key are kept in a tuple, which the collection of garbage leaves alone."""
+_LOOSE = 80
+"""Bytes of a set for each that is in it, beyond which it is copied: a copy has 32 to 64."""
 
 
 class Held:
@@ -80,3 +89,54 @@ class Held:
                 self.awake.append(cluster)
             else:
                 self.clusters[cluster.id] = cluster.rest()
+
+
+class Holders:
+    """Which incidents hold a key. Most keys are held by one or a few: those are kept without a set around them."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held: dict[EntityKey, str | tuple[str, ...] | set[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def of(self, key: EntityKey) -> Collection[str]:
+        """The ids of the incidents that hold it."""
+        held = self._held.get(key, ())
+        return (held,) if isinstance(held, str) else held
+
+    def add(self, keys: Iterable[EntityKey], incident: str) -> None:
+        """The incident holds these."""
+        for key in keys:
+            held = self._held.get(key)
+            if held is None:
+                self._held[key] = incident
+            elif isinstance(held, set):
+                held.add(incident)
+            elif isinstance(held, str):
+                if held != incident:
+                    self._held[key] = (held, incident)
+            elif incident not in held:
+                self._held[key] = (*held, incident) if len(held) < _FEW_HOLDERS else {*held, incident}
+
+    def remove(self, keys: Iterable[EntityKey], incident: str) -> None:
+        """The incident holds these no more."""
+        for key in keys:
+            held = self._held.get(key)
+            if held == incident:
+                del self._held[key]
+            elif isinstance(held, set):
+                held.discard(incident)
+                if not held:
+                    del self._held[key]
+                elif getsizeof(held) > _LOOSE * len(held):
+                    # A set keeps the room of what left it, and takes four times its own once that is full: copied it has what it needs.
+                    self._held[key] = set(held) if len(held) > _FEW_HOLDERS else tuple(sorted(held))
+            elif isinstance(held, tuple):
+                left = tuple(h for h in held if h != incident)
+                if left:
+                    self._held[key] = left if len(left) > 1 else left[0]
+                else:
+                    del self._held[key]

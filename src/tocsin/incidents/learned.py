@@ -8,7 +8,8 @@ from typing import Any
 
 from tocsin.detect.alert import SEVERITIES
 from tocsin.incidents.background import Background
-from tocsin.incidents.cluster import Company, Worth
+from tocsin.incidents.cluster import Worth
+from tocsin.incidents.company import Company
 from tocsin.incidents.signature import HOUR, Signature
 from tocsin.incidents.weights import CorrelationSettings
 

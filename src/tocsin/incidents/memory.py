@@ -49,7 +49,7 @@ _MOST_CHANGED = 20_000
 _LEARNED = "incidents.learned"
 """Where the incidents are kept of which alerts were learned to be known otherwise since the file was made: the log doesn't tell of those."""
 _DEPENDS = (
-    "incidents/background.py", "incidents/cluster.py", "incidents/correlate.py", "incidents/fusion.py", "incidents/held.py",
+    "incidents/background.py", "incidents/cluster.py", "incidents/company.py", "incidents/correlate.py", "incidents/fusion.py", "incidents/held.py",
     "incidents/hindsight.py", "incidents/joining.py", "incidents/lately.py", "incidents/learned.py", "incidents/links.py", "incidents/memory.py",
     "incidents/merging.py", "incidents/model.py", "incidents/neighbours.py", "incidents/patterns.py", "incidents/regrouping.py",
     "incidents/score.py", "incidents/signature.py", "incidents/weights.py", "tables/aliases.py", "tables/entities.py",

@@ -13,7 +13,8 @@ from functools import cache
 
 from tocsin.detect.alert import TACTICS
 from tocsin.incidents.background import Background, chance
-from tocsin.incidents.cluster import Cluster, Company, Worth, nearest, owners_of, worth_of
+from tocsin.incidents.cluster import Cluster, Worth, nearest, owners_of, worth_of
+from tocsin.incidents.company import Company
 from tocsin.incidents.model import Reason, spaced
 from tocsin.incidents.signature import HOUR, Thing
 from tocsin.incidents.weights import CONTEXT, SUPPORT, CorrelationSettings
