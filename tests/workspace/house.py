@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+import pyarrow as pa
 
 from tocsin.access import Access
 from tocsin.base.clock import ManualClock
@@ -24,6 +26,11 @@ from tocsin.workspace.evidence import evidence_pins
 from tocsin.workspace.jobs import Jobs
 from tocsin.workspace.settings import Settings
 from tocsin.workspace.summaries import Summaries
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The rows with all their columns: Arrow takes those of the first otherwise."""
+    return pa.table({n: [r.get(n) for r in rows] for n in dict.fromkeys(n for r in rows for n in r)})
 
 
 @cache

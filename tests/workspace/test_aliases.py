@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from tests.incidents.test_correlate import alert
 from tests.workspace.house import House
 
 from tocsin.access import ForbiddenError, system
-from tocsin.base.clock import ManualClock
 from tocsin.content import load_packs, packs_dir
 from tocsin.incidents.history import rebuild
 from tocsin.incidents.teaching import teachings_of
@@ -22,9 +20,7 @@ from tocsin.lake import TableBatch
 from tocsin.tables import Entity
 from tocsin.workspace.aliases import Aliases
 from tocsin.workspace.scan import scan
-from tocsin.workspace.settings import Settings
 
-NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 CONTENT = load_packs([packs_dir()], only=("functions", "entities"))
 
 
@@ -61,14 +57,6 @@ def write(house: House, rows: dict[str, list[dict[str, Any]]]) -> None:
     house.lake.write([TableBatch(name, pa.Table.from_pylist(some)) for name, some in rows.items()])
     house.lake.flush()
     house.clock.advance(timedelta(seconds=5))
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    made = House(Settings(data=tmp_path), ManualClock(NOW))
-    made.queries.set_functions(CONTENT.functions)
-    yield made
-    made.close()
 
 
 def learner(house: House) -> Aliases:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pytest
-from tests.workspace.house import House
+from tests.workspace.conftest import BEGINS as NOW
+from tests.workspace.house import House, table
 
-from tocsin.base.clock import ManualClock
 from tocsin.content import load_packs, packs_dir
 from tocsin.incidents.judging import AssetRow
 from tocsin.lake import TableBatch
 from tocsin.workspace.assets import find_assets
-from tocsin.workspace.settings import Settings
 
-NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 AT = {"TimeGenerated": NOW.replace(tzinfo=None)}
 CONTENT = load_packs([packs_dir()], only=("functions", "incidents"))
 ROWS: dict[str, list[dict[str, Any]]] = {
@@ -61,18 +55,6 @@ FOUND = {
     ("Account", "ceo@contoso.com", "high", ""),
     ("Account", "CONTOSO\\cfo", "high", ""),
 }
-
-
-def table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    return pa.table({n: [r.get(n) for r in rows] for n in dict.fromkeys(n for r in rows for n in r)})
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    made = House(Settings(data=tmp_path), ManualClock(NOW))
-    made.queries.set_functions(CONTENT.functions)
-    yield made
-    made.close()
 
 
 def test_the_shipped_rules_find_what_matters_and_nothing_beside(house: House) -> None:

@@ -10,12 +10,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.incidents.test_correlate import alert
-from tests.workspace.house import House
+from tests.workspace.house import House, table
 from tests.workspace.test_aliases import CONTENT, LEASE, PEOPLE, moment
 from typer.testing import CliRunner
 
@@ -75,12 +74,6 @@ ROWS: dict[str, list[dict[str, Any]]] = {
          "Score": 0.9},
     ],
 }  # fmt: skip
-
-
-def table(rows: list[dict[str, Any]]) -> pa.Table:
-    """The rows with all their columns: Arrow takes those of the first otherwise."""
-    columns = dict.fromkeys(c for r in rows for c in r)
-    return pa.Table.from_pylist([{c: r.get(c) for c in columns} for r in rows])
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,6 @@ from tocsin.state import RefusedError
 from tocsin.workspace.workspace import Workspace
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    (tmp_path / "site" / "rules").mkdir(parents=True)
-    (tmp_path / "site" / "rules" / "stream.yml").write_text(stream_refused.SIGMA, encoding="utf-8")
-    return tmp_path
-
-
 def test_it_serves_and_alerts_wait_until_correlation_remembers(place: Path) -> None:
     with memory_read.slow() as lifted, Workspace.open(settings(place)) as workspace:
         workspace.start()

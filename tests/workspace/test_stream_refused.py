@@ -26,13 +26,6 @@ def until(true: Callable[[], Any], what: str) -> None:
         time.sleep(0.02)
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    (tmp_path / "site" / "rules").mkdir(parents=True)
-    (tmp_path / "site" / "rules" / "stream.yml").write_text(stream_refused.SIGMA, encoding="utf-8")
-    return tmp_path
-
-
 def filed(workspace: Workspace) -> list[str]:
     with workspace.state.read() as unit:
         return sorted(
