@@ -137,6 +137,22 @@ def test_what_is_split_off_and_merged_again_has_its_reasons_again(desk: Incident
         assert list(rebuild(unit, repair=False)) == []
 
 
+def test_a_severity_set_to_what_it_is_stays_and_one_given_back_follows_again(desk: IncidentDesk) -> None:
+    _, one, _ = ids(desk)
+    was = desk.get(one)["severity"]
+    assert was == "Medium"
+    change(desk, one, severity=was)
+    assert desk.get(one)["activity"][-1]["text"] == "Severity stays, whatever comes: Medium."
+    desk.add([alert("worse", 3, WS2, BOB, severity="High")])
+    assert "worse" in members(desk, one)
+    assert desk.get(one)["severity"] == "Medium"
+    change(desk, one, severity="High")
+    change(desk, one, severity=None)
+    assert desk.get(one)["activity"][-1]["text"] == "Severity follows the alerts again: High."
+    move(desk, one, alert_ids(desk, one, "worse"))
+    assert desk.get(one)["severity"] == was, "a severity that was given back is nobody's any more"
+
+
 def test_correlation_brings_tasks_along(desk: IncidentDesk) -> None:
     one, two, _ = ids(desk)
     with desk._state.write() as unit:

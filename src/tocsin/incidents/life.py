@@ -239,10 +239,12 @@ class _Draft:
         for name in ("status", "owner", "classification", "determination", "phase", "roles"):
             if getattr(row, name) != getattr(self, name):
                 made[name] = {"from": getattr(row, name), "to": getattr(self, name)}
-        if self.severity_override != row.severity_override and self.made().severity != row.severity:
-            made["severity"] = {"from": row.severity, "to": self.made().severity}
-        if self.title_override != row.title_override and self.made().title != row.title:
-            made["title"] = {"from": row.title, "to": self.made().title}
+        for name in ("severity", "title"):
+            # Who sets what correlation says already keeps it so; who gives it back lets it follow the alerts again.
+            by_hand = getattr(self, f"{name}_override")
+            if by_hand != getattr(row, f"{name}_override"):
+                before, after = getattr(row, name), getattr(self.made(), name)
+                made[name] = {"from": before, "to": after} | ({"by_hand": bool(by_hand)} if before == after else {})
         added, removed = [t for t in self.tags if t not in row.tags], [t for t in row.tags if t not in self.tags]
         if added or removed:
             made["tags"] = {"added": added, "removed": removed}
@@ -375,10 +377,14 @@ def _leave_traces(unit: Unit, before: IncidentRow, made: Mapping[str, Any], acto
         after={n: v.get("to", v.get("added")) for n, v in made.items()},
         address=actor.address,
     )
-    unit.incidents.emit(before.id, "updated", actor.name, actor.source, made, depth=actor.depth)
+    if seen := {n: v for n, v in made.items() if "by_hand" not in v}:
+        unit.incidents.emit(before.id, "updated", actor.name, actor.source, seen, depth=actor.depth)
 
 
 def _sentence(name: str, values: Mapping[str, Any]) -> str:
+    if "by_hand" in values:
+        stays = "stays, whatever comes" if values["by_hand"] else "follows the alerts again"
+        return f"{name.capitalize()} {stays}: {values['to']}."
     if name == "tags":
         parts = [f"{verb} {', '.join(values[verb.lower()])}" for verb in ("Added", "Removed") if values[verb.lower()]]
         return f"Tags: {'; '.join(parts)}."
