@@ -113,6 +113,7 @@ export function HuntingPage() {
                 schema={schema.data}
                 diagnostics={findings}
                 label="KQL query. Ctrl+M lets Tab leave the editor."
+                takesFocus
               />
             </Suspense>
           </div>

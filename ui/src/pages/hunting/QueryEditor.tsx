@@ -24,10 +24,12 @@ interface Props {
   /** The server's findings; lines count from the editor's first. */
   diagnostics: Diagnostic[];
   label: string;
+  /** The keys are its own once it is there: it is what its page is for. It comes late, and takes them from nobody who writes elsewhere by then. */
+  takesFocus?: boolean;
 }
 
 /** Microsoft's KQL editor: colours and completion from the schema; findings, hovers, signatures and layout from the server. Shift+Enter runs. */
-export default function QueryEditor({ ref, value, onChange, onRun, schema, diagnostics, label }: Props) {
+export default function QueryEditor({ ref, value, onChange, onRun, schema, diagnostics, label, takesFocus }: Props) {
   const { dark } = usePreferences();
   const notices = useNotices();
   const box = useRef<HTMLDivElement>(null);
@@ -67,7 +69,7 @@ export default function QueryEditor({ ref, value, onChange, onRun, schema, diagn
     made.addCommand(monaco.KeyMod.CtrlCmd | monaco.KeyCode.Enter, () => calls.current.onRun());
     // For tests and for whoever drives the page from the console.
     (box.current as HTMLDivElement & { editor?: unknown }).editor = made;
-    made.focus();
+    if (takesFocus && !document.activeElement?.closest("input, textarea, [role=dialog]")) made.focus();
     return () => {
       made.dispose();
       // Kusto's worker may still be asked about it: it goes when the answers have come.
