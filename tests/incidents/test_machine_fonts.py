@@ -25,6 +25,7 @@ from tocsin.incidents import machine_fonts
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.export import FontsError, attachment_of, bundle, to_json, verify
 from tocsin.incidents.pdf import made_again, to_pdf
+from tocsin.incidents.pdf_fonts import Letters
 from tocsin.state import State
 
 REAL = {
@@ -132,6 +133,17 @@ def test_without_a_font_the_page_says_what_it_couldn_t_write(plain: dict[str, An
     assert verify(pdf).pages is True, "who checks it has the font, who made it hadn't"
     font(folder / "squares.ttf", "中")
     assert "中\\u6587" in text_of(to_pdf(plain)), "what there is, is taken"
+
+
+def test_no_font_is_looked_for_because_of_what_draws_nothing(folder: Path) -> None:
+    letters = Letters()
+    assert letters.written("a\xa0b\u202e\ue000") == "a\\u00a0b\\u202e\\ue000"
+    assert letters.missing == set()
+    assert Letters(machine_fonts.fonts_for(frozenset())).written("中") == "\\u4e2d"
+    font(folder / "squares.ttf", "中\u3000")
+    assert Letters(machine_fonts.fonts_for(frozenset({ord("中")}))).written("中\u3000中") == "中\u3000中", (
+        "its own space goes with it"
+    )
 
 
 def test_pages_or_fonts_that_were_changed_are_told(plain: dict[str, Any], folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -9,12 +11,15 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from pypdf import PdfReader
 from tests.incidents.test_correlate import ANN, T0, WS1, alert
 from tests.workspace.house import House
 
 from tocsin.base.clock import ManualClock
 from tocsin.content import Content, load_packs, packs_dir
 from tocsin.detect.alert import Evidence
+from tocsin.incidents.export import to_json, verify
+from tocsin.incidents.pdf import to_pdf
 from tocsin.lake import TableBatch
 from tocsin.query import QueryService
 from tocsin.workspace.settings import Settings
@@ -147,3 +152,37 @@ def test_who_may_not_read_the_event_log_gets_what_sensors_told(stories: tuple[St
         "    512 powershell.exe",
         "      None whoami.exe",
     ]
+
+
+def test_the_proof_has_the_trees_as_of_its_moment(stories: tuple[Stories, str]) -> None:
+    made, incident = stories
+    proof = made.bundle(incident, audit=False)
+    told = proof["sections"]["processes"]
+    live = made.processes(incident)
+    assert {n: told[n] for n in live} == live
+    assert (told["at"], told["asked_by"]) == ("2026-03-01T10:00:00Z", "local")
+    pdf = to_pdf(proof)
+    assert verify(pdf).pages is True
+    text = " ".join("".join(p.extract_text() for p in PdfReader(io.BytesIO(pdf)).pages).split())
+    for part in (
+        "As of 2026-03-01 10:00:00 UTC",
+        "cmd.exe (4)",
+        "· · powershell.exe (512)",
+        "· · · ~ net.exe (768)",
+        "follows from the process id alone",
+    ):
+        assert part in text, part
+    other = json.loads(to_json(proof))
+    other["sections"]["processes"]["trees"][0]["children"][0]["command"] = "nothing"
+    assert verify(to_json(other)).problems == ("The section 'processes' was changed.",)
+
+
+def test_who_may_not_read_processes_exports_without_them(stories: tuple[Stories, str]) -> None:
+    made, incident = stories
+    eve = SimpleNamespace(name="eve", roles=frozenset(), table_scopes=frozenset({"IdentityInfo"}))
+    proof = made.bundle(incident, audit=False, principal=eve)
+    assert "DeviceProcessEvents" in proof["sections"]["processes"]["not_asked"]
+    assert verify(to_pdf(proof)).intact
+    assert made.bundle(incident, audit=False, asks=False)["sections"]["processes"] == {
+        "not_asked": "who exported it may not ask the tables"
+    }

@@ -86,9 +86,11 @@ def bundle(
     *,
     audit: bool = True,
     reach: Mapping[str, Any] | None = None,
+    processes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """All of an incident: itself with alerts, evidence, tasks and activity; its log; its meaning; actions with who decided; audit rows (null
-    where they are not asked for); what could be `reach`ed, as the tables answered `at` a moment, or why they were `not_asked`."""
+    where they are not asked for); what could be `reach`ed and the trees of `processes`, as the tables answered `at` a moment, or why they were
+    `not_asked`."""
     whole = full(unit, incident_id)
     incident = from_row(unit.incidents.require(incident_id), unit.incidents.alerts_of(incident_id))
     told = narrative(incident, content, judge, done_of(unit, incident_id)) if incident.alerts else {}
@@ -101,6 +103,7 @@ def bundle(
         "log": [e.to_dict() for e in unit.incidents.history.of(incident_id)],
         "narrative": {**told, "similar": similar(unit, incident_id)},
         "reach": reach or {"not_asked": "there were no tables to ask"},
+        "processes": processes or {"not_asked": "there were no tables to ask"},
         "actions": [_action(r, history.get(r.id, ())) for r in rows],
         "audit": {
             "rows": [r.to_dict() for r in audited] if audit else None,

@@ -1,5 +1,5 @@
-"""The proof as pages for people (fpdf2): summary, priority and its reasons, story, what it reached and could reach, tasks, activity, actions, hashes;
-its data attached.
+"""The proof as pages for people (fpdf2): summary, priority and its reasons, story, processes, what it reached and could reach, tasks, activity,
+actions, hashes; its data attached.
 
 The same bundle gives the same bytes, as long as the same programs make them with the same fonts: its `product` and `fonts` name them.
 """
@@ -15,7 +15,7 @@ from fpdf import FPDF, XPos, YPos
 from fpdf.enums import TableCellFillMode
 from fpdf.fonts import FontFace
 
-from tocsin.incidents.brief import cut
+from tocsin.incidents.brief import brief, cut
 from tocsin.incidents.export import ATTACHMENT, FontsError, naming_fonts, to_json
 from tocsin.incidents.machine_fonts import fonts_for, the_same
 from tocsin.incidents.model import spaced
@@ -26,6 +26,7 @@ __all__ = ["made_again", "to_pdf"]
 
 _INK, _DIM, _RULE, _FILL = (32, 31, 30), (96, 94, 92), (200, 198, 196), (243, 242, 241)
 _MOST_STEPS = 500
+_MOST_PROCESSES = 200
 _NAME = 80
 """Characters of a name in the story's table: a whole command line has its place in the evidence."""
 _BELOW = 14
@@ -95,6 +96,8 @@ def _write(pdf: _Pages, bundle: Mapping[str, Any]) -> None:
         if cause["looked_at"] < cause["alerts"]:
             pdf.text(f"Of {cause['alerts']:,} alerts the first {cause['looked_at']:,} were looked at.")
     _story(pdf, incident["story"])
+    if trees := sections.get("processes"):
+        _processes(pdf, trees, {a["id"]: a["title"] or a["rule"] for a in incident["alerts"]})
     if reached := told.get("blast_radius"):
         pdf.heading("What it reached")
         found = [e for name in reached["counts"] for e in reached[name]]
@@ -152,6 +155,46 @@ def _story(pdf: _Pages, told: Sequence[Mapping[str, Any]]) -> None:
         pdf.text(f"{len(steps) - _MOST_STEPS:,} further steps are in the attached data.")
     if patterns:
         pdf.text(f"Multistage patterns in it: {'; '.join(dict.fromkeys(p['title'] for p in patterns))}.")
+
+
+def _processes(pdf: _Pages, told: Mapping[str, Any], titles: Mapping[str, str]) -> None:
+    """Who started whom near the alerts, as of the moment at which the tables were asked: a line each, what it started below it and further in."""
+    pdf.heading("Processes")
+    if why := told.get("not_asked"):
+        pdf.text(f"They were not asked for: {why}.")
+        return
+    hosts = ", ".join(told["hosts"]) or "none: the incident names none"
+    pdf.text(f"As of {_clock(told['at'])} UTC, asked by {told['asked_by']}. Hosts: {hosts}.")
+    rows: list[tuple[str, ...]] = []
+    count = 0
+    left = [(tree, 0) for tree in reversed(told["trees"])]  # a stack: trees may be deeper than calls can be
+    while left:
+        node, deep = left.pop()
+        count += 1
+        if len(rows) < _MOST_PROCESSES:
+            number = "" if node["pid"] is None else f" ({node['pid']})"
+            mark = "" if node["certain"] else "~ "
+            name = f"{mark}{node['file'] or brief('Process', node['command']) or 'unknown program'}{number}"
+            ended = f" to {node['ended'][11:19]}" if node["ended"] else ""
+            times = f"{_clock(node['started'])}{ended}" if node["started"] else f"start not seen{ended}"
+            alerts = "; ".join(dict.fromkeys(titles.get(a, "") for a in node["alerts"]))
+            # Dots tell how deep it is: spaces at a cell's start are lost. A deep tree stops at what leaves room for names.
+            rows.append(("\xb7 " * min(deep, 12) + name, times, node["account"], cut(node["command"], 160), alerts))
+        left += [(child, deep + 1) for child in reversed(node["children"])]
+    if not rows:
+        pdf.text("No row tells of a process's start near its alerts.")
+        return
+    pdf.table(("Process (id)", "Ran (UTC)", "Account", "Command", "Alerts"), rows, (26, 17, 15, 25, 17))
+    notes = [
+        f"{count - len(rows):,} further processes are in the attached data" if count > len(rows) else "",
+        f"{told['left_out']:,} further processes are near its alerts" if told["left_out"] else "",
+        f"{told['hosts_left_out']} of its hosts weren't looked at" if told["hosts_left_out"] else "",
+        "there were more rows than a query gives" if told["truncated"] else "",
+        "" if told["ends_known"] else "the tables of event logs could not be read",
+        "~: the link to what started it follows from the process id alone" if any("~ " in r[0] for r in rows) else "",
+    ]
+    if said := "; ".join(n for n in notes if n):
+        pdf.text(f"{said[0].upper()}{said[1:]}.")
 
 
 def _reach(pdf: _Pages, told: Mapping[str, Any]) -> None:

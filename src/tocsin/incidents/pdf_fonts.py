@@ -53,7 +53,7 @@ class Letters:
         if code in _letters() or code in self._more:
             self.wide = True
             return "?" if self._dry else char
-        if not _draws_nothing(code):
+        if not _draws_nothing(code) and not char.isspace():  # spaces of other widths are no reason to look for a font
             self.missing.add(code)
         return f"\\u{code:04x}"
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from tocsin import __version__
 from tocsin.access.errors import ForbiddenError
+from tocsin.base.errors import TocsinError
 from tocsin.content import Content
+from tocsin.detect.alert import iso
 from tocsin.detect.columns import COLUMNS
 from tocsin.incidents import processes
 from tocsin.incidents.desk import shown
@@ -17,6 +19,7 @@ from tocsin.incidents.load import from_row
 from tocsin.incidents.meaning import meaning
 from tocsin.incidents.model import Incident
 from tocsin.incidents.priority import Judge
+from tocsin.lake.engine import Limits
 from tocsin.workspace.reach import Parts, reach
 
 __all__ = ["Stories"]
@@ -24,7 +27,7 @@ __all__ = ["Stories"]
 _AROUND = timedelta(hours=1)
 _HOSTS = 20
 _EXPORT_SECONDS = 30.0
-"""So long an export waits for what could be reached."""
+"""So long an export waits for what could be reached, and so long for the process trees."""
 _QUERY = """declare query_parameters(Hosts:dynamic, From:datetime, To:datetime);
 IncidentProcesses(Hosts, From, To)"""
 _EVENTS = """declare query_parameters(Hosts:dynamic, From:datetime, To:datetime);
@@ -51,8 +54,10 @@ class Stories:
         """What could be reached from the incident's accounts and machines, as the principal may see it. NotFoundError for no such incident."""
         return reach(self._parts, self._content(), self._judge(), incident_id, principal=principal)
 
-    def processes(self, incident_id: str, *, principal: Any = None) -> dict[str, Any]:
-        """The process trees of the incident's hosts around its alerts, what is near its alerts only. As the principal may see it."""
+    def processes(self, incident_id: str, *, principal: Any = None, seconds: float | None = None) -> dict[str, Any]:
+        """The process trees of the incident's hosts around its alerts, what is near its alerts only. As the principal may see it. `seconds`: so long
+        each of the three questions may take."""
+        limits = None if seconds is None else Limits(seconds=seconds)
         with self._parts.state.read() as unit:
             incident = from_row(shown(unit, incident_id), unit.incidents.alerts_of(incident_id))
         if not incident.alerts:
@@ -68,14 +73,14 @@ class Stories:
         since, until = incident.first - _AROUND, incident.last + _AROUND
         names = sorted({n for h in hosts[:_HOSTS] for n in (h, h.split(".")[0])})
         given = {"Hosts": names, "From": since, "To": until}
-        result = self._parts.queries.run(_QUERY, principal=principal, parameters=given)
+        result = self._parts.queries.run(_QUERY, principal=principal, parameters=given, limits=limits)
         rows = list(_with_parents(result.dicts()))
         # Who may not read the tables of event logs gets the trees without what these tell more: starts that sensors don't, and ends.
         ends: list[dict[str, Any]] = []
         truncated, ends_known = result.truncated, True
         try:
-            events = self._parts.queries.run(_EVENTS, principal=principal, parameters=given)
-            told = self._parts.queries.run(_ENDS, principal=principal, parameters=given)
+            events = self._parts.queries.run(_EVENTS, principal=principal, parameters=given, limits=limits)
+            told = self._parts.queries.run(_ENDS, principal=principal, parameters=given, limits=limits)
             rows += [{**r, "Started": _moment(r["Started"])} for r in events.dicts()]
             ends = [{**r, **{n: _moment(r[n]) for n in ("Ended", "Started")}} for r in told.dicts()]
             truncated = truncated or events.truncated or told.truncated
@@ -94,16 +99,22 @@ class Stories:
         }
 
     def bundle(self, incident_id: str, *, audit: bool, principal: Any = None, asks: bool = True) -> dict[str, Any]:
-        """The incident's proof (see `tocsin.incidents.export`), with its audit rows if those may be seen, and with what could be reached as the
-        principal may see it, unless they may not ask the tables."""
+        """The incident's proof (see `tocsin.incidents.export`), with its audit rows if those may be seen, and with what could be reached and its
+        process trees as the principal may see them, unless they may not ask the tables."""
         content, judge = self._content(), self._judge()
-        found: dict[str, Any] = {"not_asked": "who exported it may not ask the tables"}
+        reached: dict[str, Any] = {"not_asked": "who exported it may not ask the tables"}
+        trees = reached
         if asks:
-            by = getattr(principal, "name", None) or "local"
+            by = {"asked_by": getattr(principal, "name", None) or "local"}
             told = reach(self._parts, content, judge, incident_id, principal=principal, seconds=_EXPORT_SECONDS)
-            found = {"asked_by": by, **told}
+            reached = {**by, **told}
+            try:
+                at = {"at": iso(self._parts.state.clock.now())}
+                trees = {**by, **at, **self.processes(incident_id, principal=principal, seconds=_EXPORT_SECONDS / 3)}
+            except TocsinError as error:  # a table that may not be read, a question that takes too long
+                trees = {"not_asked": error.message.rstrip(".")}
         with self._parts.state.read() as unit:
-            return bundle(unit, incident_id, content, judge, __version__, audit=audit, reach=found)
+            return bundle(unit, incident_id, content, judge, __version__, audit=audit, reach=reached, processes=trees)
 
 
 def _with_parents(rows: list[dict[str, Any]]) -> Iterator[Mapping[str, Any]]:

@@ -733,7 +733,7 @@ export interface paths {
          * Export Incident
          * @description All of an incident with hashes, as JSON or as a PDF that carries the same; `tocsin incidents verify` checks either offline.
          *
-         *     Who may not read the audit log gets the hash of its head, not its rows; who may not ask the tables gets no `reach`.
+         *     Who may not read the audit log gets the hash of its head, not its rows; who may not ask the tables gets no `reach` and no `processes`.
          */
         get: operations["export_incident"];
         put?: never;
@@ -3380,7 +3380,7 @@ export interface components {
             product: string;
             /**
              * Sections
-             * @description incident, log, narrative, reach, actions, audit
+             * @description incident, log, narrative, reach, processes, actions, audit
              */
             sections: {
                 [key: string]: unknown;

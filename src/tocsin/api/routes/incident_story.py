@@ -273,7 +273,7 @@ class Bundle(Output):
     product: str
     hashes: dict[str, str]
     hash: str
-    sections: dict[str, Any] = Field(description="incident, log, narrative, reach, actions, audit")
+    sections: dict[str, Any] = Field(description="incident, log, narrative, reach, processes, actions, audit")
 
 
 @router.get(
@@ -289,7 +289,7 @@ def export_incident(
 ) -> Response:
     """All of an incident with hashes, as JSON or as a PDF that carries the same; `tocsin incidents verify` checks either offline.
 
-    Who may not read the audit log gets the hash of its head, not its rows; who may not ask the tables gets no `reach`.
+    Who may not read the audit log gets the hash of its head, not its rows; who may not ask the tables gets no `reach` and no `processes`.
     """
     from tocsin.incidents.export import to_json
 

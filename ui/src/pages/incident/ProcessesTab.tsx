@@ -94,9 +94,10 @@ function Node({
           {node.account ? ` · ${node.account}` : ""}
           {node.seen ? "" : " · known only from what it started"}
         </span>
-        {node.alerts.map((id) => (
-          <Button key={id} size="small" appearance="subtle" icon={<ShieldErrorRegular />} onClick={() => openAlert(id)}>
-            {titles.get(id) ?? "Alert"}
+        {byTitle(node.alerts, titles).map(([title, ids]) => (
+          <Button key={title} size="small" appearance="subtle" icon={<ShieldErrorRegular />} onClick={() => openAlert(ids[0] as string)}>
+            {title}
+            {ids.length > 1 ? ` ×${ids.length}` : ""}
           </Button>
         ))}
         {node.command ? (
@@ -120,6 +121,18 @@ function Node({
       ) : null}
     </li>
   );
+}
+
+/** The alerts of one title together: the first is opened, its neighbours stand beside it in the list. */
+function byTitle(alerts: readonly string[], titles: Map<string, string>): [string, string[]][] {
+  const found = new Map<string, string[]>();
+  for (const id of alerts) {
+    const title = titles.get(id) ?? "Alert";
+    const ids = found.get(title);
+    if (ids) ids.push(id);
+    else found.set(title, [id]);
+  }
+  return [...found];
 }
 
 /** From when to when it ran, to the second: the order of things is what a tree is read for. The day is said once. */
