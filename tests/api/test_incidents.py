@@ -157,6 +157,14 @@ def test_one_of_two_who_saw_the_same_version_is_told(client: httpx.Client) -> No
     assert client.get(f"{path}/activity", params={"before": 10**30}).status_code == 422
 
 
+def test_who_gives_a_number_for_an_id_is_told_how_to_find_it(client: httpx.Client) -> None:
+    number = first(client)["number"]
+    refused = client.get(f"/api/v1/incidents/{number}")
+    assert refused.status_code == 404
+    (path,) = (w.rstrip(".") for w in refused.json()["hint"].split() if w.startswith("/"))
+    assert client.get(path).json()["items"][0]["number"] == number
+
+
 def test_signals_that_nobody_is_shown_take_no_comment(fresh: Served, client: httpx.Client) -> None:
     fresh.workspace.incidents.add([alert("hint", 0, Entity.host("lonely.x.org"), severity="Informational")])
     with fresh.workspace.state.read() as unit:

@@ -103,6 +103,7 @@ WEAK: list[tuple[str, dict[str, str]]] = [
 NOTHING: list[tuple[str, dict[str, str]]] = [
     *(("Account", {"Name": n}) for n in ("SYSTEM", "root", "Admin", "ADMINISTRATOR", "Anonymous", "Null", "LocalSystem", "Network Service")),
     *(("Account", {"Name": n}) for n in ("Système", "SYSTEME", "NETZWERKDIENST", "Lokaler Dienst", "SERVICE RÉSEAU", "Администратор")),
+    *(("Account", {"Name": n}) for n in ("Rendszergazda", "Hálózati szolgáltatás", "Järjestelmänvalvoja", "NETVÆRKSTJENESTE", "Nätverkstjänst")),
     *(("Account", {"FullName": n}) for n in ("NT AUTHORITY\\SYSTEM", "AUTORITE NT\\Système", "Autorité NT\\Système", "NT-AUTORITÄT\\SYSTEM")),
     *(("Account", {"FullName": n}) for n in ("NT SERVICE\\MSSQL", "IIS APPPOOL\\Site", "Window Manager\\DWM-3")),
     *(("Account", {"FullName": n}) for n in (".\\Administrator", "WORKGROUP\\root")),

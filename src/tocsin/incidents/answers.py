@@ -19,7 +19,9 @@ def shown(unit: Unit, incident_id: str) -> IncidentRow:
     """The row of an incident that people see; NotFoundError for another."""
     row = unit.incidents.get(incident_id)
     if row is None or not row.promoted:
-        raise NotFoundError(f"There is no incident {incident_id}.")
+        number = incident_id.removeprefix("#")
+        hint = f"That is a number, no id: GET /api/v1/incidents?q=%23{number} finds its id." if number.isdigit() else ""
+        raise NotFoundError(f"There is no incident {incident_id}.", hint=hint)
     return row
 
 
