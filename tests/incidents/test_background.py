@@ -264,6 +264,54 @@ def test_other_accounts_on_a_machine_are_no_part_of_what_happens_there_however_n
     assert together(before, *pair(ANN, BOB, events=(Evidence("Sysmon", row),))), "one process did both"
 
 
+def busy(accounts: int, *, elsewhere: int, machines: int = 10) -> list[Alert]:
+    """A day in which so many accounts use ws1, and so many each of the other machines; each gives an alert on it, and a scanner one more."""
+    used = [(WS1, accounts), *((machine, elsewhere) for machine in MACHINES[: machines - 1])]
+    return sorted(
+        (
+            alert(
+                f"by{place}-{n}", 120 * n + 7 * place, machine, Entity.account(f"CONTOSO\\u{place}-{n}"), severity="Low"
+            )
+            for place, (machine, count) in enumerate(used)
+            for n in range(count)
+        ),
+        key=lambda a: (a.time, a.id),
+    )
+
+
+def test_a_machine_that_many_use_is_a_hub_only_where_others_have_one_user() -> None:
+    """Otherwise whatever happens on any machine of such a fleet would belong to nothing."""
+    pair = [
+        alert(n, LATER + m, WS1, severity="High", tactics=(t,))
+        for n, m, t in (("x", 0, "Execution"), ("y", 0.1, "Impact"))
+    ]
+    assert together(busy(11, elsewhere=11), *pair)
+    assert together(busy(11, elsewhere=6), *pair) is None
+    alone = Correlator()
+    alone.add([*busy(11, elsewhere=11), alert("x", LATER, WS1, severity="High")])
+    (candidate,) = [c for c in alone.preview(pair[1]) if c.incident.first == pair[0].time]
+    assert [r.text for r in candidate.reasons] == ["same host ws1.contoso.com"]
+
+
+def test_what_most_machines_of_a_small_fleet_were_seen_with_joins_none_of_them() -> None:
+    """A scanner that touches seven machines is a hub where there are nine of them; where there are twenty it may be an attacker's machine."""
+    scanner = Entity.host("scan.contoso.com")
+
+    def joined(machines: int) -> bool:
+        seen = busy(6, elsewhere=6, machines=machines)
+        seen += [
+            alert(f"scan{n}", 200 + 30 * n, machine, scanner, severity="Low") for n, machine in enumerate(MACHINES[:7])
+        ]
+        pair = [
+            alert(n, LATER + m, machine, scanner, Entity("IP", {"Address": "10.9.9.9"}), severity="High", tactics=(t,))
+            for n, m, machine, t in (("x", 0, MACHINES[0], "Execution"), ("y", 0.1, MACHINES[1], "Impact"))
+        ]
+        return together(sorted(seen, key=lambda a: (a.time, a.id)), *pair) is not None
+
+    assert joined(20)
+    assert not joined(8)
+
+
 def test_the_reason_says_that_the_accounts_are_others() -> None:
     correlator = Correlator()
     correlator.add([*fleet(every=240), alert("x", LATER, WS1, ANN, tactics=("Execution",))])

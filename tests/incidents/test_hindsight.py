@@ -17,6 +17,7 @@ from tocsin.base.clock import ManualClock
 from tocsin.detect.alert import TACTICS, Alert
 from tocsin.incidents import Correlator, history, load
 from tocsin.incidents.desk import IncidentDesk
+from tocsin.incidents.fusion import PRODUCT, Condition, Pattern, Stage
 from tocsin.incidents.life import Actor
 from tocsin.state import State
 from tocsin.tables import Entity
@@ -180,6 +181,58 @@ def test_nothing_is_looked_at_again_in_a_workspace_of_an_older_program(tmp_path:
         unit.kv.set(load.LOOKED_BACK, None)
     assert IncidentDesk(state).memory.correlator.hindsight.over
     state.close()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_where_alerts_come_in_no_order_it_is_looked_back_until_the_company_has_come(seed: int) -> None:
+    """Files that are read one after the other: two attacks' alerts first, which name the domain controller and the scanner both, then those of the
+    day around them, the last ones among the first."""
+    noise = [a for a in first_hours(seed, 23) if not a.rule.startswith("attack")]
+    random.Random(seed).shuffle(noise)
+    attacks = [
+        [
+            alert(
+                f"{name}{n}", at + n, machine, account, *([DC] if n % 3 else [SCANNER, DC]), tactics=(TACTICS[n % 12],)
+            )
+            for n in range(24)
+        ]
+        for name, at, machine, account in (
+            ("one", 600, VICTIM, ATTACKER),
+            ("other", 602, Entity.host("ws2.contoso.com"), Entity.account("CONTOSO\\bob")),
+        )
+    ]
+    correlator = Correlator()
+    for each in (*attacks[0], *attacks[1], *noise[:300]):
+        correlator.add([each])
+    for attack in attacks:
+        home = correlator.holding(attack[0].id)
+        assert home is not None
+        assert {a.alert.id for a in home.alerts if a.alert.product != PRODUCT} == {a.id for a in attack}
+    assert correlator.hindsight.over
+
+
+def test_what_a_pattern_said_stays_as_it_was_said() -> None:
+    """Known later, an alert of its first stage is there by chance, so that the pattern begins later than was told: the alert that tells it has the
+    same id, and state has it already."""
+    stages = tuple(Stage(t, (Condition(tactics=frozenset({t})),)) for t in ("Execution", "Impact"))
+    program = Entity("FileHash", {"Algorithm": "SHA256", "Value": "cd" * 32})
+    pattern = Pattern("p", "P", "", "Host", timedelta(hours=6), stages)
+    parts = [
+        alert(name, minute, VICTIM, program, tactics=(tactic,))
+        for name, minute, tactic in (("early", 0, "Execution"), ("late", 24, "Execution"), ("end", 24.1, "Impact"))
+    ]
+    correlator = Correlator(patterns=[pattern])
+    correlator.add(parts)
+    told = [a.alert for i in correlator.incidents for a in i.alerts if a.alert.product == PRODUCT]
+    assert [a.time for a in told] == [parts[0].time]
+    for n in range(200):
+        machine = Entity.host(f"pc{n % 30}.contoso.com")
+        correlator.add([alert(f"n{n}", 25 + n / 5, machine, tactics=("Execution",))])
+        for incident in correlator.incidents:
+            assert all(correlator.holding(a.alert.id) is incident for a in incident.alerts)
+    kept = [a.alert for i in correlator.incidents for a in i.alerts if a.alert.product == PRODUCT]
+    assert kept == told
+    assert correlator.looked_back
 
 
 @pytest.mark.parametrize("minutes", [0.25, 1.25])

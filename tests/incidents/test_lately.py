@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,7 +37,12 @@ def test_within_seconds_it_is_news_all_the_same() -> None:
 
 
 def test_few_machines_tell_nothing_of_a_fleet() -> None:
-    assert together(noise(12, machines=6), *PAIR)
+    assert together(noise(20, machines=3), *PAIR)
+
+
+def test_a_small_fleet_that_never_rests_tells_what_a_large_one_tells() -> None:
+    assert together(noise(12, machines=6), *PAIR) is None
+    assert together(noise(12, machines=6), PAIR[0], alert("y", 40.02, WS1, tactics=("Discovery",)))
 
 
 def test_what_one_attack_does_on_many_machines_does_not_make_itself_ordinary() -> None:
@@ -58,6 +64,15 @@ def test_a_large_fleet_of_which_each_machine_gives_one_alert_says_that_two_on_on
         small.add(1e9 + n * 60, 2, {f"pc{n % 12}"})
     assert 0 < lately.rate(2, ()) < small.rate(2, ()) / 10
     assert lately.rate(3, ()) == 0.0, "of that severity nothing came"
+
+
+def test_of_a_severity_few_alerts_tell_how_often_those_come_once_it_is_known_how_often_any_do() -> None:
+    """The machines are counted by all alerts: those without any of that severity are part of the fleet."""
+    lately = Lately(4)
+    for n in range(60):
+        lately.add(1e9 + n * 60, 2 if n % 10 == 0 else 1, {f"pc{n % 12}"})
+    assert lately.rate(1, ()) == pytest.approx(10 * lately.rate(2, ()))
+    assert lately.rate(2, {"pc0", "pc10"}) == 0.0, "four are too few"
 
 
 @given(

@@ -38,8 +38,9 @@ _LEAST: dict[int, int] = {
 _LATE_HOURS = 25
 """So long an hour is kept beyond the window, for alerts that come late."""
 _LEAST_HOURS = 2
-_LEAST_PLACES = 10
-"""What few machines did in few hours may all be one attack."""
+_LEAST_PLACES = 4
+_LEAST_BUSY = 20
+"""What few machines did in few hours may all be one attack: so many hours with alerts there must be, each machine's counted by itself."""
 _TOGETHER = 1_000
 """So many places at most are forgotten at once."""
 _TYPICAL_HOURS = 24.0
@@ -63,7 +64,7 @@ class Background:
     )
 
     def __init__(self, window: float, least_alerts: int) -> None:
-        """`least_alerts`: how many must have been seen, over two hours and on ten hosts, before anything is held to be known."""
+        """`least_alerts`: how many must have been seen, over two hours and on four hosts, before anything is held to be known."""
         self.window = window
         self._kept_hours = int(window // HOUR) + _LATE_HOURS
         self._least_alerts = least_alerts
@@ -120,6 +121,14 @@ class Background:
     def looked_on(self, now: float) -> float:
         """For how many seconds alerts have come, where those of the last hour came from machines all over; else 0."""
         return self._lately.looked_on(now)
+
+    def fleet(self, now: float) -> int:
+        """How many machines give alerts; 0 while it isn't known that they come by themselves."""
+        return self.places("host") if self.observed(now) or self.looked_on(now) else 0
+
+    def is_machine(self, name: str) -> bool:
+        """Whether that bare name is a machine's that gave alerts."""
+        return ("hostname", name) in self._hours
 
     def hours(self, now: float) -> tuple[int, int]:
         """The hour before which it counts, and the first that it counts."""
@@ -201,7 +210,8 @@ class Background:
         seen = [(hour, count) for hour, count in self._fleet.items() if since <= hour < until]
         enough = sum(count for _, count in seen) >= self._least_alerts
         hours = until - min(hour for hour, _ in seen) if enough else 0
-        enough = hours >= _LEAST_HOURS and self.places("host") >= _LEAST_PLACES
+        busy = sum(sum(self._by_hour.get(("host", hour), ())) for hour, _ in seen)
+        enough = hours >= _LEAST_HOURS and self.places("host") >= _LEAST_PLACES and busy >= _LEAST_BUSY
         observed = hours * HOUR if enough else 0.0
         known = {("", 0): observed}
         if observed:

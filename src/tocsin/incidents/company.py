@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tocsin.incidents.signature import HOUR
@@ -17,6 +18,8 @@ _FEW_COMPANIONS = 8
 """Of a thing that comes to have so many companions, twice as many and so on, those of long ago are let go of."""
 _LATE = 24 * HOUR
 """So long a companion is kept beyond the window, for alerts that come late."""
+_MACHINE = "hostname"
+"""The kind of key under which each machine is known once."""
 
 
 class Company:
@@ -27,12 +30,14 @@ class Company:
     same: on how many hosts they fired.
     """
 
-    __slots__ = ("_seen", "changes", "most", "window")
+    __slots__ = ("_machines", "_seen", "changes", "most", "window")
 
     def __init__(self, window: float, most: int = 64) -> None:
         self.window, self.most = window, most
         self.changes = 0
         """Grows whenever a degree may have changed."""
+        self._machines: Counter[int] = Counter()
+        """How many machines have so many companions."""
         self._seen: dict[EntityKey, _Span | dict[str, _Span]] = {}
         """By thing, the one that was touched longest ago first: its only companion, or all by name."""
 
@@ -44,6 +49,18 @@ class Company:
         if not companions:
             return
         self.changes += 1
+        if key[0] != _MACHINE:
+            self._note(key, companions, now)
+            return
+        self._machines[self._size(key)] -= 1
+        self._note(key, companions, now)
+        self._machines[self._size(key)] += 1
+
+    def _size(self, key: EntityKey) -> int:
+        seen = self._seen.get(key)
+        return 1 if isinstance(seen, tuple) else len(seen or ())
+
+    def _note(self, key: EntityKey, companions: frozenset[str], now: float) -> None:
         seen = self._seen.pop(key, None)
         if seen is None and len(companions) == 1:
             self._seen[key] = (now, next(iter(companions)), now)
@@ -79,14 +96,17 @@ class Company:
         *,
         but: tuple[float, float] | None = None,
         known: frozenset[str] = frozenset(),
+        among: Callable[[str], bool] | None = None,
     ) -> int:
-        """How many companions it has had in the window that ends now; without those that it met first between the two moments of `but`, and without
-        those that are `known`."""
+        """How many companions it has had in the window that ends now; without those that it met first between the two moments of `but`, without
+        those that are `known`, and with `among` only such of them."""
         seen = self._seen.get(key)
         if not seen:
             return 0
         since = now - self.window
-        spans = (seen,) if isinstance(seen, tuple) else seen.values()
+        spans: Iterable[_Span] = (seen,) if isinstance(seen, tuple) else seen.values()
+        if among is not None:
+            spans = [span for span in spans if among(span[1])]
         if but is None:
             return len([1 for last, _, _ in spans if last >= since])
         start, end = but
@@ -105,15 +125,34 @@ class Company:
                     return True
         return False
 
-    def others(self, key: EntityKey, now: float, *known: frozenset[str], until: float) -> int:
-        """How many companions it has had in the window besides those that are known, of those that it met first until that moment."""
+    def others(
+        self,
+        key: EntityKey,
+        now: float,
+        *known: frozenset[str],
+        until: float,
+        among: Callable[[str], bool] | None = None,
+    ) -> int:
+        """How many companions it has had in the window besides those that are known, of those that it met first until that moment, with `among`
+        only such of them."""
         seen = self._seen.get(key)
         if not seen or isinstance(seen, tuple):
             return 0
         since = now - self.window
         return sum(
-            last >= since and first <= until and not any(c in k for k in known) for last, c, first in seen.values()
+            last >= since and first <= until and not any(c in k for k in known) and (among is None or among(c))
+            for last, c, first in seen.values()
         )
+
+    @property
+    def usual(self) -> int:
+        """How many companions a machine has that half of them don't exceed."""
+        left = (sum(self._machines.values()) - self._machines[0] + 1) // 2
+        for many in range(1, self.most + 1):
+            left -= self._machines[many]
+            if left <= 0:
+                return many
+        return self.most
 
     def entries(self) -> dict[EntityKey, Any]:
         """All that it knows, for `restore`: by thing its only companion, or a mapping of them that goes on to change."""
@@ -121,9 +160,10 @@ class Company:
 
     def restore(self, entries: Iterable[tuple[EntityKey, Any]]) -> None:
         """Knows that again: by thing its only companion, or all of them one after the other."""
-        self._seen.update(
-            (key, seen if not isinstance(seen[0], tuple) else {span[1]: span for span in seen}) for key, seen in entries
-        )
+        for key, seen in entries:
+            self._seen[key] = seen if not isinstance(seen[0], tuple) else {span[1]: span for span in seen}
+            if key[0] == _MACHINE:
+                self._machines[self._size(key)] += 1
         self.changes += 1
 
     def forget(self, now: float) -> None:
@@ -136,6 +176,8 @@ class Company:
                 break
             gone.append(key)
         for key in gone:
+            if key[0] == _MACHINE:
+                self._machines[self._size(key)] -= 1
             del self._seen[key]
         self.changes += len(gone)
 

@@ -1,9 +1,10 @@
 """The first hours looked at again.
 
 A new workspace doesn't know yet what is common in it: the first alerts that name a domain controller or a scanner look as if they belonged
-together, and what they bring together goes on to gather more. So while nothing is known, all alerts that came so far are joined anew, as if they came
-for the first time, with what is known by then: each time their number has doubled, and once more after four hours. What people or automation have
-touched stays as it is, and nothing that is older than a day is looked at again.
+together, and what they bring together goes on to gather more. So while nothing is known, all alerts that came so far are joined anew, as if they
+came for the first time, with what is known by then: each time their number has doubled, and once more after four hours. Where they come in no order,
+as from files that are read one after the other, the newest moment is known first and what is common last: it goes on for two doublings more. What
+people or automation have touched stays as it is, and nothing that is older than a day is looked at again.
 """
 
 from __future__ import annotations
@@ -24,9 +25,14 @@ _MOST = 2_000
 LARGEST = 200
 """An incident of more alerts than this is left as it is for the same reason: it is a storm, or an attack that is under way."""
 _LONGEST = 24 * HOUR
+"""What is older than this stays as it is."""
 _HOURS = 4 * HOUR
 """After so long, and once it is known what is common, it is looked back for the last time: what came together in an hour may be an attack, so that
 the first hour is seen well only from afar."""
+_MORE = 4
+"""Where alerts come in no order, it is looked back for the last time when so many times as many came as there were then."""
+_LATE_SHARE = 0.1
+"""Alerts come in no order where more of them than this happened over an hour before one that came earlier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +53,27 @@ class Regrouped:
 class Hindsight:
     """The alerts of the first hours in the order in which they came, and when they are looked at again."""
 
-    __slots__ = ("_began", "_seen", "kept", "over", "signs")
+    __slots__ = ("_began", "_known", "_late", "_newest", "_seen", "kept", "over", "signs")
 
     def __init__(self) -> None:
         self.signs: dict[str, Signature] = {}
         self.over = False
         """Whether enough is known, or the first day is over."""
-        self.kept: tuple[bool, int] | None = None
+        self.kept: tuple[bool, int, int] | None = None
         """How far it had come (see `at`) by what is durable."""
         self._seen = 0
+        self._known = 0
+        """Of how many alerts it looked at when enough was known for the first time."""
         self._began = float("inf")
+        self._newest = 0.0
+        self._late = 0
 
     def note(self, sign: Signature) -> None:
         """An alert came."""
         if not self.over:
             self._began = min(self._began, sign.time)
+            self._newest = max(self._newest, sign.time)
+            self._late += sign.time < self._newest - HOUR
             self.signs[sign.id] = sign
             if len(self.signs) > _MOST:
                 self.end()
@@ -71,28 +83,38 @@ class Hindsight:
         if (sign := self.signs.get(alert_id)) is not None:
             self.signs[alert_id] = replace(sign, things={**sign.things, **things}, via={**sign.via, **via})
 
+    def recent(self, now: float) -> dict[str, Signature]:
+        """The alerts that may be looked at again, in the order in which they came."""
+        return {i: sign for i, sign in self.signs.items() if sign.time >= now - _LONGEST}
+
     def due(self, background: Background, now: float) -> bool:
         """Whether it is time to look back."""
         if self.over:
             return False
-        if now - self._began > _LONGEST:
+        if now - self._began > _LONGEST and not self._disordered:
             self.end()
             return False
-        return self._enough(background, now) or (
-            len(self.signs) >= max(2 * self._seen, _FIRST) and background.looked_on(now) > 0
-        )
+        if not self._known and self._enough(background, now):
+            return True
+        return len(self.signs) >= max(2 * self._seen, _FIRST) and (self._known > 0 or background.looked_on(now) > 0)
+
+    @property
+    def _disordered(self) -> bool:
+        return self._late > _LATE_SHARE * len(self.signs)
 
     def _enough(self, background: Background, now: float) -> bool:
         return now - self._began >= _HOURS and background.observed(now) > 0
 
     def worth_it(self, background: Background, now: float) -> bool:
         """Whether looking back now tells anything: more came since the last time, and from machines all over."""
-        return not self.over and len(self.signs) > self._seen and background.looked_on(now) > 0
+        return not self.over and len(self.signs) > self._seen and (self._known > 0 or background.looked_on(now) > 0)
 
     def looked(self, background: Background, now: float) -> None:
         """It was looked back."""
         self._seen = len(self.signs)
-        if self._enough(background, now):
+        if not self._known and self._enough(background, now):
+            self._known = self._seen
+        if self._known and (not self._disordered or self._seen >= _MORE * self._known):
             self.end()
 
     def end(self) -> None:
@@ -101,14 +123,14 @@ class Hindsight:
         self.signs.clear()
 
     @property
-    def at(self) -> tuple[bool, int]:
-        """How far it has come: whether it is over, and of how many alerts it looked at when it did last."""
-        return self.over, self._seen
+    def at(self) -> tuple[bool, int, int]:
+        """How far it has come: whether it is over, of how many alerts it looked at when it did last, and when enough was known for the first time."""
+        return self.over, self._seen, self._known
 
-    def is_kept(self, at: tuple[bool, int]) -> None:
+    def is_kept(self, at: tuple[bool, int, int]) -> None:
         """That is durable now."""
         self.kept = at
 
-    def go_on_from(self, over: bool, seen: int) -> None:
+    def go_on_from(self, over: bool, seen: int, known: int = 0) -> None:
         """Goes on from where another had come to, before the alerts are noted again."""
-        self.over, self._seen = over, seen
+        self.over, self._seen, self._known = over, seen, known

@@ -40,6 +40,8 @@ class Joiner:
         self.held, self.learned, self.links, self._patterns = held, learned, links, patterns
         self.moved: dict[str, datetime] = {}
         """By alert that came to an incident, from nowhere or from another, its time."""
+        self.said: dict[str, Alert] = {}
+        """While it looks back: by id what patterns had said before."""
         self.weigh_by(settings, Merger(held, self.moved, apart=apart))
         self.fusion = self.new_fusion()
 
@@ -100,7 +102,8 @@ class Joiner:
         changes, target = self.merger.settle(target, [c for c in parts if c is not target], None, through)
         said: tuple[Alert, ...] = ()
         if not told:
-            said = (fired.alert(target.id),)
+            alert = fired.alert(target.id)
+            said = (self.said.get(alert.id, alert),)  # what was told once isn't told anew by other alerts of its stages
             reason = Reason(fired.reason, self.settings.threshold)
             self._take_in(target, said[0], signature(said[0], self.links), (reason,))
         elif len(target.alerts) == held:

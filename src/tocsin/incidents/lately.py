@@ -1,6 +1,6 @@
 """How often machines elsewhere have given alerts within the last hour: what stands in for a base rate while none is known yet.
 
-A new workspace, or a scan of a pile of logs, knows nothing of how often its machines give alerts anyway. But when twenty alerts came from ten
+A new workspace, or a scan of a pile of logs, knows nothing of how often its machines give alerts anyway. But when twenty alerts came from four
 machines that have nothing to do with the two sides that are compared, alerts come to this fleet by themselves, and two on one machine say less.
 
 Machines that gave no alert yet are part of the fleet, too. How many there are follows from how often the same machine came again (Chao's estimate,
@@ -20,7 +20,10 @@ __all__ = ["Lately"]
 _SLOT = 300.0
 """What a machine gives within so many seconds counts once: a burst is no rate."""
 _LEAST_ALERTS = 20
-_LEAST_PLACES = 10
+_LEAST_OF_RANK = 5
+"""Where alerts come by themselves, so many of a severity and above say how often those do."""
+_LEAST_PLACES = 4
+"""What fewer machines did within the hour may all be one attack."""
 
 
 class Lately:
@@ -60,14 +63,16 @@ class Lately:
     def rate(self, rank: int, sides: Collection[str]) -> float:
         """Alerts of that rank and above per second on a machine of the fleet, as those tell that aren't of the `sides`; 0 while they are too few to
         tell."""
-        level = self._levels[rank]
-        mine = [slots for s in sides if (slots := level.slots.get(s))]
-        places = len(level.slots) - len(mine)
-        alerts = level.alerts - sum(map(len, mine))
-        if places < _LEAST_PLACES or alerts < _LEAST_ALERTS:
+        of_all, level = self._levels[0], self._levels[rank]
+        mine = [slots for s in sides if (slots := of_all.slots.get(s))]
+        places = len(of_all.slots) - len(mine)
+        if places < _LEAST_PLACES or of_all.alerts - sum(map(len, mine)) < _LEAST_ALERTS:
             return 0.0
-        once = level.often[1] - sum(len(s) == 1 for s in mine)
-        twice = level.often[2] - sum(len(s) == 2 for s in mine)
+        alerts = level.alerts - sum(len(level.slots.get(s, ())) for s in sides)
+        if alerts < _LEAST_OF_RANK:
+            return 0.0
+        once = of_all.often[1] - sum(len(s) == 1 for s in mine)
+        twice = of_all.often[2] - sum(len(s) == 2 for s in mine)
         fleet = places + once * (once - 1) / (2 * (twice + 1))
         return alerts / (fleet * min(HOUR, self.looked_on(self._newest)))
 

@@ -57,9 +57,9 @@ def looking_back(unit: Unit, correlator: Correlator) -> None:
     expects any more that they change."""
     kept = unit.kv.get(LOOKED_BACK)
     if kept is not None:
-        over, seen = kept
-        correlator.hindsight.go_on_from(over, seen)
-        correlator.hindsight.is_kept((over, seen))
+        over, seen, *known = kept  # an older program kept two of them
+        correlator.hindsight.go_on_from(over, seen, *known)
+        correlator.hindsight.is_kept(correlator.hindsight.at)
     elif unit.incidents.history.last():
         correlator.hindsight.end()
 

@@ -26,16 +26,18 @@ def regroup(joiner: Joiner, hindsight: Hindsight, handled: Handled) -> tuple[lis
     held = joiner.held
     moved = dict(joiner.moved)
     joiner.moved.clear()
-    loose = _regroupable(joiner, hindsight, handled)
+    signs = hindsight.recent(joiner.learned.newest)
+    loose = _regroupable(joiner, signs, handled)
     was, company = {c.id: c.incident for c in loose}, {a: c.company for c in loose for a in c.alerts}
     again = {linked.alert.id: linked for i in was.values() for linked in i.alerts}
     for incident_id in was:
         held.forget(incident_id)
-    others = {i for a in hindsight.signs if a not in again and (i := held.alerts.get(a)) is not None}
+    others = {i for a in signs if a not in again and (i := held.alerts.get(a)) is not None}
     settled = {a.alert.id: a.alert for i in sorted(others) for a in held.woken(i).incident.alerts}
     joiner.fusion = joiner.new_fusion()
+    joiner.said = {i: linked.alert for i, linked in again.items() if linked.alert.product == PRODUCT}
     try:
-        for alert_id, sign in hindsight.signs.items():
+        for alert_id, sign in signs.items():
             joiner.scorer.past = Past(sign.time, company.get(alert_id, frozenset()))
             if (linked := again.get(alert_id)) is not None:
                 joiner.join(linked.alert, sign)
@@ -44,7 +46,7 @@ def regroup(joiner: Joiner, hindsight: Hindsight, handled: Handled) -> tuple[lis
             elif (alert := settled.get(alert_id)) is not None:
                 joiner.watch(alert, sign)
     finally:
-        joiner.scorer.past = None
+        joiner.scorer.past, joiner.said = None, {}
     hindsight.looked(joiner.learned.background, joiner.learned.newest)
     patterns = {a: t for a, t in joiner.moved.items() if a not in again and a in held.alerts}
     joiner.moved.clear()
@@ -52,9 +54,9 @@ def regroup(joiner: Joiner, hindsight: Hindsight, handled: Handled) -> tuple[lis
     return _made_of(joiner, was)
 
 
-def _regroupable(joiner: Joiner, hindsight: Hindsight, handled: Handled) -> list[Cluster]:
-    """The incidents of the first hours that nobody has touched, of which everything is remembered."""
-    signs, held = hindsight.signs, joiner.held
+def _regroupable(joiner: Joiner, signs: Collection[str], handled: Handled) -> list[Cluster]:
+    """The incidents of these alerts that nobody has touched, of which everything is remembered."""
+    held = joiner.held
     found = list(dict.fromkeys(i for a in signs if (i := held.alerts.get(a)) is not None))
     touched = frozenset(handled(found))
     return [

@@ -27,6 +27,9 @@ _SPREADING = frozenset({"host", "hostname", "account"})
 
 _MACHINE = frozenset({"host", "hostname"})
 
+_PLACES = frozenset({"host", "hostname", "account", "ip", "ip.private"})
+"""What most machines of a small fleet may have in common without any attack."""
+
 _ARTEFACTS = frozenset({"File", "FileHash", "URL", "DNS", "Malware", "RegistryKey", "RegistryValue"})
 
 _ONE_OF = {"FileHash": "File"}
@@ -145,12 +148,14 @@ class Scorer:
         self._context = settings.half_life.total_seconds()
         self._artefact = settings.artefact_half_life.total_seconds()
         self._both_high = settings.high_half_life.total_seconds()
-        self._known: dict[EntityKey, tuple[int, bool]] = {}
+        self._known: dict[EntityKey, tuple[int, int, bool]] = {}
         self._known_as_of: tuple[float, int, Past | None] = (0.0, 0, None)
         self.past: Past | None = None
         """Of the alert that is looked at with hindsight; None where the newest is."""
         self._new = False
         """Whether nothing is known yet of how often places give alerts."""
+        self._fleet = 0
+        """How many machines there are; 0 while alerts don't come from machines all over."""
         self._worth_of: dict[tuple[str, bool, frozenset[EntityKey]], tuple[float, float, float]] = {}
         self._slowest = {False: self._context, True: max(self._context, self._both_high)}
         """By whether both sides may be High: the half life of a place."""
@@ -352,6 +357,7 @@ class Scorer:
             self._rates.clear()
             self._known_as_of = as_of
             self._new = self._background is not None and not self._background.observed(now)
+            self._fleet = self._background.fleet(now) if self._background is not None else 0
 
     def _rarity(self, key: EntityKey, now: float, *sides: frozenset[str]) -> tuple[float, int]:
         """What a thing's degree leaves of its points, and the degree. `sides`: the hosts and accounts of what is compared.
@@ -362,27 +368,50 @@ class Scorer:
             key = ("hostname", key[1])  # its company under its full name is some of that under its bare one
         self._keep_up(now)
         known = self._known.get(key)
-        hub = self._settings.hub_degree
         if known is None:
-            # What came into company within the hour may be an attack on its way, which mustn't hide itself by spreading ...
-            spreading = _family(key) in _SPREADING
-            if not spreading:
-                degree = self._company.degree(key, now)
-            elif self.past is None:
-                degree = self._company.degree(key, now, but=(now - HOUR, math.inf))
-            else:
-                at = self.past.moment
-                degree = self._company.degree(key, now, but=(at - _BURST, at + _BURST), known=self.past.company)
-            lately = spreading and self._company.degree(key, now) > max(hub, degree)
-            known = self._known[key] = degree, lately
-        degree, lately = known
+            known = self._known[key] = self._counted(key, now)
+        degree, machines, lately = known
         if lately and sides:
-            # ... unless that is elsewhere, with hosts and accounts of neither side.
+            # What came within the hour counts where that is elsewhere, with hosts and accounts of neither side.
             until = now
             if (past := self.past) is not None:
                 sides, until = (*sides, past.company), past.moment
             degree = max(degree, self._company.others(key, now, *sides, until=until))
-        return (1.0 if degree <= hub else hub / degree), degree
+            if self._fleet:
+                among = self._background.is_machine if self._background else None
+                machines = max(machines, self._company.others(key, now, *sides, until=until, among=among))
+        return self._left_by(key, degree, machines), degree
+
+    def _counted(self, key: EntityKey, now: float) -> tuple[int, int, bool]:
+        """A thing's companions, how many of them are machines (0 where they are few, or nothing is known of the fleet), and whether it has many only
+        since the last hour, which does not count yet: it may be an attack on its way, which mustn't hide itself by spreading."""
+        company, but, known = self._company, None, frozenset[str]()
+        spreading = _family(key) in _SPREADING
+        if spreading:
+            but = (now - HOUR, math.inf)
+            if self.past is not None:
+                but, known = (self.past.moment - _BURST, self.past.moment + _BURST), self.past.company
+        degree = company.degree(key, now, but=but, known=known)
+        machines = 0
+        if degree > self._settings.hub_degree and self._fleet and self._background is not None:
+            machines = company.degree(key, now, but=but, known=known, among=self._background.is_machine)
+        lately = spreading and company.degree(key, now) > max(self._settings.hub_degree, degree)
+        return degree, machines, lately
+
+    def _left_by(self, key: EntityKey, degree: int, machines: int) -> float:
+        """What so many companions leave of a thing's points. Once it is known how many a machine has anyway, one that as many accounts use is no hub;
+        and what most machines of a small fleet were seen with is one, though those are few."""
+        hub = self._settings.hub_degree
+        if degree <= hub:
+            return 1.0
+        if not self._fleet:
+            return hub / degree
+        left = hub / degree
+        if _family(key) in _MACHINE:
+            left = min(1.0, max(hub, self._company.usual) / degree, hub / max(machines, 1))
+        if machines > hub and _family(key) in _PLACES:
+            left = min(left, max(0.0, math.log(self._fleet / machines) / math.log(max(self._fleet, hub + 1) / hub)))
+        return left
 
 
 def _one_name(thing: Thing) -> Thing:

@@ -136,7 +136,7 @@ class CorrelationSettings(BaseModel):
     )
     background_alerts: int = Field(
         default=50, ge=1,
-        description="So many alerts, over two hours and on ten hosts, must have been seen before anything is held to happen by chance.",
+        description="So many alerts, over two hours and on four hosts, must have been seen before anything is held to happen by chance.",
     )  # fmt: skip
     support: float = Field(default=20.0, ge=0, description="Points that things which may name several can add at most.")
     next_tactic: float = Field(default=5.0, ge=0, description="Points for another stage of a kill chain.")
