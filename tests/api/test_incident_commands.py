@@ -18,6 +18,7 @@ from tests.incidents.test_correlate import T0, alert
 from tocsin.base.errors import TocsinError, UsageError
 from tocsin.cli.app import app
 from tocsin.incidents.export import verify
+from tocsin.incidents.judging import AssetRow, set_assets
 from tocsin.state import ConflictError
 from tocsin.tables import Entity
 
@@ -133,6 +134,10 @@ def test_everything_that_is_done_to_an_incident(served: Served, place: str) -> N
     assert steps["items"][0]["title"] in run("timeline", one)
     assert [p["score"] for p in run.json("priority", one)["items"]][-1] == run.show(one)["priority"]
     assert "High severity" in run("priority", one)
+    with served.workspace.state.write() as unit:
+        set_assets(unit, [AssetRow("Host", "dc1.contoso.com", "Domain controllers", "veryHigh")])
+    assert run.json("assets")["items"][0]["name"] == "dc1.contoso.com"
+    assert "veryHigh  Host     dc1.contoso.com  Domain controllers" in run("assets")
 
     # The queue by all that the portal filters by, and as a sheet.
     ago = (NOW - minute(day)) // 60

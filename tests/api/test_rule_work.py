@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
 from tests.api.conftest import Served
+from tocsin.base.errors import TocsinError, UsageError
+from tocsin.cli.app import app as commands
 from tocsin.detect.alert import Alert
 from tocsin.detect.turns import Job
 from tocsin.lake import TableBatch
@@ -365,3 +369,30 @@ def test_a_rule_that_is_given_up_says_so(client: httpx.Client, served: Served) -
     assert "Note" in run["error"]
     titles = [i["title"] for i in client.get("/api/v1/incidents").json()["items"]]
     assert any("AUTO DISABLED Breaks" in t for t in titles)
+
+
+def test_a_rule_is_tuned_from_the_command_line(served: Served, rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOCSIN_SERVER", served.url)
+    monkeypatch.setenv("TOCSIN_TOKEN", served.token("Contributor"))
+
+    def tune(*words: str) -> dict[str, Any]:
+        ended = CliRunner().invoke(commands, ["rules", "tune", *words, "--json"], catch_exceptions=False)
+        assert ended.exit_code == 0, ended.output
+        made: dict[str, Any] = json.loads(ended.stdout)
+        assert made["id"] == rule
+        return {n: v for n, v in made["tuning"].items() if v is not None}
+
+    tune(rule, "--usual", "all")
+    assert tune("watched HOSTS", "--apart", "--severity", "Low", "--noise-budget", "3") == {
+        "correlate": False, "severity": "Low", "noise_budget": 3,
+    }  # fmt: skip
+    assert tune(rule) == {"correlate": False, "severity": "Low", "noise_budget": 3}, "without options it only says"
+    assert tune(rule, "--correlate", "--usual", "noise-budget") == {"correlate": True, "severity": "Low"}
+    assert tune(rule, "--usual", "all") == {}
+    with pytest.raises(UsageError, match=r"no rule 'Watched host'\. Did you mean 'Watched hosts'"):
+        tune("Watched host")
+    with pytest.raises(UsageError, match="Did you mean 'severity'"):
+        tune(rule, "--usual", "severty")
+    monkeypatch.setenv("TOCSIN_TOKEN", served.token("Reader"))
+    with pytest.raises(TocsinError, match="lacks the permission"):
+        tune(rule, "--apart")

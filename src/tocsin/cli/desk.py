@@ -72,6 +72,10 @@ class Desk(ABC):
         """Asks for weights or sets them: weights, preview, set, history, undo, report."""
 
     @abstractmethod
+    def assets(self) -> Sequence[Mapping[str, Any]]:
+        """The hosts and accounts that matter, by which rule."""
+
+    @abstractmethod
     def id_of(self, which: str) -> str:
         """The id behind a number or id."""
 

@@ -110,6 +110,10 @@ class _Over(Desk):
         found: dict[str, Any] = self._remote.ask(method, self._path(which) + filled, body or None)
         return found if kind != "incident.move-alerts" else self.show(found["incident"])
 
+    def assets(self) -> Sequence[Mapping[str, Any]]:
+        found: Sequence[Mapping[str, Any]] = self._remote.ask("GET", "/incidents/assets")["items"]
+        return found
+
     def preview_merge(self, which: str, sources: Sequence[str]) -> Mapping[str, Any]:
         asked = {"sources": list(sources)}
         found: Mapping[str, Any] = self._remote.ask("POST", f"{self._path(which)}/merge/preview", asked)
@@ -315,6 +319,9 @@ class _Folder(Desk):
         incident = self.id_of(which)
         done = gate.perform(kind, given, incident_id=incident, by=self.principal)
         return self.show(done["result"]["incident"] if kind == "incident.move-alerts" else incident)
+
+    def assets(self) -> Sequence[Mapping[str, Any]]:
+        return self._desks()[0].assets()
 
     def preview_merge(self, which: str, sources: Sequence[str]) -> Mapping[str, Any]:
         found = self._desks()[0].preview_merge(self.id_of(which), sources)

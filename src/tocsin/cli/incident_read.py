@@ -308,6 +308,19 @@ def _say_priority(found: Mapping[str, Any]) -> None:
         _say_reasons(past["reasons"])
 
 
+def assets(desk: Desk) -> Any:
+    """Print the hosts and accounts that matter, how much, and by which rule: what makes incidents with them more urgent."""
+    return {"items": list(desk.assets())}
+
+
+def _say_assets(found: Mapping[str, Any]) -> None:
+    for each in found["items"]:
+        group = f"  group {each['group']}" if each["group"] else ""
+        say(f"{each['level'] or '-':9} {each['kind']:8} {each['name']}  {each['rule']}{group}")
+    if not found["items"]:
+        say("No rule has found any.")
+
+
 def add_to(app: typer.Typer) -> None:
     """Adds the commands."""
     on_desk(app, "alerts", text=_say_alerts)(alerts)
@@ -317,3 +330,4 @@ def add_to(app: typer.Typer) -> None:
     on_desk(app, "processes", text=_say_processes)(processes)
     on_desk(app, "reach", text=_say_reach)(reach)
     on_desk(app, "priority", text=_say_priority)(priority)
+    on_desk(app, "assets", text=_say_assets)(assets)

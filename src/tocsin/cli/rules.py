@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tocsin.cli import rule_tuning
+
 if TYPE_CHECKING:
     from tocsin.base.errors import TocsinError
     from tocsin.content import Content
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List, check and test detection rules.", no_args_is_help=True)
+app = typer.Typer(help="List, check, test and tune detection rules.", no_args_is_help=True)
+rule_tuning.add_to(app)
 
 _Paths = Annotated[
     list[Path] | None,
