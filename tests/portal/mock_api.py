@@ -416,7 +416,8 @@ def build_app(world: World | None = None) -> Starlette:
             ],
             [{"Host": "ws-042.contoso.com", "Pid": 9, "Ended": start + timedelta(minutes=5)}],
         )
-        next(n for n in nodes if n.pid == 9).alerts.append(found["alerts"][0]["id"])
+        of_process = [a for a in found["alerts"] if any(e["type"] == "Process" for e in a["entities"])]
+        next(n for n in nodes if n.pid == 9).alerts.append((of_process or found["alerts"])[0]["id"])
         trees = [processes.to_dict(r) for r in processes.prune(nodes)[0]]
         rest = {"left_out": 0, "hosts": [], "hosts_left_out": 0, "truncated": False, "ends_known": True}
         return JSONResponse({"trees": trees, **rest})

@@ -233,6 +233,25 @@ def test_what_is_told_again_and_again_is_one_step_though_another_came_between(po
     expect(steps).to_have_count(2)
 
 
+def test_from_an_alert_to_its_process_in_the_tree_and_back(portal: Watched, server: Server) -> None:
+    alerts = server.world.incidents[INCIDENT.rsplit("/", 1)[-1]]["alerts"]
+    one, other = [a["id"] for a in alerts if any(e["type"] == "Process" for e in a["entities"])][:2]
+    page = portal.open(f"{INCIDENT}?alert={one}")
+    page.wait_for_selector("[role=img][data-ready]")
+    page.get_by_role("button", name="Process tree").click()
+    found = page.locator("[aria-current]").filter(has_text="powershell.exe")
+    expect(found).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(page.get_by_role("treeitem").filter(has_text="winword.exe")).to_be_focused()
+    portal.accessible()
+    found.get_by_role("button").last.click()
+    expect(page.get_by_role("tab", name="Alerts")).to_have_attribute("aria-selected", "true")
+    assert f"alert={one}" in page.url
+    # Of an alert that no process shown is about it is said.
+    page.goto(page.url.replace("tab=alerts", "tab=processes").replace(one, other))
+    page.get_by_text("No process that is shown here is what").wait_for()
+
+
 def test_the_story_is_played_explained_and_worked_off(portal: Watched, server: Server) -> None:
     """Play the graph by time, read what it means, do a task, walk the process tree: by keyboard where there is one."""
     page = portal.open(INCIDENT)

@@ -100,12 +100,15 @@ export function IncidentPage() {
               selection={selection}
               select={(next) => go({ tab: search.tab, ...next })}
               openAlert={(alert) => go({ tab: "alerts", alert })}
+              openProcess={(alert) => go({ tab: "processes", alert })}
             />
           </Suspense>
         ) : null}
         {tab === "alerts" ? <AlertsTab incident={incident} chosen={search.alert} choose={(alert) => go({ tab: "alerts", alert })} /> : null}
         {tab === "assets" ? <AssetsTab incident={incident} show={(entity) => go({ tab: undefined, entity })} /> : null}
-        {tab === "processes" ? <ProcessesTab incident={incident} openAlert={(alert) => go({ tab: "alerts", alert })} /> : null}
+        {tab === "processes" ? (
+          <ProcessesTab incident={incident} chosen={search.alert} openAlert={(alert) => go({ tab: "alerts", alert })} />
+        ) : null}
         {tab === "tasks" ? <TasksTab incident={incident} /> : null}
         {tab === "activity" ? <ActivityTab incident={incident} /> : null}
         {tab === "actions" ? <IncidentActions incident={incident} actions={actions.data?.items} error={actions.error} /> : null}

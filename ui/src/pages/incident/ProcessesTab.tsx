@@ -1,6 +1,6 @@
 import { Button } from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
-import { type KeyboardEvent, useId, useState } from "react";
+import { type KeyboardEvent, useEffect, useId, useRef, useState } from "react";
 import { processesQuery } from "~/api/queries";
 import type { Incident, Process } from "~/api/types";
 import { usePreferences } from "~/app/preferences";
@@ -9,15 +9,32 @@ import { Long } from "~/components/Long";
 import { Time } from "~/components/marks";
 import { Card } from "~/components/Page";
 import { Empty, LoadingRows, ProblemBar } from "~/components/states";
-import { count } from "~/lib/text";
+import { count, unturned } from "~/lib/text";
 import { parseTime, timeParts } from "~/lib/time";
 import css from "./Tabs.module.css";
 
 /** Who started whom on the incident's hosts, near its alerts: made of rows by process id and start time. */
-export function ProcessesTab({ incident, openAlert }: { incident: Incident; openAlert: (id: string) => void }) {
+export function ProcessesTab({
+  incident,
+  chosen,
+  openAlert,
+}: {
+  incident: Incident;
+  /** The alert whose processes are looked for. */
+  chosen?: string;
+  openAlert: (id: string) => void;
+}) {
   const { data, error, refetch } = useQuery(processesQuery(incident.id));
+  const list = useRef<HTMLUListElement>(null);
+  // The first process of the chosen alert comes into view, and the keys go on from there.
+  useEffect(() => {
+    const found = chosen ? list.current?.querySelector<HTMLElement>("[aria-current]") : null;
+    found?.scrollIntoView({ block: "center" });
+    found?.focus({ preventScroll: true });
+  }, [chosen, data === undefined]);
   if (!data) return error ? <ProblemBar error={error} retry={() => void refetch()} /> : <LoadingRows label="Loading the processes" />;
   const titles = new Map(incident.alerts.map((a) => [a.id, a.title || a.rule]));
+  const title = chosen ? titles.get(chosen) : undefined;
   return (
     <Card>
       {data.trees.length ? (
@@ -29,12 +46,18 @@ export function ProcessesTab({ incident, openAlert }: { incident: Incident; open
             {data.ends_known ? "" : " You may not read the tables of event logs, which tell when processes ended and of some starts."}
             {data.truncated ? " There were more rows than a query gives: the trees may lack some." : ""}
           </p>
-          <ul className={css.tree} role="tree" aria-label="Process trees" onKeyDown={walk}>
+          {chosen && title && !data.trees.some((tree) => about(tree, chosen)) ? (
+            <p className={css.none}>
+              No process that is shown here is what “{unturned(title)}” is about: no row tells of its start, or it has no id.
+            </p>
+          ) : null}
+          <ul ref={list} className={css.tree} role="tree" aria-label="Process trees" onKeyDown={walk}>
             {data.trees.map((tree) => (
               <Node
                 key={`${tree.host} ${tree.pid} ${tree.started} ${tree.command}`}
                 node={tree}
                 titles={titles}
+                chosen={chosen}
                 openAlert={openAlert}
                 level={1}
               />
@@ -55,11 +78,13 @@ export function ProcessesTab({ incident, openAlert }: { incident: Incident; open
 function Node({
   node,
   titles,
+  chosen,
   openAlert,
   level,
 }: {
   node: Process;
   titles: Map<string, string>;
+  chosen?: string;
   openAlert: (id: string) => void;
   level: number;
 }) {
@@ -72,6 +97,7 @@ function Node({
         className={css.process}
         role="treeitem"
         aria-level={level}
+        aria-current={(chosen && node.alerts.includes(chosen)) || undefined}
         aria-expanded={some ? open : undefined}
         aria-owns={some && open ? group : undefined}
         tabIndex={level === 1 ? 0 : -1}
@@ -113,6 +139,7 @@ function Node({
               key={`${child.pid} ${child.started} ${child.command}`}
               node={child}
               titles={titles}
+              chosen={chosen}
               openAlert={openAlert}
               level={level + 1}
             />
@@ -121,6 +148,16 @@ function Node({
       ) : null}
     </li>
   );
+}
+
+/** Whether an alert is about a process of the tree. Trees may be deeper than calls can be. */
+function about(tree: Process, alert: string): boolean {
+  const left = [tree];
+  for (let node = left.pop(); node; node = left.pop()) {
+    if (node.alerts.includes(alert)) return true;
+    left.push(...node.children);
+  }
+  return false;
 }
 
 /** The alerts of one title together: the first is opened, its neighbours stand beside it in the list. */

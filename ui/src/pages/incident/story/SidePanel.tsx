@@ -20,12 +20,13 @@ interface Props {
   select: (selection: Selection) => void;
   close: () => void;
   openAlert: (id: string) => void;
+  openProcess: (id: string) => void;
 }
 
 /** What is known about the selected step or entity; without a selection, about the whole incident. */
-export function SidePanel({ incident, selection, select, close, openAlert }: Props) {
+export function SidePanel({ incident, selection, select, close, openAlert, openProcess }: Props) {
   const alert = selection.alert ? incident.alerts.find((a) => a.id === selection.alert) : undefined;
-  if (alert) return <AlertPanel alert={alert} select={select} close={close} openAlert={openAlert} />;
+  if (alert) return <AlertPanel alert={alert} select={select} close={close} openAlert={openAlert} openProcess={openProcess} />;
   if (selection.entity) return <EntityPanel incident={incident} entity={selection.entity} select={select} close={close} />;
   return <SummaryPanel incident={incident} select={select} />;
 }
@@ -56,7 +57,13 @@ function SummaryPanel({ incident, select }: { incident: Incident; select: Props[
   );
 }
 
-function AlertPanel({ alert, select, close, openAlert }: { alert: Alert } & Pick<Props, "select" | "close" | "openAlert">) {
+function AlertPanel({
+  alert,
+  select,
+  close,
+  openAlert,
+  openProcess,
+}: { alert: Alert } & Pick<Props, "select" | "close" | "openAlert" | "openProcess">) {
   const first = alert.events[0];
   const fields = first ? Object.entries(first.row).filter(([, value]) => value !== null && value !== "") : [];
   return (
@@ -130,6 +137,11 @@ function AlertPanel({ alert, select, close, openAlert }: { alert: Alert } & Pick
           <Button size="small" onClick={() => openAlert(alert.id)}>
             All evidence
           </Button>
+          {ofProcess(alert) ? (
+            <Button size="small" onClick={() => openProcess(alert.id)}>
+              Process tree
+            </Button>
+          ) : null}
           <Link to="/hunting" search={{ query: alertHunt(alert), range: "all", run: true }} className={css.hunt}>
             <CodeRegular aria-hidden="true" /> Go hunt
           </Link>
@@ -138,6 +150,12 @@ function AlertPanel({ alert, select, close, openAlert }: { alert: Alert } & Pick
     </section>
   );
 }
+
+const OF_PROCESS = ["ProcessId", "InitiatingProcessId", "ProcessUniqueId", "InitiatingProcessUniqueId"];
+
+/** Whether an alert is about a process, so that a tree may show it. */
+const ofProcess = (alert: Alert): boolean =>
+  alert.entities.some((e) => e.type === "Process") || alert.events.some((e) => OF_PROCESS.some((name) => e.row[name]));
 
 function EntityPanel({ incident, entity: key, select, close }: { entity: string } & Pick<Props, "incident" | "select" | "close">) {
   const alerts = alertsOf(incident.alerts, key);

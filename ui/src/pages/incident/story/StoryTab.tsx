@@ -12,10 +12,11 @@ interface Props {
   selection: Selection;
   select: (selection: Selection) => void;
   openAlert: (id: string) => void;
+  openProcess: (id: string) => void;
 }
 
 /** What happened, in time and in space side by side: choose a step and its part of the graph lights up, choose a thing and its steps do. */
-export default function StoryTab({ incident, selection, select, openAlert }: Props) {
+export default function StoryTab({ incident, selection, select, openAlert, openProcess }: Props) {
   const [tactic, setTactic] = useState<string | null>(null);
   const lit = useMemo(() => highlight(incident, selection), [incident, selection.alert, selection.entity]);
   // A pattern says of other alerts what these say themselves: it isn't counted again.
@@ -32,7 +33,9 @@ export default function StoryTab({ incident, selection, select, openAlert }: Pro
     if (selection.alert) box.current?.querySelector<HTMLElement>(`[data-step=${JSON.stringify(selection.alert)}]`)?.focus();
     select({});
   };
-  const side = <SidePanel incident={incident} selection={selection} select={select} close={close} openAlert={openAlert} />;
+  const side = (
+    <SidePanel incident={incident} selection={selection} select={select} close={close} openAlert={openAlert} openProcess={openProcess} />
+  );
   return (
     <div
       ref={box}
