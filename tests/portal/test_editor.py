@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from playwright.sync_api import expect
 from tests.portal.conftest import Server, Watched
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 pytestmark = pytest.mark.system
 
@@ -113,6 +114,31 @@ def test_the_servers_findings_are_the_only_ones_and_bring_their_fix(portal: Watc
     page.keyboard.press("Enter")
     page.wait_for_selector(".squiggly-error", state="detached")
     assert value(page).endswith("n = strlen(Zone_s)")
+
+
+def test_where_microsofts_service_fails_the_servers_fix_is_offered_and_nothing_is_an_error(portal: Watched) -> None:
+    """It does where the cursor is in no block of the text that it has by then."""
+    failing: list[int] = []
+
+    def fails(route: Route) -> None:
+        answer = route.fetch()
+        made, times = re.subn(
+            r"(getResultActions\(\w+,\w+,\w+\)\{)", r"\1throw new TypeError('no block');", answer.text()
+        )
+        failing.append(times)
+        route.fulfill(response=answer, body=made)
+
+    portal.page.route("**/assets/kusto.worker*.js", fails)
+    said: list[str] = []
+    portal.page.on("console", lambda message: said.append(message.text))
+    page = editor(portal, "print strlenn('x')")
+    marked(page)
+    page.keyboard.press("Home")
+    page.evaluate(f"{EDITOR}.setPosition({{ lineNumber: 1, column: 9 }})")
+    page.keyboard.press("Control+.")
+    page.wait_for_selector("text=Write strlen")
+    assert sum(failing), "the worker is written otherwise now"
+    assert any("offers no fix" in s for s in said), said
 
 
 def test_what_policy_refuses_is_marked_though_microsofts_language_knows_it(portal: Watched) -> None:

@@ -163,6 +163,7 @@ def test_queue_filters_and_bulk_change(portal: Watched, server: Server) -> None:
     )
     page.wait_for_selector("text=No incident matches")  # what one does oneself is shown at once
     page.get_by_role("button", name="Reset").click()
+    page.locator("tbody tr").first.wait_for()
     with page.expect_download() as download:
         page.get_by_role("button", name="Export CSV").click()
     lines = Path(download.value.path()).read_text().splitlines()

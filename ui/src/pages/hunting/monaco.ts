@@ -38,6 +38,27 @@ export function onSquigglesTaken(listener: (model: monaco.editor.ITextModel) => 
   squigglesTaken = listener;
 }
 
+// Microsoft's worker fails when it is asked about a place that is in no block of the text as it has it by then (a slow machine, a text that changes):
+// it has nothing to offer there. Ours answers at once, without a promise, and its failures stay failures.
+const registerCodeActions = monaco.languages.registerCodeActionProvider;
+(monaco.languages as { registerCodeActionProvider: typeof registerCodeActions }).registerCodeActionProvider = (selector, provider, metadata) =>
+  registerCodeActions(
+    selector,
+    {
+      ...provider,
+      provideCodeActions: (...asked) => {
+        const found = provider.provideCodeActions(...asked);
+        return found && "then" in found ? Promise.resolve(found).catch(nothingToOffer) : found;
+      },
+    },
+    metadata,
+  );
+
+function nothingToOffer(error: unknown): null {
+  console.debug("Microsoft's language service offers no fix:", error);
+  return null;
+}
+
 // Kusto's own dark theme colours nothing, and both have backgrounds that are not ours.
 const rules = (colors: Record<string, string>) => Object.entries(colors).map(([token, foreground]) => ({ token, foreground }));
 monaco.editor.defineTheme("tocsin-light", {
