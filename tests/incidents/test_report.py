@@ -41,3 +41,10 @@ def test_hostile_text_is_text() -> None:
 
 def test_no_incident_says_so() -> None:
     assert "No incident" in page()
+
+
+def test_a_whole_command_line_doesn_t_fill_the_timeline() -> None:
+    command = "powershell -enc " + "QQ" * 3000
+    text = page(alert("a", 0, WS1, Entity("Process", {"CommandLine": command, "ProcessId": "7"})))
+    (chip,) = [part.split("</span>")[0] for part in text.split('title="Process: ')[1:]]
+    assert chip == f'{command}">{command[:79]}…', "it is there whole where the mouse rests"

@@ -13,6 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tocsin.incidents.brief import cut
 from tocsin.incidents.model import Incident, spaced
 from tocsin.incidents.priority import Judge
 from tocsin.incidents.report.layout import lay_out
@@ -39,6 +40,7 @@ def html_report(
         lstrip_blocks=True,
     )
     environment.filters["clock"] = _clock
+    environment.filters["cut"] = cut
     environment.filters["pretty"] = _pretty
     environment.filters["words"] = spaced
     views = [{**incident_view(i, judge), "story": [r.to_dict() for r in fold(story(i))]} for i in incidents]
