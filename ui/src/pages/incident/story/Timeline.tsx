@@ -240,7 +240,7 @@ function Step({
         </span>
         <span className={css.stepTitle}>{unturned(step.title)}</span>
       </button>
-      <div className={css.stepMore} data-many={more ? true : undefined}>
+      <div className={css.stepMore}>
         <div className={css.stepChips}>
           {entities.slice(0, 3).map((entity) => {
             const key = entityKey(entity);
