@@ -41,6 +41,8 @@ def test_scan_folder_and_tables_tell_of_the_same_incidents(tmp_path: Path) -> No
             "SecurityIncident | project IncidentName, toint(AdditionalData.priority), Title, array_length(AlertIds)"
         ).dicts()
         assert {r["IncidentName"]: tuple(list(r.values())[1:]) for r in rows} == printed
+        (named,) = queries.run("SecurityIncident | where isnotempty(Description) | count").dicts()
+        assert named["Count"] == len(printed), "the first alert's description"
         (joined,) = queries.run(
             "SecurityIncident | mv-expand Id = AlertIds to typeof(string) | join kind=inner SecurityAlert on $left.Id == $right.SystemAlertId"
             " | join kind=inner (AlertInfo | project AlertId) on $left.Id == $right.AlertId | count"

@@ -174,6 +174,11 @@ def _alerts_of(unit: Unit, change: IncidentChange) -> list[dict[str, Any]]:
     return [{**security_alert(alert_of(a), row.status), **told} for a in alerts]
 
 
+def _description(unit: Unit, alert_id: str) -> str:
+    """What the first alert says that it means: an incident has no text of its own."""
+    return "".join(str(a.get("description") or "") for a in unit.incidents.alerts_by_id([alert_id]).values())
+
+
 def security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
     """What an incident became by a change, as a row of SecurityIncident."""
     row = change.row
@@ -187,6 +192,7 @@ def security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
         id=row.id,
         number=row.number,
         title=row.title,
+        description=_description(unit, next(iter(briefs), "")),
         severity=row.severity,
         status=said["status"],
         classification=said["classification"],
