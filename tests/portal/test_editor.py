@@ -45,23 +45,16 @@ def value(page: Page) -> str:
     return str(page.evaluate(f"{EDITOR}.getValue()"))
 
 
-def markers(page: Page) -> list[dict[str, Any]]:
-    """What is marked in the editor."""
-    return list(
-        page.evaluate(
-            f"""() => [...{EDITOR}.getModel().getAllDecorations()].filter(d => /squiggly/.test(d.options.className ?? ''))
-                .map(d => ({{ kind: d.options.className, text: {EDITOR}.getModel().getValueInRange(d.range) }}))"""
-        )
-    )
-
-
 def marked(page: Page) -> list[dict[str, Any]]:
-    """What is marked, once anything is. Asks the editor's model, at intervals: the page's frames may come late on a busy machine."""
+    """What is marked, once anything is: at one look, since Microsoft's worker takes the marks off again and again and they are put back. Asks the
+    editor's model, at intervals: the page's frames may come late on a busy machine."""
     asked: list[str] = []
     page.on("response", lambda r: asked.append(f"{r.status} {r.url}") if "/api/" in r.url else None)
     try:
-        page.wait_for_function(
-            f"""() => {EDITOR}.getModel().getAllDecorations().some(d => /squiggly/.test(d.options.className ?? ''))""",
+        found = page.wait_for_function(
+            f"""() => {{ const model = {EDITOR}.getModel();
+                const found = model.getAllDecorations().filter(d => /squiggly/.test(d.options.className ?? ''));
+                return found.length && found.map(d => ({{ kind: d.options.className, text: model.getValueInRange(d.range) }})) }}""",
             polling=100,
         )
     except Late as late:
@@ -69,7 +62,7 @@ def marked(page: Page) -> list[dict[str, Any]]:
         raise AssertionError(
             f"Nothing is marked in {value(page)!r}; answers {asked}; the page says:\n{shown}"
         ) from late
-    return markers(page)
+    return list(found.json_value())
 
 
 def test_a_custom_table_and_its_columns_are_completed_once(portal: Watched) -> None:
@@ -98,10 +91,10 @@ def test_the_servers_findings_are_the_only_ones_and_bring_their_fix(portal: Watc
     )
     marked(page)
     page.wait_for_timeout(1200)  # Microsoft's worker has had its say by now
-    assert markers(page) == [{"kind": "squiggly-error", "text": "strlenn"}]
+    assert marked(page) == [{"kind": "squiggly-error", "text": "strlenn"}]
     page.keyboard.press("ArrowLeft")
     page.wait_for_timeout(1200)  # it judges again at each move of the cursor
-    assert markers(page) == [{"kind": "squiggly-error", "text": "strlenn"}]
+    assert marked(page) == [{"kind": "squiggly-error", "text": "strlenn"}]
     page.evaluate(f"{EDITOR}.setPosition({{ lineNumber: 5, column: 30 }})")
     page.keyboard.press("F8")
     page.wait_for_selector("text=There is no function named 'strlenn' here. Did you mean 'strlen'?")
