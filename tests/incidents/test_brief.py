@@ -67,3 +67,22 @@ def test_a_sentence_stays_one_and_the_evidence_has_the_whole() -> None:
     assert all(len(f["text"]) < 200 for f in told["facts"])
     assert told["root_cause"]["actor"] == command
     assert cut(command, 80) == command[:79] + "…"
+
+
+def test_a_mail_that_began_it_is_called_a_mail() -> None:
+    mail = Entity("MailMessage", {"NetworkMessageId": "m-1", "Subject": "Invoice overdue, act today"})
+    came = alert(
+        "mail",
+        0,
+        mail,
+        Entity("Mailbox", {"MailboxPrimaryAddress": "ann@contoso.com"}),
+        tactics=("InitialAccess",),
+        title="Link to a new domain",
+    )
+    incident = Incident(
+        "inc", alerts=[LinkedAlert(came), LinkedAlert(alert("hop", 5, WS1, tactics=("LateralMovement",)))]
+    )
+    told = narrative(incident, load_packs([packs_dir()], only=("incidents",)))
+    assert told["summary"].endswith(
+        'It probably began with "Link to a new domain" by the mail "Invoice overdue, act today" on ann.'
+    )
