@@ -353,6 +353,30 @@ def test_a_passing_failure_is_tried_again_and_misses_nothing() -> None:
     assert house.ledger.get("all").failures == 0
 
 
+@pytest.mark.parametrize("query", ["all", "busy"])
+def test_a_rule_whose_first_runs_fail_misses_nothing_that_came_meanwhile(query: str) -> None:
+    house = House()
+    working = house.queries.functions[query]
+
+    def slow(_: Mapping[str, Rows]) -> Rows:
+        raise QueryError("too slow", code="QRY0002")
+
+    house.queries.functions[query] = (*working[:2], slow)
+    watched = rule(query, period=timedelta(minutes=10))
+    house.start(watched)
+    house.scheduler.tick()
+    for _ in range(3):
+        house.arrive()
+    for _ in range(8):
+        assert house.pass_(minutes=10) == []
+    house.start(watched)  # the process was started again meanwhile
+    house.queries.functions[query] = working
+    said = [*house.pass_(hours=2), *house.pass_(minutes=10)]
+    assert len(said) == 1
+    assert query == "busy" or numbers(said) == [0, 1, 2]
+    assert house.pass_(minutes=10) == []
+
+
 def test_a_lasting_failure_switches_the_rule_off() -> None:
     house = House()
 

@@ -29,7 +29,8 @@ class Plan:
     `query`, `tables`, `sieves` and the flags come from compiling. A rule whose windows follow each other on ingestion time knows `seen`, what it told
     between turns, and `eager_end`, up to where. A rule over windows of event time knows `looked`, the ingestion time up to which it knows
     which windows rows touched, `ripe`, the index of the last window that had its turn, `waiting` windows that hold rows and aren't ripe,
-    `late` ones that have to be looked at again, and what was `told`. `blind` are stretches of ingestion time that suppression left out.
+    `late` ones that have to be looked at again, and what was `told`. `blind` are stretches of ingestion time that suppression left out. `begun` is when
+    it would have run for the first time, had that not failed.
     """
 
     rule: Rule
@@ -53,6 +54,7 @@ class Plan:
     told: Told = field(default_factory=Told)
     blind: list[tuple[datetime, datetime]] = field(default_factory=list)
     lasting: int = 0
+    begun: datetime | None = None
 
     @property
     def exact(self) -> bool:
@@ -117,6 +119,7 @@ class Plan:
             "told": self.told.to_dict(),
             "blind": [[iso(a), iso(b)] for a, b in self.blind[-_BLIND:]],
             "lasting": self.lasting,
+            "begun": _iso(self.begun),
         }
 
 
@@ -139,6 +142,7 @@ def plan_of(rule: Rule, row: LedgerRow) -> Plan:
         told=Told.from_dict(payload.get("told")),
         blind=[(datetime.fromisoformat(a), datetime.fromisoformat(b)) for a, b in payload.get("blind") or ()],
         lasting=int(payload.get("lasting") or 0),
+        begun=_moment(payload.get("begun")),
     )
 
 

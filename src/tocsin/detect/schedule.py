@@ -249,6 +249,8 @@ class Scheduler(Turns):
         now = self._clock.now()
         wait = min(self.settings.retry_first * 2 ** min(failures - 1, 10), self.settings.retry_most)
         plan.retry_at, plan.compiled = now + wait, False
+        if plan.row.window_end is None:
+            plan.begun = plan.begun or job.end  # without a mark, what comes until it first succeeds would be missed
         made = replace(
             plan.row,
             last_run=now,

@@ -132,7 +132,7 @@ class Turns:
         rule = plan.rule
         mark = plan.row.window_end
         if mark is None:
-            start = later(end, -_first_look(rule))
+            start = _first_moment(plan, end)
             yield start, *self._follow(plan, start, end)
             return
         for _ in range(self.settings.catch_up):
@@ -214,7 +214,7 @@ class Turns:
             plan.looked = self._past_suppression(plan, plan.looked or plan.row.window_end, end)
         first = plan.ripe is None
         if plan.ripe is None:
-            plan.ripe, plan.looked = ripe - 1, later(end, -_first_look(rule))
+            plan.ripe, plan.looked = ripe - 1, _first_moment(plan, end)
             plan.waiting.add(ripe)
         self._learn(plan, end)
         filling: set[int] = set()
@@ -405,6 +405,11 @@ class Turns:
         self._ledger.put(made, alerts)
         plan.row = made
         plan.retry_at = None
+
+
+def _first_moment(plan: Plan, end: datetime) -> datetime:
+    """From when on a rule looks that has never run: as it would have when it was due for the first time, whatever failed since."""
+    return later(plan.begun or end, -_first_look(plan.rule))
 
 
 def _first_look(rule: Rule) -> timedelta:
