@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -310,6 +311,44 @@ def test_what_most_machines_of_a_small_fleet_were_seen_with_joins_none_of_them()
 
     assert joined(20)
     assert not joined(8)
+
+
+def test_several_things_that_many_have_are_one_reason() -> None:
+    """A domain controller, a scanner and the gateway are in everybody's alerts: that two attacks name all of them is no three reasons."""
+    common = [Entity.host("dc01.contoso.com"), Entity.account("CONTOSO\\svc"), Entity("IP", {"Address": "203.0.113.7"})]
+    seen = [alert(f"n{n}", n, machine, *common, severity="Low") for n, machine in enumerate(MACHINES[:6])]
+    pair = [
+        alert(n, LATER + m, machine, *common, severity="High", tactics=(t,))
+        for n, m, machine, t in (("x", 0, WS1, "Execution"), ("y", 0.1, WS2, "Impact"))
+    ]
+    correlator = Correlator()
+    correlator.add([*seen, pair[0]])
+    (candidate,) = [c for c in correlator.preview(pair[1]) if c.incident.first == pair[0].time]
+    points = [r.weight for r in candidate.reasons if "seen with" in r.text]
+    assert len(points) == 3
+    assert sum(points[1:]) < points[0] / 3
+    assert not candidate.joins
+
+
+@pytest.mark.parametrize(("machines", "gathers"), [(1, True), (7, False)])
+def test_a_pattern_gathers_by_nothing_that_many_have(machines: int, gathers: bool) -> None:
+    """A scanner that touched a handful of machines still weighs something in a score; alone it leads from no stage to another."""
+    scanner = Entity.host("scan.contoso.com")
+    stages = tuple(
+        Stage(t, (Condition(tactics=frozenset({t}), severities=frozenset({"High"})),)) for t in ("Execution", "Impact")
+    )
+    pattern = Pattern("p", "P", "", "Host", timedelta(hours=6), stages)
+    correlator = Correlator(patterns=[pattern])
+    correlator.add(
+        [alert(f"n{n}", n, machine, scanner, severity="Low") for n, machine in enumerate(MACHINES[:machines])]
+    )
+    pair = [
+        alert(n, 240 + m, machine, scanner, severity="High", tactics=(t,))
+        for n, m, machine, t in (("x", 0, WS1, "Execution"), ("y", 300, WS2, "Impact"))
+    ]
+    correlator.add(pair)
+    told = [a for i in correlator.incidents for a in i.alerts if a.alert.product == PRODUCT]
+    assert bool(told) is gathers
 
 
 def test_the_reason_says_that_the_accounts_are_others() -> None:

@@ -94,7 +94,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[State, 
 def test_what_many_share_glues_the_first_alerts_only_until_that_is_known() -> None:
     before, after = Correlator(), Correlator()
     before.hindsight.end()
-    for each in first_hours(1):
+    for each in first_hours(2):
         before.add([each])
         after.add([each])
     assert foreign(before) > 8, "the alerts don't show what looking back is for"

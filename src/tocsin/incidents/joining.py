@@ -86,7 +86,7 @@ class Joiner:
         return self.fusion.notice(
             alert,
             sign,
-            (k for k in sign.things if k not in sign.via and self.scorer.may_anchor(k, self.learned.newest)),
+            (k for k in sign.things if k not in sign.via and self.scorer.may_lead(k, self.learned.newest)),
         )
 
     def fuse(self, fired: Fired, through: Alert) -> list[IncidentChange]:

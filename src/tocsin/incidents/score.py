@@ -36,8 +36,12 @@ _ONE_OF = {"FileHash": "File"}
 """A file and its hash are one thing under two names."""
 
 _PLACE = "place"
-"""Of what kind a host, an account and an address are where chance brings alerts together: somebody's machine, his account and his address meet at
-once, so they are one reason and not three."""
+"""Of what kind a host, an account and an address are where chance brings alerts together, or where many have them: somebody's machine, his account
+and his address meet at once, and so do a domain controller, its address, a scanner and a gateway. They are one reason and not three."""
+
+_WHERE = frozenset({"Host", "Account", "IP"})
+_COMMON = 0.8
+"""A thing of which rarity leaves less than this is common: four machines have met it where three are nothing unusual."""
 
 _TELLING = 0.25
 """A thing of which rarity leaves less than this says nothing: so many have it that sharing it is no news."""
@@ -67,6 +71,8 @@ class _Part:
     """How likely the two sides' alerts met there by chance, where that lessens the points."""
     strange: bool = False
     """Whether the alerts that met there name different accounts, where that lessens the points."""
+    common: bool = False
+    """Whether it is a host, an account or an address that clearly more have than one attack's few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +182,12 @@ class Scorer:
         rarity, _ = self._rarity(key, now)
         return self._points.get(key[0], 0.0) * rarity >= self._settings.anchor
 
+    def may_lead(self, key: EntityKey, now: float) -> bool:
+        """Whether that thing alone may lead from one stage of a pattern to another: it could anchor, and is not common. A machine may be seen with
+        twice as many as is usual."""
+        rarity, _ = self._rarity(key, now)
+        return rarity >= (0.5 if _family(key) in _MACHINE else 1.0) and self.may_anchor(key, now)
+
     def reach(self, key: EntityKey, *, high: bool = True) -> float:
         """Seconds beyond which that thing is worth too little to join by: what lies further away needn't be looked at because of it. `high`: whether
         both sides may have alerts of High severity."""
@@ -258,8 +270,9 @@ class Scorer:
             for alias in aliases:
                 points *= alias.confidence
             part = _Part(
-                thing, key[0], points, degree if rarity < 1 else 0, found.noisy, aliases, found.luck, found.strange
-            )
+                thing, key[0], points, degree if rarity < 1 else 0, found.noisy, aliases, found.luck, found.strange,
+                common=rarity < _COMMON and thing[0] in _WHERE,
+            )  # fmt: skip
             gap = min(gap, found.gap)
             held = parts.get(named := _one_name(thing))
             if held is None or held.points < part.points:
@@ -435,7 +448,7 @@ def _weighed(parts: object, support: float) -> tuple[tuple[_Part, float], ...]:
     of_type: dict[str, int] = {}
     left = support
     for part in sorted(parts, key=lambda p: (-p.points, p.thing)):  # type: ignore[call-overload]
-        kind = _PLACE if part.luck else _ONE_OF.get(part.thing[0], part.thing[0])
+        kind = _PLACE if part.luck or part.common else _ONE_OF.get(part.thing[0], part.thing[0])
         nth = of_type.get(kind, 0)
         of_type[kind] = nth + 1
         points = part.points * _FURTHER**nth
