@@ -85,6 +85,20 @@ def test_rows_teach_who_is_who_once_and_it_is_kept(house: House) -> None:
         assert known_as(each, Entity("IP", {"Address": "8.8.8.8"})) == set()
 
 
+def test_what_was_sent_to_everybody_teaches_no_address(house: House) -> None:
+    near = {
+        "TimeGenerated": moment(1),
+        "DeviceName": "mkt01",
+        "InitiatingProcessFileName": "system",
+        "RemoteIP": "192.168.1.9",
+    }
+    write(house, {"DeviceNetworkEvents": [{**near, "LocalIP": "192.168.1.255"}, {**near, "LocalIP": "192.168.1.40"}]})
+    aliases = learner(house)
+    assert aliases.learn() > 0
+    assert known_as(aliases, Entity("IP", {"Address": "192.168.1.40"})) == {("mkt01", 0.9)}
+    assert known_as(aliases, Entity("IP", {"Address": "192.168.1.255"})) == set()
+
+
 def test_alerts_join_by_what_was_known_and_by_what_is_learned_afterwards(house: House) -> None:
     aliases = learner(house)
     first = alert("a", 1, Entity.host("ws1.contoso.com"), tactics=("Execution",))

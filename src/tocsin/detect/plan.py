@@ -29,8 +29,8 @@ class Plan:
     `query`, `tables`, `sieves` and the flags come from compiling. A rule whose windows follow each other on ingestion time knows `seen`, what it told
     between turns, and `eager_end`, up to where. A rule over windows of event time knows `looked`, the ingestion time up to which it knows
     which windows rows touched, `ripe`, the index of the last window that had its turn, `waiting` windows that hold rows and aren't ripe,
-    `late` ones that have to be looked at again, and what was `told`. `blind` are stretches of ingestion time that suppression left out. `begun` is when
-    it would have run for the first time, had that not failed.
+    `late` ones that have to be looked at again, and what was `told`. `blind` are stretches of ingestion time that suppression left out. `begun` is
+    when it would have run for the first time, had that not failed.
     """
 
     rule: Rule
