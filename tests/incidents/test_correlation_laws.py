@@ -20,6 +20,7 @@ from tocsin.detect.alert import Alert
 from tocsin.incidents import Correlator, Incident, held
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.life import Actor
+from tocsin.incidents.score import Scorer
 from tocsin.state import State
 from tocsin.tables import Entity
 
@@ -63,6 +64,36 @@ def groups(alerts: Sequence[Alert], before: Sequence[Alert] = ()) -> set[frozens
 def test_order_of_arrival_changes_no_members(data: st.DataObject) -> None:
     alerts = data.draw(some_alerts())
     assert groups(data.draw(st.permutations(alerts))) == groups(alerts)
+
+
+DC = Entity.host("dc.contoso.com")
+SERVICE = Entity.account("CONTOSO\\svc")
+
+
+def fleet(hosts: int, hours: int) -> list[Alert]:
+    """What machines give anyway, some of it with a domain controller and a service account, until the alerts of `some_alerts` come."""
+    names = [f"m{n}.contoso.com" for n in range(hosts - 3)] + ["ws1.contoso.com", "ws2.contoso.com", "ws3.contoso.com"]
+    return [
+        alert(
+            f"noise{n % 5}", minute - hours * 60 - 60, Entity.host(names[n % hosts]), Entity.account(f"CONTOSO\\u{n % hosts}"),
+            *([DC, SERVICE] if n % 3 == 0 else ()), severity=("Low", "Medium")[n % 2], tactics=("Discovery",),
+        )
+        for n, minute in enumerate(range(0, hours * 60, 7))
+    ]  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_what_is_not_scored_would_not_have_joined(data: st.DataObject) -> None:
+    before = data.draw(st.sampled_from([(), tuple(fleet(6, 24)), tuple(fleet(20, 24))]))
+    with patch(f"{__name__}.THINGS", [*THINGS, DC, SERVICE]):
+        alerts = data.draw(some_alerts(14))
+    made = groups(alerts, before)
+    with (
+        patch.object(Scorer, "could_join", lambda *_args: True),
+        patch.object(Scorer, "reach", lambda *_args, **_more: float("inf")),
+    ):
+        assert groups(alerts, before) == made
 
 
 ADDRESS = Entity("IP", {"Address": "8.8.8.8"})

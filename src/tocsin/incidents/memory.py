@@ -52,7 +52,7 @@ _DEPENDS = (
     "incidents/background.py", "incidents/cluster.py", "incidents/company.py", "incidents/correlate.py", "incidents/fusion.py", "incidents/held.py",
     "incidents/hindsight.py", "incidents/joining.py", "incidents/lately.py", "incidents/learned.py", "incidents/links.py", "incidents/memory.py",
     "incidents/merging.py", "incidents/model.py", "incidents/neighbours.py", "incidents/patterns.py", "incidents/regrouping.py",
-    "incidents/score.py", "incidents/signature.py", "incidents/weights.py", "tables/aliases.py", "tables/entities.py",
+    "incidents/score.py", "incidents/sharing.py", "incidents/signature.py", "incidents/weights.py", "tables/aliases.py", "tables/entities.py",
 )  # fmt: skip
 
 

@@ -11,7 +11,8 @@ from tocsin.incidents.cluster import Cluster, outline
 from tocsin.incidents.held import Held
 from tocsin.incidents.learned import Learned
 from tocsin.incidents.model import Incident, Reason
-from tocsin.incidents.score import Score, Scorer
+from tocsin.incidents.score import Scorer
+from tocsin.incidents.sharing import Score
 from tocsin.tables.entities import EntityKey
 
 __all__ = ["Candidate", "Neighbours"]

@@ -15,13 +15,13 @@ from tocsin.detect.alert import TACTICS
 from tocsin.incidents.background import Background, chance
 from tocsin.incidents.cluster import Cluster, Worth, nearest, owners_of, worth_of
 from tocsin.incidents.company import Company
-from tocsin.incidents.model import Reason, spaced
+from tocsin.incidents.model import spaced
+from tocsin.incidents.sharing import Part, Score
 from tocsin.incidents.signature import HOUR, Thing
 from tocsin.incidents.weights import CONTEXT, SUPPORT, CorrelationSettings
-from tocsin.tables.aliases import Alias
 from tocsin.tables.entities import EntityKey
 
-__all__ = ["Past", "Score", "Scorer"]
+__all__ = ["Past", "Scorer"]
 
 _SPREADING = frozenset({"host", "hostname", "account"})
 
@@ -58,24 +58,6 @@ _LEAST_LUCK = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """One shared thing: its points, and what its reason says beside its name."""
-
-    thing: Thing
-    kind: str
-    points: float
-    degree: int
-    noisy: bool
-    aliases: tuple[Alias, ...] = ()
-    luck: float = 0.0
-    """How likely the two sides' alerts met there by chance, where that lessens the points."""
-    strange: bool = False
-    """Whether the alerts that met there name different accounts, where that lessens the points."""
-    common: bool = False
-    """Whether it is a host, an account or an address that clearly more have than one attack's few."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Age:
     """What is left of a shared thing's points by the nearest two moments: by time, and by what the alerts are worth. How far apart those are,
     whether one of them is a noisy rule's, what the lesser of the two alerts is worth, how likely they met by chance where that lessens anything."""
@@ -95,35 +77,6 @@ class _Age:
 
 
 _NO_AGE = _Age(0.0, 0.0, 0.0, False, Worth.NOISY)
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Points, whether they make a join, and what they are made of."""
-
-    points: float
-    joins: bool
-    parts: tuple[tuple[_Part, float], ...] = ()
-    stage: str = ""
-    stage_points: float = 0.0
-    rule_points: float = 0.0
-    gap: float = 0.0
-
-    @property
-    def learned(self) -> tuple[str, ...]:
-        """The aliases by which something is shared, in words."""
-        return tuple(dict.fromkeys(a.text for part, _ in self.parts for a in part.aliases))
-
-    def reasons(self) -> tuple[Reason, ...]:
-        """The reasons in words, the strongest first; their weights add up to the points."""
-        found = [Reason(_sentence(part), points) for part, points in self.parts]
-        if self.stage:
-            found.append(Reason(self.stage, self.stage_points))
-        if self.rule_points:
-            found.append(Reason("same rule", self.rule_points))
-        if self.gap > HOUR:
-            found.append(Reason(f"{_span(self.gap)} apart", 0.0))
-        return tuple(found)
 
 
 _NOTHING = Score(0.0, joins=False)
@@ -220,7 +173,7 @@ class Scorer:
     def _most(self, one: Cluster, shared: frozenset[EntityKey], now: float) -> tuple[float, float, float]:
         """What shared keys are worth at most if no time has passed and nothing else speaks against them: those that age like places, and everything
         else; and the seconds beyond which none of them is worth the anchor."""
-        parts: dict[bool, dict[Thing, _Part]] = {True: {}, False: {}}
+        parts: dict[bool, dict[Thing, Part]] = {True: {}, False: {}}
         for key in shared:
             points = self._points.get(key[0], 0.0) * self._rarity(key, now)[0]
             thing = one.things[key]
@@ -230,8 +183,8 @@ class Scorer:
                 kind, held = key[0], of.get(named := _one_name(thing))
                 if held is not None:
                     kind, points = (held.kind if kind in SUPPORT else kind), max(points, held.points)
-                of[named] = _Part(thing, kind, points, 0, False)
-        places, others = (sum(p for _, p in _weighed(parts[c].values(), self._settings.support)) for c in (True, False))
+                of[named] = Part(thing, kind, points, 0, False)
+        places, others = (_at_most(parts[c].values(), self._settings.support) for c in (True, False))
         others += self._settings.next_tactic + self._settings.same_rule
         anchors = (self.reach(key, high=one.may_be_high) for key in shared if self.may_anchor(key, now))
         return places, others, max(anchors, default=float("-inf"))
@@ -243,7 +196,7 @@ class Scorer:
     def score(self, one: Cluster, other: Cluster, now: float) -> Score:
         """The score of two sides."""
         self._keep_up(now)
-        parts: dict[Thing, _Part] = {}
+        parts: dict[Thing, Part] = {}
         gap = float("inf")
         # The keys of two single alerts lie all equally far apart: what time leaves of them is worked out once for each way of aging.
         single = one.only is not None and other.only is not None
@@ -269,7 +222,7 @@ class Scorer:
             aliases = tuple(a for a in (one.via.get(key), other.via.get(key)) if a is not None)
             for alias in aliases:
                 points *= alias.confidence
-            part = _Part(
+            part = Part(
                 thing, key[0], points, degree if rarity < 1 else 0, found.noisy, aliases, found.luck, found.strange,
                 common=rarity < _COMMON and thing[0] in _WHERE,
             )  # fmt: skip
@@ -299,7 +252,7 @@ class Scorer:
         return Score(total, joins, weighed, stage, stage_points, rule_points, gap)
 
     @staticmethod
-    def _again(one: Cluster, other: Cluster, shared: tuple[tuple[_Part, float], ...]) -> bool:
+    def _again(one: Cluster, other: Cluster, shared: tuple[tuple[Part, float], ...]) -> bool:
         """Whether one rule saw both sides at one place. The same rule about the same file elsewhere is what it says of every copy, and a noisy one
         is everywhere anyway."""
         return not one.rules.isdisjoint(other.rules) and any(
@@ -441,10 +394,10 @@ def _family_of(kind: str) -> str:
     return kind if kind in SUPPORT else kind.partition(".")[0]
 
 
-def _weighed(parts: object, support: float) -> tuple[tuple[_Part, float], ...]:
+def _weighed(parts: object, support: float) -> tuple[tuple[Part, float], ...]:
     """The parts with what each adds: of one type the best in full, further ones less and less; things that may name several at most
     `support` in all."""
-    found: list[tuple[_Part, float]] = []
+    found: list[tuple[Part, float]] = []
     of_type: dict[str, int] = {}
     left = support
     for part in sorted(parts, key=lambda p: (-p.points, p.thing)):  # type: ignore[call-overload]
@@ -460,6 +413,23 @@ def _weighed(parts: object, support: float) -> tuple[tuple[_Part, float], ...]:
     return tuple(found)
 
 
+def _at_most(parts: Iterable[Part], support: float) -> float:
+    """No less than the parts can add, whichever of them turn out to be of the kind `_PLACE`: of hosts, accounts and addresses two of a type may then
+    count in full."""
+    total, left = 0.0, support
+    of_type: dict[str, int] = {}
+    for part in sorted(parts, key=lambda p: -p.points):
+        kind = _ONE_OF.get(part.thing[0], part.thing[0])
+        nth = of_type.get(kind, 0)
+        of_type[kind] = nth + 1
+        points = part.points * _FURTHER ** (nth // 2 if kind in _WHERE else nth)
+        if part.kind in SUPPORT:
+            points = min(points, left)
+            left -= points
+        total += points
+    return total
+
+
 def _progress(one: frozenset[int], other: frozenset[int]) -> str:
     """The step from one side's stages to the other's that spans most of the kill chain, in words; empty where both tell of the same one."""
     if not one or not other:
@@ -469,37 +439,3 @@ def _progress(one: frozenset[int], other: frozenset[int]) -> str:
         return ""
     later, earlier = (max(one), min(other)) if forward >= backward else (max(other), min(one))
     return f"{spaced(TACTICS[later])} follows {spaced(TACTICS[earlier])}"
-
-
-_WORDS = {
-    "Account": "account",
-    "Host": "host",
-    "IP": "address",
-    "FileHash": "file hash",
-    "File": "file",
-    "Process": "process",
-    "ProcessTree": "process tree of",
-    "Session": "logon session of",
-    "Mailbox": "mailbox",
-    "MailMessage": "message",
-    "CloudApplication": "application",
-    "AzureResource": "resource",
-    "DNS": "domain",
-    "RegistryKey": "registry key",
-    "RegistryValue": "registry value",
-}
-
-
-def _sentence(part: _Part) -> str:
-    kind, label = part.thing
-    note = f", seen with {part.degree} others" if part.degree else ""
-    note += ", by a rule that fires everywhere" if part.noisy else ""
-    note += f", where alerts come so soon after each other by chance too ({part.luck:.0%})" if part.luck else ""
-    note += ", under other accounts" if part.strange else ""
-    note += "".join(f"; {text}" for text in dict.fromkeys(a.text for a in part.aliases))
-    return f"same {_WORDS.get(kind, kind)} {label}{note}"
-
-
-def _span(gap: float) -> str:
-    hours = gap / HOUR
-    return f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
