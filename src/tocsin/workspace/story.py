@@ -138,7 +138,7 @@ def _with_parents(rows: list[dict[str, Any]]) -> Iterator[Mapping[str, Any]]:
 
 
 _PIDS: list[tuple[str, str]] = [(pid, started) for pid, started in COLUMNS["processes"]["ids"]]
-_UIDS = ("ProcessUniqueId", "InitiatingProcessUniqueId")
+_UIDS: list[str] = COLUMNS["processes"]["unique_ids"]
 """Columns with a process's unique id, that of what a row is about first."""
 _CLOSE = timedelta(seconds=2)
 
