@@ -144,7 +144,7 @@ def _anew(desk: IncidentDesk, incident_id: str) -> dict[str, Any]:
     """The incident, of which nothing has been kept."""
     desk._pages = Pages()
     entities._known.cache_clear()
-    facts._keys.cache_clear()
+    facts.keys_of.cache_clear()
     return desk.get(incident_id)
 
 

@@ -343,7 +343,7 @@ class Scorer:
             if (past := self.past) is not None:
                 sides, until = (*sides, past.company), past.moment
             degree = max(degree, self._company.others(key, now, *sides, until=until))
-            if self._fleet:
+            if degree > self._settings.hub_degree and self._fleet:
                 among = self._background.is_machine if self._background else None
                 machines = max(machines, self._company.others(key, now, *sides, until=until, among=among))
         return self._left_by(key, degree, machines), degree
