@@ -236,7 +236,8 @@ class _Folder(Desk):
 
         with self._state.read() as unit:
             row = unit.incidents.get(find(unit, which))
-            return None if row is None else {n: told(unit, row)[n] for n in ("id", "number", "redirect_to")}
+            made = {} if row is None else told(unit, row)
+        return {n: made[n] for n in ("id", "number", "redirect_to")} if made else None
 
     def show(self, which: str) -> dict[str, Any]:
         from tocsin.incidents.desk import full

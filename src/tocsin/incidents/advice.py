@@ -14,7 +14,7 @@ from typing import Any
 from tocsin.content import Content, IncidentFile
 from tocsin.detect.alert import iso
 from tocsin.incidents.facts import PATTERNS, keys_of
-from tocsin.incidents.model import Incident, LinkedAlert, spaced, stage_of
+from tocsin.incidents.model import Incident, LinkedAlert, by_time, spaced, stage_of
 from tocsin.incidents.priority import Judge
 from tocsin.incidents.story import roles_of
 from tocsin.state import ActionRow, ActivityRow, Unit
@@ -82,7 +82,7 @@ def _chosen(
     """The files that fit: how closely (0 by the very technique, 3 in any case), their order, what made them fit, and the alerts that did."""
     techniques, tactics = set(incident.techniques), set(incident.tactics)
     parents = {t.split(".")[0] for t in techniques}
-    alerts = sorted(incident.alerts, key=lambda a: (a.alert.time, a.alert.id))
+    alerts = sorted(incident.alerts, key=by_time)
     # What a pattern says it says of alerts that are here themselves.
     plain = [a for a in alerts if a.alert.product != PATTERNS] or alerts
     for order, item in enumerate(content.incidents):

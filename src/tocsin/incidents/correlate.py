@@ -24,7 +24,7 @@ from tocsin.incidents.joining import Joiner, worth_showing
 from tocsin.incidents.learned import Learned
 from tocsin.incidents.links import Links, shipped_links
 from tocsin.incidents.merging import MoreVetoes
-from tocsin.incidents.model import Incident, LinkedAlert, Status, by_time
+from tocsin.incidents.model import Incident, LinkedAlert, Status, as_made, by_time
 from tocsin.incidents.neighbours import Candidate
 from tocsin.incidents.regrouping import Handled, regroup
 from tocsin.incidents.signature import Signature, signature
@@ -397,7 +397,7 @@ class Correlator:
                 self._held.forget(incident_id)
         for incident in sorted(incidents, key=lambda i: (i.last, i.id)):
             cluster = Cluster(incident.id, incident)
-            for linked in sorted(incident.alerts, key=lambda a: (a.alert.created, a.alert.time, a.alert.id)):
+            for linked in sorted(incident.alerts, key=as_made):
                 sign = signature(linked.alert, self.links)
                 cluster.add(sign, self._learned.worth(sign))
             self._held.enter(cluster)

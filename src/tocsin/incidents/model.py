@@ -21,6 +21,7 @@ __all__ = [
     "LinkedAlert",
     "Reason",
     "Status",
+    "as_made",
     "by_time",
     "ordered_tactics",
     "spaced",
@@ -72,6 +73,11 @@ class LinkedAlert:
 def by_time(linked: LinkedAlert) -> tuple[datetime, str]:
     """What an incident's alerts are in order by."""
     return (linked.alert.time, linked.alert.id)
+
+
+def as_made(linked: LinkedAlert) -> tuple[datetime, datetime, str]:
+    """What puts alerts in the order in which they were made."""
+    return (linked.alert.created, linked.alert.time, linked.alert.id)
 
 
 @dataclass(slots=True)

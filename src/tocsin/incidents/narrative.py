@@ -19,7 +19,7 @@ from tocsin.detect.alert import SEVERITIES, TACTICS, iso
 from tocsin.incidents.advice import Done, advice
 from tocsin.incidents.brief import brief, cut
 from tocsin.incidents.facts import PATTERNS, keys_of
-from tocsin.incidents.model import Incident, LinkedAlert, spaced, span_of, stage_of
+from tocsin.incidents.model import Incident, LinkedAlert, by_time, spaced, span_of, stage_of
 from tocsin.incidents.priority import Judge
 from tocsin.incidents.reports import matches, reports_of
 from tocsin.incidents.rootcause import root_cause
@@ -140,7 +140,7 @@ def summary(
 
 
 def _in_time(incident: Incident) -> list[LinkedAlert]:
-    return sorted(incident.alerts, key=lambda a: (a.alert.time, a.alert.id))
+    return sorted(incident.alerts, key=by_time)
 
 
 def _gravest(alerts: Sequence[LinkedAlert]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from tocsin.detect.alert import TACTICS, Alert, iso
 from tocsin.incidents.facts import PATTERNS
-from tocsin.incidents.model import Incident, LinkedAlert, Reason, spaced, span_of
+from tocsin.incidents.model import Incident, LinkedAlert, Reason, by_time, spaced, span_of
 from tocsin.incidents.story import roles_of
 from tocsin.tables.own import own
 
@@ -74,7 +74,7 @@ def root_cause(incident: Incident) -> dict[str, Any] | None:
     """
     table = own("alerts").name
     seen = [a for a in incident.alerts if a.alert.product != PATTERNS and not _adds_up(a.alert, table)]
-    every = sorted(seen or incident.alerts, key=lambda a: (a.alert.time, a.alert.id))
+    every = sorted(seen or incident.alerts, key=by_time)
     looked = every[:MOST_LOOKED_AT]
     if not looked:
         return None

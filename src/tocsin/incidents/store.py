@@ -16,7 +16,7 @@ from tocsin.detect.alert import Alert, iso
 from tocsin.incidents.changes import IncidentChange as Change
 from tocsin.incidents.correlate import Correlator
 from tocsin.incidents.load import LOOKED_BACK, from_row, keep_decisions, record
-from tocsin.incidents.model import Incident, LinkedAlert, Status
+from tocsin.incidents.model import Incident, LinkedAlert, Status, as_made
 from tocsin.incidents.priority import priority
 from tocsin.incidents.project import difference, project
 from tocsin.incidents.reports import TAG, report_tags
@@ -322,7 +322,7 @@ def _comments(unit: Unit, origin_id: str) -> list[tuple[str, str, dict[str, Any]
 
 
 def _tell_created(writes: IncidentWrites, incident: Incident) -> None:
-    first = min(incident.alerts, key=lambda a: (a.alert.created, a.alert.time, a.alert.id)).alert
+    first = min(incident.alerts, key=as_made).alert
     writes.log(
         incident.id,
         CORRELATION,

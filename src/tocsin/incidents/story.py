@@ -10,7 +10,7 @@ from typing import Any
 
 from tocsin.detect.alert import SEVERITIES, Alert, iso
 from tocsin.incidents.facts import PATTERNS
-from tocsin.incidents.model import Incident, ordered_tactics
+from tocsin.incidents.model import Incident, by_time, ordered_tactics
 from tocsin.tables.entities import Entity, EntityKey
 
 __all__ = ["GRAPH_NODES", "Run", "Step", "fold", "graph", "roles_of", "story"]
@@ -192,7 +192,7 @@ def graph(incident: Incident) -> dict[str, Any]:
     edges: dict[tuple[str, str], dict[str, Any]] = {}
     by_id = {n["id"]: n for n in nodes}
     known: dict[int, str | None] = {}
-    for linked in sorted(incident.alerts, key=lambda a: (a.alert.time, a.alert.id)):
+    for linked in sorted(incident.alerts, key=by_time):
         named = _named(linked.alert, node_of, known)
         for _, node in named:
             if by_id[node]["first"] is None:

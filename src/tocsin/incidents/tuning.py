@@ -23,7 +23,7 @@ from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.facts import PATTERNS
 from tocsin.incidents.life import Actor
 from tocsin.incidents.load import from_row
-from tocsin.incidents.model import Incident, LinkedAlert
+from tocsin.incidents.model import Incident, LinkedAlert, as_made
 from tocsin.incidents.priority import LEAST, MEANINGS, MOST, Judge, Weights, points, priority, weights_of
 from tocsin.incidents.weights import WEIGHTS as KINDS
 from tocsin.incidents.weights import CorrelationSettings, over
@@ -389,7 +389,7 @@ def _said(kind: str, alerts: Sequence[str], holder: Mapping[str, Incident]) -> d
 
 
 def _by_arrival(linked: Iterable[LinkedAlert]) -> list[LinkedAlert]:
-    return sorted(linked, key=lambda a: (a.alert.created, a.alert.time, a.alert.id))
+    return sorted(linked, key=as_made)
 
 
 def _separation(right: Sequence[Incident], wrong: Sequence[Incident], judge: Judge) -> dict[str, Any]:
