@@ -13,6 +13,9 @@ from tocsin.base.clock import ManualClock
 from tocsin.incidents import Correlator, incident_view
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.graph_export import graphml
+from tocsin.incidents.judging import AssetRow
+from tocsin.incidents.life import Actor
+from tocsin.incidents.weights import CorrelationSettings
 from tocsin.state import NotFoundError, State
 from tocsin.tables import Entity
 
@@ -47,6 +50,33 @@ def test_neighbours_tell_score_threshold_and_vetoes(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         desk.neighbours("inc_none")
     state.close()
+
+
+def test_neighbours_are_told_as_people_have_just_left_the_incidents(state: State) -> None:
+    """Correlation takes in what people merge and split when the next alert comes; who asks is told at once."""
+    desk = IncidentDesk(state)
+    desk.add([alert("a", 0, WS1, ANN), alert("b", 1, WS1, ANN), alert("c", 2, WS2, BOB)])
+    one, other = (i["id"] for i in desk.page(sort="number", descending=False)["items"])
+    with state.write() as unit:
+        split = desk.move(unit, one, ["al_b_1"], None, reason="", actor=Actor("anna"))
+    (near,) = desk.neighbours(split["target"])
+    assert (near["id"], near["joins"]) == (one, True)
+    assert near["vetoes"] == ["People took them apart: only people bring them together again."]
+    with state.write() as unit:
+        desk.merge(unit, one, [split["target"], other], reason="", actor=Actor("anna"))
+    assert desk.neighbours(one) == []
+
+
+def test_neighbours_tell_that_device_groups_keep_them_apart(state: State) -> None:
+    desk = IncidentDesk(state, settings=CorrelationSettings(separate_device_groups=True))
+    desk.set_assets(
+        [AssetRow("Host", f"ws{n}.contoso.com", "groups", "", group) for n, group in ((1, "Bonn"), (2, "Rom"))]
+    )
+    desk.add([alert("a", 0, WS1, ANN), alert("b", 2, WS2, BOB), alert("both", 3, WS1, ANN, BOB, severity="High")])
+    first, second = (i["id"] for i in desk.page(sort="number", descending=False)["items"])
+    (near,) = desk.neighbours(first)
+    assert (near["id"], near["joins"]) == (second, True)
+    assert near["vetoes"] == ["The hosts of #1 are in the device group Bonn, those of #2 in Rom."]
 
 
 def test_graphml_holds_the_graph_whatever_the_labels_hold() -> None:

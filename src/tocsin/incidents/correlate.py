@@ -194,6 +194,11 @@ class Correlator:
             return []
         return self._joiner.neighbours.candidates(self._held.woken(incident_id))
 
+    def against(self, incident_id: str, other: Incident) -> list[str]:
+        """What keeps correlation from making that one and another one, however much they share: a sentence each."""
+        target = self.get(incident_id)
+        return [] if target is None else self._joiner.merger.against(target, other)
+
     def concerned(self, keys: Iterable[EntityKey], since: datetime) -> list[Alert]:
         """The alerts that name one of those things and happened since then, by time."""
         wanted = frozenset(keys)

@@ -30,7 +30,6 @@ from tocsin.incidents.priority import Judge
 from tocsin.incidents.queue import checked, known_values
 from tocsin.incidents.recollection import Recollection
 from tocsin.incidents.seen import Seen
-from tocsin.incidents.vetoes import merge_vetoes
 from tocsin.incidents.weights import CorrelationSettings
 from tocsin.state import IncidentFilter, RefusedError, State, TaskRow, Unit, text_of
 from tocsin.state.incident_cursor import place_after
@@ -451,23 +450,23 @@ class IncidentDesk:
         """What would join an incident, and why or why not, nearest first; NotFoundError when there is none to show."""
         with self._state.read() as unit:
             shown(unit, incident_id)
-        with self.memory.held(_PATIENCE) as correlator:
-            target = correlator.get(incident_id)
-            found = correlator.neighbours(incident_id)[:most]
-        return [
-            {
-                "id": c.incident.id,
-                "number": c.incident.number,
-                "title": c.incident.title,
-                "shown": c.incident.promoted,
-                "score": round(c.score, 1),
-                "threshold": self.memory.settings.threshold,
-                "joins": c.joins,
-                "reasons": [r.to_dict() for r in c.reasons],
-                "vetoes": merge_vetoes(target, c.incident) if target is not None else [],
-            }
-            for c in found
-        ]
+        with self.memory.held(_PATIENCE):
+            self.memory.keep_up()  # what people have made of the incidents since the last alert counts here, too
+            correlator = self.memory.correlator
+            return [
+                {
+                    "id": c.incident.id,
+                    "number": c.incident.number,
+                    "title": c.incident.title,
+                    "shown": c.incident.promoted,
+                    "score": round(c.score, 1),
+                    "threshold": self.memory.settings.threshold,
+                    "joins": c.joins,
+                    "reasons": [r.to_dict() for r in c.reasons],
+                    "vetoes": correlator.against(incident_id, c.incident),
+                }
+                for c in correlator.neighbours(incident_id)[:most]
+            ]
 
     def log(self, incident_id: str) -> list[dict[str, Any]]:
         """An incident's entries of the log, oldest first; NotFoundError when there is none to show."""

@@ -11,7 +11,7 @@ from tocsin.incidents.cluster import Cluster
 from tocsin.incidents.held import Held
 from tocsin.incidents.model import Incident, LinkedAlert, Reason, Status, by_time
 from tocsin.incidents.neighbours import Neighbours
-from tocsin.incidents.vetoes import vetoes
+from tocsin.incidents.vetoes import merge_vetoes, vetoes
 from tocsin.tables.entities import EntityKey
 
 __all__ = ["Merger", "MoreVetoes"]
@@ -59,6 +59,13 @@ class Merger:
         for other, score in self._neighbours.scored(target, keys, support=True):
             if score.joins:
                 queue.setdefault(other.id, other)
+
+    def against(self, one: Incident, other: Incident) -> list[str]:
+        """Why the two are never merged, a sentence each; none where they may be. What `_may_merge` decides by, in words."""
+        found = [*merge_vetoes(one, other), *self.more_vetoes(one, other)]
+        if frozenset((one.id, other.id)) in self.apart:
+            found.append("People took them apart: only people bring them together again.")
+        return found
 
     def _may_merge(self, one: Cluster, other: Cluster) -> bool:
         pair = frozenset((one.id, other.id))
