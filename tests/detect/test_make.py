@@ -171,7 +171,9 @@ def test_a_device_process_row() -> None:
     )
     by_type = {e.type: e for e in found}
     assert [e.type for e in found].count("Account") == 1
-    assert by_type["File"].identifiers == {"Directory": "C:\\Users\\ann", "Name": "x.exe", "Host": "ws1.contoso.com"}
+    assert by_type["File"].identifiers == {
+        "Directory": "C:\\Users\\ann", "Name": "x.exe", "Host": "ws1.contoso.com", "FileHash": "a" * 64
+    }  # fmt: skip
     assert by_type["FileHash"].identifiers == {"Algorithm": "SHA256", "Value": "a" * 64}
     assert by_type["Process"].strong_keys() == (("process", "ws1/4242/2024-05-01t11:00:00"),)
 
@@ -264,25 +266,37 @@ def test_a_machines_own_account_is_nobody_on_it() -> None:
     assert [e.label for e in kept.entities()] == ["ws1.contoso.com", "CONTOSO\\DC1$", "CONTOSO\\ann"]
 
 
+def test_a_file_of_which_one_row_tells_the_hash_is_one() -> None:
+    """Process creation tells it, the security log of the same process doesn't."""
+    kept = EntitySet()
+    path = {"Directory": "C:\\Temp", "Host": "ws1"}
+    kept.add(Entity("File", {**path, **more}) for more in ({"Name": "A.exe"}, {"Name": "b.exe"}))
+    kept.add([Entity("File", {**path, "Name": "a.exe", "FileHash": "b" * 64})])
+    assert [e.identifiers.get("FileHash", e.label) for e in kept.entities()] == ["C:\\Temp\\b.exe", "b" * 64]
+
+
 def test_entities_of_another_products_alert_refer_to_each_other() -> None:
     column = json.dumps(
         [
             {"$id": "1", "Type": "host", "HostName": "ws1", "DnsDomain": "contoso.com", "MdatpDeviceId": "d-1"},
             {"$id": "2", "Type": "file", "Name": "a.exe", "Directory": "C:\\Temp", "FileHashes": [{"Algorithm": "SHA256", "Value": "B" * 64}]},
             {"$id": "3", "Type": "process", "ProcessId": "0x1A4", "CreationTimeUtc": "2026-03-02T10:00:00Z", "Host": {"$ref": "1"},
-             "ImageFile": {"$ref": "2"}},
+             "ImageFile": {"$ref": "2"}, "CommandLine": "A -x", "ParentProcess": {"$ref": "9"}},
             {"$id": "4", "Type": "account", "Name": "SYSTEM", "NTDomain": "AUTORITE NT", "Host": {"$ref": "1"}},
             {"$id": "5", "Type": "registry-value", "Key": {"$ref": "6"}, "Name": "Run"},
             {"$id": "6", "Type": "registry-key", "Hive": "HKEY_LOCAL_MACHINE", "Key": "Software"},
             {"$id": "7", "Type": "something new", "Name": "x"},
             {"$id": "8", "Type": "ip", "Address": {"$ref": "99"}},
+            {"$id": "9", "Type": "process", "ProcessId": "0x10"},
             "odd", None, 7,
         ]
     )  # fmt: skip
-    found = {e.type: e for e in entities_of_column(column)}
+    found = {e.type: e for e in reversed(entities_of_column(column))}
     assert sorted(found) == ["File", "FileHash", "Host", "Process", "RegistryKey", "RegistryValue"]
     assert found["Process"].identifiers["Host"] == "ws1.contoso.com"
     assert found["Process"].identifiers["ImageFile"] == "C:\\Temp\\a.exe"
+    assert found["Process"].strong_keys()[1:] == (("process.parent", "ws1/16/2026-03-02t10:00:00", "a -x"),)
+    assert found["File"].strong_keys()[1:] == (("filehash", "a.exe", "b" * 64),)
     assert found["RegistryValue"].identifiers["Key"] == "HKEY_LOCAL_MACHINE\\Software"
     assert found["Host"].identifiers["DeviceId"] == "d-1"
     assert found["FileHash"].label == "b" * 64

@@ -89,6 +89,7 @@ def test_entities_of_a_process_creation() -> None:
     assert by_type["Process"].strong_keys() == (("process", "ws1/4242/2024-05-01t10:00:00"),)
     assert by_type["FileHash"].identifiers["Value"] == "b" * 64
     assert by_type["File"].identifiers["Name"] == "bad.exe"
+    assert by_type["File"].identifiers["FileHash"] == "b" * 64
 
 
 def test_who_makes_an_account_is_named_before_the_account_that_is_made() -> None:

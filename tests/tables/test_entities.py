@@ -15,6 +15,9 @@ GUID = "0B1F1D5E-0e21-4f7b-b1b5-08de2b000001"
 RESOURCE = "/subscriptions/S/resourceGroups/RG/providers/Microsoft.Compute/virtualMachines/VM1"
 MAIL = {"NetworkMessageId": "M-1", "Recipient": "Ann@contoso.com"}
 
+STARTED = {"Host": "WS1", "ParentProcessId": "0x1a4", "CreationTimeUtc": START, "CommandLine": "whoami /ALL"}
+PARENT = ("process.parent", "ws1/420/2026-03-02t10:00:00", "whoami /all")
+
 STRONG: list[tuple[str, dict[str, str], set[EntityKey]]] = [
     ("Account", {"Name": "Ann", "UPNSuffix": "Contoso.com"}, {("account", "ann", "contoso.com")}),
     ("Account", {"FullName": "ann@contoso.com"}, {("account", "ann", "contoso.com")}),
@@ -57,10 +60,14 @@ STRONG: list[tuple[str, dict[str, str], set[EntityKey]]] = [
     ("CloudApplication", {"Name": "Box", "InstanceName": "eu"}, {("app", "box")}),
     ("DNS", {"DomainName": "a.example", "DnsServerIp": "10.0.0.1", "HostIpAddress": "10.0.0.9"}, {("dns", "a.example", "10.0.0.1", "10.0.0.9")}),
     ("File", {"Directory": "C:\\Temp", "Name": "A.exe"}, {("file", "c:\\temp", "a.exe")}),
+    ("File", {"Name": "A.exe", "FileHash": "C" * 64}, {("filehash", "a.exe", "c" * 64)}),
+    ("File", {"Directory": "C:\\Temp", "Name": "A.exe", "FileHash": "c" * 40}, {("file", "c:\\temp", "a.exe"), ("filehash", "a.exe", "c" * 40)}),
     ("FileHash", {"Algorithm": "MD5", "Value": "A" * 32}, {("hash", "a" * 32)}),
     ("FileHash", {"Value": "b" * 64}, {("hash", "b" * 64)}),
     ("Malware", {"Name": "Emotet", "Category": "Trojan"}, {("malware", "emotet", "trojan")}),
     ("Process", {"Host": "WS1.contoso.com", "ProcessId": "0x1A4", "CreationTimeUtc": START}, {("process", "ws1/420/2026-03-02t10:00:00")}),
+    ("Process", STARTED, {PARENT}),
+    ("Process", {**STARTED, "ProcessId": "7"}, {("process", "ws1/7/2026-03-02t10:00:00"), PARENT}),
     ("RegistryKey", {"Hive": "HKEY_LOCAL_MACHINE", "Key": "Software\\X"}, {("registrykey", "hkey_local_machine", "software\\x")}),
     ("RegistryKey", {"Key": "HKLM\\Software\\X"}, {("registrykey", "hkey_local_machine", "software\\x")}),
     ("RegistryValue", {"Key": "HKLM\\Software\\X", "Name": "Run"}, {("registryvalue", "hkey_local_machine", "software\\x", "run")}),
@@ -92,6 +99,7 @@ WEAK: list[tuple[str, dict[str, str]]] = [
     ("File", {"Name": "a.exe"}),
     ("Malware", {"Name": "Emotet"}),
     ("Process", {"ProcessId": "420", "CreationTimeUtc": "2026-03-02T10:00:00Z"}),
+    ("File", {"Name": "a.exe", "FileHash": "abc"}),
     ("RegistryKey", {"Key": "Software\\X"}),
     ("RegistryValue", {"Name": "Run"}),
     ("MailCluster", {"Query": "q"}),

@@ -73,6 +73,11 @@ def _identifiers(kind: str, part: Mapping[str, Any], known: Mapping[str, Mapping
     match kind:
         case "Host" if "DeviceId" not in ids:
             ids["DeviceId"] = text(part.get("MdatpDeviceId"))
+        case "Process" if isinstance(parent := part.get("ParentProcess"), Mapping):
+            ids.setdefault("ParentProcessId", text(_referred(parent, known).get("ProcessId")))
+        case "File":
+            values = sorted((text(h.get("Value")) for h in _hashes_of(part, known)), key=lambda v: (-len(v), v))
+            ids.setdefault("FileHash", next(iter(values), ""))  # the longest names it best
         case "MailMessage":
             ids.setdefault("Sender", text(part.get("P2Sender") or part.get("P1Sender")))
     return ids
@@ -98,9 +103,11 @@ def _called(part: Mapping[str, Any]) -> str:
 
 def _hashes(part: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> Iterator[Entity]:
     """Hashes that stand within a file; those that are referred to are entities of the list anyway."""
+    for hashed in _hashes_of(part, known):
+        yield from make("FileHash", {"Algorithm": text(hashed.get("Algorithm")), "Value": text(hashed.get("Value"))})
+
+
+def _hashes_of(part: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     for each in _listed(part.get("FileHashes"))[:MANY]:
         if isinstance(each, Mapping):
-            hashed = _referred(each, known)
-            yield from make(
-                "FileHash", {"Algorithm": text(hashed.get("Algorithm")), "Value": text(hashed.get("Value"))}
-            )
+            yield _referred(each, known)

@@ -98,10 +98,12 @@ def make(kind: str, identifiers: Mapping[str, str]) -> Iterator[Entity]:
             made = made if value.strip("0") else None
         case "File":
             directory, name = split_path(ids.get("Directory", ""), ids.get("Name", ""))
-            made = Entity("File", {**ids, "Directory": directory, "Name": name}) if name else None
+            hashed = {"FileHash": value.lower()} if (value := ids.pop("FileHash", "")).strip("0") else {}
+            made = Entity("File", {**ids, **hashed, "Directory": directory, "Name": name}) if name else None
         case "Process":
-            if "ProcessId" in ids:
-                ids["ProcessId"] = _decimal(ids["ProcessId"])
+            for number in ("ProcessId", "ParentProcessId"):
+                if number in ids:
+                    ids[number] = _decimal(ids[number])
             if "CreationTimeUtc" in ids:
                 ids["CreationTimeUtc"] = process_time(ids["CreationTimeUtc"])
             made = Entity("Process", ids)
@@ -113,21 +115,27 @@ def make(kind: str, identifiers: Mapping[str, str]) -> Iterator[Entity]:
 
 def complete(entities: Sequence[Entity]) -> tuple[Entity, ...]:
     """Gives processes and files without a host the only host of the set: a process is one thing on one host only. Leaves out the accounts of
-    machines that are hosts of the set: ``CONTOSO\\WS1$`` on WS1 is what SYSTEM is called there."""
+    machines that are hosts of the set: ``CONTOSO\\WS1$`` on WS1 is what SYSTEM is called there. A file of which one row tells the hash and another
+    doesn't is one."""
     machines = {e.identifiers.get("HostName", e.label).lower() for e in entities if e.type == "Host"}
     kept = [e for e in entities if not (e.type == "Account" and _is_machine(e, machines))]
     hosts = {e.label for e in kept if e.type == "Host"}
-    if len(hosts) != 1:
-        return tuple(kept)
-    host = next(iter(hosts))
-    return tuple(
-        dict.fromkeys(
+    if len(hosts) == 1:
+        host = next(iter(hosts))
+        kept = [
             Entity(e.type, {**e.identifiers, "Host": host})
             if e.type in ("Process", "File") and "Host" not in e.identifiers
             else e
             for e in kept
-        )
+        ]
+    hashed = {_place(e) for e in kept if e.type == "File" and "FileHash" in e.identifiers}
+    return tuple(
+        dict.fromkeys(e for e in kept if e.type != "File" or "FileHash" in e.identifiers or _place(e) not in hashed)
     )
+
+
+def _place(file: Entity) -> tuple[str, ...]:
+    return tuple(file.identifiers.get(k, "").lower() for k in ("Directory", "Name", "Host"))
 
 
 def _is_machine(entity: Entity, machines: Collection[str]) -> bool:
@@ -163,13 +171,15 @@ def derive_entities(row: Row) -> list[Entity]:
         found.extend(make("URL", {"Url": text(row.get(column))}))
     found.extend(_mail(row))
     found.extend(_processes(row, host))
+    algorithm, value = next(
+        ((e.get("algorithm", ""), told) for e in columns["hashes"] if (told := text(row.get(e["column"])))), ("", "")
+    )
     for each in columns["files"]:
         if file := text(row.get(each["name"])):
-            found.extend(make("File", {"Directory": text(row.get(each.get("directory"))), "Name": file, "Host": host}))
-    for each in columns["hashes"]:
-        if value := text(row.get(each["column"])):
-            found.extend(make("FileHash", {"Algorithm": each.get("algorithm", ""), "Value": value}))
-            break
+            ids = {"Directory": text(row.get(each.get("directory"))), "Name": file, "Host": host}
+            found.extend(make("File", {**ids, "FileHash": value if each.get("hashed") else ""}))
+    if value:
+        found.extend(make("FileHash", {"Algorithm": algorithm, "Value": value}))
     registry = columns["registry"]
     if key := text(row.get(registry["key"])):
         found.extend(make("RegistryKey", {"Key": key}))

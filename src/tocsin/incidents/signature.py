@@ -21,6 +21,9 @@ HOUR = 3600.0
 Thing = tuple[str, str]
 """An entity's type and label: what a reason calls it."""
 
+_ELSEWHERE = "filehash"
+"""A file's name and hash together: two that share them share the hash too, and that counts."""
+
 _MOST_POINTS = 24 * 7
 _BITS = 56
 """Two names share a bit in one case of so many; then nothing speaks against that they are one."""
@@ -81,7 +84,7 @@ def signature(alert: Alert, links: Links) -> Signature:
             continue  # everybody comes from there: it says nothing of who it was
         thing = (entity.type, entity.label.lower())  # one for all its keys: there are millions of them
         for key in (*entity.strong_keys(), *entity.weak_keys()):
-            if key not in things and not (key[0] in ("hash", "file") and found.is_common(key)):
+            if key not in things and key[0] != _ELSEWHERE and not (key[0] in ("hash", "file") and found.is_common(key)):
                 things[key] = thing
     for key, label in found.keys.items():
         things.setdefault(key, (_TYPE_OF[key[0]], label))

@@ -18,6 +18,7 @@ __all__ = ["CONTEXT", "SUPPORT", "WEIGHTS", "CorrelationSettings", "over"]
 WEIGHTS: Mapping[str, float] = MappingProxyType(
     {
         "process": 70.0,
+        "process.parent": 70.0,
         "tree": 45.0,
         "session": 45.0,
         "mail": 60.0,

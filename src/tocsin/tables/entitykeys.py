@@ -190,10 +190,17 @@ def _url(text: str) -> str:
 
 def process_key(host: str, number: str, start: str) -> EntityKey:
     """The key of a process: its host's bare name, its id, and the second in which it began. Ids are used again, starts aren't."""
-    name = host if is_address(host) else host.partition(".")[0]
+    return ("process", f"{_bare_host(host)}/{_number(number)}/{_second(start)}")
+
+
+def _bare_host(host: str) -> str:
+    return (host if is_address(host) else host.partition(".")[0]).lower()
+
+
+def _number(text: str) -> str:
     with suppress(ValueError):
-        number = str(int(number, 0))
-    return ("process", f"{name.lower()}/{number}/{_second(start)}")
+        return str(int(text, 0))
+    return text
 
 
 def _second(start: str) -> str:
@@ -302,9 +309,16 @@ def _hash(ids: Ids) -> list[EntityKey]:
 
 
 def _process(ids: Ids) -> list[EntityKey]:
-    if all(k in ids for k in ("Host", "ProcessId", "CreationTimeUtc")):
-        return [process_key(ids["Host"], ids["ProcessId"], ids["CreationTimeUtc"])]
-    return []
+    host, start = ids.get("Host", ""), ids.get("CreationTimeUtc", "")
+    if not host or not start:
+        return []
+    keys: list[EntityKey] = []
+    if number := ids.get("ProcessId"):
+        keys.append(process_key(host, number, start))
+    # A source that doesn't tell a process's own number may tell who started what.
+    if (parent := ids.get("ParentProcessId")) and (line := ids.get("CommandLine", "").strip()):
+        keys.append(("process.parent", f"{_bare_host(host)}/{_number(parent)}/{_second(start)}", line))
+    return keys
 
 
 def _process_weak(ids: Ids) -> list[EntityKey]:
@@ -350,8 +364,13 @@ def _dns(ids: Ids) -> list[EntityKey]:
 
 
 def _file(ids: Ids) -> list[EntityKey]:
-    directory, name = ids.get("Directory", ""), ids.get("Name", "")
-    return [("file", directory, name)] if name and directory else []
+    directory, name, value = (ids.get(k, "") for k in ("Directory", "Name", "FileHash"))
+    if not name:
+        return []
+    keys: list[EntityKey] = [("file", directory, name)] if directory else []
+    if len(value) in _HASHES:
+        keys.append(("filehash", name, value))
+    return keys
 
 
 def _registry_key(ids: Ids) -> list[EntityKey]:

@@ -15,6 +15,9 @@ from tocsin.tables.own import own
 
 __all__ = ["alert_evidence", "alert_info", "security_alert"]
 
+_HASHES = {40: "SHA1", 64: "SHA256"}
+"""The columns of the table that hold hashes, by how many digits those have."""
+
 
 def security_alert(alert: Alert, status: str = "New") -> dict[str, Any]:
     """The alert as a row of SecurityAlert."""
@@ -84,7 +87,9 @@ def _more(entity: Entity) -> dict[str, str]:
     get = entity.identifiers.get
     if entity.type == "FileHash" and (value := get("Value")):
         algorithm = (get("Algorithm") or "").upper().replace("-", "")
-        return {algorithm: value} if algorithm in ("SHA1", "SHA256") else {}
+        return {algorithm: value} if algorithm in _HASHES.values() else {}
+    if entity.type == "File" and (value := get("FileHash")) and (algorithm := _HASHES.get(len(value), "")):
+        return {algorithm: value}
     if entity.type == "Account" and (name := get("Name")) and (suffix := get("UPNSuffix")):
         return {"upn": f"{name}@{suffix}"}
     return {}

@@ -257,16 +257,16 @@ def _addresses(row: Mapping[str, Any]) -> Iterator[Entity]:
 
 def _windows_things(row: Mapping[str, Any], host: str) -> Iterator[Entity]:
     event = row.get("EventID")
+    told = _get(row, "Hashes") or _get(row, "Hash")  # Sysmon's event 15 calls them by the latter
+    hashes = dict(part.split("=", 1) for part in told.split(",") if "=" in part)
+    algorithm = next((a for a in _ALGORITHMS if hashes.get(a)), "")
     for name in _FILES:
         path = _get(row, name).strip('"')
         if path and (name != "Image" or event in (1, 11, 23, 26)):
-            yield from make("File", {"Name": path, "Host": host})
-            break  # the file that the event is about; the others are context
-    hashes = dict(part.split("=", 1) for part in _get(row, "Hashes").split(",") if "=" in part)
-    for algorithm in _ALGORITHMS:
-        if value := hashes.get(algorithm):
-            yield from make("FileHash", {"Algorithm": algorithm, "Value": value})
-            break
+            yield from make("File", {"Name": path, "FileHash": hashes.get(algorithm, ""), "Host": host})
+            break  # the file that the event is about, and whose hashes it tells; the others are context
+    if algorithm:
+        yield from make("FileHash", {"Algorithm": algorithm, "Value": hashes[algorithm]})
     if key := _get(row, "TargetObject") or (_get(row, "ObjectName") if event == 4657 else ""):
         yield from make("RegistryKey", {"Key": key})
     if name := _get(row, "QueryName"):
