@@ -272,3 +272,18 @@ def test_device_groups_stay_apart_where_they_are_to(state: State) -> None:
     assert apart.page()["total"] == 2, "correlation keeps them apart too"
     together = IncidentDesk(state)
     assert together.preview_merge(one, [two]).vetoes == []
+
+
+def test_an_alert_joins_none_of_another_device_group(state: State) -> None:
+    groups = [AssetRow("Host", f"ws{n}.contoso.com", "g", "", g) for n, g in ((1, "Berlin"), (2, "Paris"))]
+    desk = IncidentDesk(state, settings=CorrelationSettings(separate_device_groups=True))
+    desk.set_assets(groups)
+    desk.add([alert("a", 0, WS1, ANN), alert("b", 1, WS1, ANN)])
+    there = alert("c", 2, WS2, ANN, severity="High")
+    assert [c.joins for c in desk.memory.correlator.preview(there)] == [False]
+    desk.add([there, alert("d", 3, ANN), alert("e", 4, WS1, WS2, ANN)])
+    held = {a.alert.id: i.number for i in desk.memory.correlator.incidents for a in i.alerts}
+    assert held["al_a_0"] == held["al_b_1"] != held["al_c_2"]
+    assert {held["al_d_3"], held["al_e_4"]} <= {held["al_a_0"], held["al_c_2"]}, (
+        "no group is compatible, and two groups are with either"
+    )

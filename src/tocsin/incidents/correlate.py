@@ -122,7 +122,7 @@ class Correlator:
 
     @property
     def more_vetoes(self) -> MoreVetoes:
-        """What else speaks against a merge, besides `merge_vetoes`."""
+        """What else speaks against a merge, besides `merge_vetoes`, and against an alert's joining."""
         return self._joiner.merger.more_vetoes
 
     @more_vetoes.setter
@@ -185,8 +185,11 @@ class Correlator:
 
     def preview(self, alert: Alert) -> list[Candidate]:
         """What would join, and why: every open incident that shares something of weight with the alert, best first. Changes nothing."""
-        sign = signature(alert, self.links)
-        return self._joiner.neighbours.candidates(self._joiner.alone(alert, sign), may_join=alert.correlate)
+        alone = self._joiner.alone(alert, signature(alert, self.links))
+        merger = self._joiner.merger
+        return self._joiner.neighbours.candidates(
+            alone, lambda other: alert.correlate and merger.may_join(other, alone.incident)
+        )
 
     def neighbours(self, incident_id: str) -> list[Candidate]:
         """The open incidents, shown or not, that share something with that one, nearest first: what would join it, and why. Changes nothing."""

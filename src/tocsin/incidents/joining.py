@@ -61,6 +61,7 @@ class Joiner:
         """Joins an alert; gives the changes that people see."""
         alone = self.alone(alert, sign)
         fitting = self.neighbours.fitting(alone, sign.things) if alert.correlate else []
+        fitting = [(c, score) for c, score in fitting if self.merger.may_join(c.incident, alone.incident)]
         if not fitting:
             self.held.enter(alone)
             self.moved[alert.id] = alert.time

@@ -131,8 +131,11 @@ def _by_key(rows: Sequence[AssetRow]) -> dict[EntityKey, Asset]:
     return {key: replace(asset, group=groups[key]) for key, asset in found.items()}
 
 
-def group_vetoes(judge: Judge | None, target: Incident, source: Incident) -> list[str]:
-    """What device groups say against a merge, where they are to stay apart: the hosts of both are in different groups. No group is compatible."""
+def group_vetoes(judge: Judge | None, target: Incident, source: Incident, *, alert: bool = False) -> list[str]:
+    """What device groups say against a merge, where they are to stay apart: the hosts of both are in different groups. No group is compatible.
+
+    `alert`: the source is one alert that comes. One that names hosts of two groups belongs to either.
+    """
     if judge is None or not judge.separate_groups:
         return []
 
@@ -140,7 +143,7 @@ def group_vetoes(judge: Judge | None, target: Incident, source: Incident) -> lis
         return {a.group for e in incident.entities() if (a := judge.asset_of(e)) is not None and a.group}
 
     here, there = groups(target), groups(source)
-    if not here or not there or here == there:
+    if not here or not there or here == there or (alert and here & there):
         return []
     ours, theirs = ", ".join(sorted(here)), ", ".join(sorted(there))
     return [f"The hosts of #{target.number} are in the device group {ours}, those of #{source.number} in {theirs}."]

@@ -16,8 +16,8 @@ from tocsin.tables.entities import EntityKey
 
 __all__ = ["Merger", "MoreVetoes"]
 
-MoreVetoes = Callable[[Incident, Incident], Sequence[str]]
-"""What speaks against a merge of two incidents, in words."""
+MoreVetoes = Callable[[Incident, Incident, bool], Sequence[str]]
+"""What speaks against a merge of two incidents, in words; or, if the last is true, against an alert, as an incident of its own, joining the first."""
 
 
 class Merger:
@@ -26,8 +26,8 @@ class Merger:
     def __init__(self, held: Held, moved: dict[str, datetime], *, apart: frozenset[frozenset[str]]) -> None:
         """`moved` learns which alerts came to another incident, and their time. `apart`: pairs of incidents' ids that are never merged."""
         self._held, self._moved, self.apart = held, moved, apart
-        self.more_vetoes: MoreVetoes = lambda _one, _other: ()
-        """What else speaks against a merge, besides `merge_vetoes`."""
+        self.more_vetoes: MoreVetoes = lambda _one, _other, _alert: ()
+        """What else speaks against a merge, besides `merge_vetoes`, and against joining at all."""
 
     def weigh_by(self, neighbours: Neighbours, threshold: float) -> None:
         """What is near enough is told by `neighbours` from now on; a merge stands for so many points."""
@@ -62,7 +62,7 @@ class Merger:
 
     def against(self, one: Incident, other: Incident) -> list[str]:
         """Why the two are never merged, a sentence each; none where they may be. What `_may_merge` decides by, in words."""
-        found = [*merge_vetoes(one, other), *self.more_vetoes(one, other)]
+        found = [*merge_vetoes(one, other), *self.more_vetoes(one, other, False)]
         if frozenset((one.id, other.id)) in self.apart:
             found.append("People took them apart: only people bring them together again.")
         return found
@@ -71,7 +71,11 @@ class Merger:
         pair = frozenset((one.id, other.id))
         if pair in self.apart or vetoes(one.incident, other.incident, one.named_with(other)):
             return False
-        return not self.more_vetoes(one.incident, other.incident)
+        return not self.more_vetoes(one.incident, other.incident, False)
+
+    def may_join(self, target: Incident, alone: Incident) -> bool:
+        """Whether nothing speaks against an alert, as an incident of its own, joining that one if it is near enough."""
+        return not self.more_vetoes(target, alone, True)
 
     def _merge(self, target: Cluster, source: Cluster, through: Alert) -> None:
         learned = "".join(f"; {text}" for text in self._neighbours.score(target, source).learned)

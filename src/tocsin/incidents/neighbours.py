@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -48,10 +48,10 @@ class Neighbours:
         found = [(other, score) for other, score in self.scored(alone, keys) if score.joins]
         return sorted(found, key=lambda f: (-f[1].points, f[0].incident.first, f[0].incident.id))
 
-    def candidates(self, side: Cluster, *, may_join: bool = True) -> list[Candidate]:
-        """Every open incident that shares something of weight, best first."""
+    def candidates(self, side: Cluster, may_join: Callable[[Incident], bool] = lambda _: True) -> list[Candidate]:
+        """Every open incident that shares something of weight, best first. `may_join`: whether it joins that one if it is near enough."""
         found = [
-            Candidate(other.incident, score.points, score.reasons(), score.joins and may_join)
+            Candidate(other.incident, score.points, score.reasons(), score.joins and may_join(other.incident))
             for other, score in self.scored(side, list(side.things), whole=True)
             if score.points > 0
         ]

@@ -169,7 +169,7 @@ class Recollection:
 
     def _empty(self, apart: frozenset[frozenset[str]]) -> Correlator:
         made = self.another(self.settings, apart=apart)
-        made.more_vetoes = lambda one, other: judging.group_vetoes(self._state.judge, one, other)
+        made.more_vetoes = lambda one, other, alert: judging.group_vetoes(self._state.judge, one, other, alert=alert)
         made.reader, made.handled = self._incident, self._handled
         return made
 
