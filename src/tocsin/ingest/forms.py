@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from tocsin.base.errors import QueryError
 from tocsin.ingest.decoders.flatevents import event_fields, whole
+from tocsin.ingest.eventlogs import name_key
 from tocsin.ingest.model import SourceBatch
 from tocsin.ingest.running import named
 from tocsin.ingest.schemas import SOURCE, SourceCatalog
@@ -162,7 +163,9 @@ def _implied(
         return False
     if values[0] == "Channel":
         return (
-            channels is not None and all(k == STRING for k, _ in listed) and channels <= {unquote(v) for _, v in listed}
+            channels is not None
+            and all(k == STRING for k, _ in listed)
+            and set(map(name_key, channels)) <= {name_key(unquote(v)) for _, v in listed}
         )
     return (
         event_ids is not None

@@ -23,6 +23,7 @@ from tocsin.ingest import codes
 from tocsin.ingest.casts import cast_rows
 from tocsin.ingest.custom import custom_rows, is_custom
 from tocsin.ingest.decoders.context import as_text
+from tocsin.ingest.eventlogs import EventNames
 from tocsin.ingest.forms import Forms, Job, Result, Split, split
 from tocsin.ingest.letters import DEAD_LETTERS, dead_letter_rows, letters_of_rows
 from tocsin.ingest.model import DeadLetter, SourceBatch
@@ -115,8 +116,11 @@ class Mapper:
         self.transforms: Transforms | None = None
         """The user's transforms: rows of tables go through them before they are stamped as received."""
         self._lost: dict[str, dict[tuple[str, str], tuple[int, str]]] = {}
-        for parser in parsers:
-            self._parsers.setdefault(parser.source, []).append(_prepared(parser))
+        prepared = [(p.source, _prepared(p)) for p in parsers]
+        self._names = EventNames(c for _, p in prepared for c in sorted(p.channels or ()))
+        for source, parser in prepared:
+            parser.channels = parser.channels and frozenset(map(self._names.channel, parser.channels))
+            self._parsers.setdefault(source, []).append(parser)
 
     @property
     def transforming(self) -> bool:
@@ -128,13 +132,13 @@ class Mapper:
         if batch.source.startswith("table."):
             found = {UNPARSED, batch.source[len("table.") :]}
         else:
-            channels = None
+            came = None
             if batch.source in EVENT_KINDS:
-                channels = frozenset(pc.unique(batch.rows.column("Channel")).to_pylist())
+                came = self._names.channels(batch.rows)
             found = {UNPARSED} | {
                 p.table
                 for p in self._parsers.get(batch.source, ())
-                if channels is None or p.channels is None or not channels.isdisjoint(p.channels)
+                if came is None or p.channels is None or not came.isdisjoint(p.channels)
             }
         return found if self.transforms is None else found | self.transforms.targets(found)
 
@@ -208,7 +212,10 @@ class Mapper:
         parsers = self._parsers.get(batch.source)
         if not parsers or (batch.parser and all(p.id != batch.parser for p in parsers)):
             return [self._unparsed(batch, received)]
-        groups = _Groups(batch.rows) if batch.source in EVENT_KINDS else None
+        groups = None
+        if batch.source in EVENT_KINDS:
+            batch = self._names.spelled(batch)
+            groups = _Groups(batch.rows)
         by_table: dict[str, list[pa.Table]] = {}
         failed: list[DeadLetter] = []
         work: list[tuple[_Parser, _Compiled, np.ndarray[Any, Any] | None]] = []

@@ -16,6 +16,7 @@ from typing import Any
 
 from tocsin.detect.sigma.checks import Text
 from tocsin.detect.sigma.tree import TRUE, All, Leaf, Node, Some
+from tocsin.ingest.eventlogs import name_key
 from tocsin.tables.kinds import KINDS
 
 __all__ = ["Binding", "bindings", "plain_name"]
@@ -29,8 +30,8 @@ _SYSMON = "sysmon"
 class Binding:
     """One place where events of a log source are found.
 
-    `channels` (lower case) and `events` narrow Windows events, None means all. `fields` maps Sigma's names in lower case to the source's names or
-    computed ones (``@…``). `where` must hold besides the rule; its fields are the source's own.
+    `channels` (their `name_key`) and `events` narrow Windows events, None means all. `fields` maps Sigma's names in lower case to the source's names
+    or computed ones (``@…``). `where` must hold besides the rule; its fields are the source's own.
     """
 
     source: str
@@ -82,7 +83,7 @@ def _windows(category: str, service: str) -> list[Binding]:
     if not service:
         return found
     # A category narrowed by a service: the category's events in that service's channels only.
-    channels = frozenset(c.lower() for c in facts["services"][service])
+    channels = frozenset(map(name_key, facts["services"][service]))
     return [b for b in found if b.channels is None or b.channels & channels]
 
 
@@ -119,7 +120,7 @@ def _place(place: Mapping[str, Any]) -> Binding:
         else f"zeek.{place['zeek']}"
         if "zeek" in place
         else getattr(KINDS, place["source"]),
-        frozenset(c.lower() for c in channels) or None,
+        frozenset(map(name_key, channels)) or None,
         frozenset(place["events"]) if "events" in place else None,
         fields or _NO_FIELDS,
         wanted[0] if len(wanted) == 1 else All(tuple(wanted)) if wanted else TRUE,

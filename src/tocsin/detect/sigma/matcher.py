@@ -32,6 +32,7 @@ from tocsin.detect.sigma.model import CorrelationBody, SigmaBody
 from tocsin.detect.sigma.program import Bound, Layout, Program, whole_text
 from tocsin.detect.sigma.tree import leaves, values_of
 from tocsin.ingest.decoders import decode_body
+from tocsin.ingest.eventlogs import name_key
 from tocsin.ingest.model import SourceBatch
 from tocsin.tables.kinds import KINDS
 
@@ -297,11 +298,11 @@ class SigmaMatcher:
     def _windows_program(self, source: str, channel: str | None, event: int | None) -> Program | None:
         key = (source, channel, event)
         if key not in self._programs:
-            low = (channel or "").lower()
+            name = name_key(channel or "")
             rules = [
                 b
                 for b in self._by_source[source]
-                if (b.binding.channels is None or low in b.binding.channels)
+                if (b.binding.channels is None or name in b.binding.channels)
                 and (b.binding.events is None or event in b.binding.events)
                 and (b.events is None or event is None or str(event) in b.events)
             ]
