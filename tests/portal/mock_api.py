@@ -85,6 +85,9 @@ class World:
             {"name": "r.haddad", "display_name": "Rana Haddad", "roles": ["Responder"], "disabled": False, "created": now(), "last_sign_in": now()},
             {"name": "auditor", "display_name": "Auditor", "roles": ["Reader"], "disabled": True, "created": now(), "last_sign_in": None},
         ]  # fmt: skip
+        self.groups: list[dict[str, Any]] = [
+            {"name": "Night shift", "description": "22:00 to 06:00", "disabled": False, "members": ["r.haddad"], "created": now()},
+        ]  # fmt: skip
         self.automation = [dict(r) for r in AUTOMATION]
         self.permissions = set(PERMISSIONS)
         self.replayed: set[str] = set()
@@ -205,7 +208,9 @@ def build_app(world: World | None = None) -> Starlette:
                 i for i in rows if text.lstrip("#") in f"{i['title']} {i['number']} {i['entities']} {i['tags']}".lower()
             ]
         if q.get("owner"):
-            rows = [i for i in rows if (i["owner"] or "none") in q["owner"].split(",")]
+            mine = ["admin", *(g["name"] for g in w.groups if "admin" in g["members"])]
+            owners = {o for name in q["owner"].split(",") for o in (mine if name == "@me" else [name])}
+            rows = [i for i in rows if (i["owner"] or "none") in owners]
         if q.get("tag"):
             rows = [i for i in rows if q["tag"] in i["tags"]]
         for name, member in (("tactic", "tactics"), ("product", "products")):
@@ -301,6 +306,9 @@ def build_app(world: World | None = None) -> Starlette:
             for key, value in body.items():
                 log(found, key, f"{key.capitalize()}: {found.get(key) or 'none'} → {value or 'none'}")
                 found[key] = value
+                if key == "owner":
+                    kind = "Group" if any(g["name"] == value for g in w.groups) else "User"
+                    found["owner_type"] = kind if value else None
             if comment:
                 log(found, "comment", comment)
             found["version"] += 1
@@ -578,6 +586,29 @@ def build_app(world: World | None = None) -> Starlette:
         found |= {k: v for k, v in (await request.json()).items() if k != "password"}
         return JSONResponse(found)
 
+    async def groups(request: Request) -> Response:
+        if request.method == "POST":
+            body = await request.json()
+            w.groups.append(
+                {
+                    "name": body["name"],
+                    "description": body.get("description", ""),
+                    "disabled": False,
+                    "members": body.get("members", []),
+                    "created": now(),
+                }
+            )
+            return JSONResponse(w.groups[-1], 201)
+        return JSONResponse({"items": w.groups})
+
+    async def group(request: Request) -> Response:
+        found = next(g for g in w.groups if g["name"] == request.path_params["name"])
+        body = await request.json()
+        come, go = body.pop("add_members", []), body.pop("remove_members", [])
+        found |= body
+        found["members"] = sorted({*found["members"], *come} - set(go))
+        return JSONResponse(found)
+
     async def automation(request: Request) -> Response:
         found = next(r for r in w.automation if r["id"] == request.path_params["id"])
         found |= await request.json()
@@ -743,6 +774,8 @@ def build_app(world: World | None = None) -> Starlette:
         Route("/tokens/{id}", guard(revoke), methods=["DELETE"]),
         Route("/users", guard(users), methods=["GET", "POST"]),
         Route("/users/{name}", guard(user), methods=["PATCH"]),
+        Route("/groups", guard(groups), methods=["GET", "POST"]),
+        Route("/groups/{name}", guard(group), methods=["PATCH"]),
         Route("/audit", guard(fixed(lambda: {"items": w.audit, "total": len(w.audit)}))),
         Route("/automation-rules", guard(fixed(lambda: {"items": w.automation}))),
         Route("/automation-rules/{id}", guard(automation), methods=["PATCH"]),

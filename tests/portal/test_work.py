@@ -328,6 +328,33 @@ def test_the_story_is_played_explained_and_worked_off(portal: Watched, server: S
     until(lambda: server.world.incidents["inc-7f3a9c21"]["tasks_done"] == 1, 60)
 
 
+def test_a_group_gets_an_incident_and_its_members_find_it(portal: Watched, server: Server) -> None:
+    page = portal.open("/settings?tab=groups")
+    page.get_by_role("button", name="Add a group").click()
+    page.get_by_label("Name").fill("SOC tier 2")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=SOC tier 2 may get incidents now")
+    page.get_by_role("combobox", name="Members of SOC tier 2").click()
+    page.get_by_role("menuitemcheckbox", name="Administrator").click()
+    page.keyboard.press("Escape")
+    until(lambda: server.world.groups[-1]["members"] == ["admin"], 60)
+    portal.accessible()
+    page = portal.open(INCIDENT)
+    page.get_by_role("button", name="Assigned to admin").click()
+    page.get_by_role("menuitem", name="SOC tier 2").click()
+    page.get_by_role("button", name="Assigned to SOC tier 2, change").wait_for()
+    page = portal.open("/incidents")
+    page.get_by_role("button", name="Views").click()
+    page.get_by_role("menuitem", name="Mine and my groups'").click()
+    page.wait_for_url("**/incidents?owner=*")
+    expect(page.locator("main")).to_contain_text("SOC tier 2")
+    server.world.groups[-1]["members"] = []
+    page = portal.open("/incidents?owner=@me")
+    page.wait_for_selector("main")
+    expect(page.locator("main")).not_to_contain_text("SOC tier 2")
+    portal.accessible()
+
+
 def test_work_an_incident_to_its_end(portal: Watched, server: Server) -> None:
     page = portal.open(INCIDENT)
     incident = server.world.incidents["inc-7f3a9c21"]

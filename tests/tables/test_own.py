@@ -39,6 +39,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "a protocol's or an export's own words": (
         "api/", "ingest/decoders/", "ingest/receivers/", "cli/", "incidents/stix.py: source_name", "incidents/stix.py: external_references",
         "detect/formats/", "respond/actions/", "ingest/indicators.py: valid_from", "workspace/writeback.py: userPrincipalName",
+        "workspace/writeback.py: objectId",
     ),
     "the source's own shape, as decoders give it": (
         "ingest/shred.py: EventData", "ingest/model.py: EventData", "ingest/forms.py: EventID", "ingest/schemas.py: EventData",

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from tocsin.access.errors import BadCredentialsError, ForbiddenError, WrongAccountError
+from tocsin.access.groups import UserGroups, refuse_taken
 from tocsin.access.passwords import Passwords, generate
 from tocsin.access.principal import INGEST_PERMISSIONS, ROLES, Principal, permissions_of, require
 from tocsin.access.settings import AccessSettings
@@ -45,6 +46,7 @@ class Access:
         self, state: State, *, settings: AccessSettings | None = None, passwords: Passwords | None = None
     ) -> None:
         self.settings = settings or AccessSettings()
+        self.groups = UserGroups(state)
         self._state = state
         self._clock = state.clock
         self._passwords = passwords or Passwords()
@@ -184,8 +186,7 @@ class Access:
         self._passwords.check(password, name=name, length=self.settings.password_length)
         hashed = self._passwords.hash(password)
         with self._state.write() as unit:
-            if unit.users.get(name) is not None:
-                raise WrongAccountError(f"There is a user {name} already.")
+            refuse_taken(unit, name)
             user = unit.users.add(name, display_name or name, hashed, roles)
             _audit(unit, by, "user.create", "user", user.name, after=_shown(user))
         return _shown(user)

@@ -82,6 +82,16 @@ class SignedInPort(Protocol):
         """What the cookie holds."""
 
 
+class GroupsPort(Protocol):
+    """Groups of users (`tocsin.access.groups.UserGroups`)."""
+
+    def all(self) -> Sequence[Json]: ...
+
+    def add(self, name: str, *, description: str, members: Sequence[str], by: Principal) -> Json: ...
+
+    def change(self, name: str, changes: Json, *, by: Principal) -> Json: ...
+
+
 class AccessPort(Protocol):
     """Sign-in, users, tokens, audit (`tocsin.access.Access`)."""
 
@@ -104,6 +114,9 @@ class AccessPort(Protocol):
     def add_user(self, name: str, password: str, *, display_name: str, roles: Sequence[str], by: Principal) -> Json: ...
 
     def change_user(self, name: str, changes: Json, *, by: Principal) -> Json: ...
+
+    @property
+    def groups(self) -> GroupsPort: ...
 
     def tokens(self) -> Sequence[Json]: ...
 
@@ -176,6 +189,7 @@ class IncidentsPort(Protocol):
         statuses: Sequence[str],
         severities: Sequence[str],
         owner: str,
+        me: str,
         tag: str,
         text: str,
         classification: str,
@@ -198,6 +212,8 @@ class IncidentsPort(Protocol):
     def filters(self) -> Json: ...
 
     def standing(self, incident_id: str = "") -> Any: ...
+
+    def whose(self, owner: str, me: str) -> str: ...
 
     def get(self, incident_id: str) -> Json: ...
 

@@ -240,6 +240,9 @@ class IncidentSummary(Output):
     reasons: list[Reason] = []
     status: IncidentStatus
     owner: str | None = None
+    owner_type: Literal["User", "Group", "Unknown"] | None = Field(
+        default=None, description="What the owner is; Unknown: the name is nobody's here. Null while nobody owns it"
+    )
     classification: Classification | None = None
     determination: Determination | None = None
     tags: list[str] = []

@@ -219,8 +219,10 @@ class _Folder(Desk):
         }
         own |= {"least_priority": wanted.pop("min_priority", None), "most_priority": wanted.pop("max_priority", None)}
         times: dict[str, Any] = {n: datetime.fromisoformat(t) for n in ("since", "until") if (t := wanted.pop(n, None))}
+        mine = "@me" in str(wanted.get("owner", "")).split(",")
         return desk.page(
             **own,
+            me=self.principal.name if mine else "",
             text=wanted.pop("q", ""),
             descending=wanted.pop("order", "desc") == "desc",
             **times,

@@ -27,7 +27,7 @@ def set_(
     severity: Annotated[
         str, typer.Option(help="Informational, Low, Medium or High; `none` gives it back to correlation.")
     ] = "",
-    owner: Annotated[str, typer.Option(help="A user; `none` for nobody.")] = "",
+    owner: Annotated[str, typer.Option(help="A user or a group; `none` for nobody.")] = "",
     classification: Annotated[
         str, typer.Option(help="TruePositive, InformationalExpectedActivity or FalsePositive; `none` clears it.")
     ] = "",

@@ -19,7 +19,7 @@ import typer
 
 from tocsin.base.errors import UsageError, did_you_mean
 from tocsin.cli import incident_edit, incident_read, incident_weights
-from tocsin.cli.incident_desks import Ca, Data, Place, Server, TokenFile, open_desk
+from tocsin.cli.incident_desks import As, Ca, Data, Place, Server, TokenFile, open_desk
 from tocsin.cli.output import json_text, say, spreadsheet_cell
 
 if TYPE_CHECKING:
@@ -44,7 +44,10 @@ def list_incidents(
         str, typer.Option(help="Comma-separated: New, InProgress, Resolved, Redirected.")
     ] = "New,InProgress",
     severity: Annotated[str, typer.Option(help="Comma-separated: Informational, Low, Medium, High.")] = "",
-    owner: Annotated[str, typer.Option(help="Comma-separated users; `none` for nobody's.")] = "",
+    owner: Annotated[
+        str,
+        typer.Option(help="Comma-separated users and groups; `@me` for yours and your groups', `none` for nobody's."),
+    ] = "",
     tag: Annotated[str, typer.Option(help="Comma-separated tags, of which it has one.")] = "",
     classification: Annotated[
         str,
@@ -68,6 +71,7 @@ def list_incidents(
     ] = "priority",
     order: Annotated[str, typer.Option(help="desc or asc.")] = "desc",
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
+    user: As = "",
     server: Server = "",
     token_file: TokenFile = None,
     ca: Ca = None,
@@ -85,7 +89,7 @@ def list_incidents(
     wanted |= {"tactic": tactic, "product": product, "entity": entity, "entity_type": entity_type}
     range_: dict[str, int | None] = {"min_priority": min_priority, "max_priority": max_priority}
     times = {"since": _moment("--since", since), "until": _moment("--until", until)}
-    with open_desk(Place(data, "", server, token_file, ca)) as desk:
+    with open_desk(Place(data, user, server, token_file, ca)) as desk:
         found = desk.page(**wanted, **times, **range_, q=text, sort=sort, order=order, limit=limit)
     rows, total = found["items"], found["total"]
     if as_json:

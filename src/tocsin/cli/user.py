@@ -33,6 +33,21 @@ def list_users(
         print(f"{user['name']:24} {', '.join(user['roles'])}")
 
 
+@app.command("groups")
+def list_groups(
+    data: Data = None, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False
+) -> None:
+    """Print the groups, to which incidents may be assigned, and who is in them."""
+    with _access(data) as access:
+        groups = access.groups.all()
+    if as_json:
+        print(json.dumps(groups, indent=2, default=str))
+        return
+    for group in groups:
+        said = ", ".join(group["members"]) or "nobody"
+        print(f"{group['name']:24} {said}{' (disabled)' if group['disabled'] else ''}")
+
+
 @app.command("password")
 def password(name: Annotated[str, typer.Argument(help="The user's name.")] = "admin", data: Data = None) -> None:
     """Give a user a new password and print it. Running sessions of that user end."""

@@ -45,8 +45,8 @@ def full(unit: Unit, incident_id: str) -> dict[str, Any]:
 
 
 def told(unit: Unit, row: IncidentRow) -> dict[str, Any]:
-    """The summary, a merged incident's with where links to it lead."""
-    made = summary(row)
+    """The summary with what its owner is; a merged incident's with where links to it lead."""
+    made = {**summary(row), "owner_type": unit.groups.type_of(row.owner)}
     if row.redirect_to:
         made["redirect_to"] = final(unit, row).id
     return made

@@ -27,7 +27,7 @@ from tocsin.incidents.memory import note_learned
 from tocsin.incidents.pace import Pace
 from tocsin.incidents.pages import Pages
 from tocsin.incidents.priority import Judge
-from tocsin.incidents.queue import checked, known_values
+from tocsin.incidents.queue import checked, known_values, whose
 from tocsin.incidents.recollection import Recollection
 from tocsin.incidents.seen import Seen
 from tocsin.incidents.weights import CorrelationSettings
@@ -354,6 +354,7 @@ class IncidentDesk:
         statuses: Sequence[str] = (),
         severities: Sequence[str] = (),
         owner: str = "",
+        me: str = "",
         tag: str = "",
         text: str = "",
         classification: str = "",
@@ -372,13 +373,13 @@ class IncidentDesk:
         after: str = "",
         alerts: int = 50,
     ) -> dict[str, Any]:
-        """A page of the queue with counts, in the API's shape, each incident with its first `alerts` in brief. See `IncidentFilter` and
-        `Incidents.page`."""
-        wanted = IncidentFilter(
-            statuses, severities, owner, tag, text, classification, since, until,
-            tactics, products, entity_types, entity, least_priority, most_priority,
-        )  # fmt: skip
+        """A page of the queue with counts, in the API's shape, each incident with its first `alerts` in brief. `me`: whom `@me` in `owner` means.
+        See `IncidentFilter` and `Incidents.page`."""
         with self._state.read() as unit:
+            wanted = IncidentFilter(
+                statuses, severities, whose(unit, owner, me), tag, text, classification, since, until,
+                tactics, products, entity_types, entity, least_priority, most_priority,
+            )  # fmt: skip
             rows, total = unit.incidents.page(
                 checked(unit, wanted), sort=sort, descending=descending, limit=limit, offset=offset, after=after
             )
@@ -402,6 +403,11 @@ class IncidentDesk:
         """What incidents can be filtered by: the values that any has, in order."""
         with self._state.read() as unit:
             return known_values(unit)
+
+    def whose(self, owner: str, me: str) -> str:
+        """See `queue.whose`."""
+        with self._state.read() as unit:
+            return whose(unit, owner, me)
 
     def standing(self, incident_id: str = "") -> tuple[int, ...] | None:
         """What is another whenever what `page` gives, or `get` of an incident, may be; None where the database can't tell."""

@@ -15,7 +15,7 @@ from tocsin.incidents.load import from_row
 from tocsin.incidents.merged import final
 from tocsin.incidents.model import Incident, Status
 from tocsin.incidents.store import moment, touched, write
-from tocsin.state import ConflictError, IncidentRow, Unit
+from tocsin.state import ConflictError, GroupRow, IncidentRow, Unit, UserRow
 from tocsin.state.types import plain
 
 __all__ = [
@@ -254,8 +254,9 @@ class _Draft:
         """Writes it: priority and reasons are worked out anew."""
         made = self.made()
         now = moment(self._unit, self._row)
-        if actor.source == "user" and made.owner and made.acknowledged is None:
-            made.acknowledged = now  # an automation's edit is no acknowledgement: somebody has to have taken it
+        if actor.source == "user" and made.acknowledged is None and self._unit.groups.type_of(made.owner) == "User":
+            # An automation's edit is no acknowledgement, nor is a group's being asked: somebody has to have taken it.
+            made.acknowledged = now
         if made.status is Status.RESOLVED:
             made.closed = made.closed or now
         else:
@@ -281,14 +282,19 @@ def _set_owner(draft: _Draft, value: Any) -> None:
     if value in (None, ""):
         draft.owner = None
         return
-    draft.owner = _user(draft, value)
+    unit = draft._unit
+    found: UserRow | GroupRow | None = unit.users.get(str(value)) or unit.groups.get(str(value))
+    if found is None or found.disabled:
+        names = unit.groups.owners()
+        raise IncidentChangeError(f"There is no user or group {value!r} to assign to.", hint=_one_of(str(value), names))
+    draft.owner = found.name
 
 
 def _user(draft: _Draft, value: Any) -> str:
     user = draft._unit.users.get(str(value))
     if user is None or user.disabled:
         names = [u.name for u in draft._unit.users.all() if not u.disabled]
-        raise IncidentChangeError(f"There is no user {value!r} to assign to.", hint=_one_of(str(value), names))
+        raise IncidentChangeError(f"There is no user {value!r} to give a role.", hint=_one_of(str(value), names))
     return user.name
 
 
@@ -365,7 +371,9 @@ _MEMBERS = frozenset(_APPLY)
 def _leave_traces(unit: Unit, before: IncidentRow, made: Mapping[str, Any], actor: Actor, note: str) -> None:
     for name, values in made.items():
         kind = {"classification": "classification", "determination": "classification"}.get(name, name)
-        unit.incidents.log(before.id, actor.name, kind, _sentence(name, values), {name: values}, source=actor.source)
+        unit.incidents.log(
+            before.id, actor.name, kind, _sentence(unit, name, values), {name: values}, source=actor.source
+        )
     if note.strip():
         comment(unit, before.id, note, actor=actor)
     unit.audit.add(
@@ -381,7 +389,7 @@ def _leave_traces(unit: Unit, before: IncidentRow, made: Mapping[str, Any], acto
         unit.incidents.emit(before.id, "updated", actor.name, actor.source, seen, depth=actor.depth)
 
 
-def _sentence(name: str, values: Mapping[str, Any]) -> str:
+def _sentence(unit: Unit, name: str, values: Mapping[str, Any]) -> str:
     if "by_hand" in values:
         stays = "stays, whatever comes" if values["by_hand"] else "follows the alerts again"
         return f"{name.capitalize()} {stays}: {values['to']}."
@@ -389,7 +397,10 @@ def _sentence(name: str, values: Mapping[str, Any]) -> str:
         parts = [f"{verb} {', '.join(values[verb.lower()])}" for verb in ("Added", "Removed") if values[verb.lower()]]
         return f"Tags: {'; '.join(parts)}."
     if name == "owner":
-        return f"Assigned to {values['to']}." if values["to"] else f"Unassigned (was {values['from']})."
+        if not values["to"]:
+            return f"Unassigned (was {values['from']})."
+        whom = "the group " if unit.groups.type_of(values["to"]) == "Group" else ""
+        return f"Assigned to {whom}{values['to']}."
     if name == "roles":
         named = [f"{role}: {person}" for role, person in values["to"].items()]
         return f"Roles are now {', '.join(named)}." if named else "Nobody has a role any more."

@@ -1,6 +1,6 @@
 """Times and counts of incidents, computed from the incident log as it stood at the end of the period: they stay what they were.
 
-- **acknowledged**: a person took it (an owner is set and a person, not automation, has made a change). MTTA = created → acknowledged.
+- **acknowledged**: a person took it (a user, no group, owns it and a person, not automation, has made a change). MTTA = created → acknowledged.
 - **resolved**: closed in the period and still closed at its end. MTTR = acknowledged → resolved without the time that it lay closed before it
   was opened again; closure = created → resolved. Those that automation closed are counted apart and are in neither mean.
 - A merged incident is counted once, as the one that stays, from the earlier creation. Unclassified is a class of its own.

@@ -57,6 +57,11 @@ def made_again(bundle: Mapping[str, Any]) -> bytes:
     return _Pages(bundle, Letters(fonts)).written_out(bundle)
 
 
+def _owner(incident: Mapping[str, Any]) -> str:
+    name = str(incident["owner"] or "nobody")
+    return f"{name} (group)" if incident.get("owner_type") == "Group" else name
+
+
 def _write(pdf: _Pages, bundle: Mapping[str, Any]) -> None:
     sections = bundle["sections"]
     incident, told = sections["incident"], sections["narrative"]
@@ -66,7 +71,7 @@ def _write(pdf: _Pages, bundle: Mapping[str, Any]) -> None:
             "Severity": incident["severity"],
             "Priority": f"{incident['priority']} of 100",
             "Status": incident["status"],
-            "Owner": incident["owner"] or "nobody",
+            "Owner": _owner(incident),
             "Classification": " / ".join(x for x in (incident["classification"], incident["determination"]) if x)
             or "none",
             "Phase": incident.get("phase") or "none",

@@ -7,12 +7,39 @@ from collections.abc import Sequence
 from tocsin.base.errors import UsageError, did_you_mean
 from tocsin.detect.alert import SEVERITIES, TACTICS
 from tocsin.incidents.model import Status
-from tocsin.state import IncidentFilter, Unit
+from tocsin.state import GroupRow, IncidentFilter, Unit, UserRow
 from tocsin.tables.entities import ENTITY_IDENTIFIERS
 
-__all__ = ["checked", "known_values"]
+__all__ = ["ME", "checked", "known_values", "whose"]
 
+ME = "@me"
+"""What a filter calls the one who asks, with the groups that they are in. No user or group can have that name."""
 _MOST_TAGS = 500
+
+
+def whose(unit: Unit, owner: str, me: str) -> str:
+    """The owners that a filter names, `@me` among them spelt out as the user `me` and their groups; UsageError INC0007 for a name of nobody."""
+    names: list[str] = []
+    for name in (n.strip() for n in owner.split(",")):
+        if name == ME:
+            if not me:
+                raise UsageError(f"Nobody is signed in whom {ME} could mean.", code="INC0007", hint="Name the user.")
+            names += (me, *unit.groups.of(me))
+        elif name:
+            names.append(_owner(unit, name))
+    return ",".join(dict.fromkeys(names))
+
+
+def _owner(unit: Unit, name: str) -> str:
+    if name == "none":
+        return name
+    found: UserRow | GroupRow | None = unit.users.get(name) or unit.groups.get(name)
+    if found is not None:
+        return found.name
+    if unit.incidents.any_of(name):
+        return name  # a state that was brought over without its users
+    hint = did_you_mean(name, unit.groups.owners())
+    raise UsageError(f"No user or group is named {name!r}.", code="INC0007", hint=hint)
 
 
 def checked(unit: Unit, wanted: IncidentFilter) -> IncidentFilter:

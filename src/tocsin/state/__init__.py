@@ -8,6 +8,7 @@ from tocsin.state.aliases import Aliases, AliasRow
 from tocsin.state.audit import Audit, AuditRow, Verdict
 from tocsin.state.automation import AutomationStore, RunRow
 from tocsin.state.database import State, Unit
+from tocsin.state.groups import GroupRow, Groups, OwnerType
 from tocsin.state.incident_kept import KeptParts
 from tocsin.state.incident_log import IncidentLog, LogRow
 from tocsin.state.incident_tasks import IncidentTasks, TaskRow
@@ -30,6 +31,8 @@ __all__ = [
     "AutomationStore",
     "ConflictError",
     "EventRow",
+    "GroupRow",
+    "Groups",
     "HistoryRow",
     "IncidentChange",
     "IncidentFilter",
@@ -44,6 +47,7 @@ __all__ = [
     "LogRow",
     "NotFoundError",
     "OverrideRow",
+    "OwnerType",
     "RefusedError",
     "Rules",
     "RunRow",

@@ -36,6 +36,7 @@ from tocsin.state.actions import Actions
 from tocsin.state.aliases import Aliases
 from tocsin.state.audit import Audit
 from tocsin.state.automation import AutomationStore
+from tocsin.state.groups import Groups
 from tocsin.state.incidents import IncidentChange, Incidents
 from tocsin.state.kv import KeyValues
 from tocsin.state.repository import RefusedError
@@ -70,6 +71,11 @@ class Unit:
     def users(self) -> Users:
         """Users and their roles."""
         return Users(self.connection, self.clock)
+
+    @cached_property
+    def groups(self) -> Groups:
+        """Groups of users, and what an owner's name is the name of."""
+        return Groups(self.connection, self.clock)
 
     @cached_property
     def sessions(self) -> Sessions:

@@ -165,6 +165,10 @@ class Incidents(IncidentAlerts, IncidentActivity):
         """By id, what is kept of each of them beside its row."""
         return kept_parts(self._c, incident_ids)
 
+    def any_of(self, owner: str) -> bool:
+        """Whether any incident is that owner's."""
+        return self._c.execute(select(incidents.c.id).where(incidents.c.owner == owner).limit(1)).first() is not None
+
     def known_tags(self, *, most: int) -> list[str]:
         """Tags that any incident has, in order, at most so many."""
         chosen = select(incident_tags.c.tag).distinct().order_by(incident_tags.c.tag).limit(most)

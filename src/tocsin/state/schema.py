@@ -53,6 +53,24 @@ user_roles = Table(
     Column("role", Words(64), primary_key=True),
 )
 
+user_groups = Table(
+    "user_groups",
+    METADATA,
+    Column("name", Words(64), primary_key=True),  # as typed; no user has that name
+    Column("folded", Words(64), nullable=False, unique=True),
+    Column("description", Words(512), nullable=False, default=""),
+    Column("disabled", Boolean, nullable=False, default=False),
+    Column("created", Instant, nullable=False),
+    Column("changed", Instant, nullable=False),
+)
+
+group_members = Table(
+    "group_members",
+    METADATA,
+    Column("group_name", Words(64), ForeignKey("user_groups.name", ondelete="CASCADE"), primary_key=True),
+    Column("user_name", Words(64), ForeignKey("users.name", ondelete="CASCADE"), primary_key=True, index=True),
+)
+
 sessions = Table(
     "sessions",
     METADATA,

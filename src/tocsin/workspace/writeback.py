@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_URL, uuid5
 
 import structlog
 
@@ -179,6 +180,20 @@ def _description(unit: Unit, alert_id: str) -> str:
     return "".join(str(a.get("description") or "") for a in unit.incidents.alerts_by_id([alert_id]).values())
 
 
+def _owner(unit: Unit, name: str | None) -> dict[str, Any]:
+    """Sentinel's form of an owner (https://learn.microsoft.com/rest/api/securityinsights/incidents/get, IncidentOwnerInfo): `objectId` is made of the
+    name, which never changes."""
+    kind = unit.groups.type_of(name)
+    person = name if kind != "Group" else None
+    return {
+        "objectId": str(uuid5(NAMESPACE_URL, f"tocsin:{kind}:{name}".casefold())) if name else None,
+        "email": person if person and "@" in person else None,
+        "assignedTo": name,
+        "userPrincipalName": person,
+        "ownerType": kind,
+    }
+
+
 def security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
     """What an incident became by a change, as a row of SecurityIncident."""
     row = change.row
@@ -198,7 +213,7 @@ def security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
         classification=said["classification"],
         determination=said["determination"],
         comment=comments[-1].text if row.closed and comments else "",
-        owner={"assignedTo": row.owner, "userPrincipalName": row.owner},
+        owner=_owner(unit, row.owner),
         created=iso(row.created),
         modified_first=text_of(unit.incidents.history.first_modified(row.id, but=(CORRELATION, "system"))),
         closed=text_of(row.updated if merged else row.closed),

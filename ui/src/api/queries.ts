@@ -217,6 +217,12 @@ export const usersQuery = queryOptions({
   staleTime: 30_000,
 });
 
+export const groupsQuery = queryOptions({
+  queryKey: ["groups"],
+  queryFn: ({ signal }) => take(api.GET("/api/v1/groups", { signal })),
+  staleTime: 30_000,
+});
+
 export const tokensQuery = queryOptions({
   queryKey: ["tokens"],
   queryFn: ({ signal }) => take(api.GET("/api/v1/tokens", { signal })),

@@ -369,6 +369,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Groups
+         * @description Groups of users with their members.
+         */
+        get: operations["list_groups"];
+        put?: never;
+        /**
+         * Create Group
+         * @description Adds a group.
+         */
+        post: operations["create_group"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/groups/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Update Group
+         * @description Changes a group: its description, who is in it, whether incidents may be assigned to it.
+         */
+        patch: operations["update_group"];
+        trace?: never;
+    };
     "/api/v1/health": {
         parameters: {
             query?: never;
@@ -4542,6 +4586,31 @@ export interface components {
             type: string;
         };
         /**
+         * Group
+         * @description A group of users, to which incidents may be assigned. It gives no rights.
+         */
+        Group: {
+            /**
+             * Created
+             * Format: date-time
+             */
+            created: string;
+            /** Description */
+            description: string;
+            /**
+             * Disabled
+             * @description Nothing more is assigned to it
+             */
+            disabled: boolean;
+            /**
+             * Members
+             * @description Names of users
+             */
+            members: string[];
+            /** Name */
+            name: string;
+        };
+        /**
          * GroupFigures
          * @description The figures of those incidents that have one value; "" is none.
          */
@@ -4585,6 +4654,34 @@ export interface components {
             resolved: number;
             /** Value */
             value: string;
+        };
+        /**
+         * GroupList
+         * @description Groups.
+         */
+        GroupList: {
+            /** Items */
+            items: components["schemas"]["Group"][];
+        };
+        /**
+         * GroupPatch
+         * @description What to change; members left out stay. A disabled group gets no more incidents and keeps those that it has.
+         */
+        GroupPatch: {
+            /**
+             * Add Members
+             * @default []
+             */
+            add_members?: string[];
+            /** Description */
+            description?: string | null;
+            /** Disabled */
+            disabled?: boolean | null;
+            /**
+             * Remove Members
+             * @default []
+             */
+            remove_members?: string[];
         };
         /**
          * Health
@@ -4772,6 +4869,11 @@ export interface components {
             /** Owner */
             owner: string | null;
             /**
+             * Owner Type
+             * @description What the owner is; Unknown: the name is nobody's here. Null while nobody owns it
+             */
+            owner_type: ("User" | "Group" | "Unknown") | null;
+            /**
              * Phase
              * @description Where people are in answering it
              */
@@ -4943,7 +5045,10 @@ export interface components {
              * @description true: correlation leaves it as it is (the tag Locked says so); false: it may grow again
              */
             locked?: boolean | null;
-            /** Owner */
+            /**
+             * Owner
+             * @description A user or a group
+             */
             owner?: string | null;
             /** Phase */
             phase?: ("DetectionAnalysis" | "Containment" | "Eradication" | "Recovery" | "PostIncident") | null;
@@ -5029,6 +5134,11 @@ export interface components {
             number: number;
             /** Owner */
             owner: string | null;
+            /**
+             * Owner Type
+             * @description What the owner is; Unknown: the name is nobody's here. Null while nobody owns it
+             */
+            owner_type: ("User" | "Group" | "Unknown") | null;
             /**
              * Phase
              * @description Where people are in answering it
@@ -5740,6 +5850,24 @@ export interface components {
             outputTable?: string;
             /** Transformkql */
             transformKql: string;
+        };
+        /**
+         * NewGroup
+         * @description A group to add. Its name is no user's.
+         */
+        NewGroup: {
+            /**
+             * Description
+             * @default
+             */
+            description?: string;
+            /**
+             * Members
+             * @default []
+             */
+            members?: string[];
+            /** Name */
+            name: string;
         };
         /**
          * NewPassword
@@ -9556,6 +9684,103 @@ export interface operations {
             };
         };
     };
+    list_groups: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroupList"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_group: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewGroup"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Group"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    update_group: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GroupPatch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Group"];
+                };
+            };
+            /** @description Problem details (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     health: {
         parameters: {
             query?: never;
@@ -9592,7 +9817,7 @@ export interface operations {
                 status?: string;
                 /** @description Comma-separated: Informational, Low, Medium, High */
                 severity?: string;
-                /** @description A user's name, or `none` for unassigned */
+                /** @description Comma-separated names of users and groups; `@me` for the caller and the groups that they are in, `none` for unassigned */
                 owner?: string;
                 /** @description A tag that it must have */
                 tag?: string;

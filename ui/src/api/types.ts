@@ -20,6 +20,7 @@ export type Incident = S["Incident"];
 export type MergeRequest = S["MergeRequest"];
 export type MergePreview = S["MergePreview"];
 export type MoveRequest = S["MoveRequest"];
+export type GroupPatch = S["GroupPatch"];
 export type IncidentPatch = S["IncidentPatch"];
 export type Classification = NonNullable<S["IncidentSummary"]["classification"]>;
 export type Determination = NonNullable<S["IncidentSummary"]["determination"]>;

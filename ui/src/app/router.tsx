@@ -354,8 +354,8 @@ const settings = createRoute({
     patient(() => import("~/pages/settings/SettingsPage")),
     "SettingsPage",
   ),
-  validateSearch: (search: Record<string, unknown>): { tab?: "tokens" | "audit" | "weights" } => ({
-    tab: search.tab === "tokens" || search.tab === "audit" || search.tab === "weights" ? search.tab : undefined,
+  validateSearch: (search: Record<string, unknown>): { tab?: "groups" | "tokens" | "audit" | "weights" } => ({
+    tab: search.tab === "groups" || search.tab === "tokens" || search.tab === "audit" || search.tab === "weights" ? search.tab : undefined,
   }),
 });
 

@@ -69,6 +69,7 @@ export { PanelLeftContractRegular } from "@fluentui/react-icons/svg/panel-left-c
 export { PanelLeftExpandRegular } from "@fluentui/react-icons/svg/panel-left-expand";
 export { PauseRegular } from "@fluentui/react-icons/svg/pause";
 export { PeopleRegular } from "@fluentui/react-icons/svg/people";
+export { PeopleTeamRegular } from "@fluentui/react-icons/svg/people-team";
 export { PersonRegular } from "@fluentui/react-icons/svg/person";
 export { PersonAddRegular } from "@fluentui/react-icons/svg/person-add";
 export { PlayFilled, PlayRegular } from "@fluentui/react-icons/svg/play";

@@ -1,4 +1,4 @@
-"""/audit, /users, /tokens: who may come in, and who did what."""
+"""/audit, /users, /groups, /tokens: who may come in, and who did what."""
 
 from __future__ import annotations
 
@@ -85,6 +85,39 @@ class UserPatch(Input):
     password: str | None = Field(default=None, min_length=1, max_length=1024)
 
 
+class Group(Output):
+    """A group of users, to which incidents may be assigned. It gives no rights."""
+
+    name: str
+    description: str
+    disabled: bool = Field(description="Nothing more is assigned to it")
+    members: list[str] = Field(description="Names of users")
+    created: Moment
+
+
+class GroupList(Output):
+    """Groups."""
+
+    items: list[Group]
+
+
+class NewGroup(Input):
+    """A group to add. Its name is no user's."""
+
+    name: str = Field(min_length=1, max_length=64)
+    description: str = Field(default="", max_length=512)
+    members: list[Annotated[str, Field(max_length=64)]] = Field(default=[], max_length=500)
+
+
+class GroupPatch(Input):
+    """What to change; members left out stay. A disabled group gets no more incidents and keeps those that it has."""
+
+    description: str | None = Field(default=None, max_length=512)
+    disabled: bool | None = None
+    add_members: list[Annotated[str, Field(max_length=64)]] = Field(default=[], max_length=500)
+    remove_members: list[Annotated[str, Field(max_length=64)]] = Field(default=[], max_length=500)
+
+
 class Token(Output):
     """A token, without its secret."""
 
@@ -163,6 +196,28 @@ def update_user(name: str, body: UserPatch, request: Request, principal: ManageU
     """Changes a user."""
     changes = body.model_dump(exclude_none=True)
     return User.model_validate(workspace_of(request).access.change_user(name, changes, by=principal))
+
+
+@router.get("/groups", dependencies=[Depends(needs("users.read"))])
+def list_groups(request: Request) -> GroupList:
+    """Groups of users with their members."""
+    return GroupList.model_validate({"items": workspace_of(request).access.groups.all()})
+
+
+@router.post("/groups", status_code=201)
+def create_group(body: NewGroup, request: Request, principal: ManageUsers) -> Group:
+    """Adds a group."""
+    made = workspace_of(request).access.groups.add(
+        body.name, description=body.description, members=body.members, by=principal
+    )
+    return Group.model_validate(made)
+
+
+@router.patch("/groups/{name}")
+def update_group(name: str, body: GroupPatch, request: Request, principal: ManageUsers) -> Group:
+    """Changes a group: its description, who is in it, whether incidents may be assigned to it."""
+    changes = body.model_dump(exclude_none=True)
+    return Group.model_validate(workspace_of(request).access.groups.change(name, changes, by=principal))
 
 
 @router.get("/tokens", dependencies=[Depends(needs("tokens.manage"))])

@@ -27,6 +27,7 @@ from tocsin.api.wire import to_json
 
 router = APIRouter(prefix="/incidents", tags=["incidents"])
 
+Read = Annotated[Principal, Depends(needs("incidents.read"))]
 Manage = Annotated[Principal, Depends(needs("incidents.manage"))]
 
 
@@ -59,7 +60,7 @@ class IncidentPatch(Input):
 
     status: Status | None = None
     severity: Severity | None = None
-    owner: str | None = Field(default=None, max_length=128)
+    owner: str | None = Field(default=None, max_length=128, description="A user or a group")
     classification: Classification | None = None
     determination: Determination | None = None
     title: str | None = Field(default=None, min_length=1, max_length=300)
@@ -83,12 +84,19 @@ class NewComment(Input):
     text: str = Field(min_length=1, max_length=30_000)
 
 
-@router.get("", response_model=IncidentPage, dependencies=[Depends(needs("incidents.read"))], responses=NOT_MODIFIED)
+@router.get("", response_model=IncidentPage, responses=NOT_MODIFIED)
 def list_incidents(
     request: Request,
+    principal: Read,
     status: Annotated[str, Query(description="Comma-separated: New, InProgress, Resolved")] = "",
     severity: Annotated[str, Query(description="Comma-separated: Informational, Low, Medium, High")] = "",
-    owner: Annotated[str, Query(description="A user's name, or `none` for unassigned")] = "",
+    owner: Annotated[
+        str,
+        Query(
+            max_length=2000,
+            description="Comma-separated names of users and groups; `@me` for the caller and the groups that they are in, `none` for unassigned",
+        ),
+    ] = "",
     tag: Annotated[str, Query(description="A tag that it must have")] = "",
     q: Annotated[str, Query(max_length=200, description="Text in title, tags, entities, rules, or #number")] = "",
     classification: Annotated[
@@ -139,6 +147,7 @@ def list_incidents(
                 statuses=_split(status),
                 severities=_split(severity),
                 owner=owner,
+                me=principal.person,
                 tag=tag,
                 text=q,
                 classification=classification,
@@ -159,7 +168,9 @@ def list_incidents(
             )
         )
 
-    return answer(request, incidents.standing(), page)
+    standing = incidents.standing()
+    # Who is in which group is no change of an incident, and `@me` isn't the same for everybody.
+    return answer(request, standing and (*standing, incidents.whose(owner, principal.person)), page)
 
 
 class IncidentFilters(Output):

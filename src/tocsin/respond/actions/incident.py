@@ -80,7 +80,7 @@ class IncidentEdit(DeskKind[I]):
 class AssignInput(ActionInput):
     """To whom; null for nobody."""
 
-    owner: str | None = Field(description="A user's name, or null to unassign", max_length=64)
+    owner: str | None = Field(description="A user's or a group's name, or null to unassign", max_length=64)
 
 
 class AssignIncident(IncidentEdit[AssignInput]):
@@ -88,7 +88,7 @@ class AssignIncident(IncidentEdit[AssignInput]):
 
     kind: ClassVar[str] = "incident.assign"
     title: ClassVar[str] = "Assign incident"
-    description: ClassVar[str] = "Makes a user the incident's owner."
+    description: ClassVar[str] = "Makes a user or a group the incident's owner."
     Input = AssignInput
 
     def changes(self, given: AssignInput) -> dict[str, Any]:

@@ -13,15 +13,17 @@ import {
 import { Link } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
-import { incidentQuery, LOCKED, sessionQuery, useChangeIncident, usersQuery } from "~/api/queries";
+import { incidentQuery, LOCKED, sessionQuery, useChangeIncident } from "~/api/queries";
 import { type Incident, type IncidentPatch, SEVERITIES, STATUSES } from "~/api/types";
 import { useMay } from "~/app/permissions";
+import { Assignees } from "~/components/Assignees";
 import {
   ArrowDownloadRegular,
   CheckmarkCircleRegular,
   ChevronDownRegular,
   ChevronRightRegular,
   CommentAddRegular,
+  PeopleTeamRegular,
   PersonRegular,
 } from "~/components/icons";
 import { PriorityChip, SeverityMark, StatusMark, statusName, Time } from "~/components/marks";
@@ -280,14 +282,14 @@ function ExportMenu({ id }: { id: string }) {
 
 function OwnerMenu({ incident, apply }: { incident: Incident; apply: (patch: IncidentPatch, done: string) => void }) {
   const me = useQuery(sessionQuery).data?.user.name;
-  // Who may not list users may still take an incident.
-  const mayList = useMay("users.read");
-  const users = useQuery({ ...usersQuery, enabled: mayList }).data?.items.filter((u) => !u.disabled && u.name !== me) ?? [];
   const assign = (owner: string | null) => apply({ owner }, owner ? `Assigned to ${owner}` : "Assigned to nobody");
   return (
     <Menu>
       <MenuTrigger disableButtonEnhancement>
-        <Button icon={<PersonRegular />} aria-label={incident.owner ? `Assigned to ${incident.owner}, change` : undefined}>
+        <Button
+          icon={incident.owner_type === "Group" ? <PeopleTeamRegular /> : <PersonRegular />}
+          aria-label={incident.owner ? `Assigned to ${incident.owner}, change` : undefined}
+        >
           {incident.owner ?? "Assign"}
         </Button>
       </MenuTrigger>
@@ -298,11 +300,7 @@ function OwnerMenu({ incident, apply }: { incident: Incident; apply: (patch: Inc
               Assign to me
             </MenuItem>
           ) : null}
-          {users.map((user) => (
-            <MenuItem key={user.name} disabled={incident.owner === user.name} onClick={() => assign(user.name)}>
-              {user.display_name || user.name}
-            </MenuItem>
-          ))}
+          <Assignees me={me} owner={incident.owner} assign={assign} />
           {incident.owner ? (
             <>
               <MenuDivider />

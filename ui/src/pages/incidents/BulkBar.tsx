@@ -1,10 +1,10 @@
 import { Button, Field, Menu, MenuDivider, MenuItem, MenuList, MenuPopover, MenuTrigger, Textarea } from "@fluentui/react-components";
 import { Modal } from "~/components/Modal";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { changeUpon, usersQuery } from "~/api/queries";
+import { changeUpon } from "~/api/queries";
 import { type IncidentPatch, type IncidentSummary, STATUSES } from "~/api/types";
-import { useMay } from "~/app/permissions";
+import { Assignees } from "~/components/Assignees";
 import { DismissRegular, MergeRegular, PersonAddRegular, TagRegular } from "~/components/icons";
 import { statusName } from "~/components/marks";
 import { errorText, useNotices } from "~/components/toasts";
@@ -113,8 +113,6 @@ export function BulkBar({ ids, items, me, changed, choose }: Props) {
 }
 
 function AssignMenu({ me, disabled, assign }: { me: string | undefined; disabled: boolean; assign: (owner: string | null) => void }) {
-  const mayList = useMay("users.read");
-  const users = useQuery({ ...usersQuery, enabled: mayList }).data?.items.filter((u) => !u.disabled && u.name !== me) ?? [];
   return (
     <>
       <Button size="small" icon={<PersonAddRegular />} disabled={!me || disabled} onClick={() => me && assign(me)}>
@@ -128,12 +126,8 @@ function AssignMenu({ me, disabled, assign }: { me: string | undefined; disabled
         </MenuTrigger>
         <MenuPopover>
           <MenuList>
-            {users.map((user) => (
-              <MenuItem key={user.name} onClick={() => assign(user.name)}>
-                {user.display_name || user.name}
-              </MenuItem>
-            ))}
-            {users.length ? <MenuDivider /> : null}
+            <Assignees me={me} assign={assign} />
+            <MenuDivider />
             <MenuItem onClick={() => assign(null)}>Nobody</MenuItem>
           </MenuList>
         </MenuPopover>

@@ -268,6 +268,7 @@ function ownerOptions(counts: Record<string, number> | undefined, me: string | u
   const names = Object.entries(counts ?? {}).filter(([name]) => name !== "" && name !== "none");
   const options: Option[] = names.map(([name, n]) => ({ value: name, label: name === me ? `${name} (me)` : name, count: n }));
   if (me && !options.some((o) => o.value === me)) options.unshift({ value: me, label: `${me} (me)`, count: 0 });
+  if (me) options.unshift({ value: "@me", label: "Me and my groups" });
   options.push({ value: "none", label: "Nobody", count: counts?.[""] ?? 0 });
   return options;
 }

@@ -38,7 +38,7 @@ export function Views({
   const [naming, setNaming] = useState(false);
   const usual: View[] = [
     { name: "To work on", search: {} },
-    ...(me ? [{ name: "Mine", search: { owner: me } }] : []),
+    ...(me ? [{ name: "Mine and my groups'", search: { owner: "@me" } }] : []),
     { name: "Nobody's", search: { owner: "none" } },
     { name: "New in the last day", search: { status: "New", time: "24h", sort: "last" } },
     { name: "Resolved in the last week", search: { status: "Resolved", time: "7d", sort: "updated" } },

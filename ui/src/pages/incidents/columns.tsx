@@ -12,7 +12,7 @@ import {
 import type { ReactNode } from "react";
 import type { IncidentSummary } from "~/api/types";
 import { useStored } from "~/app/preferences";
-import { TableRegular } from "~/components/icons";
+import { PeopleTeamRegular, TableRegular } from "~/components/icons";
 import { EntityRow, None, SeverityMark, StatusMark, TagChip, Time } from "~/components/marks";
 import { byKillChain, tacticName } from "~/lib/attack";
 import { verdictName } from "~/lib/classification";
@@ -53,7 +53,14 @@ export const COLUMNS: readonly Column[] = [
     shown: true,
     cell: (i) => <span className="num">{number(i.alert_count)}</span>,
   },
-  { id: "owner", label: "Assigned to", width: 122, room: css.narrow, shown: true, cell: (i) => <Owner name={i.owner ?? ""} /> },
+  {
+    id: "owner",
+    label: "Assigned to",
+    width: 122,
+    room: css.narrow,
+    shown: true,
+    cell: (i) => <Owner name={i.owner ?? ""} group={i.owner_type === "Group"} />,
+  },
   { id: "first", label: "First activity", width: 128, sort: "first", room: css.wide, shown: true, cell: (i) => <Time value={i.first} /> },
   { id: "last", label: "Last activity", width: 128, sort: "last", room: css.narrow, shown: true, cell: (i) => <Time value={i.last} /> },
   { id: "updated", label: "Updated", width: 128, sort: "updated", cell: (i) => <Time value={i.updated} /> },
@@ -121,10 +128,14 @@ function Assets({ incident }: { incident: IncidentSummary }) {
   return assets.length ? <EntityRow entities={assets} max={2} /> : <None />;
 }
 
-function Owner({ name }: { name: string }) {
+function Owner({ name, group }: { name: string; group: boolean }) {
   return name ? (
     <span className={css.owner}>
-      <Avatar name={name} size={20} color="colorful" aria-hidden="true" />
+      {group ? (
+        <PeopleTeamRegular fontSize={20} aria-label="Group" />
+      ) : (
+        <Avatar name={name} size={20} color="colorful" aria-hidden="true" />
+      )}
       <span className={css.ownerName}>{name}</span>
     </span>
   ) : (

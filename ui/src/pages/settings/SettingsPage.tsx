@@ -3,6 +3,7 @@ import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useMay } from "~/app/permissions";
 import { Page } from "~/components/Page";
 import { Audit } from "./Audit";
+import { Groups } from "./Groups";
 import { Tokens } from "./Tokens";
 import { Users } from "./Users";
 import { Weights } from "./Weights";
@@ -11,6 +12,7 @@ export function SettingsPage() {
   const search = useSearch({ from: "/signed-in/settings" });
   const tabs = [
     { value: "users", label: "Users", may: useMay("users.read") },
+    { value: "groups", label: "Groups", may: useMay("users.read") },
     { value: "tokens", label: "Tokens", may: useMay("tokens.manage") },
     { value: "audit", label: "Audit log", may: useMay("audit.read") },
     { value: "weights", label: "Incident weights", may: true },
@@ -20,12 +22,15 @@ export function SettingsPage() {
   return (
     <Page
       title="Settings"
-      note="Who may sign in, which tokens senders and scripts use, what was changed by whom, and what incidents are judged by."
+      note="Who may sign in, which groups get incidents, which tokens senders and scripts use, what was changed by whom, and what incidents are judged by."
     >
       <TabList
         selectedValue={tab}
         onTabSelect={(_, d) =>
-          void navigate({ to: "/settings", search: { tab: d.value === "users" ? undefined : (d.value as "tokens" | "audit" | "weights") } })
+          void navigate({
+            to: "/settings",
+            search: { tab: d.value === "users" ? undefined : (d.value as "groups" | "tokens" | "audit" | "weights") },
+          })
         }
       >
         {tabs.map((t) => (
@@ -35,6 +40,7 @@ export function SettingsPage() {
         ))}
       </TabList>
       {tab === "users" ? <Users /> : null}
+      {tab === "groups" ? <Groups /> : null}
       {tab === "tokens" ? <Tokens /> : null}
       {tab === "audit" ? <Audit /> : null}
       {tab === "weights" ? <Weights /> : null}
