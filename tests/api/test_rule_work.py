@@ -17,6 +17,7 @@ from tocsin.cli.app import app as commands
 from tocsin.detect.alert import Alert
 from tocsin.detect.turns import Job
 from tocsin.lake import TableBatch
+from tocsin.tables import Entity
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 RULE = {
@@ -396,3 +397,52 @@ def test_a_rule_is_tuned_from_the_command_line(served: Served, rule: str, monkey
     monkeypatch.setenv("TOCSIN_TOKEN", served.token("Reader"))
     with pytest.raises(TocsinError, match="lacks the permission"):
         tune(rule, "--apart")
+
+
+def test_a_simulation_tells_what_its_alerts_would_join_and_why(
+    served: Served, client: httpx.Client, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = [{"type": "Host", "fields": [{"identifier": "FullName", "column": "Computer"}]}]
+    made = client.post("/api/v1/rules", json={**RULE, "name": "Watched machines", "entity_mappings": hosts})
+    assert made.status_code == 201, made.text
+    mine = made.json()["id"]
+    first = client.post(f"/api/v1/rules/{mine}/simulation").json()["alerts"]
+    assert first
+    named = {e["label"] for e in first[0]["entities"]}
+    seen = datetime.fromisoformat(first[0]["time"])
+    host = tuple(Entity.host(n) for n in sorted(named))
+    served.workspace.incidents.add(
+        [Alert("al_near", "other", "Another rule", seen, seen, "High", seen, tactics=("Execution",), entities=host)]
+    )
+
+    def simulated() -> list[dict[str, Any]]:
+        monkeypatch.setenv("TOCSIN_SERVER", served.url)
+        monkeypatch.setenv("TOCSIN_TOKEN", served.token("Contributor"))
+        ended = CliRunner().invoke(
+            commands, ["rules", "simulate", "watched MACHINES", "--json"], catch_exceptions=False
+        )
+        assert ended.exit_code == 0, ended.output
+        return list(json.loads(ended.stdout)["alerts"])
+
+    before = client.get("/api/v1/incidents").json()["total"]
+    newest = simulated()[0]
+    near = newest["near"][0]
+    assert (newest["filed"], near["joins"]) == (None, True)
+    assert near["title"].startswith("Another rule")
+    assert near["score"] >= near["threshold"]
+    assert any(r["text"].startswith("same host") for r in near["reasons"])
+    assert client.get("/api/v1/incidents").json()["total"] == before, "it only looks"
+    words = CliRunner().invoke(commands, ["rules", "simulate", mine], catch_exceptions=False).output
+    assert f"#{near['number']}" in words
+    assert "points, joins: Another rule" in words
+
+    client.patch(f"/api/v1/rules/{mine}/tuning", json={"correlate": False})
+    apart = simulated()[0]
+    assert (apart["correlate"], [n["joins"] for n in apart["near"]]) == (False, [False] * len(apart["near"]))
+    client.patch(f"/api/v1/rules/{mine}/tuning", json={"correlate": None})
+
+    span = {"first": (seen - timedelta(minutes=1)).isoformat(), "last": (seen + timedelta(minutes=1)).isoformat()}
+    assert client.post(f"/api/v1/rules/{mine}/runs", json=span).status_code == 201
+    held = simulated()[0]
+    assert (held["filed"]["number"], held["near"]) == (near["number"], []), "it came to what was foretold"
+    client.delete(f"/api/v1/rules/{mine}")

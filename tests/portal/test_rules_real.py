@@ -21,7 +21,7 @@ from tests.api.conftest import PHRASE, Served, open_served
 from tests.incidents.test_correlate import alert
 from tests.incidents.test_stix import ACTOR, ONE, bundle, report
 from tests.portal.conftest import PATIENCE, Watched, watch
-from tocsin.detect.alert import iso
+from tocsin.detect.alert import Alert, iso
 from tocsin.lake import TableBatch
 from tocsin.portal import PortalFiles
 from tocsin.state import LedgerRow
@@ -168,6 +168,7 @@ def test_a_rule_s_page_tells_noise_simulation_and_tests(
     page.get_by_role("button", name="Simulate the last 50 windows").click()
     simulated = client.post(f"/api/v1/rules/{rule}/simulation").json()["windows"]
     page.get_by_test_id("simulation").get_by_text(f"{sum(w['triggers'] for w in simulated)} of 50").wait_for()
+    page.get_by_test_id("would-join").get_by_text("holds it already").first.wait_for()
     portal.dark()
     portal.accessible()
     portal.shot("rule-simulation-dark")
@@ -451,3 +452,23 @@ def test_who_may_only_read_is_offered_no_change(house: Served, browser: Browser,
     finally:
         context.close()
     watched.check()
+
+
+def test_a_simulation_shows_what_its_alerts_would_join_and_why(
+    portal: Watched, house: Served, client: httpx.Client, rule: str
+) -> None:
+    hosts = [{"type": "Host", "fields": [{"identifier": "FullName", "column": "Computer"}]}]
+    made = client.post("/api/v1/rules", json={**RULE, "name": "Watched machines", "entity_mappings": hosts}).json()
+    newest = client.post(f"/api/v1/rules/{made['id']}/simulation").json()["alerts"][0]
+    seen, named = datetime.fromisoformat(newest["time"]), tuple(Entity.host(e["label"]) for e in newest["entities"])
+    other = Alert("al_near", "other", "Tool dropped", seen, seen, "High", seen, tactics=("Execution",), entities=named)
+    house.workspace.incidents.add([other])
+    page = portal.open(f"/rules/{made['id']}?tab=simulation", signed_in=False)
+    page.get_by_role("button", name="Simulate the last 50 windows").click()
+    first = page.get_by_test_id("would-join").get_by_role("listitem").first
+    first.get_by_text("It joins").wait_for()
+    first.get_by_text("Why").click()
+    first.get_by_text("same host").first.wait_for()
+    portal.accessible()
+    first.get_by_role("link").first.click()
+    page.get_by_role("heading", name="Tool dropped").first.wait_for()

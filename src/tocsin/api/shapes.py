@@ -129,6 +129,31 @@ class Reason(Output):
     weight: float
 
 
+class NamedIncident(Output):
+    """An incident by its number and title. `shown`: false for signals that open none."""
+
+    id: str
+    number: int
+    title: str
+    shown: bool
+
+
+class NearIncident(NamedIncident):
+    """An incident with what something else shares with it: points against the threshold, and the reasons that they are made of."""
+
+    score: float
+    threshold: float
+    joins: bool
+    reasons: list[Reason]
+
+
+class NamedThing(Output):
+    """An entity by its type and the name that people know it by."""
+
+    type: str
+    label: str
+
+
 class EntityShape(Output):
     """A host, account, address or thing, with Microsoft's type and identifier names."""
 

@@ -12,7 +12,7 @@ from tocsin.cli.connected import on_server
 from tocsin.cli.output import say
 from tocsin.cli.remote import Remote
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "find_rule"]
 
 _MEMBERS = ("severity", "create_incident", "correlate", "suppression", "threshold", "noise_budget")
 
@@ -61,13 +61,13 @@ def tune(
                 f"nothing named '{name}' is overridden", code="USE0059", hint=did_you_mean(wanted, (*_MEMBERS, "all"))
             )
         changes |= {n: None for n in (_MEMBERS if wanted == "all" else (wanted,)) if n not in changes}
-    found = _find(remote, rule)
+    found = find_rule(remote, rule)
     path = f"/rules/{found['id']}"
     now = remote.ask("PATCH", f"{path}/tuning", changes) if changes else remote.ask("GET", path)["tuning"]
     return {"id": found["id"], "name": found["name"], "tuning": now}
 
 
-def _find(remote: Remote, wanted: str) -> Mapping[str, Any]:
+def find_rule(remote: Remote, wanted: str) -> Mapping[str, Any]:
     """The rule of that id or name; UsageError USE0060 for none, or several of that name."""
     items: list[Mapping[str, Any]] = remote.ask("GET", "/rules")["items"]
     by_id = [r for r in items if r["id"] == wanted]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tocsin.cli import rule_tuning
+from tocsin.cli import rule_simulation, rule_tuning
 
 if TYPE_CHECKING:
     from tocsin.base.errors import TocsinError
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List, check, test and tune detection rules.", no_args_is_help=True)
+app = typer.Typer(help="List, check, test, simulate and tune detection rules.", no_args_is_help=True)
 rule_tuning.add_to(app)
+rule_simulation.add_to(app)
 
 _Paths = Annotated[
     list[Path] | None,

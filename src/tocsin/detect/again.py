@@ -29,13 +29,13 @@ _NRT_STEP = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """One window: how many results it shows, whether they trigger, and how many alerts that makes after what windows before said."""
+    """One window: how many results it shows, whether they trigger, and the alerts that that makes after what windows before said."""
 
     start: datetime
     end: datetime
     results: int
     triggers: bool
-    alerts: int
+    alerts: tuple[Alert, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -44,7 +44,7 @@ class Simulated:
             "end": iso(self.end),
             "results": self.results,
             "triggers": self.triggers,
-            "alerts": self.alerts,
+            "alerts": len(self.alerts),
         }
 
 
@@ -66,7 +66,7 @@ def simulate(rule: Rule, queries: Queries, now: datetime, windows: int = WINDOWS
         # A filter's windows follow each other; any other rule's look back over its period.
         start = later(end, -step) if plan.exact else later(end, -rule.period)
         if suppressed is not None and end < suppressed:
-            found.append(Simulated(start, end, 0, False, 0))
+            found.append(Simulated(start, end, 0, triggers=False))
             continue
         result = query_rows(asked, queries, Window(start, end), limits=_LIMITS, tables=plan.tables)
         triggers = rule.operator.holds(result.count, rule.threshold)
@@ -78,7 +78,7 @@ def simulate(rule: Rule, queries: Queries, now: datetime, windows: int = WINDOWS
                 alerts = make_alerts(any_number, replace(result, rows=fresh, total=None))
         if alerts and rule.suppression is not None:
             suppressed = later(end, rule.suppression)
-        found.append(Simulated(start, end, result.count, triggers, len(alerts)))
+        found.append(Simulated(start, end, result.count, triggers, tuple(alerts)))
     return found
 
 

@@ -24,6 +24,7 @@ from tocsin.incidents.answers import full, shown, summary, told
 from tocsin.incidents.changes import IncidentChange
 from tocsin.incidents.life import Actor
 from tocsin.incidents.memory import note_learned
+from tocsin.incidents.near import near_alert, near_incident
 from tocsin.incidents.pace import Pace
 from tocsin.incidents.pages import Pages
 from tocsin.incidents.priority import Judge
@@ -458,21 +459,17 @@ class IncidentDesk:
             shown(unit, incident_id)
         with self.memory.held(_PATIENCE):
             self.memory.keep_up()  # what people have made of the incidents since the last alert counts here, too
-            correlator = self.memory.correlator
-            return [
-                {
-                    "id": c.incident.id,
-                    "number": c.incident.number,
-                    "title": c.incident.title,
-                    "shown": c.incident.promoted,
-                    "score": round(c.score, 1),
-                    "threshold": self.memory.settings.threshold,
-                    "joins": c.joins,
-                    "reasons": [r.to_dict() for r in c.reasons],
-                    "vetoes": correlator.against(incident_id, c.incident),
-                }
-                for c in correlator.neighbours(incident_id)[:most]
-            ]
+            return near_incident(self.memory.correlator, incident_id, most)
+
+    def would_join(self, alerts: Sequence[Alert]) -> list[dict[str, Any]]:
+        """What alerts that aren't filed would join if they came now, each by itself, and why; see `near.near_alert`. Changes nothing."""
+        resolved = [self.resolve(a) for a in alerts]
+        with self._state.read() as unit:
+            holders = unit.incidents.holders([a.id for a in resolved])
+            filed = {a: unit.incidents.get(i) for a, i in holders.items()}
+        with self.memory.held(_PATIENCE):
+            self.memory.keep_up()
+            return [near_alert(self.memory.correlator, a, filed.get(a.id)) for a in resolved]
 
     def log(self, incident_id: str) -> list[dict[str, Any]]:
         """An incident's entries of the log, oldest first; NotFoundError when there is none to show."""

@@ -29,6 +29,8 @@ _EXCLUSIONS = "rule.exclusions"
 _TUNING = "rule.tuning"
 _FRESH = timedelta(hours=24)
 _LONGEST_RUN = timedelta(days=30)
+_PREVIEWED = 20
+"""Of how many alerts a simulation says what they would join."""
 
 
 def apply_tuning(state: State, rules: Sequence[Rule]) -> list[Rule]:
@@ -56,9 +58,11 @@ class RuleWork:
         lake: Lake,
         file: Callable[[Sequence[Alert]], None],
         fed: Callable[[datetime], Collection[str]] = lambda _: (),
+        would_join: Callable[[Sequence[Alert]], list[dict[str, Any]]] = lambda _: [],
     ) -> None:
-        """`file` gives alerts of runs over the past to the incident desk; `fed` tells which Sigma rules got events of their kind since then."""
-        self._fed = fed
+        """`file` gives alerts of runs over the past to the incident desk; `fed` tells which Sigma rules got events of their kind since then;
+        `would_join` asks the desk which incidents alerts would join."""
+        self._fed, self._would_join = fed, would_join
         self.tests = RuleTests(book, state.clock)
         self._state, self._book, self._queries, self._lake, self._file = state, book, queries, lake, file
         self._compiled: dict[str, tuple[str, frozenset[str]]] = {}
@@ -161,10 +165,18 @@ class RuleWork:
 
     # ------------------------------------------------------------------ runs
 
-    def simulate(self, rule_id: str) -> list[dict[str, Any]]:
-        """The last fifty windows of a rule. Raises NotFoundError, DetectError."""
+    def simulate(self, rule_id: str, *, by: Principal) -> dict[str, Any]:
+        """The last fifty windows of a rule, and for those who may read incidents what its newest alerts of these would join.
+
+        Raises NotFoundError, DetectError.
+        """
         rule = self._scheduled(rule_id)
-        return [s.to_dict() for s in simulate(rule, self._queries(), self._state.clock.now())]
+        found = simulate(rule, self._queries(), self._state.clock.now())
+        newest = sorted((a for s in found for a in s.alerts), key=lambda a: (a.time, a.id), reverse=True)[:_PREVIEWED]
+        return {
+            "windows": [s.to_dict() for s in found],
+            "alerts": self._would_join(newest) if by.may("incidents.read") else [],
+        }
 
     def run(self, rule_id: str, first: datetime, last: datetime, *, by: Principal) -> list[dict[str, Any]]:
         """Runs a rule over the events of a past stretch and files what wasn't alerted yet. Raises NotFoundError, DetectError."""

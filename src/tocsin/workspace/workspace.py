@@ -176,6 +176,7 @@ class Workspace:
             self.lake,
             lambda alerts: self.detection.file(alerts),
             fed=lambda since: self.detection.fed(since),
+            would_join=self.incidents.would_join,
         )
         stack.callback(self.rule_work.tests.stop)
         self.rule_care = RuleCare(

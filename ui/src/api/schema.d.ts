@@ -1764,7 +1764,7 @@ export interface paths {
         put?: never;
         /**
          * Simulate Rule
-         * @description What the rule's last fifty windows show over the rows that are there.
+         * @description What the rule's last fifty windows show over the rows that are there, and what its alerts would join, and why.
          */
         post: operations["simulate_rule"];
         delete?: never;
@@ -5716,6 +5716,30 @@ export interface components {
             title: string;
         };
         /**
+         * NamedIncident
+         * @description An incident by its number and title. `shown`: false for signals that open none.
+         */
+        NamedIncident: {
+            /** Id */
+            id: string;
+            /** Number */
+            number: number;
+            /** Shown */
+            shown: boolean;
+            /** Title */
+            title: string;
+        };
+        /**
+         * NamedThing
+         * @description An entity by its type and the name that people know it by.
+         */
+        NamedThing: {
+            /** Label */
+            label: string;
+            /** Type */
+            type: string;
+        };
+        /**
          * NamesToForget
          * @description Identifiers of a person or thing: names, addresses, SIDs, object ids; whole, case doesn't count. `dry_run` only counts.
          */
@@ -5753,6 +5777,28 @@ export interface components {
              * @description A sentence or two
              */
             summary: string;
+        };
+        /**
+         * NearIncident
+         * @description An incident with what something else shares with it: points against the threshold, and the reasons that they are made of.
+         */
+        NearIncident: {
+            /** Id */
+            id: string;
+            /** Joins */
+            joins: boolean;
+            /** Number */
+            number: number;
+            /** Reasons */
+            reasons: components["schemas"]["Reason"][];
+            /** Score */
+            score: number;
+            /** Shown */
+            shown: boolean;
+            /** Threshold */
+            threshold: number;
+            /** Title */
+            title: string;
         };
         /**
          * Neighbour
@@ -7619,6 +7665,34 @@ export interface components {
             title: string;
         };
         /**
+         * SimulatedAlert
+         * @description An alert of these windows and what it would join if it came now. `filed`: the incident that holds it already. `near`: the nearest open
+         *     incidents; one of them joins where `joins` is true, the first such. `opens`: without one it opens an incident.
+         */
+        SimulatedAlert: {
+            /** Correlate */
+            correlate: boolean;
+            /** Entities */
+            entities: components["schemas"]["NamedThing"][];
+            filed: components["schemas"]["NamedIncident"] | null;
+            /** Near */
+            near: components["schemas"]["NearIncident"][];
+            /** Opens */
+            opens: boolean;
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "Informational" | "Low" | "Medium" | "High";
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+            /** Title */
+            title: string;
+        };
+        /**
          * SimulatedWindow
          * @description One of the last windows: how many results it shows, whether they trigger, how many alerts that makes.
          */
@@ -7642,9 +7716,11 @@ export interface components {
         };
         /**
          * Simulation
-         * @description The last fifty windows, oldest first.
+         * @description The last fifty windows, oldest first; and their newest twenty alerts, newest first.
          */
         Simulation: {
+            /** Alerts */
+            alerts: components["schemas"]["SimulatedAlert"][];
             /** Windows */
             windows: components["schemas"]["SimulatedWindow"][];
         };

@@ -78,6 +78,7 @@ export type ExclusionPreview = S["ExclusionPreview"];
 export type TuningPatch = S["TuningPatch"];
 export type RunOver = S["RunOver"];
 export type SimulatedWindow = S["SimulatedWindow"];
+export type SimulatedAlert = S["SimulatedAlert"];
 export type RuleCase = S["RuleCase"];
 export type RuleChange = S["RuleChange"];
 export type LoadedRule = S["LoadedRule"];

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from tocsin.access import Principal
 from tocsin.api.security import needs, workspace_of
-from tocsin.api.shapes import Output, Reason
+from tocsin.api.shapes import NearIncident, Output
 from tocsin.incidents.graph_export import GRAPHML, graphml
 
 router = APIRouter(prefix="/incidents", tags=["incidents"])
@@ -16,17 +16,9 @@ router = APIRouter(prefix="/incidents", tags=["incidents"])
 Reader = Annotated[Principal, Depends(needs("incidents.read"))]
 
 
-class Neighbour(Output):
+class Neighbour(NearIncident):
     """Another incident that shares something with this one. `joins`: correlation would make them one; `vetoes` say what speaks against it."""
 
-    id: str
-    number: int
-    title: str
-    shown: bool
-    score: float
-    threshold: float
-    joins: bool
-    reasons: list[Reason]
     vetoes: list[str]
 
 

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field
 
 from tocsin.access import Principal
 from tocsin.api.security import needs, workspace_of
-from tocsin.api.shapes import Input, Moment, Output, Severity
+from tocsin.api.shapes import Input, Moment, NamedIncident, NamedThing, NearIncident, Output, Severity
 
 router = APIRouter(prefix="/rules", tags=["rules"])
 
@@ -117,10 +117,25 @@ class SimulatedWindow(Output):
     alerts: int
 
 
+class SimulatedAlert(Output):
+    """An alert of these windows and what it would join if it came now. `filed`: the incident that holds it already. `near`: the nearest open
+    incidents; one of them joins where `joins` is true, the first such. `opens`: without one it opens an incident."""
+
+    title: str
+    severity: Severity
+    time: Moment
+    entities: list[NamedThing]
+    filed: NamedIncident | None
+    correlate: bool
+    opens: bool
+    near: list[NearIncident]
+
+
 class Simulation(Output):
-    """The last fifty windows, oldest first."""
+    """The last fifty windows, oldest first; and their newest twenty alerts, newest first."""
 
     windows: list[SimulatedWindow]
+    alerts: list[SimulatedAlert]
 
 
 class RunOver(Input):
@@ -366,10 +381,10 @@ def tune_rule(rule_id: str, body: TuningPatch, request: Request, principal: Writ
     return Tuning.model_validate(workspace_of(request).rule_work.tune(rule_id, changes, by=principal))
 
 
-@router.post("/{rule_id}/simulation", dependencies=[Depends(needs("rules.write"))])
-def simulate_rule(rule_id: str, request: Request) -> Simulation:
-    """What the rule's last fifty windows show over the rows that are there."""
-    return Simulation.model_validate({"windows": workspace_of(request).rule_work.simulate(rule_id)})
+@router.post("/{rule_id}/simulation")
+def simulate_rule(rule_id: str, request: Request, principal: Write) -> Simulation:
+    """What the rule's last fifty windows show over the rows that are there, and what its alerts would join, and why."""
+    return Simulation.model_validate(workspace_of(request).rule_work.simulate(rule_id, by=principal))
 
 
 @router.post("/{rule_id}/runs", status_code=201)

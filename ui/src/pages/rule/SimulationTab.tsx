@@ -13,6 +13,7 @@ import { useNotices } from "~/components/toasts";
 import { span, triggers } from "~/lib/rules";
 import { count, number } from "~/lib/text";
 import css from "./Rule.module.css";
+import { WouldJoin } from "./WouldJoin";
 
 /** What the last fifty windows show over the rows that are there, and a run over the past that files what was missed. */
 export function SimulationTab({ rule }: { rule: Rule }) {
@@ -30,10 +31,12 @@ export function SimulationTab({ rule }: { rule: Rule }) {
         </div>
         <p className={sheet.prose}>
           Runs the rule as it stands, exclusions and tuning included, over the last 50 windows, one every {span(rule.frequency ?? "1h")}. It
-          alerts when there are {triggers(rule.operator, rule.threshold ?? 0)} rows. Nothing is filed.
+          alerts when there are {triggers(rule.operator, rule.threshold ?? 0)} rows. Tells which incidents the newest alerts would join, and
+          why. Nothing is filed.
         </p>
         {simulate.error ? <ProblemBar error={simulate.error} title="It can't be simulated" retry={() => simulate.mutate()} /> : null}
         {simulate.data ? <Windows rule={rule} windows={simulate.data.windows} /> : null}
+        {simulate.data ? <WouldJoin alerts={simulate.data.alerts} /> : null}
       </Card>
       <RunOver rule={rule} />
     </>
