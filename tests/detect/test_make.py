@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from tocsin.content import load_packs, packs_dir
+from tocsin.detect.alert import Alert
 from tocsin.detect.alertentities import entities_of_column
 from tocsin.detect.entities import EntitySet, derive_entities, map_entities, process_time, split_path
+from tocsin.detect.load import rules_of_content
 from tocsin.detect.make import Rows, assets_of, make_alerts, moment, row_hash
 from tocsin.detect.rule import AlertDetails, EntityMapping, IncidentSettings, Operator, Rule, RuleKind
 from tocsin.tables.entities import Entity
@@ -207,6 +210,85 @@ def test_processes_get_the_only_host() -> None:
         rows(row(1, H="ws1", P=7)),
     )
     assert [e.identifiers.get("Host") for e in alert.entities if e.type == "Process"] == ["ws1"]
+
+
+BY_NUMBER_AND_LINE = (
+    mapping("Host", FullName="DeviceName"),
+    mapping("Process", ProcessId="ProcessId", CommandLine="ProcessCommandLine"),
+)
+STARTED: dict[str, Any] = {
+    "DeviceName": "ws1", "ActionType": "ProcessCreated", "ProcessId": 7, "ProcessCommandLine": "a -x", "FolderPath": "C:\\a.exe",
+    "ProcessCreationTime": "2024-05-01T11:00:00.1234567Z", "InitiatingProcessId": 3, "InitiatingProcessCommandLine": "b",
+}  # fmt: skip
+
+
+def processes(alerts: list[Alert]) -> list[dict[str, str]]:
+    return [dict(e.identifiers) for a in alerts for e in a.entities if e.type == "Process"]
+
+
+def test_a_mapped_process_is_what_its_row_tells_of_it() -> None:
+    """Most rules map number and command line alone: without its start it would be any process of that number, and have no page."""
+    by_rule = rule(entity_mappings=BY_NUMBER_AND_LINE)
+    (made,) = processes(make_alerts(by_rule, rows(row(1, **STARTED))))
+    assert made == {
+        "ProcessId": "7", "ParentProcessId": "3", "CommandLine": "a -x", "CreationTimeUtc": "2024-05-01T11:00:00.123Z",
+        "ImageFile": "C:\\a.exe", "Host": "ws1",
+    }  # fmt: skip
+    assert made in processes(make_alerts(rule(), rows(row(1, **STARTED))))  # the same thing where a rule maps nothing
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"ProcessCreationTime": None}, "2024-05-01T11:01:00.000Z"),  # the row tells of its start, so its time is that
+        ({"ProcessCreationTime": None, "ActionType": "OpenProcessApiCall"}, None),
+        ({"ProcessCreationTime": None, "ActionType": None}, None),
+    ],
+)
+def test_no_start_is_made_up(change: dict[str, Any], expected: str | None) -> None:
+    (made,) = processes(make_alerts(rule(entity_mappings=BY_NUMBER_AND_LINE), rows(row(1, **STARTED | change))))
+    assert made.get("CreationTimeUtc") == expected
+    assert made.get("ParentProcessId") == ("3" if expected else None)
+
+
+def test_a_mapped_process_is_none_of_which_the_row_says_otherwise() -> None:
+    """The number is the parent's and the line the child's: no column says when such a process began."""
+    crossed = mapping("Process", ProcessId="InitiatingProcessId", CommandLine="ProcessCommandLine")
+    (made,) = processes(make_alerts(rule(entity_mappings=(crossed,)), rows(row(1, **STARTED))))
+    assert made == {"ProcessId": "3", "CommandLine": "a -x"}
+    by_time = mapping("Process", CreationTimeUtc="ProcessCreationTime")
+    (made,) = processes(make_alerts(rule(entity_mappings=(by_time,)), rows(row(1, **STARTED))))
+    assert made == {"CreationTimeUtc": "2024-05-01T11:00:00.123Z"}
+
+
+def test_processes_of_one_alert_are_each_on_the_host_of_its_row() -> None:
+    alerts = make_alerts(
+        rule(entity_mappings=BY_NUMBER_AND_LINE), rows(row(1, **STARTED), row(2, **STARTED | {"DeviceName": "ws2"}))
+    )
+    assert [p["Host"] for p in processes(alerts)] == ["ws1", "ws2"]
+    both = (*BY_NUMBER_AND_LINE, mapping("Host", FullName="Target"))
+    assert [
+        "Host" in p for p in processes(make_alerts(rule(entity_mappings=both), rows(row(1, **STARTED, Target="dc1"))))
+    ] == [False]
+
+
+def test_a_process_of_the_security_log_knows_its_parent() -> None:
+    (made,) = (
+        e for e in derive_entities(
+            {"TimeGenerated": "2024-05-01T11:00:00Z", "Computer": "ws1", "NewProcessId": "0x1a4", "ProcessId": "0x10",
+             "CommandLine": "a -x", "NewProcessName": "C:\\a.exe"}
+        ) if e.type == "Process"
+    )  # fmt: skip
+    assert (made.identifiers["ProcessId"], made.identifiers["ParentProcessId"]) == ("420", "16")
+    assert len(made.strong_keys()) == 2
+
+
+def test_every_pack_rule_that_maps_a_process_says_when_it_began() -> None:
+    found, problems = rules_of_content(load_packs([packs_dir()]))
+    assert not problems
+    mapped = [(r.id, dict(m.fields)) for r in found for m in r.entity_mappings if m.type == "Process"]
+    assert len(mapped) > 15
+    assert [i for i, ids in mapped if not ids.keys() >= {"ProcessId", "CreationTimeUtc"}] == []
 
 
 def test_entities_column() -> None:

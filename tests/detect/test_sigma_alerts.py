@@ -86,10 +86,35 @@ def test_entities_of_a_process_creation() -> None:
     for entity in alert.entities:
         by_type.setdefault(entity.type, entity)
     assert by_type["Account"].label == "CONTOSO\\ann"
-    assert by_type["Process"].strong_keys() == (("process", "ws1/4242/2024-05-01t10:00:00"),)
+    assert by_type["Process"].strong_keys() == (
+        ("process", "ws1/4242/2024-05-01t10:00:00"),
+        ("process.parent", "ws1/7/2024-05-01t10:00:00", "bad -x"),
+    )
     assert by_type["FileHash"].identifiers["Value"] == "b" * 64
     assert by_type["File"].identifiers["Name"] == "bad.exe"
     assert by_type["File"].identifiers["FileHash"] == "b" * 64
+
+
+@pytest.mark.parametrize(
+    ("source", "row", "expected"),
+    [
+        (KINDS.windows, {"EventID": 4688, "NewProcessId": "0x1a4", "ProcessId": "0x10", "NewProcessName": "C:\\a.exe"}, ("420", "16", True)),
+        (KINDS.windows, {"EventID": 1, "ProcessId": "420", "ParentProcessId": "16", "Image": "C:\\a.exe"}, ("420", "16", True)),
+        (KINDS.windows, {"EventID": 3, "ProcessId": "420", "Image": "C:\\a.exe", "UtcTime": "2024-05-01 10:00:00.1"}, ("420", None, False)),
+        (KINDS.windows, {"EventID": 10, "SourceProcessId": "420", "SourceImage": "C:\\a.exe"}, ("420", None, False)),
+        (KINDS.audit, {"Types": '["SYSCALL","EXECVE"]', "pid": "420", "ppid": "16", "success": "yes"}, ("420", "16", True)),
+        (KINDS.audit, {"Types": '["SYSCALL","EXECVE"]', "pid": "420", "ppid": "16", "success": "no"}, ("420", "16", False)),
+        (KINDS.audit, {"Types": '["SYSCALL","PATH"]', "pid": "420", "ppid": "16", "success": "yes"}, ("420", "16", False)),
+    ],
+)  # fmt: skip
+def test_a_process_began_when_the_event_that_starts_it_says(
+    source: str, row: dict[str, Any], expected: tuple[str, str | None, bool]
+) -> None:
+    """A later event of the process doesn't know it, and nothing is made up."""
+    found = event_entities(source, {"TimeCreated": "2024-05-01T10:00:00.123456Z", "Computer": "ws1", **row})
+    ids = next(e.identifiers for e in found if e.type == "Process")
+    assert (ids["ProcessId"], ids.get("ParentProcessId"), "CreationTimeUtc" in ids) == expected
+    assert ids.get("CreationTimeUtc", "2024-05-01T10:00:00.123Z") == "2024-05-01T10:00:00.123Z"
 
 
 def test_who_makes_an_account_is_named_before_the_account_that_is_made() -> None:

@@ -53,7 +53,11 @@ class EntitySet:
 
 
 def map_entities(mappings: Sequence[EntityMapping], row: Row) -> list[Entity]:
-    """The entities that a rule's mappings find in a row. A column that holds a list makes one entity of each element."""
+    """The entities that a rule's mappings find in a row. A column that holds a list makes one entity of each element.
+
+    Most rules map a process by its number and command line; what else the row tells of it is added, since without its start and its host it
+    would be any process of that number.
+    """
     found: list[Entity] = []
     for mapping in mappings:
         values = [(identifier, row.get(column)) for identifier, column in mapping.fields]
@@ -67,7 +71,29 @@ def map_entities(mappings: Sequence[EntityMapping], row: Row) -> list[Entity]:
                 for i, v in values
             }
             found.extend(make(mapping.type, picked))
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(_with_row(found, row)))
+
+
+def _with_row(entities: Sequence[Entity], row: Row) -> Iterator[Entity]:
+    """The entities of a row, its processes and files on the host that it names, if that is one, and its processes with what well-known columns say of
+    the same."""
+    hosts = {e.label for e in entities if e.type == "Host"}
+    host = next(iter(hosts)) if len(hosts) == 1 else ""
+    told: list[Entity] | None = None
+    for entity in entities:
+        ids = entity.identifiers
+        if entity.type == "Process":
+            told = list(dict.fromkeys(_processes(row, host))) if told is None else told
+            same = [t.identifiers for t in told if _same_process(ids, t.identifiers)]
+            ids = {**(same[0] if len(same) == 1 else {}), **ids}
+        placed = entity.type in ("Process", "File") and "Host" not in ids
+        yield Entity(entity.type, {**ids, "Host": host} if placed else ids)
+
+
+def _same_process(mapped: Mapping[str, str], told: Mapping[str, str]) -> bool:
+    """Whether nothing speaks against it, and the number or the command line for it."""
+    both = [i for i in ("ProcessId", "CommandLine", "CreationTimeUtc") if i in mapped and i in told]
+    return both[:1] not in ([], ["CreationTimeUtc"]) and all(mapped[i] == told[i] for i in both)
 
 
 def make(kind: str, identifiers: Mapping[str, str]) -> Iterator[Entity]:
@@ -260,12 +286,17 @@ def _processes(row: Row, host: str) -> Iterator[Entity]:
             continue
         if not line and not each.get("bare", True):
             continue
+        created, parent = text(row.get(each["created"])), text(row.get(each.get("parent")))
+        if (start := each.get("start")) and row.get(start["column"]) == start["value"]:
+            created = created or next((t for n in start["times"] if (t := text(row.get(n)))), "")
+            parent = parent or text(row.get(start["parent"]))
         yield from make(
             "Process",
             {
                 "ProcessId": number,
+                "ParentProcessId": parent,
                 "CommandLine": line,
-                "CreationTimeUtc": text(row.get(each["created"])),
+                "CreationTimeUtc": created,
                 "ImageFile": text(row.get(each["image"])),
                 "Host": host,
             },

@@ -280,6 +280,7 @@ def _windows_processes(row: Mapping[str, Any], host: str) -> Iterator[Entity]:
             "Process",
             {
                 "ProcessId": _get(row, "NewProcessId"),
+                "ParentProcessId": _get(row, "ProcessId"),
                 "CommandLine": _get(row, "CommandLine"),
                 "ImageFile": _get(row, "NewProcessName"),
                 "CreationTimeUtc": text(row.get("TimeCreated")),
@@ -291,11 +292,12 @@ def _windows_processes(row: Mapping[str, Any], host: str) -> Iterator[Entity]:
     image = _get(row, "Image") or _get(row, "SourceImage")
     if not pid or not image:
         return
-    created = _get(row, "UtcTime") if event == 1 else ""
+    created = (_get(row, "UtcTime") or text(row.get("TimeCreated"))) if event == 1 else ""
     yield from make(
         "Process",
         {
             "ProcessId": pid,
+            "ParentProcessId": _get(row, "ParentProcessId") if event == 1 else "",
             "CommandLine": _get(row, "CommandLine"),
             "ImageFile": image,
             "CreationTimeUtc": created,
@@ -314,6 +316,10 @@ def _windows_processes(row: Mapping[str, Any], host: str) -> Iterator[Entity]:
         )
 
 
+_STARTS = ('"EXECVE"', '"AUOMS_EXECVE"')
+"""Audit records by which a process becomes another program; the tables count that as its start too."""
+
+
 def _auditd(row: Mapping[str, Any]) -> Iterator[Entity]:
     host = text(row.get("Computer"))
     yield from make("Host", {"FullName": host})
@@ -322,10 +328,13 @@ def _auditd(row: Mapping[str, Any]) -> Iterator[Entity]:
         if user and user not in ("unset", "root"):
             yield from make("Account", {"Name": user})
     if pid := text(row.get("pid")):
+        started = any(kind in str(row.get("Types")) for kind in _STARTS) and row.get("success") != "no"
         yield from make(
             "Process",
             {
                 "ProcessId": pid,
+                "ParentProcessId": text(row.get("ppid")),
+                "CreationTimeUtc": text(row.get("TimeCreated")) if started else "",
                 "CommandLine": text(row.get("cmdline")),
                 "ImageFile": text(row.get("exe")),
                 "Host": host,
