@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ from tocsin.incidents import Correlator, history, load
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.fusion import PRODUCT, Condition, Pattern, Stage
 from tocsin.incidents.life import Actor
+from tocsin.incidents.merged import final
+from tocsin.incidents.model import LinkedAlert
 from tocsin.state import State
 from tocsin.tables import Entity
 
@@ -146,6 +149,86 @@ def test_what_somebody_has_touched_stays_as_it_is(tmp_path: Path) -> None:
     with state.read() as unit:
         assert unit.incidents.alert_ids(glued) >= there
     assert differences(state) == []
+    state.close()
+
+
+def a_crowd(rng: random.Random) -> Iterator[list[Alert]]:
+    """Alerts of few machines in batches, some late, some of them with one account or domain controller: more and more becomes one."""
+    minute = 0.0
+    for n in range(40):
+        batch: list[Alert] = []
+        for k in range(rng.randint(1, 12)):
+            minute += rng.choice((0, 0.1, 1, 5))
+            machine = rng.randrange(20)
+            named = [Entity.host(f"pc{machine}.contoso.com"), Entity.account(f"CONTOSO\\u{machine}")]
+            named += [DC] if rng.random() < 0.3 else []
+            named += [ATTACKER] if rng.random() < 0.2 else []
+            named += [Entity.host(f"pc{rng.randrange(20)}.contoso.com")] if rng.random() < 0.15 else []
+            rule, severity = f"r{rng.randrange(9)}", rng.choice(["Low", "Medium", "High"])
+            tactics, late = (TACTICS[rng.randrange(len(TACTICS))],), rng.choice((0, 0, 0, 90))
+            moment = minute - late + n / 100 + k / 10_000
+            batch.append(alert(rule, moment, *dict.fromkeys(named), severity=severity, tactics=tactics))
+        yield batch
+
+
+def works(desk: IncidentDesk, rng: random.Random) -> None:
+    """Somebody does something about one of the incidents."""
+    shown = desk.page(limit=500)["items"]
+    some, what = rng.choice(shown)["id"], rng.choice(("tag", "tag", "comment", "task", "split"))
+    with desk._state.write() as unit:
+        if what == "tag":
+            desk.change(unit, some, {"add_tags": ["seen"]}, actor=Actor("anna"))
+        elif what == "comment":
+            desk.comment(unit, some, "Mine.", actor=Actor("anna"))
+        elif what == "task":
+            desk.add_task(unit, some, "Look at it", actor=Actor("anna"))
+        elif len(alerts := sorted(unit.incidents.alert_ids(some))) > 1:
+            desk.move(unit, some, alerts[:1], None, reason="", actor=Actor("anna"))
+
+
+@pytest.mark.parametrize("seed", [11, 14, 28, 29, 32])
+def test_whatever_people_do_meanwhile_each_alert_is_in_one_incident_and_the_log_says_so(
+    seed: int, tmp_path: Path
+) -> None:
+    state, desk = opened(tmp_path)
+    rng = random.Random(seed)
+    came = 0
+    for batch in a_crowd(rng):
+        desk.add(batch)
+        came += len(batch)
+        if rng.random() < 0.5:
+            works(desk, rng)
+    assert differences(state) == []
+    held: Counter[str] = Counter()
+    with state.read() as unit:
+        for row in unit.incidents.several(unit.incidents.every_id()).values():
+            alerts = unit.incidents.alert_ids(row.id)
+            held.update(a for a in alerts if a.startswith("al_r"))
+            if row.status == "Redirected":
+                assert final(unit, row).status != "Redirected", "nobody is led to where its alerts are"
+            else:
+                assert len(alerts) == row.alert_count
+    assert (len(held), set(held.values())) == (came, {1})
+    state.close()
+
+
+def test_what_was_withdrawn_and_is_told_again_is_kept_as_it_is_told_then(tmp_path: Path) -> None:
+    state, desk = opened(tmp_path)
+    first = alert("pattern", 0, VICTIM, title="Of a and b")
+    desk.add([first])
+    (item,) = desk.page()["items"]
+    again = load.record(LinkedAlert(replace(first, title="Of c and d")))
+    for withdrawn, title in ((False, "Of a and b"), (True, "Of c and d")):
+        with state.write() as unit:
+            if withdrawn:
+                writes = unit.incidents.writes()
+                writes.withdraw([first.id])
+                writes.flush()
+            writes = unit.incidents.writes()
+            writes.alert(item["id"], again, [])
+            writes.flush()
+            (kept,) = unit.incidents.alerts_by_id([first.id]).values()
+        assert kept["title"] == title
     state.close()
 
 

@@ -14,6 +14,7 @@ from tocsin.base.clock import ManualClock
 from tocsin.base.errors import UsageError
 from tocsin.incidents import Correlator
 from tocsin.incidents.desk import IncidentDesk
+from tocsin.incidents.fusion import PRODUCT
 from tocsin.incidents.history import rebuild
 from tocsin.incidents.life import Actor
 from tocsin.state import ConflictError, NotFoundError, State
@@ -162,6 +163,33 @@ def test_correlation_brings_tasks_along(desk: IncidentDesk) -> None:
     assert desk.get(gone)["redirect_to"] == kept
     assert [t["title"] for t in desk.get(kept)["tasks"]] == ["call the owner"]
     with desk._state.read() as unit:
+        assert list(rebuild(unit, repair=False)) == []
+
+
+def test_tasks_come_along_into_an_incident_that_came_with_the_same_alerts(desk: IncidentDesk) -> None:
+    _, two, _ = ids(desk)
+    with desk._state.write() as unit:
+        desk.add_task(unit, two, "call the owner", "", actor=ANNA)
+    ws4, eve = Entity.host("ws4.contoso.com"), Entity.account("CONTOSO\\eve")
+    desk.add([alert("late", -9, ws4, eve), alert("bridge", 1, WS2, BOB, ws4, eve, severity="High")])
+    kept = desk.get(two)["redirect_to"]
+    assert members(desk, kept) == ["late", "bridge", "b1"]
+    assert [t["title"] for t in desk.get(kept)["tasks"]] == ["call the owner"]
+    with desk._state.read() as unit:
+        assert list(rebuild(unit, repair=False)) == []
+
+
+def test_what_a_pattern_said_stays_where_somebody_moved_it(state: State) -> None:
+    desk = IncidentDesk(state)
+    stages = ("Collection", "Exfiltration")
+    desk.add([alert(f"a{n}", 5 * n, WS1, ANN, tactics=(t,), severity="High") for n, t in enumerate(stages)])
+    (one,) = ids(desk)
+    (said,) = (a for a in desk.get(one)["alerts"] if a["product"] == PRODUCT)
+    made = move(desk, one, [said["id"]])
+    desk.add([alert(f"b{n}", 8 + n, WS1, ANN, tactics=(t,), severity="High") for n, t in enumerate(stages)])
+    assert members(desk, one) == ["a0", "a1", "b0", "b1"]
+    assert members(desk, made["target"]) == [said["rule_id"]]
+    with state.read() as unit:
         assert list(rebuild(unit, repair=False)) == []
 
 

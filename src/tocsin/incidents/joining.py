@@ -102,13 +102,13 @@ class Joiner:
         held = len(target.alerts)
         changes, target = self.merger.settle(target, [c for c in parts if c is not target], None, through)
         said: tuple[Alert, ...] = ()
-        if not told:
-            alert = fired.alert(target.id)
+        alert = fired.alert(target.id)
+        if not told and alert.id not in self.held.alerts:
             said = (self.said.get(alert.id, alert),)  # what was told once isn't told anew by other alerts of its stages
             reason = Reason(fired.reason, self.settings.threshold)
             self._take_in(target, said[0], signature(said[0], self.links), (reason,))
         elif len(target.alerts) == held:
-            return []
+            return []  # told already, here or, where somebody has moved what was told, elsewhere
         # What the pattern brought together may be near to incidents that none of its parts was near enough to.
         further, target = self.merger.settle(target, [], list(target.things), through)
         was_shown, target.incident.promoted = target.incident.promoted, True

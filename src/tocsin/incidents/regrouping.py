@@ -36,13 +36,14 @@ def regroup(joiner: Joiner, hindsight: Hindsight, handled: Handled) -> tuple[lis
     settled = {a.alert.id: a.alert for i in sorted(others) for a in held.woken(i).incident.alerts}
     joiner.fusion = joiner.new_fusion()
     joiner.said = {i: linked.alert for i, linked in again.items() if linked.alert.product == PRODUCT}
+    told: list[IncidentChange] = []
     try:
         for alert_id, sign in signs.items():
             joiner.scorer.past = Past(sign.time, company.get(alert_id, frozenset()))
             if (linked := again.get(alert_id)) is not None:
-                joiner.join(linked.alert, sign)
+                told.extend(joiner.join(linked.alert, sign))
                 for fired in joiner.watch(linked.alert, sign):
-                    joiner.fuse(fired, linked.alert)
+                    told.extend(joiner.fuse(fired, linked.alert))
             elif (alert := settled.get(alert_id)) is not None:
                 joiner.watch(alert, sign)
     finally:
@@ -51,7 +52,23 @@ def regroup(joiner: Joiner, hindsight: Hindsight, handled: Handled) -> tuple[lis
     patterns = {a: t for a, t in joiner.moved.items() if a not in again and a in held.alerts}
     joiner.moved.clear()
     joiner.moved.update({**moved, **patterns})
-    return _made_of(joiner, was)
+    swallowed = [c.absorbed for c in told if c.absorbed is not None and c.absorbed.id not in was]
+    changes, regrouped = _made_of(joiner, was)
+    return [*changes, *_merged_with(joiner, swallowed)], regrouped
+
+
+def _merged_with(joiner: Joiner, others: Collection[Incident]) -> list[IncidentChange]:
+    """The merges that emptied incidents which weren't joined anew: what somebody has touched keeps its alerts, but alerts that are joined anew may
+    bring it and another together, as new ones may."""
+    made = []
+    for other in others:
+        if other.id in joiner.held.clusters or not other.alerts:
+            continue
+        into = joiner.held.holder(other.alerts[0].alert.id)
+        assert into is not None  # it was emptied into one that is held
+        other.redirect(into.id)  # which may have been emptied itself since
+        made.append(IncidentChange("merged", into.incident, (), other))
+    return made
 
 
 def _regroupable(joiner: Joiner, signs: Collection[str], handled: Handled) -> list[Cluster]:

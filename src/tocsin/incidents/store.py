@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -74,6 +74,8 @@ def save(unit: Unit, correlator: Correlator, changes: Sequence[Change]) -> None:
         if change.absorbed is not None:
             saving.redirect(change.absorbed, change.incident)
     saving.writes.flush()
+    for emptied, into in saving.emptied:
+        bring_tasks(unit, emptied, into, by=CORRELATION, source=CORRELATION)
     hindsight = correlator.hindsight
     if (at := hindsight.at) != hindsight.kept:
         unit.kv.set(LOOKED_BACK, list(at))
@@ -107,6 +109,8 @@ class _Saving:
     """The incidents that looking back made anew."""
     left: Mapping[str, list[str]]
     """By incident, the alerts that are elsewhere now."""
+    emptied: list[tuple[str, str]] = field(default_factory=list)
+    """Incidents that a merge emptied, each with the one into which. Their tasks go there once that is written: it may be as new as the alerts."""
 
     def before(self, incident_id: str) -> IncidentRow | None:
         """The incident's row as it is by now."""
@@ -117,11 +121,15 @@ class _Saving:
         row = self.rows.get(incident.id)
         return row is not None and row.promoted
 
+    def reopened(self, incident: Incident) -> bool:
+        """Whether looking back gives an incident that was merged its alerts again."""
+        row = self.rows.get(incident.id)
+        return row is not None and incident.id in self.regrouped and row.status == Status.REDIRECTED
+
     def incident(self, incident: Incident, moved: Sequence[LinkedAlert]) -> None:
         """What became of one incident; `moved` are its alerts that weren't in it when the correlator was saved last."""
         before = self.before(incident.id)
-        anew = incident.id in self.regrouped
-        reopened = anew and before is not None and before.status == Status.REDIRECTED
+        anew, reopened = incident.id in self.regrouped, self.reopened(incident)
         if before is not None:
             keep_decisions(incident, before, reopened=reopened)
         new = [a for a in moved if self.holders.get(a.alert.id) != incident.id]
@@ -148,7 +156,7 @@ class _Saving:
         if before is None or not before.promoted:
             _tell_created(self.writes, incident)
         elif anew and (left or reopened or any(a.alert.id in self.holders for a in new)):
-            _tell_regrouped(self.writes, incident, new, left, before)
+            _tell_regrouped(self.writes, incident, new, left, before, reopened=reopened)
         elif new:
             _tell_grown(self.writes, incident, new, before)
 
@@ -158,7 +166,7 @@ class _Saving:
         if out_of is None:
             return
         if into is not None:
-            keep_decisions(target, into)
+            keep_decisions(target, into, reopened=self.reopened(target))
         target.inherit(from_row(out_of, []))
         if into is not None:
             gather(self.unit, self.writes, target, into, by=CORRELATION, source=CORRELATION)
@@ -183,7 +191,7 @@ class _Saving:
         )
         for text, actor, detail in _comments(self.unit, source.id):
             says(target.id, actor, "comment", text, detail)
-        bring_tasks(self.unit, source.id, target.id, by=CORRELATION, source=CORRELATION)
+        self.emptied.append((source.id, target.id))
         self.writes.emit(target.id, "updated", CORRELATION, "correlation", {"merged": {"added": [source.id]}})
 
 
@@ -336,7 +344,13 @@ def _tell_created(writes: IncidentWrites, incident: Incident) -> None:
 
 
 def _tell_regrouped(
-    writes: IncidentWrites, incident: Incident, new: Sequence[LinkedAlert], left: Sequence[str], before: IncidentRow
+    writes: IncidentWrites,
+    incident: Incident,
+    new: Sequence[LinkedAlert],
+    left: Sequence[str],
+    before: IncidentRow,
+    *,
+    reopened: bool,
 ) -> None:
     """Says what looking back made of an incident that people had seen."""
     what = [
@@ -344,7 +358,7 @@ def _tell_regrouped(
         for some, verb in ((new, "came"), (left, "left"))
         if some
     ]
-    again = " It is open again." if before.status == Status.REDIRECTED else ""
+    again = " It is open again." if reopened else ""
     said = f"Looked at again, now that it is known what is common here: {' and '.join(what) or 'nothing moved'}.{again}"
     came = [a.alert.id for a in new]
     writes.log(incident.id, CORRELATION, "alerts", said, {"alerts": came, "left": list(left)}, source=CORRELATION)

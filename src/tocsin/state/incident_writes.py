@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, update
+from sqlalchemy import Connection, bindparam, case, delete, insert, update
 
 from tocsin.base.clock import Clock
 from tocsin.state.incident_alerts import alert_values
@@ -105,7 +105,7 @@ class IncidentWrites(Repository):
         )
 
     def alert(self, incident_id: str, record: Mapping[str, Any], reasons: Sequence[Mapping[str, Any]]) -> None:
-        """An alert in its JSON form, into an incident, with the reasons for which it is there. One that is kept already stays as it is."""
+        """An alert in its JSON form, into an incident, with the reasons for which it is there. One that an incident has already stays as it is."""
         self._alerts[record["id"]] = {
             **alert_values(record), "incident_id": incident_id, "linked_by": [dict(r) for r in reasons],
         }  # fmt: skip
@@ -147,9 +147,16 @@ class IncidentWrites(Repository):
             self._c.execute(insert(incident_tags), self._tags)
         if self._alerts:
             made = self._insert(alerts)
-            kept = {n: made.excluded[n] for n in ("incident_id", "linked_by")}
+            # What was withdrawn and is told again is told of other alerts.
+            anew = {
+                c.name: case((alerts.c.incident_id.is_(None), made.excluded[c.name]), else_=c)
+                for c in alerts.c
+                if c.name != "id"
+            }
+            linked = {n: made.excluded[n] for n in ("incident_id", "linked_by")}
             self._c.execute(
-                made.on_conflict_do_update(index_elements=[alerts.c.id], set_=kept), list(self._alerts.values())
+                made.on_conflict_do_update(index_elements=[alerts.c.id], set_={**anew, **linked}),
+                list(self._alerts.values()),
             )
         if self._withdrawn:
             taken = update(alerts).where(alerts.c.id == bindparam("of")).values(incident_id=None, linked_by=[])
