@@ -82,6 +82,7 @@ class Detection:
             workspace.clock,
             workspace.settings.data / "intake" / "sigma.msgpack",
             ready=lambda: workspace.incidents.memory.ready,
+            watchlists=lambda: workspace.rules.content.watchlists,
         )
 
     # ------------------------------------------------------------------ life

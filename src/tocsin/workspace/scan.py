@@ -182,7 +182,7 @@ def scan(
         )
         stack.callback(queries.close)
         mapper = Mapper(content.parsers, engine=queries.engine, catalog=queries.catalog)
-        matcher, problems = _matcher(rules, sigma, placeholders_of(content), cache)
+        matcher, problems = _matcher(rules, sigma, content, cache)
         errors.extend(problems)
         stages["start"] = clock.monotonic() - began
 
@@ -407,20 +407,22 @@ def _received_when_it_happened(batches: Sequence[TableBatch]) -> Iterator[TableB
 
 
 def _matcher(
-    rules: Sequence[Rule], folders: Sequence[Path], placeholders: dict[str, list[str]], cache: Path | None
+    rules: Sequence[Rule], folders: Sequence[Path], content: Content, cache: Path | None
 ) -> tuple[Any, list[TocsinError]]:
     wanted = [r for r in rules if r.kind is RuleKind.SIGMA]
     if not wanted and not folders:
         return None, []
     from tocsin.detect.formats.sigma import load_folder
     from tocsin.detect.sigma.matcher import SigmaMatcher
+    from tocsin.detect.sigma.networks import SensorNetworks
 
+    placeholders = placeholders_of(content)
     problems: list[TocsinError] = []
     for folder in folders:
         found = load_folder(folder, placeholders=placeholders, cache=cache)
         wanted.extend(found.rules)
         problems.extend(found.problems)
-    return SigmaMatcher(wanted), problems
+    return SigmaMatcher(wanted, networks=SensorNetworks(lambda: content.watchlists)), problems
 
 
 def _aware(moment: datetime) -> datetime:

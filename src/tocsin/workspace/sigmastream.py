@@ -22,6 +22,7 @@ import msgspec
 import structlog
 
 from tocsin.base.clock import Clock
+from tocsin.content import Watchlist
 from tocsin.detect.alert import Alert
 from tocsin.detect.rule import Rule
 from tocsin.ingest.model import SourceBatch
@@ -58,9 +59,10 @@ class SigmaStream:
         kept: Path,
         *,
         ready: Callable[[], bool] = lambda: True,
+        watchlists: Callable[[], Sequence[Watchlist]] = tuple,
     ) -> None:
         self._file, self._costs, self._clock, self._kept = file, costs, clock, kept
-        self._ready = ready
+        self._ready, self._watchlists = ready, watchlists
         self._groups: queue.Queue[Group | None] = queue.Queue(_WAITING_BATCHES)
         self._matcher: Any = None
         self._lock = threading.RLock()
@@ -84,8 +86,9 @@ class SigmaStream:
         matcher = None
         if rules:
             from tocsin.detect.sigma.matcher import SigmaMatcher  # pySigma takes a second to load
+            from tocsin.detect.sigma.networks import SensorNetworks
 
-            matcher = SigmaMatcher(rules, live=True)
+            matcher = SigmaMatcher(rules, live=True, networks=SensorNetworks(self._watchlists))
         with self._lock:
             if self._matcher is not None:
                 self._were_fed |= self._matcher.fed()

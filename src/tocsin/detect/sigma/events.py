@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tocsin.detect.entities import derive_entities, make, text
 from tocsin.detect.make import assets_of, moment
+from tocsin.detect.sigma.networks import SENSOR, SensorNetworks
 from tocsin.ingest.decoders import flatvalues
 from tocsin.ingest.decoders.windows import EVENT_SCHEMA
 from tocsin.ingest.model import SourceBatch
@@ -22,6 +23,7 @@ __all__ = ["EPOCH", "Assets", "Event", "batch_events", "event_entities", "line_e
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES = ("TimeCreated", "TimeGenerated", "Timestamp", "ts", "EventTime", "CreationTime")
 _DROPPED = ("EventData", "ProviderGuid", "ActivityID", "Fields")
+_ONE = SensorNetworks()
 _KEPT = tuple(n for n in EVENT_SCHEMA.names if n not in _DROPPED)
 
 
@@ -74,9 +76,10 @@ _TEXT_OR_NONE = frozenset({str, type(None)})
 
 
 class Assets:
-    """`assets_of` of Windows events, remembered by what they are made of: hosts and accounts repeat."""
+    """`assets_of` of Windows events, remembered by what they are made of: hosts and accounts repeat. `networks`: those of Zeek's sensors."""
 
-    def __init__(self, most: int = 20_000) -> None:
+    def __init__(self, networks: SensorNetworks, most: int = 20_000) -> None:
+        self.networks = networks
         self._most = most
         self._known: dict[tuple[Any, ...], tuple[str, ...]] = {}
 
@@ -108,7 +111,7 @@ def batch_events(batch: SourceBatch, indexes: Sequence[int], assets: Assets) -> 
         found: list[Event] = []
         for index, values in zip(indexes, kept.take(pa.array(indexes, pa.int64())).to_pylist(), strict=True):
             row = _row(values, _inner(batch, index))
-            entities = event_entities(batch.source, row)
+            entities = event_entities(batch.source, row, assets.networks)
             found.append(Event(batch.source, _time(row), assets_of(entities), row=row, entities=entities))
         return found
     head = batch.rows.select(["Computer", "TimeCreated"]).take(pa.array(indexes, pa.int64()))
@@ -189,14 +192,14 @@ def _time(row: Mapping[str, Any]) -> datetime:
     return next((m for n in _TIMES if (m := moment(row.get(n))) is not None), EPOCH)
 
 
-def event_entities(source: str, row: Mapping[str, Any]) -> tuple[Entity, ...]:
-    """The entities that the event names."""
+def event_entities(source: str, row: Mapping[str, Any], networks: SensorNetworks = _ONE) -> tuple[Entity, ...]:
+    """The entities that the event names. `networks`: those of Zeek's sensors."""
     if source in EVENT_KINDS:
         return tuple(dict.fromkeys(_windows(row)))
     if source == KINDS.audit:
         return tuple(dict.fromkeys(_auditd(row)))
     if source.startswith("zeek."):
-        return tuple(dict.fromkeys(_zeek(row)))
+        return tuple(dict.fromkeys(_zeek(row, networks.of(text(row.get(SENSOR))))))
     if source == KINDS.syslog:
         return tuple(dict.fromkeys(make("Host", {"FullName": text(row.get("HostName"))})))
     return tuple(derive_entities(row))
@@ -345,10 +348,11 @@ def _auditd(row: Mapping[str, Any]) -> Iterator[Entity]:
     yield from make("IP", {"Address": text(row.get("addr"))})
 
 
-def _zeek(row: Mapping[str, Any]) -> Iterator[Entity]:
+def _zeek(row: Mapping[str, Any], network: str) -> Iterator[Entity]:
     for name in ("id.orig_h", "id.resp_h"):
-        yield from make("IP", {"Address": text(row.get(name))})
-    if host := text(row.get("host")):
-        yield from make("DNS", {"DomainName": host.lower()})
+        yield from make("IP", {"Address": text(row.get(name)), "AddressScope": network})
+    if host := text(row.get("host")):  # what the client called it: a name, or an address
+        named = list(make("IP", {"Address": host, "AddressScope": network}))
+        yield from named or make("DNS", {"DomainName": host.lower()})
     if query := text(row.get("query")):
         yield from make("DNS", {"DomainName": query.rstrip(".").lower()})

@@ -25,13 +25,15 @@ MOST_BURSTS = 20_000
 MOST_HITS = 20_000
 """Hits of correlations that are kept, of the most lately used groups."""
 _JOINED = "correlation"
+_ZEEK = "zeek."
 _log = structlog.get_logger("tocsin.detect.sigma")
 
 
 def plain_hit(hit: Hit) -> list[Any]:
     """A hit, the events behind it included."""
     event = hit.event
-    entities = [e.to_dict() for e in event.entities] if event.source == _JOINED else None
+    told = event.source == _JOINED or event.source.startswith(_ZEEK)  # by more than the event itself
+    entities = [e.to_dict() for e in event.entities] if told else None
     row = {str(k): v if isinstance(v, str | int | float | bool | None) else _plain(v) for k, v in event.row.items()}
     parts = [plain_hit(p) for p in hit.parts]
     return [hit.rule.id, event.source, event.time.isoformat(), row, list(event.assets), entities, parts]

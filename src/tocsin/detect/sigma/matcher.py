@@ -29,6 +29,7 @@ from tocsin.detect.sigma.gather import Gatherer
 from tocsin.detect.sigma.kernel import AVAILABLE, NativeLines
 from tocsin.detect.sigma.lines import LineScanner, PythonLines
 from tocsin.detect.sigma.model import CorrelationBody, SigmaBody
+from tocsin.detect.sigma.networks import SensorNetworks
 from tocsin.detect.sigma.program import Bound, Layout, Program, whole_text
 from tocsin.detect.sigma.tree import leaves, values_of
 from tocsin.ingest.decoders import decode_body
@@ -70,7 +71,10 @@ class SigmaMatcher:
         clock: Callable[[], float] = time.monotonic,
         native: bool | None = None,
         costs: Costs | None = None,
+        networks: SensorNetworks | None = None,
     ) -> None:
+        """`networks`: those that Zeek's sensors watch; one for all where it isn't given."""
+        self._networks = networks or SensorNetworks()
         self.rules = [r for r in rules if r.enabled and isinstance(r.compiled, SigmaBody | CorrelationBody)]
         self.stats = SigmaStats()
         self.costs = costs or Costs()
@@ -86,7 +90,7 @@ class SigmaMatcher:
         self._programs: dict[tuple[Any, ...], Program | None] = {}
         self._gather = Gatherer(live=live, burst=burst, clock=clock)
         self._live = live
-        self._assets = Assets()
+        self._assets = Assets(self._networks)
         self._correlations = Correlations(self.rules)
         self._waiting: list[Hit] = []
         self.native = AVAILABLE if native is None else native
@@ -213,7 +217,7 @@ class SigmaMatcher:
     def forget(self) -> None:
         """Forgets values, classes, verdicts and open bursts, not the compiled rules: as after a start."""
         self._scanner.forget()
-        self._assets = Assets()
+        self._assets = Assets(self._networks)
         self._gather.forget()
 
     def match_lines(self, lines: Sequence[bytes], origin: str = "") -> list[Alert]:
