@@ -287,6 +287,10 @@ class IncidentSummary(Output):
     redirect_to: str | None = Field(
         default=None, description="Id of the incident that has its alerts now: links lead there"
     )
+    url: str | None = Field(
+        default=None,
+        description="Where its page is, by `server.public_url`; null where nobody said where the portal is",
+    )
     phase: Phase | None = Field(default=None, description="Where people are in answering it")
     roles: dict[str, str] = Field(default={}, description="User by role")
     acknowledged: Moment | None = Field(default=None, description="When a person took it")

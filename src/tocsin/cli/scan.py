@@ -62,7 +62,7 @@ def scan(
     from tocsin.workspace import scan as work
     from tocsin.workspace.settings import load_settings
 
-    places = load_settings().geoip.database
+    settings = load_settings()
 
     errors = Console(stderr=True)
     show = errors.is_terminal and not quiet
@@ -73,8 +73,9 @@ def scan(
             packs=packs or (),
             keep=keep,
             progress=bar.update,
-            places=places,
+            places=settings.geoip.database,
             cache=user_cache("sigma"),
+            portal=settings.server.address(),
         )
     if html is not None:
         _write_report(html, result)

@@ -35,6 +35,7 @@ def open_state(data: Path | None) -> Iterator[State]:
 
     settings = state_settings(data)
     state = State.open(settings.database or settings.data / "state.db")
+    state.portal = settings.server.address()
     try:
         yield state
     finally:

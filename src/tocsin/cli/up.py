@@ -61,6 +61,7 @@ def up(
 
     chosen = find_scenario(scenario) if demo else None
     with Workspace.open(settings) as workspace:
+        workspace.state.portal = settings.server.address(sock.getsockname()[1])
         app = create_app(workspace)
         portal = PortalFiles()
         app.mount("/", portal, name="portal")
@@ -109,6 +110,8 @@ def _player(workspace: Workspace, scenario: Any, address: str, speed: float) -> 
 
 def _say(workspace: Workspace, address: str, password: str | None, built: bool, demo: str) -> None:
     print(f"Tocsin {workspace.version} answers on {address}")
+    if workspace.state.portal not in ("", address):
+        print(f"  people use    {workspace.state.portal}")
     if password is not None:
         print(f"  user          admin\n  password      {password}   (made now, shown this once)")
     if not built:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from tocsin.detect.alert import iso
 from tocsin.incidents.load import from_row
@@ -12,7 +13,7 @@ from tocsin.incidents.pages import entry
 from tocsin.incidents.story import graph, story
 from tocsin.state import IncidentRow, NotFoundError, Unit, text_of
 
-__all__ = ["full", "shown", "summary", "told"]
+__all__ = ["full", "page_of", "shown", "summary", "told"]
 
 
 def shown(unit: Unit, incident_id: str) -> IncidentRow:
@@ -45,11 +46,16 @@ def full(unit: Unit, incident_id: str) -> dict[str, Any]:
 
 
 def told(unit: Unit, row: IncidentRow) -> dict[str, Any]:
-    """The summary with what its owner is; a merged incident's with where links to it lead."""
-    made = {**summary(row), "owner_type": unit.groups.type_of(row.owner)}
+    """The summary with what its owner is and where its page is; a merged incident's with where links to it lead."""
+    made = {**summary(row), "owner_type": unit.groups.type_of(row.owner), "url": page_of(unit, row.id)}
     if row.redirect_to:
         made["redirect_to"] = final(unit, row).id
     return made
+
+
+def page_of(unit: Unit, incident_id: str) -> str | None:
+    """Where people find an incident's page; None where nobody said where the portal is."""
+    return f"{unit.portal}/incidents/{quote(incident_id, safe='')}" if unit.portal else None
 
 
 def summary(row: IncidentRow) -> dict[str, Any]:

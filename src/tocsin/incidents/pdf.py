@@ -80,6 +80,7 @@ def _write(pdf: _Pages, bundle: Mapping[str, Any]) -> None:
             "Acknowledged": _clock(incident.get("acknowledged")) or "not yet",
             "Closed": _clock(incident.get("closed")) or "open",
             "Tags": ", ".join(incident["tags"]) or "none",
+            **({"Page": str(incident["url"])} if incident.get("url") else {}),
         }
     )
     if told.get("summary"):

@@ -53,11 +53,13 @@ BUSY_SECONDS = 30
 class Unit:
     """One transaction, and the repositories that work in it."""
 
-    def __init__(self, connection: Connection, clock: Clock, judge: Any = None) -> None:
+    def __init__(self, connection: Connection, clock: Clock, judge: Any = None, portal: str = "") -> None:
         self.connection = connection
         self.clock = clock
         self.judge = judge
         """What the room that judges incidents judges by; state only hands it on to each transaction."""
+        self.portal = portal
+        """Where people find the portal, as https://tocsin.example; "" where that isn't known. State only hands it on, too."""
         self._afterwards: list[Callable[[], None]] = []
         self.changed: list[IncidentChange] = []
         """What this transaction made of incidents, in order; told to who follows them once it is durable."""
@@ -139,6 +141,8 @@ class State:
         self.clock = clock
         self.judge: Any = None
         """See `Unit.judge`; None judges an incident by itself alone."""
+        self.portal = ""
+        """See `Unit.portal`."""
         self._followers: list[Callable[[Sequence[IncidentChange]], None]] = []
 
     def on_incidents(self, follower: Callable[[Sequence[IncidentChange]], None]) -> None:
@@ -179,7 +183,7 @@ class State:
         """A transaction that only reads: one consistent view."""
         try:
             with self._engine.connect() as connection, connection.begin():
-                yield Unit(connection, self.clock, self.judge)
+                yield Unit(connection, self.clock, self.judge, self.portal)
         except StatementError as error:
             kind = RefusedError if _takes_nothing(error) else StateError
             raise kind(f"The state database can't be read: {_short(error)}") from error
@@ -194,7 +198,7 @@ class State:
             self._inside.writing = True
             try:
                 with self._writer.connect() as connection, connection.begin():
-                    unit = Unit(connection, self.clock, self.judge)
+                    unit = Unit(connection, self.clock, self.judge, self.portal)
                     yield unit
             except StatementError as error:
                 kind = RefusedError if _takes_nothing(error) else StateError

@@ -48,6 +48,7 @@ def examine(settings: Settings) -> Iterator[Check]:
         ("portal", _portal),
         ("places", _places),
         ("http port", _http),
+        ("links", _links),
         ("syslog udp", _syslog_udp),
         ("syslog tcp", _syslog_tcp),
         ("relp", _relp),
@@ -234,6 +235,18 @@ def _listen(name: str, host: str, port: int, kind: socket.SocketKind, setting: s
 
 def _http(settings: Settings) -> Check:
     return _listen("http port", settings.server.host, settings.server.port, socket.SOCK_STREAM, "server.port")
+
+
+def _links(settings: Settings) -> Check:
+    address = settings.server.address()
+    if address or not settings.server.port:  # a free port is known once it is taken
+        return Check("links", "ok", f"people reach the portal at {address or 'the port that it will take'}")
+    return Check(
+        "links",
+        "warning",
+        "where people reach the portal isn't known: rows, exports and webhooks have no links",
+        "Set server.public_url, as https://tocsin.example.",
+    )
 
 
 def _syslog_udp(settings: Settings) -> Check:

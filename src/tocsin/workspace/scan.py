@@ -137,6 +137,7 @@ def scan(
     engine_settings: EngineSettings | None = None,
     places: Path | None = None,
     cache: Path | None = None,
+    portal: str = "",
 ) -> ScanResult:
     """Scans files and folders.
 
@@ -148,6 +149,7 @@ def scan(
         progress: called now and then.
         places: a MaxMind database for geo_info_from_ip_address().
         cache: a folder for compiled Sigma files; None to compile them.
+        portal: where a server over the kept folder will have its portal, for links in rows.
 
     Raises:
         TocsinError: the folder to keep can't be used. Unreadable input is no exception but a file report.
@@ -240,7 +242,7 @@ def scan(
         if keep is not None:
             # What was scanned is evidence, often older than any retention: a server over this folder deletes nothing of it by itself.
             lake.hold("kept by tocsin scan")
-            _keep_incidents(keep, lake, queries.catalog, content, alerts, found_assets, claims, clock)
+            _keep_incidents(keep, lake, queries.catalog, content, alerts, found_assets, claims, clock, portal)
         stages["correlate"] = clock.monotonic() - began - sum(stages.values())
         return ScanResult(
             incidents=tuple(incidents),
@@ -266,6 +268,7 @@ def _keep_incidents(
     assets: Sequence[AssetRow],
     claims: Sequence[Claim],
     clock: Clock,
+    portal: str,
 ) -> None:
     """Files the alerts in the folder's state too, so that `tocsin up --data` shows the incidents and people can work on them; what was learned of who
     is who, for entities' pages; and alerts and incidents as rows, as a server would have written them."""
@@ -273,6 +276,7 @@ def _keep_incidents(
     from tocsin.state import IncidentChange, State
 
     state = State.open(folder / "state.db", clock=clock)
+    state.portal = portal
     try:
         with state.write() as unit:
             set_assets(unit, assets)

@@ -6,10 +6,13 @@ Values come, strongest first, from flags, the environment (``TOCSIN_SERVER__PORT
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -67,6 +70,12 @@ class ServerSettings(_Section):
     port: int = Field(
         default=7443, ge=0, le=65535, description="TCP port of portal, API and HTTP intake; 0 takes a free one."
     )
+    public_url: str = Field(
+        default="",
+        max_length=512,
+        description="Where people reach the portal, such as https://tocsin.example: links to incidents in rows, exports and webhooks begin so. "
+        "By default the address that it listens on, where that can be one: of loopback, or with tls_cert.",
+    )
     secure_cookie: bool = Field(
         default=False,
         description="Whether the session cookie is sent over HTTPS only. Set it behind a TLS proxy; with tls_cert it always is.",
@@ -83,6 +92,39 @@ class ServerSettings(_Section):
         default=None,
         description="PEM file of the certificate's key, unencrypted; by default it stands in tls_cert too.",
     )
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_origin(cls, given: str) -> str:
+        try:
+            parts = urlsplit(given.strip())
+            named = bool(parts.hostname) and parts.port != 0  # which raises for what is no port
+        except ValueError:
+            named = False
+        if given and not (named and parts.scheme in ("http", "https") and re.fullmatch(r"[^\s@\\]+", parts.netloc)):
+            raise ValueError("it is no address as https://tocsin.example or https://tocsin.example:8443")
+        if given and (parts.path not in ("", "/") or parts.query or parts.fragment):
+            raise ValueError("the portal is at the root of its address: leave out what follows the host and port")
+        return f"{parts.scheme}://{parts.netloc}".lower() if given else ""
+
+    def address(self, port: int = 0) -> str:
+        """Where people reach the portal: `public_url`, or where it listens (on `port`, where settings leave it open) if that leads here.
+
+        "" when that can't be known: it listens on every address, or a proxy for TLS stands before it.
+        """
+        if self.public_url:
+            return self.public_url
+        try:
+            ip = ip_address("127.0.0.1" if self.host == "localhost" else self.host)
+        except ValueError:
+            ip = None  # a name
+        if ip is not None and ip.is_unspecified:
+            return ""
+        if self.tls_cert is None and (ip is None or not ip.is_loopback or self.secure_cookie):
+            return ""
+        host = f"[{self.host}]" if ip is not None and ip.version == 6 else self.host
+        listening = port or self.port
+        return f"http{'s' if self.tls_cert else ''}://{host}:{listening}" if listening else ""
 
     @model_validator(mode="after")
     def _key_needs_certificate(self) -> Self:

@@ -80,6 +80,7 @@ class Workspace:
         stack.callback(self.lake.close)
         self.state = State.open(settings.database or data / "state.db", clock=clock)
         stack.callback(self.state.close)
+        self.state.portal = settings.server.address()
         self.lake.on_deleted = self._deleted
         self.lake.on_archived = self._archived
         self.id = (settings.query.workspace_id or self.state.workspace_id()).lower()

@@ -23,6 +23,7 @@ from uuid import NAMESPACE_URL, uuid5
 import structlog
 
 from tocsin.detect.alert import iso
+from tocsin.incidents.answers import page_of
 from tocsin.incidents.load import alert_of
 from tocsin.incidents.store import CORRELATION
 from tocsin.incidents.vocabulary import words
@@ -206,6 +207,7 @@ def security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
         updated=iso(row.updated),
         id=row.id,
         number=row.number,
+        url=page_of(unit, row.id) or "",
         title=row.title,
         description=_description(unit, next(iter(briefs), "")),
         severity=row.severity,
@@ -234,6 +236,7 @@ def security_incident(unit: Unit, change: IncidentChange) -> dict[str, Any]:
             "alertProductNames": row.payload.get("products", []),
             "priority": row.priority,
             "version": row.version,
+            "providerIncidentUrl": page_of(unit, row.id),
             "source": change.source,
             "acknowledgedTime": text_of(row.acknowledged),
             "phase": row.phase,

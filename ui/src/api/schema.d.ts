@@ -917,7 +917,7 @@ export interface paths {
         };
         /**
          * Incident Neighbours
-         * @description The open incidents that share something with this one, each with its score against the threshold and the reasons for it.
+         * @description The open incidents that share something with this one, each with its score against the threshold and why; and what was moved out of it.
          */
         get: operations["incident_neighbours"];
         put?: never;
@@ -3923,6 +3923,23 @@ export interface components {
             edits: components["schemas"]["KqlEdit"][];
         };
         /**
+         * Elsewhere
+         * @description An incident that holds alerts which were moved away from this one.
+         */
+        Elsewhere: {
+            /** Id */
+            id: string;
+            /** Number */
+            number: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "New" | "InProgress" | "Resolved" | "Redirected";
+            /** Title */
+            title: string;
+        };
+        /**
          * EntityAlert
          * @description An alert that names the thing, and its incident.
          */
@@ -4957,6 +4974,11 @@ export interface components {
              */
             updated: string;
             /**
+             * Url
+             * @description Where its page is, by `server.public_url`; null where nobody said where the portal is
+             */
+            url: string | null;
+            /**
              * Version
              * @default 1
              */
@@ -5212,6 +5234,11 @@ export interface components {
              * Format: date-time
              */
             updated: string;
+            /**
+             * Url
+             * @description Where its page is, by `server.public_url`; null where nobody said where the portal is
+             */
+            url: string | null;
             /**
              * Version
              * @default 1
@@ -5665,6 +5692,54 @@ export interface components {
             number: number;
         };
         /**
+         * MovedAlert
+         * @description An alert that is elsewhere now.
+         */
+        MovedAlert: {
+            /** Id */
+            id: string;
+            /** Rule */
+            rule: string;
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+            /** Title */
+            title: string;
+        };
+        /**
+         * MovedAway
+         * @description Alerts that somebody moved out of this incident, and where they are now. Of many the first 20 in time are named.
+         */
+        MovedAway: {
+            /**
+             * Action
+             * @description The action that moved them
+             */
+            action: string;
+            /** Alert Count */
+            alert_count: number;
+            /** Alerts */
+            alerts: components["schemas"]["MovedAlert"][];
+            /**
+             * Back
+             * @description The way back: undo the action, move them from where they are, or merge the incident, which has nothing else; empty while one of the two is resolved
+             * @enum {string}
+             */
+            back: "undo" | "move" | "merge" | "";
+            /** By */
+            by: string;
+            incident: components["schemas"]["Elsewhere"];
+            /** Reason */
+            reason: string;
+            /**
+             * Time
+             * Format: date-time
+             */
+            time: string;
+        };
+        /**
          * Moving
          * @description An entry of the timeline: an alert, an anomaly or an activity (by the hour, `count` of them; `detail` is one's).
          */
@@ -5826,11 +5901,13 @@ export interface components {
         };
         /**
          * Neighbours
-         * @description What would join, and why or why not, the nearest first.
+         * @description What would join, and why or why not, the nearest first, and what was moved out of it, the newest first.
          */
         Neighbours: {
             /** Items */
             items: components["schemas"]["Neighbour"][];
+            /** Moved */
+            moved: components["schemas"]["MovedAway"][];
         };
         /**
          * NewAction

@@ -23,6 +23,7 @@ const MEMBERS = [
   "acknowledged",
   "closed",
   "id",
+  "url",
 ] as const;
 const NUMBERS: readonly string[] = ["number", "priority", "alert_count", "entity_count"];
 
