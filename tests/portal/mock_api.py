@@ -95,6 +95,8 @@ class World:
         self.schema_version = 3
         self.patched: list[dict[str, Any]] = []
         self.weights_set: list[dict[str, Any]] = []
+        self.moved: list[dict[str, Any]] = []
+        self.moves: list[dict[str, Any]] = []
         self.empty = False
         self.fail: dict[str, dict[str, Any]] = {}
         self.audit = audit()
@@ -314,6 +316,13 @@ def build_app(world: World | None = None) -> Starlette:
             found["version"] += 1
         return JSONResponse(found)
 
+    async def move(request: Request) -> Response:
+        body = await request.json()
+        w.moves.append({**body, "from": request.path_params["id"]})
+        w.moved = [m for m in w.moved if m["incident"]["id"] != request.path_params["id"]]
+        target = w.incidents[body["target"]]
+        return JSONResponse({"action": "act-9", "incident": target["id"], "number": target["number"]})
+
     async def comment(request: Request) -> Response:
         found = w.incidents[request.path_params["id"]]
         log(found, "comment", (await request.json())["text"])
@@ -391,7 +400,10 @@ def build_app(world: World | None = None) -> Starlette:
             near = {"id": other["id"], "number": other["number"], "title": other["title"], "shown": True}
             why = [{"text": "same host", "weight": 31.0}]
             return JSONResponse(
-                {"items": [{**near, "score": 31.0, "threshold": 40.0, "joins": False, "reasons": why, "vetoes": []}]}
+                {
+                    "items": [{**near, "score": 31.0, "threshold": 40.0, "joins": False, "reasons": why, "vetoes": []}],
+                    "moved": w.moved,
+                }
             )
         if what == "reach":
             return JSONResponse(data.REACH)
@@ -744,6 +756,7 @@ def build_app(world: World | None = None) -> Starlette:
         Route("/incidents/{id}", guard(incident), methods=["GET", "PATCH"]),
         Route("/incidents/{id}/comments", guard(comment), methods=["POST"]),
         Route("/incidents/{id}/tasks", guard(tasks), methods=["POST"]),
+        Route("/incidents/{id}/move-alerts", guard(move), methods=["POST"]),
         Route("/incidents/{id}/tasks/{task:int}", guard(tasks), methods=["PATCH", "DELETE"]),
         *(
             Route(f"/incidents/{{id}}/{what}", guard(story))

@@ -328,6 +328,34 @@ def test_the_story_is_played_explained_and_worked_off(portal: Watched, server: S
     until(lambda: server.world.incidents["inc-7f3a9c21"]["tasks_done"] == 1, 60)
 
 
+def test_what_was_moved_out_is_told_beside_what_may_belong_with_the_way_back(portal: Watched, server: Server) -> None:
+    other = next(i for i in server.world.incidents.values() if i["id"] != "inc-7f3a9c21")
+    brief = {n: other[n] for n in ("id", "number", "title", "status")}
+    alerts = [{"id": "al_1", "title": "Scan of ports", "rule": "r", "time": other["last"]}]
+    entry = {"by": "r.haddad", "time": other["last"], "reason": "the scanner", "alert_count": 1, "alerts": alerts}
+    done = next(a for a in server.world.actions if a["undoable"])
+    server.world.moved = [
+        {**entry, "action": done["id"], "incident": brief, "back": "undo"},
+        {**entry, "action": "act-2", "incident": {**brief, "id": "inc-b", "number": 77}, "back": "move"},
+        {**entry, "action": "act-3", "incident": {**brief, "id": "inc-c", "number": 78}, "back": ""},
+    ]
+    page = portal.open(INCIDENT)
+    page.get_by_text("What else may belong to it").click()
+    page.wait_for_selector("text=Moved out of it")
+    page.get_by_text("Which").first.click()
+    expect(page.get_by_text("Scan of ports").first).to_be_visible()
+    expect(page.get_by_text("r.haddad").first).to_be_visible()
+    expect(page.get_by_text("#78 is resolved.")).to_be_visible()
+    portal.accessible()
+    page.get_by_role("button", name="Move back from #77").click()
+    page.wait_for_selector("text=They are back")
+    assert server.world.moves == [{"from": "inc-b", "alerts": ["al_1"], "target": "inc-7f3a9c21", "reason": ""}]
+    expect(page.get_by_role("button", name="Move back from #77")).to_have_count(0)
+    page.get_by_role("button", name=f"Bring back from #{other['number']}").click()
+    page.wait_for_selector(f"text=Undone: {done['title']}")
+    assert done["status"] == "Undone"
+
+
 def test_a_group_gets_an_incident_and_its_members_find_it(portal: Watched, server: Server) -> None:
     page = portal.open("/settings?tab=groups")
     page.get_by_role("button", name="Add a group").click()

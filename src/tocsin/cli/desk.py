@@ -44,8 +44,8 @@ class Desk(ABC):
         """The figures of a period."""
 
     @abstractmethod
-    def neighbours(self, which: str) -> Sequence[Mapping[str, Any]]:
-        """What else would join it."""
+    def neighbours(self, which: str) -> Mapping[str, Any]:
+        """What else would join it (`items`), and what was moved out of it (`moved`)."""
 
     @abstractmethod
     def edit(self, which: str, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -95,8 +95,8 @@ class _Over(Desk):
         found: Mapping[str, Any] = self._remote.ask("GET", "/incidents/metrics", **asked)
         return found
 
-    def neighbours(self, which: str) -> Sequence[Mapping[str, Any]]:
-        found: Sequence[Mapping[str, Any]] = self._remote.ask("GET", f"{self._path(which)}/neighbours")["items"]
+    def neighbours(self, which: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._remote.ask("GET", f"{self._path(which)}/neighbours")
         return found
 
     def edit(self, which: str, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -308,8 +308,9 @@ class _Folder(Desk):
         with self._state.read() as unit:
             return metrics(unit, start, end, by=by)
 
-    def neighbours(self, which: str) -> Sequence[Mapping[str, Any]]:
-        return self._correlating().neighbours(self.id_of(which))
+    def neighbours(self, which: str) -> Mapping[str, Any]:
+        desk, incident = self._correlating(), self.id_of(which)
+        return {"items": desk.neighbours(incident), "moved": desk.moved_away(incident)}
 
     def edit(self, which: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         _, gate = self._desks()

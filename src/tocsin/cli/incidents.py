@@ -111,7 +111,7 @@ def list_incidents(
 SORTS = ("priority", "last", "first", "severity", "title", "number", "updated", "status")
 _CSV = (
     "number", "title", "severity", "priority", "status", "owner", "classification", "determination", "tags", "tactics", "techniques", "products",
-    "alert_count", "entity_count", "first", "last", "created", "updated", "acknowledged", "closed", "id",
+    "alert_count", "entity_count", "first", "last", "created", "updated", "acknowledged", "closed", "id", "url",
 )  # fmt: skip
 
 
@@ -185,13 +185,13 @@ def neighbours(
     ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what else would join an incident, and why or why not."""
+    """Print what else would join an incident, and why or why not, and what people moved out of it, with the way back."""
     with open_desk(Place(data, "", server, token_file, ca)) as desk:
         found = desk.neighbours(incident)
     if as_json:
-        print(json_text({"items": found}))
+        print(json_text(found))
         return
-    for each in found:
+    for each in found["items"]:
         name = f"#{each['number']}" if each["shown"] else "(signals)"
         verdict = "joins" if each["joins"] and not each["vetoes"] else "stays apart"
         say(f"{name:>9}  {each['score']:.0f} of {each['threshold']:.0f} points, {verdict}: {each['title']}")
@@ -199,8 +199,27 @@ def neighbours(
             say(f"{'':11}{reason['weight']:>5}  {reason['text']}")
         for veto in each["vetoes"]:
             say(f"{'':11}       {veto}")
-    if not found:
+    if not found["items"]:
         say("Nothing open shares anything with it that counts.")
+    for moved in found["moved"]:
+        _say_moved(incident, moved)
+
+
+def _say_moved(incident: str, moved: Mapping[str, Any]) -> None:
+    there, alerts = moved["incident"], [f"{a['id']} {a['title'] or a['rule']}" for a in moved["alerts"]]
+    count = f"{moved['alert_count']} alert{'s' if moved['alert_count'] > 1 else ''}"
+    why = f": {moved['reason']}" if moved["reason"] else ""
+    say(f"{'#' + str(there['number']):>9}  {count} moved there by {moved['by']} at {moved['time']}{why}")
+    for alert in (*alerts, *(["…"] if moved["alert_count"] > len(alerts) else [])):
+        say(f"{'':11}{alert}")
+    ids = " ".join([*(a["id"] for a in moved["alerts"]), *(["…"] if moved["alert_count"] > len(alerts) else [])])
+    back = {
+        "undo": f"tocsin incidents undo {incident} {moved['action']}",
+        "move": f"tocsin incidents move {there['number']} {ids} --to {incident}",
+        "merge": f"tocsin incidents merge {incident} {there['number']}",
+        "": "none while one of the two is resolved",
+    }
+    say(f"{'':11}the way back: {back[moved['back']]}")
 
 
 @app.command("graph")

@@ -24,6 +24,7 @@ from tocsin.incidents.answers import full, shown, summary, told
 from tocsin.incidents.changes import IncidentChange
 from tocsin.incidents.life import Actor
 from tocsin.incidents.memory import note_learned
+from tocsin.incidents.moved import moved_away
 from tocsin.incidents.near import near_alert, near_incident
 from tocsin.incidents.pace import Pace
 from tocsin.incidents.pages import Pages
@@ -470,6 +471,11 @@ class IncidentDesk:
         with self.memory.held(_PATIENCE):
             self.memory.keep_up()
             return [near_alert(self.memory.correlator, a, filed.get(a.id)) for a in resolved]
+
+    def moved_away(self, incident_id: str) -> list[dict[str, Any]]:
+        """See `moved.moved_away`."""
+        with self._state.read() as unit:
+            return moved_away(unit, incident_id)
 
     def log(self, incident_id: str) -> list[dict[str, Any]]:
         """An incident's entries of the log, oldest first; NotFoundError when there is none to show."""

@@ -19,6 +19,7 @@ export type IncidentPage = S["IncidentPage"];
 export type Incident = S["Incident"];
 export type MergeRequest = S["MergeRequest"];
 export type MergePreview = S["MergePreview"];
+export type MovedAway = S["MovedAway"];
 export type MoveRequest = S["MoveRequest"];
 export type GroupPatch = S["GroupPatch"];
 export type IncidentPatch = S["IncidentPatch"];

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from tocsin.incidents import life, reshape
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.model import LOCKED
+from tocsin.incidents.moved import MOVE
 from tocsin.respond.kind import ActionInput, Context, I, InsideKind, Outcome
 from tocsin.state import ConflictError, Unit
 
@@ -299,7 +300,7 @@ class MoveInput(ActionInput):
 class MoveAlerts(DeskKind[MoveInput]):
     """Moves alerts out of an incident."""
 
-    kind: ClassVar[str] = "incident.move-alerts"
+    kind: ClassVar[str] = MOVE
     title: ClassVar[str] = "Move alerts"
     description: ClassVar[str] = "Moves alerts to another incident, or to a new one of their own."
     Input = MoveInput

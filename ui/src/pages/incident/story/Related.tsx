@@ -2,17 +2,23 @@ import { Button } from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { lazy, Suspense, useState } from "react";
-import { incidentQuery, neighboursQuery } from "~/api/queries";
-import type { Incident } from "~/api/types";
+import { incidentQuery, neighboursQuery, useMoveAlerts } from "~/api/queries";
+import type { Incident, MovedAway } from "~/api/types";
 import { patient } from "~/app/patient";
 import { useMay } from "~/app/permissions";
-import { ReasonList } from "~/components/marks";
+import { ReasonList, Time } from "~/components/marks";
 import { ProblemBar } from "~/components/states";
+import { useNotices } from "~/components/toasts";
+import { useUndo } from "~/components/undo";
+import { count, unturned } from "~/lib/text";
 import css from "./Story.module.css";
 
 const MergeDialog = lazy(() => patient(() => import("~/pages/incidents/MergeDialog"))().then((m) => ({ default: m.MergeDialog })));
 
-/** What else would join this incident and why, or what keeps it apart; an analyst may merge it all the same, after seeing what comes of it. */
+/**
+ * What else would join this incident and why, or what keeps it apart; an analyst may merge it all the same, after seeing what comes of it. And what
+ * people have moved out of it, with the way back.
+ */
 export function Related({ incident }: { incident: Incident }) {
   const [open, setOpen] = useState(false);
   const [merging, setMerging] = useState<string | null>(null);
@@ -54,8 +60,81 @@ export function Related({ incident }: { incident: Incident }) {
           </li>
         ))}
       </ul>
+      {data?.moved.length ? (
+        <>
+          <h3 className={css.sub}>Moved out of it</h3>
+          <ul className={css.advice}>
+            {data.moved.map((moved) => (
+              <Moved
+                key={`${moved.action} ${moved.incident.id}`}
+                incident={incident}
+                moved={moved}
+                may={may}
+                merge={() => setMerging(moved.incident.id)}
+              />
+            ))}
+          </ul>
+        </>
+      ) : null}
       {merging ? <Merging incident={incident} other={merging} close={() => setMerging(null)} /> : null}
     </details>
+  );
+}
+
+/** Alerts that somebody moved elsewhere. */
+function Moved({ incident, moved, may, merge }: { incident: Incident; moved: MovedAway; may: boolean; merge: () => void }) {
+  const { incident: there, alerts, alert_count, back } = moved;
+  const undo = useUndo();
+  const move = useMoveAlerts(there.id);
+  const notices = useNotices();
+  const bring = () =>
+    move.mutate(
+      { alerts: alerts.map((a) => a.id), target: incident.id, reason: "" },
+      {
+        onSuccess: (made) => notices.done("They are back", "The action centre can take it back, too.", () => undo(made.action)),
+        onError: (error) => notices.failed("They were not moved back", error),
+      },
+    );
+  // Whoever brings back more than are named does it on the other incident's page.
+  const movable = back === "move" && alert_count === alerts.length;
+  return (
+    <li>
+      <span>
+        {count(alert_count, "alert")} to{" "}
+        <Link to="/incidents/$id" params={{ id: there.id }} className={css.a}>
+          #{there.number} {unturned(there.title)}
+        </Link>
+      </span>
+      <span className={css.dim}>
+        by {moved.by}, <Time value={moved.time} relative />
+        {moved.reason ? `: ${moved.reason}` : ""}
+        {back ? "" : incident.status === "Resolved" ? ". Open this incident again to bring them back." : `. #${there.number} is resolved.`}
+      </span>
+      <details className={css.more}>
+        <summary>Which</summary>
+        <ul className={css.advice}>
+          {alerts.map((alert) => (
+            <li key={alert.id}>{unturned(alert.title || alert.rule)}</li>
+          ))}
+          {alert_count > alerts.length ? <li>and {alert_count - alerts.length} more</li> : null}
+        </ul>
+      </details>
+      {may && back === "undo" ? (
+        <Button size="small" appearance="subtle" onClick={() => undo(moved.action)} aria-label={`Bring back from #${there.number}`}>
+          Bring back
+        </Button>
+      ) : null}
+      {may && movable ? (
+        <Button size="small" appearance="subtle" disabled={move.isPending} onClick={bring} aria-label={`Move back from #${there.number}`}>
+          Move back
+        </Button>
+      ) : null}
+      {may && back === "merge" ? (
+        <Button size="small" appearance="subtle" onClick={merge} aria-label={`Merge with #${there.number}`}>
+          Merge…
+        </Button>
+      ) : null}
+    </li>
   );
 }
 
