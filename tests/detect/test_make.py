@@ -291,6 +291,15 @@ def test_every_pack_rule_that_maps_a_process_says_when_it_began() -> None:
     assert [i for i, ids in mapped if not ids.keys() >= {"ProcessId", "CreationTimeUtc"}] == []
 
 
+def test_a_process_whose_number_the_source_lost_is_known_by_its_parent() -> None:
+    """Some collectors take a field and the writer's own number for one, because their names differ by case only."""
+    (made,) = processes(
+        make_alerts(rule(entity_mappings=BY_NUMBER_AND_LINE), rows(row(1, **STARTED | {"ProcessId": None})))
+    )
+    assert "ProcessId" not in made
+    assert Entity("Process", made).strong_keys() == (("process.parent", "ws1/3/2024-05-01t11:00:00", "a -x"),)
+
+
 def test_entities_column() -> None:
     found = entities_of_column(
         [
