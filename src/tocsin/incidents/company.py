@@ -125,24 +125,13 @@ class Company:
                     return True
         return False
 
-    def others(
-        self,
-        key: EntityKey,
-        now: float,
-        *known: frozenset[str],
-        until: float,
-        among: Callable[[str], bool] | None = None,
-    ) -> int:
-        """How many companions it has had in the window besides those that are known, of those that it met first until that moment, with `among`
-        only such of them."""
+    def met(self, key: EntityKey, now: float, *, until: float) -> frozenset[str]:
+        """Which companions it has had in the window, of those that it met first until that moment; none where it has had only one ever."""
         seen = self._seen.get(key)
         if not seen or isinstance(seen, tuple):
-            return 0
+            return frozenset()
         since = now - self.window
-        return sum(
-            last >= since and first <= until and not any(c in k for k in known) and (among is None or among(c))
-            for last, c, first in seen.values()
-        )
+        return frozenset(c for last, c, first in seen.values() if last >= since and first <= until)
 
     @property
     def usual(self) -> int:

@@ -8,6 +8,7 @@ patterns are not public; every firing here names its stages.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -300,15 +301,12 @@ class Fusion:
             most = self.coincidence / (self._stages_of[join] if len(stages) > 1 else 1)
             count = sum(c for hour, c in self._seen[place][n].items() if since <= hour < until)
             rate = (count + _UNSEEN) / (places * observed)
-            others = [a for m, (_, found) in enumerate(stages) if m != n for a in found] or alerts
+            others = [a.time for m, (_, found) in enumerate(stages) if m != n for a in found]
+            times, among = sorted(others or [a.time for a in alerts]), not others
             near = tuple(
                 a
                 for a in alerts
-                if a.severity == SEVERITIES[-1]
-                or chance(
-                    rate, min((abs((a.time - o.time).total_seconds()) for o in others if o is not a), default=HOUR)
-                )
-                <= most
+                if a.severity == SEVERITIES[-1] or chance(rate, _nearest(times, a.time, among=among)) <= most
             )
             if not near or not stage.reached_by(near):
                 return ()
@@ -326,6 +324,13 @@ def _parts(joins: Sequence[str]) -> tuple[tuple[str, int, int], ...]:
         else:
             found.append((join, max(n - 1, 0), n))
     return tuple(found)
+
+
+def _nearest(times: Sequence[datetime], moment: datetime, *, among: bool) -> float:
+    """Seconds from a moment to the nearest of some in order; where it is `among` them, to the nearest other one. An hour where there is none."""
+    at = bisect_left(times, moment)
+    beside = (*times[max(at - 1, 0) : at], *times[at + among : at + among + 1])
+    return min((abs((moment - t).total_seconds()) for t in beside), default=HOUR)
 
 
 def _bounded(hits: tuple[_Hit, ...]) -> tuple[_Hit, ...]:

@@ -46,7 +46,9 @@ class Neighbours:
     def fitting(self, alone: Cluster, keys: Iterable[EntityKey]) -> list[tuple[Cluster, Score]]:
         """Open incidents that reach the threshold, best first."""
         found = [(other, score) for other, score in self.scored(alone, keys) if score.joins]
-        return sorted(found, key=lambda f: (-f[1].points, f[0].incident.first, f[0].incident.id))
+        if len(found) > 1:  # when an incident began is asked of all of its alerts
+            found.sort(key=lambda f: (-f[1].points, f[0].incident.first, f[0].incident.id))
+        return found
 
     def candidates(self, side: Cluster, may_join: Callable[[Incident], bool] = lambda _: True) -> list[Candidate]:
         """Every open incident that shares something of weight, best first. `may_join`: whether it joins that one if it is near enough."""

@@ -107,7 +107,7 @@ class Scorer:
         self._context = settings.half_life.total_seconds()
         self._artefact = settings.artefact_half_life.total_seconds()
         self._both_high = settings.high_half_life.total_seconds()
-        self._known: dict[EntityKey, tuple[int, int, bool]] = {}
+        self._known: dict[EntityKey, tuple[int, int, frozenset[str], frozenset[str]]] = {}
         self._known_as_of: tuple[float, int, Past | None] = (0.0, 0, None)
         self.past: Past | None = None
         """Of the alert that is looked at with hindsight; None where the newest is."""
@@ -336,21 +336,20 @@ class Scorer:
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = self._counted(key, now)
-        degree, machines, lately = known
+        degree, machines, lately, of_them = known
         if lately and sides:
             # What came within the hour counts where that is elsewhere, with hosts and accounts of neither side.
-            until = now
-            if (past := self.past) is not None:
-                sides, until = (*sides, past.company), past.moment
-            degree = max(degree, self._company.others(key, now, *sides, until=until))
-            if degree > self._settings.hub_degree and self._fleet:
-                among = self._background.is_machine if self._background else None
-                machines = max(machines, self._company.others(key, now, *sides, until=until, among=among))
+            if self.past is not None:
+                sides = (*sides, self.past.company)
+            degree = max(degree, len(lately.difference(*sides)))
+            if degree > self._settings.hub_degree and of_them:
+                machines = max(machines, len(of_them.difference(*sides)))
         return self._left_by(key, degree, machines), degree
 
-    def _counted(self, key: EntityKey, now: float) -> tuple[int, int, bool]:
-        """A thing's companions, how many of them are machines (0 where they are few, or nothing is known of the fleet), and whether it has many only
-        since the last hour, which does not count yet: it may be an attack on its way, which mustn't hide itself by spreading."""
+    def _counted(self, key: EntityKey, now: float) -> tuple[int, int, frozenset[str], frozenset[str]]:
+        """A thing's companions, how many of them are machines (0 where they are few, or nothing is known of the fleet), and, where it has many only
+        since the last hour, which they are and which of them are machines. That does not count yet: it may be an attack on its way, which mustn't
+        hide itself by spreading."""
         company, but, known = self._company, None, frozenset[str]()
         spreading = _family(key) in _SPREADING
         if spreading:
@@ -361,8 +360,12 @@ class Scorer:
         machines = 0
         if degree > self._settings.hub_degree and self._fleet and self._background is not None:
             machines = company.degree(key, now, but=but, known=known, among=self._background.is_machine)
-        lately = spreading and company.degree(key, now) > max(self._settings.hub_degree, degree)
-        return degree, machines, lately
+        lately = of_them = frozenset[str]()
+        if spreading and company.degree(key, now) > max(self._settings.hub_degree, degree):
+            lately = company.met(key, now, until=now if self.past is None else self.past.moment)
+            if self._fleet and self._background is not None:
+                of_them = frozenset(filter(self._background.is_machine, lately))
+        return degree, machines, lately, of_them
 
     def _left_by(self, key: EntityKey, degree: int, machines: int) -> float:
         """What so many companions leave of a thing's points. Once it is known how many a machine has anyway, one that as many accounts use is no hub;
