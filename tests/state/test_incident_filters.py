@@ -90,6 +90,8 @@ def queue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IncidentDesk]:
         for n in range(20)
     ]
     desk.add(several)
+    with state.write() as unit:
+        unit.users.add("ann", "ann", "x", ["Responder"])
     yield desk
     state.close()
 
