@@ -13,7 +13,8 @@ from tocsin.detect.make import Row, Rows, assets_of, later, make_alerts, one_ale
 from tocsin.detect.plan import Plan
 from tocsin.detect.rule import Operator, Rule, RuleKind
 from tocsin.detect.run import Queries, query_rows
-from tocsin.detect.told import Told, shape_of
+from tocsin.detect.shapes import shape_of
+from tocsin.detect.told import Told
 from tocsin.detect.windows import index_at, moment_of
 from tocsin.lake.engine import Limits, Window
 from tocsin.state.rules import LedgerRow

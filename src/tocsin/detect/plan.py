@@ -12,8 +12,9 @@ from tocsin.detect.alert import iso
 from tocsin.detect.recent import without_recency
 from tocsin.detect.rule import Operator, Rule, RuleKind, Windows
 from tocsin.detect.run import Queries, rule_error, stored_tables
+from tocsin.detect.shapes import Shape, shape_of
 from tocsin.detect.sieve import Sieve, sieves
-from tocsin.detect.told import Shape, Told, shape_of
+from tocsin.detect.told import Told
 from tocsin.state.rules import LedgerRow
 
 __all__ = ["Plan", "plan_of"]

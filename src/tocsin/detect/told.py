@@ -7,59 +7,19 @@ grow. A story is said once while the windows that show it overlap; apart in even
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from tocsin.base.errors import KqlError
 from tocsin.detect.alert import iso
 from tocsin.detect.make import Row, later, moment, row_entities, row_hash
 from tocsin.detect.rule import Rule
-from tocsin.kql import ast, parse
-from tocsin.kql.walk import walk
+from tocsin.detect.shapes import TIMES, Shape
 
-__all__ = ["Shape", "Told", "shape_of"]
+__all__ = ["Told"]
 
 REMEMBERED = timedelta(days=30)
 """How long what was said is known, by the scheduler's clock."""
 _MOST = 5_000
-_TIMES = ("TimeGenerated", "Timestamp")
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What a query's results are: groups of rows or rows, whether groups are by time, and the columns that name a group."""
-
-    groups: bool = False
-    by_time: bool = False
-    keys: tuple[str, ...] = ()
-
-
-def shape_of(query: str) -> Shape:
-    """The shape of a query's results, by its last `summarize`."""
-    try:
-        tree = parse(query)
-    except (KqlError, RecursionError):
-        return Shape()
-    last = tree.statements[-1] if tree.statements else None
-    value = last.value if isinstance(last, ast.ExpressionStatement) else None
-    if not isinstance(value, ast.Pipeline):
-        return Shape()
-    for operator in reversed(value.operators):
-        if isinstance(operator, ast.Summarize):
-            by_time = any(isinstance(n, ast.Name) and n.name in _TIMES for e in operator.by for n in walk(e))
-            keys: list[str] = []
-            for key in operator.by:
-                if any(isinstance(n, ast.Name) and n.name in _TIMES for n in walk(key)):
-                    continue
-                if isinstance(key, ast.Name):
-                    keys.append(key.name)
-                elif isinstance(key, ast.Named):
-                    keys.extend(key.names)
-                else:
-                    return Shape(True, by_time)
-            return Shape(True, by_time, tuple(keys))
-    return Shape()
 
 
 class Told:
@@ -157,7 +117,7 @@ class Told:
 
 
 def _timed(row: Row) -> bool:
-    return any(moment(row.get(n)) is not None for n in _TIMES)
+    return any(moment(row.get(n)) is not None for n in TIMES)
 
 
 def _newest(known: dict[str, datetime]) -> dict[str, datetime]:
@@ -167,10 +127,13 @@ def _newest(known: dict[str, datetime]) -> dict[str, datetime]:
 
 
 def _story(rule: Rule, row: Row, shape: Shape) -> str:
-    """What a result is about: the group that it counts, else its entities, else its texts."""
+    """What a result is about: the group that it counts, as far as it shows which, else its entities, else its texts."""
     if shape.keys and all(k in row for k in shape.keys):
         return row_hash({k: row[k] for k in shape.keys})
+    group = {k: row[k] for k in shape.shown if k in row}
+    if group and shape.whole:
+        return row_hash(group)
     entities = row_entities(rule, row)
     if entities:
-        return row_hash({"e": sorted(f"{e.type}:{e.label.lower()}" for e in entities)})
+        return row_hash({**group, "e": sorted(f"{e.type}:{e.label.lower()}" for e in entities)})
     return row_hash({k: v for k, v in row.items() if isinstance(v, str) and moment(v) is None})
