@@ -84,3 +84,5 @@ def test_each_alert_of_a_sensor_is_said_whichever_comes_first(first: int) -> Non
         for n, name in enumerate(names)
     ]  # fmt: skip
     assert said(sensor, [rows[first]], rows) == [[first], [1 - first]]
+    # The border of a window lay between the two: the first is in a window that the other isn't in.
+    assert said(sensor, [rows[first]], rows, rows, step=sensor.frequency) == [[first], [1 - first], []]
