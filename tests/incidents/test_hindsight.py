@@ -186,7 +186,7 @@ def works(desk: IncidentDesk, rng: random.Random) -> None:
             desk.move(unit, some, alerts[:1], None, reason="", actor=Actor("anna"))
 
 
-@pytest.mark.parametrize("seed", [11, 14, 28, 29, 32])
+@pytest.mark.parametrize("seed", [11, 14, 28, 40, 54])
 def test_whatever_people_do_meanwhile_each_alert_is_in_one_incident_and_the_log_says_so(
     seed: int, tmp_path: Path
 ) -> None:

@@ -179,6 +179,29 @@ def test_tasks_come_along_into_an_incident_that_came_with_the_same_alerts(desk: 
         assert list(rebuild(unit, repair=False)) == []
 
 
+def test_what_came_and_went_with_the_same_alerts_is_nobody_s_redirect(desk: IncidentDesk) -> None:
+    """The third incident empties into one that these alerts open, and that into another that they open: links lead to the last."""
+    _, _, three = ids(desk)
+    people = [Entity.account(f"CONTOSO\\p{n}") for n in range(3)]
+    hosts = [Entity.host(f"new{n}.contoso.com") for n in range(2)]
+    change(desk, three, add_tags=["vip"])
+    desk.add(
+        [
+            alert("x", -9, hosts[0], people[0]),
+            alert("x3", 1, hosts[0], people[0], WS3, severity="High"),
+            alert("y", -15, hosts[1], people[1]),
+            alert("yx", 2, hosts[0], people[0], hosts[1], people[1], severity="High"),
+        ]
+    )
+    last = desk.get(three)["redirect_to"]
+    assert (members(desk, last), desk.get(last)["status"]) == (["y", "x", "x3", "yx", "c1"], "New")
+    assert "vip" in desk.get(last)["tags"]
+    assert {i["id"] for i in desk.page(statuses=("Redirected",))["items"]} == {three}
+    with desk._state.read() as unit:
+        assert unit.incidents.require(three).redirect_to == last
+        assert list(rebuild(unit, repair=False)) == []
+
+
 def test_what_a_pattern_said_stays_where_somebody_moved_it(state: State) -> None:
     desk = IncidentDesk(state)
     stages = ("Collection", "Exfiltration")

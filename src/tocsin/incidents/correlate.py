@@ -90,7 +90,7 @@ class Correlator:
             apart=apart,
         )
         self.hindsight = Hindsight()
-        self.handled: Handled = lambda _incidents: ()
+        self.handled: Handled = lambda _incidents, _came: ()
         """Which of the incidents anybody has touched that it doesn't see: looking back leaves them as they are."""
         self._regrouped = Regrouped()
         self._since_tidy = 0

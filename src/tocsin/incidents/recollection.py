@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -195,10 +195,13 @@ class Recollection:
         with self._state.read() as unit:
             return load.load_resting(unit, incident_id)
 
-    def _handled(self, incident_ids: Collection[str]) -> Collection[str]:
-        """Those that people or automation have done anything about."""
+    def _handled(self, incident_ids: Collection[str], came: Mapping[str, str]) -> Collection[str]:
+        """Those that people or automation have done anything about, and those to which alerts of such a one `came` that isn't written yet."""
         with self._state.read() as unit:
-            return unit.incidents.history.handled(incident_ids, source=store.CORRELATION, but=store.JUDGE)
+            from_where = unit.incidents.holders(list(came))
+            every = {*incident_ids, *from_where.values()}
+            touched = unit.incidents.history.handled(every, source=store.CORRELATION, but=store.JUDGE)
+        return {*touched, *(came[a] for a, i in from_where.items() if i in touched)}
 
     def _since(self, unit: Unit) -> datetime:
         """What an incident's last event must not be older than for alerts to join it: what memory would not have forgotten yet."""

@@ -16,18 +16,18 @@ from tocsin.incidents.score import Past
 
 __all__ = ["Handled", "regroup"]
 
-Handled = Callable[[Collection[str]], Collection[str]]
-"""Which of some incidents anybody has touched."""
+Handled = Callable[[Collection[str], Mapping[str, str]], Collection[str]]
+"""Which of some incidents anybody has touched, or hold an alert of one that somebody has: it is told where the alerts are that came just now."""
 
 
 def regroup(joiner: Joiner, hindsight: Hindsight, handled: Handled) -> tuple[list[IncidentChange], Regrouped]:
     """Looks back now: the changes that people see, and all that changed. An incident keeps its id as long as the alert that opened it opens one. One
     whose opening alert belongs to another incident now is merged into that; one that has lost alerts keeps the others."""
     held = joiner.held
-    moved = dict(joiner.moved)
-    joiner.moved.clear()
     signs = hindsight.recent(joiner.learned.newest)
     loose = _regroupable(joiner, signs, handled)
+    moved = dict(joiner.moved)
+    joiner.moved.clear()
     was, company = {c.id: c.incident for c in loose}, {a: c.company for c in loose for a in c.alerts}
     again = {linked.alert.id: linked for i in was.values() for linked in i.alerts}
     for incident_id in was:
@@ -75,7 +75,7 @@ def _regroupable(joiner: Joiner, signs: Collection[str], handled: Handled) -> li
     """The incidents of these alerts that nobody has touched, of which everything is remembered."""
     held = joiner.held
     found = list(dict.fromkeys(i for a in signs if (i := held.alerts.get(a)) is not None))
-    touched = frozenset(handled(found))
+    touched = frozenset(handled(found, {a: i for a in joiner.moved if (i := held.alerts.get(a)) is not None}))
     return [
         c
         for c in (held.woken(i) for i in found if i not in touched)

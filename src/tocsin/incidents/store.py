@@ -38,13 +38,17 @@ def save(unit: Unit, correlator: Correlator, changes: Sequence[Change]) -> None:
     """
     moved, regrouped = correlator.take_moved(), correlator.take_regrouped()
     absorbed = {c.absorbed.id: c.absorbed for c in changes if c.absorbed is not None}
+    rows = unit.incidents.several(
+        [*(i.id for i, _ in moved.values()), *(c.incident.id for c in changes), *regrouped.incidents, *absorbed],
+        lock=True,
+    )
+    changes = [_to_the_end(c, correlator, rows) for c in changes]
     touched: dict[str, Incident] = {i.id: i for i, _ in moved.values()}
     touched.update({c.incident.id: c.incident for c in changes})
     touched.update({i: made for i in sorted(regrouped.incidents) if (made := correlator.get(i)) is not None})
     holders = unit.incidents.holders(
         [*regrouped.withdrawn, *(a.alert.id for _, linked in moved.values() for a in linked)]
     )
-    rows = unit.incidents.several([*touched, *absorbed], lock=True)
     _number(unit, [a.alert for _, linked in moved.values() for a in linked if a.alert.id not in holders])
     left: defaultdict[str, list[str]] = defaultdict(list)
     for incident, linked in moved.values():
@@ -80,6 +84,18 @@ def save(unit: Unit, correlator: Correlator, changes: Sequence[Change]) -> None:
     if (at := hindsight.at) != hindsight.kept:
         unit.kv.set(LOOKED_BACK, list(at))
         unit.afterwards(partial(hindsight.is_kept, at))
+
+
+def _to_the_end(change: Change, correlator: Correlator, rows: Mapping[str, IncidentRow]) -> Change:
+    """A merge into an incident that came with these alerts and went with them, into another: nobody ever sees it, and links lead where that led."""
+    target, emptied = change.incident, change.absorbed
+    if emptied is None or not emptied.alerts or target.status is not Status.REDIRECTED or target.id in rows:
+        return change
+    there = correlator.holding(emptied.alerts[0].alert.id)
+    if there is None:
+        return change
+    emptied.redirect(there.id)
+    return replace(change, incident=there)
 
 
 def _number(unit: Unit, alerts: Iterable[Alert]) -> None:
