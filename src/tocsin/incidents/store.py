@@ -62,8 +62,13 @@ def save(unit: Unit, correlator: Correlator, changes: Sequence[Change]) -> None:
     for change in changes:
         if change.absorbed is not None:
             # An alert that came with this very batch may have passed through it: it was never there as far as anybody saw.
-            held = unit.incidents.alert_ids(change.absorbed.id)
-            change.absorbed.alerts = [a for a in change.absorbed.alerts if a.alert.id in held]
+            # Looking back may have taken some away before the merge: it had them as far as anybody saw.
+            gone, row = change.absorbed, rows.get(change.absorbed.id)
+            if gone.id in regrouped.incidents and row is not None:
+                gone.alerts = from_row(row, unit.incidents.alerts_of(gone.id)).alerts
+            else:
+                held = unit.incidents.alert_ids(gone.id)
+                gone.alerts = [a for a in gone.alerts if a.alert.id in held]
             saving.take_over(change.incident, change.absorbed)
     nameless = [i for i in touched.values() if i.promoted and not saving.was_shown(i)]
     for incident in nameless:
