@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from tests.incidents.test_correlate import T0, WS1, WS2, alert
 from tocsin.base.clock import ManualClock
 from tocsin.base.errors import UsageError
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.life import Actor
-from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, incidents
+from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, incident_marks, incidents
 from tocsin.state.incident_cursor import BY
 from tocsin.tables import Entity
 
@@ -170,6 +171,8 @@ def test_counts_are_of_what_the_other_filters_leave(queue: IncidentDesk) -> None
     page = queue.page(severities=("High",), statuses=("New",), limit=3)
     assert (page["total"], len(page["items"])) == (10, 3)
     assert page["counts"] == {"status": {"New": 10}, "severity": {"High": 10, "Medium": 10}, "owner": {"": 10}}
+    with queue._state.write() as unit:
+        unit.users.add("ann", "Ann", "x", ["Reader"])
     assert queue.page(owner="ann")["counts"]["owner"] == {"": 20}
     assert queue.page(text="ws07")["counts"]["severity"] == {"Medium": 1}
 
@@ -181,6 +184,8 @@ FILTERS = st.fixed_dictionaries(
         "owner": st.sampled_from(["", "ann", "none", "ann,none", "nobody there"]),
         "classification": st.sampled_from(["", "TruePositive", "none"]),
         "tag": st.sampled_from(["", "vip", "lab,vip", "never"]),
+        "tactics": st.sampled_from([(), ("Execution",), ("Impact", "Execution"), ("Persistence",)]),
+        "products": st.sampled_from([(), ("Sysmon",)]),
         "text": st.sampled_from(["", "contoso", "ws1", "contoso zz", "zz", "#7"]),
         "since": st.sampled_from([None, T0 + timedelta(hours=5)]),
         "until": st.sampled_from([None, T0 + timedelta(hours=9)]),
@@ -209,7 +214,8 @@ def varied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Varied]:
                 severity_rank=n % 4, priority=n % 6, status=("New", "New", "InProgress", "Resolved", "Redirected")[n % 5],
                 owner=("ann", None, "bob")[n % 3], classification=(None, "TruePositive", "FalsePositive", None)[n % 4], determination=None,
                 first=moment, last=moment, created=T0, updated=T0 + timedelta(minutes=n % 9), alert_count=1, severity_override=None,
-                title_override=None, redirect_to=None, promoted=bool(n % 11), search="\n".join(texts), payload={},
+                title_override=None, redirect_to=None, promoted=bool(n % 11), search="\n".join(texts),
+                payload={"tactics": [t for t, every in (("Execution", 2), ("Impact", 3)) if n % every == 0], "products": ["Sysmon"] if n % 5 else []},
                 tags=tuple(t for t, every in (("vip", 4), ("lab", 5)) if n % every == 0),
             )
         )  # fmt: skip
@@ -238,6 +244,7 @@ def test_however_few_are_left_a_page_is_what_was_asked_for(
     with pytest.MonkeyPatch.context() as patch:
         for name, bound in zip(("FEW", "_SOME"), bounds, strict=True):
             patch.setattr(incidents, name, bound)
+        patch.setattr(incident_marks, "FEW", bounds[0])
         with state.read() as unit:
             page, total = unit.incidents.page(wanted, sort=sort, descending=descending, limit=10, offset=offset)
             counts = unit.incidents.counts(wanted)
@@ -268,6 +275,38 @@ def test_of_a_search_that_many_match_so_many_are_counted_and_the_page_is_right(
     assert [r.number for r in page] == [r.number for r in matching]
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"tag": "vip"},
+        {"tag": "vip,lab", "owner": "ann"},
+        {"tactics": ("Execution",)},
+        {"tag": "lab", "products": ("Sysmon",)},
+    ],
+)
+def test_what_very_many_have_is_counted_without_looking_into_rows(
+    varied: Varied, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]
+) -> None:
+    """A tag that a third of half a million has: from an index of what holds it into one of what is counted (SQLite)."""
+    monkeypatch.setattr(incidents, "FEW", 1)
+    monkeypatch.setattr(incident_marks, "FEW", 1)
+    wanted = IncidentFilter(**asked)
+    with varied.state.read() as unit:
+        said: list[tuple[str, Any]] = []
+        event.listen(unit.connection, "before_cursor_execute", lambda *a: said.append((a[2], a[3])))
+        counts = unit.incidents.counts(wanted)
+        counted = [(sql, given) for sql, given in said if "GROUP BY" in sql]
+        assert counted
+        for sql, given in counted:
+            plan = [line for *_, line in unit.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", given)]
+            looked = [line for line in plan if " incidents" in line]
+            assert looked == ["SEARCH incidents USING COVERING INDEX ix_incidents_counted (id=?)"]
+            assert not [line for line in plan if "SCAN" in line and "held" not in line]
+    assert sum(counts["status"].values()) == sum(
+        _matches(r, replace(wanted, statuses=("New", "InProgress", "Resolved"))) for r in varied.rows
+    )
+
+
 def _matches(row: IncidentRow, wanted: IncidentFilter) -> bool:
     def named(value: str | None, names: str) -> bool:
         return not names or (value or "none") in names.split(",")
@@ -280,6 +319,10 @@ def _matches(row: IncidentRow, wanted: IncidentFilter) -> bool:
         and named(row.owner, wanted.owner)
         and named(row.classification, wanted.classification)
         and (not wanted.tag or any(t in wanted.tag.split(",") for t in row.tags))
+        and all(
+            not asked or set(asked) & set(row.payload[name])
+            for name, asked in (("tactics", wanted.tactics), ("products", wanted.products))
+        )
         and (wanted.since is None or row.last >= wanted.since)
         and (wanted.until is None or row.last <= wanted.until)
         and (text == f"#{row.number}" if text.startswith("#") else all(w in row.search for w in text.split()))

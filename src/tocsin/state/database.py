@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -270,6 +271,7 @@ def _engine(where: str | Path) -> Engine:
             engine = create_engine(
                 url, connect_args={"timeout": BUSY_SECONDS}, pool_size=8, max_overflow=32, pool_timeout=30, **options
             )
+            engine.dialect.statement_compiler = _SqliteCompiler
             event.listen(engine, "connect", _sqlite_connect)
             event.listen(engine, "begin", _sqlite_begin)
             return engine
@@ -281,6 +283,14 @@ def _engine(where: str | Path) -> Engine:
         ) from error
     except OSError as error:
         raise StateError(f"The state database can't be made: {error.strerror}", place=Place(given)) from error
+
+
+class _SqliteCompiler(SQLiteCompiler):
+    """Writes the hint of a table after its name: SQLite takes an index there (https://sqlite.org/lang_indexedby.html)."""
+
+    def get_from_hint_text(self, table: Any, text: str | None) -> str | None:  # noqa: ARG002 - the signature is SQLAlchemy's
+        """See SQLCompiler."""
+        return text
 
 
 def _private_file(path: str | None) -> None:

@@ -5,7 +5,8 @@ A projection of the row, written with it (`IncidentWrites`, `Incidents.put`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +23,8 @@ __all__ = ["FEW", "KINDS", "IncidentMarks"]
 KINDS = ("tactic", "product", "type")
 """What a mark may be of; "type" is an entity's."""
 
+_MEMBERS: Mapping[str, str] = {"tactic": "tactics", "product": "products", "type": "entity_types"}
+"""What a filter calls several of a kind."""
 _TOGETHER = 500
 _LONGEST = 256
 FEW = 5_000
@@ -37,13 +40,18 @@ def marks_of(row: IncidentRow) -> set[tuple[str, str]]:
 
 
 def _kinds(wanted: IncidentFilter) -> Iterator[tuple[str, Sequence[str]]]:
-    for kind, values in zip(KINDS, (wanted.tactics, wanted.products, wanted.entity_types), strict=True):
-        if values:
+    for kind, name in _MEMBERS.items():
+        if values := getattr(wanted, name):
             yield kind, [v[:_LONGEST] for v in values]
 
 
 def _held(kind: str, values: Sequence[str]) -> Select[Any]:
     return select(incident_marks.c.incident_id).where(incident_marks.c.kind == kind, incident_marks.c.value.in_(values))
+
+
+def _distinct(held: Select[Any], values: Sequence[str]) -> Select[Any]:
+    """Each once; what has one value has it once."""
+    return held.distinct() if len(values) > 1 else held
 
 
 def _name(wanted: IncidentFilter) -> str:
@@ -79,6 +87,12 @@ class IncidentMarks(Repository):
             yield rows.c.priority >= wanted.least_priority
         if wanted.most_priority is not None:
             yield rows.c.priority <= wanted.most_priority
+
+    def many(self, wanted: IncidentFilter) -> Iterator[tuple[Select[Any], IncidentFilter]]:
+        """The ids of those that have what is asked, by each kind of marks, and what else the filter asks."""
+        for kind, values in _kinds(wanted):
+            others: dict[str, Any] = {_MEMBERS[kind]: ()}
+            yield _distinct(_held(kind, values), values), replace(wanted, **others)
 
     def few(self, wanted: IncidentFilter) -> bool:
         """Whether so few have what is asked that it pays to begin with them."""

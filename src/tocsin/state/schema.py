@@ -187,6 +187,8 @@ incidents = Table(
     Index("ix_incidents_promoted_title_last_number_status", "promoted", text(BY_TITLE), "last", "number", "status"),
     Index("ix_incidents_promoted_status_last_number", "promoted", "status", "last", "number"),
     Index("ix_incidents_queue_counts", "promoted", "status", "severity", "owner", "classification", "last", "id"),
+    # What has a tag or a mark is counted by it. Without `last`: most that alerts change leaves it alone.
+    Index("ix_incidents_counted", "id", "promoted", "status", "severity", "owner", "classification"),
     # What was found by text (`incident_search`, which revision 0005 makes) is counted by it.
     Index("ix_incidents_number_promoted_status_severity_owner", "number", "promoted", "status", "severity", "owner"),
     Index("ix_incidents_status_priority", "status", "priority"),
@@ -202,7 +204,7 @@ incident_tags = Table(
     Column("tag", Words(128), primary_key=True),
     Column("added", Instant, nullable=False),
     Column("added_by", Words(128), nullable=False),
-    Index("ix_incident_tags_tag", "tag"),
+    Index("ix_incident_tags_tag_incident_id", "tag", "incident_id"),
 )
 
 incident_marks = Table(
