@@ -38,6 +38,7 @@ PAGES = [
     ("sources-transforms", "/sources?tab=transforms", "text=Agreed with the works council"),
     ("sources-dead-letters", "/sources?tab=dead-letters", "table tbody tr"),
     ("settings-users", "/settings", "table tbody tr"),
+    ("settings-groups", "/settings?tab=groups", "table tbody tr"),
     ("settings-tokens", "/settings?tab=tokens", "table tbody tr"),
     ("settings-audit", "/settings?tab=audit", "table tbody tr"),
 ]
