@@ -44,28 +44,32 @@ def connected(
     *,
     options: Sequence[inspect.Parameter],
     opens: Opens,
-    text: Callable[[Any], None],
+    text: Callable[[Any], None] | None,
+    hidden: bool = False,
 ) -> Callable[[Body], Body]:
-    """Registers a command whose body gets what `opens` opens, called with the shared `options` by name. The decorated body stays as it is."""
+    """Registers a command whose body gets what `opens` opens, called with the shared `options` by name. The decorated body stays as it is.
+
+    `text` None: the body says itself what it has to say, and --json is its own if it has one.
+    """
 
     def register(body: Body) -> Body:
         own = list(inspect.signature(body, eval_str=True).parameters.values())[1:]
-        shared = [*options, option("as_json", AsJson, False)]
+        shared = [*options, *([] if text is None else [option("as_json", AsJson, False)])]
 
         def command(**given: Any) -> None:
-            as_json = given.pop("as_json")
+            as_json = text is not None and given.pop("as_json")
             with opens(**{o.name: given.pop(o.name) for o in options}) as there:
                 found = body(there, **given)
             if as_json:
                 print(json_text(found))
-            else:
+            elif text is not None:
                 text(found)
 
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *shared)]
         command.__name__, command.__doc__ = body.__name__, body.__doc__
         command.__annotations__ = {p.name: p.annotation for p in parameters}
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        app.command(name)(command)
+        app.command(name, hidden=hidden)(command)
         return body
 
     return register

@@ -19,7 +19,8 @@ import typer
 
 from tocsin.base.errors import UsageError, did_you_mean
 from tocsin.cli import incident_edit, incident_read, incident_weights
-from tocsin.cli.incident_desks import As, Ca, Data, Place, Server, TokenFile, open_desk
+from tocsin.cli.desk import Desk
+from tocsin.cli.incident_desks import Data, on_desk
 from tocsin.cli.output import json_text, say, spreadsheet_cell
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Which = Annotated[str, typer.Argument(help="An incident's number or id.")]
 
 
-@app.command("list")
+@on_desk(app, "list", text=None)
 def list_incidents(
-    data: Data = None,
+    desk: Desk,
     status: Annotated[
         str, typer.Option(help="Comma-separated: New, InProgress, Resolved, Redirected.")
     ] = "New,InProgress",
@@ -71,10 +72,6 @@ def list_incidents(
     ] = "priority",
     order: Annotated[str, typer.Option(help="desc or asc.")] = "desc",
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
-    user: As = "",
-    server: Server = "",
-    token_file: TokenFile = None,
-    ca: Ca = None,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, for a spreadsheet.")] = False,
 ) -> None:
@@ -89,8 +86,7 @@ def list_incidents(
     wanted |= {"tactic": tactic, "product": product, "entity": entity, "entity_type": entity_type}
     range_: dict[str, int | None] = {"min_priority": min_priority, "max_priority": max_priority}
     times = {"since": _moment("--since", since), "until": _moment("--until", until)}
-    with open_desk(Place(data, user, server, token_file, ca)) as desk:
-        found = desk.page(**wanted, **times, **range_, q=text, sort=sort, order=order, limit=limit)
+    found = desk.page(**wanted, **times, **range_, q=text, sort=sort, order=order, limit=limit)
     rows, total = found["items"], found["total"]
     if as_json:
         print(json_text({"items": rows, "total": total}))
@@ -148,25 +144,20 @@ def _moment(option: str, given: str) -> str | None:
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).isoformat()
 
 
-@app.command("show")
-def show(incident: Which, data: Data = None, server: Server = "", token_file: TokenFile = None, ca: Ca = None) -> None:
+@on_desk(app, "show", text=None)
+def show(desk: Desk, incident: Which) -> None:
     """Print one incident in full as JSON, as the API gives it."""
-    with open_desk(Place(data, "", server, token_file, ca)) as desk:
-        print(json_text(desk.show(incident)))
+    print(json_text(desk.show(incident)))
 
 
-@app.command("log")
+@on_desk(app, "log", text=None)
 def log(
+    desk: Desk,
     incident: Which,
-    data: Data = None,
-    server: Server = "",
-    token_file: TokenFile = None,
-    ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
     """Print what happened to an incident, in order: the log that everything else is made from."""
-    with open_desk(Place(data, "", server, token_file, ca)) as desk:
-        entries = desk.log(incident)
+    entries = desk.log(incident)
     for made in entries:
         if as_json:
             print(json_text(made, indent=None))
@@ -175,19 +166,15 @@ def log(
         say(f"{made['time']}  {version:6} {made['actor']:20} {made['kind']:14} {json_text(made['data'], indent=None)}")
 
 
-@app.command("preview")
-@app.command("neighbours", hidden=True)
+@on_desk(app, "preview", text=None)
+@on_desk(app, "neighbours", text=None, hidden=True)
 def neighbours(
+    desk: Desk,
     incident: Which,
-    data: Data = None,
-    server: Server = "",
-    token_file: TokenFile = None,
-    ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
     """Print what else would join an incident, and why or why not, and what people moved out of it, with the way back."""
-    with open_desk(Place(data, "", server, token_file, ca)) as desk:
-        found = desk.neighbours(incident)
+    found = desk.neighbours(incident)
     if as_json:
         print(json_text(found))
         return
@@ -222,21 +209,17 @@ def _say_moved(incident: str, moved: Mapping[str, Any]) -> None:
     say(f"{'':11}the way back: {back[moved['back']]}")
 
 
-@app.command("graph")
+@on_desk(app, "graph", text=None)
 def graph(
+    desk: Desk,
     incident: Which,
-    data: Data = None,
     graphml: Annotated[bool, typer.Option("--graphml", help="GraphML instead of JSON.")] = False,
-    server: Server = "",
-    token_file: TokenFile = None,
-    ca: Ca = None,
 ) -> None:
     """Print an incident's graph: its things, and the alerts that name two of them."""
     from tocsin.incidents.graph_export import graphml as written
 
-    with open_desk(Place(data, "", server, token_file, ca)) as desk:
-        found = desk.graph(incident)
-        name = f"incident-{desk.show(incident)['number']}" if graphml else ""
+    found = desk.graph(incident)
+    name = f"incident-{desk.show(incident)['number']}" if graphml else ""
     if graphml:
         sys.stdout.write(written(found, name))
     else:
@@ -268,24 +251,20 @@ def rebuild(
         raise typer.Exit(1)
 
 
-@app.command("metrics")
+@on_desk(app, "metrics", text=None)
 def metrics(
-    data: Data = None,
+    desk: Desk,
     start: Annotated[
         datetime | None, typer.Option("--from", help="Begin (UTC). Default: 30 days before the end.")
     ] = None,
     end: Annotated[datetime | None, typer.Option("--to", help="End (UTC). Default: now.")] = None,
     by: Annotated[str, typer.Option(help="Part by severity, status, owner, classification, product or tactic.")] = "",
-    server: Server = "",
-    token_file: TokenFile = None,
-    ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
     """Print times (MTTA, MTTR, closure, queue age) and counts of a period, from the log as it stood at its end."""
     until = end.replace(tzinfo=end.tzinfo or UTC) if end else datetime.now(UTC)
     since = start.replace(tzinfo=start.tzinfo or UTC) if start else until - timedelta(days=30)
-    with open_desk(Place(data, "", server, token_file, ca)) as desk:
-        found = desk.metrics(since, until, by)
+    found = desk.metrics(since, until, by)
     if as_json:
         print(json_text(found))
         return
@@ -307,15 +286,12 @@ def metrics(
         say(f"  {'closed as':10} {said or 'nothing closed'}")
 
 
-@app.command("export")
+@on_desk(app, "export", text=None)
 def export(
+    desk: Desk,
     incident: Which,
-    data: Data = None,
     pdf: Annotated[Path | None, typer.Option(help="Write a PDF that carries the data.")] = None,
     json_: Annotated[Path | None, typer.Option("--json", help="Write JSON; - prints it.")] = None,
-    server: Server = "",
-    token_file: TokenFile = None,
-    ca: Ca = None,
 ) -> None:
     """Write an incident's proof: all that belongs to it, with hashes that `verify` recomputes."""
     from tocsin.base.errors import UsageError
@@ -323,8 +299,7 @@ def export(
 
     if pdf is None and json_ is None:
         raise UsageError("Nothing to write.", code="INC0006", hint="Give --pdf FILE or --json FILE.")
-    with open_desk(Place(data, "", server, token_file, ca)) as desk:
-        made = desk.proof(incident, pdf=pdf is not None)
+    made = desk.proof(incident, pdf=pdf is not None)
     carried = attachment_of(made) if pdf is not None else made  # one moment's data in both files
     if json_ is not None:
         _write(json_, carried)
