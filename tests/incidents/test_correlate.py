@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tocsin.detect.alert import Alert
 from tocsin.incidents import Correlator, Incident, Status, incident_view, priority
+from tocsin.incidents.weights import CorrelationSettings
 from tocsin.tables import Entity
 
 T0 = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
@@ -208,3 +209,17 @@ def test_what_everybody_has_adds_nothing() -> None:
         if any(a.alert.id.startswith("al_a") for a in c.incident.alerts)
     ]
     assert not any("8.8.8.8" in r.text for r in found.reasons)
+
+
+def test_supporting_things_that_fade_count_up_to_their_limit_after_that() -> None:
+    """What they are worth now is limited, not what they were worth."""
+    settings = CorrelationSettings(weights={"hash": 22.0}, next_tactic=0, same_rule=0)
+    shared = (
+        Entity("FileHash", {"Algorithm": "SHA256", "Value": "ab" * 32}),
+        Entity("Account", {"Name": "ann"}),
+        Entity("IP", {"Address": "10.0.0.5"}),
+    )
+    correlator = Correlator(settings=settings)
+    correlator.add([alert("a", 0, *shared), alert("b", 210, *shared)])
+    (incident,) = correlator.incidents
+    assert sorted(round(r.weight) for r in incident.alerts[1].linked_by) == [0, 10, 10, 21]

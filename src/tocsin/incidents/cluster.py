@@ -29,6 +29,7 @@ _MOST_OWNERS = 16
 __all__ = [
     "Cluster",
     "Moments",
+    "Outline",
     "Reader",
     "Resting",
     "Worth",
@@ -48,6 +49,10 @@ Resting = tuple[str, float, float, bool, tuple[EntityKey, ...], tuple[str, ...],
 """A cluster at rest: its id, its first and last moment, whether it may be joined, its keys, its alerts' ids, and the rest of it.
 Tuples of plain values and of such tuples, because Python's collection of garbage looks at those once and never again."""
 
+
+Outline = tuple[float, float, bool, Iterable[EntityKey], tuple[int, tuple[float, ...]] | None, int]
+"""What one looks at first: when the first and the last event were, whether anything may join it, its keys, `Cluster.only`, and of how many hosts and
+accounts it is."""
 
 Reader = Callable[[str], Incident]
 """Gives the incident of an id from where it is kept."""
@@ -366,11 +371,11 @@ def _unpacked(several: bytes) -> tuple[dict[EntityKey, Moments] | None, dict[Ent
     return keys, {key: Alias.from_dict(alias) for key, alias in known}
 
 
-def outline(held: Cluster | Resting) -> tuple[float, float, bool, Iterable[EntityKey]]:
-    """What one looks at first, awake or at rest: when its first and its last event were, whether anything may join it, its keys."""
+def outline(held: Cluster | Resting) -> Outline:
+    """What one looks at first, awake or at rest."""
     if isinstance(held, Cluster):
-        return held.first, held.last, held.joinable and held.open, held.things.keys()
-    return held[1:5]
+        return held.first, held.last, held.joinable and held.open, held.things.keys(), held.only, len(held.company)
+    return (*held[1:5], held[6][3], len(held[6][8]))
 
 
 def parts_of(held: Cluster | Resting) -> tuple[str, Iterable[EntityKey], Iterable[str]]:

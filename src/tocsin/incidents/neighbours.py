@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from operator import itemgetter
 
 from tocsin.incidents.cluster import Cluster, outline
 from tocsin.incidents.held import Held
@@ -77,21 +76,20 @@ class Neighbours:
             if reach > furthest:
                 furthest = reach
                 far.clear()
-            near: list[tuple[str, float, float, bool, Iterable[EntityKey]]] = []
+            near: list[str] = []
             for incident_id in holders:
                 if incident_id in seen or incident_id in far:
                     continue
                 outlined = outline(self._held.clusters[incident_id])
                 if outlined[1] < side.first - reach or outlined[0] > side.last + reach:
                     far.add(incident_id)  # to be joined by this; another key may reach further
-                else:
-                    near.append((incident_id, *outlined))
-                    seen.add(incident_id)
-            near.sort(key=itemgetter(0))
-            for incident_id, first, last, takes, held in near:
-                if takes and (whole or self._scorer.could_join(side, held, first, last, now)):
-                    other = self._held.woken(incident_id)
-                    yield other, self._scorer.score(side, other, now)
+                    continue
+                seen.add(incident_id)
+                if outlined[2] and (whole or self._scorer.could_join(side, outlined, now)):
+                    near.append(incident_id)
+            for incident_id in sorted(near):
+                other = self._held.woken(incident_id)
+                yield other, self._scorer.score(side, other, now)
 
     def _tips(self, key: EntityKey, holders: Collection[str]) -> bool:
         """Whether a supporting key is held by so few that it says anything."""

@@ -10,10 +10,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import NamedTuple
 
 from tocsin.detect.alert import TACTICS
 from tocsin.incidents.background import Background, chance
-from tocsin.incidents.cluster import Cluster, Worth, nearest, owners_of, worth_of
+from tocsin.incidents.cluster import Cluster, Outline, Worth, nearest, owners_of, worth_of
 from tocsin.incidents.company import Company
 from tocsin.incidents.model import spaced
 from tocsin.incidents.sharing import Part, Score
@@ -82,6 +83,22 @@ _NO_AGE = _Age(0.0, 0.0, 0.0, False, Worth.NOISY)
 _NOTHING = Score(0.0, joins=False)
 
 
+class _Most(NamedTuple):
+    """What shared keys are worth at most: those that age like places and what of such only supports, everything else and what of that only
+    supports; and the seconds beyond which none of them is worth the anchor."""
+
+    places: float
+    supporting_places: float
+    others: float
+    supporting: float
+    reach: float
+
+    @property
+    def all(self) -> float:
+        """The points of all of them."""
+        return self.places + self.supporting_places + self.others + self.supporting
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Past:
     """An alert that is looked at with hindsight: when it came, and the hosts and accounts of the incident that held it until then. What all of them
@@ -115,7 +132,8 @@ class Scorer:
         """Whether nothing is known yet of how often places give alerts."""
         self._fleet = 0
         """How many machines there are; 0 while alerts don't come from machines all over."""
-        self._worth_of: dict[tuple[str, bool, frozenset[EntityKey]], tuple[float, float, float]] = {}
+        self._most_of: dict[tuple[str, bool, frozenset[EntityKey], int], _Most] = {}
+        self._least_rates: dict[tuple[frozenset[EntityKey], int], float] = {}
         self._slowest = {False: self._context, True: max(self._context, self._both_high)}
         """By whether both sides may be High: the half life of a place."""
         self._reach = {
@@ -153,41 +171,67 @@ class Scorer:
         half = context if _family((kind,)) in CONTEXT else self._artefact
         return min(self._horizon, self._grace + half * math.log2(points / self._settings.anchor))
 
-    def could_join(self, one: Cluster, keys: Iterable[EntityKey], first: float, last: float, now: float) -> bool:
-        """Whether `score` could give a join at all with one that holds those keys from `first` to `last`: what both hold must be worth enough after
-        the least time that can lie between them, and one thing the anchor. Most that are looked at share too little, and to see that costs far
-        less than a score."""
+    def could_join(self, one: Cluster, other: Outline, now: float) -> bool:
+        """Whether `score` could give a join at all: what both hold must be worth enough after the least time that can lie between them, and one
+        thing the anchor. Most that are looked at share too little, and to see that costs far less than a score."""
         self._keep_up(now)
-        high, shared = one.may_be_high, frozenset(one.things.keys() & keys)
-        known = self._worth_of.get((one.id, high, shared))
-        if known is None:
-            known = self._worth_of[one.id, high, shared] = self._most(one, shared, now)
-        places, others, reach = known
-        gap = max(one.first - last, first - one.last)
-        if gap > reach + 1.0:
+        first, last, _, keys, only, names = other
+        both = None if one.only is None or only is None else (worth_of(one.only[0]), worth_of(only[0]))
+        high = one.may_be_high if both is None else max(both) == Worth.HIGH
+        shared = frozenset(one.things.keys() & keys)
+        most = self._most_of.get((one.id, high, shared, names))
+        if most is None:
+            most = self._most_of[one.id, high, shared, names] = self._most(one, shared, now, names=names, high=high)
+        least = self._settings.threshold - _ROUNDING
+        if most.all < least:
+            return False
+        gap = max(one.first - last, first - one.last, 0.0)
+        if gap > most.reach + 1.0:
             return False
         late = max(gap - self._grace, 0.0)
-        most = places * 0.5 ** (late / self._slowest[high]) + others * 0.5 ** (late / self._artefact)
-        return bool(most >= self._settings.threshold - _ROUNDING)
+        there, elsewhere = 0.5 ** (late / self._slowest[high]), 0.5 ** (late / self._artefact)
+        if both is not None and not self._new:
+            there *= self._share_at_most(shared, both, gap)
+        supporting = min(most.supporting_places * there + most.supporting * elsewhere, self._settings.support)
+        return bool(most.places * there + most.others * elsewhere + supporting >= least)
 
-    def _most(self, one: Cluster, shared: frozenset[EntityKey], now: float) -> tuple[float, float, float]:
-        """What shared keys are worth at most if no time has passed and nothing else speaks against them: those that age like places, and everything
-        else; and the seconds beyond which none of them is worth the anchor."""
+    def _most(self, one: Cluster, shared: frozenset[EntityKey], now: float, *, names: int, high: bool) -> _Most:
+        """What keys that are shared with one of so many hosts and accounts are worth at most if no time has passed and nothing else speaks against
+        them."""
         parts: dict[bool, dict[Thing, Part]] = {True: {}, False: {}}
         for key in shared:
-            points = self._points.get(key[0], 0.0) * self._rarity(key, now)[0]
+            rarity, _ = self._rarity(key, now, one.company, unknown=names)
+            points = self._points.get(key[0], 0.0) * rarity
             thing = one.things[key]
-            if points:
+            if points and rarity >= _TELLING:
                 # A thing that anything but a supporting key names is held to be worth its best key without support's limit.
                 of = parts[_family(key) in CONTEXT]
                 kind, held = key[0], of.get(named := _one_name(thing))
                 if held is not None:
                     kind, points = (held.kind if kind in SUPPORT else kind), max(points, held.points)
                 of[named] = Part(thing, kind, points, 0, False)
-        places, others = (_at_most(parts[c].values(), self._settings.support) for c in (True, False))
-        others += self._settings.next_tactic + self._settings.same_rule
-        anchors = (self.reach(key, high=one.may_be_high) for key in shared if self.may_anchor(key, now))
-        return places, others, max(anchors, default=float("-inf"))
+        places, others = (tuple(parts[context].values()) for context in (True, False))
+        anchors = (self.reach(key, high=high) for key in shared if self.may_anchor(key, now))
+        return _Most(
+            places=_at_most(p for p in places if p.kind not in SUPPORT),
+            supporting_places=_at_most(p for p in places if p.kind in SUPPORT),
+            others=_at_most(p for p in others if p.kind not in SUPPORT)
+            + self._settings.next_tactic
+            + self._settings.same_rule,
+            supporting=_at_most(p for p in others if p.kind in SUPPORT),
+            reach=max(anchors, default=float("-inf")),
+        )
+
+    def _share_at_most(self, shared: frozenset[EntityKey], both: tuple[int, int], gap: float) -> float:
+        """What of two alerts of these worths, no nearer than the gap, is left at most at any place that they share: see `_by_chance`."""
+        worth = max(both)
+        rate = self._least_rates.get((shared, worth))
+        if rate is None:
+            places = [k for k in shared if _family(k) in CONTEXT and self._points.get(k[0], 0.0)]
+            rate = min((self._rate(k, worth, frozenset()) for k in places), default=0.0)
+            self._least_rates[shared, worth] = rate
+        news = math.log(max(chance(rate, gap), _LEAST_LUCK)) / self._bits
+        return min(1.0, self._share[both[0]] * self._share[both[1]] * news)
 
     def supports(self, key: EntityKey) -> bool:
         """Whether that kind of thing supports joins without making any."""
@@ -319,14 +363,16 @@ class Scorer:
         as_of = now, self._company.changes, self.past
         if as_of != self._known_as_of:
             self._known.clear()
-            self._worth_of.clear()
+            self._most_of.clear()
             self._rates.clear()
+            self._least_rates.clear()
             self._known_as_of = as_of
             self._new = self._background is not None and not self._background.observed(now)
             self._fleet = self._background.fleet(now) if self._background is not None else 0
 
-    def _rarity(self, key: EntityKey, now: float, *sides: frozenset[str]) -> tuple[float, int]:
-        """What a thing's degree leaves of its points, and the degree. `sides`: the hosts and accounts of what is compared.
+    def _rarity(self, key: EntityKey, now: float, *sides: frozenset[str], unknown: int = 0) -> tuple[float, int]:
+        """What a thing's degree leaves of its points, and the degree. `sides`: the hosts and accounts of what is compared; where so many more of them
+        are `unknown`, what is left at most.
 
         Asked for the same keys again and again while an alert is looked at.
         """
@@ -341,9 +387,9 @@ class Scorer:
             # What came within the hour counts where that is elsewhere, with hosts and accounts of neither side.
             if self.past is not None:
                 sides = (*sides, self.past.company)
-            degree = max(degree, len(lately.difference(*sides)))
+            degree = max(degree, len(lately.difference(*sides)) - unknown)
             if degree > self._settings.hub_degree and of_them:
-                machines = max(machines, len(of_them.difference(*sides)))
+                machines = max(machines, len(of_them.difference(*sides)) - unknown)
         return self._left_by(key, degree, machines), degree
 
     def _counted(self, key: EntityKey, now: float) -> tuple[int, int, frozenset[str], frozenset[str]]:
@@ -416,20 +462,16 @@ def _weighed(parts: object, support: float) -> tuple[tuple[Part, float], ...]:
     return tuple(found)
 
 
-def _at_most(parts: Iterable[Part], support: float) -> float:
+def _at_most(parts: Iterable[Part]) -> float:
     """No less than the parts can add, whichever of them turn out to be of the kind `_PLACE`: of hosts, accounts and addresses two of a type may then
     count in full."""
-    total, left = 0.0, support
+    total = 0.0
     of_type: dict[str, int] = {}
     for part in sorted(parts, key=lambda p: -p.points):
         kind = _ONE_OF.get(part.thing[0], part.thing[0])
         nth = of_type.get(kind, 0)
         of_type[kind] = nth + 1
-        points = part.points * _FURTHER ** (nth // 2 if kind in _WHERE else nth)
-        if part.kind in SUPPORT:
-            points = min(points, left)
-            left -= points
-        total += points
+        total += part.points * _FURTHER ** (nth // 2 if kind in _WHERE else nth)
     return total
 
 
