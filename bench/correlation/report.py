@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bench.correlation import pairs, single, truth, tune
+from bench.correlation import pairs, single, stranger_report, truth, tune
 from bench.correlation.datasets import Dataset, datasets
 
 __all__ = ["document"]
@@ -35,7 +35,14 @@ def document() -> str:
     tune.remember_signatures()
     everything = datasets()
     made = groups(everything)
-    parts = (_head(), _single(everything), _pairs(made), _harder(everything), _tuning(made["tuning"]))
+    parts = (
+        _head(),
+        _single(everything),
+        _pairs(made),
+        _harder(everything),
+        stranger_report.section(everything),
+        _tuning(made["tuning"]),
+    )
     return "\n".join(line for part in parts for line in part) + "\n"
 
 
