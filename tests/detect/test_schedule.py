@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -479,6 +480,33 @@ def test_alerts_that_could_not_be_saved_are_said_again() -> None:
         house.pass_(seconds=2)
     house.ledger.fail = False
     assert numbers(house.pass_(minutes=10)) == [0]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_rule_that_is_replaced_while_it_runs_says_everything_once(fails: bool) -> None:
+    """What the run had said and couldn't save is said under the new name; what it saved isn't said again."""
+    house = House(settings=EAGER)
+    house.start(rule())
+    house.scheduler.tick()
+    house.arrive()
+    tables, row_wise, rows = house.queries.functions["all"]
+
+    def replacing(found: Mapping[str, Rows]) -> Rows:
+        house.scheduler.set_rules([rule(name="renamed")])
+        return rows(found)
+
+    house.queries.functions["all"] = tables, row_wise, replacing
+    house.ledger.fail = fails
+    with pytest.raises(StateError) if fails else nullcontext():
+        assert [a.rule for a in house.pass_(seconds=2)] == ["all"]
+    house.ledger.fail = False
+    house.queries.functions["all"] = tables, row_wise, rows
+    house.arrive()
+    after = house.pass_(minutes=10)
+    assert {a.rule for a in after} == {"renamed"}
+    assert numbers(after) == ([0, 1] if fails else [1])
+    house.scheduler.set_rules([])
+    assert house.pass_(minutes=10) == []
 
 
 def test_health_says_window_rows_and_alerts() -> None:

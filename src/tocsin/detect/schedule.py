@@ -26,6 +26,7 @@ from tocsin.detect.rule import Rule, RuleKind, Windows
 from tocsin.detect.run import Queries, defect
 from tocsin.detect.turns import Job, RuleLedger, ScheduleSettings, Turns, aware
 from tocsin.detect.windows import moment_of
+from tocsin.state.rules import LedgerRow
 from tocsin.tables.own import own
 
 __all__ = ["Job", "RuleLedger", "ScheduleSettings", "Scheduler"]
@@ -61,27 +62,27 @@ class Scheduler(Turns):
         self._lock = threading.Lock()
         self._plans: dict[str, Plan] = {}
         self._running: set[str] = set()
+        self._coming: dict[str, Rule] = {}
+        """Rules that were replaced while they ran: their plans are made when the run has ended, of what it left."""
 
     # ------------------------------------------------------------------ rules
 
     def set_rules(self, rules: Sequence[Rule]) -> None:
-        """Replaces the rules. A rule that is known keeps what it has seen unless its query changed; marks are read anew from the ledger."""
-        plans: dict[str, Plan] = {}
+        """Replaces the rules. A rule that is known keeps what it has seen unless its query changed; marks are read anew from the ledger.
+
+        One that runs goes on as it is until that run has ended: what it has said so far is taken back if it can't be saved.
+        """
+        wanted = [r for r in rules if r.enabled and r.kind is not RuleKind.SIGMA]
+        if self.settings.lookback:
+            wanted = [replace(r, windows=Windows.LOOKBACK) for r in wanted]
         with self._lock:
-            known = dict(self._plans)
-        for rule in rules:
-            if rule.kind is RuleKind.SIGMA or not rule.enabled:
-                continue
-            if self.settings.lookback:
-                rule = replace(rule, windows=Windows.LOOKBACK)
-            row = self._ledger.get(rule.id)
-            before = known.get(rule.id)
-            if before is not None and before.rule.query == rule.query:
-                plans[rule.id] = replace(before, rule=rule, row=row, compiled=False, retry_at=None)
-            else:
-                plans[rule.id] = plan_of(rule, row)
-        with self._lock:
-            self._plans = plans
+            known, self._plans, self._coming = self._plans, {}, {}
+            for rule in wanted:
+                before = known.get(rule.id)
+                if before is not None and rule.id in self._running:
+                    self._plans[rule.id], self._coming[rule.id] = before, rule
+                else:
+                    self._plans[rule.id] = _replaced(before, rule, self._ledger.get(rule.id))
 
     def rules(self) -> list[Rule]:
         """The rules that are scheduled."""
@@ -146,8 +147,7 @@ class Scheduler(Turns):
         except Exception as error:  # a defect in one rule's run must not end the others
             _log.exception("rule.crashed", rule=job.rule.id, error=str(error))
         finally:
-            with self._lock:
-                self._running.discard(job.rule.id)
+            self._ended(job.rule.id)
 
     def start(self, rule_id: str) -> bool:
         """Claims the rule for a run; False when it runs already."""
@@ -164,8 +164,15 @@ class Scheduler(Turns):
         try:
             return self._execute(job)
         finally:
-            with self._lock:
-                self._running.discard(job.rule.id)
+            self._ended(job.rule.id)
+
+    def _ended(self, rule_id: str) -> None:
+        with self._lock:
+            self._running.discard(rule_id)
+            rule = self._coming.pop(rule_id, None)
+            if rule is not None:
+                before = self._plans[rule_id]
+                self._plans[rule_id] = _replaced(before, rule, before.row)
 
     # ------------------------------------------------------------------ when
 
@@ -307,6 +314,13 @@ class Scheduler(Turns):
                 },
             )
         )
+
+
+def _replaced(before: Plan | None, rule: Rule, row: LedgerRow) -> Plan:
+    """The plan of a rule in the place of another: with what that has seen, unless the query is another one."""
+    if before is None or before.rule.query != rule.query:
+        return plan_of(rule, row)
+    return replace(before, rule=rule, row=row, compiled=False, retry_at=None)
 
 
 class _Lane:
