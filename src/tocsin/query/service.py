@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import pyarrow as pa
 import structlog
@@ -29,6 +29,7 @@ from tocsin.query.turns import Turns
 from tocsin.tables import catalogue as shipped
 
 if TYPE_CHECKING:
+    from tocsin.content import Content
     from tocsin.kql import CompiledQuery
 
 __all__ = ["QueryService", "QueryStatistics", "RunningQuery", "StoredFunction"]
@@ -123,6 +124,19 @@ class QueryService:
         self._external = ExternalData(self.settings.external, self._clock)
         self._running: dict[int, tuple[RunningQuery, threading.Event]] = {}
         self._numbers = count(1)
+
+    @classmethod
+    def of_content(
+        cls,
+        lake: Lake | None,
+        content: Content,
+        *,
+        clock: Clock | None = None,
+        settings: QuerySettings | EngineSettings | None = None,
+    ) -> Self:
+        """One over a lake, or over no data, and the shipped tables, with a content's stored functions and watchlists as they are now."""
+        watchlists = {w.alias: w.table for w in content.watchlists}
+        return cls(lake, functions=content.functions, watchlists=watchlists, clock=clock, settings=settings)
 
     # ---------------------------------------------------------------------------------------------- catalog
 

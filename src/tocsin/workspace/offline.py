@@ -45,14 +45,7 @@ def open_queries(data: Path) -> Iterator[QueryService]:
         use_places(settings.geoip.database),
         Lake.open(folder, clock=clock, catalog=catalogue(), read_only=True) as lake,
     ):
-        queries = QueryService(
-            lake,
-            catalogue=catalogue(),
-            functions=content.functions,
-            watchlists={w.alias: w.table for w in content.watchlists},
-            clock=clock,
-            settings=settings.query,
-        )
+        queries = QueryService.of_content(lake, content, clock=clock, settings=settings.query)
         try:
             yield queries
         finally:

@@ -22,7 +22,6 @@ from tocsin.detect.alert import iso
 from tocsin.detect.cases import CaseResult, run_cases
 from tocsin.detect.rule import Rule
 from tocsin.query import QueryService
-from tocsin.tables import catalogue
 
 if TYPE_CHECKING:
     from tocsin.workspace.rulebook import RuleBook
@@ -147,13 +146,7 @@ class RuleTests:
     @contextmanager
     def _queries(self) -> Iterator[QueryService]:
         """A query service over no data, with the functions and watchlists in force: tables that a case doesn't name are empty."""
-        content = self._book.content
-        queries = QueryService(
-            None,
-            catalogue=catalogue(),
-            functions=content.functions,
-            watchlists={w.alias: w.table for w in content.watchlists},
-        )
+        queries = QueryService.of_content(None, self._book.content)
         try:
             yield queries
         finally:

@@ -174,14 +174,7 @@ def scan(
         settings = (lake_settings or LakeSettings()).model_copy(update={"background": False})
         lake = Lake.open(folder / "lake", catalog=catalogue(), clock=clock, settings=settings)
         stack.callback(lake.close)
-        queries = QueryService(
-            lake,
-            catalogue=catalogue(),
-            functions=content.functions,
-            watchlists={w.alias: w.table for w in content.watchlists},
-            clock=clock,
-            settings=engine_settings,
-        )
+        queries = QueryService.of_content(lake, content, clock=clock, settings=engine_settings)
         stack.callback(queries.close)
         mapper = Mapper(content.parsers, engine=queries.engine, catalog=queries.catalog)
         matcher, problems = _matcher(rules, sigma, content, cache)
