@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.incidents.test_correlate import alert, incidents
+from tocsin.detect.alert import iso
 from tocsin.incidents.model import Incident, LinkedAlert
-from tocsin.incidents.story import fold, graph, roles_of, story
+from tocsin.incidents.story import GRAPH_NODES, fold, graph, roles_of, story
 from tocsin.tables import Entity
 
 ANN = Entity("Account", {"Name": "ann@contoso.com"})
@@ -87,3 +88,21 @@ def test_who_acts_and_upon_what() -> None:
     )
     assert roles_of(alert("beacon", 0, host, ANN, ADDRESS, tactics=("CommandAndControl",))) == (ANN, host)
     assert roles_of(alert("net", 0, ADDRESS, tactics=("Exfiltration",))) == (ADDRESS, None)
+
+
+def test_a_graph_of_many_things_shows_how_far_the_attack_has_come() -> None:
+    """Each machine is named once, with four things that were found on it: those of the first machines must not be all that there is room for."""
+    alerts = [
+        alert(
+            "tool", n, ANN, Entity.host(f"srv{n}.contoso.com"), Entity("IP", {"Address": f"52.1.2.{n}"}),
+            *(Entity("File", {"Directory": "c:\\t", "Name": f"{n}{x}.exe"}) for x in "abc"), severity="High",
+        )
+        for n in range(70)
+    ]  # fmt: skip
+    incident = Incident("inc", 1, alerts=[LinkedAlert(a) for a in alerts])
+    made = graph(incident)
+    assert len(made["nodes"]) == GRAPH_NODES
+    assert made["left_out"] == 1 + 5 * 70 - GRAPH_NODES
+    assert {n["label"] for n in made["nodes"] if n["type"] == "Host"} == {f"srv{n}.contoso.com" for n in range(70)}
+    assert max(n["first"] for n in made["nodes"]) == iso(alerts[-1].time)
+    assert len([n for n in made["nodes"] if n["type"] in ("IP", "File")]) == GRAPH_NODES - 71

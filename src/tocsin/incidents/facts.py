@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 from heapq import nlargest
@@ -185,9 +185,11 @@ class Facts:
         """How many different things there are."""
         return sum(self.of_type.values())
 
-    def entities(self, most: int | None = None) -> tuple[Entity, ...]:
-        """The things, the most often named first, of equally often named ones the earlier; at most so many."""
-        groups = [g for g in self._groups if g.count]
+    def entities(
+        self, most: int | None = None, *, wanted: Callable[[str], bool] = lambda _type: True
+    ) -> tuple[Entity, ...]:
+        """The things (of `wanted` types), the most often named first, of equally often named ones the earlier; at most so many."""
+        groups = [g for g in self._groups if g.count and wanted(g.type)]
         if most is None or most >= len(groups):
             chosen = sorted(groups, key=lambda g: (-g.count, g.place))
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,9 @@ from tocsin.tables.entities import Entity, EntityKey
 __all__ = ["GRAPH_NODES", "Run", "Step", "fold", "graph", "roles_of", "story"]
 
 GRAPH_NODES = 120
-"""Nodes that a graph shows at most; the rarest named are left out first. A page draws more only slowly and shows them worse."""
+"""Nodes that a graph shows at most. A page draws more only slowly and shows them worse."""
+
+_ASSETS = frozenset({"Host", "Account", "Mailbox", "CloudApplication", "AzureResource", "IoTDevice"})
 
 _ACTORS = ("Account", "Host", "IP", "Mailbox", "CloudApplication", "Process", "MailMessage", "URL", "File", "FileHash")
 _RANKS = {kind: rank for rank, kind in enumerate(_ACTORS)}
@@ -181,7 +183,7 @@ def fold(steps: Iterable[Step]) -> list[Run]:
 
 def graph(incident: Incident) -> dict[str, Any]:
     """Nodes and edges: entities, joined where one alert names both. An edge is labelled by the alerts' titles, strongest first."""
-    entities = incident.entities(GRAPH_NODES)
+    entities = _drawn(incident)
     node_of: dict[EntityKey, str] = {}
     nodes = []
     for number, entity in enumerate(entities):
@@ -217,6 +219,16 @@ def graph(incident: Incident) -> dict[str, Any]:
             edge["alerts"].append(linked.alert.id)
             edge["alert_count"] += 1
     return {"nodes": nodes, "edges": list(edges.values()), "left_out": max(0, incident.facts.things - GRAPH_NODES)}
+
+
+def _drawn(incident: Incident) -> Sequence[Entity]:
+    """The entities of the graph. Where they are too many, up to two thirds are assets, so that it tells how far an attack has come, and not only
+    what was found where it began; of either kind the most often named."""
+    if incident.facts.things <= GRAPH_NODES:
+        return incident.entities()
+    others = incident.facts.entities(GRAPH_NODES, wanted=lambda kind: kind not in _ASSETS)
+    room = GRAPH_NODES - min(len(others), GRAPH_NODES // 3)
+    return (*incident.facts.entities(room, wanted=_ASSETS.__contains__), *others)[:GRAPH_NODES]
 
 
 def _node_keys(entity: Entity) -> tuple[EntityKey, ...]:

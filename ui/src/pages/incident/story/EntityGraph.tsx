@@ -159,7 +159,7 @@ export function EntityGraph({ incident, lit, selection, select }: Props) {
       <header className={css.paneHead}>
         <h2>Graph</h2>
         <span>
-          {count(incident.graph.nodes.length, "entity", "entities")}, {count(incident.graph.edges.length, "link")}
+          {drawn(incident)}, {count(incident.graph.edges.length, "link")}
         </span>
         <div className={css.graphTools}>
           <Tooltip content="Zoom in" relationship="label">
@@ -257,7 +257,13 @@ function stretch(core: Core, container: HTMLElement): void {
   }
 }
 
+/** How many entities are drawn, and of how many: those of a large incident are too many to tell apart. */
+function drawn({ graph }: Incident): string {
+  const all = count(graph.nodes.length + graph.left_out, "entity", "entities");
+  return graph.left_out ? `${graph.nodes.length} of ${all}` : all;
+}
+
 function describe(incident: Incident): string {
   const names = incident.graph.nodes.filter((n) => isAsset(n.type)).map((n) => shortLabel(n));
-  return `Graph of ${incident.graph.nodes.length} entities; assets: ${names.slice(0, 8).join(", ") || "none"}. The same links are in the timeline and under Assets and evidence.`;
+  return `Graph of ${drawn(incident)}; assets: ${names.slice(0, 8).join(", ") || "none"}. The same links are in the timeline and under Assets and evidence.`;
 }
