@@ -79,6 +79,17 @@ def test_what_would_change_is_what_changes(state: State, desk: IncidentDesk) -> 
     assert [i["alert_count"] for i in desk.page(sort="number", descending=False)["items"]] == [2, 1, 1]
 
 
+def test_what_would_change_is_told_of_what_is_in_force_by_then(state: State, desk: IncidentDesk) -> None:
+    """What is kept from one look to the next holds for those alerts and those settings only."""
+    tuning = Tuning(state, desk)
+    assert tuning.preview({"threshold": 400}, None)["joins"][0]["alerts"] == 2
+    desk.add([alert("d", 9, WS1)])
+    assert tuning.preview({"threshold": 400}, None)["joins"][0]["alerts"] == 3
+    tuning.set({"threshold": 400}, None, actor=ANNA)
+    assert tuning.preview({"threshold": 400}, None)["joins"] == []
+    assert tuning.preview({}, None) == tuning.preview({}, None)
+
+
 def test_what_was_set_is_kept_told_and_taken_back(state: State, desk: IncidentDesk) -> None:
     tuning = Tuning(state, desk)
     first = tuning.set({"weights.host": 10, "grace": 2}, None, reason="one", actor=ANNA)

@@ -119,6 +119,8 @@ class Scorer:
         self._background = background
         self._bits = math.log(settings.coincidence)
         self._rates: dict[tuple[EntityKey, int], float] = {}
+        self._elsewhere: dict[int, float] = {}
+        """While two sides are scored."""
         self._horizon = settings.horizon.total_seconds()
         self._grace = settings.grace.total_seconds()
         self._context = settings.half_life.total_seconds()
@@ -246,6 +248,7 @@ class Scorer:
         single = one.only is not None and other.only is not None
         aged: dict[bool, _Age] = {}
         company = one.company | other.company if self._new else frozenset[str]()
+        self._elsewhere.clear()
         for key in one.shared(other):
             worth = self._points.get(key[0], 0.0)
             if not worth:
@@ -352,7 +355,10 @@ class Scorer:
         if self._background is None:
             return 0.0
         if self._new:
-            return self._background.rate_elsewhere(worth, company)
+            rate = self._elsewhere.get(worth)
+            if rate is None:
+                rate = self._elsewhere[worth] = self._background.rate_elsewhere(worth, company)
+            return rate
         rate = self._rates.get((key, worth))
         if rate is None:
             rate = self._rates[key, worth] = self._background.rate(key, worth, self._known_as_of[0])

@@ -44,6 +44,7 @@ _HISTORY = "incidents.weights.history"
 _KEPT = 200
 _HOURS = timedelta(hours=1)
 _SHOWN = 200
+_TOGETHER = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Tuning:
     def __init__(self, state: State, desk: IncidentDesk) -> None:
         self._state = state
         self._desk = desk
+        self._as_it_is: tuple[tuple[Any, ...], dict[str, str]] = ((), {})
+        """What the newest alerts make by the settings in force, with what that follows from: who tries value after value asks for it every time."""
 
     def weights(self) -> dict[str, Any]:
         """Every weight of correlation and priority."""
@@ -192,7 +195,7 @@ class Tuning:
         newest = sorted(linked, key=lambda x: (x[0].alert.created, x[0].alert.time, x[0].alert.id))[-MOST_ALERTS:]
         holder = {a.alert.id: i for a, i in newest}
         order = [a for a, _ in newest]
-        before = self._partition(order, self._desk.correlation)
+        before = self._in_force_now(order)
         after = self._partition(order, settings)
         groups_after: dict[str, list[str]] = defaultdict(list)
         for alert, group in after.items():
@@ -208,6 +211,15 @@ class Tuning:
         changes += [_said("split", ids, holder) for ids in groups_before.values() if len({after[a] for a in ids}) > 1]
         changes.sort(key=lambda c: -c["alerts"])
         return {"joins": changes[:_SHOWN], "alerts": len(newest), "alerts_open": len(linked)}
+
+    def _in_force_now(self, order: Sequence[LinkedAlert]) -> dict[str, str]:
+        """`_partition` by the settings in force. Of an alert that was filed nothing changes any more but its aliases."""
+        settings = self._desk.correlation
+        engine = self._desk.memory.another(settings)
+        asked = (settings, engine.links, engine.patterns, [(a.alert.id, a.alert.aliases) for a in order])
+        if self._as_it_is[0] != asked:
+            self._as_it_is = (asked, self._partition(order, settings))
+        return self._as_it_is[1]
 
     def _partition(self, order: Sequence[LinkedAlert], settings: CorrelationSettings) -> dict[str, str]:
         """By alert the id of the incident that the engine makes of it, without what people decided."""
@@ -369,13 +381,18 @@ def _write(
 
 def _loaded(unit: Unit, rows: Iterable[IncidentRow]) -> list[Incident]:
     """The rows' incidents with their alerts, as many as hold `MOST_LOADED` alerts together, and the first in any case."""
-    found: list[Incident] = []
-    alerts = 0
+    taken: list[IncidentRow] = []
+    held = 0
     for row in rows:
-        alerts += row.alert_count
-        if found and alerts > MOST_LOADED:
+        held += row.alert_count
+        if taken and held > MOST_LOADED:
             break
-        found.append(from_row(row, unit.incidents.alerts_of(row.id)))
+        taken.append(row)
+    found: list[Incident] = []
+    for start in range(0, len(taken), _TOGETHER):
+        part = taken[start : start + _TOGETHER]
+        alerts = unit.incidents.alerts_of_several([row.id for row in part])
+        found.extend(from_row(row, alerts.get(row.id, ())) for row in part)
     return found
 
 
