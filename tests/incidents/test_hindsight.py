@@ -152,8 +152,8 @@ def test_what_somebody_has_touched_stays_as_it_is(tmp_path: Path) -> None:
     state.close()
 
 
-def a_crowd(rng: random.Random) -> Iterator[list[Alert]]:
-    """Alerts of few machines in batches, some late, some of them with one account or domain controller: more and more becomes one."""
+def a_crowd(rng: random.Random, quiet: float = 0.0) -> Iterator[list[Alert]]:
+    """Alerts of few machines in batches, that share of them signals, some late, some with one account or domain controller: more becomes one."""
     minute = 0.0
     for n in range(40):
         batch: list[Alert] = []
@@ -167,7 +167,10 @@ def a_crowd(rng: random.Random) -> Iterator[list[Alert]]:
             rule, severity = f"r{rng.randrange(9)}", rng.choice(["Low", "Medium", "High"])
             tactics, late = (TACTICS[rng.randrange(len(TACTICS))],), rng.choice((0, 0, 0, 90))
             moment = minute - late + n / 100 + k / 10_000
-            batch.append(alert(rule, moment, *dict.fromkeys(named), severity=severity, tactics=tactics))
+            opens = not quiet or rng.random() >= quiet
+            batch.append(
+                alert(rule, moment, *dict.fromkeys(named), severity=severity, tactics=tactics, create_incident=opens)
+            )
         yield batch
 
 
@@ -186,14 +189,16 @@ def works(desk: IncidentDesk, rng: random.Random) -> None:
             desk.move(unit, some, alerts[:1], None, reason="", actor=Actor("anna"))
 
 
-@pytest.mark.parametrize("seed", [11, 14, 28, 40, 54])
+@pytest.mark.parametrize(
+    ("seed", "quiet"), [*((s, 0.0) for s in (11, 14, 28, 40, 54)), *((s, 0.3) for s in (1, 106, 113))]
+)
 def test_whatever_people_do_meanwhile_each_alert_is_in_one_incident_and_the_log_says_so(
-    seed: int, tmp_path: Path
+    seed: int, quiet: float, tmp_path: Path
 ) -> None:
     state, desk = opened(tmp_path)
     rng = random.Random(seed)
     came = 0
-    for batch in a_crowd(rng):
+    for batch in a_crowd(rng, quiet):
         desk.add(batch)
         came += len(batch)
         if rng.random() < 0.5:

@@ -6,7 +6,7 @@ Every change is an entry of the incident log first; the rows are projections of 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -37,18 +37,21 @@ def save(unit: Unit, correlator: Correlator, changes: Sequence[Change]) -> None:
     `changes` are those that it told. However many alerts there are, a few statements write them all.
     """
     moved, regrouped = correlator.take_moved(), correlator.take_regrouped()
-    absorbed = {c.absorbed.id: c.absorbed for c in changes if c.absorbed is not None}
-    rows = unit.incidents.several(
-        [*(i.id for i, _ in moved.values()), *(c.incident.id for c in changes), *regrouped.incidents, *absorbed],
-        lock=True,
-    )
-    changes = [_to_the_end(c, correlator, rows) for c in changes]
-    touched: dict[str, Incident] = {i.id: i for i, _ in moved.values()}
-    touched.update({c.incident.id: c.incident for c in changes})
-    touched.update({i: made for i in sorted(regrouped.incidents) if (made := correlator.get(i)) is not None})
     holders = unit.incidents.holders(
         [*regrouped.withdrawn, *(a.alert.id for _, linked in moved.values() for a in linked)]
     )
+    changes = [*changes, *_unsaid(unit, correlator, changes, moved, holders, regrouped.incidents)]
+    ids = (i for c in changes for i in (c.incident, c.absorbed) if i is not None)
+    rows = unit.incidents.several(
+        [*(i.id for i, _ in moved.values()), *(i.id for i in ids), *regrouped.incidents], lock=True
+    )
+    last = {c.absorbed.id: c for c in changes if c.absorbed is not None}
+    # Of an incident that looking back had merged, and brought back, and that was merged again, the last merge is the one.
+    changes = [_to_the_end(c, correlator, rows) for c in changes if c.absorbed is None or c is last[c.absorbed.id]]
+    absorbed = {c.absorbed.id: c.absorbed for c in changes if c.absorbed is not None}
+    touched: dict[str, Incident] = {i.id: i for i, _ in moved.values()}
+    touched.update({c.incident.id: c.incident for c in changes})
+    touched.update({i: made for i in sorted(regrouped.incidents) if (made := correlator.get(i)) is not None})
     _number(unit, [a.alert for _, linked in moved.values() for a in linked if a.alert.id not in holders])
     left: defaultdict[str, list[str]] = defaultdict(list)
     for incident, linked in moved.values():
@@ -63,12 +66,10 @@ def save(unit: Unit, correlator: Correlator, changes: Sequence[Change]) -> None:
         if change.absorbed is not None:
             # An alert that came with this very batch may have passed through it: it was never there as far as anybody saw.
             # Looking back may have taken some away before the merge: it had them as far as anybody saw.
-            gone, row = change.absorbed, rows.get(change.absorbed.id)
-            if gone.id in regrouped.incidents and row is not None:
-                gone.alerts = from_row(row, unit.incidents.alerts_of(gone.id)).alerts
-            else:
-                held = unit.incidents.alert_ids(gone.id)
-                gone.alerts = [a for a in gone.alerts if a.alert.id in held]
+            gone, held = change.absorbed, unit.incidents.alert_ids(change.absorbed.id)
+            gone.alerts = [a for a in gone.alerts if a.alert.id in held]
+            if len(gone.alerts) < len(held):
+                gone.alerts = from_row(rows[gone.id], unit.incidents.alerts_of(gone.id)).alerts
             saving.take_over(change.incident, change.absorbed)
     nameless = [i for i in touched.values() if i.promoted and not saving.was_shown(i)]
     for incident in nameless:
@@ -91,9 +92,34 @@ def save(unit: Unit, correlator: Correlator, changes: Sequence[Change]) -> None:
         unit.afterwards(partial(hindsight.is_kept, at))
 
 
+def _unsaid(
+    unit: Unit,
+    correlator: Correlator,
+    changes: Sequence[Change],
+    moved: Mapping[str, tuple[Incident, list[LinkedAlert]]],
+    holders: Mapping[str, str],
+    regrouped: Collection[str],
+) -> list[Change]:
+    """The merges that nobody told of, of incidents that people see: memory may have held one for hidden that was shown before it looked back."""
+    into = {a.alert.id: incident for incident, linked in moved.values() for a in linked}
+    came = {h: into[a] for a, h in holders.items() if a in into and h != into[a].id}
+    told = {c.absorbed.id for c in changes if c.absorbed is not None}
+    gone = [i for i in came if i not in told and i not in regrouped and correlator.get(i) is None]
+    made = []
+    for row in unit.incidents.several(gone).values() if gone else ():
+        if row.promoted and row.status != Status.REDIRECTED:
+            emptied = from_row(row, unit.incidents.alerts_of(row.id))
+            emptied.redirect(came[row.id].id)
+            made.append(Change("merged", came[row.id], (), emptied))
+    return made
+
+
 def _to_the_end(change: Change, correlator: Correlator, rows: Mapping[str, IncidentRow]) -> Change:
-    """A merge into an incident that came with these alerts and went with them, into another: nobody ever sees it, and links lead where that led."""
+    """A merge into an incident that came with these alerts and went with them, into another: nobody ever sees it, and links lead where that led.
+    A merge that looking back took back with these alerts is none."""
     target, emptied = change.incident, change.absorbed
+    if emptied is not None and correlator.get(emptied.id) is not None:
+        return replace(change, kind="updated", absorbed=None)
     if emptied is None or not emptied.alerts or target.status is not Status.REDIRECTED or target.id in rows:
         return change
     there = correlator.holding(emptied.alerts[0].alert.id)
