@@ -37,21 +37,21 @@ def save(unit: Unit, correlator: Correlator, changes: Sequence[Change]) -> None:
     `changes` are those that it told. However many alerts there are, a few statements write them all.
     """
     moved, regrouped = correlator.take_moved(), correlator.take_regrouped()
+    # What looking back made and what was merged since with the same alerts isn't there any more.
+    anew = frozenset(i for i in regrouped.incidents if correlator.get(i) is not None)
     holders = unit.incidents.holders(
         [*regrouped.withdrawn, *(a.alert.id for _, linked in moved.values() for a in linked)]
     )
-    changes = [*changes, *_unsaid(unit, correlator, changes, moved, holders, regrouped.incidents)]
+    changes = [*changes, *_unsaid(unit, correlator, changes, moved, holders, anew)]
     ids = (i for c in changes for i in (c.incident, c.absorbed) if i is not None)
-    rows = unit.incidents.several(
-        [*(i.id for i, _ in moved.values()), *(i.id for i in ids), *regrouped.incidents], lock=True
-    )
+    rows = unit.incidents.several([*(i.id for i, _ in moved.values()), *(i.id for i in ids), *anew], lock=True)
     last = {c.absorbed.id: c for c in changes if c.absorbed is not None}
     # Of an incident that looking back had merged, and brought back, and that was merged again, the last merge is the one.
     changes = [_to_the_end(c, correlator, rows) for c in changes if c.absorbed is None or c is last[c.absorbed.id]]
     absorbed = {c.absorbed.id: c.absorbed for c in changes if c.absorbed is not None}
     touched: dict[str, Incident] = {i.id: i for i, _ in moved.values()}
     touched.update({c.incident.id: c.incident for c in changes})
-    touched.update({i: made for i in sorted(regrouped.incidents) if (made := correlator.get(i)) is not None})
+    touched.update({i: made for i in sorted(anew) if (made := correlator.get(i)) is not None})
     _number(unit, [a.alert for _, linked in moved.values() for a in linked if a.alert.id not in holders])
     left: defaultdict[str, list[str]] = defaultdict(list)
     for incident, linked in moved.values():
@@ -60,7 +60,7 @@ def save(unit: Unit, correlator: Correlator, changes: Sequence[Change]) -> None:
     withdrawn = [alert_id for alert_id in regrouped.withdrawn if alert_id in holders]
     for alert_id in withdrawn:
         left[holders[alert_id]].append(alert_id)
-    saving = _Saving(unit, unit.incidents.writes(), rows, holders, frozenset(absorbed), regrouped.incidents, left)
+    saving = _Saving(unit, unit.incidents.writes(), rows, holders, frozenset(absorbed), anew, left)
     saving.writes.withdraw(withdrawn)
     for change in changes:
         if change.absorbed is not None:
