@@ -365,3 +365,16 @@ def test_words_of_other_doors(served: Served, place: str) -> None:
         )
     with served.client("reader") as client:
         assert client.patch(f"{path}/api", json=said).status_code == 403
+
+
+@pytest.mark.parametrize("place", ["server", "folder"])
+@pytest.mark.parametrize("command", ["show", "alerts", "log", "graph", "export", "preview", "undo"])
+def test_a_number_of_nothing_is_answered_with_the_command_that_prints_numbers(
+    served: Served, place: str, command: str
+) -> None:
+    more = ["--json", "-"] if command == "export" else []
+    with pytest.raises(TocsinError) as refused:
+        Commands(served, place, "Responder")(command, "999999", *more)
+    assert (refused.value.code, refused.value.message) == ("STA0002", "there is no incident 999999")
+    assert "tocsin incidents list" in refused.value.hint
+    assert "/api/" not in refused.value.hint

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tocsin.base.errors import UsageError, did_you_mean
+from tocsin.base.errors import TocsinError, UsageError, did_you_mean
 from tocsin.cli.connected import connected, option
 from tocsin.cli.desk import Desk
 from tocsin.cli.remote import AnyServer, Ca, Remote, TokenFile, works_on_server
@@ -63,8 +63,12 @@ class _Over(Desk):
                 return {**found, "items": items}
 
     def id_of(self, which: str) -> str:
-        found = self.brief(which) if which.removeprefix("#").isdigit() else None
-        return which if found is None else str(found["id"])
+        if not which.removeprefix("#").isdigit():
+            return which
+        found = self.brief(which)
+        if found is None:
+            raise _none_such(which)
+        return str(found["id"])
 
     def brief(self, which: str) -> Mapping[str, Any] | None:
         number = which.removeprefix("#")
@@ -441,7 +445,6 @@ def open_tuning(place: Place) -> Iterator[Callable[..., Any]]:
 
 def find(unit: Unit, wanted: str) -> str:
     """The id of the incident of that number or id; NotFoundError when there is none."""
-    from tocsin.incidents.desk import shown
     from tocsin.state import IncidentFilter
 
     number = wanted.removeprefix("#")
@@ -451,4 +454,17 @@ def find(unit: Unit, wanted: str) -> str:
         for row in rows:
             if row.number == int(number):
                 return row.id
-    return shown(unit, wanted).id
+    found = unit.incidents.get(wanted)
+    if found is None or not found.promoted:
+        raise _none_such(wanted)
+    return found.id
+
+
+def _none_such(which: str) -> TocsinError:
+    """Who types a number is helped by the command that prints numbers, not by the address at which the API has them."""
+    from tocsin.state import NotFoundError
+
+    return NotFoundError(
+        f"there is no incident {which}",
+        hint="`tocsin incidents list` prints the numbers of open incidents, with --status Resolved or Redirected those of others.",
+    )
