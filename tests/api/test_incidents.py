@@ -433,6 +433,49 @@ def test_filters_over_the_wire(fresh: Served, client: httpx.Client) -> None:
     assert titles == ["Low", "High"]
 
 
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("?tactics=Impact", "Did you mean 'tactic'?"),
+        ("/metrics?start=2026-01-01T00:00:00Z", ""),
+        ("/filters?x=1", "It knows none."),
+        ("/{id}?evidence=false", "It knows none."),
+        ("/{id}/alerts?severities=High", "Did you mean 'severity'?"),
+        ("/{id}/entities?kind=Host", ""),
+        ("/{id}/graph?formt=graphml", "Did you mean 'format'?"),
+        ("/{id}/neighbours?limit=3", "It knows none."),
+        ("/{id}/narrative?limit=3", "It knows none."),
+        ("/{id}/tasks?limit=3", "It knows none."),
+        ("/weights?side=priority", "It knows none."),
+    ],
+)
+def test_a_parameter_that_the_route_does_not_know_is_refused(client: httpx.Client, path: str, hint: str) -> None:
+    asked = "/api/v1/incidents" + path.format(id=first(client)["id"])
+    answer = client.post(asked, json={"title": "x"}) if "/tasks" in path else client.get(asked)
+    told = answer.json()
+    assert (answer.status_code, told["code"]) == (422, "API0014"), told
+    assert repr(path.partition("?")[2].partition("=")[0]) in told["detail"]
+    assert told["hint"] == hint or (not hint and told["hint"].startswith("It knows ")), told["hint"]
+
+
+def test_who_is_not_signed_in_is_told_that_before_a_parameter_is_looked_at(fresh: Served) -> None:
+    with fresh.client() as nobody:
+        assert nobody.get("/api/v1/incidents?tactics=Impact").status_code == 401
+
+
+def test_values_that_nothing_can_have_are_refused_on_an_incident_s_pages_too(client: httpx.Client) -> None:
+    here = f"/api/v1/incidents/{first(client)['id']}"
+    for asked, hint in (
+        ("alerts?severity=High,Hgih", "Did you mean 'High'?"),
+        ("alerts?severity=Huge", "One of Informational, Low, Medium, High."),
+        ("entities?type=Hots", "Did you mean 'Host'?"),
+    ):
+        answer = client.get(f"{here}/{asked}")
+        assert (answer.status_code, answer.json()["code"], answer.json()["hint"]) == (422, "INC0007", hint), asked
+    assert client.get(f"{here}/alerts?severity=Low").json()["items"] == []
+    assert client.get(f"{here}/entities?type=Mailbox").json()["items"] == []
+
+
 def test_merging_moving_and_taking_back(client: httpx.Client, fresh: Served) -> None:
     fresh.workspace.incidents.add([alert("other", 5, WS2, severity="Low", tactics=("Discovery",))])
     items = client.get("/api/v1/incidents", params={"sort": "number", "order": "asc"}).json()["items"]

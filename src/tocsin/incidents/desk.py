@@ -29,7 +29,7 @@ from tocsin.incidents.near import near_alert, near_incident
 from tocsin.incidents.pace import Pace
 from tocsin.incidents.pages import Pages
 from tocsin.incidents.priority import Judge
-from tocsin.incidents.queue import checked, known_values, whose
+from tocsin.incidents.queue import checked, known_values, possible, whose
 from tocsin.incidents.recollection import Recollection
 from tocsin.incidents.seen import Seen
 from tocsin.incidents.weights import CorrelationSettings
@@ -434,15 +434,19 @@ class IncidentDesk:
             row = shown(unit, incident_id)
         return Seen(self._state, row, summary(row), before)
 
-    def alerts(self, incident_id: str, **wanted: Any) -> dict[str, Any]:
-        """A page of an incident's alerts; see `Pages.alerts`."""
+    def alerts(self, incident_id: str, *, severities: Sequence[str] = (), **wanted: Any) -> dict[str, Any]:
+        """A page of an incident's alerts; see `Pages.alerts`. UsageError INC0007 for a severity that no alert can have."""
         with self._state.read() as unit:
-            return self._pages.alerts(unit, shown(unit, incident_id), **wanted)
+            row = shown(unit, incident_id)
+            possible(unit, "severity", severities, of="alert")
+            return self._pages.alerts(unit, row, severities=severities, **wanted)
 
-    def things(self, incident_id: str, **wanted: Any) -> dict[str, Any]:
-        """A page of what an incident's alerts name; see `Pages.things`."""
+    def things(self, incident_id: str, *, kind: str = "", **wanted: Any) -> dict[str, Any]:
+        """A page of what an incident's alerts name; see `Pages.things`. UsageError INC0007 for a type that no entity can have."""
         with self._state.read() as unit:
-            return self._pages.things(unit, shown(unit, incident_id), **wanted)
+            row = shown(unit, incident_id)
+            possible(unit, "type of entity", (kind,) if kind else ())
+            return self._pages.things(unit, row, kind=kind, **wanted)
 
     def steps(self, incident_id: str, **wanted: Any) -> dict[str, Any]:
         """A page of an incident's story; see `Pages.steps`."""

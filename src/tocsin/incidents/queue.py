@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tocsin.base.errors import UsageError, did_you_mean
 from tocsin.detect.alert import SEVERITIES, TACTICS
@@ -10,7 +10,7 @@ from tocsin.incidents.model import Status
 from tocsin.state import GroupRow, IncidentFilter, Unit, UserRow
 from tocsin.tables.entities import ENTITY_IDENTIFIERS
 
-__all__ = ["ME", "checked", "known_values", "whose"]
+__all__ = ["ME", "checked", "known_values", "possible", "whose"]
 
 ME = "@me"
 """What a filter calls the one who asks, with the groups that they are in. No user or group can have that name."""
@@ -44,22 +44,33 @@ def _owner(unit: Unit, name: str) -> str:
 
 def checked(unit: Unit, wanted: IncidentFilter) -> IncidentFilter:
     """The filter itself; UsageError INC0007 for a status, severity, tactic or type of entity that no incident can have."""
-    asked: tuple[tuple[str, Sequence[str], Sequence[str], str], ...] = (
-        ("status", wanted.statuses, tuple(Status), ""),
-        ("severity", wanted.severities, SEVERITIES, ""),
-        ("tactic", wanted.tactics, TACTICS, "tactic"),
-        ("type of entity", wanted.entity_types, tuple(ENTITY_IDENTIFIERS), "type"),
-    )
-    for name, given, usual, kind in asked:
-        if set(given) <= set(usual):
-            continue
-        # What came from elsewhere may name more than we know of.
-        known = tuple(dict.fromkeys((*usual, *(unit.incidents.marks.known(kind) if kind else ()))))
-        for value in given:
-            if value not in known:
-                hint = did_you_mean(value, known) or f"One of {', '.join(known)}."
-                raise UsageError(f"No incident has the {name} {value!r}.", code="INC0007", hint=hint)
+    possible(unit, "status", wanted.statuses)
+    possible(unit, "severity", wanted.severities)
+    possible(unit, "tactic", wanted.tactics)
+    possible(unit, "type of entity", wanted.entity_types)
     return wanted
+
+
+def possible(unit: Unit, name: str, given: Sequence[str], *, of: str = "incident") -> None:
+    """UsageError INC0007 for a value that no incident (no alert, as `of` says) can have as its status, severity, tactic or type of entity."""
+    usual, kind = _POSSIBLE[name]
+    if set(given) <= set(usual):
+        return
+    # What came from elsewhere may name more than we know of.
+    known = tuple(dict.fromkeys((*usual, *(unit.incidents.marks.known(kind) if kind else ()))))
+    for value in given:
+        if value not in known:
+            hint = did_you_mean(value, known) or f"One of {', '.join(known)}."
+            raise UsageError(f"No {of} has the {name} {value!r}.", code="INC0007", hint=hint)
+
+
+_POSSIBLE: Mapping[str, tuple[Sequence[str], str]] = {
+    "status": (tuple(Status), ""),
+    "severity": (SEVERITIES, ""),
+    "tactic": (TACTICS, "tactic"),
+    "type of entity": (tuple(ENTITY_IDENTIFIERS), "type"),
+}
+"""What each may be, and the kind of mark that tells what others there are."""
 
 
 def known_values(unit: Unit) -> dict[str, list[str]]:

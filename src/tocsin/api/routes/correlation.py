@@ -8,11 +8,12 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from tocsin.access import Principal
+from tocsin.api.parameters import only_known_parameters
 from tocsin.api.security import needs, workspace_of
 from tocsin.api.shapes import IncidentStatus, Moment, NearIncident, Output
 from tocsin.incidents.graph_export import GRAPHML, graphml
 
-router = APIRouter(prefix="/incidents", tags=["incidents"])
+router = APIRouter(prefix="/incidents", tags=["incidents"], dependencies=[Depends(only_known_parameters)])
 
 Reader = Annotated[Principal, Depends(needs("incidents.read"))]
 

@@ -7,10 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 
 from tocsin.access import Principal
+from tocsin.api.parameters import only_known_parameters
 from tocsin.api.security import needs, workspace_of
 from tocsin.api.shapes import Activity, AlertDetail, EntityShape, Moment, Output, StoryStep
 
-router = APIRouter(prefix="/incidents", tags=["incidents"])
+router = APIRouter(prefix="/incidents", tags=["incidents"], dependencies=[Depends(only_known_parameters)])
 
 Reader = Annotated[Principal, Depends(needs("incidents.read"))]
 Text = Annotated[str, Query(max_length=200)]

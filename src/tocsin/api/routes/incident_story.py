@@ -8,10 +8,11 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
 from tocsin.access import Principal
+from tocsin.api.parameters import only_known_parameters
 from tocsin.api.security import needs, workspace_of
 from tocsin.api.shapes import Moment, Output, Reason
 
-router = APIRouter(prefix="/incidents", tags=["incidents"])
+router = APIRouter(prefix="/incidents", tags=["incidents"], dependencies=[Depends(only_known_parameters)])
 
 Reader = Annotated[Principal, Depends(needs("incidents.read"))]
 

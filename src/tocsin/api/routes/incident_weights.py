@@ -8,11 +8,12 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 
 from tocsin.access import Principal
+from tocsin.api.parameters import only_known_parameters
 from tocsin.api.security import needs, workspace_of
 from tocsin.api.shapes import Input, Moment, Output, Reason
 from tocsin.incidents.life import Actor
 
-router = APIRouter(prefix="/incidents", tags=["incidents"])
+router = APIRouter(prefix="/incidents", tags=["incidents"], dependencies=[Depends(only_known_parameters)])
 
 Change = Annotated[Principal, Depends(needs("settings.manage"))]
 _READ = [Depends(needs("incidents.read"))]

@@ -9,12 +9,13 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AwareDatetime, Field
 
 from tocsin.access import Principal
+from tocsin.api.parameters import only_known_parameters
 from tocsin.api.security import needs, workspace_of
 from tocsin.api.shapes import Incident, Input, Output, Reason
 from tocsin.incidents.life import Actor
 from tocsin.incidents.vocabulary import change_of, words_of
 
-router = APIRouter(prefix="/incidents", tags=["incidents"])
+router = APIRouter(prefix="/incidents", tags=["incidents"], dependencies=[Depends(only_known_parameters)])
 
 Manage = Annotated[Principal, Depends(needs("incidents.manage"))]
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from tocsin.access import Principal
 from tocsin.api.conditional import NOT_MODIFIED, answer
+from tocsin.api.parameters import only_known_parameters
 from tocsin.api.security import needs, workspace_of
 from tocsin.api.shapes import (
     Classification,
@@ -25,7 +26,7 @@ from tocsin.api.shapes import (
 )
 from tocsin.api.wire import to_json
 
-router = APIRouter(prefix="/incidents", tags=["incidents"])
+router = APIRouter(prefix="/incidents", tags=["incidents"], dependencies=[Depends(only_known_parameters)])
 
 Read = Annotated[Principal, Depends(needs("incidents.read"))]
 Manage = Annotated[Principal, Depends(needs("incidents.manage"))]
