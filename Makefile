@@ -90,6 +90,7 @@ kill: env ## The long form of the kill -9 tests
 	TOCSIN_KILLS=200 $(BIN)/pytest tests/lake/test_kill.py -q
 	TOCSIN_RULE_KILLS=20 $(BIN)/pytest tests/detect/test_kill.py -q
 	TOCSIN_STREAM_KILLS=20 $(BIN)/pytest tests/workspace/test_stream_kill.py -q
+	TOCSIN_WALK_KILLS=20 $(BIN)/pytest tests/incidents/test_walk.py -q
 	TOCSIN_ARCHIVE_KILLS=100 $(BIN)/pytest tests/workspace/test_archive_kill.py -q -s
 
 domains: env system ## The attacks over several domains (tests/e2e/domains), their rows in each order: by time, shuffled, as late as sources are
