@@ -378,3 +378,23 @@ def test_a_number_of_nothing_is_answered_with_the_command_that_prints_numbers(
     assert (refused.value.code, refused.value.message) == ("STA0002", "there is no incident 999999")
     assert "tocsin incidents list" in refused.value.hint
     assert "/api/" not in refused.value.hint
+
+
+@pytest.mark.parametrize("place", ["server", "folder"])
+def test_an_exported_graph_holds_what_the_page_has_no_room_for(served: Served, place: str) -> None:
+    day = 27 if place == "server" else 28
+    host, _ = things(day)
+    files = [
+        [Entity("File", {"Directory": "c:\\t", "Name": f"{day}-{n}-{m}.exe"}) for m in range(5)] for n in range(30)
+    ]
+    served.workspace.incidents.add(
+        [alert(f"f{day}-{n}", minute(day), host, *some, severity="High") for n, some in enumerate(files)]
+    )
+    run = Commands(served, place, "Reader")
+    (item,) = json.loads(run("list", "--entity", f"one{day}", "--json"))["items"]
+    drawn = run.show(str(item["number"]))["graph"]
+    assert (len(drawn["nodes"]), drawn["left_out"]) == (120, 31)
+    whole = json.loads(run("graph", str(item["number"])))
+    assert (len(whole["nodes"]), whole["left_out"]) == (151, 0)
+    assert {n["label"] for n in whole["nodes"]} >= {n["label"] for n in drawn["nodes"]}
+    assert run("graph", str(item["number"]), "--graphml").count("<node ") == 151

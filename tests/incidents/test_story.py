@@ -106,3 +106,9 @@ def test_a_graph_of_many_things_shows_how_far_the_attack_has_come() -> None:
     assert {n["label"] for n in made["nodes"] if n["type"] == "Host"} == {f"srv{n}.contoso.com" for n in range(70)}
     assert max(n["first"] for n in made["nodes"]) == iso(alerts[-1].time)
     assert len([n for n in made["nodes"] if n["type"] in ("IP", "File")]) == GRAPH_NODES - 71
+    whole = graph(incident, whole=True)
+    assert (len(whole["nodes"]), whole["left_out"]) == (1 + 5 * 70, 0)
+    assert len({n["label"] for n in whole["nodes"]}) == 1 + 5 * 70
+    assert sum(e["alert_count"] for e in whole["edges"]) > sum(e["alert_count"] for e in made["edges"])
+    ends = {n["id"] for n in whole["nodes"]}
+    assert all({e["source"], e["target"]} <= ends for e in whole["edges"])

@@ -303,8 +303,11 @@ class _Folder(Desk):
         return to_pdf(made)
 
     def graph(self, which: str) -> Mapping[str, Any]:
-        graph: Mapping[str, Any] = self.show(self.holder(which))["graph"]
-        return graph
+        from tocsin.incidents.answers import whole_graph
+
+        incident = self.holder(which)
+        with self._state.read() as unit:
+            return whole_graph(unit, incident)[1]
 
     def metrics(self, start: datetime, end: datetime, by: str) -> Mapping[str, Any]:
         from tocsin.incidents.metrics import metrics

@@ -215,7 +215,7 @@ def graph(
     incident: Which,
     graphml: Annotated[bool, typer.Option("--graphml", help="GraphML instead of JSON.")] = False,
 ) -> None:
-    """Print an incident's graph: its things, and the alerts that name two of them."""
+    """Print an incident's graph: all its things, and the alerts that name two of them."""
     from tocsin.incidents.graph_export import graphml as written
 
     found = desk.graph(incident)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from tocsin.base.memory import collector_paused
 from tocsin.detect.alert import iso
 from tocsin.incidents.load import from_row
 from tocsin.incidents.merged import final
@@ -13,7 +14,7 @@ from tocsin.incidents.pages import entry
 from tocsin.incidents.story import graph, story
 from tocsin.state import IncidentRow, NotFoundError, Unit, text_of
 
-__all__ = ["full", "page_of", "shown", "summary", "told"]
+__all__ = ["full", "page_of", "shown", "summary", "told", "whole_graph"]
 
 
 def shown(unit: Unit, incident_id: str) -> IncidentRow:
@@ -43,6 +44,13 @@ def full(unit: Unit, incident_id: str) -> dict[str, Any]:
         "activity": [entry(a) for a in activity],
         "activity_count": len(activity),
     }
+
+
+def whole_graph(unit: Unit, incident_id: str) -> tuple[int | None, dict[str, Any]]:
+    """An incident's number and its graph with all its things, for other tools; NotFoundError when there is none to show."""
+    row = shown(unit, incident_id)
+    with collector_paused():  # of thousands of alerts nothing is garbage before the end
+        return row.number, graph(from_row(row, unit.incidents.alerts_said_of(row.id)), whole=True)
 
 
 def told(unit: Unit, row: IncidentRow) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from tocsin.base.errors import TocsinError
 from tocsin.content import Content
 from tocsin.detect.alert import Alert, iso
 from tocsin.incidents import history, judging, life, metrics, rejudge, reshape, store, tasks
-from tocsin.incidents.answers import full, shown, summary, told
+from tocsin.incidents.answers import full, shown, summary, told, whole_graph
 from tocsin.incidents.changes import IncidentChange
 from tocsin.incidents.life import Actor
 from tocsin.incidents.memory import note_learned
@@ -216,9 +216,8 @@ class IncidentDesk:
 
         def look() -> list[IncidentChange] | None:
             changes = self.memory.correlator.look_back()
-            return (
-                changes if self.memory.correlator.looked_back else None
-            )  # incidents that nobody sees may have changed
+            # Incidents that nobody sees may have changed.
+            return changes if self.memory.correlator.looked_back else None
 
         def write(unit: Unit, changes: list[IncidentChange]) -> None:
             store.save(unit, self.memory.correlator, changes)
@@ -437,21 +436,24 @@ class IncidentDesk:
     def alerts(self, incident_id: str, *, severities: Sequence[str] = (), **wanted: Any) -> dict[str, Any]:
         """A page of an incident's alerts; see `Pages.alerts`. UsageError INC0007 for a severity that no alert can have."""
         with self._state.read() as unit:
-            row = shown(unit, incident_id)
             possible(unit, "severity", severities, of="alert")
-            return self._pages.alerts(unit, row, severities=severities, **wanted)
+            return self._pages.alerts(unit, shown(unit, incident_id), severities=severities, **wanted)
 
     def things(self, incident_id: str, *, kind: str = "", **wanted: Any) -> dict[str, Any]:
         """A page of what an incident's alerts name; see `Pages.things`. UsageError INC0007 for a type that no entity can have."""
         with self._state.read() as unit:
-            row = shown(unit, incident_id)
             possible(unit, "type of entity", (kind,) if kind else ())
-            return self._pages.things(unit, row, kind=kind, **wanted)
+            return self._pages.things(unit, shown(unit, incident_id), kind=kind, **wanted)
 
     def steps(self, incident_id: str, **wanted: Any) -> dict[str, Any]:
         """A page of an incident's story; see `Pages.steps`."""
         with self._state.read() as unit:
             return self._pages.steps(unit, shown(unit, incident_id), **wanted)
+
+    def graph(self, incident_id: str) -> tuple[int | None, dict[str, Any]]:
+        """See `answers.whole_graph`."""
+        with self._state.read() as unit:
+            return whole_graph(unit, incident_id)
 
     def activity(self, incident_id: str, **wanted: Any) -> dict[str, Any]:
         """A page of an incident's activity log; see `Pages.activity`."""

@@ -17,8 +17,8 @@ _NUMBERS = frozenset({"alert_count", "left_out"})
 
 
 def graphml(graph: Mapping[str, Any], title: str) -> str:
-    """The graph of `tocsin.incidents.story.graph` as GraphML. An edge of many alerts names the first of them in `alerts`, `alert_count` says how many
-    there are; `left_out` of the graph how many things it doesn't show. Characters that XML can't hold become U+FFFD."""
+    """The graph of `tocsin.incidents.story.graph` as GraphML. An edge names its alerts in `alerts`, `alert_count` says how many there are;
+    `left_out` of the graph how many things it doesn't hold. Characters that XML can't hold become U+FFFD."""
     root = ElementTree.Element("graphml", {"xmlns": "http://graphml.graphdrawing.org/xmlns"})
     for kind, names in (("graph", _GRAPH), ("node", _NODE), ("edge", _EDGE)):
         for name in names:

@@ -181,9 +181,10 @@ def fold(steps: Iterable[Step]) -> list[Run]:
     return [Run(tuple(r)) for r in runs]
 
 
-def graph(incident: Incident) -> dict[str, Any]:
-    """Nodes and edges: entities, joined where one alert names both. An edge is labelled by the alerts' titles, strongest first."""
-    entities = _drawn(incident)
+def graph(incident: Incident, *, whole: bool = False) -> dict[str, Any]:
+    """Nodes and edges: entities, joined where one alert names both. An edge is labelled by the first alert's title. Without `whole` it is what a page
+    draws: at most `GRAPH_NODES` things."""
+    entities = incident.entities() if whole else _drawn(incident)
     node_of: dict[EntityKey, str] = {}
     nodes = []
     for number, entity in enumerate(entities):
@@ -218,7 +219,7 @@ def graph(incident: Incident) -> dict[str, Any]:
                 edge["label"], edge["alert_id"] = title, linked.alert.id
             edge["alerts"].append(linked.alert.id)
             edge["alert_count"] += 1
-    return {"nodes": nodes, "edges": list(edges.values()), "left_out": max(0, incident.facts.things - GRAPH_NODES)}
+    return {"nodes": nodes, "edges": list(edges.values()), "left_out": incident.facts.things - len(entities)}
 
 
 def _drawn(incident: Incident) -> Sequence[Entity]:

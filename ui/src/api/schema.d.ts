@@ -797,7 +797,8 @@ export interface paths {
         };
         /**
          * Incident Graph
-         * @description The graph of an incident's things: nodes with type and first time, edges with the alerts that name both ends.
+         * @description The graph of all of an incident's things: nodes with type and first time, edges with the alerts that name both ends. The incident itself has
+         *     the part of it that a page draws.
          */
         get: operations["incident_graph"];
         put?: never;

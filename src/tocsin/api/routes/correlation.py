@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
@@ -11,6 +11,7 @@ from tocsin.access import Principal
 from tocsin.api.parameters import only_known_parameters
 from tocsin.api.security import needs, workspace_of
 from tocsin.api.shapes import IncidentStatus, Moment, NearIncident, Output
+from tocsin.api.wire import to_json
 from tocsin.incidents.graph_export import GRAPHML, graphml
 
 router = APIRouter(prefix="/incidents", tags=["incidents"], dependencies=[Depends(only_known_parameters)])
@@ -82,15 +83,12 @@ def incident_graph(
     incident_id: str,
     _: Reader,
     format: Annotated[Literal["json", "graphml"], Query(description="How it is written.")] = "json",  # noqa: A002
-) -> Response | dict[str, Any]:
-    """The graph of an incident's things: nodes with type and first time, edges with the alerts that name both ends."""
-    incident = workspace_of(request).incidents.get(incident_id)
+) -> Response:
+    """The graph of all of an incident's things: nodes with type and first time, edges with the alerts that name both ends. The incident itself has
+    the part of it that a page draws."""
+    number, graph = workspace_of(request).incidents.graph(incident_id)
     if format == "json":
-        graph: dict[str, Any] = incident["graph"]
-        return graph
-    name = f"incident-{incident['number']}.graphml"
-    return Response(
-        graphml(incident["graph"], f"incident-{incident['number']}"),
-        media_type=GRAPHML,
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
+        return Response(to_json(graph), media_type="application/json")
+    name = f"incident-{number}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}.graphml"'}
+    return Response(graphml(graph, name), media_type=GRAPHML, headers=headers)
