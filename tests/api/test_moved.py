@@ -111,6 +111,29 @@ def test_what_was_merged_since_is_told_where_it_is(case: Case) -> None:
     assert case.moved() == [(case.other, ["a"], "move")]
 
 
+def test_what_was_moved_out_of_an_incident_that_was_merged_since_is_listed_where_that_is(case: Case) -> None:
+    made = case.move(case.one, 0, 1, reason="not ours")
+    further = case.move(made["incident"], 1, to=None)
+    case.merge(case.other, made["incident"])  # holds a; b was moved out of it
+    case.merge(case.other, case.one)  # c and d, out of which a and b were moved; a is where they are now
+    assert case.moved(case.other) == [(further["incident"], ["b"], "merge")]
+    case.merge(case.other, further["incident"])
+    assert case.moved(case.other) == []
+
+
+def test_the_way_back_to_a_merged_incident_works_and_ends_with_the_merge(case: Case) -> None:
+    made = case.move(case.one, 0)
+    case.merge(case.other, case.one)
+    merged = case.client.get("/api/v1/actions", params={"scope": "all", "incident_id": case.other}).json()["items"][0]
+    (entry,) = case.client.get(f"/api/v1/incidents/{case.other}/neighbours").json()["moved"]
+    assert (entry["action"], entry["back"]) == (made["action"], "merge")
+    assert case.undo(made["action"]) == "409"  # it would bring them into one that has gone: that way isn't told
+    assert case.undo(merged["id"]) == "Undone"
+    assert case.moved(case.other) == []
+    assert case.moved() == [(made["incident"], ["a"], "undo")]
+    assert case.undo(made["action"]) == "Undone"
+
+
 def test_moved_again_after_it_was_back_is_told_once(case: Case) -> None:
     first = case.move(case.one, 0, to=case.other)
     case.client.post(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tocsin.incidents.answers import shown
+from tocsin.incidents.merged import led_here
 from tocsin.incidents.model import Status
 from tocsin.state import ActionRow, IncidentRow, Unit, text_of
 
@@ -18,14 +19,14 @@ _NAMED = 20
 
 
 def moved_away(unit: Unit, incident_id: str) -> list[dict[str, Any]]:
-    """The alerts that were moved out of an incident and aren't back, the newest move first: of at most 100 moves, each by the incident that holds its
-    alerts now. NotFoundError when there is none to show.
+    """The alerts that were moved out of an incident, or out of one that was merged into it since, and aren't back, the newest move first: of at most
+    100 moves, each by the incident that holds its alerts now. NotFoundError when there is none to show.
 
     `back` is the way back: ``undo`` (of the action; all is as it was left), ``move`` (from where they are now), ``merge`` (they are all that the
     other incident has), or "" while one of the two is closed.
     """
     here = shown(unit, incident_id)
-    moves, _, _ = unit.actions.page(incident_id=incident_id, kind=MOVE, statuses=("Succeeded",), limit=_MOVES)
+    moves = unit.actions.of_incidents([here.id, *led_here(unit, here.id)], MOVE, "Succeeded", limit=_MOVES)
     wanted = {m.id: [str(a) for a in m.input.get("alerts", ())] for m in moves}
     every = list(dict.fromkeys(a for ids in wanted.values() for a in ids))
     holders = unit.incidents.holders(every)
@@ -70,7 +71,9 @@ def _back(here: IncidentRow, move: ActionRow, there: IncidentRow, alerts: list[s
     whole = len(alerts) == there.alert_count
     if here.status in (Status.RESOLVED, Status.REDIRECTED):
         return ""
-    if there.id == undo.get("target") and len(alerts) == len(undo.get("alerts", ())) and (undo.get("new") or not whole):
+    own = move.incident_id == here.id  # an undo brings nothing back to an incident that was merged since
+    brings = there.id == undo.get("target") and len(alerts) == len(undo.get("alerts", ()))
+    if own and brings and (undo.get("new") or not whole):
         return "undo"
     if there.status == Status.RESOLVED:
         return ""

@@ -136,6 +136,19 @@ class Actions(Repository):
         )
         return found, int(total), {str(s): int(n) for s, n in counted}
 
+    def of_incidents(self, incident_ids: Sequence[str], kind: str, status: str, *, limit: int) -> list[ActionRow]:
+        """The newest actions of that kind on any of those incidents in that status, the newest first."""
+        found: list[ActionRow] = []
+        for start in range(0, len(incident_ids), 500):
+            chosen = _select().where(
+                actions.c.incident_id.in_(incident_ids[start : start + 500]),
+                actions.c.kind == kind,
+                actions.c.status == status,
+            )
+            rows = self._c.execute(chosen.order_by(actions.c.number.desc()).limit(limit))
+            found.extend(ActionRow(**r._mapping) for r in rows)
+        return sorted(found, key=lambda a: -a.number)[:limit]
+
     def in_status(self, *statuses: str) -> list[ActionRow]:
         """Every action in those statuses, oldest first."""
         return [

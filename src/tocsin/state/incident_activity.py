@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from functools import cached_property
@@ -52,6 +52,17 @@ class IncidentActivity(Repository):
         """The activity log, oldest first."""
         chosen = select(activity).where(activity.c.incident_id == incident_id).order_by(activity.c.id)
         return [ActivityRow(**r._mapping) for r in self._c.execute(chosen)]
+
+    def activity_details(self, incident_ids: Sequence[str], kinds: Sequence[str]) -> list[dict[str, Any]]:
+        """What the entries of those kinds say beside their text, of several incidents, the newest first."""
+        found: list[tuple[int, dict[str, Any]]] = []
+        for start in range(0, len(incident_ids), 500):
+            part = incident_ids[start : start + 500]
+            chosen = select(activity.c.id, activity.c.detail).where(
+                activity.c.incident_id.in_(part), activity.c.kind.in_(kinds)
+            )
+            found.extend((number, detail) for number, detail in self._c.execute(chosen))
+        return [detail for _, detail in sorted(found, key=lambda f: -f[0])]
 
     def activity_page(self, incident_id: str, *, before: int = 0, limit: int) -> list[ActivityRow]:
         """The newest entries, oldest first: at most so many, those before the entry of that number."""
