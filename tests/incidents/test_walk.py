@@ -115,21 +115,23 @@ class Walk:
             made.append(
                 alert(rule, minute, *dict.fromkeys(named), severity=severity, tactics=tactics, create_incident=opens)
             )
-        now = T0 + timedelta(minutes=self.minute)
+        now = T0 + timedelta(minutes=self.minute + self.came / 10_000)
         self.clock.advance(max(timedelta(), now - self.clock.now()))
         return made
 
     def some(self) -> str:
-        """An incident that people see: the largest of two, for most have one alert."""
+        """An incident that people see: the larger of two, for most have one alert; more often one of the first few, so that more than one thing
+        happens to them."""
         merged = ("Redirected",) if self.rng.random() < 0.02 else ()
         items = self.desk.page(statuses=merged, limit=200)["items"]
+        items = items[: 5 if self.rng.random() < 0.7 else None]
         two: list[dict[str, Any]] = [self.rng.choice(items) for _ in range(2)] if items else []
         return str(max(two, key=lambda i: int(i["alert_count"]))["id"]) if two else "none"
 
     def step(self) -> None:
         """Does something; what can't be done now is refused and changes nothing."""
         kinds = {
-            "add": 40, "change": 16, "merge": 6, "split": 6, "move": 6, "undo": 10, "talk": 4, "restart": 4, "weigh": 2, "look": 2,
+            "add": 30, "change": 30, "merge": 6, "split": 6, "move": 6, "undo": 10, "talk": 4, "restart": 4, "weigh": 2, "look": 2,
         }  # fmt: skip
         (what,) = self.rng.choices(list(kinds), list(kinds.values()))
         try:
@@ -198,8 +200,8 @@ class Walk:
         assert agreed(self.state, self.desk) == set(self.filed)
         self.count()
 
-    def count(self) -> None:
-        """The figures of the log are those that a script of its own counts of the rows that were told."""
+    def count(self) -> dict[str, Any]:
+        """The figures of the log, which are those that a script of its own counts of the rows that were told."""
         by_hand = recount(self.told)
         found = self.desk.metrics(T0 - timedelta(days=1), self.clock.now() + timedelta(days=1))
         for name, value in by_hand.items():
@@ -208,18 +210,21 @@ class Walk:
                 assert found[name]["mean"] == (pytest.approx(value["mean"], abs=2e-6) if value["count"] else None), name
             else:
                 assert (name, found[name]) == (name, value)
+        return found
 
 
-@pytest.mark.parametrize("seed", [1, 2, 4])
+@pytest.mark.parametrize("seed", [16, 20, 27])
 def test_whatever_comes_in_whatever_order_log_rows_memory_and_figures_agree(seed: int, tmp_path: Path) -> None:
     walk = Walk(seed, tmp_path)
     for n in range(70):
         walk.step()
         if n % 7 == 6:
             walk.check()
-    assert walk.did["add"] > 15
+    assert walk.did["add"] > 10
     assert min(walk.did[what] for what in ("merge", "undo", "change")) > 0
     assert walk.did["split"] + walk.did["move"] > 0
+    counted = walk.count()
+    assert all(counted[what] > 0 for what in ("acknowledged", "resolved", "merged", "reopened"))
     walk.state.close()
 
 
