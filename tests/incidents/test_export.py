@@ -194,6 +194,23 @@ def test_it_is_checked_without_tocsin(made: dict[str, Any], tmp_path: Path) -> N
         assert {p: standard_tools(path, p) for p in made["hashes"]} != made["hashes"], place
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["\U0001f600" * 30_000, "x\n" * 9_000, "\u8a08" * 2_400, "W" * 3_000],
+    ids=["points", "lines", "wide", "long"],
+)
+def test_no_text_is_higher_than_a_page(made: dict[str, Any], text: str) -> None:
+    """A comment has 30,000 characters; a few hundred that the fonts lack fill a page, and so do a few in a narrow column."""
+    other = json.loads(to_json(made))
+    incident = other["sections"]["incident"]
+    incident["activity"][0] |= {"text": text, "actor": text}
+    incident["reasons"][0]["text"] = incident["story"][0]["title"] = text
+    data = to_pdf(other)
+    assert data == to_pdf(other)
+    pages = "".join(page.extract_text() for page in PdfReader(io.BytesIO(data)).pages)
+    assert " ".join(pages.split()).count("more in the attached data]") >= 1
+
+
 def test_names_in_other_scripts_are_read_on_the_pages(made: dict[str, Any]) -> None:
     other = json.loads(to_json(made))
     read = ["Москва", "Αθήνα", "Żółć"]

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from fpdf import FPDF, XPos, YPos
-from fpdf.enums import TableCellFillMode
+from fpdf.enums import MethodReturnValue, TableCellFillMode
 from fpdf.fonts import FontFace
 
 from tocsin.incidents.brief import brief, cut
@@ -31,6 +31,14 @@ _NAME = 80
 """Characters of a name in the story's table: a whole command line has its place in the evidence."""
 _BELOW = 14
 """Room in millimetres that a heading wants below itself: it never stands alone at a page's end."""
+_LINE = 4.2
+"""Height in millimetres of a line in a table."""
+_PADDING = 2.0
+"""Room in millimetres beside a cell's text, on both sides together."""
+_WIDEST = 2.9
+"""Width in millimetres of a table's widest letters."""
+_MOST_LINES = 45
+"""Lines of a cell: with the heading above and what says that it is cut it stays below a page, which a table's row can't be higher than."""
 
 
 def to_pdf(bundle: Mapping[str, Any]) -> bytes:
@@ -336,23 +344,38 @@ class _Pages:
         style = FontFace(emphasis="B", family="Helvetica", color=_DIM, fill_color=_FILL)
         with pdf.table(
             col_widths=tuple(widths),
-            line_height=4.2,
+            line_height=_LINE,
             first_row_as_headings=headings,
             headings_style=style,
             borders_layout="HORIZONTAL_LINES",
             cell_fill_mode=TableCellFillMode.NONE,
             text_align="LEFT",
-            padding=(0.6, 1),
+            padding=(0.6, _PADDING / 2),
             wrapmode="CHAR" if mono else "WORD",
         ) as table:
             if headings:
                 table.row([self.letters.written(n) for n in names])
             for row in rows:
                 line = table.row()
-                for cell in row:
+                for cell, width in zip(row, widths, strict=True):
                     said = self.letters.written(_cut(cell))
-                    line.cell(said, style=self._face(said))
+                    face = self._face(said)
+                    line.cell(self._within_a_page(said, face, pdf.epw * width / sum(widths)), style=face)
         pdf.ln(1)
+
+    def _within_a_page(self, said: str, face: FontFace | None, width: float) -> str:
+        """A cell's text as far as a page has room for it in that width: few characters are many lines where they are wide, written as code points, or
+        each on a line of its own."""
+        room = width - _PADDING
+        if 2 * _WIDEST * len(said) <= room * _MOST_LINES and "\n" not in said:
+            return said  # also where each line is but half full
+        pdf = self._pdf
+        with pdf.use_font_face(face or FontFace()):
+            lines = pdf.multi_cell(room, _LINE, said, dry_run=True, output=MethodReturnValue.LINES, align="L")
+        assert isinstance(lines, list)
+        if len(lines) <= _MOST_LINES:
+            return said
+        return "\n".join([*lines[:_MOST_LINES], "[... more in the attached data]"])
 
     def _lettered(self, text: str, style: Literal["", "B"], size: float) -> str:
         """The text as it is written, and the font for it set."""
