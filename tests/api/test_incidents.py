@@ -518,6 +518,15 @@ def test_weights_over_the_wire(fresh: Served, client: httpx.Client) -> None:
         assert admin.put("/api/v1/incidents/priority", json={"weights": {"stge": 1}}).json()["hint"]
         made = admin.put("/api/v1/incidents/priority", json={"weights": {"severity": {"High": 1}}}).json()
         assert (made["weights"]["severity"]["High"], made["usual"]["severity"]["High"]) == (1, 35)
+        assert made["version"] == admin.get("/api/v1/incidents/weights").json()["version"] == 1
+        for path, body in (
+            ("weights", {"correlation": {"grace": 2}, "version": 0}),
+            ("priority", {"weights": {}, "version": 0}),
+        ):
+            overtaken = admin.put(f"/api/v1/incidents/{path}", json=body)
+            assert (overtaken.status_code, overtaken.json()["code"]) == (409, "STA0003")
+            (change,) = overtaken.json()["changes"]
+            assert (change["actor"], change["changed"]) == ("administrator", ["severity.High"])
     past = client.get(f"/api/v1/incidents/{item['id']}/priority").json()["items"]
     assert past[0]["score"] == item["priority"]
     assert [{r["text"]: r["weight"] for r in p["reasons"]}["High severity"] for p in past] == [35, 1]

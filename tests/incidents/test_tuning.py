@@ -13,9 +13,10 @@ from tocsin.base.clock import ManualClock
 from tocsin.base.errors import UsageError
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.life import Actor
+from tocsin.incidents.tuned import WeightsOvertakenError
 from tocsin.incidents.tuning import Tuning
 from tocsin.incidents.weights import CorrelationSettings
-from tocsin.state import NotFoundError, State
+from tocsin.state import ConflictError, NotFoundError, State
 
 ANNA = Actor("anna")
 
@@ -44,6 +45,7 @@ def desk(state: State) -> IncidentDesk:
 
 def test_every_weight_says_what_it_is(state: State, desk: IncidentDesk) -> None:
     found = Tuning(state, desk).weights()
+    assert found.pop("version") == 0
     names = {w["name"] for side in found.values() for w in side}
     assert {"threshold", "grace", "low_share", "weights.host", "severity.High", "stage", "tags.ransomware"} <= names
     assert set(CorrelationSettings.model_fields) - {"weights"} <= names
@@ -110,6 +112,56 @@ def test_what_was_set_is_kept_told_and_taken_back(state: State, desk: IncidentDe
     assert audited == 4
 
 
+def test_who_sets_what_somebody_else_has_set_meanwhile_is_told_by_whom(state: State, desk: IncidentDesk) -> None:
+    tuning = Tuning(state, desk)
+    seen = tuning.version()
+    tuning.set({"threshold": 50}, {"severity.High": 20}, reason="too many", version=seen, actor=ANNA)
+    with pytest.raises(
+        WeightsOvertakenError, match=r"at version 1, not 0.*threshold, severity\.High by anna"
+    ) as refused:
+        tuning.set({"grace": 2}, None, version=seen, actor=Actor("bob"))
+    assert refused.value.code == ConflictError.code
+    (change,) = refused.value.more["changes"]
+    assert refused.value.more["version"] == change["version"] == 1
+    assert (change["actor"], change["reason"], change["changed"]) == (
+        "anna",
+        "too many",
+        ["threshold", "severity.High"],
+    )
+    assert desk.correlation.threshold == 50
+    tuning.set({"threshold": 50, "grace": 2}, None, version=1, actor=Actor("bob"))
+    assert (desk.correlation.threshold, desk.correlation.grace) == (50, timedelta(hours=2))
+
+
+def test_what_is_so_already_is_no_change(state: State, desk: IncidentDesk) -> None:
+    tuning = Tuning(state, desk)
+    assert tuning.set({}, {}, actor=ANNA)["id"] == 0
+    tuning.set({"threshold": 50}, {"severity.High": 20}, actor=ANNA)
+    again = tuning.set({"threshold": 50}, {"severity": {"High": 20}}, reason="again", version=1, actor=ANNA)
+    assert (again["id"], again["before"]) == (1, again["after"])
+    assert [e["id"] for e in tuning.history()] == [1]
+    with state.read() as unit:
+        _, audited = unit.audit.page(action="incident.weights")
+    assert audited == 1
+
+
+def test_an_undo_leaves_what_others_set_since(state: State, desk: IncidentDesk) -> None:
+    tuning = Tuning(state, desk)
+    first = tuning.set({"threshold": 50}, {"severity.High": 20}, actor=ANNA)
+    second = tuning.set({"threshold": 50, "grace": 2}, {"severity.High": 20, "severity.Low": 1}, actor=Actor("bob"))
+    tuning.undo(first["id"], actor=ANNA)
+    assert (desk.correlation.threshold, desk.correlation.grace) == (
+        desk.usual_correlation.threshold,
+        timedelta(hours=2),
+    )
+    severity = desk.priority_points()["weights"]["severity"]
+    assert (severity["High"], severity["Low"]) == (35, 1)
+    tuning.set({"grace": 3}, None, actor=Actor("carl"))
+    with pytest.raises(WeightsOvertakenError, match=r"grace was set again since.*by carl"):
+        tuning.undo(second["id"], actor=ANNA)
+    assert desk.correlation.grace == timedelta(hours=3)
+
+
 @pytest.mark.parametrize(
     ("correlation", "priorities", "says"),
     [
@@ -131,7 +183,7 @@ def test_what_is_no_weight_is_refused_by_name(
     tuning = Tuning(state, desk)
     for attempt in (tuning.preview, lambda c, p: tuning.set(c, p, actor=ANNA)):
         with pytest.raises(UsageError) as refused:
-            attempt(correlation, priorities)  # type: ignore[operator]
+            attempt(correlation, priorities)
         assert refused.value.code == "INC0004"
         assert says in str(refused.value)
     assert tuning.history() == []

@@ -356,7 +356,7 @@ def build_app(world: World | None = None) -> Starlette:
                 shown("separate_device_groups", "yes or no", None, None),
             ]  # fmt: skip
             points = [shown(n, "points", -100, 100) for n in ("severity.High", "stage")]
-            return JSONResponse({"correlation": correlation, "priority": points})
+            return JSONResponse({"version": len(w.weights_set), "correlation": correlation, "priority": points})
         if request.url.path.endswith("/preview"):
             one = next(iter(w.incidents.values()))
             named = {n: one[n] for n in ("id", "number", "title")}
@@ -368,7 +368,10 @@ def build_app(world: World | None = None) -> Starlette:
         entry = {"id": len(w.weights_set) + 1, "time": now(), "actor": "admin"}
         if request.method == "PUT":
             body = await request.json()
-            reason = body.pop("reason")
+            reason, version = body.pop("reason"), body.pop("version")
+            if version != len(w.weights_set):
+                said = f"The weights were changed by somebody else meanwhile: they are at version {len(w.weights_set)}, not {version}."
+                return problem(409, "Conflict", f"{said} The last change: stage by bob.", "STA0003")
             w.weights_set.insert(0, {**entry, "reason": reason, "before": {side: {} for side in body}, "after": body})
         else:
             old = w.weights_set[0]

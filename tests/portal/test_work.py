@@ -720,6 +720,32 @@ def test_weights_are_tried_before_they_are_saved_and_taken_back(portal: Watched,
     expect(page.get_by_label("severity.High", exact=True)).to_be_disabled()
 
 
+def test_weights_that_somebody_else_set_meanwhile_are_looked_at_before_they_are_overwritten(
+    portal: Watched, server: Server
+) -> None:
+    page = portal.open("/settings?tab=weights")
+    points = page.get_by_label("severity.High", exact=True)
+    points.fill("30")
+    page.get_by_role("button", name="What would change?").click()
+    page.get_by_text("would not be one incident").wait_for()
+    theirs = {"id": 1, "time": "2026-11-27T10:00:00Z", "actor": "bob", "reason": "", "before": {"priority": {}}}
+    server.world.weights_set.insert(0, {**theirs, "after": {"priority": {"stage": 9}}})
+    portal.allowed.add(409)
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("The last change: stage by bob.").wait_for()
+    expect(page.get_by_label("stage", exact=True)).to_have_value("6")
+    portal.accessible()
+    page.get_by_role("button", name="Reload").click()
+    expect(page.get_by_label("stage", exact=True)).to_have_value("9")
+    expect(points).to_have_value("30")
+    expect(page.get_by_text("The last change: stage by bob.")).to_have_count(0)
+    expect(page.get_by_role("button", name="Save")).to_be_disabled()  # what it would change is another thing now
+    page.get_by_role("button", name="What would change?").click()
+    page.get_by_role("button", name="Save").click()
+    until(lambda: len(server.world.weights_set) == 2, 60)
+    assert server.world.weights_set[0]["after"] == {"priority": {"severity.High": 30, "stage": 9}}
+
+
 def test_the_queue_by_what_an_incident_is_about(portal: Watched, server: Server) -> None:
     page = portal.open("/incidents?status=all")
     rows = page.locator("tbody tr")

@@ -249,7 +249,17 @@ class TuningPort(Protocol):
 
     def preview(self, correlation: Json | None, priorities: Json | None) -> Json: ...
 
-    def set(self, correlation: Json | None, priorities: Json | None, *, reason: str = "", actor: Any) -> Json: ...
+    def version(self) -> int: ...
+
+    def set(
+        self,
+        correlation: Json | None,
+        priorities: Json | None,
+        *,
+        reason: str = "",
+        version: int | None = None,
+        actor: Any,
+    ) -> Json: ...
 
     def history(self) -> Sequence[Json]: ...
 

@@ -139,7 +139,7 @@ class _Over(Desk):
     def tune(self, what: str, *given: Any) -> Any:
         path = "/incidents/weights"
         if what in ("preview", "set"):
-            sides = dict(zip(("correlation", "priority", "reason"), given, strict=False))
+            sides = dict(zip(("correlation", "priority", "reason", "version"), given, strict=False))
             body = {n: v for n, v in sides.items() if v is not None}
             return self._remote.ask(
                 "PUT" if what == "set" else "POST", path + ("" if what == "set" else "/preview"), body
@@ -368,8 +368,8 @@ class _Folder(Desk):
             require(who, "settings.manage")
             actor = Actor(who.name, address=who.address)
             if what == "set":
-                correlation, priorities, reason = given
-                return tuning.set(correlation, priorities, reason=reason, actor=actor)
+                correlation, priorities, reason, version = given
+                return tuning.set(correlation, priorities, reason=reason, version=version, actor=actor)
             if what == "undo":
                 return tuning.undo(given[0], actor=actor)
         return getattr(tuning, what)(*given)

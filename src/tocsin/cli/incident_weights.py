@@ -49,11 +49,12 @@ def weights(
             for entry in () if as_json else entries:
                 _entry(entry, False)
         elif assign or usual:
-            correlation, priorities = _values(ask("weights"), assign or [], usual or [])
+            known = ask("weights")
+            correlation, priorities = _values(known, assign or [], usual or [])
             if preview:
                 _would(ask("preview", correlation, priorities), as_json)
             else:
-                _entry(ask("set", correlation, priorities, reason), as_json)
+                _entry(ask("set", correlation, priorities, reason, known["version"]), as_json)
         else:
             _weights(ask("weights"), every, as_json)
 

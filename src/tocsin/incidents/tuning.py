@@ -17,17 +17,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from tocsin.base.errors import UsageError, did_you_mean
-from tocsin.detect.alert import iso
-from tocsin.incidents import judging, reshape
+from tocsin.incidents import reshape, tuned
 from tocsin.incidents.desk import IncidentDesk
 from tocsin.incidents.facts import PATTERNS
 from tocsin.incidents.life import Actor
 from tocsin.incidents.load import from_row
 from tocsin.incidents.model import Incident, LinkedAlert, as_made
 from tocsin.incidents.priority import LEAST, MEANINGS, MOST, Judge, Weights, points, priority, weights_of
+from tocsin.incidents.tuned import nested
 from tocsin.incidents.weights import WEIGHTS as KINDS
 from tocsin.incidents.weights import CorrelationSettings, over
-from tocsin.state import IncidentFilter, IncidentRow, NotFoundError, State, Unit
+from tocsin.state import IncidentFilter, IncidentRow, State, Unit
 
 __all__ = ["MOST_ALERTS", "MOST_INCIDENTS", "MOST_LOADED", "Tuning"]
 
@@ -40,8 +40,6 @@ MOST_INCIDENTS = 1000
 MOST_LOADED = 30_000
 """Alerts that the incidents looked at hold together at most: more would take the memory of a server that has other work."""
 
-_HISTORY = "incidents.weights.history"
-_KEPT = 200
 _HOURS = timedelta(hours=1)
 _SHOWN = 200
 _TOGETHER = 200
@@ -74,13 +72,19 @@ class Tuning:
         """What the newest alerts make by the settings in force, with what that follows from: who tries value after value asks for it every time."""
 
     def weights(self) -> dict[str, Any]:
-        """Every weight of correlation and priority."""
+        """Every weight of correlation and priority, and the version that they are at."""
         judge = self._state.judge or Judge()
         usual = Judge(techniques=judge.techniques, tags=judge.tags).points()
         return {
+            "version": self.version(),
             "correlation": [w.to_dict() for w in _correlation(self._desk.correlation, self._desk.usual_correlation)],
             "priority": [w.to_dict() for w in _priority(judge.points(), usual)],
         }
+
+    def version(self) -> int:
+        """How often weights were set: what `set` compares."""
+        with self._state.read() as unit:
+            return tuned.version(unit)
 
     def preview(self, correlation: Mapping[str, Any] | None, priorities: Mapping[str, Any] | None) -> dict[str, Any]:
         """What these values (as `set` takes them) would change in the open incidents. UsageError INC0004 for what can't be."""
@@ -110,32 +114,31 @@ class Tuning:
         priorities: Mapping[str, Any] | None,
         *,
         reason: str = "",
+        version: int | None = None,
         actor: Actor,
     ) -> dict[str, Any]:
         """Sets values by name; those left out are as usual, None leaves a side as it is. Gives the entry of the history, with how many open incidents
-        have another priority by now (`reordered`), and whether some are still to be judged (`behind`).
+        have another priority by now (`reordered`), and whether some are still to be judged (`behind`). What is so already leaves no entry.
 
-        UsageError INC0004 for what is no weight or out of range.
+        UsageError INC0004 for what is no weight or out of range; `tuned.WeightsOvertakenError` when they aren't at that `version` any more.
         """
         self._wanted(correlation, priorities)
         with self._state.write() as unit:
-            entry = _write(unit, correlation, priorities, reason, actor)
+            entry = tuned.write(unit, correlation, priorities, reason=reason, version=version, actor=actor)
         return self._in_force(entry)
 
     def history(self) -> list[dict[str, Any]]:
         """What was set, newest first: when, by whom, why, and what changed."""
         with self._state.read() as unit:
-            return list(reversed(unit.kv.get(_HISTORY, [])))
+            return list(reversed(tuned.entries(unit)))
 
     def undo(self, entry_id: int, *, actor: Actor) -> dict[str, Any]:
-        """Sets back what an entry of the history set, to what was before it. NotFoundError for no such entry."""
+        """Sets back the weights that an entry of the history set; others stay as they are. NotFoundError for no such entry,
+        `tuned.WeightsOvertakenError` where one of them was set again since."""
         with self._state.write() as unit:
-            entry = next((e for e in unit.kv.get(_HISTORY, []) if e["id"] == entry_id), None)
-            if entry is None:
-                raise NotFoundError(f"The weights' history has no entry {entry_id}.")
-            before = entry["before"]
-            self._wanted(before.get("correlation"), before.get("priority"))
-            made = _write(unit, before.get("correlation"), before.get("priority"), f"undo of {entry_id}", actor)
+            correlation, priorities = tuned.without(unit, entry_id)
+            self._wanted(correlation, priorities)
+            made = tuned.write(unit, correlation, priorities, reason=f"undo of {entry_id}", actor=actor)
         return self._in_force(made)
 
     def _in_force(self, entry: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +170,7 @@ class Tuning:
     def _wanted(self, correlation: Mapping[str, Any] | None, priorities: Mapping[str, Any] | None) -> _Wanted:
         return _Wanted(
             None if correlation is None else _settings(self._desk.usual_correlation, correlation),
-            None if priorities is None else weights_of(_nested(priorities)),
+            None if priorities is None else weights_of(nested(priorities)),
         )
 
     def _reordered(self, incidents: Sequence[Incident], weights: Weights) -> list[dict[str, Any]]:
@@ -269,23 +272,6 @@ class _Wanted:
     priority: Weights | None
 
 
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """``severity.High`` and its like as mappings, as weights are kept; what is nested already stays."""
-    made: dict[str, Any] = {}
-    for name, value in flat.items():
-        head, dot, rest = name.partition(".")
-        if not dot:
-            made[name] = (
-                {**made[name], **value} if isinstance(made.get(name), dict) and isinstance(value, Mapping) else value
-            )
-        else:
-            held = made.setdefault(head, {})
-            if not isinstance(held, dict):
-                raise UsageError(f"The weight {head!r} has no parts.", code="INC0004")
-            held[rest] = value
-    return made
-
-
 def _settings(base: CorrelationSettings, given: Mapping[str, Any]) -> CorrelationSettings:
     try:
         made = over(base, given)
@@ -342,41 +328,6 @@ def _priority(now: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterable[Weig
         else:
             unit = "count" if name in ("rare_below", "signal_cases") else "points"
             yield Weight(name, value, usual[name], unit, meaning, LEAST, MOST)
-
-
-def _write(
-    unit: Unit,
-    correlation: Mapping[str, Any] | None,
-    priorities: Mapping[str, Any] | None,
-    reason: str,
-    actor: Actor,
-) -> dict[str, Any]:
-    """Keeps the values, the entry of the history and the audit row, in one transaction."""
-    before: dict[str, Any] = {}
-    after: dict[str, Any] = {}
-    if correlation is not None:
-        before["correlation"], after["correlation"] = unit.kv.get(judging.CORRELATION, {}), dict(correlation)
-        unit.kv.set(judging.CORRELATION, dict(correlation))
-        reshape.count(unit)  # whoever else correlates on this state reads anew
-    if priorities is not None:
-        before["priority"] = unit.kv.get(judging.WEIGHTS, {})
-        after["priority"] = _nested(priorities)
-        judging.set_weights(unit, after["priority"])
-    entries = unit.kv.get(_HISTORY, [])
-    entry = {
-        "id": entries[-1]["id"] + 1 if entries else 1,
-        "time": iso(unit.clock.now()),
-        "actor": actor.name,
-        "reason": reason,
-        "before": before,
-        "after": after,
-    }
-    unit.kv.set(_HISTORY, [*entries, entry][-_KEPT:])
-    unit.audit.add(
-        actor.name, "incident.weights", "settings", judging.WEIGHTS, before=before, after=after, detail={"reason": reason},
-        address=actor.address,
-    )  # fmt: skip
-    return entry
 
 
 def _loaded(unit: Unit, rows: Iterable[IncidentRow]) -> list[Incident]:

@@ -613,7 +613,7 @@ export interface paths {
         put?: never;
         /**
          * Undo Weights
-         * @description Sets back what an entry of the history set, to what was before it.
+         * @description Sets back the weights that an entry of the history set, to what was before it; refused (409) where one of them was set again since.
          */
         post: operations["undo_weights"];
         delete?: never;
@@ -6141,7 +6141,7 @@ export interface components {
         };
         /**
          * NewWeights
-         * @description Values to set, and why.
+         * @description Values to set, and why. `version`: refuse (409) when the weights' isn't that any more, because somebody set some since.
          */
         NewWeights: {
             /** Correlation */
@@ -6157,6 +6157,8 @@ export interface components {
              * @default
              */
             reason?: string;
+            /** Version */
+            version?: number | null;
         };
         /**
          * NextHunt
@@ -6354,13 +6356,15 @@ export interface components {
         };
         /**
          * PriorityPoints
-         * @description The points that priority is made of: as they are in force, and as they usually are (packs' points among them).
+         * @description The points that priority is made of: as they are in force, and as they usually are (packs' points among them). `version` as the weights'.
          */
         PriorityPoints: {
             /** Usual */
             usual: {
                 [key: string]: unknown;
             };
+            /** Version */
+            version: number;
             /** Weights */
             weights: {
                 [key: string]: unknown;
@@ -6368,9 +6372,11 @@ export interface components {
         };
         /**
          * PriorityWeights
-         * @description Weights that differ from the usual ones; those left out are as usual, an empty mapping gives back all.
+         * @description Weights that differ from the usual ones; those left out are as usual, an empty mapping gives back all. `version` as for all weights.
          */
         PriorityWeights: {
+            /** Version */
+            version?: number | null;
             /** Weights */
             weights: {
                 [key: string]: number | {
@@ -9096,18 +9102,20 @@ export interface components {
         };
         /**
          * Weights
-         * @description Every weight.
+         * @description Every weight. `version` counts how often they were set.
          */
         Weights: {
             /** Correlation */
             correlation: components["schemas"]["Weight"][];
             /** Priority */
             priority: components["schemas"]["Weight"][];
+            /** Version */
+            version: number;
         };
         /**
          * WeightsEntry
          * @description What somebody set: the values over the usual ones before and after, for the sides that were given. Of what was just set: how many open
-         *     incidents have another priority by now, and whether more are judged in the background.
+         *     incidents have another priority by now, and whether more are judged in the background. What changed nothing has the number of the newest.
          */
         WeightsEntry: {
             /** Actor */

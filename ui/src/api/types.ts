@@ -35,6 +35,7 @@ export type ReachFound = S["ReachFound"];
 export type Weight = S["Weight"];
 export type WeightValues = S["WeightValues"];
 export type NewWeights = S["NewWeights"];
+export type Weights = S["Weights"];
 export type WeightsPreview = S["WeightsPreview"];
 export type Process = S["Process"];
 

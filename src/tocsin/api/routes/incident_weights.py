@@ -32,8 +32,9 @@ class Weight(Output):
 
 
 class Weights(Output):
-    """Every weight."""
+    """Every weight. `version` counts how often they were set."""
 
+    version: int
     correlation: list[Weight]
     priority: list[Weight]
 
@@ -47,9 +48,10 @@ class WeightValues(Input):
 
 
 class NewWeights(WeightValues):
-    """Values to set, and why."""
+    """Values to set, and why. `version`: refuse (409) when the weights' isn't that any more, because somebody set some since."""
 
     reason: str = Field(default="", max_length=1000)
+    version: int | None = None
 
 
 class Named(Output):
@@ -90,7 +92,7 @@ class WeightsPreview(Output):
 
 class WeightsEntry(Output):
     """What somebody set: the values over the usual ones before and after, for the sides that were given. Of what was just set: how many open
-    incidents have another priority by now, and whether more are judged in the background."""
+    incidents have another priority by now, and whether more are judged in the background. What changed nothing has the number of the newest."""
 
     id: int
     time: Moment
@@ -163,7 +165,9 @@ def set_weights(body: NewWeights, request: Request, principal: Change) -> Weight
     """Sets weights: correlation's from the next alert on (what is joined stays joined), priority's for every open incident, the most urgent at
     once and the rest soon after."""
     actor = Actor(principal.name, address=principal.address)
-    made = workspace_of(request).tuning.set(body.correlation, body.priority, reason=body.reason, actor=actor)
+    made = workspace_of(request).tuning.set(
+        body.correlation, body.priority, reason=body.reason, version=body.version, actor=actor
+    )
     return WeightsEntry.model_validate(made)
 
 
@@ -175,7 +179,7 @@ def weights_history(request: Request) -> WeightsHistory:
 
 @router.post("/weights/history/{entry}/undo")
 def undo_weights(entry: int, request: Request, principal: Change) -> WeightsEntry:
-    """Sets back what an entry of the history set, to what was before it."""
+    """Sets back the weights that an entry of the history set, to what was before it; refused (409) where one of them was set again since."""
     actor = Actor(principal.name, address=principal.address)
     return WeightsEntry.model_validate(workspace_of(request).tuning.undo(entry, actor=actor))
 

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, Field
 
 from tocsin.access import Principal
 from tocsin.api.parameters import only_known_parameters
+from tocsin.api.ports import Workspace
 from tocsin.api.security import needs, workspace_of
 from tocsin.api.shapes import Incident, Input, Output, Reason
 from tocsin.incidents.life import Actor
@@ -77,22 +78,24 @@ def incident_metrics(
 
 
 class PriorityPoints(Output):
-    """The points that priority is made of: as they are in force, and as they usually are (packs' points among them)."""
+    """The points that priority is made of: as they are in force, and as they usually are (packs' points among them). `version` as the weights'."""
 
+    version: int
     weights: dict[str, Any]
     usual: dict[str, Any]
 
 
 class PriorityWeights(Input):
-    """Weights that differ from the usual ones; those left out are as usual, an empty mapping gives back all."""
+    """Weights that differ from the usual ones; those left out are as usual, an empty mapping gives back all. `version` as for all weights."""
 
     weights: dict[str, float | dict[str, float]] = Field(max_length=50)
+    version: int | None = None
 
 
 @router.get("/priority", dependencies=[Depends(needs("incidents.read"))])
 def priority_points(request: Request) -> PriorityPoints:
     """The points that priority is made of."""
-    return PriorityPoints.model_validate(workspace_of(request).incidents.priority_points())
+    return _points(workspace_of(request))
 
 
 @router.put("/priority")
@@ -101,8 +104,14 @@ def set_priority_points(
 ) -> PriorityPoints:
     """Sets weights; every open incident is judged again, and its history says so."""
     workspace = workspace_of(request)
-    workspace.tuning.set(None, body.weights, actor=Actor(principal.name, address=principal.address))
-    return PriorityPoints.model_validate(workspace.incidents.priority_points())
+    actor = Actor(principal.name, address=principal.address)
+    workspace.tuning.set(None, body.weights, version=body.version, actor=actor)
+    return _points(workspace)
+
+
+def _points(workspace: Workspace) -> PriorityPoints:
+    version = workspace.tuning.version()
+    return PriorityPoints.model_validate({**workspace.incidents.priority_points(), "version": version})
 
 
 class Asset(Output):

@@ -2,8 +2,9 @@ import { Button, Checkbox, Field, Input, Switch, Textarea } from "@fluentui/reac
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
+import { isConflict } from "~/api/client";
 import { tuningQuery, usePreviewWeights, useSetWeights, useUndoWeights, weightsHistoryQuery, weightsQuery } from "~/api/queries";
-import type { Weight, WeightsPreview, WeightValues } from "~/api/types";
+import type { Weight, Weights as Seen, WeightsPreview, WeightValues } from "~/api/types";
 import { useMay } from "~/app/permissions";
 import { ArrowUndoRegular } from "~/components/icons";
 import { Time } from "~/components/marks";
@@ -22,8 +23,10 @@ const SIDES: [Side, string, string][] = [
 
 /** What correlation and priority weigh: looked at, tried on the open incidents, set with a reason, taken back. */
 export function Weights() {
-  const { data, error } = useQuery(weightsQuery);
+  const { data: newest, error, refetch } = useQuery(weightsQuery);
   const may = useMay("settings.manage");
+  /** The weights that a draft was begun on. Those that somebody else sets meanwhile don't change under it: the server says so when it is saved. */
+  const [begun, setBegun] = useState<Seen | null>(null);
   const [draft, setDraft] = useState<Draft>({});
   const [find, setFind] = useState("");
   const [only, setOnly] = useState(false);
@@ -31,13 +34,27 @@ export function Weights() {
   const preview = usePreviewWeights();
   const save = useSetWeights();
   const notices = useNotices();
+  const data = begun ?? newest;
   if (!data) return error ? <ProblemBar error={error} /> : <LoadingRows />;
   const edit = (name: string, value: string | boolean | null) => {
     preview.reset();
-    setDraft((old) => {
-      const { [name]: _, ...rest } = old;
-      return value === null ? rest : { ...rest, [name]: value };
-    });
+    const { [name]: _, ...rest } = draft;
+    const next = value === null ? rest : { ...rest, [name]: value };
+    setDraft(next);
+    setBegun(Object.keys(next).length ? data : null);
+  };
+  const discard = () => {
+    setDraft({});
+    setBegun(null);
+    preview.reset();
+    save.reset();
+  };
+  /** What somebody else set is looked at, the draft stays on top of it, and what that would change is asked anew. */
+  const reload = async () => {
+    const { data: now } = await refetch();
+    if (now) setBegun(now);
+    preview.reset();
+    save.reset();
   };
   const all = [...data.correlation, ...data.priority];
   const wrong = all.filter((w) => problem(w, draft[w.name]));
@@ -87,9 +104,15 @@ export function Weights() {
             <Textarea rows={2} maxLength={1000} value={reason} onChange={(_, d) => setReason(d.value)} placeholder="Kept in the history" />
           </Field>
           {preview.error ? <ProblemBar error={preview.error} title="It can't be tried" /> : null}
-          {save.error ? <ProblemBar error={save.error} title="The weights were not saved" /> : null}
+          {save.error ? (
+            <ProblemBar
+              error={save.error}
+              title="The weights were not saved"
+              {...(isConflict(save.error) ? { retry: () => void reload(), again: "Reload" } : {})}
+            />
+          ) : null}
           <div className={css.weightBar}>
-            <Button disabled={!touched} onClick={() => (setDraft({}), preview.reset())}>
+            <Button disabled={!touched} onClick={discard}>
               Discard
             </Button>
             <Button disabled={!touched || wrong.length > 0 || preview.isPending} onClick={() => preview.mutate(values)}>
@@ -100,7 +123,7 @@ export function Weights() {
               disabled={!preview.data || save.isPending}
               onClick={() =>
                 save.mutate(
-                  { ...values, reason: reason.trim() },
+                  { ...values, reason: reason.trim(), version: data.version },
                   {
                     onSuccess: (entry) => {
                       const moved = entry.reordered
@@ -108,9 +131,8 @@ export function Weights() {
                         : "";
                       const rest = entry.behind ? "The rest of the queue follows within seconds. " : "";
                       notices.done("The weights are saved", `${moved}${rest}The history below takes them back.`);
-                      setDraft({});
                       setReason("");
-                      preview.reset();
+                      discard();
                     },
                   },
                 )
