@@ -34,6 +34,8 @@ from tocsin.tables import Entity
         ("ann,bob", "", {1, 2}),
         ("", "vip,lab", {1, 2}),
         ("bob", "vip", set()),
+        ("", "Report: mail, then files", {3}),
+        ("", "vip,Report: mail, then files", {1}),
     ],
 )
 def test_owner_and_tag_take_several(tmp_path: Path, owner: str, tag: str, wanted: set[int]) -> None:
@@ -46,6 +48,7 @@ def test_owner_and_tag_take_several(tmp_path: Path, owner: str, tag: str, wanted
             row = unit.incidents.require(by_number[number])
             unit.incidents.put(replace(row, owner=name))
             unit.incidents.set_tags(row.id, [label], by="test")
+        unit.incidents.set_tags(by_number[3], ["Report: mail, then files"], by="test")
     found = desk.page(owner=owner, tag=tag, limit=10, offset=0)
     assert {i["number"] for i in found["items"]} == wanted
     state.close()

@@ -393,7 +393,7 @@ class Incidents(IncidentAlerts, IncidentActivity):
         have one of them, or more is asked than the index has in it that is then looked into (`ix_incidents_counted`)."""
         if wanted.entity or (wanted.since, wanted.until, wanted.least_priority, wanted.most_priority) != (None,) * 4:
             return None
-        tags = [t for t in wanted.tag.split(",") if t]
+        tags = _tags(wanted)
         if (tags and self._few_tagged(tags)) or self.marks.few(wanted):
             return None
         holding = list(self.marks.many(wanted))
@@ -421,7 +421,7 @@ class Incidents(IncidentAlerts, IncidentActivity):
         """What is asked of incidents, but their text. Left to itself SQLite looks up whatever has an index, however many rows that leaves: those that
         are `walked` through in the queue's order it looks up by nothing, those that are `counted` by status, which the index has in it, those that
         are known `by_id` by that alone."""
-        tags = [t for t in wanted.tag.split(",") if t]
+        tags = _tags(wanted)
         tagged = not walked and bool(tags) and self._few_tagged(tags)
         few = tagged or (not walked and self.marks.few(wanted))
         status, severity, owner, classification, last, promoted = (
@@ -452,3 +452,8 @@ class Incidents(IncidentAlerts, IncidentActivity):
     def _few_tagged(self, tags: Sequence[str]) -> bool:
         """Whether so few have one of these tags that it pays to begin with them."""
         return no_more_than(self._c, select(incident_tags.c.incident_id).where(incident_tags.c.tag.in_(tags)), FEW)
+
+
+def _tags(wanted: IncidentFilter) -> list[str]:
+    """The tags of which it must have one: what stands between commas, or all of it as one tag that has commas itself."""
+    return [t for t in dict.fromkeys((*wanted.tag.split(","), wanted.tag)) if t]
