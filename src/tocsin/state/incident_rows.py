@@ -58,8 +58,8 @@ class IncidentChange:
 class IncidentFilter:
     """What the queue shows. `owner`, `tag` and `classification` may name several, joined by commas; "none" means nobody's and not classified. A tag
     that has commas itself is named alone. `since` and `until` are of the last event, both included, as are the bounds of the priority. Of `tactics`,
-    `products` and `entity_types` an incident has one at least; `entity` is the name of one. Empty members don't filter; without `statuses` merged ones
-    stay hidden."""
+    `products` and `entity_types` an incident has one at least; `entity` is the name of one. Empty members don't filter; without `statuses` merged
+    ones stay hidden."""
 
     statuses: Sequence[str] = ()
     severities: Sequence[str] = ()
