@@ -16,16 +16,14 @@ from tocsin.detect.alert import Alert, iso
 from tocsin.incidents.changes import IncidentChange as Change
 from tocsin.incidents.correlate import Correlator
 from tocsin.incidents.load import LOOKED_BACK, from_row, keep_decisions, record
-from tocsin.incidents.model import Incident, LinkedAlert, Status, as_made
+from tocsin.incidents.model import Incident, LinkedAlert, Status
 from tocsin.incidents.priority import priority
 from tocsin.incidents.project import difference, project
 from tocsin.incidents.reports import TAG, report_tags
+from tocsin.incidents.telling import CORRELATION, tell_created, tell_grown, tell_regrouped
 from tocsin.state import IncidentChange, IncidentRow, IncidentWrites, Unit
 
 __all__ = ["CORRELATION", "JUDGE", "bring_comments", "bring_tasks", "judge_again", "moment", "save", "touched", "write"]
-
-CORRELATION = "correlation"
-"""The actor of changes that correlation makes, and their source."""
 
 JUDGE = "system:priority"
 """The actor of changes that judging again makes: they change nothing that correlation looks at."""
@@ -201,11 +199,11 @@ class _Saving:
         if not incident.promoted:
             return
         if before is None or not before.promoted:
-            _tell_created(self.writes, incident)
+            tell_created(self.writes, incident)
         elif anew and (left or reopened or any(a.alert.id in self.holders for a in new)):
-            _tell_regrouped(self.writes, incident, new, left, before, reopened=reopened)
+            tell_regrouped(self.writes, incident, new, left, before, reopened=reopened)
         elif new:
-            _tell_grown(self.writes, incident, new, before)
+            tell_grown(self.writes, incident, new, before)
 
     def take_over(self, target: Incident, source: Incident) -> None:
         """A merge by the rows' decisions: what the target lacks it takes from the source. Done before the target is written."""
@@ -374,65 +372,3 @@ def _comments(unit: Unit, origin_id: str) -> list[tuple[str, str, dict[str, Any]
         for e in unit.incidents.activity_of(origin_id)
         if e.kind == "comment"
     ]
-
-
-def _tell_created(writes: IncidentWrites, incident: Incident) -> None:
-    first = min(incident.alerts, key=as_made).alert
-    writes.log(
-        incident.id,
-        CORRELATION,
-        "created",
-        f"Opened by the alert '{first.title or first.rule}'"
-        + (f" and {len(incident.alerts) - 1} more." if len(incident.alerts) > 1 else "."),
-        {"alerts": [a.alert.id for a in incident.alerts]},
-        source=CORRELATION,
-    )
-    writes.emit(incident.id, "created", CORRELATION, "correlation", {})
-
-
-def _tell_regrouped(
-    writes: IncidentWrites,
-    incident: Incident,
-    new: Sequence[LinkedAlert],
-    left: Sequence[str],
-    before: IncidentRow,
-    *,
-    reopened: bool,
-) -> None:
-    """Says what looking back made of an incident that people had seen."""
-    what = [
-        f"{len(some)} alert{'s' if len(some) > 1 else ''} {verb}"
-        for some, verb in ((new, "came"), (left, "left"))
-        if some
-    ]
-    again = " It is open again." if reopened else ""
-    said = f"Looked at again, now that it is known what is common here: {' and '.join(what) or 'nothing moved'}.{again}"
-    came = [a.alert.id for a in new]
-    writes.log(incident.id, CORRELATION, "alerts", said, {"alerts": came, "left": list(left)}, source=CORRELATION)
-    changes: dict[str, Any] = {"alerts": {"added": came, "removed": list(left)}}
-    if before.severity != incident.severity:
-        changes["severity"] = {"from": before.severity, "to": incident.severity}
-    writes.emit(incident.id, "updated", CORRELATION, "correlation", changes)
-
-
-def _tell_grown(
-    writes: IncidentWrites, incident: Incident, new: Sequence[LinkedAlert], before: IncidentRow | None
-) -> None:
-    titles = list(dict.fromkeys(a.alert.title or a.alert.rule for a in new))
-    more = f" and {len(titles) - 3} more" if len(titles) > 3 else ""
-    writes.log(
-        incident.id,
-        CORRELATION,
-        "alerts",
-        f"{len(new)} alert{'s' if len(new) > 1 else ''} added: {', '.join(titles[:3])}{more}.",
-        {"alerts": [a.alert.id for a in new]},
-        source=CORRELATION,
-    )
-    changes: dict[str, Any] = {"alerts": {"added": [a.alert.id for a in new]}}
-    if before is not None:
-        if before.severity != incident.severity:
-            changes["severity"] = {"from": before.severity, "to": incident.severity}
-        known = set(before.payload.get("tactics", ()))
-        if added := [t for t in incident.tactics if t not in known]:
-            changes["tactics"] = {"added": added}
-    writes.emit(incident.id, "updated", CORRELATION, "correlation", changes)
