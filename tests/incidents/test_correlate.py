@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin.detect.alert import Alert
+from tocsin.detect.alert import TACTICS, Alert
 from tocsin.incidents import Correlator, Incident, Status, incident_view, priority
 from tocsin.incidents.weights import CorrelationSettings
 from tocsin.tables import Entity
@@ -223,3 +223,13 @@ def test_supporting_things_that_fade_count_up_to_their_limit_after_that() -> Non
     correlator.add([alert("a", 0, *shared), alert("b", 210, *shared)])
     (incident,) = correlator.incidents
     assert sorted(round(r.weight) for r in incident.alerts[1].linked_by) == [0, 10, 10, 21]
+
+
+def test_alerts_that_come_together_are_taken_by_time() -> None:
+    """What one call brings has no order of arrival."""
+    hosts = [Entity.host(f"ws{n % 5}.contoso.com") for n in range(60)]
+    alerts = [alert(f"rule{n % 9}", 7.0 * n, host, tactics=(TACTICS[n % 12],)) for n, host in enumerate(hosts)]
+    forward, backward = Correlator(), Correlator()
+    forward.add(alerts)
+    backward.add(alerts[::-1])
+    assert [(i.id, i.alert_ids()) for i in forward.incidents] == [(i.id, i.alert_ids()) for i in backward.incidents]

@@ -255,7 +255,8 @@ def test_an_incident_at_rest_is_the_one_that_was_laid_to_rest(alerts: list[Alert
 
 def test_incidents_at_rest_are_no_work_for_the_collection_of_garbage() -> None:
     hosts = [Entity.host(f"lone{n}.contoso.com") for n in range(1200)]
-    made = [alert(f"r{n % 40}", n, host, tactics=("Execution",)) for n, host in enumerate(hosts)]
+    # over three days: those of the first are joined anew for as long as it lasts, and rest afterwards
+    made = [alert(f"r{n % 40}", 4 * n, host, tactics=("Execution",)) for n, host in enumerate(hosts)]
     correlator = Correlator()
     for start in range(0, len(made), 400):
         correlator.add(made[start : start + 400])

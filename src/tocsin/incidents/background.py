@@ -76,7 +76,8 @@ class Background:
         self._places: dict[str, int] = {}
         self._fleet: dict[int, int] = {}
         """Alerts by hour."""
-        self._known: dict[tuple[str, int], float] = {}
+        self._known: dict[int, dict[tuple[str, int], float]] = {}
+        """What was worked out, by the hour before which it counts."""
         self._known_until = 0
         self._lately = Lately(_RANKS)
 
@@ -85,14 +86,16 @@ class Background:
 
     def needs(self, least_alerts: int) -> None:
         """So many alerts it wants to have seen from now on."""
-        self._least_alerts = least_alerts
-        self._known.clear()
+        if least_alerts != self._least_alerts:
+            self._least_alerts = least_alerts
+            self._known.clear()
 
     def add(self, alert: Signature) -> None:
         """Notes an alert at its places."""
         hour = int(alert.time // HOUR)
-        if hour < self._known_until:
-            self._known.clear()  # it came late, and what was worked out didn't count it
+        if hour < self._known_until:  # it came late, and what was worked out didn't count it
+            self._known = {until: known for until, known in self._known.items() if until <= hour}
+            self._known_until = max(self._known, default=0)
         self._fleet[hour] = self._fleet.get(hour, 0) + 1
         self._lately.add(alert.time, alert.rank, alert.hosts)
         for place in dict.fromkeys(p for key in alert.things if (p := _place(key)) is not None):
@@ -205,8 +208,8 @@ class Background:
         """By family and least rank, how often a place of it gives alerts, per second; under an empty name how long it looked on. Worked out once
         an hour, because what came in the last hour doesn't count yet."""
         until, since = self.hours(now)
-        if self._known and self._known_until == until:
-            return self._known
+        if (held := self._known.get(until)) is not None:
+            return held
         seen = [(hour, count) for hour, count in self._fleet.items() if since <= hour < until]
         enough = sum(count for _, count in seen) >= self._least_alerts
         hours = until - min(hour for hour, _ in seen) if enough else 0
@@ -219,7 +222,8 @@ class Background:
                 of_all = [found for hour, _ in seen if (found := self._by_hour.get((family, hour)))]
                 for least in set(_LEAST.values()):
                     known[family, least] = sum(sum(ranks[least:]) for ranks in of_all) / (observed * max(places, 1))
-        self._known, self._known_until = known, until
+        self._known = {at: other for at, other in self._known.items() if at > until - _LATE_HOURS}
+        self._known[until], self._known_until = known, max(self._known_until, until)
         return known
 
 

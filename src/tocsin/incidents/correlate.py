@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Literal
 
 from tocsin.detect.alert import Alert
@@ -63,7 +64,7 @@ class Remembered:
 class Correlator:
     """Holds the incidents that may still grow and joins alerts to them.
 
-    Alerts are taken in the order given; for a replay give them by time. The same alerts in the same order give the same incidents. What lies further
+    Alerts are taken as they come, those that come together by time. The same alerts in the same order give the same incidents. What lies further
     back than the horizon and a day before the newest alert is forgotten, so that memory is bounded by what happens in that time.
     """
 
@@ -165,11 +166,12 @@ class Correlator:
         return alert_id in self._held.alerts
 
     def add(self, alerts: Sequence[Alert]) -> list[IncidentChange]:
-        """Joins alerts to incidents, opening new ones where nothing fits. An alert that is known already changes nothing."""
+        """Joins alerts to incidents, opening new ones where nothing fits. What comes together is taken by time. An alert
+        that is known already changes nothing."""
         self._joiner.moved.clear()
         self._held.lay_to_rest()  # never later: until the next call whoever calls may change the incidents that it was told of
         changes: list[IncidentChange] = []
-        for alert in alerts:
+        for alert in sorted(alerts, key=attrgetter("time")):
             if alert.id in self._held.alerts:
                 continue
             self._held.grown()

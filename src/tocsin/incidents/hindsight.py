@@ -2,9 +2,11 @@
 
 A new workspace doesn't know yet what is common in it: the first alerts that name a domain controller or a scanner look as if they belonged
 together, and what they bring together goes on to gather more. So while nothing is known, all alerts that came so far are joined anew, as if they
-came for the first time, with what is known by then: each time their number has doubled, and once more after four hours. Where they come in no order,
-as from files that are read one after the other, the newest moment is known first and what is common last: it goes on for two doublings more. What
-people or automation have touched stays as it is, and nothing that is older than a day is looked at again.
+came for the first time, with what is known by then: each time their number has doubled, and once after four hours. That goes on for the first day:
+what four hours tell of a fleet that gives ten alerts an hour is little, and a workspace whose first alerts are an attack's knows at noon who the
+others are. Where alerts come in no order, as from files that are read one after the other, the newest moment is known first and what is common
+last: it goes on for two doublings more. What people or automation have touched stays as it is, and nothing that is older than a day is looked at
+again.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ LARGEST = 200
 _LONGEST = 24 * HOUR
 """What is older than this stays as it is."""
 _HOURS = 4 * HOUR
-"""After so long, and once it is known what is common, it is looked back for the last time: what came together in an hour may be an attack, so that
+"""After so long, and once it is known what is common, it is looked back whatever the number: what came together in an hour may be an attack, so that
 the first hour is seen well only from afar."""
 _MORE = 4
-"""Where alerts come in no order, it is looked back for the last time when so many times as many came as there were then."""
+"""Where alerts come in no order, it is looked back beyond the day until so many times as many came as there were then."""
 _LATE_SHARE = 0.1
 """Alerts come in no order where more of them than this happened over an hour before one that came earlier."""
 
@@ -91,7 +93,7 @@ class Hindsight:
         """Whether it is time to look back."""
         if self.over:
             return False
-        if now - self._began > _LONGEST and not self._disordered:
+        if now - self._began > _LONGEST and not self._goes_on:
             self.end()
             return False
         if not self._known and self._enough(background, now):
@@ -99,8 +101,10 @@ class Hindsight:
         return len(self.signs) >= max(2 * self._seen, _FIRST) and (self._known > 0 or background.looked_on(now) > 0)
 
     @property
-    def _disordered(self) -> bool:
-        return self._late > _LATE_SHARE * len(self.signs)
+    def _goes_on(self) -> bool:
+        """Whether alerts come in no order, and too few have come to know what is common."""
+        disordered = self._late > _LATE_SHARE * len(self.signs)
+        return disordered and not (self._known and self._seen >= _MORE * self._known)
 
     def _enough(self, background: Background, now: float) -> bool:
         return now - self._began >= _HOURS and background.observed(now) > 0
@@ -114,8 +118,6 @@ class Hindsight:
         self._seen = len(self.signs)
         if not self._known and self._enough(background, now):
             self._known = self._seen
-        if self._known and (not self._disordered or self._seen >= _MORE * self._known):
-            self.end()
 
     def end(self) -> None:
         """Nothing is looked at again from now on."""

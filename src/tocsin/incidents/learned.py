@@ -47,6 +47,9 @@ class Learned:
                 self.company.add(key, sign.company(key), sign.time)
         self._fired.add((sign.rule,), sign.hosts or sign.accounts, sign.time)
         self.background.add(sign)
+        # Once an hour it is worked out how often places give alerts: always at the hour's first alert, so that who reads alerts anew after a restart
+        # comes to the same numbers as who was there.
+        self.background.observed(self.newest)
 
     def note_aliases(self, sign: Signature) -> None:
         """Counts the company of what the alert turned out to be known by."""
