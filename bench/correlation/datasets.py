@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+import tocsin
 from tocsin.content import packs_dir
 from tocsin.detect.alert import Alert
 
@@ -100,23 +101,27 @@ def _metadata(path: Path) -> dict[str, Any]:
 _SCANNED_BY = frozenset({"rules", "parsers", "functions", "watchlists", "entities"})
 
 
+_ROOMS = ("content", "detect", "ingest", "kql", "lake", "query", "tables")
+_FILES = ("incidents/aliases.py", "incidents/teaching.py", "workspace/aliases.py", "workspace/scan.py")
+"""The rooms of the code that a scan's alerts come from, and the files of others."""
+
+
 @cache
-def _content() -> str:
-    """What the packs say of a scan, as a hash: with other rules a recording gives other alerts."""
+def _scanner() -> str:
+    """What scans, as a hash: with other rules, or read by other code, a recording gives other alerts."""
     whole = hashlib.sha256()
-    for path in sorted(packs_dir().rglob("*")):
-        if (
-            path.is_file()
-            and path.relative_to(packs_dir()).parts[1:2]
-            and path.relative_to(packs_dir()).parts[1] in _SCANNED_BY
-        ):
-            whole.update(path.read_bytes())
+    packs = packs_dir()
+    content = (p for p in packs.rglob("*") if p.is_file() and set(p.relative_to(packs).parts[1:2]) & _SCANNED_BY)
+    code = Path(tocsin.__file__).parent
+    rooms = (p for room in _ROOMS for p in (code / room).rglob("*") if p.suffix in (".py", ".pyx", ".c", ".toml"))
+    for path in (*sorted(content), *sorted(rooms), *(code / p for p in _FILES)):
+        whole.update(path.read_bytes())
     return whole.hexdigest()
 
 
 def alerts_of(dataset: Dataset, *, sigma: Sequence[Path] = (SIGMA,), folder: Path = CACHE) -> list[Alert]:
     """The alerts that a scan of the recording gives with the shipped rules and SigmaHQ's, by time; scanned once, then kept in `folder`."""
-    parts = [_FORM, _content(), dataset.name, *map(str, dataset.files), *map(str, sigma)]
+    parts = [_FORM, _scanner(), dataset.name, *map(str, dataset.files), *map(str, sigma)]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
     kept = folder / f"{dataset.name.replace('/', '-')}-{key}.json"
     if not kept.exists():
