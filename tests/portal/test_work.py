@@ -691,6 +691,15 @@ def test_what_would_be_refused_is_not_offered(portal: Watched, server: Server) -
     portal.accessible()
 
 
+def test_the_play_bar_uses_nothing_that_the_browser_gives_up(portal: Watched) -> None:
+    said: list[str] = []
+    portal.page.on("console", lambda message: said.append(message.text))
+    page = portal.open("/incidents/inc-7f3a9c21")
+    page.get_by_label("The graph as it was at").wait_for()
+    page.wait_for_timeout(500)
+    assert [text for text in said if "slider-vertical" in text] == []
+
+
 def test_weights_are_tried_before_they_are_saved_and_taken_back(portal: Watched, server: Server) -> None:
     page = portal.open("/settings?tab=weights")
     page.get_by_role("heading", name="Tuning report").wait_for()

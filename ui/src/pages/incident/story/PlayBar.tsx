@@ -1,4 +1,4 @@
-import { Button, Slider, Tooltip } from "@fluentui/react-components";
+import { Button, Tooltip } from "@fluentui/react-components";
 import { useEffect, useMemo, useState } from "react";
 import type { Incident } from "~/api/types";
 import { PauseRegular, PlayRegular } from "~/components/icons";
@@ -56,17 +56,19 @@ export function PlayBar({
       <Tooltip content={playing ? "Pause" : "Play by time"} relationship="label">
         <Button size="small" appearance="subtle" icon={playing ? <PauseRegular /> : <PlayRegular />} onClick={toggle} />
       </Tooltip>
-      <Slider
+      {/* The browser's own: Fluent's brings an appearance that Chromium warns of. */}
+      <input
+        type="range"
         className={css.playSlider}
-        size="small"
         aria-label="The graph as it was at"
         aria-valuetext={label}
         min={0}
         max={moments.length - 1}
         value={at}
-        onChange={(_, data) => {
+        onChange={(event) => {
+          const next = Number(event.target.value);
           setPlaying(false);
-          setMoment(data.value >= moments.length - 1 ? null : (moments[data.value] ?? null));
+          setMoment(next >= moments.length - 1 ? null : (moments[next] ?? null));
         }}
       />
       <select className={css.speed} aria-label="Speed of playing" value={speed} onChange={(event) => setSpeed(Number(event.target.value))}>
