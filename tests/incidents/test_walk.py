@@ -228,6 +228,15 @@ def test_whatever_comes_in_whatever_order_log_rows_memory_and_figures_agree(seed
     walk.state.close()
 
 
+def test_what_looking_back_takes_away_and_the_same_alerts_tell_again_is_kept(tmp_path: Path) -> None:
+    """A walk in which an alert of a pattern is: it was told, withdrawn and told again, all in what was filed together."""
+    walk = Walk(311, tmp_path)
+    for _ in range(21):
+        walk.step()
+        walk.check()
+    walk.state.close()
+
+
 @pytest.mark.parametrize("kills", [int(os.environ.get("TOCSIN_WALK_KILLS", "1"))])
 def test_what_was_filed_before_a_kill_is_whole_after_it(kills: int, tmp_path: Path) -> None:
     """kill -9 at any moment of a walk, also while alerts are joined and incidents merged."""

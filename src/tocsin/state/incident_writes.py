@@ -145,6 +145,9 @@ class IncidentWrites(Repository):
             self._c.execute(gone, [{"of": i, "name": t} for i, t in self._gone_tags])
         if self._tags:
             self._c.execute(insert(incident_tags), self._tags)
+        if self._withdrawn:  # before what is told again at once
+            taken = update(alerts).where(alerts.c.id == bindparam("of")).values(incident_id=None, linked_by=[])
+            self._c.execute(taken, [{"of": alert_id} for alert_id in self._withdrawn])
         if self._alerts:
             made = self._insert(alerts)
             # What was withdrawn and is told again is told of other alerts.
@@ -158,9 +161,6 @@ class IncidentWrites(Repository):
                 made.on_conflict_do_update(index_elements=[alerts.c.id], set_={**anew, **linked}),
                 list(self._alerts.values()),
             )
-        if self._withdrawn:
-            taken = update(alerts).where(alerts.c.id == bindparam("of")).values(incident_id=None, linked_by=[])
-            self._c.execute(taken, [{"of": alert_id} for alert_id in self._withdrawn])
         for incident_id, actor, source in self._dropped:
             gone = delete(incidents).where(incidents.c.id == incident_id, incidents.c.promoted.is_(False))
             if self._c.execute(gone).rowcount:
