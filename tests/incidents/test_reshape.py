@@ -495,3 +495,17 @@ def test_after_a_transaction_that_failed_memory_is_what_the_database_holds(desk:
     desk.add(several)
     assert all(before.holding(a.id) is not None for a in several)
     assert memory(before) == memory(desk.memory.read())
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_was_taken_apart_is_not_brought_together_by_a_third(desk: IncidentDesk, restarts: bool) -> None:
+    one, two, _ = ids(desk)
+    made = move(desk, one, [desk.get(one)["alerts"][1]["id"]])["target"]
+    change(desk, two, owner="anna")  # so that it is the one that stays
+    desk.add([alert("bridge", 4, WS1, ANN, WS2, BOB)])
+    assert desk.get(one)["redirect_to"] == two
+    if restarts:
+        desk = IncidentDesk(desk._state)
+    desk.add([alert("again", 5, WS1, ANN, WS2, BOB)])
+    assert desk.get(made)["status"] == "New"
+    assert members(desk, made) == ["a2"]

@@ -91,6 +91,9 @@ class Merger:
         into.alerts.sort(key=by_time)
         into.inherit(out_of)
         into.promoted = into.promoted or out_of.promoted
+        # What people took from the one that goes isn't joined to what it is in from now on.
+        others = {i for pair in self.apart if source.id in pair for i in pair} - {source.id, target.id}
+        self.apart |= {frozenset((target.id, other)) for other in others}
         self._held.forget(source.id)
         out_of.redirect(into.id)
         for alert_id in source.alerts:

@@ -44,8 +44,23 @@ def count(unit: Unit) -> None:
 
 
 def apart(unit: Unit) -> frozenset[frozenset[str]]:
-    """Pairs of incidents that people took apart."""
-    return frozenset(frozenset(pair) for pair in unit.kv.get(_APART, []))
+    """Pairs of incidents that people took apart, and of those into which these were merged since: a third one doesn't bring them together."""
+    said = frozenset(frozenset(pair) for pair in unit.kv.get(_APART, []))
+    into: dict[str, str] = {}
+    looked = {i for pair in said for i in pair}
+    while looked:
+        found = unit.incidents.merged_into(looked)
+        into.update(found)
+        looked = set(found.values()) - into.keys()
+
+    def there(incident_id: str) -> str:
+        been = {incident_id}
+        while (further := into.get(incident_id)) is not None and further not in been:
+            been.add(incident_id := further)
+        return incident_id
+
+    now = {frozenset(there(i) for i in pair) for pair in said}
+    return said | {pair for pair in now if len(pair) > 1}
 
 
 def last_apart(unit: Unit, most: int) -> list[tuple[str, str]]:

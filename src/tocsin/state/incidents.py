@@ -109,6 +109,17 @@ class Incidents(IncidentAlerts, IncidentActivity):
             raise NotFoundError(f"There is no incident {incident_id}.")
         return row
 
+    def merged_into(self, incident_ids: Iterable[str]) -> dict[str, str]:
+        """By incident of these that was merged into another: that one, which may have been merged itself since."""
+        wanted = sorted(set(incident_ids))
+        found: dict[str, str] = {}
+        for start in range(0, len(wanted), _TOGETHER):
+            chosen = select(incidents.c.id, incidents.c.redirect_to).where(
+                incidents.c.id.in_(wanted[start : start + _TOGETHER]), incidents.c.redirect_to.is_not(None)
+            )
+            found.update((r[0], r[1]) for r in self._c.execute(chosen) if r[1])
+        return found
+
     def several(self, incident_ids: Iterable[str], *, lock: bool = False) -> dict[str, IncidentRow]:
         """The rows of those that are there, by id; see `get`."""
         wanted = sorted(set(incident_ids))  # locked in one order by everybody
