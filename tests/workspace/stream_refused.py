@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ class Full:
     def __init__(self, workspace: Workspace) -> None:
         self._engine = workspace.state._engine
         self.refused = 0
+        with closing(sqlite3.connect(str(self._engine.url.database), isolation_level=None)) as connection:
+            connection.execute("VACUUM")  # pages that migrations left free would take an alert
         sqlalchemy.event.listen(self._engine, "begin", self._limit)
         sqlalchemy.event.listen(self._engine, "handle_error", self._count)
 
