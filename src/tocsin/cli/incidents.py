@@ -21,6 +21,7 @@ from tocsin.base.errors import UsageError, did_you_mean
 from tocsin.cli import incident_edit, incident_read, incident_weights
 from tocsin.cli.desk import Desk
 from tocsin.cli.incident_desks import Data, on_desk
+from tocsin.cli.near import say_near
 from tocsin.cli.output import json_text, say, spreadsheet_cell
 
 if TYPE_CHECKING:
@@ -179,11 +180,7 @@ def neighbours(
         print(json_text(found))
         return
     for each in found["items"]:
-        name = f"#{each['number']}" if each["shown"] else "(signals)"
-        verdict = "joins" if each["joins"] and not each["vetoes"] else "stays apart"
-        say(f"{name:>9}  {each['score']:.0f} of {each['threshold']:.0f} points, {verdict}: {each['title']}")
-        for reason in each["reasons"]:
-            say(f"{'':11}{reason['weight']:>5}  {reason['text']}")
+        say_near(each, "joins" if each["joins"] and not each["vetoes"] else "stays apart")
         for veto in each["vetoes"]:
             say(f"{'':11}       {veto}")
     if not found["items"]:

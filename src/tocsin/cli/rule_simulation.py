@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tocsin.cli.connected import on_server
+from tocsin.cli.near import name_of, say_near
 from tocsin.cli.output import say
 from tocsin.cli.remote import Remote
 from tocsin.cli.rule_tuning import find_rule
@@ -31,20 +32,14 @@ def _print(found: Mapping[str, Any]) -> None:
     for alert in found["alerts"]:
         say(f"{alert['time']}  {alert['severity']:13} {alert['title']}")
         if filed := alert["filed"]:
-            say(f"{'':11}{_name(filed)} holds it already: {filed['title']}")
+            say(f"{'':11}{name_of(filed)} holds it already: {filed['title']}")
             continue
         joins = next((n for n in alert["near"] if n["joins"]), None)
         if joins is None:
             say(f"{'':11}{_alone(alert)}")
         for near in alert["near"]:
             verdict = "joins" if near is joins else "near enough, too" if near["joins"] else "stays apart"
-            say(f"{_name(near):>10} {near['score']:.0f} of {near['threshold']:.0f} points, {verdict}: {near['title']}")
-            for reason in near["reasons"]:
-                say(f"{'':11}{reason['weight']:>5}  {reason['text']}")
-
-
-def _name(incident: Mapping[str, Any]) -> str:
-    return f"#{incident['number']}" if incident["shown"] else "(signals)"
+            say_near(near, verdict)
 
 
 def _alone(alert: Mapping[str, Any]) -> str:

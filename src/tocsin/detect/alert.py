@@ -76,6 +76,11 @@ class Alert:
         kind = self.properties.get("AlertType")
         return f"{self.rule_id}/{kind}" if kind else self.rule_id
 
+    @property
+    def opens(self) -> bool:
+        """Whether it opens an incident where it joins none: its rule's alerts do, and it is more than information."""
+        return self.create_incident and self.severity != SEVERITIES[0]
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON form that scan, API and state share."""
         return {

@@ -18,6 +18,7 @@ import orjson
 
 from tocsin.detect.rule import EntityMapping
 from tocsin.tables.entities import Entity
+from tocsin.tables.entitykeys import hash_algorithm
 
 __all__ = ["EntitySet", "derive_entities", "make", "map_entities", "process_time", "text"]
 
@@ -77,17 +78,27 @@ def map_entities(mappings: Sequence[EntityMapping], row: Row) -> list[Entity]:
 def _with_row(entities: Sequence[Entity], row: Row) -> Iterator[Entity]:
     """The entities of a row, its processes and files on the host that it names, if that is one, and its processes with what well-known columns say of
     the same."""
-    hosts = {e.label for e in entities if e.type == "Host"}
-    host = next(iter(hosts)) if len(hosts) == 1 else ""
+    host = _only_host(entities)
     told: list[Entity] | None = None
     for entity in entities:
-        ids = entity.identifiers
         if entity.type == "Process":
             told = list(dict.fromkeys(_processes(row, host))) if told is None else told
-            same = [t.identifiers for t in told if _same_process(ids, t.identifiers)]
-            ids = {**(same[0] if len(same) == 1 else {}), **ids}
-        placed = entity.type in ("Process", "File") and "Host" not in ids
-        yield Entity(entity.type, {**ids, "Host": host} if placed else ids)
+            same = [t.identifiers for t in told if _same_process(entity.identifiers, t.identifiers)]
+            if len(same) == 1:
+                entity = Entity("Process", {**same[0], **entity.identifiers})
+        yield _placed(entity, host)
+
+
+def _placed(entity: Entity, host: str) -> Entity:
+    """The entity, a process or file that tells none on that host; "" for none."""
+    if not host or entity.type not in ("Process", "File") or "Host" in entity.identifiers:
+        return entity
+    return Entity(entity.type, {**entity.identifiers, "Host": host})
+
+
+def _only_host(entities: Iterable[Entity]) -> str:
+    hosts = {e.label for e in entities if e.type == "Host"}
+    return next(iter(hosts)) if len(hosts) == 1 else ""
 
 
 def _same_process(mapped: Mapping[str, str], told: Mapping[str, str]) -> bool:
@@ -120,7 +131,9 @@ def make(kind: str, identifiers: Mapping[str, str]) -> Iterator[Entity]:
             made = Entity("IP", {**ids, "Address": address}) if address else None
         case "FileHash":
             value = ids.get("Value", "")
-            made = Entity("FileHash", {"Algorithm": ids.get("Algorithm") or _algorithm(value), "Value": value.lower()})
+            made = Entity(
+                "FileHash", {"Algorithm": ids.get("Algorithm") or hash_algorithm(value), "Value": value.lower()}
+            )
             made = made if value.strip("0") else None
         case "File":
             directory, name = split_path(ids.get("Directory", ""), ids.get("Name", ""))
@@ -145,15 +158,8 @@ def complete(entities: Sequence[Entity]) -> tuple[Entity, ...]:
     doesn't is one."""
     machines = {e.identifiers.get("HostName", e.label).lower() for e in entities if e.type == "Host"}
     kept = [e for e in entities if not (e.type == "Account" and _is_machine(e, machines))]
-    hosts = {e.label for e in kept if e.type == "Host"}
-    if len(hosts) == 1:
-        host = next(iter(hosts))
-        kept = [
-            Entity(e.type, {**e.identifiers, "Host": host})
-            if e.type in ("Process", "File") and "Host" not in e.identifiers
-            else e
-            for e in kept
-        ]
+    host = _only_host(kept)
+    kept = [_placed(e, host) for e in kept]
     hashed = {_place(e) for e in kept if e.type == "File" and "FileHash" in e.identifiers}
     return tuple(
         dict.fromkeys(e for e in kept if e.type != "File" or "FileHash" in e.identifiers or _place(e) not in hashed)
@@ -349,10 +355,6 @@ def _decimal(number: str) -> str:
         return str(int(number, 16)) if number.lower().startswith("0x") else number
     except ValueError:
         return number
-
-
-def _algorithm(value: str) -> str:
-    return {32: "MD5", 40: "SHA1", 64: "SHA256"}.get(len(value), "")
 
 
 def _address(value: str) -> str:

@@ -102,8 +102,7 @@ class Joiner:
         held = len(target.alerts)
         changes, target = self.merger.settle(target, [c for c in parts if c is not target], None, through)
         said: tuple[Alert, ...] = ()
-        alert = fired.alert(target.id)
-        if not told and alert.id not in self.held.alerts:
+        if not told and (alert := fired.alert(target.id)).id not in self.held.alerts:
             said = (self.said.get(alert.id, alert),)  # what was told once isn't told anew by other alerts of its stages
             reason = Reason(fired.reason, self.settings.threshold)
             self._take_in(target, said[0], signature(said[0], self.links), (reason,))

@@ -34,7 +34,7 @@ def near_alert(correlator: Correlator, alert: Alert, filed: IncidentRow | None) 
         "entities": [{"type": e.type, "label": e.label} for e in alert.entities],
         "filed": None if filed is None else _named(filed),
         "correlate": alert.correlate,
-        "opens": alert.create_incident and alert.severity != "Informational",
+        "opens": alert.opens,
         "near": [_candidate(correlator, c) for c in found],
     }
 

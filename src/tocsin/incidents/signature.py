@@ -106,7 +106,7 @@ def signature(alert: Alert, links: Links) -> Signature:
         owners=_bits(accounts),
         processes=found.processes,
         correlate=alert.correlate,
-        opens=alert.create_incident and alert.severity != "Informational",
+        opens=alert.opens,
         via=via,
     )
 

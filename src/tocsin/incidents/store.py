@@ -57,9 +57,8 @@ def save(unit: Unit, correlator: Correlator, changes: Sequence[Change]) -> None:
             left[holders[alert_id]].append(alert_id)
     withdrawn = [alert_id for alert_id in regrouped.withdrawn if alert_id in holders]
     for alert_id in withdrawn:
-        if (
-            correlator.holding(alert_id) is None
-        ):  # else it was told again since, with the same alerts: it is where that was
+        # One that was told again since, with the same alerts, is where that was.
+        if correlator.holding(alert_id) is None:
             left[holders[alert_id]].append(alert_id)
     saving = _Saving(unit, unit.incidents.writes(), rows, holders, frozenset(absorbed), anew, left)
     saving.writes.withdraw(withdrawn)

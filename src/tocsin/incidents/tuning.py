@@ -195,7 +195,7 @@ class Tuning:
     def _rejoined(self, incidents: Sequence[Incident], settings: CorrelationSettings) -> dict[str, Any]:
         """The open incidents' alerts run through the engine twice, with the settings in force and with the others: what comes out otherwise."""
         linked = [(a, i) for i in incidents for a in i.alerts if a.alert.product != PATTERNS]
-        newest = sorted(linked, key=lambda x: (x[0].alert.created, x[0].alert.time, x[0].alert.id))[-MOST_ALERTS:]
+        newest = sorted(linked, key=lambda x: as_made(x[0]))[-MOST_ALERTS:]
         holder = {a.alert.id: i for a, i in newest}
         order = [a for a, _ in newest]
         before = self._in_force_now(order)

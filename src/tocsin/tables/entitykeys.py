@@ -20,6 +20,7 @@ from typing import Any
 __all__ = [
     "EntityKey",
     "address_of",
+    "hash_algorithm",
     "is_address",
     "is_built_in",
     "is_local",
@@ -41,7 +42,7 @@ _DOCUMENTATION = tuple(
 _HIVES = {
     "hklm": "hkey_local_machine", "hkcu": "hkey_current_user", "hku": "hkey_users", "hkcr": "hkey_classes_root", "hkcc": "hkey_current_config",
 }  # fmt: skip
-_HASHES = {32: "md5", 40: "sha1", 64: "sha256"}
+_HASHES = {32: "MD5", 40: "SHA1", 64: "SHA256"}
 
 
 # ---------------------------------------------------------------------------------------------- built-in accounts
@@ -188,6 +189,11 @@ def _url(text: str) -> str:
     return f"{scheme.lower()}://{user}{sign}{_domain(host)}{'/' if path in ('', '/') else path}"
 
 
+def hash_algorithm(value: str) -> str:
+    """MD5, SHA1 or SHA256, as the number of a hash's digits says; "" for any other."""
+    return _HASHES.get(len(value), "")
+
+
 def process_key(host: str, number: str, start: str) -> EntityKey:
     """The key of a process: its host's bare name, its id, and the second in which it began. Ids are used again, starts aren't."""
     return ("process", f"{_bare_host(host)}/{_number(number)}/{_second(start)}")
@@ -305,7 +311,7 @@ def _ip_weak(ids: Ids) -> list[EntityKey]:
 
 def _hash(ids: Ids) -> list[EntityKey]:
     value = ids.get("Value", "").strip()
-    return [("hash", value)] if value and (ids.get("Algorithm") or len(value) in _HASHES) else []
+    return [("hash", value)] if value and (ids.get("Algorithm") or hash_algorithm(value)) else []
 
 
 def _process(ids: Ids) -> list[EntityKey]:
@@ -368,7 +374,7 @@ def _file(ids: Ids) -> list[EntityKey]:
     if not name:
         return []
     keys: list[EntityKey] = [("file", directory, name)] if directory else []
-    if len(value) in _HASHES:
+    if hash_algorithm(value):
         keys.append(("filehash", name, value))
     return keys
 

@@ -11,12 +11,13 @@ import orjson
 
 from tocsin.detect.alert import Alert, iso
 from tocsin.tables.entities import Entity
+from tocsin.tables.entitykeys import hash_algorithm
 from tocsin.tables.own import own
 
 __all__ = ["alert_evidence", "alert_info", "security_alert"]
 
-_HASHES = {40: "SHA1", 64: "SHA256"}
-"""The columns of the table that hold hashes, by how many digits those have."""
+_HASHES = ("SHA1", "SHA256")
+"""The columns of the table that hold hashes."""
 
 
 def security_alert(alert: Alert, status: str = "New") -> dict[str, Any]:
@@ -87,8 +88,8 @@ def _more(entity: Entity) -> dict[str, str]:
     get = entity.identifiers.get
     if entity.type == "FileHash" and (value := get("Value")):
         algorithm = (get("Algorithm") or "").upper().replace("-", "")
-        return {algorithm: value} if algorithm in _HASHES.values() else {}
-    if entity.type == "File" and (value := get("FileHash")) and (algorithm := _HASHES.get(len(value), "")):
+        return {algorithm: value} if algorithm in _HASHES else {}
+    if entity.type == "File" and (value := get("FileHash")) and (algorithm := hash_algorithm(value)) in _HASHES:
         return {algorithm: value}
     if entity.type == "Account" and (name := get("Name")) and (suffix := get("UPNSuffix")):
         return {"upn": f"{name}@{suffix}"}
